@@ -1,0 +1,1 @@
+"""One thin main per verb; run as `python -m pyasp.bin.<verb>`."""

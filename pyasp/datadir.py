@@ -1,0 +1,130 @@
+"""Kaldi data directories: plain tables, `key rest-of-line`, one entry a line, sorted in C locale.
+
+`utt2spk` is primary, `spk2utt` derived. `cuts.jsonl.gz` (lhotse) is the audio index. Enrolment directories also hold
+`model2utts`: `<model> <utt> <utt> ...`. `utt2info.tsv` (header, utt first) keeps every further column of a corpus.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Iterable, Mapping
+
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+
+# Which stage of run.sh makes each file: the cure named when one is missing.
+MADE_BY_STAGE = {"utt2spk": 0, "spk2utt": 0, "cuts.jsonl.gz": 0, "model2utts": 0, "wav.scp": 0, "utt2info.tsv": 0,
+                 "utt2dur": 0, "feats.scp": 2, "vad.scp": 2, "utt2num_frames": 2, "utt2num_voiced": 2,
+                 "utt2clean": 3, "valid_utts": 4, "dev_speakers": 4}
+
+
+def c_sorted(keys: Iterable[str]) -> list[str]:
+    """Keys in C-locale (byte) order, as every Kaldi table wants them."""
+    return sorted(keys, key=str.encode)
+
+
+def _open_table(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        stage = MADE_BY_STAGE.get(path.name)
+        cure = f"Run stage {stage} first (./run.sh --stage {stage})" if stage is not None else "Check the path"
+        raise InputError(path, "no such file", "a table", cure) from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"bytes that are not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text",
+                         "Convert the file to UTF-8") from None
+
+
+def read_table(path: str | Path) -> dict[str, str]:
+    """A table as {key: rest of the line}, in file order. Raises InputError on empty lines and duplicate keys."""
+    table: dict[str, str] = {}
+    for number, line in enumerate(_open_table(Path(path)).split("\n")[:-1], 1):
+        key, _, value = line.strip(" \r").partition(" ")
+        if not key:
+            raise InputError(path, "an empty line", "key and value", "Delete it, or run stage 1", item=f"line {number}")
+        if key in table:
+            raise InputError(path, f"key {key!r} a second time", "unique keys", "Run stage 1, which reports duplicates",
+                             item=f"line {number}")
+        table[key] = value.strip()
+    return table
+
+
+def write_table(path: str | Path, table: Mapping[str, str]) -> None:
+    """Writes `key value` lines in C-locale order, atomically."""
+    with atomic_write(path, "w") as stream:
+        for key in c_sorted(table):
+            stream.write(f"{key} {table[key]}".rstrip() + "\n")
+
+
+def write_list(path: str | Path, keys: Iterable[str]) -> None:
+    """Writes one key a line in C-locale order, atomically."""
+    write_table(path, {key: "" for key in keys})
+
+
+def invert(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
+    """{speaker: utterances}, both sorted."""
+    spk2utt: dict[str, list[str]] = {}
+    for utt in c_sorted(utt2spk):
+        spk2utt.setdefault(utt2spk[utt], []).append(utt)
+    return {spk: spk2utt[spk] for spk in c_sorted(spk2utt)}
+
+
+class DataDir:
+    """A Kaldi data directory; tables are read when first asked for."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        """True when the directory holds this file."""
+        return (self.path / name).is_file()
+
+    def require(self, *names: str) -> None:
+        """Raises InputError naming the first missing file and the stage that makes it."""
+        for name in names:
+            if not self.has(name):
+                stage = MADE_BY_STAGE.get(name, 0)
+                raise InputError(self.path / name, "no such file", "a file of the data directory",
+                                 f"Run stage {stage} first (./run.sh --stage {stage})")
+
+    def read(self, name: str) -> dict[str, str]:
+        """One table of the directory as {key: rest of the line}."""
+        return read_table(self.path / name)
+
+    def write(self, name: str, table: Mapping[str, str]) -> None:
+        """Writes one table of the directory, sorted, atomically."""
+        write_table(self.path / name, table)
+
+    @functools.cached_property
+    def utt2spk(self) -> dict[str, str]:
+        """{utterance: speaker}."""
+        return self.read("utt2spk")
+
+    @functools.cached_property
+    def spk2utt(self) -> dict[str, list[str]]:
+        """{speaker: [utterances]}, derived from utt2spk."""
+        return invert(self.utt2spk)
+
+    @functools.cached_property
+    def model2utts(self) -> dict[str, list[str]]:
+        """{enrolment model: [utterances]}."""
+        return {model: utts.split() for model, utts in self.read("model2utts").items()}
+
+    @functools.cached_property
+    def info(self) -> dict[str, dict[str, str]]:
+        """{utterance: {column: value}} of utt2info.tsv; empty when there is none."""
+        if not self.has("utt2info.tsv"):
+            return {}
+        header, *lines = _open_table(self.path / "utt2info.tsv").splitlines()
+        columns = header.split("\t")
+        rows = (line.split("\t") for line in lines)
+        return {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
+
+    def write_speakers(self, utt2spk: Mapping[str, str]) -> None:
+        """Writes utt2spk and the derived spk2utt."""
+        self.write("spk2utt", {spk: " ".join(utts) for spk, utts in invert(utt2spk).items()})
+        self.write("utt2spk", utt2spk)
