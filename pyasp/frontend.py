@@ -1,0 +1,216 @@
+"""The read-time front end: first coefficients, deltas, sliding mean normalisation, voiced frames; Kaldi's
+add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations over all frames.
+
+    T, D   frames and stored coefficients of a recording;  D' = D (order + 1) after deltas
+    x_t    (D,) stored coefficients, replicated beyond both ends of the file: x_t = x_0 for t < 0, x_{T-1} for t >= T
+    w, N   half window of the deltas;  window of the mean normalisation, in frames
+
+    deltas         d_t = sum_{j=1..w} j (x_{t+j} - x_{t-j}) / (2 sum_j j^2), each order being the slope of the one below
+                   over the replicated x (at the file's ends this differs from replicating d, which is what torchaudio
+                   and lhotse do)
+    sliding CMN    y_t = x_t - mean of x over the window of t; optionally divided by the window's standard deviation
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator, MutableMapping
+
+import numpy as np
+
+from pyasp.cli import option
+from pyasp.datadir import DataDir
+from pyasp.errors import InputError
+
+GROUP_ELEMENTS = 1 << 22    # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
+VARIANCE_FLOOR = 1e-10      # Kaldi's
+
+
+@dataclass(frozen=True)
+class FrontendOptions:
+    """What is done to stored MFCC when they are read. Kaldi's names; defaults of its speaker recipes."""
+    num_ceps: int = option(0, "use the first so many stored coefficients; 0 = all")
+    delta_order: int = option(2, "order of the deltas appended; 0 = none")
+    delta_window: int = option(3, "frames on either side that a delta is computed from")
+    cmn_window: int = option(300, "window of the sliding mean normalisation in frames; 0 = none")
+    min_cmn_window: int = option(100, "smallest window at the start of a file when --center=false")
+    center: bool = option(True, "the window is centred on the frame; false: it ends there")
+    norm_vars: bool = option(False, "also divide by the standard deviation of the window")
+
+    def __post_init__(self) -> None:
+        wrong = {"--num-ceps": self.num_ceps < 0, "--delta-order": not 0 <= self.delta_order < 1000,
+                 "--delta-window": not 0 < self.delta_window < 1000, "--cmn-window": self.cmn_window < 0,
+                 "--min-cmn-window": self.min_cmn_window < 1}
+        for key, bad in wrong.items():
+            if bad:
+                raise InputError("front end options", f"{key} out of range", "counts of frames or coefficients, not negative",
+                                 "Correct the conf file", item=key)
+        if 0 < self.cmn_window < self.min_cmn_window:       # Kaldi aborts here, with --center=true too
+            raise InputError("front end options", f"--cmn-window={self.cmn_window} below --min-cmn-window={self.min_cmn_window}",
+                             "--cmn-window of at least --min-cmn-window", "Lower --min-cmn-window", item="--cmn-window")
+
+
+def output_dim(stored: int, options: FrontendOptions) -> int:
+    """Dimension after the front end of features stored with `stored` coefficients."""
+    return (min(options.num_ceps, stored) if options.num_ceps else stored) * (options.delta_order + 1)
+
+
+def _slope(feats: np.ndarray, window: int) -> np.ndarray:
+    """Regression slope (T - 2 window, D) float32 at every frame of (T, D) that has a whole window."""
+    length = len(feats) - 2 * window
+    total = np.zeros((length, feats.shape[1]), dtype=np.float32)
+    for j in range(1, window + 1):
+        total += np.float32(j) * (feats[window + j:window + j + length] - feats[window - j:window - j + length])
+    return total / np.float32(2 * sum(j * j for j in range(1, window + 1)))
+
+
+def _deltas_inside(padded: np.ndarray, window: int, order: int) -> np.ndarray:
+    """[x, slope, slope of slope ...] (T, D (order + 1)) of x (T + 2 order window, D) that brings its own context."""
+    frames = len(padded) - 2 * order * window
+    parts, current = [padded[order * window:order * window + frames]], padded
+    for above in range(order - 1, -1, -1):
+        current = _slope(current, window)
+        parts.append(current[above * window:above * window + frames])
+    return np.concatenate(parts, axis=1)
+
+
+def add_deltas(feats: np.ndarray, window: int, order: int) -> np.ndarray:
+    """feats (T, D) float32 -> (T, D (order + 1)) float32; Kaldi: add-deltas --delta-window --delta-order."""
+    if len(feats) == 0:
+        return np.zeros((0, feats.shape[1] * (order + 1)), dtype=np.float32)
+    padded = np.pad(np.asarray(feats, np.float32), ((order * window, order * window), (0, 0)), mode="edge")
+    return _deltas_inside(padded, window, order)
+
+
+def cmn_windows(times: np.ndarray, frames: int, options: FrontendOptions) -> tuple[np.ndarray, np.ndarray]:
+    """First frame and end (exclusive) of the window of each of `times`, in a file of `frames` frames; int arrays.
+
+    Kaldi: SlidingWindowCmn. At the ends a centred window is shifted, not shrunk; a left window (which holds
+    cmn_window + 1 frames) starts with min_cmn_window frames.
+    """
+    if options.center:
+        first = times - options.cmn_window // 2
+        shift = np.maximum(-first, 0)
+        first, end = first + shift, first + options.cmn_window + shift
+    else:
+        first = np.maximum(times - options.cmn_window, 0)
+        end = np.maximum(times + 1, options.min_cmn_window)
+    beyond = np.maximum(end - frames, 0)
+    return np.maximum(first - beyond, 0), end - beyond
+
+
+def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.ndarray, norm_vars: bool) -> np.ndarray:
+    """Rows of slab (S, C) minus the means of slab[first:end], in double precision from cumulative sums."""
+    x = slab.astype(np.float64)
+    x -= x.mean(axis=0)         # changes nothing but round-off: sums of squares must not cancel
+    count = (end - first)[:, None]
+
+    def window_mean(values: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(values, axis=0, out=sums[1:])
+        return (sums[end] - sums[first]) / count
+
+    mean = window_mean(x)
+    out = x[rows] - mean
+    if norm_vars:
+        variance = np.maximum(window_mean(x * x) - mean * mean, VARIANCE_FLOOR)
+        out *= np.where(count == 1, 0.0, 1.0 / np.sqrt(variance))       # one frame has no variance: Kaldi gives 0
+    return out
+
+
+def _normalise_columns(slab: np.ndarray, offset: int, times: np.ndarray, frames: int, options: FrontendOptions) -> np.ndarray:
+    """Normalised frames `times` (V, C) float32; slab holds the frames of the file from `offset` on."""
+    if options.cmn_window == 0:
+        return slab[times - offset]
+    first, end = cmn_windows(times, frames, options)
+    out = np.empty((len(times), slab.shape[1]), dtype=np.float32)
+    group = max(1, GROUP_ELEMENTS // max(1, len(slab)))
+    for start in range(0, slab.shape[1], group):
+        columns = slice(start, start + group)
+        out[:, columns] = _normalise(slab[:, columns], times - offset, first - offset, end - offset, options.norm_vars)
+    return out
+
+
+def sliding_cmn(feats: np.ndarray, options: FrontendOptions) -> np.ndarray:
+    """feats (T, D) -> (T, D) float32 without the sliding mean; Kaldi: apply-cmvn-sliding."""
+    if len(feats) == 0:
+        return np.asarray(feats, np.float32)
+    return _normalise_columns(np.asarray(feats, np.float32), 0, np.arange(len(feats)), len(feats), options)
+
+
+def select_voiced(feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Rows of feats (T, D) where voiced (T,) is true; Kaldi: select-voiced-frames. Raises InputError unless V > 0."""
+    _check_voiced(len(feats), voiced)
+    return feats[np.asarray(voiced, dtype=bool)]
+
+
+def _check_voiced(frames: int, voiced: np.ndarray) -> None:
+    if len(voiced) != frames:
+        raise InputError("front end", f"{len(voiced)} voicing decisions for {frames} frames", "one decision per frame",
+                         "Re-run stage 2: feats.scp and vad.scp are of different runs")
+    if not np.any(voiced):
+        raise InputError("front end", f"no voiced frame among {frames}", "at least one voiced frame",
+                         "Remove the recording, or lower --vad-energy-threshold")
+
+
+def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
+    """Stored MFCC (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
+
+    The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when no
+    frame is voiced, or when fewer than --num-ceps coefficients are stored.
+    """
+    _check_voiced(len(feats), voiced)
+    return frontend_chunk(lambda start, end: feats[start:end], voiced, options)
+
+
+def frontend_chunk(rows: Callable[[int, int], np.ndarray], voiced: np.ndarray, options: FrontendOptions,
+                   start: int = 0, end: int | None = None) -> np.ndarray:
+    """Frames `start` to `end` (exclusive) of `frontend(...)`, from the stored rows they depend on and no more.
+
+    rows(a, b): stored frames a to b (exclusive) of the recording, (b - a, D); voiced: (T,) decisions of all its frames.
+    """
+    frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
+    if len(times) == 0:
+        raise InputError("front end", f"no voiced frame in {start}:{end}", "at least one", "Choose a chunk inside the recording")
+    first, last = times[0], times[-1] + 1
+    if options.cmn_window:
+        firsts, ends = cmn_windows(times[[0, -1]], frames, options)
+        first, last = min(first, firsts[0]), max(last, ends[-1])
+    context = options.delta_order * options.delta_window
+    below, above = min(context, first), min(context, frames - last)
+    stored = _first_ceps(rows(int(first - below), int(last + above)), options.num_ceps)
+    padded = np.pad(stored, ((context - below, context - above), (0, 0)), mode="edge")
+    slab = _deltas_inside(padded, options.delta_window, options.delta_order)
+    return _normalise_columns(slab, int(first), times, frames, options)
+
+
+def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:
+    if num_ceps > stored.shape[1]:
+        raise InputError("front end", f"{stored.shape[1]} stored coefficients", f"at least --num-ceps={num_ceps}",
+                         "Lower --num-ceps, or store more coefficients (mfcc.conf, stage 2)")
+    return np.asarray(stored[:, :num_ceps or None], dtype=np.float32)
+
+
+def iterate(data: DataDir, options: FrontendOptions, utts: Iterable[str] | None = None,
+            failed: MutableMapping[str, str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, (V, D') float32) of each of `utts` (default: all of feats.scp, in its order).
+
+    Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
+    without `failed` the first of them raises InputError.
+    """
+    from pyasp.kaldi_io import ScpReader
+
+    data.require("feats.scp", "vad.scp")
+    feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
+    for utt in feats if utts is None else utts:
+        try:
+            for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
+                if utt not in table:
+                    raise InputError(data / name, "no entry", "an entry of every utterance", "Re-run stage 2", item=utt)
+            result = frontend(feats[utt], vad[utt] > 0, options)
+        except InputError as error:
+            if failed is None:
+                raise InputError(data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt) from error
+            failed[utt] = str(error)
+        else:
+            yield utt, result
