@@ -1,0 +1,239 @@
+"""Mel-frequency cepstra as Kaldi's compute-mfcc-feats makes them, for blocks of frames as matrix operations.
+
+References: S. Davis and P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; Young et al., The HTK Book, ch. 5; Kaldi feat/feature-mfcc.
+
+    n, T        samples and frames of a recording           N, S    samples of a frame and of the frame shift
+    P           N padded to a power of two (FFT length)     M, C    mel bins and cepstral coefficients
+    s           (N,) one frame on the int16 scale, its mean removed;  energy = sum_i s_i^2
+    z           (P,) w_i (s_i - a s_{i-1}), s_{-1} = s_0, w the window, a the pre-emphasis, zeros behind
+    e           (M,) mel energies: triangles equally spaced in mel, times |FFT(z)|^2
+    c           (C,) lifter * DCT-II(log e);  c_0 = log energy when --use-energy
+
+What other toolkits do differently (lhotse 1.33, torchaudio, librosa): samples in [-1, 1] (log energies lower by 20.8), C0
+kept or lost instead of the raw log energy (lhotse's use_energy=True fails on broadcasting), zero padding or replication
+instead of mirroring at the ends of a file, and their own energy floors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+import scipy.fft
+
+from pyasp.cli import option
+from pyasp.errors import InputError
+
+BLOCK_BYTES = 1 << 19       # of one block of padded frames: small enough for the caches, large enough to hide call overhead
+FLOOR = np.float32(np.finfo(np.float32).eps)     # Kaldi's floor under energies before the logarithm
+
+WINDOWS = {     # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
+    "povey": lambda x, b: (0.5 - 0.5 * np.cos(x)) ** 0.85,
+    "hamming": lambda x, b: 0.54 - 0.46 * np.cos(x),
+    "hanning": lambda x, b: 0.5 - 0.5 * np.cos(x),
+    "rectangular": lambda x, b: np.ones_like(x),
+    "sine": lambda x, b: np.sin(0.5 * x),
+    "blackman": lambda x, b: b - 0.5 * np.cos(x) + (0.5 - b) * np.cos(2 * x),
+}
+
+
+@dataclass(frozen=True)
+class MfccOptions:
+    """Options of compute-mfcc-feats with Kaldi's names and defaults; where ours differs, the help says so."""
+    sample_frequency: float = option(16000.0, "samples per second of the waveform")
+    frame_length: float = option(25.0, "milliseconds of a frame")
+    frame_shift: float = option(10.0, "milliseconds between frames")
+    dither: float = option(1.0, "standard deviation of noise added to the samples, 0 = none; seeded by the utterance id")
+    preemphasis_coefficient: float = option(0.97, "coefficient of the pre-emphasis")
+    remove_dc_offset: bool = option(True, "subtract the mean of each frame")
+    window_type: str = option("povey", "analysis window", choices=WINDOWS)
+    blackman_coeff: float = option(0.42, "constant of the generalised Blackman window")
+    round_to_power_of_two: bool = option(True, "pad frames with zeros to a power of two for the FFT")
+    snip_edges: bool = option(True, "only frames that lie inside the file; false: ceil-like count, mirrored ends")
+    num_mel_bins: int = option(23, "triangular mel bins")
+    low_freq: float = option(20.0, "lower limit of the mel bins in Hz")
+    high_freq: float = option(0.0, "upper limit of the mel bins in Hz; 0 or below: offset from half the sampling rate")
+    vtln_low: float = option(100.0, "lower limit of the VTLN warping (no effect: warping is not supported)")
+    vtln_high: float = option(-500.0, "upper limit of the VTLN warping (no effect)")
+    vtln_warp: float = option(1.0, "VTLN warping factor: 1 only")
+    vtln_map: str = option("", "table of warping factors: not supported")
+    utt2spk: str = option("", "speakers of --vtln-map: not supported")
+    num_ceps: int = option(13, "cepstral coefficients, the first included")
+    cepstral_lifter: float = option(22.0, "liftering of the cepstra; 0 = none")
+    use_energy: bool = option(True, "log energy instead of C0 as first coefficient")
+    energy_floor: float = option(0.0, "floor under the energy; 0 = none but the machine's")
+    raw_energy: bool = option(True, "energy before pre-emphasis and window")
+    htk_compat: bool = option(False, "first coefficient last, C0 times sqrt(2)")
+    subtract_mean: bool = option(False, "subtract the mean of each file (not recommended)")
+    channel: int = option(-1, "channel of a recording with several; -1: as the cuts (or the only one)")
+    min_duration: float = option(0.0, "shortest recording that is processed, in seconds")
+    allow_downsample: bool = option(True, "accept recordings of a higher rate (Kaldi: false)")
+    allow_upsample: bool = option(False, "accept recordings of a lower rate")
+    max_feature_vectors: int = option(-1, "memory limit of Kaldi's online extraction (no effect)")
+    debug_mel: bool = option(False, "Kaldi's debugging output (no effect)")
+    output_format: str = option("kaldi", "format of the archive", choices=("kaldi",))
+    write_utt2dur: str = option("", "Kaldi's file of durations (no effect: always written)")
+
+    def __post_init__(self) -> None:
+        nyquist = self.sample_frequency / 2
+        top = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
+        rules = {"--num-mel-bins": (self.num_mel_bins >= 3, "at least 3"),
+                 "--num-ceps": (1 <= self.num_ceps <= self.num_mel_bins, f"1 to --num-mel-bins={self.num_mel_bins}"),
+                 "--low-freq": (0 <= self.low_freq < top, "from 0 to below --high-freq"),
+                 "--high-freq": (0 < top <= nyquist, f"at most {nyquist:g} Hz, half of --sample-frequency"),
+                 "--vtln-warp": (self.vtln_warp == 1.0, "1: warping is not supported"),
+                 "--vtln-map": (not self.vtln_map and not self.utt2spk, "none: warping is not supported"),
+                 "--window-type": (self.window_type in WINDOWS, " or ".join(WINDOWS)),
+                 "--preemphasis-coefficient": (0 <= self.preemphasis_coefficient <= 1, "0 to 1"),
+                 "--dither": (self.dither >= 0, "0 or more"),
+                 "--frame-shift": (self.shift >= 1, "at least one sample"),
+                 "--frame-length": (self.length >= 2 and self.padded_length % 2 == 0, "2 samples or more, an even FFT length")}
+        for key, (good, wanted) in rules.items():
+            if not good:
+                value = dict(vars(self)).get(key[2:].replace("-", "_"))
+                raise InputError("mfcc options", f"{key}={value}", wanted, "Correct mfcc.conf", item=key)
+
+    @property
+    def shift(self) -> int:
+        """Samples between frames, truncated as Kaldi truncates."""
+        return int(self.sample_frequency * 0.001 * self.frame_shift)
+
+    @property
+    def length(self) -> int:
+        """Samples of a frame."""
+        return int(self.sample_frequency * 0.001 * self.frame_length)
+
+    @property
+    def padded_length(self) -> int:
+        """Length of the FFT."""
+        return 1 << (self.length - 1).bit_length() if self.round_to_power_of_two else self.length
+
+
+def num_frames(samples: int, options: MfccOptions) -> int:
+    """Frames of a recording of so many samples; Kaldi: NumFrames."""
+    if options.snip_edges:
+        return 0 if samples < options.length else 1 + (samples - options.length) // options.shift
+    return (samples + options.shift // 2) // options.shift
+
+
+def mel(frequency: np.ndarray | float) -> np.ndarray | float:
+    """Mel scale of a frequency in Hz."""
+    return 1127.0 * np.log1p(np.asarray(frequency, dtype=np.float64) / 700.0)
+
+
+def mel_banks(options: MfccOptions) -> np.ndarray:
+    """Triangles (P / 2, M) float64 over the FFT bins 0 .. P/2 - 1. Raises InputError when a triangle holds no FFT bin."""
+    half = options.padded_length // 2
+    nyquist = options.sample_frequency / 2
+    top = options.high_freq if options.high_freq > 0 else nyquist + options.high_freq
+    edges = np.linspace(mel(options.low_freq), mel(top), options.num_mel_bins + 2)
+    bins = mel(np.arange(half) * options.sample_frequency / options.padded_length)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    banks = np.maximum(np.minimum(rising, falling), 0.0)
+    empty = np.flatnonzero(~np.any(banks > 0, axis=0))
+    if len(empty):
+        raise InputError("mfcc options", f"no FFT bin in mel bin {empty[0]}", "at least one in every mel bin",
+                         "Lower --num-mel-bins, or lengthen the frame", item="--num-mel-bins")
+    return banks
+
+
+def cepstral_transform(options: MfccOptions) -> np.ndarray:
+    """Liftered orthonormal DCT-II (M, C) float64."""
+    bins, ceps = np.arange(options.num_mel_bins), np.arange(options.num_ceps)
+    dct = np.cos(np.pi / options.num_mel_bins * np.outer(bins + 0.5, ceps)) * np.sqrt(2.0 / options.num_mel_bins)
+    dct[:, 0] = np.sqrt(1.0 / options.num_mel_bins)
+    lifter = options.cepstral_lifter
+    return dct * (1.0 + 0.5 * lifter * np.sin(np.pi * ceps / lifter)) if lifter else dct
+
+
+def mirrored(samples: np.ndarray, start: int, end: int) -> np.ndarray:
+    """samples[start:end] of the signal mirrored at both ends as often as needed (x_{-1} = x_0, x_n = x_{n-1})."""
+    n = len(samples)
+    if 0 <= start and end <= n:
+        return samples[start:end]
+    index = np.arange(start, end) % (2 * n)
+    return samples[np.where(index < n, index, 2 * n - 1 - index)]
+
+
+def seed_of(utt: str) -> int:
+    """Seed of the dither of an utterance: the first 8 bytes of the SHA-256 of its id."""
+    return int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "big")
+
+
+class Mfcc:
+    """Extractor with its window, mel and DCT matrices. One object serves any number of recordings, one thread at a time."""
+
+    def __init__(self, options: MfccOptions):
+        self.options = options
+        phase = 2 * np.pi * np.arange(options.length) / (options.length - 1)
+        self.window = WINDOWS[options.window_type](phase, options.blackman_coeff).astype(np.float32)
+        banks = mel_banks(options)
+        used = np.flatnonzero(banks.any(axis=1))
+        self.first_bin, self.end_bin = int(used[0]), int(used[-1]) + 1
+        # Real and imaginary parts are squared side by side, so each FFT bin has two rows here.
+        self.banks = np.repeat(banks[self.first_bin:self.end_bin], 2, axis=0).astype(np.float32)
+        self.transform = cepstral_transform(options).astype(np.float32)
+        self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))     # frames computed at a time
+
+    def compute(self, samples: np.ndarray, utt: str = "") -> np.ndarray:
+        """samples (n,) on the int16 scale at --sample-frequency -> (T, C) float32.
+
+        A file without a frame gives (0, 0), as Kaldi writes it. Raises InputError on NaN or infinite samples.
+        """
+        samples = np.ascontiguousarray(samples, dtype=np.float32)
+        frames = num_frames(len(samples), self.options)
+        if frames == 0:
+            return np.zeros((0, 0), dtype=np.float32)
+        out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
+        buffer = np.zeros((min(self.block, frames), self.options.padded_length), dtype=np.float32)
+        random = np.random.default_rng(seed_of(utt)) if self.options.dither else None
+        for start, framed in self._framed(samples, frames):
+            rows = buffer[:len(framed)]
+            self._block(framed, rows, out[start:start + len(framed)], random)
+        if not np.isfinite(out).all():
+            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None)
+        return self._finish(out)
+
+    def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(first frame, overlapping view (B, N)) of the blocks of a recording; Kaldi: FirstSampleOfFrame, ExtractWindow."""
+        shift, length = self.options.shift, self.options.length
+        offset = 0 if self.options.snip_edges else shift // 2 - length // 2
+        for start in range(0, frames, self.block):
+            count = min(self.block, frames - start)
+            begin = offset + start * shift
+            piece = mirrored(samples, begin, begin + (count - 1) * shift + length)
+            yield start, np.lib.stride_tricks.sliding_window_view(piece, length)[::shift]
+
+    def _block(self, framed: np.ndarray, rows: np.ndarray, out: np.ndarray, random: np.random.Generator | None) -> None:
+        """Cepstra `out` (B, C) of frames (B, N); rows (B, P) is scratch whose columns beyond N stay zero."""
+        options, speech = self.options, rows[:, :self.options.length]
+        if random is not None:
+            framed = framed + np.float32(options.dither) * random.standard_normal(framed.shape, dtype=np.float32)
+        mean = framed.mean(axis=1, keepdims=True) if options.remove_dc_offset else np.float32(0)
+        centred = framed - mean
+        energy = np.vecdot(centred, centred) if options.use_energy and options.raw_energy else None
+        coefficient = np.float32(options.preemphasis_coefficient)
+        np.multiply(centred[:, :-1], -coefficient, out=speech[:, 1:])
+        speech[:, 0] = -coefficient * centred[:, 0]
+        speech += centred
+        speech *= self.window
+        if options.use_energy and energy is None:
+            energy = np.vecdot(speech, speech)
+        spectrum = scipy.fft.rfft(rows, axis=1)[:, self.first_bin:self.end_bin]
+        power = np.square(spectrum.view(np.float32))
+        log_mel = np.log(np.maximum(power @ self.banks, FLOOR))
+        np.matmul(log_mel, self.transform, out=out)
+        if energy is not None:
+            out[:, 0] = np.log(np.maximum(energy, max(FLOOR, np.float32(options.energy_floor))))
+
+    def _finish(self, out: np.ndarray) -> np.ndarray:
+        """--htk-compat and --subtract-mean."""
+        if self.options.htk_compat:
+            first = out[:, :1] if self.options.use_energy else out[:, :1] * np.float32(np.sqrt(2.0))
+            out = np.concatenate([out[:, 1:], first], axis=1)
+        if self.options.subtract_mean:
+            out -= out.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return out
