@@ -1,0 +1,69 @@
+# Environment only: sourced by run.sh, every step and tests/run.sh. Makes .venv from the pinned requirements on first use.
+
+export LC_ALL=C
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}"
+export MKL_NUM_THREADS="$OMP_NUM_THREADS" OPENBLAS_NUM_THREADS="$OMP_NUM_THREADS"
+PYASP_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || return 1
+export PYASP_ROOT
+export PYTHONPATH="$PYASP_ROOT${PYTHONPATH:+:$PYTHONPATH}"
+export MPLBACKEND=Agg
+
+# Prints the first Python from 3.11 to 3.13 ($PYTHON if the user set it), or says what to install.
+_find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+      command -v "$candidate"
+      return 0
+    fi
+  done
+  echo "error: no Python from 3.11 to 3.13 found (tried: ${PYTHON:-python3 python3.13 python3.12 python3.11};" \
+       "python3 is $(python3 --version 2>&1 || true)). Install one (Debian 12, Ubuntu 24.04: apt install python3 python3-venv)" \
+       "or name it: PYTHON=/path/to/python3.12 ./run.sh" >&2
+  return 1
+}
+
+# _ready REQUIREMENTS: prints the marker that says these very requirements are installed completely.
+_ready() { echo "$PYASP_ROOT/.venv/.ready-$(basename "$1" .txt)-$(sha256sum "$1" | cut -c 1-16)"; }
+
+# _install REQUIREMENTS: into .venv, unless it is there already; a half-made environment is completed.
+_install() {
+  local marker
+  marker=$(_ready "$1")
+  [ -e "$marker" ] && return 0
+  echo "Installing the packages of ${1#"$PYASP_ROOT"/} into .venv (once; torch is large) ..." >&2
+  if ! "$PYASP_ROOT/.venv/bin/python" -m pip install --disable-pip-version-check --requirement "$1" >&2; then
+    echo "error: pip could not install ${1#"$PYASP_ROOT"/}; see its message above, then run the same command again" >&2
+    return 1
+  fi
+  touch "$marker"
+}
+
+# Makes .venv when it is missing or broken; only one process at a time does so.
+_make_venv() {
+  local python
+  if ! "$PYASP_ROOT/.venv/bin/python" -c 'import pip' 2>/dev/null; then
+    python=$(_find_python) || return 1
+    echo "Making .venv with $("$python" --version) ..." >&2
+    rm -rf "$PYASP_ROOT/.venv"
+    if ! "$python" -m venv "$PYASP_ROOT/.venv" >&2; then
+      echo "error: $python cannot make a virtual environment. Install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2
+      rm -rf "$PYASP_ROOT/.venv"
+      return 1
+    fi
+  fi
+  _install "$PYASP_ROOT/conf/requirements.txt"
+}
+
+if [ ! -e "$(_ready "$PYASP_ROOT/conf/requirements.txt")" ]; then
+  if command -v flock >/dev/null; then
+    exec 8>"$PYASP_ROOT/.venv.lock"
+    flock 8
+    _make_venv || { exec 8>&-; return 1; }
+    exec 8>&-
+  else
+    _make_venv || return 1
+  fi
+fi
+export VIRTUAL_ENV="$PYASP_ROOT/.venv"
+export PATH="$VIRTUAL_ENV/bin:$PATH"

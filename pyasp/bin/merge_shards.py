@@ -1,0 +1,31 @@
+"""Joins the shards of a job array into one table."""
+
+from dataclasses import dataclass
+
+from pyasp import cli
+from pyasp.datadir import DataDir
+from pyasp.errors import InputError
+from pyasp.shards import merge
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of merge_shards."""
+    reuse: str = cli.option("", "scp of another set whose lines are copied instead of computed")
+    table: tuple[str, ...] = cli.option((), "NAME=PATH: also join the shards' tables PREFIX.S.NAME into PATH")
+    allow_fail_fraction: float = cli.option(0.0, "share of the utterances that may fail")
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+@cli.command(Options, "DATA", "PREFIX", "OUT_SCP")
+def main(options: Options, data: str, prefix: str, out_scp: str) -> None:
+    """Joins PREFIX.S.scp of all shards S of DATA into OUT_SCP, sorted, after checking that no utterance is lost."""
+    bad = [table for table in options.table if "=" not in table]
+    if bad:
+        raise InputError("command line", repr(bad[0]), "NAME=PATH", "Correct --table")
+    tables = dict(table.split("=", 1) for table in options.table)
+    merge(DataDir(data), prefix, options.reuse, tables, out_scp, options.force, options.allow_fail_fraction)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

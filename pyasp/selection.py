@@ -1,0 +1,117 @@
+"""Which recordings train what: voiced length, recordings per speaker, hold-outs. All draws are seeded.
+
+- `dev_speakers`: a share of the training speakers kept out of UBM, extractor, TDNN and PLDA.
+- UBM and extractor train on clean recordings; the TDNN and PLDA on clean and augmented ones of speakers with enough.
+- `valid_utts`: one clean recording of each of some speakers with at least three; it and its copies are not trained on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Mapping
+
+import numpy as np
+
+from pyasp.cli import option
+from pyasp.datadir import c_sorted, invert
+from pyasp.errors import InputError
+
+MIN_UTTS_FOR_VALIDATION = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectOptions:
+    """Selection of training material (select.conf)."""
+    min_voiced_ubm: int = option(50, "least voiced frames of a recording for UBM and extractor")
+    max_utts_ubm: int = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
+    min_voiced: int = option(400, "least voiced frames of a recording for TDNN and PLDA (Kaldi voxceleb 400, sre16 500)")
+    min_utts: int = option(8, "least recordings of a speaker for TDNN and PLDA, after the rule above")
+    max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
+    valid_fraction: float = option(0.5, "share of the speakers with at least 3 recordings that give one for validation")
+    dev_fraction: float = option(0.0, "share of the speakers held out as dev_speakers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Chosen utterances and, for each rule, how many recordings it left out."""
+    ubm: list[str]
+    train: list[str]
+    valid: list[str]
+    dev_speakers: list[str]
+    left_out_ubm: Counter
+    left_out_train: Counter
+
+
+def draw_dev_speakers(speakers: list[str], fraction: float, seed: int) -> list[str]:
+    """A seeded share of the speakers, C-sorted."""
+    count = int(round(fraction * len(speakers)))
+    return c_sorted(np.random.default_rng([seed, 1]).permutation(np.array(c_sorted(speakers), dtype=object))[:count])
+
+
+def select_ubm(utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str], options: SelectOptions) -> tuple[list[str], Counter]:
+    """Clean recordings for UBM and extractor, and what was left out by which rule."""
+    left_out: Counter = Counter()
+    kept = []
+    for utt, spk in utt2spk.items():
+        reason = ("speaker held out (dev)" if spk in dev else
+                  f"fewer than {options.min_voiced_ubm} voiced frames" if voiced[utt] < options.min_voiced_ubm else None)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(utt)
+    if options.max_utts_ubm and len(kept) > options.max_utts_ubm:
+        left_out[f"not among the {options.max_utts_ubm} longest"] = len(kept) - options.max_utts_ubm
+        kept = sorted(kept, key=lambda utt: (-voiced[utt], utt))[:options.max_utts_ubm]
+    return c_sorted(kept), left_out
+
+
+def select_train(utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], voiced: Mapping[str, int], dev: set[str],
+                 options: SelectOptions) -> tuple[list[str], Counter]:
+    """Clean and augmented recordings for TDNN and PLDA, and what was left out by which rule.
+
+    The rule on recordings per speaker counts clean recordings: a copy is no new recording.
+    """
+    left_out: Counter = Counter()
+    long_enough = []
+    for utt, spk in utt2spk.items():
+        reason = ("speaker held out (dev)" if spk in dev else
+                  f"fewer than {options.min_voiced} voiced frames" if voiced[utt] < options.min_voiced else None)
+        if reason:
+            left_out[reason] += 1
+        else:
+            long_enough.append(utt)
+    counts = Counter(utt2spk[utt] for utt in long_enough if utt2clean[utt] == utt)
+    kept = [utt for utt in long_enough if counts[utt2spk[utt]] >= options.min_utts]
+    left_out[f"speaker with fewer than {options.min_utts} such recordings"] = len(long_enough) - len(kept)
+    return c_sorted(kept), +left_out
+
+
+def draw_valid(train: list[str], utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], options: SelectOptions, seed: int) -> list[str]:
+    """One clean recording of each of some speakers with at least three, seeded, and every copy of it, C-sorted."""
+    rng = np.random.default_rng([seed, 2])
+    by_speaker = invert({utt: utt2spk[utt] for utt in train if utt2clean[utt] == utt})
+    enough = [spk for spk, utts in by_speaker.items() if len(utts) >= MIN_UTTS_FOR_VALIDATION]
+    count = min(options.max_valid_utts, int(np.ceil(options.valid_fraction * len(enough))))
+    chosen = {by_speaker[enough[k]][rng.integers(len(by_speaker[enough[k]]))] for k in rng.permutation(len(enough))[:count]}
+    return c_sorted(utt for utt in train if utt2clean[utt] in chosen)
+
+
+def select(clean: Mapping[str, str], utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], voiced: Mapping[str, int],
+           options: SelectOptions, seed: int) -> Selection:
+    """Applies every rule. clean: {utt: speaker} of the clean set; utt2spk, utt2clean, voiced: of the augmented one.
+
+    Raises InputError when a selection is empty or no speaker can give a validation recording.
+    """
+    dev_speakers = draw_dev_speakers(sorted(set(clean.values())), options.dev_fraction, seed)
+    ubm, left_out_ubm = select_ubm(clean, voiced, set(dev_speakers), options)
+    train, left_out_train = select_train(utt2spk, utt2clean, voiced, set(dev_speakers), options)
+    for name, utts, left_out in (("train_ubm", ubm, left_out_ubm), ("train_sel", train, left_out_train)):
+        if not utts:
+            reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise InputError(name, f"no recording left ({reasons})", "at least one", "Loosen the limits in select.conf")
+    valid = draw_valid(train, utt2spk, utt2clean, options, seed)
+    if not valid:
+        raise InputError("train_sel", "no speaker with 3 recordings", "at least one, for validation of the TDNN",
+                         "Loosen --min-voiced or --min-utts in select.conf, or bring more recordings")
+    return Selection(ubm, train, valid, dev_speakers, left_out_ubm, left_out_train)

@@ -1,0 +1,171 @@
+"""Work over a data directory in shards, so that results do not depend on the number of jobs.
+
+The C-sorted utterances are cut into contiguous shards by their number alone; job J of NJ makes the shards J, J+NJ, ...
+Each shard is an artefact of its own (`PREFIX.S.ark`, `.scp`, tables), so a killed job loses one shard, and the same
+shards come out for any number of jobs. `merge` joins them and lets the counts decide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+from pyasp.artefact import describe, is_current, making, write_made, atomic_write
+from pyasp.cli import option
+from pyasp.datadir import DataDir, c_sorted, read_table, write_table
+from pyasp.errors import InputError
+from pyasp.kaldi_io import ArkWriter, read_scp
+
+MIN_SHARDS = 8        # a small corpus still feeds eight jobs
+SHARD_SIZE = 2000     # utterances of a shard of a large one: minutes of work, lost at most once by a kill
+
+
+@dataclasses.dataclass(frozen=True)
+class JobOptions:
+    """Which part of the work this process does."""
+    job: int = option(1, "number of this job, from 1")
+    num_jobs: int = option(1, "number of jobs; the result does not depend on it")
+    reuse: str = option("", "scp of another set: utterances found there are not computed again")
+    force: bool = option(False, "make again what is out of date")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Utterances `start` (inclusive) to `end` (exclusive) of the C-sorted list; `number` counts from 1."""
+    number: int
+    start: int
+    end: int
+
+
+def shards(total: int) -> list[Shard]:
+    """Cuts `total` utterances into contiguous shards of nearly equal size; depends on `total` alone."""
+    count = max(min(total, MIN_SHARDS), -(-total // SHARD_SIZE))
+    bounds = [total * k // count for k in range(count + 1)] if count else []
+    return [Shard(k + 1, start, end) for k, (start, end) in enumerate(zip(bounds, bounds[1:]))]
+
+
+def shards_of_job(total: int, options: JobOptions) -> list[Shard]:
+    """The shards that job `options.job` of `options.num_jobs` makes. Raises InputError when the job is out of range."""
+    if not 1 <= options.job <= options.num_jobs:
+        raise InputError("command line", f"--job {options.job}", f"1 to {options.num_jobs}", "Give --job within --num-jobs")
+    return shards(total)[options.job - 1::options.num_jobs]
+
+
+def wanted(data: DataDir, reuse: str) -> list[str]:
+    """C-sorted utterances of a directory that have to be computed: those that `reuse` does not hold already."""
+    known = read_scp(reuse) if reuse else {}
+    return [utt for utt in c_sorted(data.utt2spk) if utt not in known]
+
+
+Result = tuple[str, np.ndarray | None, dict[str, str]]
+
+
+def run_shards(data: DataDir, options: JobOptions, prefix: str, recipe: Callable[[], dict[str, Any]],
+               process: Callable[[list[str]], Iterable[Result]], compression_method: int = 0) -> None:
+    """Makes this job's shards: `PREFIX.S.ark/.scp`, one `PREFIX.S.<table>` per table name, `PREFIX.S.failed`.
+
+    recipe: gives tool, options and inputs for `artefact.describe` as keyword arguments.
+    process: from a list of utterances to (utterance, array, {table: value}); a None array is a failure, whose reason is
+        in the table `failed`.
+    """
+    utts = wanted(data, options.reuse)
+    mine = shards_of_job(len(utts), options)
+    made = describe(**recipe())
+    done = failed = 0
+    with tqdm(total=sum(s.end - s.start for s in mine), unit="utt", disable=None) as bar:
+        for shard in mine:
+            stem = f"{prefix}.{shard.number}"
+            ours = utts[shard.start:shard.end]
+            record = {**made, "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)}}
+            if not is_current(f"{stem}.scp", record, options.force):
+                shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, bar)
+                done, failed = done + shard_done, failed + shard_failed
+            else:
+                bar.update(len(ours))
+    print(f"job {options.job} of {options.num_jobs}: {len(mine)} shards, done {done} of {done + failed} utterances, "
+          f"{failed} failed", file=sys.stderr)
+
+
+def _make_shard(stem: str, results: Iterable[Result], record: dict[str, Any], method: int, bar: tqdm) -> tuple[int, int]:
+    """Writes one shard; the scp, which is what makes it complete, comes last."""
+    tables: dict[str, dict[str, str]] = {"failed": {}}
+    Path(f"{stem}.scp").unlink(missing_ok=True)
+    write_made(f"{stem}.scp", record)
+    done = 0
+    with ArkWriter(f"{stem}.ark", f"{stem}.scp", compression_method=method) as writer:
+        for utt, array, values in results:
+            if array is not None:
+                writer.write(utt, array)
+                done += 1
+            for name, value in values.items():
+                tables.setdefault(name, {})[utt] = value
+            bar.update()
+        for name, table in tables.items():
+            write_table(f"{stem}.{name}", table)
+    return done, len(tables["failed"])
+
+
+def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
+    for shard in shards(total):
+        path = Path(f"{prefix}.{shard.number}.{name}")
+        if not path.is_file():
+            raise InputError(path, "no such file", f"shard {shard.number} of {len(shards(total))}",
+                             "Re-run the stage: a job did not finish")
+        yield from read_table(path).items()
+
+
+def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out_scp: str, force: bool,
+          allow_fail_fraction: float = 0.0) -> None:
+    """Joins the shards into `out_scp` and the named tables ({shard table: output path}); C-sorted.
+
+    Lines of utterances that `reuse` holds are copied from there (tables: from the file of the same name beside it).
+    Raises InputError when an utterance is neither done nor failed, or more than the allowed fraction failed.
+    """
+    missing = wanted(data, reuse)
+    known = read_scp(reuse) if reuse else {}
+    lines = {utt: known[utt] for utt in data.utt2spk if utt in known}
+    lines.update(_collect(prefix, len(missing), "scp"))
+    failures = dict(_collect(prefix, len(missing), "failed"))
+    check_counts(out_scp, data.utt2spk, lines, failures, allow_fail_fraction)
+    inputs = [data / "utt2spk", *([reuse] if reuse else [])]
+    inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    made = describe("merge_shards", {}, inputs)
+    if is_current(out_scp, made, force):
+        return
+    for name, path in tables.items():
+        table = dict(_collect(prefix, len(missing), name))
+        beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
+        table.update({utt: beside[utt] for utt in data.utt2spk if utt in beside and utt not in table})
+        write_table(path, table)
+    if failures:
+        _append_dropped(data, failures)
+    with making(out_scp, made) as temporary:
+        write_table(temporary, lines)
+
+
+def check_counts(where: str, utt2spk: Mapping[str, str], lines: Mapping[str, str], failures: Mapping[str, str],
+                 allowed: float) -> None:
+    """Prints "done N of M" and raises InputError when utterances are lost or too many failed."""
+    lost = [utt for utt in utt2spk if utt not in lines and utt not in failures]
+    if lost:
+        raise InputError(where, f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
+                         "every utterance accounted for", "Re-run the stage with --force")
+    first = next(iter(failures.items()), None)
+    note = f" (first: {first[0]}: {first[1]})" if first else ""
+    print(f"{where}: done {len(lines)} of {len(utt2spk)}, {len(failures)} failed{note}", file=sys.stderr)
+    if len(failures) > allowed * len(utt2spk):
+        raise InputError(where, f"{len(failures)} of {len(utt2spk)} utterances failed{note}",
+                         f"at most {allowed:.1%}", "Repair or remove those recordings and re-run the stage")
+
+
+def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
+    path = data / "dropped.tsv"
+    rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    kept = [row for row in rows if row.split("\t")[0] not in failures]
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join(["utt\treason", *kept, *(f"{u}\t{r}" for u, r in failures.items())]) + "\n")

@@ -1,0 +1,155 @@
+"""Check and fix data directories: one class that finds every problem, and mends or refuses it.
+
+Follows the rules of Kaldi's validate_data_dir.sh and fix_data_dir.sh: C-sorted unique ids, the speaker a prefix of the
+utterance id, tables over the same utterances. What can be dropped is dropped, counted and listed in `dropped.tsv`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from pyasp.artefact import atomic_write
+from pyasp.datadir import DataDir, c_sorted
+from pyasp.errors import InputError
+
+MIN_DURATION = 0.025   # seconds; shorter than one analysis window
+BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
+BY_SPEAKER = ("spk2gender",)
+
+
+def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
+    """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                yield json.loads(line)["id"], line
+    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"a damaged file ({error})", "one lhotse cut a line, gzip", "Run stage 0 again",
+                         item=f"after line {number}") from None
+
+
+def write_cuts(path: str | Path, lines: list[str]) -> None:
+    """Writes JSON lines as a gzip file with no time stamp in it (same content, same bytes), atomically."""
+    with atomic_write(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
+        for line in lines:
+            stream.write(line.rstrip("\n").encode() + b"\n")
+
+
+def audio_files(cut: dict) -> list[str]:
+    """Paths of the audio files that a cut's JSON object reads."""
+    return [source["source"] for source in cut["recording"]["sources"] if source["type"] == "file"]
+
+
+class Checker:
+    """Finds the utterances of one data directory that cannot be used, and the tables that disagree."""
+
+    def __init__(self, path: str | Path):
+        self.data = DataDir(path)
+        self.data.require("utt2spk", "cuts.jsonl.gz")
+        self.dropped: dict[str, str] = {}
+        self.repaired: list[str] = []
+        self.cuts: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Fills `dropped` ({utterance: reason}); raises InputError where nothing sensible can be done."""
+        self._check_names()
+        for utt, line in read_cuts(self.data / "cuts.jsonl.gz"):
+            if utt in self.cuts:
+                raise InputError(self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", "Run stage 0 again", item=utt)
+            self.cuts[utt] = line
+        for utt in self.data.utt2spk:
+            reason = self._audio_problem(utt)
+            if reason:
+                self.dropped[utt] = reason
+        if len(self.dropped) == len(self.data.utt2spk):
+            raise InputError(self.data.path, "no usable utterance", "at least one",
+                             f"See the reasons, e.g. {next(iter(self.dropped.items()), 'an empty utt2spk')}")
+
+    def _check_names(self) -> None:
+        for utt, spk in self.data.utt2spk.items():
+            if not spk or " " in spk:
+                raise InputError(self.data / "utt2spk", repr(spk), "one speaker a line", "Run stage 0 again", item=utt)
+            if not utt.startswith(spk):
+                raise InputError(self.data / "utt2spk", f"speaker {spk!r}", "a prefix of the utterance id (Kaldi's sorting rule)",
+                                 "Prefix the utterance ids with their speaker", item=utt)
+
+    def _audio_problem(self, utt: str) -> str | None:
+        if utt not in self.cuts:
+            return "no entry in cuts.jsonl.gz"
+        cut = json.loads(self.cuts[utt])
+        if cut["duration"] < MIN_DURATION:
+            return f"{cut['duration']:.3f} s is shorter than one analysis window"
+        missing = [path for path in audio_files(cut) if not Path(path).is_file()]
+        return f"audio file missing: {missing[0]}" if missing else None
+
+    def fix(self) -> None:
+        """Rewrites every table over the kept utterances, sorted; writes dropped.tsv with the reasons."""
+        kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
+        if self.dropped or list(self.cuts) != c_sorted(kept):
+            self.repaired.append("cuts.jsonl.gz")
+            write_cuts(self.data / "cuts.jsonl.gz", [self.cuts[utt] for utt in c_sorted(kept)])
+        for name in BY_UTTERANCE:
+            self._fix_table(name, kept)
+        for name in BY_SPEAKER:
+            self._fix_table(name, set(kept.values()))
+        if self.data.has("model2utts"):
+            self._fix_models(kept)
+        if self.data.has("utt2info.tsv"):
+            self._fix_info(kept)
+        self.write_dropped()
+        self.data.write_speakers(kept)
+
+    def _fix_table(self, name: str, keys) -> None:
+        if not self.data.has(name):
+            return
+        table = self.data.read(name)
+        wrong = [key for key in table if key not in keys]
+        if wrong or list(table) != c_sorted(table):
+            self.repaired.append(name)
+            self.data.write(name, {key: value for key, value in table.items() if key in keys})
+
+    def _fix_info(self, kept) -> None:
+        path = self.data / "utt2info.tsv"
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        good = sorted((row for row in rows if row.split("\t", 1)[0] in kept), key=lambda row: row.split("\t", 1)[0].encode())
+        if good != rows:
+            self.repaired.append("utt2info.tsv")
+            with atomic_write(path, "w") as stream:
+                stream.write("\n".join([header, *good]) + "\n")
+
+    def _fix_models(self, kept) -> None:
+        """A model loses its dropped recordings; one that loses all of them stops the stage (its trials would hang)."""
+        models, changed = {}, False
+        for model, utts in self.data.model2utts.items():
+            unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
+            good = [utt for utt in utts if utt in kept]
+            if unknown or not good:
+                raise InputError(self.data / "model2utts", f"unknown utterance {unknown[0]!r}" if unknown else "no usable recording",
+                                 "utterances of this directory", "Correct the enrolment table and run stage 0 again", item=model)
+            changed |= good != utts
+            models[model] = " ".join(good)
+        if changed:
+            self.repaired.append("model2utts")
+            self.data.write("model2utts", models)
+
+    def write_dropped(self) -> None:
+        """Adds this check's drops to dropped.tsv (header utt, reason), keeping what earlier steps listed."""
+        path = self.data / "dropped.tsv"
+        rows = dict(row.split("\t", 1) for row in path.read_text(encoding="utf-8").splitlines()[1:]) if path.is_file() else {}
+        rows.update(self.dropped)
+        with atomic_write(path, "w") as stream:
+            stream.write("\n".join(["utt\treason", *(f"{utt}\t{rows[utt]}" for utt in c_sorted(rows))]) + "\n")
+
+    def report(self) -> None:
+        """Prints counts and the first reason."""
+        total, first = len(self.data.utt2spk), next(iter(self.dropped.items()), None)
+        speakers = len(set(spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped))
+        note = f" (first: {first[0]}: {first[1]})" if first else ""
+        tables = f", put in order: {' '.join(self.repaired)}" if self.repaired else ""
+        print(f"{self.data.path}: kept {total - len(self.dropped)} of {total} utterances of {speakers} speakers, "
+              f"dropped {len(self.dropped)}{note}{tables}", file=sys.stderr)

@@ -1,0 +1,24 @@
+"""Fixtures of all tests: the golden set, and the table of deviations from Kaldi (GOLDEN_REPORT=FILE writes it)."""
+
+import os
+from pathlib import Path
+
+import golden_cases
+import pytest
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The golden set: `.path(rel)`, `.table(rel)`, `.single(rel)`, `.MANIFEST`, `.compare(...)`."""
+    return golden_cases
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Writes the largest deviation from Kaldi of each stage, when asked to."""
+    target = os.environ.get("GOLDEN_REPORT")
+    if not target or not golden_cases.DEVIATIONS:
+        return
+    rows = ["| stage | measure | largest deviation | share of the tolerance |", "|---|---|---|---|"]
+    for stage, measures in golden_cases.DEVIATIONS.items():
+        rows += [f"| {stage} | {measure} | {value:.2g} | {share:.1%} |" for measure, (value, share) in sorted(measures.items())]
+    Path(target).write_text("\n".join(rows) + "\n", encoding="utf-8")
