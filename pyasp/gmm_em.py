@@ -1,0 +1,283 @@
+"""EM of Gaussian mixtures: statistics that add up, and M-steps as pure functions (Kaldi's mle-diag-gmm, mle-full-gmm).
+
+    gamma_ti   posterior of Gaussian i at frame t                       C Gaussians, x_t of D dimensions
+    N_i  = sum_t gamma_ti              count   (C,)
+    F_i  = sum_t gamma_ti x_t          first   (C, D)
+    S_i  = sum_t gamma_ti x_t x_t^T    second  (C, D, D), or its diagonal (C, D)
+    M-step:  w_i = N_i / N,   m_i = F_i / N_i,   Sigma_i = S_i / N_i - m_i m_i^T, floored
+
+Statistics are float64; scores and dense products run in the scorer's precision over one block of frames at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import torch
+
+from pyasp.errors import InputError
+from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, unpack
+from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks, grouped
+from pyasp.kaldi_stream import open_object, write_object
+
+ALL_FLAGS = 0x00F  # Kaldi's kGmmAll: means, variances, weights, transitions
+
+
+@dataclass
+class DiagStats:
+    """Statistics of a diagonal GMM: count (C,), first (C, D), second (C, D), float64; loglike summed over frames."""
+
+    count: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    loglike: float = 0.0
+    frames: int = 0
+
+    @classmethod
+    def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> DiagStats:
+        """Empty statistics."""
+        new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
+        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, dim))
+
+    def add(self, other: DiagStats) -> None:
+        """Adds the statistics of other frames."""
+        _add(self, other)
+
+    def accumulate(self, x: torch.Tensor, scorer: DiagScorer, selector: DiagScorer | None = None,
+                   num_gselect: int = 0) -> None:
+        """E-step of one block. x: (T, D) on the device; all Gaussians, or those that `selector` finds best.
+
+        The log-likelihood is over the Gaussians used, as Kaldi's gmm-global-acc-stats counts it.
+        """
+        for part in frame_chunks(len(x), scorer.num_gauss, scorer.dtype, scorer.device):
+            block = x[part].to(scorer.dtype)
+            scores = scorer.loglikes(block)
+            if selector is not None and num_gselect < scorer.num_gauss:
+                selected = selector.select(block, num_gselect)[1]
+                kept = torch.full_like(scores, -torch.inf)
+                scores = kept.scatter_(1, selected, scores.gather(1, selected))
+            total = torch.logsumexp(scores, 1, keepdim=True)
+            posteriors = torch.exp(scores - total).T
+            self.count += posteriors.sum(1, dtype=torch.float64)
+            self.first += posteriors @ block
+            self.second += posteriors @ (block * block)
+            self.loglike += float(total.sum(dtype=torch.float64))
+        self.frames += len(x)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> DiagStats:
+        """From Kaldi's accumulator file (gmm-global-acc-stats)."""
+        count, first, second = _read_accumulators(path, "<DIAGVARACCS>")
+        return cls(*(torch.as_tensor(a.astype(np.float64)) for a in (count, first, second)))
+
+    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+        """As Kaldi's accumulator file, float32."""
+        with write_object(path, binary) as writer:
+            _write_head(writer, self.count, self.first)
+            writer.token("<DIAGVARACCS>")
+            writer.matrix(self.second.cpu().numpy().astype(np.float32))
+            writer.token("</GMMACCS>")
+
+
+@dataclass
+class FullStats:
+    """Statistics of a full-covariance GMM: count (C,), first (C, D), second (C, D, D), float64."""
+
+    count: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    loglike: float = 0.0
+    frames: int = 0
+
+    @classmethod
+    def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> FullStats:
+        """Empty statistics."""
+        new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
+        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, dim, dim))
+
+    def add(self, other: FullStats) -> None:
+        """Adds the statistics of other frames."""
+        _add(self, other)
+
+    def accumulate(self, x: torch.Tensor, alignment: Alignment) -> None:
+        """One block. x: (T, D) on the device; alignment: its posteriors."""
+        ones = torch.cat([x, x.new_ones(len(x), 1)], 1).double()  # N, F and S in one product
+        dim = x.shape[1]
+        for group in grouped(alignment.gauss, len(self.count)):
+            frames = ones[alignment.frame[group.pairs]]  # (G, n, D + 1)
+            weights = torch.where(group.valid, alignment.weight[group.pairs], 0.0)
+            sums = (frames[..., :dim] * weights[..., None]).mT @ frames  # (G, D, D + 1)
+            self.count[group.gauss] += weights.sum(1)
+            self.first[group.gauss] += sums[..., dim]
+            self.second[group.gauss] += sums[..., :dim]
+        self.loglike += alignment.loglike
+        self.frames += len(x)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> FullStats:
+        """From Kaldi's accumulator file (fgmm-global-acc-stats), which stores scatters around the means."""
+        count, first, scatter = (a.astype(np.float64) for a in _read_accumulators(path, "<FULLVARACCS>"))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre = np.where(count[:, None, None] != 0, first[:, :, None] * first[:, None, :] / count[:, None, None], 0.0)
+        return cls(*(torch.as_tensor(a) for a in (count, first, unpack(scatter) + centre)))
+
+    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+        """As Kaldi's accumulator file, float32, scatters around the means."""
+        count, first, second = (a.cpu().numpy() for a in (self.count, self.first, self.second))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre = np.where(count[:, None, None] != 0, first[:, :, None] * first[:, None, :] / count[:, None, None], 0.0)
+        with write_object(path, binary) as writer:
+            _write_head(writer, self.count, self.first)
+            writer.token("<FULLVARACCS>")
+            for triangle in pack(second - centre).astype(np.float32):
+                writer.packed(triangle)
+            writer.token("</GMMACCS>")
+
+
+def _add(stats, other) -> None:
+    for field in dataclasses.fields(stats):
+        setattr(stats, field.name, getattr(stats, field.name) + getattr(other, field.name))
+
+
+def _read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
+    with open_object(path) as reader:
+        reader.expect("<GMMACCS>")
+        reader.expect("<VECSIZE>")
+        dim = reader.int32()
+        reader.expect("<NUMCOMPONENTS>")
+        num_gauss = reader.int32()
+        reader.expect("<FLAGS>")
+        reader.integer()
+        reader.expect("<OCCUPANCY>")
+        count = reader.vector()
+        reader.expect("<MEANACCS>")
+        first = reader.matrix()
+        reader.expect(kind)
+        second = (reader.matrix() if kind == "<DIAGVARACCS>"
+                  else np.stack([reader.packed()[1] for _ in range(num_gauss)]))
+        reader.expect("</GMMACCS>")
+    if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
+        raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})", "Accumulate them again")
+    return count, first, second
+
+
+def _write_head(writer, count: torch.Tensor, first: torch.Tensor) -> None:
+    writer.token("<GMMACCS>")
+    writer.token("<VECSIZE>")
+    writer.int32(first.shape[1])
+    writer.token("<NUMCOMPONENTS>")
+    writer.int32(first.shape[0])
+    writer.token("<FLAGS>")
+    writer.integer(ALL_FLAGS, -2)
+    writer.token("<OCCUPANCY>")
+    writer.vector(count.cpu().numpy().astype(np.float32))
+    writer.token("<MEANACCS>")
+    writer.matrix(first.cpu().numpy().astype(np.float32))
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """Limits of an M-step, Kaldi's names and (for diagonal models) defaults."""
+
+    min_gaussian_weight: float = 1e-5
+    min_gaussian_occupancy: float = 10.0
+    variance_floor: float = 0.001
+    max_condition: float = 1e4  # full covariances only
+    remove_low_count: bool = True
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What an M-step did. objf_change: per frame; low_count: too little data; removed: of these; floored: values."""
+
+    objf_change: float
+    low_count: int
+    removed: int
+    floored: int
+    floored_gaussians: int
+
+
+def diag_objective(model: DiagGmm, stats: DiagStats) -> float:
+    """Auxiliary function sum_i N_i k_i + F_i^T S_i^-1 m_i - 1/2 tr(S_i^-1 S): its growth bounds the likelihood's."""
+    constants = diag_constants(model.weights, model.means_invvars, model.inv_vars)
+    count, first, second = _arrays(stats)
+    return float(_weighted(constants, count) + (first * model.means_invvars).sum() - 0.5 * (second * model.inv_vars).sum())
+
+
+def full_objective(model: FullGmm, stats: FullStats) -> float:
+    """The same for full covariances."""
+    _, projected, constants = full_factors(model.weights, model.means_invcovars, model.inv_covars)
+    count, first, second = _arrays(stats)
+    constants = constants - 0.5 * (projected * projected).sum(1)
+    precisions = unpack(model.inv_covars.astype(np.float64))
+    return float(_weighted(constants, count) + (first * model.means_invcovars).sum() - 0.5 * np.vdot(second, precisions))
+
+
+def update_diag(model: DiagGmm, stats: DiagStats, options: UpdateOptions) -> tuple[DiagGmm, UpdateReport]:
+    """M-step of a diagonal GMM (Kaldi's gmm-global-est). Raises InputError when there are no frames."""
+    count, first, second = _arrays(stats)
+    weights, enough = _weights(count, options)
+    means = first[enough] / count[enough, None]
+    variances = second[enough] / count[enough, None] - means**2
+    low = variances < options.variance_floor
+    estimated = DiagGmm.from_moments(weights[enough], means, np.where(low, options.variance_floor, variances))
+    linear, inverse = model.means_invvars.copy(), model.inv_vars.copy()
+    linear[enough], inverse[enough] = estimated.means_invvars, estimated.inv_vars
+    updated = DiagGmm.from_natural(weights, linear, inverse)
+    change = diag_objective(updated, stats) - diag_objective(model, stats)
+    return _finish(updated, change / count.sum(), enough, options, int(low.sum()), int(low.any(1).sum()))
+
+
+def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tuple[FullGmm, UpdateReport]:
+    """M-step of a full-covariance GMM (Kaldi's fgmm-global-est): eigenvalues are floored at
+    max(variance_floor, largest / max_condition). Raises InputError when there are no frames."""
+    count, first, second = _arrays(stats)
+    weights, enough = _weights(count, options)
+    means = first[enough] / count[enough, None]
+    covariances = second[enough] / count[enough, None, None] - means[:, :, None] * means[:, None, :]
+    values, vectors = np.linalg.eigh(covariances)
+    floors = np.maximum(options.variance_floor, np.abs(values).max(1, initial=0.0) / options.max_condition)[:, None]
+    low = values < floors
+    covariances = (vectors * np.maximum(values, floors)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    estimated = FullGmm.from_moments(weights[enough], means, covariances)
+    linear, inverse = model.means_invcovars.copy(), model.inv_covars.copy()
+    linear[enough], inverse[enough] = estimated.means_invcovars, estimated.inv_covars
+    updated = FullGmm.from_natural(weights, linear, inverse)
+    change = full_objective(updated, stats) - full_objective(model, stats)
+    return _finish(updated, change / count.sum(), enough, options, int(low.sum()), int(low.any(1).sum()))
+
+
+def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
+
+
+def _weighted(constants: np.ndarray, count: np.ndarray) -> float:
+    return float(np.where(count > 0, constants * np.where(count > 0, count, 1.0), 0.0).sum())
+
+
+def _weights(count: np.ndarray, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
+    """New weights (C,), and the mask of Gaussians with enough data to estimate the rest."""
+    total = count.sum()
+    if not np.isfinite(total) or total <= 0.0:
+        raise InputError("GMM statistics", f"a total count of {total}", "at least one frame",
+                         "Check that the training recordings have voiced frames (stage 2)")
+    share = count / total
+    enough = (count > options.min_gaussian_occupancy) & (share > options.min_gaussian_weight)
+    return np.where(enough, share, np.maximum(share, options.min_gaussian_weight)), enough
+
+
+def _finish(model, change: float, enough: np.ndarray, options: UpdateOptions, floored: int, floored_gaussians: int):
+    """Removes Gaussians with too little data where that is wanted; one always stays, as in Kaldi."""
+    low = np.flatnonzero(~enough)
+    removed = low[:len(enough) - 1] if options.remove_low_count else low[:0]
+    report = UpdateReport(float(change), len(low), len(removed), floored, floored_gaussians)
+    if len(removed):
+        keep = np.ones(len(enough), bool)
+        keep[removed] = False
+        model = model.keep(keep)
+    return model, report
