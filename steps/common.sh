@@ -7,16 +7,17 @@ die() { echo "error: $*" >&2; exit 1; }
 # need FILE STAGE: stops unless FILE is there, and says which stage makes it.
 need() { [ -s "$1" ] || die "$1 is missing or empty: stage $2 makes it (./run.sh ... --stage $2)"; }
 
-# parse_options TABLE FLAGS LISTS ARGS...: fills the associative array TABLE from `--a b` or `--a=b`.
-#   FLAGS are options without a value (`--force`, also `--force=false`); values of LISTS add up, a newline between them.
-# Nothing is evaluated. An unknown option, a missing value or a stray word is an error that lists the options.
+# parse_options TABLE FLAGS LISTS ARGS...: fills the associative array TABLE from `--a b` or `--a=b`; other words go to `words`.
+#   FLAGS are options without a value (`--force`, also `--force=false`); values of LISTS add up, a newline after each.
+# Nothing is evaluated. An unknown option or a missing value is an error that lists the options.
 parse_options() {
   local -n _table=$1
   local flags=" $2 " lists=" $3 " known key value
   known=$(printf -- '--%s\n' "${!_table[@]}" | sort | tr '\n' ' ')
   shift 3
+  words=()
   while [ $# -gt 0 ]; do
-    [[ $1 == --* ]] || die "unexpected word '$1'. Options: $known"
+    [[ $1 == --* ]] || { words+=("$1"); shift; continue; }
     key=${1#--}
     value=${key#*=}
     [[ $key == *=* ]] && key=${key%%=*} || value=
@@ -49,15 +50,75 @@ stage() {
   log "stage $1: $2"
 }
 
-# map_shards NAME TOOL CONF DATA PREFIX OUT_SCP REUSE TABLES ARG...: TOOL over the shards of DATA as a job array, then merge.
-#   The tool's positional arguments are DATA, ARG..., PREFIX; TABLES is a list of NAME=PATH; REUSE an scp or "".
-#   Reads cmd nj force log_dir from the caller.
+# hold_lock DIR: one run at a time in a directory; the lock lives as long as this run and every job it started.
+hold_lock() {
+  mkdir -p "$1"
+  command -v flock >/dev/null || return 0
+  exec 9>>"$1/.lock"
+  flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
+  echo "process $$ since $(date '+%F %T')" >"$1/.lock"
+}
+
+# map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
+#   The tool's positional arguments are DATA ARG... PREFIX; TABLES is a list of NAME=PATH to merge beside the scp.
+#   Reads from the caller: the options o (conf, reuse, cmd, nj, force) and the array tool_options.
 map_shards() {
-  local name=$1 tool=$2 conf=$3 data=$4 prefix=$5 out=$6 reuse=$7 tables=$8 table
-  shift 8
-  local options=(--reuse "$reuse" --force "$force") merge=()
-  for table in $tables; do merge+=(--table "$table"); done
-  "$cmd" JOB=1:"$nj" "$log_dir/$name.JOB.log" python -m "pyasp.bin.$tool" --config "$conf" --job JOB --num-jobs "$nj" \
-    "${options[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
-  python -m pyasp.bin.merge_shards "${options[@]}" "${merge[@]}" "$data" "$prefix" "$out"
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=()
+  for table in $6; do merge+=(--table "$table"); done
+  shift 6
+  common=(--reuse "${o[reuse]}" --force "${o[force]}")
+  mkdir -p "$(dirname "$prefix")"
+  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m "pyasp.bin.$tool" --config "${o[conf]}" \
+    --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
+  python -m pyasp.bin.merge_shards "${common[@]}" "${merge[@]}" "$data" "$prefix" "$out"
+}
+
+# ---- of run.sh alone
+
+CORPORA="toy toy_sre12 folder voxceleb sre12"
+SYSTEMS="ivector average attention statistics attentive_statistics"
+
+# check_options: the values of run.sh's options, before any work starts.
+check_options() {
+  local system
+  [[ " $CORPORA " == *" ${opt[corpus]} "* ]] || die "--corpus is '${opt[corpus]}'; expected one of: $CORPORA"
+  [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $SYSTEMS"
+  for system in ${opt[systems]}; do
+    [[ " $SYSTEMS " == *" $system "* ]] || die "--systems has '$system'; expected some of: $SYSTEMS"
+  done
+  check_number stage "${opt[stage]}" 0 10
+  check_number stop-stage "${opt[stop-stage]}" 0 10
+  check_number nj "${opt[nj]}" 1
+  check_number seed "${opt[seed]}"
+  [[ " auto cpu cuda " == *" ${opt[device]} "* ]] || die "--device is '${opt[device]}'; expected auto, cpu or cuda"
+  [[ -f ${opt[cmd]} && -x ${opt[cmd]} ]] || die "--cmd is '${opt[cmd]}'; expected a job runner such as steps/run_jobs"
+}
+
+# print_help: run.sh's own options, then those of the corpus, which its preparation owns.
+print_help() {
+  cat steps/help.txt
+  . ./path.sh
+  echo
+  echo "Options of --corpus ${opt[corpus]}, passed on to local/prep_${opt[corpus]}.py:"
+  python "local/prep_${opt[corpus]}.py" --help
+}
+
+# wants SYSTEM: true when it is one of --systems, and its models are not given ready-made.
+wants() { [[ " $systems " == *" $1 "* && -z ${opt[kaldi-ivector]} ]]; }
+
+# on_exit CODE ARGS...: after a failure, the command that resumes.
+on_exit() {
+  local code=$1 word skip=false line=./run.sh
+  shift
+  [ "$code" -eq 0 ] && return
+  for word in "$@"; do
+    if $skip; then skip=false; continue; fi
+    case $word in
+      --stage) skip=true ;;
+      --stage=*) ;;
+      *) printf -v line '%s %q' "$line" "$word" ;;
+    esac
+  done
+  { echo; echo "run.sh stopped in stage $current_stage (exit code $code). When the cause is mended, resume with:"
+    echo "  $line --stage $current_stage"; } >&2
 }

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# MFCCs of a data directory: feats.scp, utt2num_frames, utt2dur.
+#   steps/make_mfcc.sh --conf mfcc.conf [--reuse feats.scp] [--cmd C] [--nj N] [--force] [--allow-commands] DATA
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ./path.sh
+. steps/common.sh
+
+declare -A o=([conf]='' [reuse]='' [cmd]=steps/run_jobs [nj]=1 [force]=false [allow-commands]=false)
+parse_options o "force allow-commands" "" "$@"
+[ ${#words[@]} -eq 1 ] || die "steps/make_mfcc.sh: expected one DATA directory, found '${words[*]}'"
+data=${words[0]}
+need "$data/cuts.jsonl.gz" 0
+
+tool_options=(--allow-commands "${o[allow-commands]}")
+map_shards make_mfcc make_mfcc "$data" "$data/mfcc/raw_mfcc" "$data/feats.scp" \
+  "utt2num_frames=$data/utt2num_frames utt2dur=$data/utt2dur"
