@@ -16,7 +16,7 @@ from typing import Iterable
 import lhotse
 import numpy as np
 import soundfile
-from lhotse.cut import Cut, MonoCut
+from lhotse.cut import Cut, MonoCut, append_cuts
 
 from pyasp.artefact import replacing
 from pyasp.cli import option
@@ -105,7 +105,7 @@ class Augmenter:
         assert isinstance(noise, MonoCut)
         noise = noise.drop_supervisions()
         if noise.duration < clean.duration:
-            noise = noise.repeat(math.ceil(clean.duration / noise.duration))
+            noise = append_cuts([noise] * math.ceil(clean.duration / noise.duration))
         start = rng.uniform(0, noise.duration - clean.duration) if noise.duration > clean.duration else 0.0
         noise = noise.truncate(offset=start, duration=clean.duration)
         return clean.mix(noise, snr=self.snrs[rng.integers(len(self.snrs))], preserve_id="left")

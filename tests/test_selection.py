@@ -1,0 +1,55 @@
+"""Selection of training material: every rule, hold-outs, no leak of a held-out recording through its copies."""
+
+import pytest
+
+from pyasp.errors import InputError
+from pyasp.selection import SelectOptions, select
+
+CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
+UTT2CLEAN = {**{u: u for u in CLEAN}, **{f"{u}-noise1": u for u in CLEAN}}
+UTT2SPK = {u: CLEAN[c] for u, c in UTT2CLEAN.items()}
+VOICED = {u: 100 + int(c[1:3]) for u, c in UTT2CLEAN.items()}
+OPTIONS = SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=2, dev_fraction=0.2)
+
+
+def chosen(options=OPTIONS, voiced=VOICED, seed=1):
+    return select(CLEAN, UTT2SPK, UTT2CLEAN, voiced, options, seed)
+
+
+def test_dev_speakers_are_nowhere_else():
+    result = chosen()
+    assert len(result.dev_speakers) == 4
+    assert not {UTT2SPK[u] for u in result.ubm + result.train} & set(result.dev_speakers)
+    assert set(result.ubm) <= set(CLEAN)
+
+
+def test_validation_recordings_come_with_their_copies_and_leave_the_speaker_enough():
+    result = chosen()
+    originals = {UTT2CLEAN[u] for u in result.valid}
+    assert set(result.valid) == {u for u in result.train if UTT2CLEAN[u] in originals}
+    assert len(originals) == len({CLEAN[u] for u in originals}) == 8
+
+
+def test_short_recordings_and_poor_speakers_are_left_out_and_counted():
+    voiced = {**VOICED, "s00-u0": 10, "s00-u0-noise1": 10, **{f"s01-u{i}{c}": 10 for i in range(1, 5) for c in ("", "-noise1")}}
+    result = chosen(SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=2), voiced)
+    assert "s00-u0" not in result.ubm and "s00-u0-noise1" not in result.train
+    assert "s01" not in {UTT2SPK[u] for u in result.train} and "s01-u0" in result.ubm
+    assert result.left_out_ubm == {"fewer than 50 voiced frames": 5}
+    assert result.left_out_train == {"fewer than 50 voiced frames": 10, "speaker with fewer than 2 such recordings": 2}
+
+
+def test_longest_recordings_for_the_ubm():
+    result = chosen(SelectOptions(min_voiced_ubm=0, min_voiced=0, min_utts=1, max_utts_ubm=5))
+    assert {CLEAN[u] for u in result.ubm} == {"s19"}
+
+
+def test_draws_depend_on_the_seed_alone():
+    assert chosen().valid == chosen().valid and chosen(seed=2).dev_speakers != chosen(seed=3).dev_speakers
+
+
+def test_empty_selections_are_errors_that_name_the_file():
+    with pytest.raises(InputError, match="train_ubm: found no recording left.*select.conf"):
+        chosen(SelectOptions(min_voiced_ubm=1000, min_voiced=0, min_utts=1))
+    with pytest.raises(InputError, match="train_sel: found no recording left"):
+        chosen(SelectOptions(min_voiced_ubm=0, min_voiced=0, min_utts=9))
