@@ -24,7 +24,7 @@ from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, unpa
 from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks, grouped
 from pyasp.kaldi_stream import open_object, write_object
 
-ALL_FLAGS = 0x00F  # Kaldi's kGmmAll: means, variances, weights, transitions
+ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
 
 
 @dataclass

@@ -1,0 +1,215 @@
+"""Total variability model and i-vectors (Dehak et al. 2011; Kaldi's ivector-extractor, with the UBM's posteriors).
+
+    x_t ~ sum_i w_i N(M_i h, Sigma_i),  h ~ N(p e_1, I)          C Gaussians, x_t of D dimensions, h of R
+    N_i = sum_t gamma_ti  (C,)        F_i = sum_t gamma_ti x_t  (C, D)      of one recording
+    U_i = M_i^T Sigma_i^-1 M_i        stored as packed lower triangles, U (C, R(R+1)/2)
+    L   = I + sum_i N_i U_i           posterior precision of h (R, R)
+    a   = sum_i M_i^T Sigma_i^-1 (F_i - N_i m_i),   m_i = p M_i e_1
+    z   = L^-1 a                      posterior mean of h minus the prior's mean p e_1: the i-vector
+
+For B recordings the precisions are ONE product N (B, C) by U, the linear terms another. Statistics are centred at m_i
+in float64 first, which takes the large offset p out of the sums: float32 products then keep i-vectors to about 1e-4.
+Factorisations run in float64 always.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import IO, Iterator
+
+import numpy as np
+import torch
+
+from pyasp.errors import InputError
+from pyasp.gmm import FullGmm, check_finite, cholesky, triangle_size, unpack
+from pyasp.kaldi_stream import open_object, write_object
+
+PRIOR_OFFSET = 100.0  # of a new extractor, as Kaldi's ivector-extractor-init
+CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # of (R, R) matrices handled at a time
+WEIGHT_ITERATIONS, WEIGHT_CHANGE = 4, 0.1  # Kaldi's, for extractors that regress the weights
+
+
+@dataclass(frozen=True)
+class IvectorExtractor:
+    """The model, float64 as in Kaldi's files.
+
+    weights: (C,); projections: M (C, D, R); inv_covars: lower triangles of Sigma_i^-1 (C, D(D+1)/2); prior_offset: p;
+    weight_projections: (C, R) where log-weights depend on h (then weights is empty), else (0, 0).
+    """
+
+    weights: np.ndarray
+    projections: np.ndarray
+    inv_covars: np.ndarray
+    prior_offset: float
+    weight_projections: np.ndarray
+
+    @property
+    def num_gauss(self) -> int:
+        """C."""
+        return self.projections.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.projections.shape[1]
+
+    @property
+    def ivector_dim(self) -> int:
+        """R."""
+        return self.projections.shape[2]
+
+    @classmethod
+    def from_ubm(cls, ubm: FullGmm, ivector_dim: int, seed: list[int]) -> IvectorExtractor:
+        """A new extractor: first column of M_i the mean / p, the others drawn from N(0, 1) (ivector-extractor-init)."""
+        shape = (ubm.num_gauss, ubm.dim, ivector_dim)
+        projections = np.random.default_rng(seed).standard_normal(shape)
+        projections[:, :, 0] = ubm.means / PRIOR_OFFSET
+        return cls(ubm.weights.astype(np.float64), projections, ubm.inv_covars.astype(np.float64), PRIOR_OFFSET,
+                   np.zeros((0, 0)))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> IvectorExtractor:
+        """From a Kaldi file, binary or text. Raises InputError when it is not a usable extractor."""
+        with open_object(path) as reader:
+            reader.expect("<IvectorExtractor>")
+            reader.expect("<w>")
+            weight_projections = reader.matrix(np.float64)
+            reader.expect("<w_vec>")
+            weights = reader.vector(np.float64)
+            reader.expect("<M>")
+            num_gauss = reader.int32()
+            projections = _stacked(path, "<M>", [reader.matrix(np.float64) for _ in range(num_gauss)])
+            reader.expect("<SigmaInv>")
+            inv_covars = _stacked(path, "<SigmaInv>", [reader.packed(np.float64)[1] for _ in range(num_gauss)])
+            reader.expect("<IvectorOffset>")
+            offset = reader.float64()
+            reader.expect("</IvectorExtractor>")
+        dim = projections.shape[1]
+        if inv_covars.shape[1] != dim * (dim + 1) // 2 or num_gauss not in (len(weights), len(weight_projections)):
+            raise InputError(path, f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
+                             f"{num_gauss} and {dim}", "The model is damaged: make it again")
+        check_finite(path, w=weight_projections, w_vec=weights, m=projections, sigmainv=inv_covars)
+        return cls(weights, projections, inv_covars, offset, weight_projections)
+
+    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+        """Writes Kaldi's <IvectorExtractor>, atomically."""
+        with write_object(path, binary) as writer:
+            writer.token("<IvectorExtractor>")
+            writer.token("<w>")
+            writer.matrix(self.weight_projections)
+            writer.token("<w_vec>")
+            writer.vector(self.weights)
+            writer.token("<M>")
+            writer.int32(self.num_gauss)
+            for projection in self.projections:
+                writer.matrix(projection)
+            writer.token("<SigmaInv>")
+            for triangle in self.inv_covars:
+                writer.packed(triangle)
+            writer.token("<IvectorOffset>")
+            writer.float64(self.prior_offset)
+            writer.token("</IvectorExtractor>")
+
+
+def _stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
+    if len({array.shape for array in arrays}) != 1:
+        raise InputError(path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike",
+                         "The model is damaged: make it again", item=token)
+    return np.stack(arrays)
+
+
+def triangle_indices(size: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and columns of a packed lower triangle, row by row: matrix[..., rows, columns] packs it."""
+    return tuple(torch.tril_indices(size, size, device=device))
+
+
+def full_from_packed(packed: torch.Tensor) -> torch.Tensor:
+    """(..., n(n+1)/2) -> symmetric (..., n, n), one gather."""
+    size = triangle_size(packed.shape[-1])
+    rows, columns = triangle_indices(size, packed.device)
+    positions = torch.zeros((size, size), dtype=torch.int64, device=packed.device)
+    order = torch.arange(len(rows), device=packed.device)
+    positions[rows, columns] = order
+    positions[columns, rows] = order
+    return packed[..., positions.reshape(-1)].reshape(*packed.shape[:-1], size, size)
+
+
+def gaussian_chunks(num_gauss: int, matrix_size: int, device: torch.device) -> Iterator[slice]:
+    """Slices of Gaussians whose (matrix_size, matrix_size) float64 matrices stay within CHUNK_BYTES."""
+    step = max(1, CHUNK_BYTES[device.type] // (8 * matrix_size * matrix_size))
+    return (slice(start, min(start + step, num_gauss)) for start in range(0, num_gauss, step))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posteriors of h of B recordings. mean: z (B, R), the prior's mean removed; root: lower Cholesky factor of the
+    precision L (B, R, R); linear: a (B, R). float64."""
+
+    mean: torch.Tensor
+    root: torch.Tensor
+    linear: torch.Tensor
+
+
+class Estimator:
+    """An extractor on a device, ready for batches: U and Sigma_i^-1 M_i in `dtype` (float32: half the memory, twice the
+    speed on a CPU; float64: agrees with Kaldi to round-off). Raises InputError when some Sigma_i^-1 is not positive definite."""
+
+    def __init__(self, extractor: IvectorExtractor, device: torch.device | str = "cpu",
+                 dtype: torch.dtype = torch.float64):
+        self.device, self.dtype, self.prior_offset = torch.device(device), dtype, extractor.prior_offset
+        self.num_gauss, self.dim, self.ivector_dim = extractor.projections.shape
+        self.centres = torch.as_tensor(extractor.prior_offset * extractor.projections[:, :, 0]).to(self.device)
+        cholesky(unpack(extractor.inv_covars), "i-vector extractor")
+        rows, columns = triangle_indices(self.ivector_dim, self.device)
+        self.quadratic = torch.empty((self.num_gauss, len(rows)), dtype=dtype, device=self.device)  # U
+        self.linear = torch.empty((self.num_gauss, self.dim, self.ivector_dim), dtype=dtype, device=self.device)
+        for part in gaussian_chunks(self.num_gauss, self.ivector_dim, self.device):
+            projections = torch.as_tensor(extractor.projections[part]).to(self.device)
+            weighted = torch.as_tensor(unpack(extractor.inv_covars[part])).to(self.device) @ projections
+            self.linear[part] = weighted.to(dtype)
+            self.quadratic[part] = (projections.mT @ weighted)[:, rows, columns].to(dtype)
+        self.weight_projections = torch.as_tensor(extractor.weight_projections).to(self.device)
+
+    def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
+        """count: N (B, C), first: F (B, C, D), float64 on the device -> Posterior of the B recordings."""
+        centred = torch.addcmul(first, count[..., None], self.centres, value=-1.0)
+        linear = (centred.reshape(len(count), -1).to(self.dtype) @ self.linear.reshape(-1, self.ivector_dim)).double()
+        precision = full_from_packed((count.to(self.dtype) @ self.quadratic).double())
+        precision.diagonal(dim1=1, dim2=2).add_(1.0)
+        if self.weight_projections.numel():
+            return self._with_weights(count, linear, precision)
+        return solve(linear, precision)
+
+    def _with_weights(self, count: torch.Tensor, linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
+        """Adds the weights' part of the likelihood, expanded to second order around the last estimate, until a
+        recording's i-vector moves by less than WEIGHT_CHANGE (Povey et al. 2011, eq. 58; Kaldi's iteration count)."""
+        result = solve(linear.clone(), precision)  # its fields are overwritten below
+        active = torch.arange(len(count), device=self.device)
+        for _ in range(WEIGHT_ITERATIONS):
+            if not len(active):
+                break
+            extra, curvature = self._weight_terms(count[active], result.mean[active])
+            better = solve(linear[active] + extra, precision[active] + curvature)
+            moved = torch.linalg.vector_norm(better.mean - result.mean[active], dim=1) >= WEIGHT_CHANGE
+            for old, new in ((result.mean, better.mean), (result.root, better.root), (result.linear, better.linear)):
+                old[active] = new
+            active = active[moved]
+        return result
+
+    def _weight_terms(self, count: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Linear (B, R) and quadratic (B, R, R) terms of sum_i N_i log w_i(h) around h = mean + p e_1, centred at p e_1."""
+        w = self.weight_projections
+        logits = mean @ w.T + self.prior_offset * w[:, 0]
+        expected = count.sum(1, keepdim=True) * torch.softmax(logits, 1)
+        curvature = torch.maximum(count, expected)
+        rows, columns = triangle_indices(self.ivector_dim, self.device)
+        quadratic = full_from_packed(curvature @ (w[:, rows] * w[:, columns]))
+        slope = count - expected + curvature * (logits - self.prior_offset * w[:, 0])
+        return slope @ w, quadratic
+
+
+def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
+    """linear: (B, R), precision: (B, R, R) float64, eigenvalues at least 1 -> Posterior."""
+    root = torch.linalg.cholesky(precision)
+    return Posterior(torch.cholesky_solve(linear[..., None], root)[..., 0], root, linear)

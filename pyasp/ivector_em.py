@@ -1,0 +1,167 @@
+"""EM of the total variability model (Kenny et al. 2008; Kaldi's ivector-extractor-acc-stats and -est).
+
+    h_u, V_u   posterior mean and covariance of recording u (h with its offset: h_u = z_u + p e_1)
+    <hh^T>_u = V_u + h_u h_u^T
+    N_i  = sum_u N_ui                    count      (C,)
+    Y_i  = sum_u F_ui h_u^T              linear     (C, D, R)
+    R_i  = sum_u N_ui <hh^T>_u           quadratic  (C, R(R+1)/2) packed lower triangles: N^T by packed <hh^T>, one product
+    S_i  = sum_t gamma_ti x_t x_t^T      second     (C, D, D)
+    M-step:   M_i = Y_i R_i^-1,   Sigma_i = (S_i - Y_i M_i^T - M_i Y_i^T + M_i R_i M_i^T) / N_i, floored;
+              then the prior becomes the i-vectors' own Gaussian, and h is transformed so that it is N(p e_1, I) again
+
+The objective is the log-likelihood bound of the frames given their UBM posteriors, exact for fixed posteriors:
+    sum_i N_i (log w_i + 1/2 log|Sigma_i^-1| - D/2 log 2 pi) - 1/2 sum_i tr(Sigma_i^-1 S_i around m_i)
+    + 1/2 sum_u (z_u^T a_u - log|L_u|)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import torch
+
+from pyasp.errors import InputError
+from pyasp.gmm import LOG_2PI, unpack
+from pyasp.gmm_em import FullStats
+from pyasp.ivector import Estimator, IvectorExtractor, gaussian_chunks, triangle_indices
+from pyasp.kaldi_stream import open_object, write_object
+
+
+@dataclass
+class IvectorStats:
+    """Statistics of some recordings; they add up. Shapes in the module's legend, float64.
+
+    objective: summed over frames; vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); recordings: number.
+    """
+
+    count: torch.Tensor
+    linear: torch.Tensor
+    quadratic: torch.Tensor
+    second: torch.Tensor
+    vector_sum: torch.Tensor
+    vector_scatter: torch.Tensor
+    recordings: float = 0.0
+    objective: float = 0.0
+
+    @classmethod
+    def zeros(cls, num_gauss: int, dim: int, ivector_dim: int, device: torch.device | str = "cpu") -> IvectorStats:
+        """Empty statistics."""
+        new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
+        return cls(new(num_gauss), new(num_gauss, dim, ivector_dim), new(num_gauss, ivector_dim * (ivector_dim + 1) // 2),
+                   new(num_gauss, dim, dim), new(ivector_dim), new(ivector_dim, ivector_dim))
+
+    def add(self, other: IvectorStats) -> None:
+        """Adds the statistics of other recordings."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            value += getattr(other, field.name)
+            setattr(self, field.name, value)
+
+    def accumulate(self, estimator: Estimator, count: torch.Tensor, first: torch.Tensor) -> None:
+        """E-step of B recordings. count: (B, C), first: (B, C, D) float64 on the device of these statistics."""
+        result = estimator.posterior(count, first)
+        h = result.mean.clone()
+        h[:, 0] += estimator.prior_offset
+        scatter = torch.cholesky_inverse(result.root)
+        scatter.baddbmm_(h[:, :, None], h[:, None, :])
+        self.linear.reshape(-1, h.shape[1]).addmm_(first.reshape(len(first), -1).T, h)
+        self._add_quadratic(count, scatter, estimator.dtype)
+        self.vector_sum += h.sum(0)
+        self.vector_scatter += scatter.sum(0)
+        self.recordings += len(count)
+        log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).log().sum()
+        self.objective += 0.5 * float((result.mean * result.linear).sum() - log_det)
+
+    def _add_quadratic(self, count: torch.Tensor, scatter: torch.Tensor, dtype: torch.dtype) -> None:
+        rows, columns = triangle_indices(scatter.shape[1], scatter.device)
+        packed = scatter[:, rows, columns]
+        if dtype == torch.float64:
+            self.quadratic.addmm_(count.T, packed)
+            return
+        packed, count = packed.to(dtype), count.to(dtype)
+        for part in gaussian_chunks(count.shape[1], scatter.shape[1], scatter.device):  # bounds the float32 product
+            self.quadratic[part] += count[:, part].T @ packed
+
+    def add_frames(self, frames: FullStats, extractor: IvectorExtractor) -> None:
+        """Adds what does not depend on the recording: counts, second order, and their part of the objective."""
+        self.count += frames.count
+        self.second += frames.second
+        self.objective += frame_objective(frames, extractor)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> IvectorStats:
+        """From Kaldi's accumulator file (ivector-extractor-acc-stats) of an extractor that does not regress weights."""
+        with open_object(path) as reader:
+            reader.expect("<IvectorExtractorStats>")
+            reader.expect("<TotAuxf>")
+            objective = reader.float64()
+            reader.expect("<gamma>")
+            count = reader.vector(np.float64)
+            reader.expect("<Y>")
+            linear = np.stack([reader.matrix(np.float64) for _ in range(reader.int32())])
+            reader.expect("<R>")
+            quadratic = reader.matrix(np.float64)
+            reader.expect("<Q>")
+            reader.matrix()
+            reader.expect("<G>")
+            reader.matrix()
+            reader.expect("<S>")
+            triangles = [reader.packed(np.float64)[1] for _ in range(reader.int32())]
+            reader.expect("<NumIvectors>")
+            recordings = reader.float64()
+            reader.expect("<IvectorSum>")
+            vector_sum = reader.vector(np.float64)
+            reader.expect("<IvectorScatter>")
+            scatter = unpack(reader.packed(np.float64)[1])
+            reader.expect("</IvectorExtractorStats>")
+        if not triangles:
+            raise InputError(path, "no second-order statistics", "statistics with <S>", "Accumulate with --update-variances=true")
+        arrays = (count, linear, quadratic, unpack(np.stack(triangles)), vector_sum, scatter)
+        return cls(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
+
+    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+        """As Kaldi's accumulator file: the quadratic term float32, the rest float64."""
+        with write_object(path, binary) as writer:
+            writer.token("<IvectorExtractorStats>")
+            writer.token("<TotAuxf>")
+            writer.float64(self.objective)
+            writer.token("<gamma>")
+            writer.vector(self.count.cpu().numpy())
+            writer.token("<Y>")
+            writer.int32(len(self.linear))
+            for matrix in self.linear.cpu().numpy():
+                writer.matrix(matrix)
+            writer.token("<R>")
+            writer.matrix(self.quadratic.cpu().numpy().astype(np.float32))
+            for token in ("<Q>", "<G>"):
+                writer.token(token)
+                writer.matrix(np.zeros((0, 0), np.float32 if token == "<Q>" else np.float64))
+            writer.token("<S>")
+            writer.int32(len(self.second))
+            for matrix in self.second.cpu().numpy():
+                writer.packed(matrix[np.tril_indices(len(matrix))])
+            writer.token("<NumIvectors>")
+            writer.float64(self.recordings)
+            writer.token("<IvectorSum>")
+            writer.vector(self.vector_sum.cpu().numpy())
+            writer.token("<IvectorScatter>")
+            scatter = self.vector_scatter.cpu().numpy()
+            writer.packed(scatter[np.tril_indices(len(scatter))])
+            writer.token("</IvectorExtractorStats>")
+
+
+def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:
+    """The objective's sums over Gaussians, from the frames' statistics (count, first, second)."""
+    precisions = torch.as_tensor(unpack(extractor.inv_covars)).to(frames.count.device)
+    centres = torch.as_tensor(extractor.prior_offset * extractor.projections[:, :, 0]).to(frames.count.device)
+    weights = torch.as_tensor(extractor.weights).to(frames.count.device)
+    half_log_det = torch.linalg.cholesky(precisions).diagonal(dim1=1, dim2=2).log().sum(1)
+    constants = weights.log() + half_log_det - 0.5 * extractor.dim * LOG_2PI
+    around = frames.second - 2.0 * frames.first[:, :, None] * centres[:, None, :]
+    around += frames.count[:, None, None] * centres[:, :, None] * centres[:, None, :]
+    log_weight = torch.where(frames.count > 0, frames.count * constants, 0.0)  # 0 log 0 = 0
+    return float(log_weight.sum() - 0.5 * (precisions * around).sum())

@@ -1,0 +1,148 @@
+"""Recordings to Baum-Welch statistics to i-vectors, in blocks of recordings bounded by memory.
+
+    B recordings, T frames of all of them one after the other, D dimensions, C Gaussians, R i-vector dimensions
+    count  N (B, C),  first  F (B, C, D)      float64
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+
+from pyasp.errors import InputError
+from pyasp.gmm_score import Aligner, Alignment
+from pyasp.ivector import Estimator
+
+BLOCK_BYTES = {"cpu": 512 << 20, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings
+BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}  # frames aligned at a time: about 1 kB each
+MAX_RECORDINGS = 256  # of a block: products over more of them gain nothing
+
+Recording = tuple[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some recordings. names: their ids; x: (T, D) float32 frames; lengths: frames of each."""
+
+    names: list[str]
+    x: torch.Tensor
+    lengths: list[int]
+
+
+def blocks(recordings: Iterable[Recording], dim: int, max_recordings: int, max_frames: int) -> Iterator[Block]:
+    """Whole recordings gathered until either bound is reached (a longer recording is a block of its own).
+
+    Raises InputError when features do not have `dim` columns or are not finite.
+    """
+    names: list[str] = []
+    parts: list[np.ndarray] = []
+    total = 0
+    for name, feats in recordings:
+        check_feats(name, feats, dim)
+        if names and (len(names) == max_recordings or total + len(feats) > max_frames):
+            yield _block(names, parts)
+            names, parts, total = [], [], 0
+        names.append(name)
+        parts.append(feats)
+        total += len(feats)
+    if names:
+        yield _block(names, parts)
+
+
+def _block(names: list[str], parts: list[np.ndarray]) -> Block:
+    return Block(names, torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False)), [len(p) for p in parts])
+
+
+def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
+    """Raises InputError unless feats is (frames, dim) and finite."""
+    if feats.ndim != 2 or feats.shape[1] != dim:
+        raise InputError("features", f"{feats.shape[1] if feats.ndim == 2 else 0} dimensions after the front end",
+                         f"the model's {dim}",
+                         "Use the front-end options (--num-ceps, --delta-order) the model was trained with", item=name)
+    if not np.isfinite(feats).all():
+        raise InputError("features", "values that are not finite", "finite features", "Make the features again (stage 2)",
+                         item=name)
+
+
+def recordings_per_block(num_gauss: int, dim: int, ivector_dim: int, device: torch.device) -> int:
+    """How many recordings' statistics and (R, R) matrices fit into BLOCK_BYTES."""
+    each = 8 * (2 * num_gauss * dim + 4 * ivector_dim * ivector_dim)
+    return max(1, min(MAX_RECORDINGS, BLOCK_BYTES[device.type] // each))
+
+
+def segment_sum_cpu(values: torch.Tensor, keys: torch.Tensor, size: int) -> torch.Tensor:
+    """values: (P, D), keys: (P,) int64 -> (size, D) sums of the values of each key."""
+    return values.new_zeros((size, values.shape[1])).index_add_(0, keys, values)
+
+
+def segment_sum_cuda(values: torch.Tensor, keys: torch.Tensor, size: int) -> torch.Tensor:
+    """The same in an order that is fixed: CUDA's index_add_ adds in any order, which would not repeat bit for bit."""
+    order = torch.argsort(keys, stable=True)
+    lengths = torch.bincount(keys, minlength=size)
+    return torch.segment_reduce(values[order], "sum", lengths=lengths, axis=0, initial=0.0, unsafe=True)
+
+
+SEGMENT_SUM: dict[str, Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
+    "cpu": segment_sum_cpu, "cuda": segment_sum_cuda}
+
+
+def add_recording_stats(count: torch.Tensor, first: torch.Tensor, x: torch.Tensor, recording: torch.Tensor,
+                        alignment: Alignment) -> None:
+    """Adds frames to count (B, C) and first (B, C, D). x: (T, D); recording: (T,) int64 in 0 .. B-1."""
+    num_gauss, dim = count.shape[1], x.shape[1]
+    keys = recording[alignment.frame] * num_gauss + alignment.gauss
+    values = torch.cat([x, x.new_ones(len(x), 1)], 1)[alignment.frame].double() * alignment.weight[:, None]
+    sums = SEGMENT_SUM[x.device.type](values, keys, count.numel()).reshape(*count.shape, dim + 1)
+    count += sums[..., dim]
+    first += sums[..., :dim]
+
+
+def recording_stats(block: Block, aligner: Aligner,
+                    observe: Callable[[torch.Tensor, Alignment], None] = lambda x, alignment: None
+                    ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Statistics (count, first) of a block's recordings on the aligner's device; `observe` also sees each alignment."""
+    device = aligner.device
+    count = torch.zeros((len(block.names), aligner.num_gauss), dtype=torch.float64, device=device)
+    first = torch.zeros((*count.shape, aligner.dim), dtype=torch.float64, device=device)
+    recording = torch.repeat_interleave(torch.arange(len(block.names)), torch.tensor(block.lengths)).to(device)
+    for start in range(0, len(block.x), BLOCK_FRAMES[device.type]):
+        part = slice(start, start + BLOCK_FRAMES[device.type])
+        x = block.x[part].to(device)
+        alignment = aligner(x)
+        observe(x, alignment)
+        add_recording_stats(count, first, x, recording[part], alignment)
+    return count, first
+
+
+def scale_stats(count: torch.Tensor, first: torch.Tensor, acoustic_weight: float = 1.0,
+                max_count: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Statistics times `acoustic_weight`, then scaled down to a total count of at most `max_count` (0 = no limit)."""
+    scale = torch.full_like(count[:, 0], acoustic_weight)
+    total = count.sum(1) * acoustic_weight
+    if max_count > 0:
+        scale = torch.where(total > max_count, scale * max_count / total, scale)
+    return count * scale[:, None], first * scale[:, None, None]
+
+
+def pool_stats(count: torch.Tensor, first: torch.Tensor, group: torch.Tensor,
+               num_groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Statistics summed over the recordings of each speaker. group: (B,) int64 (Kaldi's ivector-extract --spk2utt)."""
+    return (count.new_zeros((num_groups, count.shape[1])).index_add_(0, group, count),
+            first.new_zeros((num_groups, *first.shape[1:])).index_add_(0, group, first))
+
+
+def extract(recordings: Iterable[Recording], aligner: Aligner, estimator: Estimator, acoustic_weight: float = 1.0,
+            max_count: float = 0.0) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, i-vector (R,) float32) of each recording: posterior mean minus the prior's mean (Kaldi's ivector-extract).
+
+    recordings: (id, (V, D) float32), V > 0. How recordings fall into blocks changes results by round-off only.
+    Raises InputError when feature dimensions do not fit the models.
+    """
+    limit = recordings_per_block(estimator.num_gauss, estimator.dim, estimator.ivector_dim, estimator.device)
+    for block in blocks(recordings, estimator.dim, limit, BLOCK_FRAMES[estimator.device.type]):
+        count, first = scale_stats(*recording_stats(block, aligner), acoustic_weight, max_count)
+        means = estimator.posterior(count, first).mean.cpu().numpy().astype(np.float32)
+        yield from zip(block.names, means)
