@@ -1,0 +1,150 @@
+"""The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bash(script, cwd=ROOT, **options):
+    """Runs a bash script with steps/common.sh sourced; the finished process with its output."""
+    return subprocess.run(["bash", "-c", f"set -euo pipefail; . {ROOT}/steps/common.sh; {script}"], cwd=cwd, text=True,
+                          capture_output=True, timeout=60, **options)
+
+
+def parse(*words, flags="force", lists="trials"):
+    quoted = " ".join(f"'{word}'" for word in words)
+    return bash(f"declare -A o=([stage]=0 [root]='' [force]=false [trials]=''); parse_options o '{flags}' '{lists}' {quoted}; "
+                "echo \"stage=${o[stage]} root=${o[root]} force=${o[force]} words=${words[*]}\"; printf '%s' \"${o[trials]}\"")
+
+
+def test_options_with_space_and_equals():
+    assert parse("--stage", "3", "--root=a b=c", "--force").stdout == "stage=3 root=a b=c force=true words=\n"
+    assert parse("--force=false", "--root", "--odd", "w").stdout == "stage=0 root=--odd force=false words=w\n"
+    assert parse("--force", "true", "w").stdout == "stage=0 root= force=true words=w\n"
+    assert parse("--trials", "a b", "--trials=c").stdout.splitlines()[1:] == ["a b", "c"]
+
+
+def test_option_values_are_never_evaluated(tmp_path):
+    result = parse("--root", f"$(touch {tmp_path}/evil)", "--root=`touch evil`;touch evil")
+    assert result.returncode == 0 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--stages", "3"], "unknown option '--stages'"),
+    (["--Stage", "3"], "unknown option '--Stage'"),
+    (["--x[$(id)]=1"], "unknown option"),
+    (["--stage"], "--stage needs a value"),
+])
+def test_bad_options_list_the_known_ones(words, message):
+    result = parse(*words)
+    assert result.returncode == 1 and message in result.stderr and "--root --stage --trials" in result.stderr
+
+
+def run_jobs(*words, cwd):
+    return subprocess.run([ROOT / "steps/run_jobs", *words], cwd=cwd, text=True, capture_output=True, timeout=60)
+
+
+def test_an_array_of_jobs_writes_a_log_each(tmp_path):
+    result = run_jobs("JOB=1:3", "log/x.JOB.log", "bash", "-c", "echo this is JOB; echo $OMP_NUM_THREADS", cwd=tmp_path)
+    assert result.returncode == 0
+    for job in "123":
+        lines = (tmp_path / f"log/x.{job}.log").read_text().splitlines()
+        assert lines[0].startswith("# bash -c") and lines[2:4] == [f"this is {job}", "1"]
+        assert lines[-1].startswith("# ended with exit code 0 after")
+
+
+def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
+    script = "sleep 0.$((JOB * 2)); echo reason JOB; touch done.JOB; [ JOB != 2 ]"
+    result = run_jobs("JOB=1:3", "x.JOB.log", "bash", "-c", script, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "exit code 1. Its log: x.2.log" in result.stderr and "| reason 2" in result.stderr
+    assert "1 of 3 jobs failed" in result.stderr and (tmp_path / "done.3").exists()
+
+
+def test_a_single_job_is_on_the_screen_and_in_the_log_without_progress_bars(tmp_path):
+    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n'; echo error >&2; exit 3", cwd=tmp_path)
+    assert result.returncode == 1 and "exit code 3" in result.stderr and "error" in result.stderr
+    log = (tmp_path / "x.log").read_text().splitlines()
+    assert log[2:4] == ["last", "error"] and "exit code 3" in log[-1]
+
+
+def test_bad_calls_of_the_runner(tmp_path):
+    assert "expected JOB=1:N" in run_jobs("JOB=1", "log", "true", cwd=tmp_path).stderr
+    assert "expected [JOB=1:N] LOG COMMAND" in run_jobs("log", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("victim, sign", [("caller", signal.SIGKILL), ("runner", signal.SIGKILL), ("runner", signal.SIGTERM)])
+def test_no_job_outlives_its_run(tmp_path, victim, sign):
+    """Whoever is killed, the jobs are gone soon: nothing writes on behind a resumed run."""
+    script = f"{ROOT}/steps/run_jobs JOB=1:2 log.JOB bash -c 'echo $$ > pid.JOB; sleep 50; touch survived'; true"
+    caller = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    pids = [wait_for_number(tmp_path / f"pid.{job}") for job in (1, 2)]
+    target = caller.pid if victim == "caller" else parent_of(parent_of(pids[0]))
+    os.kill(target, sign)
+    assert wait_until(lambda: not any(alive(pid) for pid in pids))
+    caller.kill()
+    caller.wait()
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def wait_for_number(path):
+    assert wait_until(lambda: path.exists() and path.read_text().strip())
+    return int(path.read_text())
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
+    holder = subprocess.Popen(["bash", "-c", f". {ROOT}/steps/common.sh; hold_lock {tmp_path}; sleep 50"], start_new_session=True)
+    try:
+        assert wait_until(lambda: (tmp_path / ".lock").exists() and (tmp_path / ".lock").read_text())
+        result = bash(f"hold_lock {tmp_path}")
+        assert result.returncode == 1 and f"held by another run" in result.stderr and f"process {holder.pid}" in result.stderr
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+    assert bash(f"hold_lock {tmp_path}").returncode == 0
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
+    (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
+    (["--stage", "1;id"], "expected a whole number"),
+    (["--systems", "xvector"], "--systems has 'xvector'"),
+    (["--device", "tpu"], "expected auto, cpu or cuda"),
+    (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
+    (["--conf", "absent"], "no conf directory absent"),
+    (["--nj", "0"], "--nj is '0'"),
+    (["toy"], "unexpected word 'toy'"),
+])
+def test_run_sh_checks_its_options_before_any_work(words, message):
+    result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
+    assert result.returncode == 1 and message in result.stderr and "stage 0" not in result.stderr
+
+
+def test_run_sh_is_a_table_of_contents():
+    lines = (ROOT / "run.sh").read_text().splitlines()
+    assert len(lines) <= 150 and sum("stage " in line and "; then" in line for line in lines) == 11
