@@ -1,0 +1,168 @@
+"""Error rates of a detector: equal error rate and normalised minimum detection cost, exact under ties.
+
+References: Kaldi compute-eer (its EER rule); Brümmer and de Villiers, "The BOSARIS toolkit" (2011) (ROC convex hull);
+NIST SRE evaluation plans (detection cost).
+
+Symbols
+  t  (n,)  target scores, ascending        u  (m,)  nontarget scores, ascending
+  A trial is accepted when score >= threshold.
+  misses(x) = #{t < x}, false_alarms(x) = #{u >= x}; P_miss = misses / n, P_fa = false_alarms / m
+
+Between one target score and the next a rising threshold only removes false alarms, so every minimum over all distinct
+thresholds is attained at a target score or at reject-all: these n + 1 points are all that is kept (any number of
+nontargets costs one sort). Everything is O((n + m) log (n + m)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyasp.errors import InputError
+
+COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Errors at ascending thresholds, the last one +inf (reject all).
+
+    thresholds (K,) float64; misses, false_alarms (K,) int64; n_target, n_nontarget: numbers of trials.
+    """
+
+    thresholds: np.ndarray
+    misses: np.ndarray
+    false_alarms: np.ndarray
+    n_target: int
+    n_nontarget: int
+
+    @property
+    def p_miss(self) -> np.ndarray:
+        """Shares of targets rejected, (K,)."""
+        return self.misses / self.n_target
+
+    @property
+    def p_fa(self) -> np.ndarray:
+        """Shares of nontargets accepted, (K,)."""
+        return self.false_alarms / self.n_nontarget
+
+
+def split(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted target and nontarget scores, ascending, in the dtype of `scores`.
+
+    scores (N,) float; target (N,) bool. Raises InputError on lengths that differ, scores that are not numbers, or one
+    class without a trial.
+    """
+    if scores.shape != target.shape:
+        raise InputError("scores", f"{scores.size} scores", f"{target.size}, one per trial", "Score this list again")
+    if np.isnan(scores).any():
+        raise InputError("scores", f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number",
+                         "numbers", "Look for bad embeddings and score again", item=f"trial {np.isnan(scores).argmax() + 1}")
+    target_scores, nontarget_scores = np.sort(scores[target]), np.sort(scores[~target])
+    if not target_scores.size or not nontarget_scores.size:
+        raise InputError("trials", f"{target_scores.size} target and {nontarget_scores.size} nontarget trials",
+                         "at least one of each", "Check the labels of the trial list")
+    return target_scores, nontarget_scores
+
+
+def error_counts(t: np.ndarray, u: np.ndarray, every_threshold: bool = False) -> ErrorCounts:
+    """Errors at the distinct target scores (all distinct scores with `every_threshold`) and at reject-all.
+
+    t (n,), u (m,): sorted scores, as `split` returns them.
+    """
+    thresholds = np.unique(np.concatenate([t, u]) if every_threshold else t)
+    misses = np.append(np.searchsorted(t, thresholds, "left"), t.size).astype(np.int64)
+    false_alarms = np.append(u.size - np.searchsorted(u, thresholds, "left"), 0).astype(np.int64)
+    return ErrorCounts(np.append(thresholds.astype(np.float64), np.inf), misses, false_alarms, t.size, u.size)
+
+
+def eer_kaldi(t: np.ndarray, u: np.ndarray) -> tuple[float, float]:
+    """EER (a share) and threshold by the rule of Kaldi's compute-eer: nothing is interpolated, EER = k / n.
+
+    The first k with u[m - 1 - floor(m k / n)] < t[k]; the last target is taken untested. t, u: sorted scores.
+    """
+    n, m = t.size, u.size
+    k = np.arange(n - 1, dtype=np.int64)
+    crossed = u[m - 1 - m * k // n] < t[:-1]
+    first = int(crossed.argmax()) if crossed.any() else n - 1
+    return first / n, float(t[first])
+
+
+def eer_interpolated(counts: ErrorCounts) -> float:
+    """Crossing of P_miss and P_fa (a share), linear between neighbouring thresholds; needs counts at every threshold."""
+    gap = counts.p_miss - counts.p_fa
+    after = int((gap >= 0).argmax())
+    if after == 0:
+        return float(counts.p_miss[0])
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(counts.p_miss[after - 1] + share * (counts.p_miss[after] - counts.p_miss[after - 1]))
+
+
+def eer_rocch(counts: ErrorCounts) -> float:
+    """EER (a share) on the convex hull of the ROC: where the hull crosses P_miss = P_fa.
+
+    Quickhull on the one edge that crosses the diagonal, in integers: start from the chord accept-all to reject-all and
+    move one end to the point farthest below it until none is below.
+    """
+    n, m = counts.n_target, counts.n_nontarget
+    left, right = (0, n), (m, 0)  # (false alarms, misses): reject-all above the diagonal, accept-all below it
+    while True:
+        normal = left[1] - right[1], right[0] - left[0]
+        depth = counts.false_alarms * normal[0] + counts.misses * normal[1]
+        best = int(depth.argmin())
+        if depth[best] >= left[0] * normal[0] + left[1] * normal[1]:
+            return _crossing(left, right, n, m)
+        point = int(counts.false_alarms[best]), int(counts.misses[best])
+        if point[1] * m >= point[0] * n:
+            left = point
+        else:
+            right = point
+
+
+def _crossing(left: tuple[int, int], right: tuple[int, int], n: int, m: int) -> float:
+    """Share of errors where the segment between two (false alarms, misses) points meets P_miss = P_fa."""
+    above, below = left[1] / n - left[0] / m, right[0] / m - right[1] / n  # both >= 0, not both 0
+    share = above / (above + below)
+    return left[1] / n + share * (right[1] - left[1]) / n
+
+
+def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
+    """Normalised minimum detection cost and its threshold, over all distinct thresholds and reject-all.
+
+    min over x of (c_miss p P_miss(x) + c_fa (1 - p) P_fa(x)) / min(c_miss p, c_fa (1 - p)). Raises InputError unless
+    0 < p_target < 1 and both costs are positive.
+    """
+    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
+        raise InputError("minDCF", f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
+                         "a prior between 0 and 1 and positive costs", "Correct the operating point")
+    miss_cost, fa_cost = c_miss * p_target, c_fa * (1 - p_target)
+    cost = miss_cost * counts.p_miss + fa_cost * counts.p_fa
+    best = int(cost.argmin())
+    return float(cost[best] / min(miss_cost, fa_cost)), float(counts.thresholds[best])
+
+
+def summarise(scores: np.ndarray, target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, object]:
+    """The entry of results.json for one set of trials (percent for both EERs; keys of contracts.md first).
+
+    scores (N,) float; target (N,) bool. Raises InputError as `split` does.
+    """
+    t, u = split(scores, target)
+    counts = error_counts(t, u)
+    return {"eer": 100 * eer_kaldi(t, u)[0], "min_dcf": {f"{p:g}": min_dcf(counts, p)[0] for p in p_targets},
+            "n_target": counts.n_target, "n_nontarget": counts.n_nontarget, "eer_rocch": 100 * eer_rocch(counts),
+            "det": det_points(counts)}
+
+
+def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, object]:
+    """The entry of a subset that lacks one class: counts, and null for every figure."""
+    return {"eer": None, "min_dcf": {f"{p:g}": None for p in p_targets}, "n_target": int(target.sum()),
+            "n_nontarget": int((~target).sum()), "eer_rocch": None}
+
+
+def det_points(counts: ErrorCounts, points: int = 300) -> dict[str, list[float]]:
+    """P_fa and P_miss (shares) along the curve, at most about `points`, denser towards few false alarms or misses."""
+    size = counts.thresholds.size
+    spread = np.geomspace(1, size, points // 2).astype(np.int64) - 1
+    keep = np.unique(np.concatenate([spread, size - 1 - spread]))
+    return {"p_fa": counts.p_fa[keep].tolist(), "p_miss": counts.p_miss[keep].tolist()}
