@@ -1,0 +1,96 @@
+"""Extended file names: `path`, `path:offset`, `path:offset[r0:r1,c0:c1]`, `-`, `command |`.
+
+They follow Kaldi's "rxfilename" and script-file range conventions (https://kaldi-asr.org/doc/io.html). A command is
+refused unless the user admitted commands; nothing here runs one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from pyasp.errors import InputError
+
+ROW_TOLERANCE = 3  # a row range may end so many rows past the last one (Kaldi: the length of a feature file may vary)
+RANGE = re.compile(r"\[([^\[\]]*)\]$")
+OFFSET = re.compile(r":(\d+)$")
+Range = tuple[int, int] | None  # inclusive first and last index; None = all
+
+
+@dataclass(frozen=True)
+class Location:
+    """A parsed rxfilename: `path:offset[r0:r1,c0:c1]`, or a command (without its `|`)."""
+
+    path: str
+    offset: int = 0
+    rows: Range = None
+    columns: Range = None
+    command: bool = False
+
+
+def parse_location(rxfilename: str | os.PathLike, allow_commands: bool = False, where: object = "rxfilename",
+                   item: object | None = None) -> Location:
+    """Splits `path[:offset][range]`; `where` and `item` name the place that it was read from.
+
+    Raises InputError for a command unless `allow_commands`, for a malformed range and for an empty name.
+    """
+    text = os.fspath(rxfilename).strip()
+    rows = columns = None
+    found = RANGE.search(text)
+    if found:
+        rows, columns = _parse_ranges(found.group(1), where, item if item is not None else text)
+        text = text[:found.start()].rstrip()
+    if is_command(text):
+        refuse_command(text, allow_commands, where, item)
+        return Location(text.rstrip("|").strip(), 0, rows, columns, True)
+    if not text:
+        raise InputError(where, "an empty file name", "path, path:offset or path:offset[range]", "Repair it", item)
+    found = OFFSET.search(text)
+    if found:
+        return Location(text[:found.start()], int(found.group(1)), rows, columns)
+    return Location(text, 0, rows, columns)
+
+
+def is_command(text: str) -> bool:
+    """True for `command |` and `| command`."""
+    return text.startswith("|") or text.rstrip().endswith("|")
+
+
+def refuse_command(text: str, allow_commands: bool, where: object, item: object | None = None) -> None:
+    """Raises InputError for a command, unless it is a reading one (`command |`) and the user admitted commands."""
+    if text.startswith("|"):
+        raise InputError(where, f"the output command {text!r}", "a file", "Write to a file and run the command on it",
+                         item)
+    if not allow_commands:
+        raise InputError(where, f"the command {text!r}", "a file name",
+                         "If you trust this file, let its commands run with --allow-commands true", item)
+
+
+def _parse_ranges(text: str, where: object, item: object) -> tuple[Range, Range]:
+    parts = text.split(",")
+    if len(parts) > 2:
+        raise InputError(where, f"the range [{text}]", "[rows] or [rows,columns]", "Repair the range", item)
+    ranges = [_parse_range(part.strip(), text, where, item) for part in parts]
+    return ranges[0], ranges[1] if len(ranges) == 2 else None
+
+
+def _parse_range(part: str, text: str, where: object, item: object) -> Range:
+    if part in ("", ":"):
+        return None
+    found = re.fullmatch(r"(\d+):(\d+)", part)
+    if not found or int(found.group(1)) > int(found.group(2)):
+        raise InputError(where, f"the range [{text}]", "first:last, both included, first <= last", "Repair the range",
+                         item)
+    return int(found.group(1)), int(found.group(2))
+
+
+def resolve_range(wanted: Range, size: int, tolerance: int, what: str, where: object, item: object) -> slice:
+    """Half-open slice of an inclusive range on `size` entries; the end may exceed it by `tolerance` and is clipped."""
+    if wanted is None:
+        return slice(0, size)
+    first, last = wanted
+    if first >= size or last >= size + tolerance:
+        raise InputError(where, f"the {what} range {first}:{last} of {size} {what}s", f"indices below {size}",
+                         "Repair the range or make the table again", item)
+    return slice(first, min(last + 1, size))
