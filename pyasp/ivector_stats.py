@@ -6,65 +6,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 
-from pyasp.errors import InputError
+from pyasp.gmm_data import Block, Recording, blocks
 from pyasp.gmm_score import Aligner, Alignment
 from pyasp.ivector import Estimator
 
 BLOCK_BYTES = {"cpu": 512 << 20, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}  # frames aligned at a time: about 1 kB each
 MAX_RECORDINGS = 256  # of a block: products over more of them gain nothing
-
-Recording = tuple[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some recordings. names: their ids; x: (T, D) float32 frames; lengths: frames of each."""
-
-    names: list[str]
-    x: torch.Tensor
-    lengths: list[int]
-
-
-def blocks(recordings: Iterable[Recording], dim: int, max_recordings: int, max_frames: int) -> Iterator[Block]:
-    """Whole recordings gathered until either bound is reached (a longer recording is a block of its own).
-
-    Raises InputError when features do not have `dim` columns or are not finite.
-    """
-    names: list[str] = []
-    parts: list[np.ndarray] = []
-    total = 0
-    for name, feats in recordings:
-        check_feats(name, feats, dim)
-        if names and (len(names) == max_recordings or total + len(feats) > max_frames):
-            yield _block(names, parts)
-            names, parts, total = [], [], 0
-        names.append(name)
-        parts.append(feats)
-        total += len(feats)
-    if names:
-        yield _block(names, parts)
-
-
-def _block(names: list[str], parts: list[np.ndarray]) -> Block:
-    return Block(names, torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False)), [len(p) for p in parts])
-
-
-def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
-    """Raises InputError unless feats is (frames, dim) and finite."""
-    if feats.ndim != 2 or feats.shape[1] != dim:
-        raise InputError("features", f"{feats.shape[1] if feats.ndim == 2 else 0} dimensions after the front end",
-                         f"the model's {dim}",
-                         "Use the front-end options (--num-ceps, --delta-order) the model was trained with", item=name)
-    if not np.isfinite(feats).all():
-        raise InputError("features", "values that are not finite", "finite features", "Make the features again (stage 2)",
-                         item=name)
 
 
 def recordings_per_block(num_gauss: int, dim: int, ivector_dim: int, device: torch.device) -> int:
@@ -142,7 +95,7 @@ def extract(recordings: Iterable[Recording], aligner: Aligner, estimator: Estima
     Raises InputError when feature dimensions do not fit the models.
     """
     limit = recordings_per_block(estimator.num_gauss, estimator.dim, estimator.ivector_dim, estimator.device)
-    for block in blocks(recordings, estimator.dim, limit, BLOCK_FRAMES[estimator.device.type]):
+    for block in blocks(recordings, BLOCK_FRAMES[estimator.device.type], limit, estimator.dim):
         count, first = scale_stats(*recording_stats(block, aligner), acoustic_weight, max_count)
         means = estimator.posterior(count, first).mean.cpu().numpy().astype(np.float32)
         yield from zip(block.names, means)

@@ -1,0 +1,37 @@
+"""Trains the total variability model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp import cli
+from pyasp.datadir import DataDir
+from pyasp.frontend import FrontendOptions
+from pyasp.gmm_data import Recordings
+from pyasp.gmm_train import Iterations
+from pyasp.ivector_train import IvectorOptions, train
+
+
+@dataclass(frozen=True)
+class Options(IvectorOptions):
+    """Options of train_ivector."""
+    allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
+    seed: int = cli.option(1, "seed of the random start")
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+@cli.command(Options, "DATA", "UBM_DIR", "IVECTOR_DIR")
+def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
+    """Trains an i-vector extractor on the recordings of DATA with UBM_DIR/final.ubm: IVECTOR_DIR/0.ie .. final.ie.
+
+    Continues where a killed run stopped; likelihood.json has the objective per frame of every iteration.
+    """
+    source, ivector_options = DataDir(data), cli.subset(options, IvectorOptions)
+    recordings = Recordings(source, cli.subset(options, FrontendOptions), 1, options.allow_fail_fraction)
+    inputs = [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), Path(ubm_dir) / "final.ubm"]
+    iterations = Iterations(ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force)
+    train(recordings, ubm_dir, ivector_options, iterations, options.seed)
+    cli.write_conf(iterations.directory / "options.conf", ivector_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

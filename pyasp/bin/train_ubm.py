@@ -1,0 +1,44 @@
+"""Trains the universal background model."""
+
+from dataclasses import dataclass
+
+from pyasp import cli
+from pyasp.datadir import DataDir
+from pyasp.errors import InputError
+from pyasp.frontend import FrontendOptions
+from pyasp.gmm_data import Recordings
+from pyasp.gmm_train import Iterations, UbmOptions, train
+from pyasp.ivector_train import IvectorOptions
+
+
+@dataclass(frozen=True)
+class Options(UbmOptions):
+    """Options of train_ubm."""
+    frontend_config: str = cli.option("", "ivector.conf: its front-end options are used")
+    seed: int = cli.option(1, "seed of the random start")
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+def frontend_of(path: str) -> FrontendOptions:
+    """Front-end options out of an i-vector conf file."""
+    if not path:
+        raise InputError("command line", "no --frontend-config", "the conf file of the i-vector system",
+                         "Give --frontend-config conf/<corpus>/ivector.conf")
+    return cli.subset(cli.read_conf(path, IvectorOptions), FrontendOptions)
+
+
+@cli.command(Options, "DATA", "UBM_DIR")
+def main(options: Options, data: str, ubm_dir: str) -> None:
+    """Trains a GMM-UBM on the voiced frames of DATA: diagonal (UBM_DIR/0.dubm .. final.dubm), then full covariance
+    (0.ubm .. final.ubm). Continues where a killed run stopped; likelihood.json has the log-likelihoods per frame.
+    """
+    source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), cli.subset(options, UbmOptions)
+    recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
+    inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
+    iterations = Iterations(ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force)
+    train(recordings, ubm_options, iterations, options.seed)
+    cli.write_conf(iterations.directory / "options.conf", ubm_options, frontend)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

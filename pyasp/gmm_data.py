@@ -1,0 +1,138 @@
+"""Recordings of a data directory, pass after pass, as blocks of frames bounded by memory."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Iterable, Iterator, TypeVar
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pyasp.datadir import DataDir, c_sorted
+from pyasp.errors import InputError
+from pyasp.frontend import FrontendOptions, iterate
+
+Recording = tuple[str, np.ndarray]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some recordings. names: their ids; x: (T, D) float32, all their frames; lengths: frames of each."""
+
+    names: list[str]
+    x: torch.Tensor
+    lengths: list[int]
+
+
+def blocks(recordings: Iterable[Recording], max_frames: int, max_recordings: int = sys.maxsize,
+           dim: int | None = None) -> Iterator[Block]:
+    """Whole recordings gathered until either bound is reached; a longer recording is a block of its own.
+
+    recordings: (id, (V, D) float32). Raises InputError for features that are not finite, or not of `dim` columns
+    (default: those of the first recording).
+    """
+    names: list[str] = []
+    parts: list[np.ndarray] = []
+    total = 0
+    for name, feats in recordings:
+        dim = feats.shape[-1] if dim is None else dim
+        check_feats(name, feats, dim)
+        if names and (len(names) == max_recordings or total + len(feats) > max_frames):
+            yield _block(names, parts)
+            names, parts, total = [], [], 0
+        names.append(name)
+        parts.append(feats)
+        total += len(feats)
+    if names:
+        yield _block(names, parts)
+
+
+def _block(names: list[str], parts: list[np.ndarray]) -> Block:
+    return Block(names, torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False)), [len(p) for p in parts])
+
+
+def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
+    """Raises InputError unless feats is (frames, dim) and finite."""
+    if feats.ndim != 2 or feats.shape[1] != dim:
+        raise InputError("features", f"{feats.shape[-1]} dimensions after the front end", f"the model's {dim}",
+                         "Use the front-end options (--num-ceps, --delta-order) of the model's training", item=name)
+    if not np.isfinite(feats).all():
+        raise InputError("features", "values that are not finite", "finite features", "Make the features again (stage 2)",
+                         item=name)
+
+
+class Recordings:
+    """All recordings of a data directory after the front end; can be gone through again and again, in C order.
+
+    data: needs feats.scp and vad.scp; subsample: every n-th voiced frame is kept. The first pass prints how many were
+    used. Each pass raises InputError when none, or when more than `allow_fail_fraction` of them, cannot be used.
+    """
+
+    def __init__(self, data: DataDir, options: FrontendOptions, subsample: int = 1, allow_fail_fraction: float = 0.0):
+        data.require("feats.scp", "vad.scp")
+        self.data, self.options, self.subsample, self.allowed = data, options, subsample, allow_fail_fraction
+        self.utts = c_sorted(data.utt2spk)
+        self.said = False
+
+    def __iter__(self) -> Iterator[Recording]:
+        return self.passing("")
+
+    def passing(self, what: str) -> Iterator[Recording]:
+        """(id, (V, D) float32) of every usable recording; `what` names the pass in the progress bar."""
+        failed: dict[str, str] = {}
+        stream = prefetched(iterate(self.data, self.options, self.utts, failed))
+        for utt, feats in tqdm(stream, desc=what, total=len(self.utts), unit="utt", disable=None):
+            yield utt, feats[::self.subsample]
+        self._check(failed)
+
+    def _check(self, failed: dict[str, str]) -> None:
+        first = next(iter(failed.items()), None)
+        note = f" (first: {first[0]}: {first[1]})" if first else ""
+        if not self.said:
+            print(f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
+                  f"{len(failed)} failed{note}", file=sys.stderr)
+            self.said = True
+        if len(failed) == len(self.utts) or len(failed) > self.allowed * len(self.utts):
+            raise InputError(self.data.path, f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
+                             f"some recordings, and at most {self.allowed:.1%} unusable",
+                             "Remove them from the directory (stage 1), or raise --allow-fail-fraction")
+
+
+def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
+    """The same items in the same order, made in a thread while the consumer computes; exceptions come through."""
+    ready: queue.Queue = queue.Queue(ahead)
+    stopped, end = threading.Event(), object()
+
+    def put(item: object) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def produce() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if stopped.is_set():
+                    return
+            put((end, None))
+        except BaseException as problem:  # handed over: the consumer raises it
+            put((end, problem))
+
+    threading.Thread(target=produce, daemon=True).start()
+    try:
+        while True:
+            item, problem = ready.get()
+            if problem is not None:
+                raise problem
+            if item is end:
+                return
+            yield item
+    finally:
+        stopped.set()

@@ -1,0 +1,176 @@
+"""Training of the UBM: diagonal (Kaldi's sid/train_diag_ubm.sh), then full covariance (sid/train_full_ubm.sh).
+
+Every iteration is an artefact: 0.dubm, 1.dubm, ..., final.dubm, 0.ubm, ..., final.ubm. An iteration starts from the
+file of the one before, never from memory, and its random draws from the seed and its number alone: a killed run
+continues to the same bits. likelihood.json keeps what each iteration measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import torch
+
+from pyasp import cli
+from pyasp.artefact import atomic_write, describe, is_current, making
+from pyasp.errors import InputError
+from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm_data import Recordings, blocks
+from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
+from pyasp.gmm_init import InitOptions, initialise, sample_frames
+from pyasp.gmm_score import DTYPES, Aligner, DiagScorer, device_of
+
+BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
+HISTORY = "likelihood.json"
+
+
+@dataclass(frozen=True)
+class UbmOptions:
+    """Options of UBM training; defaults of Kaldi's sid scripts."""
+
+    num_gauss: int = cli.option(2048, "Gaussians")
+    num_frames: int = cli.option(500000, "frames kept in memory for the start, a random choice")
+    num_iters_init: int = cli.option(20, "EM iterations of the start, over these frames")
+    initial_gauss_proportion: float = cli.option(0.5, "part of the Gaussians to start with; the rest come by splitting")
+    num_iters_diag: int = cli.option(4, "EM iterations of the diagonal model over all data")
+    num_iters_full: int = cli.option(4, "EM iterations of the full-covariance model")
+    gselect_diag: int = cli.option(30, "Gaussians used for each frame in the diagonal iterations")
+    gselect_full: int = cli.option(20, "Gaussians used for each frame in the full-covariance iterations")
+    subsample: int = cli.option(5, "every n-th voiced frame is used in the iterations over all data")
+    min_gaussian_weight: float = cli.option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
+    min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
+    max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
+    remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in the last iterations only")
+    precision: str = cli.option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
+    device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
+    allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
+
+    def __post_init__(self) -> None:
+        least = {"num_gauss": 1, "num_frames": 1, "num_iters_init": 1, "num_iters_diag": 1, "num_iters_full": 1,
+                 "gselect_diag": 1, "gselect_full": 1, "subsample": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError("UBM options", str(getattr(self, name)), f"at least {low}", "Correct ubm.conf",
+                                 item=f"--{name.replace('_', '-')}")
+        if not 0.0 < self.initial_gauss_proportion <= 1.0:
+            raise InputError("UBM options", str(self.initial_gauss_proportion), "a part in (0, 1]", "Correct ubm.conf",
+                             item="--initial-gauss-proportion")
+
+
+PLACE = ("device", "job", "num_jobs", "reuse", "force")  # options that say where, not what, is computed
+
+
+class Iterations:
+    """The artefacts of an iterated training in one directory, each made from files, each with its record."""
+
+    def __init__(self, directory: Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool):
+        self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
+        self.options = {key: value for each in options for key, value in dataclasses.asdict(each).items()
+                        if key not in PLACE}
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    def make(self, name: str, sources: list[str], build: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
+        """Makes directory/name from the files `sources` beside it, unless it is there and current.
+
+        build: gives the model, which writes itself, and what to keep of it in likelihood.json.
+        """
+        made = self._made(name, sources)
+        if is_current(self.directory / name, made, self.force):
+            return
+        model, record = build()
+        self._note(name, record)
+        with making(self.directory / name, made) as temporary:
+            model.write(temporary)
+        print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
+
+    def copy(self, name: str, source: str) -> None:
+        """Makes directory/name as a copy of the artefact `source`."""
+        made = self._made(name, [source])
+        if not is_current(self.directory / name, made, self.force):
+            with making(self.directory / name, made) as temporary:
+                shutil.copyfile(self.directory / source, temporary)
+
+    def _made(self, name: str, sources: list[str]) -> dict[str, Any]:
+        inputs = [*self.inputs, *(self.directory / source for source in sources)]
+        return describe(self.tool, {**self.options, "artefact": name}, inputs, self.seed)
+
+    def _note(self, name: str, record: dict[str, Any]) -> None:
+        """Keeps the record of an iteration; written before its model, so it is never missing."""
+        path = self.directory / HISTORY
+        history = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        with atomic_write(path, "w") as stream:
+            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
+            stream.write("\n")
+
+
+def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, seed: int) -> None:
+    """Diagonal, then full-covariance UBM of the recordings.
+
+    recordings: every voiced frame (subsampling is done here). Raises InputError for too little or damaged data.
+    """
+    device = device_of(options.device)
+    iterations.make("0.dubm", [], lambda: _start(recordings, options, device, seed))
+    thinned = Recordings(recordings.data, recordings.options, options.subsample, options.allow_fail_fraction)
+    for number in range(1, options.num_iters_diag + 1):
+        iterations.make(f"{number}.dubm", [f"{number - 1}.dubm", "0.dubm"],
+                        lambda: _diag_iteration(thinned, options, iterations.directory, number, device))
+    iterations.copy("final.dubm", f"{options.num_iters_diag}.dubm")
+    iterations.make("0.ubm", ["final.dubm"],
+                    lambda: (FullGmm.from_diag(DiagGmm.read(iterations.directory / "final.dubm")), {}))
+    for number in range(1, options.num_iters_full + 1):
+        iterations.make(f"{number}.ubm", [f"{number - 1}.ubm", "0.ubm"],
+                        lambda: _full_iteration(thinned, options, iterations.directory, number, device))
+    iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
+
+
+def _start(recordings: Recordings, options: UbmOptions, device: torch.device, seed: int) -> tuple[DiagGmm, dict[str, Any]]:
+    frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
+    init = InitOptions(options.num_gauss, max(1, int(options.num_gauss * options.initial_gauss_proportion)),
+                       options.num_iters_init, _limits(options, 10.0, True))
+    model, history = initialise(frames, init, np.random.default_rng([seed, 1]), device, DTYPES[options.precision])
+    return model, {"frames": len(frames), "start": history}
+
+
+def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOptions:
+    """min_occupancy: frames a Gaussian needs, Kaldi's 10 for diagonal and 100 for full covariances."""
+    return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition, remove)
+
+
+def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,
+                    device: torch.device) -> tuple[DiagGmm, dict[str, Any]]:
+    """Frames use the Gaussians that 0.dubm selects for them, as in Kaldi, where the lists are made once."""
+    model, dtype = DiagGmm.read(directory / f"{number - 1}.dubm"), DTYPES[options.precision]
+    scorer, selector = (DiagScorer(m, device, dtype) for m in (model, DiagGmm.read(directory / "0.dubm")))
+    stats = DiagStats.zeros(model.num_gauss, model.dim, device)
+    for block in blocks(recordings.passing(f"{number}.dubm"), BLOCK_FRAMES[device.type], dim=model.dim):
+        stats.accumulate(block.x.to(device), scorer, selector, options.gselect_diag)
+    last = number == options.num_iters_diag
+    model, report = update_diag(model, stats, _limits(options, 10.0, options.remove_low_count_gaussians and last))
+    return model, _measured(stats, report, model.num_gauss)
+
+
+def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,
+                    device: torch.device) -> tuple[FullGmm, dict[str, Any]]:
+    """Selection by the diagonal form of 0.ubm in every iteration, as in Kaldi."""
+    model, first = FullGmm.read(directory / f"{number - 1}.ubm"), FullGmm.read(directory / "0.ubm")
+    aligner = Aligner(first.to_diag(), model, options.gselect_full, device=device, dtype=DTYPES[options.precision])
+    stats = FullStats.zeros(model.num_gauss, model.dim, device)
+    for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):
+        x = block.x.to(device)
+        stats.accumulate(x, aligner(x))
+    last = number == options.num_iters_full
+    model, report = update_full(model, stats, _limits(options, 100.0, options.remove_low_count_gaussians and last))
+    return model, _measured(stats, report, model.num_gauss)
+
+
+def _measured(stats: DiagStats | FullStats, report: UpdateReport, num_gauss: int) -> dict[str, Any]:
+    """loglike: per frame, of the model that the iteration started from."""
+    return {"frames": stats.frames, "loglike": stats.loglike / stats.frames, "gaussians": num_gauss,
+            **dataclasses.asdict(report)}

@@ -1,0 +1,108 @@
+"""Training of the total variability model (Kaldi's sid/train_ivector_extractor.sh): 0.ie, 1.ie, ..., final.ie.
+
+The frames' posteriors come from the UBM alone and are the same in every iteration; they are computed again instead of
+stored. Iterations, resuming and likelihood.json as in pyasp.gmm_train; the objective is per frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyasp import cli
+from pyasp.errors import InputError
+from pyasp.frontend import FrontendOptions
+from pyasp.gmm import FullGmm
+from pyasp.gmm_data import Recordings, blocks
+from pyasp.gmm_em import FullStats
+from pyasp.gmm_score import DTYPES, Aligner, device_of
+from pyasp.gmm_train import Iterations
+from pyasp.ivector import Estimator, IvectorExtractor
+from pyasp.ivector_em import IvectorStats
+from pyasp.ivector_mstep import EstimationOptions, update
+from pyasp.ivector_stats import BLOCK_FRAMES, recording_stats, recordings_per_block
+
+
+@dataclass(frozen=True)
+class IvectorOptions(FrontendOptions):
+    """Options of the i-vector system: front end, extractor training, extraction. Kaldi's names and recipe values."""
+
+    ivector_dim: int = cli.option(400, "dimension of the i-vector")
+    num_iters: int = cli.option(5, "EM iterations of the extractor")
+    gselect: int = cli.option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
+    min_post: float = cli.option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
+    posterior_scale: float = cli.option(1.0, "posteriors of the training are multiplied by this")
+    update_variances: bool = cli.option(True, "also estimate the covariances")
+    gaussian_min_count: float = cli.option(100.0, "Gaussians with fewer frames keep their parameters")
+    variance_floor_factor: float = cli.option(0.1, "covariances are floored at this part of their average")
+    diagonalize: bool = cli.option(True, "rotate i-vectors so that their average precision is diagonal")
+    acoustic_weight: float = cli.option(1.0, "extraction: statistics are multiplied by this")
+    max_count: float = cli.option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
+    precision: str = cli.option("float32", "arithmetic of scores and large products; the rest is float64", tuple(DTYPES))
+    device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wrong = {"ivector_dim": self.ivector_dim < 1, "num_iters": self.num_iters < 1, "gselect": self.gselect < 1,
+                 "min_post": not 0.0 <= self.min_post < 1.0, "posterior_scale": self.posterior_scale <= 0.0,
+                 "variance_floor_factor": not 0.0 < self.variance_floor_factor <= 1.0,
+                 "acoustic_weight": self.acoustic_weight <= 0.0, "max_count": self.max_count < 0.0}
+        for name, bad in wrong.items():
+            if bad:
+                raise InputError("i-vector options", str(getattr(self, name)), "a value in range", "Correct ivector.conf",
+                                 item=f"--{name.replace('_', '-')}")
+
+
+def load_aligner(ubm_dir: str | Path, options: IvectorOptions, scale: float = 1.0) -> tuple[FullGmm, Aligner]:
+    """final.ubm of a directory and the posteriors it gives. Selection is by its own diagonal form, as in Kaldi (whose
+    extractor directories hold it as final.dubm); a final.dubm of the diagonal training is another model and not read."""
+    ubm = FullGmm.read(Path(ubm_dir) / "final.ubm")
+    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, scale, device_of(options.device),
+                        DTYPES[options.precision])
+
+
+def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:
+    """An extractor ready for extraction. Raises InputError when it does not fit the UBM."""
+    extractor = IvectorExtractor.read(path)
+    if (extractor.num_gauss, extractor.dim) != (ubm.num_gauss, ubm.dim):
+        raise InputError(path, f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions",
+                         f"the UBM's {ubm.num_gauss} of {ubm.dim}", "Give the UBM the extractor was trained with")
+    return Estimator(extractor, device_of(options.device), DTYPES[options.precision])
+
+
+def train(recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, iterations: Iterations, seed: int) -> None:
+    """Extractor of the recordings, given ubm_dir/final.ubm. Raises InputError for too little or unfitting data."""
+    ubm, aligner = load_aligner(ubm_dir, options, options.posterior_scale)
+    iterations.make("0.ie", [], lambda: (IvectorExtractor.from_ubm(ubm, options.ivector_dim, [seed, 2]), {}))
+    for number in range(1, options.num_iters + 1):
+        iterations.make(f"{number}.ie", [f"{number - 1}.ie"],
+                        lambda: _iteration(recordings, aligner, options, iterations.directory, number))
+    iterations.copy("final.ie", f"{options.num_iters}.ie")
+
+
+def _iteration(recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path,
+               number: int) -> tuple[IvectorExtractor, dict[str, Any]]:
+    extractor = IvectorExtractor.read(directory / f"{number - 1}.ie")
+    stats = expectation(recordings.passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
+    frames = float(stats.count.sum())
+    extractor, report = update(extractor, stats, cli.subset(options, EstimationOptions))
+    return extractor, {"frames": frames, "objective": stats.objective / max(frames, 1.0),
+                       "recordings": stats.recordings, **dataclasses.asdict(report)}
+
+
+def expectation(recordings, aligner: Aligner, extractor: IvectorExtractor, dtype: torch.dtype) -> IvectorStats:
+    """E-step over (id, (V, D) float32) recordings, on the aligner's device."""
+    device, shape = aligner.device, (extractor.num_gauss, extractor.dim)
+    estimator = Estimator(extractor, device, dtype)
+    stats = IvectorStats.zeros(*shape, extractor.ivector_dim, device)
+    frames = FullStats.zeros(*shape, device)
+    limit = recordings_per_block(*shape, extractor.ivector_dim, device)
+    for block in blocks(recordings, BLOCK_FRAMES[device.type], limit, extractor.dim):
+        count, first = recording_stats(block, aligner, frames.accumulate)
+        stats.accumulate(estimator, count, first)
+    stats.add_frames(frames, extractor)
+    return stats
