@@ -1,0 +1,191 @@
+"""What every preparation shares: utterances in, data directories and trial lists out.
+
+An utterance is one channel of a recording, or a stretch of it. `cuts.jsonl.gz` holds lhotse MonoCuts, written by hand since a
+million of them should take a minute; wav.scp (segments, reco2file_and_channel) says the same to Kaldi's programs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping
+
+from local.audio_header import Audio
+from pyasp import artefact
+from pyasp.cli import option
+from pyasp.datadir import c_sorted, invert, write_table
+from pyasp.errors import InputError
+
+BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f]")
+TARGETS = {"target": True, "nontarget": False}
+MARKER = "prep.json"
+
+
+@dataclass(frozen=True)
+class PrepOptions:
+    """Options of every preparation."""
+    data: str = option("", "directory to write: train, enroll, test and trials under it")
+    seed: int = option(1, "seed of everything that is drawn")
+    nj: int = option(0, "parallel jobs; 0 = one a core")
+    force: bool = option(False, "prepare again when options or lists have changed")
+    max_bad: float = option(0.0, "largest fraction of audio files that may be unreadable (they are left out and named)")
+
+
+@dataclass(slots=True)
+class Utterance:
+    """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording; info: further columns."""
+    id: str
+    speaker: str
+    path: str
+    gender: str = ""
+    channel: int = 0
+    start: float = 0.0
+    seconds: float | None = None
+    recording: str = ""
+    info: dict[str, str] = field(default_factory=dict)
+
+
+def check_id(name: str, kind: str, where: object) -> str:
+    """The id itself when Kaldi tables can hold it, else InputError."""
+    if not name or BAD_ID.search(name):
+        raise InputError(where, f"{kind} id {name!r}", "an id without spaces, slashes, quotes and | ; & < >",
+                         "Rename it in the table, or rename the files")
+    return name
+
+
+def prefixed(utt: str, speaker: str) -> str:
+    """Utterance id that starts with its speaker (Kaldi's rule for sorting)."""
+    return utt if utt.startswith(speaker) else f"{speaker}-{utt}"
+
+
+def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
+    """{id: utterance}, checked: usable ids, none twice with different audio. Raises InputError."""
+    index: dict[str, Utterance] = {}
+    for each in utterances:
+        check_id(each.id, "utterance", where)
+        check_id(each.speaker, "speaker", where)
+        other = index.setdefault(each.id, each)
+        if (other.path, other.channel, other.start, other.speaker) != (each.path, each.channel, each.start, each.speaker):
+            raise InputError(where, f"utterance {each.id} twice: {other.path} and {each.path}", "one recording an id",
+                             "Give the utterances different ids (or directories different names)")
+    return index
+
+
+def _cut(utt: Utterance, audio: Audio) -> dict[str, Any]:
+    """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
+    whole = audio.samples / audio.rate
+    recording = {"id": utt.recording or utt.id, "sampling_rate": audio.rate, "num_samples": audio.samples, "duration": whole,
+                 "channel_ids": list(range(audio.channels)),
+                 "sources": [{"type": "file", "channels": list(range(audio.channels)), "source": utt.path}]}
+    seconds = utt.seconds if utt.seconds is not None else whole - utt.start
+    supervision = {"id": utt.id, "recording_id": recording["id"], "start": 0.0, "duration": seconds, "channel": utt.channel,
+                   "speaker": utt.speaker, **({"gender": utt.gender} if utt.gender else {})}
+    return {"id": utt.id, "start": utt.start, "duration": seconds, "channel": utt.channel, "supervisions": [supervision],
+            "recording": recording, "type": "MonoCut"}
+
+
+KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
+    ".sph": lambda path, channel, count: f"sph2pipe -f wav -p -c {channel + 1} {path} |",
+    ".wav": lambda path, channel, count: path if count == 1 else f"sox {path} -t wav - remix {channel + 1} |",
+    ".flac": lambda path, channel, count: f"flac -c -d -s {path} |" if count == 1
+    else f"sox {path} -t wav - remix {channel + 1} |"}
+
+
+def kaldi_entry(utt: Utterance, audio: Audio) -> str:
+    """What wav.scp says for a recording: a wav file, or the command that makes one channel of it."""
+    other = KALDI_READERS[".wav"] if audio.kind == "sphere" else None
+    reader = KALDI_READERS[".sph"] if audio.kind == "sphere" else KALDI_READERS.get(Path(utt.path).suffix.lower(), other)
+    command = lambda path, channel, count: f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
+    line = (reader or command)(shlex.quote(utt.path), utt.channel, audio.channels)
+    return line if line.endswith("|") else utt.path
+
+
+def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
+    """cuts.jsonl.gz, atomic, the same bytes for the same utterances (no time in the gzip header)."""
+    with artefact.atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
+        for utt in utterances:
+            stream.write(json.dumps(_cut(utt, audio[utt.path]), ensure_ascii=False).encode() + b"\n")
+
+
+def _write_info(path: Path, utterances: list[Utterance]) -> None:
+    """utt2info.tsv: every further column any utterance brings, empty where it has none."""
+    columns = list(dict.fromkeys(name for utt in utterances for name in utt.info))
+    if not columns:
+        path.unlink(missing_ok=True)
+        return
+    with artefact.atomic_write(path, "w") as stream:
+        stream.write("\t".join(["utt", *columns]) + "\n")
+        for utt in utterances:
+            cells = (re.sub(r"\s+", " ", utt.info.get(name, "")).strip() for name in columns)
+            stream.write("\t".join([utt.id, *cells]) + "\n")
+
+
+def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
+    """wav.scp; segments when an utterance is a stretch of a recording; reco2file_and_channel when a file has two channels."""
+    stretches = any(utt.recording or utt.start or utt.seconds is not None for utt in utterances)
+    write_table(directory / "wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances})
+    tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
+    if stretches:
+        tables["segments"] = {utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio):.3f}"
+                              for utt in utterances}
+    if any(audio[utt.path].channels > 1 for utt in utterances):
+        tables["reco2file_and_channel"] = {utt.recording or utt.id: f"{Path(utt.path).stem} {'AB'[utt.channel]}"
+                                           if utt.channel < 2 else f"{Path(utt.path).stem} {utt.channel + 1}" for utt in utterances}
+    for name, table in tables.items():
+        if table:
+            write_table(directory / name, table)
+        else:
+            (directory / name).unlink(missing_ok=True)
+
+
+def _seconds(utt: Utterance, audio: Mapping[str, Audio]) -> float:
+    header = audio[utt.path]
+    return utt.seconds if utt.seconds is not None else header.samples / header.rate - utt.start
+
+
+def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mapping[str, Audio],
+                   models: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
+    """Writes one data directory, C-sorted, file by file; returns its counts. Raises InputError when it would be empty."""
+    if not index:
+        raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
+    utterances = [index[key] for key in c_sorted(index)]
+    directory.mkdir(parents=True, exist_ok=True)
+    utt2spk = {utt.id: utt.speaker for utt in utterances}
+    _write_wav_scp(directory, utterances, audio)
+    _write_info(directory / "utt2info.tsv", utterances)
+    genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
+    if genders:
+        write_table(directory / "spk2gender", genders)
+    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio):.4f}" for utt in utterances})
+    write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
+    write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
+    write_table(directory / "utt2spk", utt2spk)
+    counts = {"utterances": len(utterances), "speakers": len(set(utt2spk.values())),
+              "hours": round(sum(_seconds(utt, audio) for utt in utterances) / 3600, 3)}
+    if models is not None:
+        write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
+        counts["models"] = len(models)
+    return counts
+
+
+def listing_digest(paths: Iterable[str]) -> str:
+    """Digest of a tree's file names: a changed tree makes the preparation out of date."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> None:
+    """Prints what was prepared and writes the marker prep.json: written last, so that its presence means complete."""
+    for name, counts in summary.items():
+        told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
+        print(f"{data}: {name}: {told}")
+    with artefact.making(Path(data) / MARKER, made) as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

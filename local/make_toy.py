@@ -1,0 +1,88 @@
+"""Makes the toy corpora: speech-like audio in the trees of VoxCeleb1 (`toy`) and SRE12 (`toy_sre12`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+from local.toy_trees import TreeSize, write_voxceleb_tree
+from pyasp import artefact, cli
+from pyasp.cli import option
+from pyasp.errors import InputError
+
+SIZES: dict[str, dict[str, Any]] = {
+    "toy": {"full": TreeSize(speakers=80, eval_speakers=20, sessions=5, utterances=2, seconds=(3.0, 5.0), trials=4000),
+            "tiny": TreeSize(speakers=8, eval_speakers=4, sessions=3, utterances=2, seconds=(1.5, 2.5), trials=120)}}
+WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree}
+SOURCES = ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py")
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    """What to make, how large, where. A size of 0 means: as --size says."""
+    root: str = option("", "directory of the corpus tree to write")
+    size: str = option("full", "preset of all sizes: the recipe's default, or one for tests", choices=("full", "tiny"))
+    speakers: int = option(0, "training speakers; 0 = as --size says")
+    eval_speakers: int = option(0, "evaluation speakers; 0 = as --size says")
+    sessions: int = option(0, "sessions a speaker; 0 = as --size says")
+    utterances: int = option(0, "utterances a session; 0 = as --size says")
+    seed: int = option(1, "seed of everything that is drawn")
+    nj: int = option(0, "parallel jobs; 0 = one a core (the result does not depend on it)")
+    force: bool = option(False, "make the corpus again when options have changed")
+
+
+@dataclass(frozen=True)
+class Options(ToyOptions):
+    """The tool's own options."""
+    corpus: str = option("toy", "which tree to write", choices=tuple(WRITERS))
+
+
+def resolve_size(corpus: str, options: ToyOptions) -> Any:
+    """The preset with the sizes given on the command line put in. Raises InputError for a size that makes no trials."""
+    preset = SIZES[corpus][options.size]
+    names = {field.name for field in dataclasses.fields(preset)} & {"speakers", "eval_speakers", "sessions", "utterances"}
+    size = dataclasses.replace(preset, **{name: getattr(options, name) for name in names if getattr(options, name)})
+    if min(getattr(size, name) for name in names) < 1 or size.eval_speakers < 2 or size.sessions < 2:
+        raise InputError("command line", "too small a size", "2 evaluation speakers and 2 sessions or more", "Raise the size")
+    return size
+
+
+def sources_digest() -> str:
+    """Digest of the synthesiser's sources: another synthesiser is another corpus."""
+    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+
+
+def make(corpus: str, options: ToyOptions) -> Path:
+    """Writes the corpus under options.root unless it is there already; returns the root."""
+    if not options.root:
+        raise InputError("command line", "no --root", "a directory to write the corpus to", "Give --root=DIR")
+    root, size = Path(options.root), resolve_size(corpus, options)
+    marker, nj = root / "make_toy.json", options.nj or os.cpu_count() or 1
+    recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources_digest()}
+    made = artefact.describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
+    if artefact.is_current(marker, made, options.force):
+        return root
+    marker.unlink(missing_ok=True)
+    start = time.monotonic()
+    counts = WRITERS[corpus](root, size, options.seed, nj)
+    print(f"{root}: {counts}; {time.monotonic() - start:.1f} s with {nj} processes")
+    with artefact.making(marker, made) as temporary:
+        temporary.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    return root
+
+
+@cli.command(Options)
+def main(options: Options) -> None:
+    """Makes a toy corpus: seeded speech-like audio in the tree of a real corpus (see local/README.md)."""
+    make(options.corpus, options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

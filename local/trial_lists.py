@@ -1,0 +1,90 @@
+"""Trial lists: `<model> <test> target|nontarget`, with line-aligned extra columns in `<list>.tsv`. Written as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from pathlib import Path
+from typing import Container, Iterable, Iterator, NamedTuple
+
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+
+LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": False, "nontgt": False}
+
+
+class Trial(NamedTuple):
+    """One trial; columns are values for the `.tsv` beside the list."""
+    model: str
+    test: str
+    target: bool
+    columns: tuple[str, ...] = ()
+
+
+def list_name(path: str | Path) -> str:
+    """Key of a list in results.json: its file name without .txt."""
+    name = Path(path).name
+    return name[:-4] if name.endswith(".txt") else name
+
+
+def read_label(text: str, where: object) -> bool:
+    """True for a target trial. Raises InputError for any other word than LABELS."""
+    if text not in LABELS:
+        raise InputError(where, f"label {text!r}", "target or nontarget (1 or 0)", "Repair the line")
+    return LABELS[text]
+
+
+def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]:
+    """(place, fields) of each line that is not empty. Raises InputError on a missing file or another number of fields."""
+    try:
+        stream = open(path, encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials") from None
+    with stream:
+        for number, line in enumerate(stream, 1):
+            parts = line.split()
+            if parts and len(parts) != fields:
+                raise InputError(path, f"{len(parts)} fields", f"{fields} fields", "Repair the line", item=f"line {number}")
+            if parts:
+                yield f"{path}: line {number}", parts
+
+
+def _checked(trials: Iterable[Trial], models: Container[str], tests: Container[str], where: object) -> Iterator[Trial]:
+    for trial in trials:
+        for name, known, place in ((trial.model, models, "enroll/model2utts"), (trial.test, tests, "test/utt2spk")):
+            if name not in known:
+                raise InputError(where, f"{name!r} in a trial", f"an id of {place}",
+                                 "Add it to the data or take the trial out of the list", item=f"{trial.model} {trial.test}")
+        yield trial
+
+
+def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tuple[str, ...], models: Container[str],
+               tests: Container[str]) -> dict[str, int]:
+    """Writes trials/<name> and, with columns, trials/<name>.tsv; returns {"target": n, "nontarget": n}.
+
+    Raises InputError for an empty list, a list of one class only, and an id that is in no data set.
+    """
+    counts, path = Counter(), directory / "trials" / name
+    words = {True: "target", False: "nontarget"}
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(atomic_write(path, "w"))
+        table = stack.enter_context(atomic_write(Path(f"{path}.tsv"), "w")) if columns else None
+        if table:
+            table.write("\t".join(columns) + "\n")
+        for trial in _checked(trials, models, tests, path):
+            stream.write(f"{trial.model} {trial.test} {words[trial.target]}\n")
+            counts[trial.target] += 1
+            if table:
+                table.write("\t".join(trial.columns) + "\n")
+        check_classes(path, counts[True], counts[False])
+    return {"target": counts[True], "nontarget": counts[False]}
+
+
+def check_classes(where: object, targets: int, nontargets: int) -> None:
+    """Raises InputError unless there are trials of both classes."""
+    if not targets + nontargets:
+        raise InputError(where, "an empty trial list", "at least one target and one nontarget trial",
+                         "Check the list given with --trials, or the key")
+    if not targets or not nontargets:
+        raise InputError(where, f"{targets} target and {nontargets} nontarget trials", "both classes",
+                         "An error rate needs both: check the labels of the list")
