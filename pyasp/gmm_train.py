@@ -45,6 +45,8 @@ class UbmOptions:
     gselect_full: int = cli.option(20, "Gaussians used for each frame in the full-covariance iterations")
     subsample: int = cli.option(5, "every n-th voiced frame is used in the iterations over all data")
     min_gaussian_weight: float = cli.option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
+    min_occupancy_diag: float = cli.option(10.0, "frames a Gaussian of the diagonal model needs to be updated")
+    min_occupancy_full: float = cli.option(100.0, "frames a full covariance needs to be updated")
     min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
     max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
     remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in the last iterations only")
@@ -133,13 +135,12 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
 def _start(recordings: Recordings, options: UbmOptions, device: torch.device, seed: int) -> tuple[DiagGmm, dict[str, Any]]:
     frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
     init = InitOptions(options.num_gauss, max(1, int(options.num_gauss * options.initial_gauss_proportion)),
-                       options.num_iters_init, _limits(options, 10.0, True))
+                       options.num_iters_init, _limits(options, options.min_occupancy_diag, True))
     model, history = initialise(frames, init, np.random.default_rng([seed, 1]), device, DTYPES[options.precision])
     return model, {"frames": len(frames), "start": history}
 
 
 def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOptions:
-    """min_occupancy: frames a Gaussian needs, Kaldi's 10 for diagonal and 100 for full covariances."""
     return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition, remove)
 
 
@@ -151,8 +152,8 @@ def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     stats = DiagStats.zeros(model.num_gauss, model.dim, device)
     for block in blocks(recordings.passing(f"{number}.dubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         stats.accumulate(block.x.to(device), scorer, selector, options.gselect_diag)
-    last = number == options.num_iters_diag
-    model, report = update_diag(model, stats, _limits(options, 10.0, options.remove_low_count_gaussians and last))
+    remove = options.remove_low_count_gaussians and number == options.num_iters_diag
+    model, report = update_diag(model, stats, _limits(options, options.min_occupancy_diag, remove))
     return model, _measured(stats, report, model.num_gauss)
 
 
@@ -165,8 +166,8 @@ def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         x = block.x.to(device)
         stats.accumulate(x, aligner(x))
-    last = number == options.num_iters_full
-    model, report = update_full(model, stats, _limits(options, 100.0, options.remove_low_count_gaussians and last))
+    remove = options.remove_low_count_gaussians and number == options.num_iters_full
+    model, report = update_full(model, stats, _limits(options, options.min_occupancy_full, remove))
     return model, _measured(stats, report, model.num_gauss)
 
 
