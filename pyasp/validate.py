@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zlib
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from pyasp.artefact import atomic_write
 from pyasp.datadir import DataDir, c_sorted
@@ -21,16 +22,25 @@ BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2n
 BY_SPEAKER = ("spk2gender",)
 
 
-def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
+def read_cut_lines(path: str | Path) -> Iterator[str]:
+    """JSON lines of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             for number, line in enumerate(stream, 1):
-                yield json.loads(line)["id"], line
-    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+                yield line
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
         raise InputError(path, f"a damaged file ({error})", "one lhotse cut a line, gzip", "Run stage 0 again",
                          item=f"after line {number}") from None
+
+
+def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
+    """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
+    for number, line in enumerate(read_cut_lines(path), 1):
+        try:
+            yield json.loads(line)["id"], line
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(path, f"no cut ({error})", "a lhotse cut as JSON", "Run stage 0 again", item=f"line {number}") from None
 
 
 def write_cuts(path: str | Path, lines: list[str]) -> None:
@@ -40,9 +50,15 @@ def write_cuts(path: str | Path, lines: list[str]) -> None:
             stream.write(line.rstrip("\n").encode() + b"\n")
 
 
-def audio_files(cut: dict) -> list[str]:
+def audio_sources(cut: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every source (type, channels, source) that a cut's JSON object reads, those of its tracks included."""
+    tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
+    return [source for track in tracks for source in track.get("recording", {}).get("sources", [])]
+
+
+def audio_files(cut: dict[str, Any]) -> list[str]:
     """Paths of the audio files that a cut's JSON object reads."""
-    return [source["source"] for source in cut["recording"]["sources"] if source["type"] == "file"]
+    return [source["source"] for source in audio_sources(cut) if source["type"] == "file"]
 
 
 class Checker:
