@@ -74,11 +74,15 @@ class Source:
         """True when no byte is left."""
         return not self.peek(1)
 
-    def take(self, count: int, what: str) -> bytearray:
-        """Exactly `count` bytes of `what`, writable. Raises InputError, without allocating, when they are not there."""
+    def require(self, count: int, what: str) -> None:
+        """Raises InputError when `count` bytes cannot be there; silent where the size of the file is not known."""
         if count < 0 or (self.size is not None and count > self.size - self.tell()):
             left = "" if self.size is None else f" in the {self.size - self.tell()} bytes left"
             raise self.error(f"{what} of {count} bytes{left}", "a size that fits the file")
+
+    def take(self, count: int, what: str) -> bytearray:
+        """Exactly `count` bytes of `what`, writable. Raises InputError, without allocating, when they are not there."""
+        self.require(count, what)
         start = self.tell()
         data = bytearray(self._buffer[self._start:self._start + count])
         self._start += len(data)

@@ -1,0 +1,104 @@
+"""Writing Kaldi archives with their script files, and single vectors and matrices."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import sys
+from typing import IO, Iterator
+
+import numpy as np
+
+from pyasp import kaldi_compress
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+from pyasp.kaldi_location import is_command, refuse_command
+from pyasp.kaldi_writer import Writer, write_object
+
+PathLike = str | os.PathLike
+
+
+@contextlib.contextmanager
+def open_output(path: PathLike) -> Iterator[IO[bytes]]:
+    """A binary stream whose content appears under `path` when complete; `-` is standard output, `.gz` compresses."""
+    text = os.fspath(path)
+    if is_command(text):
+        refuse_command(text, False, "output")
+    if text == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif text.endswith(".gz"):
+        with atomic_write(text) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            yield packed
+    else:
+        with atomic_write(text) as file:
+            yield file
+
+
+class ArkWriter:
+    """Writes an archive, and its script file when `scp_path` is given; use it as a context manager.
+
+    Both are written under temporary names and renamed on success, the archive first; on an exception neither appears.
+    The lines of the scp name `ark_path` as it was given. compression_method: 0 none, 1 to 7 as Kaldi's
+    --compression-method (matrices only). text: Kaldi's text form. `-` writes to standard output.
+    """
+
+    def __init__(self, ark_path: PathLike, scp_path: PathLike | None = None, compression_method: int = 0,
+                 text: bool = False):
+        self.ark_path, self.scp_path = os.fspath(ark_path), scp_path
+        if scp_path is not None and (self.ark_path == "-" or self.ark_path.endswith(".gz")):
+            raise InputError(self.ark_path, "an scp wanted for it", "an archive in a plain file",
+                             "An scp holds byte offsets: write a plain archive")
+        self.compression_method, self.text = compression_method, text
+        self._keys: set[str] = set()
+        self._stack = contextlib.ExitStack()
+        self._ark: IO[bytes] | None = None
+        self._scp: IO[bytes] | None = None
+
+    def __enter__(self) -> ArkWriter:
+        with contextlib.ExitStack() as stack:  # left in reverse order: the archive is renamed before its scp
+            self._scp = stack.enter_context(atomic_write(self.scp_path)) if self.scp_path is not None else None
+            self._ark = stack.enter_context(open_output(self.ark_path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> bool | None:
+        return self._stack.__exit__(*exception)
+
+    def write(self, key: str, array: np.ndarray) -> None:
+        """Adds one vector (n,) or matrix (rows, columns), float32 or float64, under `key`.
+
+        Raises InputError for a key that is empty, holds white space or came before, and for other arrays.
+        """
+        if key in self._keys or not key or key.split() != [key]:
+            raise InputError(self.ark_path, f"the key {key!r}", "a new key without white space", "Repair the keys",
+                             f"entry {len(self._keys) + 1}")
+        data = serialise(array, not self.text, self.compression_method)
+        self._keys.add(key)
+        self._ark.write(key.encode("utf-8") + b" ")
+        if self._scp is not None:
+            self._scp.write(f"{key} {self.ark_path}:{self._ark.tell()}\n".encode("utf-8"))
+        self._ark.write(data)
+
+
+def serialise(array: np.ndarray, binary: bool = True, compression_method: int = 0) -> bytes:
+    """One vector or matrix as Kaldi's bytes (a compressed one printed as text is decoded first, as in Kaldi)."""
+    array = np.asarray(array)
+    file = io.BytesIO()
+    writer = Writer(file, binary)
+    if not compression_method or array.ndim != 2:
+        writer.array(array)
+    elif binary:
+        kaldi_compress.write(file, array, compression_method)
+    else:
+        header, body = kaldi_compress.encode(array, compression_method)
+        writer.matrix(header.decode(body))
+    return file.getvalue()
+
+
+def save(path: PathLike, array: np.ndarray, binary: bool = True) -> None:
+    """Writes one vector (n,) or matrix (rows, columns), float32 or float64; it appears under `path` when complete."""
+    with open_output(path) as file, write_object(file, binary) as writer:
+        writer.array(array)
