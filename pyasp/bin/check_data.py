@@ -1,12 +1,13 @@
 """Checks and fixes data directories and their trial lists."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp import cli
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
-from pyasp.trials import check_trials
+from pyasp.trials import read_trials, trial_lists
 from pyasp.validate import Checker
 
 
@@ -14,6 +15,17 @@ from pyasp.validate import Checker
 class Options:
     """Options of check_data."""
     max_dropped_fraction: float = cli.option(0.05, "share of a directory's utterances that may be dropped")
+
+
+def check_trial_lists(data: Path) -> None:
+    """Reads every list of data/trials: known ids only, both classes, well-formed lines. Raises InputError."""
+    models, tests = list(DataDir(data / "enroll").model2utts), list(DataDir(data / "test").utt2spk)
+    names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
+    if not names:
+        raise InputError(data / "trials", "no trial list", "at least one", "Run stage 0, with --trials FILE for own lists")
+    for name in names:
+        trials = read_trials(data / "trials" / name, models, tests)
+        print(f"{data / 'trials' / name}: {len(trials)} trials, {int(trials.target.sum())} of them target", file=sys.stderr)
 
 
 @cli.command(Options, "DATA")
@@ -27,12 +39,7 @@ def main(options: Options, data: str) -> None:
         if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
             raise InputError(checker.data.path, f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable",
                              f"at most {options.max_dropped_fraction:.0%}", f"See {checker.data.path}/dropped.tsv for the reasons")
-    models, tests = DataDir(Path(data) / "enroll").model2utts, DataDir(Path(data) / "test").utt2spk
-    lists = sorted(path for path in (Path(data) / "trials").glob("*") if not path.name.endswith((".tsv", ".json", ".tmp")))
-    if not lists:
-        raise InputError(Path(data) / "trials", "no trial list", "at least one", "Run stage 0, with --trials FILE for own lists")
-    for path in lists:
-        check_trials(path, models, tests)
+    check_trial_lists(Path(data))
 
 
 if __name__ == "__main__":
