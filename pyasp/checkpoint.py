@@ -1,0 +1,115 @@
+"""Checkpoints of network training: everything or nothing, and loadable without running code from the file.
+
+last.pt   model, optimiser, schedule, sampler position, states of the random generators, epoch, step, best model so far
+          with its metric, options: with them, k epochs straight equal j epochs, kill, resume, bit for bit on CPU
+final.pt, init.pt   a network alone: model, options, input dimension, speakers, epoch, metric
+
+Files hold tensors, numbers, strings, lists and dicts only (torch.load with weights_only=True), and are renamed into place
+when complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+from pyasp.tdnn import Tdnn, TdnnOptions
+
+T = TypeVar("T")
+
+
+def save(path: str | Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint atomically; the same state gives the same bytes (no file name inside)."""
+    with atomic_write(path) as stream:
+        torch.save(state, stream)
+
+
+def load(path: str | Path, *keys: str) -> dict[str, Any]:
+    """A checkpoint with all tensors on the CPU. Raises InputError when it is no checkpoint or lacks one of `keys`."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a network checkpoint", "Run stage 7 first (./run.sh --stage 7)") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(path, f"an unreadable file ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+                         "a network checkpoint", "Delete it and re-run stage 7") from None
+    missing = [key for key in keys if not isinstance(state, dict) or key not in state]
+    if missing:
+        raise InputError(path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", "Re-run stage 7")
+    return state
+
+
+def load_weights(net: nn.Module, weights: dict[str, torch.Tensor], path: str | Path) -> None:
+    """Strict load: every parameter and buffer, none more. Raises InputError otherwise."""
+    try:
+        net.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise InputError(path, "weights of another network (" + " ".join(str(error).split())[:200] + ")",
+                         "weights of this one", "Give the options it was trained with, or train again") from None
+
+
+def rng_state() -> dict[str, Any]:
+    """States of torch's generators (CPU, and every CUDA device)."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restores what `rng_state` gave; CUDA states only where those devices exist."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
+    """An options object of class `cls` from the options stored in a checkpoint."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
+    return cls(**{name: values[name] for name in names})
+
+
+def network_state(net: Tdnn, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str],
+                  best: dict[str, Any]) -> dict[str, Any]:
+    """What init.pt and final.pt hold; `best` brings epoch, valid_loss, valid_accuracy."""
+    return {"model": weights, "options": options, "dim": net.in_dim, "speakers": speakers,
+            **{key: best[key] for key in ("epoch", "valid_loss", "valid_accuracy")}}
+
+
+def load_network(path: str | Path, device: torch.device) -> tuple[Tdnn, dict[str, Any]]:
+    """The network of init.pt or final.pt in evaluation mode, and the options of its training."""
+    state = load(path, "model", "options", "dim", "speakers")
+    net = Tdnn(options_from(state["options"], TdnnOptions, path), state["dim"], len(state["speakers"]))
+    load_weights(net, state["model"], path)
+    return net.to(device).eval(), state["options"]
+
+
+def append_record(path: str | Path, record: dict[str, Any]) -> None:
+    """One more JSON line."""
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+
+
+def truncate_records(path: str | Path, epochs: int) -> None:
+    """Keeps the lines of epochs 1 to `epochs`: what was logged after the checkpoint will be logged again."""
+    kept = []
+    lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
+    for number, line in enumerate(lines[:epochs], 1):
+        try:
+            complete = json.loads(line)["epoch"] == number
+        except (ValueError, KeyError, TypeError):
+            complete = False
+        if not complete:
+            raise InputError(path, repr(line[:60]), f"the JSON line of epoch {number}", "Re-run stage 7 with --force",
+                             item=f"line {number}")
+        kept.append(line + "\n")
+    with atomic_write(path, "w") as stream:
+        stream.writelines(kept)

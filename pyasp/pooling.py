@@ -1,0 +1,127 @@
+"""Pooling of frame-level vectors into one vector a recording: average, attention, statistics, attentive statistics.
+
+Okabe, Koshinaka, Shinoda, "Attentive Statistics Pooling for Deep Speaker Embedding", Interspeech 2018, eq. 1 to 6.
+
+    h_t        (C,)      frame-level vector of frame t;  t = 1..T, T frames of the recording
+    mu, sigma  (C,)      mean and standard deviation over time (eq. 1, 2)
+    W, b       (A, C), (A,)   attention hidden layer of A nodes;  v (A,), k: its scalar output (eq. 3)
+    f          ReLU followed by batch normalisation
+    e_t        scalar score of frame t;  alpha_t: its softmax over time (eq. 4)
+    mu~, sigma~  (C,)    mean and standard deviation weighted with alpha_t (eq. 5, 6); the same alpha_t for both
+
+    average = mu    attention = mu~    statistics = [mu; sigma]    attentive_statistics = [mu~; sigma~]
+
+Every function takes batches (B, T, C) and an optional mask (B, T), true on real frames: padding has weight zero, takes no
+part in batch normalisation, and a padded recording gives what it gives alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+VARIANCE_FLOOR = 1e-6           # under the root of sigma; features are batch-normalised, so of variance near 1
+BATCH_NORM_EPSILON = 1e-3       # Kaldi's BatchNormComponent
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of the last axis over all real frames of the batch; padded frames come out as zero."""
+
+    def __init__(self, dim: int):
+        super().__init__(dim, eps=BATCH_NORM_EPSILON)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (..., C) float, mask (...) bool or None -> (..., C)."""
+        if mask is None:
+            return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
+        out = torch.zeros_like(x)
+        out[mask] = super().forward(x[mask])
+        return out
+
+
+def length_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Mask (B, T) bool, true at t < lengths; lengths (B,) integers, T = `frames`."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def uniform_weights(h: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights (B, T) of 1/T on real frames of h (B, T, C), zero on padding (eq. 1, 2)."""
+    if mask is None:
+        return h.new_full(h.shape[:2], 1.0 / h.shape[1])
+    weights = mask.to(h.dtype)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def weighted_mean(h: Tensor, weights: Tensor) -> Tensor:
+    """mu~ = sum_t alpha_t h_t (eq. 5; eq. 1 with uniform weights). h (B, T, C), weights (B, T) -> (B, C)."""
+    return torch.bmm(weights.unsqueeze(1), h).squeeze(1)
+
+
+def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor) -> Tensor:
+    """sigma~ = sqrt(sum_t alpha_t h_t*h_t - mu~*mu~) (eq. 6; eq. 2 with uniform weights). (B, T, C) -> (B, C).
+
+    Computed as sum_t alpha_t (h_t - mu~)*(h_t - mu~), which is the same and does not cancel in single precision. Floored
+    before the root: a constant input gives sqrt(VARIANCE_FLOOR) and a zero gradient instead of an infinite one.
+    """
+    variance = weighted_mean((h - mean.unsqueeze(1)).square(), weights)
+    return variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+class Attention(nn.Module):
+    """Scalar attention, one head: e_t = v^T f(W h_t + b) + k (eq. 3), alpha_t = softmax over time (eq. 4)."""
+
+    def __init__(self, dim: int, hidden_dim: int = 64):
+        super().__init__()
+        self.hidden = nn.Linear(dim, hidden_dim)        # W, b
+        self.norm = MaskedBatchNorm(hidden_dim)         # f is ReLU, then this
+        self.score = nn.Linear(hidden_dim, 1)           # v, k
+        nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
+        nn.init.zeros_(self.hidden.bias)
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Weights alpha (B, T) of h (B, T, C): they sum to one over time, zero on padding."""
+        f = self.norm(functional.relu(self.hidden(h)), mask)
+        scores = self.score(f).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return scores.softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a pooling is made of."""
+    attention: bool     # weights from the attention network instead of 1/T
+    deviation: bool     # the standard deviation beside the mean
+
+
+POOLINGS = {"average": Parts(attention=False, deviation=False),
+            "attention": Parts(attention=True, deviation=False),
+            "statistics": Parts(attention=False, deviation=True),
+            "attentive_statistics": Parts(attention=True, deviation=True)}
+
+
+class Pooling(nn.Module):
+    """One of POOLINGS over frame-level vectors of `dim` coefficients; `output_dim` is dim or 2 dim."""
+
+    def __init__(self, name: str, dim: int, attention_dim: int = 64):
+        super().__init__()
+        self.parts = POOLINGS[name]
+        self.attention = Attention(dim, attention_dim) if self.parts.attention else None
+        self.output_dim = dim * (2 if self.parts.deviation else 1)
+
+    def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """alpha_t or 1/T: (B, T) of h (B, T, C)."""
+        return uniform_weights(h, mask) if self.attention is None else self.attention(h, mask)
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """h (B, T, C) -> (B, output_dim); every recording of the batch needs at least one real frame."""
+        if mask is not None:
+            h = h.masked_fill(~mask.unsqueeze(-1), 0.0)     # whatever is in the padding, even NaN
+        weights = self.weights(h, mask)
+        mean = weighted_mean(h, weights)
+        if not self.parts.deviation:
+            return mean
+        return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1)

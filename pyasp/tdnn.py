@@ -1,0 +1,138 @@
+"""The paper's network: five TDNN layers over frames, pooling over time, two fully connected layers, speakers.
+
+Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3; the frame-level part is Kaldi's egs/sre16/v2 x-vector network.
+
+    x      (B, T, D)     B chunks or recordings of T frames of D coefficients, frames in rows (channels last)
+    h      (B, T-14, C)  frame-level vectors; contexts {-2..2} {-2,0,2} {-3,0,3} {0} {0} see 15 frames
+    layer  affine -> ReLU -> batch normalisation
+    a      (B, E)        affine output of the first fully connected layer: the embedding
+
+A TDNN layer is ONE matrix product over all frames of the batch: the frames of its context are laid side by side (three
+shifted slices of x), then multiplied. On one CPU core that is as fast as a convolution, and ReLU and batch normalisation,
+which are bound by memory, run over rows that stay contiguous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pyasp.cli import option
+from pyasp.errors import InputError
+from pyasp.pooling import POOLINGS, MaskedBatchNorm, Pooling, length_mask
+
+CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
+RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)     # 15 frames
+
+
+@dataclass(frozen=True)
+class TdnnOptions:
+    """Sizes of the network; the defaults are the paper's."""
+    pooling: str = option("attentive_statistics", "how frames become one vector", choices=POOLINGS)
+    frame_dim: int = option(512, "nodes of each of the first four TDNN layers")
+    pooling_dim: int = option(1500, "nodes of the fifth TDNN layer, which is pooled")
+    attention_dim: int = option(64, "hidden nodes of the attention network")
+    embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
+    segment_dim: int = option(512, "nodes of the second fully connected layer")
+    dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
+
+    def __post_init__(self) -> None:
+        sizes = {"frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim"}
+        wrong = [name for name, value in vars(self).items() if name in sizes and value < 1]
+        wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
+        for name in wrong:
+            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1",
+                             "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
+
+
+def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
+    """Frames of a context side by side: x (B, T, D) -> (B, T - span, len(context) D); no padding at the ends."""
+    if len(context) == 1:
+        return x
+    frames = x.shape[1] - (context[-1] - context[0])
+    return torch.cat([x[:, offset - context[0]:offset - context[0] + frames] for offset in context], dim=2)
+
+
+class Layer(nn.Module):
+    """Affine -> ReLU -> batch normalisation (-> dropout) over the spliced frames of `context`."""
+
+    def __init__(self, context: tuple[int, ...], in_dim: int, out_dim: int, dropout: float = 0.0):
+        super().__init__()
+        self.context, self.dropout = context, dropout
+        self.affine = nn.Linear(in_dim * len(context), out_dim)
+        self.norm = MaskedBatchNorm(out_dim)
+        nn.init.kaiming_normal_(self.affine.weight, nonlinearity="relu")
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, T, in_dim) -> (B, T - span, out_dim); mask (B, T - span) is that of the output."""
+        return self.activate(self.affine(splice(x, self.context)), mask)
+
+    def activate(self, affine: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What follows the affine output (B, T, out_dim)."""
+        y = self.norm(functional.relu(affine), mask)
+        if not (self.dropout and self.training):
+            return y
+        keep = torch.full((y.shape[0], 1, y.shape[2]), 1 - self.dropout, dtype=y.dtype, device=y.device)
+        return y * (torch.bernoulli(keep) / (1 - self.dropout))
+
+
+class Tdnn(nn.Module):
+    """Features of chunks -> embeddings (`embed`) and speaker logits (`forward`).
+
+    Lengths of padded batches are given per recording; masks follow the frames that the contexts leave.
+    """
+
+    def __init__(self, options: TdnnOptions, in_dim: int, num_speakers: int):
+        super().__init__()
+        self.in_dim = in_dim
+        sizes = [in_dim] + [options.frame_dim] * (len(CONTEXTS) - 1) + [options.pooling_dim]
+        self.frames = nn.ModuleList(Layer(context, n_in, n_out, options.dropout)
+                                    for context, n_in, n_out in zip(CONTEXTS, sizes, sizes[1:]))
+        self.pooling = Pooling(options.pooling, options.pooling_dim, options.attention_dim)
+        self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
+        self.segment = Layer((0,), options.embedding_dim, options.segment_dim, options.dropout)
+        self.output = nn.Linear(options.segment_dim, num_speakers)
+        nn.init.zeros_(self.output.weight)      # as in Kaldi: the first loss is log(speakers)
+        nn.init.zeros_(self.output.bias)
+
+    def frame_level(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D), T >= 15, lengths (B,) >= 15 or None -> h (B, T-14, C) and its mask (B, T-14) or None."""
+        assert x.shape[1] >= RECEPTIVE_FIELD, f"{x.shape[1]} frames, fewer than {RECEPTIVE_FIELD}: pad before"
+        mask = None
+        if lengths is not None:
+            x = x.masked_fill(~length_mask(lengths, x.shape[1]).unsqueeze(-1), 0.0)
+        for layer in self.frames:
+            if lengths is not None:
+                lengths = lengths - (layer.context[-1] - layer.context[0])
+                mask = length_mask(lengths, x.shape[1] - (layer.context[-1] - layer.context[0]))
+            x = layer(x, mask)
+        return x, mask
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings (B, E): the affine output of the first fully connected layer. x (B, T, D), lengths (B,) or None."""
+        return self.embedding.affine(self.pooling(*self.frame_level(x, lengths)))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (B, speakers) of x (B, T, D)."""
+        a = self.embedding.activate(self.embed(x, lengths).unsqueeze(1))
+        return self.output(self.segment(a).squeeze(1))
+
+
+def multiply_adds(net: Tdnn, frames: int) -> int:
+    """Multiply-adds of the matrix products of one forward pass over a chunk of `frames` frames."""
+    total, left = 0, frames
+    for layer in net.frames:
+        left -= layer.context[-1] - layer.context[0]
+        total += left * layer.affine.weight.numel()
+    if net.pooling.attention is not None:
+        total += left * (net.pooling.attention.hidden.weight.numel() + net.pooling.attention.score.weight.numel())
+    return total + sum(layer.weight.numel() for layer in (net.embedding.affine, net.segment.affine, net.output))
+
+
+def training_flop(net: Tdnn, frames: int) -> float:
+    """Floating point operations per input frame of a training step: forward, and twice that backward."""
+    return 3 * 2 * multiply_adds(net, frames) / frames
