@@ -1,9 +1,8 @@
 """Samples of a lhotse cut on the int16 scale, at the configured rate; faults are found, not padded over.
 
-lhotse reads the audio, always through libsndfile (which knows pcm, mu-law and A-law SPHERE; lhotse's own choice for .sph is a
-sph2pipe process per file). Its samples in [-1, 1] times 32768 are int16 values exactly. lhotse would pad or cut a recording
-whose length differs a little from its header; here that is an error. Resampling is `scipy.signal.resample_poly`, rounded and
-clipped to 16 bit.
+lhotse reads the audio, through the checked libsndfile reader of `audio_file`. Its samples in [-1, 1] times 32768 are int16
+values exactly. Where a recording's length differs a little from its manifest lhotse pads by reflection or cuts; here that is
+an error. Resampling is `scipy.signal.resample_poly` in double precision, rounded and clipped to 16 bit.
 """
 
 from __future__ import annotations
@@ -11,140 +10,181 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import subprocess
 import warnings
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 import numpy as np
-from lhotse.audio import AudioSource
-from lhotse.audio.backend import LibsndfileBackend, set_current_audio_backend
+from lhotse.audio.backend import set_current_audio_backend
 from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
-from lhotse.cut import Cut, MixedCut
+from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 from scipy.signal import resample_poly
 
+from pyasp.audio_file import CheckedBackend
 from pyasp.errors import InputError
-from pyasp.validate import audio_sources, read_cut_lines
+from pyasp.validate import read_cut_lines
 
 INT16 = np.float32(32768.0)
-ONE_SAMPLE = 1.5 / 8000   # seconds by which a mixed cut may differ from its header (rounding of offsets and rates)
+ONE_SAMPLE = 1e-5       # seconds; lhotse rounds up, so mixed and transformed cuts may be off by one sample for its own rounding
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
+RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
+BACKEND = CheckedBackend()
 
 
 def use_libsndfile() -> None:
     """Sets lhotse's reader and its tolerance for this process."""
-    set_current_audio_backend(LibsndfileBackend())
-    with warnings.catch_warnings():     # lhotse warns that half a second would hide more faults
-        warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance", category=UserWarning)
+    set_current_audio_backend(BACKEND)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance")      # on purpose
         set_audio_duration_mismatch_tolerance(ONE_SAMPLE)
 
 
 class CutStream:
-    """The cuts of a `cuts.jsonl.gz`, C-sorted, read forward once: a job's shards ask for theirs in order."""
+    """The cuts of a `cuts.jsonl.gz`, C-sorted, read forward once: a job's shards ask for theirs in order.
+
+    Lines of other jobs' utterances are passed over by their id, without parsing them.
+    """
 
     def __init__(self, path: str | Path):
         self.path = path
         self._lines = read_cut_lines(path)
+        self._last = ""
 
     def take(self, utts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(utterance, JSON object) of the wanted cuts, in file order. Raises InputError when one is missing."""
-        wanted = set(utts)
-        while wanted:
-            line = next(self._lines, None)
-            if line is None:
-                raise InputError(self.path, f"no cut of {min(wanted)} ({len(wanted)} missing)", "a cut of every utterance, C-sorted",
-                                 "Run stages 0 and 1 again")
-            found = CUT_ID.match(line)
-            utt = found.group(1) if found else json.loads(line)["id"]
-            if utt in wanted:
-                wanted.remove(utt)
-                yield utt, json.loads(line)
+        """(utterance, JSON object of its cut) of C-sorted utterances. Raises InputError when one is missing."""
+        for utt in utts:
+            for line in self._lines:
+                key = self._key(line)
+                if key.encode() >= utt.encode():
+                    break
+            else:
+                key = None
+            if key != utt:
+                raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt)
+            yield utt, json.loads(line)
+
+    def _key(self, line: str) -> str:
+        found = CUT_ID.match(line)
+        key = found.group(1) if found else json.loads(line)["id"]
+        if key.encode() <= self._last.encode():
+            raise InputError(self.path, f"{key!r} after {self._last!r}", "cuts with unique ids in C-locale order",
+                             "Run stage 1 again", item=key)
+        self._last = key
+        return key
 
 
 def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downsample: bool = True,
                  allow_upsample: bool = False, allow_commands: bool = False) -> np.ndarray:
-    """(n,) float32 on the int16 scale at `rate` Hz, of a cut's JSON object; mixed and reverberated cuts are not rounded.
+    """(n,) float32 on the int16 scale at `rate` Hz, of a cut's JSON object; augmented cuts are not rounded to integers.
 
     channel: of a cut with several; -1: the cut's own. Raises InputError for audio that cannot be read, is empty, not finite, of
-    another length than its header says, of a rate that may not be converted, or that comes from a command unless allowed.
+    another length than its header or its cut says, of a rate that may not be converted, or that a command would deliver.
     """
-    name, utt = _source(item), item["id"]
-    _check_sources(item, allow_commands)
-    cut = deserialize_item(item)
+    utt, name = item["id"], _check_sources(item, allow_commands)
+    plain = _is_plain(item)
     try:
-        _decode_shorten(cut, utt)
-        samples = cut.load_audio()
+        cut = deserialize_item(item)
+        samples = _read_plain(cut) if plain else np.atleast_2d(cut.load_audio())
     except InputError:
         raise
     except Exception as error:      # lhotse raises many kinds; all mean that this recording cannot be used
-        raise InputError(name, _first_line(error), "readable audio of the length its header says",
-                         "Copy or convert the recording again, or remove it", item=utt) from None
-    mono = _one_channel(samples, channel, name, utt)
+        raise _readable(error, name, utt) from None
+    mono = _one_channel(cut, samples, channel, name) * INT16
     if len(mono) == 0 or not np.isfinite(mono).all():
         raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite", "audio",
                          "Replace or remove the recording", item=utt)
-    return resample(mono * INT16, int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
+    check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
+    return resample(mono, int(cut.sampling_rate), rate, rounded=plain)
 
 
-def resample(samples: np.ndarray, source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> np.ndarray:
-    """Samples (n,) on the int16 scale brought from `source` to `target` Hz, rounded and clipped to 16 bit."""
+def _is_plain(item: dict[str, Any]) -> bool:
+    """True of a stretch of one audio file: no mixing, no augmentation, no command."""
+    recording = item.get("recording") or {}
+    sources = recording.get("sources", ())
+    return "tracks" not in item and not recording.get("transforms") and len(sources) == 1 and sources[0]["type"] == "file"
+
+
+def _read_plain(cut: Cut) -> np.ndarray:
+    """(channels of the cut, n) float32 in [-1, 1]; exactly as many samples as the cut says, or InputError."""
+    recording, source = cut.recording, cut.recording.sources[0]
+    whole = cut.start == 0 and cut.num_samples == recording.num_samples
+    samples, rate = BACKEND.read_audio(source.source, cut.start, None if whole else cut.duration)
+    if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
+        raise InputError(source.source, f"{samples.shape[1]} samples at {rate} Hz", f"{cut.num_samples} at "
+                         f"{recording.sampling_rate} Hz as its cut says", "Run stage 0 again: the file has changed, or is damaged")
+    wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
+    rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
+    if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
+        raise InputError(source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", "Run stage 0 again")
+    return samples[rows]
+
+
+def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.ndarray:
+    """One of the cut's channels; compute-mfcc-feats --channel."""
+    has = getattr(cut, "channel", None)
+    channels = list(has) if isinstance(has, (list, tuple)) else [has if isinstance(has, int) and channel >= 0 else channel]
+    if len(channels) != samples.shape[0] or (channel not in channels and (channel >= 0 or len(channels) > 1)):
+        raise InputError(name, f"channels {channels}", "one, or --channel to choose among them",
+                         "Give each side its own utterance, or set --channel", item=cut.id)
+    return samples[channels.index(channel) if channel in channels else 0]
+
+
+def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
+    """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
+    allowed, name = (allow_downsample, "--allow-downsample") if source > target else (allow_upsample, "--allow-upsample")
+    if source != target and not allowed:
+        raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}",
+                         f"Use a conf of that rate, or set {name}=true", item=utt)
+
+
+def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True) -> np.ndarray:
+    """(n,) on the int16 scale at `source` Hz -> (ceil(n target / source),) float32 at `target` Hz.
+
+    Equal to resample_poly over the whole signal, in blocks with context; `rounded`: to integers, clipped to 16 bit.
+    """
     if source == target:
         return samples
-    allowed, name = (allow_downsample, "--allow-downsample") if source > target else (allow_upsample, "--allow-upsample")
-    if not allowed:
-        raise InputError(utt, f"{source} Hz", f"{target} Hz", f"Use a conf of that rate, or {name}=true in mfcc.conf")
-    divisor = math.gcd(source, target)
-    converted = resample_poly(samples, target // divisor, source // divisor)
-    return np.clip(np.rint(converted), -32768, 32767).astype(np.float32)
+    up, down = target // math.gcd(source, target), source // math.gcd(source, target)
+    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter has 10 max(up, down) taps on either side
+    block = max(RESAMPLE_BLOCK // down, 1) * down
+    parts = []
+    for start in range(0, len(samples), block):
+        first, end = max(start - context, 0), min(start + block, len(samples))
+        converted = resample_poly(samples[first:end + context].astype(np.float64), up, down)
+        parts.append(converted[(start - first) // down * up:-(-(end - first) * up // down)])
+    whole = np.concatenate(parts)
+    return (np.clip(np.rint(whole), -32768, 32767) if rounded else whole).astype(np.float32)
 
 
-def _one_channel(samples: np.ndarray, channel: int, name: str, utt: str) -> np.ndarray:
-    if samples.shape[0] == 1 and channel <= 0:
-        return samples[0]
-    if not 0 <= channel < samples.shape[0]:
-        raise InputError(name, f"{samples.shape[0]} channels", "one, or --channel to choose",
-                         "Give each side its own utterance, or set --channel", item=utt)
-    return samples[channel]
+def _check_sources(item: Any, allow_commands: bool) -> str:
+    """The first source's name. Raises InputError for commands (unless allowed) and addresses, at any depth of a cut."""
+    name = ""
+    for source in _sources(item):
+        if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
+            raise InputError("cuts.jsonl.gz", f"a {source['type']} as audio source ({source['source']})", "a file",
+                             "Use --allow-commands true if you trust it" if source["type"] == "command" else "Download the file first",
+                             item=item["id"])
+        name = name or (str(source["source"]) if source["type"] != "memory" else "audio in memory")
+    return name
 
 
-def _check_sources(item: dict[str, Any], allow_commands: bool) -> None:
-    """Files are read; a command runs only when the user admitted commands; nothing is fetched from an address."""
-    for source in audio_sources(item):
-        if source["type"] == "command" and not allow_commands:
-            raise InputError(source["source"], "a command", "a file", "If you trust these data, run with --allow-commands", item=item["id"])
-        if source["type"] not in ("file", "memory", "command"):
-            raise InputError(source["source"], f"a source of type {source['type']!r}", "a file", "Fetch the audio first", item=item["id"])
+def _sources(item: Any) -> Iterator[dict[str, Any]]:
+    """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
+    if isinstance(item, dict):
+        yield from (source for source in item.get("sources") or () if isinstance(source, dict))
+    for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
+        if isinstance(value, (dict, list)):
+            yield from _sources(value)
 
 
-def _source(item: dict[str, Any]) -> str:
-    recording = item["recording"] if "recording" in item else item["tracks"][0]["cut"]["recording"]
-    return str(recording["sources"][0]["source"])
-
-
-def _first_line(error: Exception) -> str:
+def _readable(error: Exception, name: str, utt: str) -> InputError:
+    """An exception out of lhotse as InputError: our own reader's, which lhotse re-raises as another kind, or its first line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
-
-
-def _decode_shorten(cut: Cut, utt: str) -> None:
-    """Puts sph2pipe's output in place of shorten-compressed SPHERE, which libsndfile cannot read."""
-    recording = cut.tracks[0].cut.recording if isinstance(cut, MixedCut) else cut.recording
-    source = recording.sources[0]
-    if source.type != "file" or not _is_shorten(source.source):
-        return
-    if shutil.which("sph2pipe") is None:
-        raise InputError(source.source, "shorten-compressed SPHERE", "pcm, mu-law or A-law",
-                         "Install sph2pipe so that it is on PATH, or convert the file first", item=utt)
-    finished = subprocess.run(["sph2pipe", "-p", "-f", "wav", source.source], capture_output=True, check=False)
-    if finished.returncode != 0:
-        raise InputError(source.source, f"sph2pipe exit code {finished.returncode}", "a file that it can decode",
-                         "Copy the file again from its disc", item=utt)
-    recording.sources[0] = AudioSource(type="memory", channels=source.channels, source=finished.stdout)
-
-
-def _is_shorten(path: str) -> bool:
-    with open(path, "rb") as stream:
-        head = stream.read(1024)
-    return head.startswith(b"NIST_1A") and b"embedded-shorten" in head
+    return InputError(name, f"{type(error).__name__}: {lines[0][:200] if lines else ''}", "audio that lhotse can load",
+                      "Repair or remove the recording, or run stage 0 again", item=utt)

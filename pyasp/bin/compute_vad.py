@@ -6,6 +6,7 @@ import numpy as np
 
 from pyasp import cli
 from pyasp.datadir import DataDir
+from pyasp.errors import InputError
 from pyasp.kaldi_io import ScpReader
 from pyasp.shards import JobOptions, run_shards
 from pyasp.vad import VadOptions, energy_vad
@@ -16,11 +17,28 @@ class Options(JobOptions, VadOptions):
     """Options of compute_vad: compute-vad's own and the job's."""
 
 
-def decisions(options: Options, feats: ScpReader, utts: list[str]):
-    """(utterance, (T,) float32 of 0 and 1, tables) of each utterance of a shard."""
+def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
+    """(T,) float32 of 0 and 1 of one utterance. Raises InputError when there is nothing to decide on."""
+    if utt not in feats:
+        raise InputError("feats.scp", "no entry", "features of every utterance", "Run stage 2 again; its log says what failed", item=utt)
+    matrix = feats[utt]
+    if len(matrix) == 0:
+        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Remove the recording", item=utt)
+    voiced = energy_vad(matrix[:, 0], options)
+    if options.omit_unvoiced_utts and not voiced.any():
+        raise InputError("feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Remove the recording", item=utt)
+    return voiced.astype(np.float32)
+
+
+def process(options: VadOptions, feats: ScpReader, utts: list[str]):
+    """(utterance, (T,) decisions or None, tables) of each utterance of a shard."""
     for utt in utts:
-        voiced = energy_vad(feats[utt][:, 0], cli.subset(options, VadOptions))
-        yield utt, voiced.astype(np.float32), {"utt2num_voiced": str(int(voiced.sum()))}
+        try:
+            voiced = decisions(options, feats, utt)
+        except (InputError, OSError) as error:
+            yield utt, None, {"failed": " ".join(str(error).split())}
+        else:
+            yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum()))}
 
 
 @cli.command(Options, "DATA", "PREFIX")
@@ -28,9 +46,9 @@ def main(options: Options, data: str, prefix: str) -> None:
     """Writes decisions (1 = voiced) for this job's shards S of DATA: PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_voiced."""
     source = DataDir(data)
     source.require("utt2spk", "feats.scp")
-    feats = ScpReader(source / "feats.scp")
-    recipe = {"tool": "compute_vad", "options": cli.subset(options, VadOptions), "inputs": [source / "feats.scp"]}
-    run_shards(source, options, prefix, lambda: recipe, lambda utts: decisions(options, feats, utts))
+    feats, settings = ScpReader(source / "feats.scp"), cli.subset(options, VadOptions)
+    recipe = {"tool": "compute_vad", "options": settings, "inputs": [source / "feats.scp"]}
+    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(settings, feats, utts))
 
 
 if __name__ == "__main__":

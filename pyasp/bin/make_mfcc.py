@@ -1,6 +1,9 @@
 """MFCCs of a data directory, shard by shard."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from pyasp import cli
 from pyasp.audio import CutStream, read_samples, use_libsndfile
@@ -13,39 +16,50 @@ from pyasp.shards import JobOptions, run_shards
 @dataclass(frozen=True)
 class Options(JobOptions, MfccOptions):
     """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
-    compression_method: int = cli.option(2, "compression of the stored matrices: Kaldi's 1 to 7, or 0 for none")
-    allow_commands: bool = cli.option(False, "run commands that cuts name as their source")
+    compress: bool = cli.option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
+    compression_method: int = cli.option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
+    allow_commands: bool = cli.option(False, "run commands that cuts name as their audio source")
 
 
-def features(options: Options, cuts: CutStream, utts: list[str]):
+def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """((T, C) float32, seconds) of a cut's JSON object. Raises InputError when there is nothing to store."""
+    utt = item["id"]
+    samples = read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
+                           options.allow_upsample, options.allow_commands)
+    seconds = len(samples) / options.sample_frequency
+    if seconds < options.min_duration:
+        raise InputError(utt, f"{seconds:.7g} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording")
+    matrix = extractor.compute(samples, utt)
+    if len(matrix) == 0:
+        raise InputError(utt, f"{seconds:.7g} s", "at least one frame", "Use --snip-edges=false, or remove the recording")
+    return matrix, seconds
+
+
+def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str]):
     """(utterance, (T, C) float32 or None, tables) of each utterance of a shard."""
-    mfcc = Mfcc(cli.subset(options, MfccOptions))
     for utt, item in cuts.take(utts):
         try:
-            samples = read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
-                                   options.allow_upsample, options.allow_commands)
-            if len(samples) < options.min_duration * options.sample_frequency:
-                raise InputError(utt, f"{len(samples)} samples", f"{options.min_duration} s", "Lower --min-duration")
-            matrix = mfcc.compute(samples, utt)
-            if len(matrix) == 0:
-                raise InputError(utt, f"{len(samples)} samples", "at least one frame", "Use --snip-edges=false, or remove it")
+            matrix, seconds = features(options, extractor, item)
         except (InputError, OSError) as error:
-            yield utt, None, {"failed": str(error)}
+            yield utt, None, {"failed": " ".join(str(error).split())}
         else:
-            seconds = len(samples) / options.sample_frequency
             yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": f"{seconds:.7g}"}
 
 
 @cli.command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:
-    """Reads the audio of this job's shards S of DATA and writes PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_frames."""
+    """Reads the audio of this job's shards S of DATA and writes PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_frames.
+
+    Recordings that cannot be used are listed with their reasons in PREFIX.S.failed; merge_shards lets the count decide.
+    """
     use_libsndfile()
     source = DataDir(data)
     source.require("utt2spk", "cuts.jsonl.gz")
-    cuts = CutStream(source / "cuts.jsonl.gz")
-    settings = {**vars(cli.subset(options, MfccOptions)), "compression_method": options.compression_method}
+    method = options.compression_method if options.compress else 0
+    settings = {**vars(cli.subset(options, MfccOptions)), "compression_method": method}
     recipe = {"tool": "make_mfcc", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
-    run_shards(source, options, prefix, lambda: recipe, lambda utts: features(options, cuts, utts), options.compression_method)
+    extractor, cuts = Mfcc(cli.subset(options, MfccOptions)), CutStream(source / "cuts.jsonl.gz")
+    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(options, extractor, cuts, utts), method)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""Audio files through lhotse's libsndfile reader, with what it and libsndfile let pass: truncation and false headers.
+
+libsndfile reads pcm, mu-law and A-law SPHERE; lhotse's own choice for `.sph` is one sph2pipe shell command per read. Here only
+shorten-compressed SPHERE goes through sph2pipe, and AAC through ffmpeg, each as a process without a shell.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+from lhotse.audio.backend import LibsndfileBackend, LibsndfileCompatibleAudioInfo
+from lhotse.utils import compute_num_samples
+
+from pyasp.errors import InputError
+
+# What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix.
+DECODERS = {"shorten-compressed SPHERE": ("sph2pipe", "-p", "-f", "wav", "IN", "OUT"),
+            "AAC in MP4": ("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", "IN", "-c:a", "pcm_s16le", "OUT")}
+AAC_SUFFIXES = (".m4a", ".mp4", ".aac")
+UNKNOWN_LENGTH = 0x7FFFF000     # from here on the length in a wav header means "written to a pipe, read to the end"
+AGAIN = "Copy the recording again from its source, or remove it"
+
+
+def head_of(path: str | Path) -> bytes:
+    """The first kilobyte of a file. Raises InputError when it is missing or empty."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(1024)
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), "an audio file",
+                         "Check the path in cuts.jsonl.gz, or run stage 0 again") from None
+    if not head:
+        raise InputError(path, "an empty file", "audio", AGAIN)
+    return head
+
+
+def _check_sphere(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
+    """The header's sample_count against the bytes that follow it."""
+    try:
+        start = int(head[8:16])
+        stream.seek(0)
+        lines = stream.read(start).decode("latin-1").split("end_head")[0].splitlines()
+        fields = {line.split()[0]: line.split()[-1] for line in lines[2:] if len(line.split()) >= 3}
+        if "embedded" in fields.get("sample_coding", "pcm"):
+            return
+        told = int(fields["sample_count"])
+        frame = int(fields["channel_count"]) * int(fields["sample_n_bytes"])
+    except (ValueError, KeyError) as error:
+        raise InputError(path, f"a SPHERE header without a usable {error}", "sample_count, channel_count, sample_n_bytes",
+                         AGAIN) from None
+    if told * frame != size - start:
+        raise InputError(path, f"{(size - start) / frame:.10g} samples a channel", f"{told} as its header says", AGAIN)
+
+
+def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
+    """The length of the data chunk against what is left of the file (libsndfile quietly takes the shorter one)."""
+    place = 12
+    while place + 8 <= size:
+        stream.seek(place)
+        name, length = struct.unpack("<4sI", stream.read(8))
+        if name == b"data":
+            if length < UNKNOWN_LENGTH and place + 8 + length > size:
+                raise InputError(path, f"{size - place - 8} bytes of samples", f"{length} as its header says", AGAIN)
+            return
+        place += 8 + length + length % 2
+    raise InputError(path, "no samples in a wav file", "a data chunk", AGAIN)
+
+
+CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff}      # by the first bytes; FLAC is checked by counting what is read
+
+
+def check_header(path: str | Path) -> None:
+    """Raises InputError when a file is missing, empty, or its SPHERE or wav header does not agree with its length."""
+    head = head_of(path)
+    for magic, check in CHECKS.items():
+        if head.startswith(magic):
+            with open(path, "rb") as stream:
+                check(path, head, stream, os.fstat(stream.fileno()).st_size)
+
+
+def foreign_format(path: str | Path) -> str | None:
+    """Key of DECODERS when libsndfile cannot read the file."""
+    if str(path).lower().endswith(AAC_SUFFIXES):
+        return "AAC in MP4"
+    head = head_of(path)
+    return "shorten-compressed SPHERE" if head.startswith(b"NIST_1A") and b"embedded-shorten" in head else None
+
+
+def decode(path: str | Path) -> bytes:
+    """A wav file in memory of one that libsndfile cannot read. Raises InputError when the program is missing or fails."""
+    status = os.stat(path)
+    return _decode(os.path.abspath(path), foreign_format(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)     # the two sides of a call follow each other
+def _decode(path: str, form: str, size: int, changed: int) -> bytes:
+    program, *arguments = DECODERS[form]
+    if shutil.which(program) is None:
+        raise InputError(path, form, "a format that libsndfile reads",
+                         f"Install {program} so that it is on PATH, or convert the file")
+    with tempfile.TemporaryDirectory() as folder:
+        target = os.path.join(folder, "decoded.wav")
+        places = {"IN": path, "OUT": target}
+        done = subprocess.run([program, *(places.get(word, word) for word in arguments)], stdin=subprocess.DEVNULL,
+                              capture_output=True, check=False)
+        if done.returncode != 0 or not os.path.isfile(target):
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise InputError(path, f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})",
+                             "a file that it can decode", AGAIN)
+        return Path(target).read_bytes()
+
+
+class CheckedBackend(LibsndfileBackend):
+    """lhotse's libsndfile reader that raises InputError where a file does not hold what its header says."""
+
+    def read_audio(self, path_or_fd: Any, offset: float = 0.0, duration: float | None = None,
+                   force_opus_sampling_rate: int | None = None) -> tuple[np.ndarray, int]:
+        """(channels, samples) float32 in [-1, 1] and the rate in Hz; less than was asked for is an error."""
+        name = path_or_fd if isinstance(path_or_fd, (str, Path)) else "audio of a command"
+        source = self._source(path_or_fd)
+        told = _info(name, source)
+        try:
+            samples, rate = super().read_audio(source, offset=offset, duration=duration)
+        except soundfile.SoundFileError as error:       # damaged FLAC ends here
+            raise InputError(name, str(error), "readable audio", AGAIN) from None
+        first = compute_num_samples(offset, rate)
+        wanted = told.frames - first if duration is None else compute_num_samples(duration, rate)
+        if samples.shape[1] < wanted:
+            raise InputError(name, f"{samples.shape[1]} samples from sample {first} on", f"{wanted}", AGAIN)
+        return samples, rate
+
+    def info(self, path_or_fd: Any, force_opus_sampling_rate: int | None = None) -> LibsndfileCompatibleAudioInfo:
+        """Channels, frames, samplerate, duration; with the same checks."""
+        return _info(path_or_fd, self._source(path_or_fd))
+
+    def _source(self, path_or_fd: Any) -> Any:
+        """What libsndfile can open: the checked path, or a decoded copy in memory."""
+        if not isinstance(path_or_fd, (str, Path)):
+            return path_or_fd
+        if foreign_format(path_or_fd):
+            return io.BytesIO(decode(path_or_fd))
+        check_header(path_or_fd)
+        return str(path_or_fd)
+
+
+def _info(name: Any, source: Any) -> LibsndfileCompatibleAudioInfo:
+    try:
+        found = soundfile.info(source)
+    except soundfile.SoundFileError as error:
+        raise InputError(name, str(error), "audio that libsndfile reads", "Convert it to wav or flac, or remove it") from None
+    finally:
+        if hasattr(source, "seek"):
+            source.seek(0)
+    if found.frames == 0:
+        raise InputError(name, "no samples", "audio", AGAIN)
+    return LibsndfileCompatibleAudioInfo(found.channels, found.frames, found.samplerate, found.duration)
