@@ -6,15 +6,15 @@ million of them should take a minute; wav.scp (segments, reco2file_and_channel) 
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
 import re
 import shlex
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 from local.audio_header import Audio
 from pyasp import artefact
@@ -23,7 +23,6 @@ from pyasp.datadir import c_sorted, invert, write_table
 from pyasp.errors import InputError
 
 BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f]")
-TARGETS = {"target": True, "nontarget": False}
 MARKER = "prep.json"
 
 
@@ -180,6 +179,22 @@ def listing_digest(paths: Iterable[str]) -> str:
     for path in paths:
         digest.update(path.encode(errors="surrogateescape") + b"\n")
     return digest.hexdigest()[:16]
+
+
+def recipe(options: PrepOptions, **further: Any) -> dict[str, Any]:
+    """What decides the result of a preparation: its options, not where or how fast it runs, and the given facts."""
+    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in ("data", "nj", "force")}
+    return json.loads(json.dumps({**kept, **further}))
+
+
+def start(data: str | Path, made: dict[str, Any], force: bool) -> bool:
+    """False when data is prepared by this very recipe. Else removes what an older preparation left, and says True."""
+    marker = Path(data) / MARKER
+    if artefact.is_current(marker, made, force):
+        return False
+    marker.unlink(missing_ok=True)
+    artefact.remove_tree(Path(data) / "trials")
+    return True
 
 
 def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> None:

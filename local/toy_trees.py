@@ -21,6 +21,7 @@ from pyasp.artefact import atomic_write
 RATE = 16000
 YOUTUBE_LETTERS = np.array(list(string.ascii_letters + string.digits + "-_"))
 FIRST_ID = {"dev": 10001, "test": 20001}
+FEW_JOBS = 100  # below, starting processes costs more than it brings
 SAME_SEX_SHARE = 0.7  # of the non-target trials
 
 
@@ -83,8 +84,8 @@ def synthesise(job: Job, seconds: tuple[float, float]) -> float:
 
 
 def parallel(work: Callable[..., Any], jobs: list[Any], nj: int, *arguments: Any) -> list[Any]:
-    """[work(job, *arguments) ...] in order, in nj processes (1: here). Fresh processes: no threads are forked."""
-    if nj == 1:
+    """[work(job, *arguments) ...] in order, in nj processes; few jobs: here. Fresh processes: no threads are forked."""
+    if nj == 1 or len(jobs) < FEW_JOBS:
         return [work(job, *arguments) for job in tqdm(jobs, desc="synthesis", unit="file", disable=None)]
     columns = (itertools.repeat(argument) for argument in arguments)
     with ProcessPoolExecutor(nj, mp_context=get_context("spawn")) as pool:

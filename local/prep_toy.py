@@ -1,0 +1,27 @@
+"""Prepares the toy corpus: makes it (make_toy), then goes through the real preparation of VoxCeleb."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import make_toy, prep_voxceleb
+from pyasp import cli
+
+
+@dataclass(frozen=True)
+class Options(make_toy.ToyOptions, prep_voxceleb.VoxcelebOptions):
+    """Sizes of the toy corpus and the options of the real preparation; --root: where the corpus is generated."""
+
+
+@cli.command(Options)
+def main(options: Options) -> None:
+    """Makes the toy corpus under --root (default: DATA/corpus) and prepares it as VoxCeleb."""
+    placed = dataclasses.replace(options, root=options.root or str(Path(options.data) / "corpus"))
+    make_toy.make("toy", cli.subset(placed, make_toy.ToyOptions))
+    prep_voxceleb.prepare(cli.subset(placed, prep_voxceleb.VoxcelebOptions))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""Where VoxCeleb files lie and what they are called: layouts v1.0 and v1.1, VoxCeleb2, their metadata and archives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.audio_header import find_audio
+from pyasp.errors import InputError
+
+V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
+V10 = re.compile(r"^(.{11})_(\d{7})$")  # v1.0: YouTube id (may hold - and _) and segment, split by position
+ARCHIVES = {"vox1_dev_wav.zip": "ae63e55b951748cc486645f532ba230b", "vox1_test_wav.zip": "185fdc63c3c739954633d50379a3d102",
+            "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402", "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312"}
+# Directories that may hold the speakers' directories of one part; {} = dev or test. "" as part: both together.
+PLACES = {"dev": ("dev/wav", "voxceleb1/dev/wav", "voxceleb1/dev", "dev"),
+          "test": ("test/wav", "voxceleb1/test/wav", "voxceleb1/test", "test"),
+          "": ("wav", "voxceleb1/wav", "voxceleb1_wav", "voxceleb1", "")}
+WHERE_TO_ASK = "Ask for access at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file; part: dev, test or "" (metadata decides)."""
+    path: str
+    speaker: str
+    video: str
+    segment: str
+    part: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.speaker}-{self.video}-{self.segment}"
+
+
+def parse_name(path: str, part: str = "") -> Clip | None:
+    """A clip from its path, by position: <speaker>/<video>/<NNNNN>.x or <speaker>/<video>_<NNNNNNN>.x; None for any other."""
+    parts = path.split("/")
+    stem = parts[-1].rsplit(".", 1)[0]
+    if len(parts) >= 3 and V11.match(stem):
+        return Clip(path, parts[-3], parts[-2], stem, part)
+    flat = V10.match(stem)
+    if len(parts) >= 2 and flat:
+        return Clip(path, parts[-2], flat.group(1), f"{int(flat.group(2)):05d}", part)
+    return None
+
+
+def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav",)) -> list[Clip]:
+    """Every clip of VoxCeleb1 under root, whatever its layout. Raises InputError when there is none, with the way out."""
+    root = os.path.abspath(root)
+    if not os.path.isdir(root):
+        raise InputError(root, "no such directory", "the root of VoxCeleb1", f"Check --root. {WHERE_TO_ASK}")
+    clips: list[Clip] = []
+    for part, places in PLACES.items():
+        place = next((place for place in places if _holds_speakers(os.path.join(root, place))), None)
+        if place is not None and (part or not clips):
+            clips += _clips_below(os.path.join(root, place), part, suffixes)
+    if not clips:
+        raise missing_audio(root)
+    return clips
+
+
+def _clips_below(directory: str, part: str, suffixes: tuple[str, ...]) -> list[Clip]:
+    return [clip for clip in (parse_name(path, part) for path in find_audio(directory, suffixes)) if clip]
+
+
+def _holds_speakers(directory: str) -> bool:
+    """True when some child's child is a clip or a directory of clips: a directory of speakers, not one above it."""
+    if not os.path.isdir(directory):
+        return False
+    for child in sorted(os.listdir(directory))[:8]:
+        for grandchild in _listing(os.path.join(directory, child))[:8]:
+            if V10.match(grandchild.rsplit(".", 1)[0]):
+                return True
+            if any(V11.match(name.rsplit(".", 1)[0]) for name in _listing(os.path.join(directory, child, grandchild))[:8]):
+                return True
+    return False
+
+
+def _listing(directory: str) -> list[str]:
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+
+def missing_audio(root: str) -> InputError:
+    """The error for a root without audio: names the command that unpacks what lies there, or where to ask."""
+    names = _listing(root)
+    parts = sorted(name for name in names if re.match(r"vox\d_\w+_(wav|aac)_?part", name))
+    archives = [name for name in names if name in ARCHIVES]
+    cure = f"Expected {root}/dev/wav/id10001/... (v1.1) or {root}/voxceleb1_wav/<speaker>/... (v1.0). {WHERE_TO_ASK}"
+    if parts:
+        whole = re.sub(r"_?part.*", "", parts[0]) + ".zip"
+        prefix = re.match(r".*part", parts[0]).group(0)
+        cure = f"Join and unpack: cat {root}/{prefix}* > {root}/{whole} && unzip -q {root}/{whole} -d {root}/{_part_of(whole)}"
+    elif archives:
+        cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
+    return InputError(root, "no VoxCeleb audio" + (" but archives" if parts or archives else ""), "unpacked wav files", cure)
+
+
+def _part_of(archive: str) -> str:
+    return archive.split("_")[1]
+
+
+def check_md5(root: str | Path) -> list[str]:
+    """Verifies every known archive under root; returns their names. Raises InputError on a wrong sum or when there is none."""
+    found = [name for name in ARCHIVES if (Path(root) / name).is_file()]
+    if not found:
+        raise InputError(root, "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5")
+    for name in found:
+        with open(Path(root) / name, "rb") as stream:
+            digest = hashlib.file_digest(stream, "md5").hexdigest()
+        if digest != ARCHIVES[name]:
+            raise InputError(Path(root) / name, f"md5 {digest}", ARCHIVES[name], "Download the archive again")
+    return found
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """By speaker id: gender (m, f) and part (dev, test); ids: {celebrity name: id} for v1.0 directories."""
+    gender: dict[str, str]
+    part: dict[str, str]
+    ids: dict[str, str]
+
+
+def read_metadata(path: Path) -> Metadata:
+    """vox1_meta.csv (tabs) or vox2_meta.csv (commas, stray spaces). Raises InputError for a line that is neither.
+
+    VoxCeleb1: id, VGGFace1 id, gender, nationality, set. VoxCeleb2: id, VGGFace2 id, gender, set.
+    """
+    gender, part, ids = {}, {}, {}
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    separator = "\t" if "\t" in lines[0] else ","
+    for number, line in enumerate(lines[1:], 2):
+        cells = [cell.strip() for cell in line.split(separator)]
+        if not line.strip():
+            continue
+        if len(cells) < 4 or cells[2] not in ("m", "f") or cells[-1] not in ("dev", "test"):
+            raise InputError(path, repr(line), "id, name, m or f, (nationality), dev or test", "Fetch the file again",
+                             item=f"line {number}")
+        gender[cells[0]], part[cells[0]], ids[cells[1]] = cells[2], cells[-1], cells[0]
+    return Metadata(gender, part, ids)
+
+
+def find_metadata(root: str | Path, name: str) -> Metadata:
+    """The metadata beside or above the audio; empty when there is none."""
+    for directory in (Path(root), Path(root) / "voxceleb1", Path(root).parent):
+        if (directory / name).is_file():
+            return read_metadata(directory / name)
+    return Metadata({}, {}, {})
