@@ -187,6 +187,10 @@ class Aligner:
 
 
 def align(loglikes: torch.Tensor, selected: torch.Tensor, min_post: float = 0.0) -> Alignment:
-    """Softmax over the selected Gaussians, then pruning. loglikes, selected: (T, n)."""
+    """Softmax over the selected Gaussians, then pruning. loglikes, selected: (T, n).
+
+    Posteriors are rounded to float32, as Kaldi's tables hold them: those below 1e-45 are zero and drop out.
+    """
     total = torch.logsumexp(loglikes.double(), 1, keepdim=True)
-    return Alignment.from_dense(selected, prune(torch.exp(loglikes.double() - total), min_post), float(total.sum()))
+    posteriors = prune(torch.exp(loglikes.double() - total), min_post).float()
+    return Alignment.from_dense(selected, posteriors, float(total.sum()))

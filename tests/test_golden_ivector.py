@@ -1,0 +1,99 @@
+"""Total variability model against Kaldi: statistics, M-step, E+M, i-vectors per recording and speaker, regressed weights."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from golden_cases import cases, compare, compare_tables, path, table
+from golden_models import STEPS, compare_extractor, joined, read_model, recording_stats, roles
+
+from pyasp.gmm import FullGmm
+from pyasp.gmm_score import Aligner
+from pyasp.ivector import Estimator, IvectorExtractor
+from pyasp.ivector_em import IvectorStats
+from pyasp.ivector_mstep import EstimationOptions, update
+from pyasp.ivector_stats import extract, pool_stats, scale_stats
+
+OPTIONS = {"update-variances": "update_variances", "gaussian-min-count": "gaussian_min_count", "diagonalize": "diagonalize",
+           "variance-floor-factor": "variance_floor_factor"}
+
+
+def estimation_options(case) -> EstimationOptions:
+    given = {key: value for key, value in case["options"].items() if key != "num-threads"}
+    return EstimationOptions(**{OPTIONS[key]: value for key, value in given.items()})
+
+
+@pytest.mark.parametrize("case", cases("extractor-init", compared=False))
+def test_golden_start_comes_from_the_ubm(case):
+    ubm, model = read_model(case["inputs"]["ubm"]), read_model(case["outputs"]["model"])
+    ours = IvectorExtractor.from_ubm(ubm, case["options"]["ivector-dim"], [1])
+    assert ours.projections.shape == model.projections.shape and ours.prior_offset == model.prior_offset
+    assert np.array_equal(ours.inv_covars, model.inv_covars) and np.array_equal(ours.weights, model.weights)
+    assert np.allclose(ours.projections[:, :, 0], model.projections[:, :, 0], atol=1e-6)
+    assert ours.projections[:, :, 1:].std() == pytest.approx(model.projections[:, :, 1:].std(), rel=0.05)
+
+
+@pytest.mark.parametrize("case", cases("extractor-acc"))
+def test_golden_statistics(case):
+    reference, stream = IvectorStats.read(path(case["outputs"]["accumulators"])), io.BytesIO()
+    reference.write(stream)
+    assert stream.getvalue() == path(case["outputs"]["accumulators"]).read_bytes()
+    values = roles(case)
+    result = STEPS[case["program"]](case["options"], values["model"], values["feats"], values["posteriors"])
+    for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter", "recordings", "objective"):
+        compare(case, getattr(result, name), getattr(reference, name), what=name)
+
+
+@pytest.mark.parametrize("case", cases("extractor-est"))
+def test_golden_m_step(case):
+    stats = IvectorStats.read(path(case["inputs"]["accumulators"]))
+    model, _ = update(read_model(case["inputs"]["model"]), stats, estimation_options(case))
+    compare_extractor(case, model, read_model(case["outputs"]["model"]))
+
+
+@pytest.mark.parametrize("case", cases("extractor-em"))
+def test_golden_em(case):
+    values = roles(case)
+    model, _ = update(values["model"], values["accumulators"], estimation_options(case))
+    compare_extractor(case, model, read_model(case["outputs"]["model"]))
+
+
+def our_ivectors(case) -> dict[str, np.ndarray]:
+    values = roles(case)
+    model, feats, options = values["model"], values["feats"], case["options"]
+    assert set(options) <= {"num-threads", "acoustic-weight", "max-count"}
+    utts = list(feats)
+    count, first, _ = recording_stats(model, feats, values["posteriors"], utts)
+    weight, limit = options.get("acoustic-weight", 1.0), options.get("max-count", 0.0)
+    if "spk2utt" in values:
+        speakers = list(values["spk2utt"])
+        owner = {utt: s for s, speaker in enumerate(speakers) for utt in values["spk2utt"][speaker]}
+        count, first = pool_stats(count, first, torch.tensor([owner[utt] for utt in utts]), len(speakers))
+        utts = speakers
+    means = Estimator(model).posterior(*scale_stats(count, first, weight, limit)).mean.numpy()
+    return dict(zip(utts, means))
+
+
+@pytest.mark.parametrize("case", [*cases("ivectors"), *cases("use-weights")])
+def test_golden_ivectors(case):
+    found = our_ivectors(case)
+    for role, name in case["outputs"].items():
+        compare_tables(case, found, table(name))
+
+
+@pytest.mark.parametrize("case", [c for c in cases("ivectors") if set(c.values[0]["options"]) <= {"num-threads"}
+                                  and "spk2utt" not in c.values[0]["inputs"]])
+def test_golden_extraction_in_float32(case):
+    """The production path from features on, float32 products, within 1e-3 of the largest value."""
+    posterior_case = next(c.values[0] for c in cases("posteriors")
+                          if case["inputs"]["posteriors"] in c.values[0]["outputs"].values())
+    count = next(step["options"]["n"] for step in posterior_case["before"] if step["program"] == "gmm-gselect")
+    ubm = FullGmm.read(path(posterior_case["inputs"]["model"]))
+    aligner = Aligner(ubm.to_diag(), ubm, count, posterior_case["options"]["min-post"])
+    estimator = Estimator(read_model(case["inputs"]["model"]), dtype=torch.float32)
+    found = dict(extract(joined(case["inputs"]["feats"]).items(), aligner, estimator))
+    reference = table(case["outputs"]["ivectors"])
+    scale = max(np.abs(vector).max() for vector in reference.values())
+    assert list(found) == list(reference)
+    assert max(np.abs(found[utt] - reference[utt]).max() for utt in reference) < 1e-3 * scale
