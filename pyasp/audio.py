@@ -7,6 +7,7 @@ an error. Resampling is `scipy.signal.resample_poly` in double precision, rounde
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -84,7 +85,7 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
     utt, name = item["id"], _check_sources(item, allow_commands)
     plain = _is_plain(item)
     try:
-        cut = deserialize_item(item)
+        cut = deserialize_item(copy.deepcopy(item))     # lhotse empties the dictionaries it is given
         samples = _read_plain(cut) if plain else np.atleast_2d(cut.load_audio())
     except InputError:
         raise
@@ -109,7 +110,7 @@ def _read_plain(cut: Cut) -> np.ndarray:
     """(channels of the cut, n) float32 in [-1, 1]; exactly as many samples as the cut says, or InputError."""
     recording, source = cut.recording, cut.recording.sources[0]
     whole = cut.start == 0 and cut.num_samples == recording.num_samples
-    samples, rate = BACKEND.read_audio(source.source, cut.start, None if whole else cut.duration)
+    samples, rate = BACKEND.read_some(source.source, cut.start, None if whole else cut.duration)
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
         raise InputError(source.source, f"{samples.shape[1]} samples at {rate} Hz", f"{cut.num_samples} at "
                          f"{recording.sampling_rate} Hz as its cut says", "Run stage 0 again: the file has changed, or is damaged")
@@ -155,6 +156,11 @@ def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True
         parts.append(converted[(start - first) // down * up:-(-(end - first) * up // down)])
     whole = np.concatenate(parts)
     return (np.clip(np.rint(whole), -32768, 32767) if rounded else whole).astype(np.float32)
+
+
+def duration_text(samples: int, rate: float) -> str:
+    """Seconds of so many samples as utt2dur has them: Kaldi divides in single precision and prints 7 digits."""
+    return f"{np.float32(samples) / np.float32(rate):.7g}"
 
 
 def _check_sources(item: Any, allow_commands: bool) -> str:

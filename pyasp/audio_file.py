@@ -120,47 +120,51 @@ def _decode(path: str, form: str, size: int, changed: int) -> bytes:
         return Path(target).read_bytes()
 
 
+def _name(path_or_fd: Any) -> str:
+    return str(path_or_fd) if isinstance(path_or_fd, (str, Path)) else "audio of a command"
+
+
+def _unreadable(path_or_fd: Any, error: Exception) -> InputError:
+    return InputError(_name(path_or_fd), str(error), "audio that libsndfile reads", "Convert it to wav or flac, or remove it")
+
+
 class CheckedBackend(LibsndfileBackend):
     """lhotse's libsndfile reader that raises InputError where a file does not hold what its header says."""
 
     def read_audio(self, path_or_fd: Any, offset: float = 0.0, duration: float | None = None,
                    force_opus_sampling_rate: int | None = None) -> tuple[np.ndarray, int]:
-        """(channels, samples) float32 in [-1, 1] and the rate in Hz; less than was asked for is an error."""
-        name = path_or_fd if isinstance(path_or_fd, (str, Path)) else "audio of a command"
-        source = self._source(path_or_fd)
-        told = _info(name, source)
-        try:
-            samples, rate = super().read_audio(source, offset=offset, duration=duration)
-        except soundfile.SoundFileError as error:       # damaged FLAC ends here
-            raise InputError(name, str(error), "readable audio", AGAIN) from None
+        """(channels, samples) float32 in [-1, 1] and the rate in Hz; fewer samples than asked for, or told, are an error."""
+        samples, rate = self.read_some(path_or_fd, offset, duration)
         first = compute_num_samples(offset, rate)
-        wanted = told.frames - first if duration is None else compute_num_samples(duration, rate)
-        if samples.shape[1] < wanted:
-            raise InputError(name, f"{samples.shape[1]} samples from sample {first} on", f"{wanted}", AGAIN)
+        told = self.info(path_or_fd).frames - first if duration is None else compute_num_samples(duration, rate)
+        if samples.shape[1] < told:
+            raise InputError(_name(path_or_fd), f"{samples.shape[1]} samples from sample {first} on", f"{told}", AGAIN)
         return samples, rate
+
+    def read_some(self, path_or_fd: Any, offset: float, duration: float | None) -> tuple[np.ndarray, int]:
+        """As read_audio, for callers who know how many samples there must be: counting them is left to the caller."""
+        try:
+            return super().read_audio(self._source(path_or_fd), offset=offset, duration=duration)
+        except soundfile.SoundFileError as error:       # not audio, or FLAC that is damaged
+            raise _unreadable(path_or_fd, error) from None
 
     def info(self, path_or_fd: Any, force_opus_sampling_rate: int | None = None) -> LibsndfileCompatibleAudioInfo:
         """Channels, frames, samplerate, duration; with the same checks."""
-        return _info(path_or_fd, self._source(path_or_fd))
+        source = self._source(path_or_fd)
+        try:
+            found = soundfile.info(source)
+        except soundfile.SoundFileError as error:
+            raise _unreadable(path_or_fd, error) from None
+        if found.frames == 0:
+            raise InputError(_name(path_or_fd), "no samples", "audio", AGAIN)
+        return LibsndfileCompatibleAudioInfo(found.channels, found.frames, found.samplerate, found.duration)
 
     def _source(self, path_or_fd: Any) -> Any:
         """What libsndfile can open: the checked path, or a decoded copy in memory."""
         if not isinstance(path_or_fd, (str, Path)):
+            path_or_fd.seek(0)
             return path_or_fd
         if foreign_format(path_or_fd):
             return io.BytesIO(decode(path_or_fd))
         check_header(path_or_fd)
         return str(path_or_fd)
-
-
-def _info(name: Any, source: Any) -> LibsndfileCompatibleAudioInfo:
-    try:
-        found = soundfile.info(source)
-    except soundfile.SoundFileError as error:
-        raise InputError(name, str(error), "audio that libsndfile reads", "Convert it to wav or flac, or remove it") from None
-    finally:
-        if hasattr(source, "seek"):
-            source.seek(0)
-    if found.frames == 0:
-        raise InputError(name, "no samples", "audio", AGAIN)
-    return LibsndfileCompatibleAudioInfo(found.channels, found.frames, found.samplerate, found.duration)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyasp import cli
-from pyasp.audio import CutStream, read_samples, use_libsndfile
+from pyasp.audio import CutStream, duration_text, read_samples, use_libsndfile
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.mfcc import Mfcc, MfccOptions
@@ -21,17 +21,17 @@ class Options(JobOptions, MfccOptions):
     allow_commands: bool = cli.option(False, "run commands that cuts name as their audio source")
 
 
-def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, float]:
-    """((T, C) float32, seconds) of a cut's JSON object. Raises InputError when there is nothing to store."""
+def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, str]:
+    """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
     utt = item["id"]
     samples = read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
                            options.allow_upsample, options.allow_commands)
-    seconds = len(samples) / options.sample_frequency
-    if seconds < options.min_duration:
-        raise InputError(utt, f"{seconds:.7g} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording")
+    seconds = duration_text(len(samples), options.sample_frequency)
+    if len(samples) < options.min_duration * options.sample_frequency:
+        raise InputError(utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording")
     matrix = extractor.compute(samples, utt)
     if len(matrix) == 0:
-        raise InputError(utt, f"{seconds:.7g} s", "at least one frame", "Use --snip-edges=false, or remove the recording")
+        raise InputError(utt, f"{seconds} s", "at least one frame", "Use --snip-edges=false, or remove the recording")
     return matrix, seconds
 
 
@@ -43,7 +43,7 @@ def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str])
         except (InputError, OSError) as error:
             yield utt, None, {"failed": " ".join(str(error).split())}
         else:
-            yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": f"{seconds:.7g}"}
+            yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": seconds}
 
 
 @cli.command(Options, "DATA", "PREFIX")
