@@ -53,6 +53,7 @@ class ScoreOptions:
     num_utts: bool = option(True, "tell PLDA how many recordings a model averages")
     normalize_length: bool = option(True, "PLDA scales projected vectors to their expected length")
     simple_length_normalization: bool = option(False, "... to length sqrt(dimension) instead")
+    max_missing_trials: float = option(0.0, "share of the trials that may lack an embedding; they get the lowest score")
     smoothing: float = option(0.0, "add this share of PLDA's between-speaker covariance to the within-speaker one")
 
 
@@ -96,14 +97,16 @@ def pca(vectors: np.ndarray, dim: int = 0, normalize_mean: bool = False, normali
         eigenvalue_floor: float = 0.0) -> np.ndarray:
     """Principal axes as rows, by falling variance: (R, D), or affine (R, D + 1) with `normalize_mean` (est-pca).
 
-    Second moments are divided by N. `normalize_variance` gives every axis unit variance. Axes with a variance below
-    `eigenvalue_floor` times the largest are left out (0: none), so R may be less than `dim` (0 = D).
+    The covariance is about the mean in either case, divided by N. `normalize_variance` gives every axis unit variance.
+    Axes with less than `eigenvalue_floor` times the largest variance are left out (0: none), so R may be less than
+    `dim` (0 = D).
     """
     vectors = np.asarray(vectors, np.float64)
     mean = vectors.mean(axis=0)
-    moment = vectors.T @ vectors / len(vectors) - (np.outer(mean, mean) if normalize_mean else 0.0)
-    values, axes = (array[..., ::-1] for array in np.linalg.eigh(moment))
-    kept = min(dim or len(values), int((values >= eigenvalue_floor * values[0]).sum()) if eigenvalue_floor else len(values))
+    centred = vectors - mean
+    values, axes = (array[..., ::-1] for array in np.linalg.eigh(centred.T @ centred / len(vectors)))
+    kept = int((values >= eigenvalue_floor * values[0]).sum()) if eigenvalue_floor else len(values)
+    kept = min(dim or kept, kept)
     matrix = axes[:, :kept].T
     if normalize_variance:
         matrix = matrix / np.sqrt(np.maximum(values[:kept], 1e-15))[:, None]
@@ -143,13 +146,14 @@ class BackEnd:
         directory = Path(directory)
         for name in (MEAN, TRANSFORM, PLDA):
             if not (directory / name).is_file():
-                raise InputError(directory / name, "no such file", "a trained back end", "Run stage 9 (train_backend) first")
+                raise InputError(directory / name, "no such file", "a trained back end",
+                                 "Run stage 9 (train_backend) first")
         mean, transform = (np.asarray(kaldi_io.load(directory / name), np.float64) for name in (MEAN, TRANSFORM))
         plda = Plda.read(directory / PLDA)
         fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
         if not fits or transform.shape[0] != plda.dim:
             raise InputError(directory, f"mean {mean.shape}, transform {transform.shape}, PLDA of dimension {plda.dim}",
-                             "(D,), (R, D) or (R, D + 1), and R", "Train the back end again: its files do not belong together")
+                             "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together")
         return cls(mean, transform, plda)
 
     def process(self, vectors: np.ndarray) -> np.ndarray:
@@ -198,8 +202,7 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
         raise InputError(where, f"{len(counts)} speaker", "at least 2", "Give the back end recordings of more speakers")
     if single == len(counts):
         raise InputError(where, "one recording for every speaker", "speakers with two recordings or more",
-                         "Without them the variation within a speaker cannot be estimated: add recordings, or score by "
-                         "cosine on a back end trained elsewhere")
+                         "Add recordings: without them the variation within a speaker cannot be estimated")
 
 
 def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOptions) -> np.ndarray:
@@ -210,7 +213,8 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
     dim = centred.shape[1]
     matrix = pca(centred, normalize_variance=options.whitening, eigenvalue_floor=options.eigenvalue_floor)
     if len(matrix) < dim:
-        print(f"reduced dimension: {len(centred)} vectors vary in {len(matrix)} of {dim} directions; the back end keeps these")
+        print(f"reduced dimension: {len(centred)} training vectors vary in {len(matrix)} of {dim} directions; "
+              "the back end keeps these")
     elif not options.whitening:
         matrix = np.eye(dim)
     if not options.lda_dim:
@@ -222,7 +226,8 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
     return np.column_stack([reduced[:, :-1] @ matrix, reduced[:, -1]])
 
 
-def train(vectors: np.ndarray, labels: np.ndarray, options: TrainOptions, log: Callable[[str], None] = print) -> BackEnd:
+def train(vectors: np.ndarray, labels: np.ndarray, options: TrainOptions,
+          log: Callable[[str], None] = print) -> BackEnd:
     """The back end from training embeddings (N, D) with speaker numbers labels (N,) in 0..K-1."""
     mean = global_mean(vectors)
     centred = np.asarray(vectors, np.float64) - mean
@@ -257,3 +262,20 @@ def load_embeddings(reader: Mapping[str, np.ndarray], utterances: Iterable[str],
                              f"{len(row)} finite values", "Extract this utterance again", item=utt)
         row[:] = vector
     return rows
+
+
+def with_embedding(utterances: list[str], reader: Mapping[str, np.ndarray], max_missing: float,
+                   where: object) -> list[str]:
+    """Those of `utterances` that have an embedding. InputError when more than the share `max_missing` have none."""
+    missing = [utt for utt in utterances if utt not in reader]
+    if len(missing) > max_missing * len(utterances):
+        raise InputError(where, f"no embedding for {len(missing)} of {len(utterances)} utterances (first: "
+                         f"{', '.join(missing[:3])})", f"at most a share of {max_missing:g} missing",
+                         "Extract them (stage 8), or raise --max-missing")
+    extra = len(reader) + len(missing) - len(utterances)
+    if extra:
+        print(f"{where}: {extra} of {len(reader)} embeddings are not listed for training and not used")
+    if missing:
+        print(f"done {len(utterances) - len(missing)} of {len(utterances)} training utterances, {len(missing)} failed "
+              f"(first: {missing[0]}: no embedding)")
+    return [utt for utt in utterances if utt in reader]

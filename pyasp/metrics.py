@@ -57,8 +57,9 @@ def split(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if scores.shape != target.shape:
         raise InputError("scores", f"{scores.size} scores", f"{target.size}, one per trial", "Score this list again")
     if np.isnan(scores).any():
-        raise InputError("scores", f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number",
-                         "numbers", "Look for bad embeddings and score again", item=f"trial {np.isnan(scores).argmax() + 1}")
+        first = int(np.isnan(scores).argmax()) + 1
+        raise InputError("scores", f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number", "numbers",
+                         "Look for bad embeddings and score again", item=f"trial {first}")
     target_scores, nontarget_scores = np.sort(scores[target]), np.sort(scores[~target])
     if not target_scores.size or not nontarget_scores.size:
         raise InputError("trials", f"{target_scores.size} target and {nontarget_scores.size} nontarget trials",
@@ -90,7 +91,7 @@ def eer_kaldi(t: np.ndarray, u: np.ndarray) -> tuple[float, float]:
 
 
 def eer_interpolated(counts: ErrorCounts) -> float:
-    """Crossing of P_miss and P_fa (a share), linear between neighbouring thresholds; needs counts at every threshold."""
+    """Crossing of P_miss and P_fa (a share), linear between neighbouring thresholds (counts at every threshold)."""
     gap = counts.p_miss - counts.p_fa
     after = int((gap >= 0).argmax())
     if after == 0:
@@ -142,16 +143,17 @@ def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: flo
     return float(cost[best] / min(miss_cost, fa_cost)), float(counts.thresholds[best])
 
 
-def summarise(scores: np.ndarray, target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, object]:
-    """The entry of results.json for one set of trials (percent for both EERs; keys of contracts.md first).
+def summarise(scores: np.ndarray, target: np.ndarray,
+              p_targets: tuple[float, ...] = COSTS) -> tuple[dict[str, object], ErrorCounts]:
+    """The entry of results.json for one set of trials (both EERs in percent), and the error counts behind it.
 
     scores (N,) float; target (N,) bool. Raises InputError as `split` does.
     """
     t, u = split(scores, target)
     counts = error_counts(t, u)
-    return {"eer": 100 * eer_kaldi(t, u)[0], "min_dcf": {f"{p:g}": min_dcf(counts, p)[0] for p in p_targets},
-            "n_target": counts.n_target, "n_nontarget": counts.n_nontarget, "eer_rocch": 100 * eer_rocch(counts),
-            "det": det_points(counts)}
+    entry = {"eer": 100 * eer_kaldi(t, u)[0], "min_dcf": {f"{p:g}": min_dcf(counts, p)[0] for p in p_targets},
+             "n_target": counts.n_target, "n_nontarget": counts.n_nontarget, "eer_rocch": 100 * eer_rocch(counts)}
+    return entry, counts
 
 
 def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, object]:

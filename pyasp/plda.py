@@ -34,7 +34,8 @@ def normalising_transform(covariance: np.ndarray, floor: float = EIGENVALUE_FLOO
     return (vectors / np.sqrt(np.where(low, floor * values[-1], values))).T, int(low.sum())
 
 
-def diagonalise(within: np.ndarray, between: np.ndarray, floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, np.ndarray, int]:
+def diagonalise(within: np.ndarray, between: np.ndarray,
+                floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, np.ndarray, int]:
     """T (D, D) and psi (D,) with T W T' = I and T B T' = diag(psi), psi descending and floored at 0.
 
     The third value counts the eigenvalues of `within` that had to be floored. Rows of T are determined up to sign.
@@ -79,7 +80,7 @@ class Plda:
         """Reads Kaldi's `<Plda>` object, binary or text, float or double."""
         with open_object(path) as stream:
             stream.expect("<Plda>")
-            mean, transform, psi = stream.vector(), stream.matrix(), stream.vector()
+            mean, transform, psi = stream.vector(np.float64), stream.matrix(np.float64), stream.vector(np.float64)
             stream.expect("</Plda>")
         return cls(*(np.asarray(part, np.float64) for part in (mean, transform, psi)))
 
@@ -93,7 +94,8 @@ class Plda:
             stream.token("</Plda>")
 
     def smooth(self, factor: float) -> Plda:
-        """Adds `factor` times the between-speaker covariance to the within-speaker one (ivector-copy-plda --smoothing)."""
+        """Adds `factor` times the between-speaker covariance to the within-speaker one, then rescales the space so that
+        the latter is unit again (ivector-copy-plda --smoothing)."""
         within = 1.0 + factor * self.psi
         return Plda(self.mean, self.transform / np.sqrt(within)[:, None], self.psi / within)
 
@@ -119,8 +121,8 @@ class Plda:
         """Coefficients of the score for models of `num_utts` recordings, expanded into quadratic forms."""
         shrink = num_utts * self.psi / (num_utts * self.psi + 1.0)
         given, alone = 1.0 + self.psi / (num_utts * self.psi + 1.0), 1.0 + self.psi
-        return ScoreTerms(cross=shrink / given, model=-0.5 * shrink ** 2 / given, test=0.5 * (1.0 / alone - 1.0 / given),
-                          constant=0.5 * float(np.log(alone / given).sum()))
+        return ScoreTerms(cross=shrink / given, model=-0.5 * shrink ** 2 / given,
+                          test=0.5 * (1.0 / alone - 1.0 / given), constant=0.5 * float(np.log(alone / given).sum()))
 
 
 @dataclass(frozen=True)

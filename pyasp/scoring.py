@@ -62,7 +62,8 @@ class Scorer:
                                for k in range(0, models.size, step)])
 
 
-def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda, options: ScoreOptions) -> Scorer:
+def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda,
+                options: ScoreOptions) -> Scorer:
     """PLDA log-likelihood ratios (ivector-plda-scoring), natural logarithm.
 
     models (M, D) averaged enrolment vectors, num_utts (M,) their numbers of recordings, tests (T, D).
@@ -72,8 +73,9 @@ def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, pld
     u, v = _projected(plda, models, num_utts, options), _projected(plda, tests, np.ones(len(tests)), options)
     values, group = np.unique(num_utts, return_inverse=True)
     terms = [plda.score_terms(int(n)) for n in values]
-    model = (u ** 2 * np.array([t.model for t in terms])[group]).sum(axis=1) + np.array([t.constant for t in terms])[group]
-    return Scorer(u * np.array([t.cross for t in terms])[group], v, model, np.array([t.test for t in terms]) @ (v ** 2).T, group)
+    cross, own, other = (np.array(rows) for rows in zip(*((t.cross, t.model, t.test) for t in terms)))
+    model = (u ** 2 * own[group]).sum(axis=1) + np.array([t.constant for t in terms])[group]
+    return Scorer(u * cross[group], v, model, other @ (v ** 2).T, group)
 
 
 def _projected(plda: Plda, vectors: np.ndarray, num_utts: np.ndarray, options: ScoreOptions) -> np.ndarray:
@@ -84,7 +86,8 @@ def _projected(plda: Plda, vectors: np.ndarray, num_utts: np.ndarray, options: S
     return projected * plda.length_factors(projected, num_utts, options.simple_length_normalization)[:, None]
 
 
-def cosine_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda, options: ScoreOptions) -> Scorer:
+def cosine_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda,
+                  options: ScoreOptions) -> Scorer:
     """Cosines of models (M, D) and tests (T, D); the number of recordings, PLDA and the other options play no part."""
     left, right = length_normalise(models, scaleup=False), length_normalise(tests, scaleup=False)
     return dot_scorer(left, right)
@@ -101,7 +104,8 @@ SCORERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Plda, ScoreOpti
 }
 
 
-def score_blocks(scorer: Scorer, models: np.ndarray, tests: np.ndarray, block: int = TRIALS_PER_BLOCK) -> Iterator[np.ndarray]:
+def score_blocks(scorer: Scorer, models: np.ndarray, tests: np.ndarray,
+                 block: int = TRIALS_PER_BLOCK) -> Iterator[np.ndarray]:
     """Scores of a list of trials (models, tests (N,) integers) in its order, float32, at most `block` at a time."""
     for start in range(0, len(models), block):
         yield scorer.pairs(models[start:start + block], tests[start:start + block]).astype(np.float32)
@@ -120,7 +124,8 @@ def recording_pca(vectors: np.ndarray, target_energy: float) -> np.ndarray | Non
     return axes[:, ::-1][:, :needed + 1].T
 
 
-def dense_scores(plda: Plda, vectors: np.ndarray, target_energy: float, options: ScoreOptions = ScoreOptions()) -> np.ndarray:
+def dense_scores(plda: Plda, vectors: np.ndarray, target_energy: float,
+                 options: ScoreOptions = ScoreOptions()) -> np.ndarray:
     """PLDA scores (N, N) of all pairs of one recording's vectors (N, D); row = enrolment (ivector-plda-scoring-dense).
 
     With target_energy < 1 vectors and model are first projected on the recording's own principal axes.

@@ -103,13 +103,13 @@ def _check_known(path: object, index: Mapping[str, int], known: list[str] | None
 
 
 def check_classes(target: np.ndarray, path: object, both_classes: bool = True) -> None:
-    """InputError on an empty list or, with `both_classes`, on one that lacks targets or nontargets; target (N,) bool."""
+    """InputError on an empty list or, with `both_classes`, one that lacks targets or nontargets; target (N,) bool."""
     count = int(target.sum())
     if not target.size:
         raise InputError(path, "an empty list", "at least one trial", "Check how the list was made")
     if both_classes and count in (0, target.size):
         raise InputError(path, f"{target.size} trials, every one of them {'nontarget' if count == 0 else 'target'}",
-                         "target and nontarget trials", "Check the third field: a list of one class has no error rates")
+                         "target and nontarget trials", "Check the third field: one class alone has no error rates")
 
 
 def count_duplicates(trials: TrialList) -> tuple[int, int]:
@@ -205,7 +205,8 @@ def read_categories(path: str | Path, count: int) -> dict[str, tuple[list[str], 
                 if len(index) <= MAX_VALUES:
                     column.append(index[value])
     if number - 1 != count:
-        raise InputError(path, f"{number - 1} lines after the header", f"{count}, one per trial", "Make both files together")
+        raise InputError(path, f"{number - 1} lines after the header", f"{count}, one per trial",
+                         "Make both files together")
     return {name: _in_order(index, column) for name, index, column in zip(header, indices, codes)
             if len(index) <= MAX_VALUES}
 
@@ -218,7 +219,7 @@ def _in_order(index: Mapping[str, int], codes: bytearray) -> tuple[list[str], np
 
 
 def read_model2utts(path: str | Path) -> dict[str, list[str]]:
-    """{model: its recordings} of a `<model> <utt> <utt> ...` file. InputError on a model twice or without recordings."""
+    """{model: recordings} of a `<model> <utt> <utt> ...` file. InputError on a model twice or without recordings."""
     models: dict[str, list[str]] = {}
     with open(path, encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):

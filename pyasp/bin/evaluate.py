@@ -1,0 +1,42 @@
+"""Computes the metrics of one system."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp import artefact, cli
+from pyasp.evaluation import EvaluateOptions, evaluate, recipe
+from pyasp.report import grouped, percent
+from pyasp.trials import trial_lists
+
+
+@dataclass(frozen=True)
+class Options(EvaluateOptions):
+    """Options of evaluate."""
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+@cli.command(Options, "TRIALS_DIR", "SYSTEM_DIR")
+def main(options: Options, trials_dir: str, system_dir: str) -> None:
+    """Writes SYSTEM_DIR/metrics.json: EER and minDCF of every list of TRIALS_DIR in SYSTEM_DIR/scores.
+
+    A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns.
+    """
+    chosen, path = cli.subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
+    made = recipe(trials_dir, system_dir, chosen)
+    if artefact.is_current(path, made, options.force):
+        return
+    result = evaluate(trials_dir, system_dir, chosen)
+    with artefact.making(path, made) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for name, entry in result["trials"].items():
+        trials = grouped(entry["n_target"] + entry["n_nontarget"])
+        print(f"{system_dir} {name}: EER {percent(entry['eer'])} % ({trials} trials)")
+    lists = trial_lists(trials_dir)
+    unscored = [name for name in lists if name not in result["trials"]]
+    if unscored:
+        print(f"done {len(lists) - len(unscored)} of {len(lists)} lists; not scored: {', '.join(unscored)}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

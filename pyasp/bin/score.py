@@ -1,0 +1,55 @@
+"""Scores one trial list."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyasp import artefact, backend, cli, score_files
+from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
+from pyasp.kaldi_io import ScpReader
+from pyasp.scoring import SCORERS, Scorer
+from pyasp.trials import TrialList, read_model2utts, read_trials
+
+
+@dataclass(frozen=True)
+class Options(BackendOptions):
+    """Options of score; it takes a whole backend.conf and uses the scoring part."""
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+def prepare(trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd,
+            options: Options) -> tuple[Scorer, np.ndarray]:
+    """The scorer of a list and the mask of its trials without embeddings. scps: enrolment, test."""
+    enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
+    tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
+    missing = score_files.check_missing(trials, missing_models, missing_tests, options.max_missing_trials, scps[0])
+    num_utts = np.array([len(rows) for rows in members])
+    models = backend.enroll(back_end, enroll, members, options.average)
+    scorer = SCORERS[options.scoring](models, num_utts, back_end.process(tests), back_end.plda, options)
+    return scorer, missing
+
+
+@cli.command(Options, "ENROLL_EMBEDDING_SCP", "MODEL2UTTS", "TEST_EMBEDDING_SCP", "BACKEND_DIR", "TRIALS", "SCORES")
+def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir: str, trials: str, scores: str) -> None:
+    """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
+
+    The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
+    """
+    files = [Path(backend_dir) / name for name in (backend.MEAN, backend.TRANSFORM, backend.PLDA)]
+    made = artefact.describe("score", cli.subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
+    if artefact.is_current(scores, made, options.force) and score_files.array_path(scores).exists():
+        return
+    models = read_model2utts(model2utts)
+    listed = read_trials(trials, models=list(models))
+    scorer, missing = prepare(listed, (enroll, test), models, BackEnd.read(backend_dir), options)
+    result = score_files.score_list(listed, scorer, missing)
+    score_files.write_array(scores, result)
+    with artefact.making(scores, made) as path, open(path, "w", encoding="utf-8", newline="\n") as stream:
+        score_files.write_scores(stream, listed, result)
+    used = len(np.unique(listed.model))
+    print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,149 @@
+"""Results for people and programs: results.json, RESULTS.md, the table on screen, det.png.
+
+results.json holds the numbers as computed; RESULTS.md and the screen show the same cells, rounded once, here. The
+paper's figures stand beside ours only on the paper's own trials (paper.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from pyasp.paper import paper_rows
+
+Results = Mapping[str, Any]   # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
+Table = list[list[str]]       # a header and rows of cells
+
+DURATION_LIMITS = ("SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
+                   "(limits 54.8 and 173.2 s).")
+
+
+def grouped(number: int) -> str:
+    """37720 -> '37 720'."""
+    return f"{number:,}".replace(",", " ")
+
+
+def percent(value: float | None) -> str:
+    """An EER in percent with two decimals; '-' where there is none (a subset of one class)."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def cost(value: float | None) -> str:
+    """A minDCF with three decimals; '-' where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def list_names(results: Results) -> list[str]:
+    """Every trial list of any system, sorted."""
+    return sorted({name for system in results["systems"].values() for name in system["trials"]})
+
+
+def entries(results: Results, trial_list: str) -> dict[str, dict[str, Any]]:
+    """{system: entry} of the systems that scored a list."""
+    return {name: system["trials"][trial_list] for name, system in results["systems"].items()
+            if trial_list in system["trials"]}
+
+
+def main_table(results: Results, trial_list: str) -> Table:
+    """One list: system, EER, one minDCF a prior, trials; a row labelled "paper" follows where the paper has one."""
+    ours, paper = entries(results, trial_list), paper_rows(results["corpus"], trial_list)
+    priors = list(dict.fromkeys(prior for entry in ours.values() for prior in entry["min_dcf"]))
+    table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
+    for system, entry in ours.items():
+        costs = [cost(entry["min_dcf"].get(prior)) for prior in priors]
+        table.append([system, percent(entry["eer"]), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
+        if system in paper:
+            table.append([f"{system} (paper)", percent(paper[system].eer),
+                          *(cost(paper[system].min_dcf.get(prior)) for prior in priors), ""])
+    return table
+
+
+def _numeric(value: str) -> tuple[float, str]:
+    digits = value.removesuffix("s").strip()
+    return (float(digits) if digits.replace(".", "", 1).isdigit() else float("inf")), value
+
+
+def by_table(results: Results, trial_list: str, column: str) -> Table:
+    """EER in percent by the values of one column of a list; the paper's rows for its duration classes."""
+    found = entries(results, trial_list)
+    ours = {name: entry["by"][column] for name, entry in found.items() if column in entry.get("by", {})}
+    values = sorted({value for groups in ours.values() for value in groups}, key=_numeric)
+    paper = paper_rows(results["corpus"], trial_list) if column == "duration_class" else {}
+    table = [["system", *values]]
+    for system, groups in ours.items():
+        table.append([system, *(percent(groups.get(value, {}).get("eer")) for value in values)])
+        if system in paper and paper[system].by_duration:
+            known = paper[system].by_duration
+            figures = (known.get(value.removesuffix("s").strip()) for value in values)
+            table.append([f"{system} (paper)", *map(percent, figures)])
+    groups = next(iter(ours.values()), {})
+    counts = (groups.get(value, {"n_target": 0, "n_nontarget": 0}) for value in values)
+    return [*table, ["trials", *(grouped(each["n_target"] + each["n_nontarget"]) for each in counts)]]
+
+
+def columns_of(results: Results, trial_list: str) -> list[str]:
+    """Columns by which a list's results are broken down, sorted."""
+    return sorted({column for entry in entries(results, trial_list).values() for column in entry.get("by", {})})
+
+
+def definitions(results: Results) -> list[str]:
+    """What each printed number is, with the first figure of the report as the example."""
+    first = next(iter(entries(results, list_names(results)[0]).values()))
+    trials = grouped(first["n_target"] + first["n_nontarget"])
+    example = f"EER {percent(first['eer'])} % ({trials} trials)"
+    lines = [f"EER: equal error rate by the rule of Kaldi's compute-eer, e.g. {example}."]
+    lines += [f"minDCF({prior}): minDCF(p={prior}, C_miss=1, C_fa=1, normalised), the least of (p P_miss + (1-p) P_fa)"
+              " / min(p, 1-p) over all distinct thresholds and reject-all." for prior in first["min_dcf"]]
+    if any("duration_class" in columns_of(results, name) for name in list_names(results)):
+        lines.append(DURATION_LIMITS)
+    if any(paper_rows(results["corpus"], name) for name in list_names(results)):
+        lines.append('Rows marked "paper": Okabe et al., Interspeech 2018, as printed there.')
+    return lines
+
+
+def as_text(table: Table) -> str:
+    """Aligned columns: the first to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*table)]
+    cells = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
+    return "\n".join("  ".join(row).rstrip() for row in cells)
+
+
+def as_markdown(table: Table) -> str:
+    """The same cells as a Markdown table."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    rule = ["---", *("---:" for _ in table[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+
+def _class_counts(results: Results, trial_list: str) -> str:
+    entry = next(iter(entries(results, trial_list).values()))
+    return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
+
+
+def screen(results: Results) -> str:
+    """The report on screen: one block per list, EER by duration class where there is one, then the definitions."""
+    blocks = []
+    for name in list_names(results):
+        title = f"{results['corpus']} {name}"
+        blocks.append(f"{title}: {_class_counts(results, name)}\n{as_text(main_table(results, name))}")
+        if "duration_class" in columns_of(results, name):
+            table = as_text(by_table(results, name, "duration_class"))
+            blocks.append(f"{title}: EER % by duration class (seconds)\n{table}")
+    return "\n\n".join([*blocks, "\n".join(definitions(results))])
+
+
+def markdown(results: Results) -> str:
+    """RESULTS.md: the tables of the screen, EER by every column, and each number's definition."""
+    parts = [f"# Results: {results['corpus']}"]
+    for name in list_names(results):
+        parts += [f"## {name}", f"{_class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        for column in columns_of(results, name):
+            parts += [f"EER % by {column}:", as_markdown(by_table(results, name, column))]
+    parts += ["## What the numbers are", "\n".join(f"- {line}" for line in definitions(results)),
+              "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
+              "subset without targets or without nontargets. Curves: det.png."]
+    return "\n\n".join(parts) + "\n"
+
+
+def merge(corpus: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of results.json from {system: content of its metrics.json}."""
+    return {"corpus": corpus, "systems": {name: {"trials": each["trials"]} for name, each in metrics.items()}}
