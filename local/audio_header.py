@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from local import sphere
 from pyasp.errors import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64")
+PLAIN_CODINGS = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files whose length follows from their size
 THREADS = 8  # header reads wait for the disk
 
 
@@ -31,10 +33,41 @@ class Audio:
 def probe(path: str) -> Audio:
     """The header of one audio file. Raises InputError or OSError when it is missing, empty, truncated or unknown."""
     with open(path, "rb") as stream:
-        is_sphere = stream.read(7) == b"NIST_1A"
-    if is_sphere:
+        start = stream.read(4096)
+        size = os.fstat(stream.fileno()).st_size
+    if start.startswith(b"NIST_1A"):
         header = sphere.read_header(path)
         return Audio(header.rate, header.samples, header.channels, "sphere")
+    return _riff(path, start, size) or _libsndfile(path)
+
+
+def _riff(path: str, start: bytes, size: int) -> Audio | None:
+    """The header of a plain wav file from its first bytes, several times as fast as libsndfile; None for any other file.
+
+    Raises InputError when the file is shorter than its header says (libsndfile reads such a file without a word).
+    """
+    if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
+        return None
+    place, form = 12, None
+    while place + 8 <= len(start):
+        name, length = struct.unpack_from("<4sI", start, place)
+        if name == b"fmt " and place + 24 <= len(start):
+            form = struct.unpack_from("<HHIIHH", start, place + 8)
+        if name == b"data":
+            break
+        place += 8 + length + length % 2
+    else:
+        return None
+    if form is None or form[0] not in PLAIN_CODINGS or not form[4] or length in (0, 0xFFFFFFFF):
+        return None  # written to a pipe, or compressed: libsndfile knows
+    if place + 8 + length > size:
+        raise InputError(path, f"{size} bytes where the header says {place + 8 + length} (truncated)", "a complete wav file",
+                         "Copy or convert it again")
+    return Audio(form[2], length // form[4], form[1], "WAV")
+
+
+def _libsndfile(path: str) -> Audio:
+    """The header as libsndfile reads it."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:

@@ -1,0 +1,214 @@
+"""Own data in four shapes: a tree of audio files, tables, lhotse manifests, Kaldi data directories. Each reader gives utterances.
+
+A pool is utterances that nobody has divided into training and evaluation yet; a protocol is already divided.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio
+from local.common import Utterance, index_by_id, prefixed
+from pyasp.datadir import DataDir, read_table
+from pyasp.errors import InputError
+
+GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
+NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
+
+
+@dataclass
+class Source:
+    """What a reader found. aliases: other names under which trial lists may know an utterance; audio: headers already known.
+
+    pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the data.
+    """
+    pool: dict[str, Utterance] = field(default_factory=dict)
+    train: dict[str, Utterance] = field(default_factory=dict)
+    enroll: dict[str, Utterance] = field(default_factory=dict)
+    test: dict[str, Utterance] = field(default_factory=dict)
+    models: dict[str, list[str]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    audio: dict[str, Audio] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
+
+    def all(self) -> Iterator[Utterance]:
+        """Every utterance of every set."""
+        for group in (self.pool, self.train, self.enroll, self.test):
+            yield from group.values()
+
+
+def from_tree(root: str) -> Source:
+    """`<root>/<speaker>/[<session>/]<utterance>.<suffix>`; deeper directories belong to the session's name."""
+    root = os.path.abspath(root)
+    if not os.path.isdir(root):
+        raise InputError(root, "no such directory", "a tree of audio, <speaker>/[<session>/]<utterance>.wav", "Check --root")
+    paths = find_audio(root)
+    if not paths:
+        raise InputError(root, "no audio file", " ".join(AUDIO_SUFFIXES), "Check --root, or describe the data in --tables")
+    parts = [os.path.relpath(path, root).split(os.sep) for path in paths]
+    loose = [part for part in parts if len(part) < 2]
+    if loose:
+        raise InputError(root, f"{len(loose)} audio files without a speaker's directory", "<speaker>/[<session>/]<utterance>.wav",
+                         "Put each speaker's files into a directory, or describe the data in --tables", item=loose[0][0])
+    ids = _tree_ids(parts)
+    pool = [Utterance(name, part[0], path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
+            for name, part, path in zip(ids, parts, paths)]
+    aliases = {"/".join(part): name for part, name in zip(parts, ids)}
+    return Source(pool=index_by_id(pool, root), aliases=aliases)
+
+
+def _tree_ids(parts: list[list[str]]) -> list[str]:
+    """Ids from the file names where these tell all files apart, else from the whole paths."""
+    stems = [part[-1].rsplit(".", 1)[0] for part in parts]
+    short = [prefixed(stem, part[0]) for stem, part in zip(stems, parts)]
+    if max(Counter(short).values()) == 1:
+        return short
+    return ["-".join([*part[:-1], stem]) for stem, part in zip(stems, parts)]
+
+
+def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table with a header. Raises InputError for missing columns and ragged lines."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(path, "no such file", f"a table with the columns {' '.join(needed)}", "Check --tables") from None
+    header = lines[0].split("\t") if lines else []
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise InputError(path, f"columns {' '.join(header)}", f"a column {missing[0]} (tab-separated, header first)", "Add the column")
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise InputError(path, f"{len(cells)} fields", f"{len(header)}, as in the header", "Repair the line", item=f"line {number}")
+        yield dict(zip(header, cells))
+
+
+def _table_utterance(row: dict[str, str], root: str) -> Utterance:
+    info = {name: value for name, value in row.items() if name not in NOT_KEPT}
+    return Utterance(prefixed(row["utt"], row["speaker"]), row["speaker"], os.path.normpath(os.path.join(root, row["path"])),
+                     GENDERS.get(row.get("gender", "").lower(), ""), info=info)
+
+
+def from_tables(tables: str, root: str) -> Source:
+    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them."""
+    directory, root, source = Path(tables), os.path.abspath(root or tables), Source()
+    if not directory.is_dir():
+        raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
+    for name in ("train", "test", "enroll"):
+        path = directory / f"{name}.tsv"
+        rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
+        utterances = [_table_utterance(row, root) for row in rows]
+        setattr(source, name, index_by_id(utterances, path))
+        source.aliases.update((row["utt"], utt.id) for row, utt in zip(rows, utterances))
+        if name == "enroll":
+            for row, utt in zip(rows, utterances):
+                source.models.setdefault(row["model"], []).append(utt.id)
+    source.lists = sorted(str(path) for path in directory.glob("trials*") if path.suffix != ".tsv" and path.is_file())
+    return source
+
+
+def from_lhotse(recordings: str, supervisions: str) -> Source:
+    """lhotse manifests: each supervision is an utterance of its speaker."""
+    if not recordings or not supervisions:
+        raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
+    from lhotse import RecordingSet, SupervisionSet  # only here: importing lhotse takes seconds
+    by_id = {recording.id: recording for recording in _manifest(RecordingSet, recordings)}
+    source = Source()
+    utterances = []
+    for item in _manifest(SupervisionSet, supervisions):
+        recording = by_id.get(item.recording_id)
+        if recording is None or not item.speaker:
+            raise InputError(supervisions, f"speaker {item.speaker!r}, recording {item.recording_id!r}",
+                             f"a speaker, and a recording of {recordings}", "Repair the manifest", item=item.id)
+        utterances.append(_supervision(item, recording, source))
+    source.pool = index_by_id(utterances, supervisions)
+    return source
+
+
+def _manifest(kind: Any, path: str) -> Any:
+    try:
+        return kind.from_file(path)
+    except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+        raise InputError(path, f"no manifest ({error})", f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path") from None
+
+
+def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
+    """One utterance; its file's header is what the manifest says."""
+    wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
+    file = next((each for each in recording.sources if wanted in each.channels), None)
+    if file is None or file.type != "file":
+        raise InputError(recording.id, f"a source of type {file.type if file else None!r}", "files holding the channel",
+                         "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)", item=item.id)
+    path = os.path.abspath(file.source)
+    source.audio[path] = Audio(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
+    name = prefixed(item.id, item.speaker)
+    source.aliases[item.id] = name
+    whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
+    custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
+    return Utterance(name, item.speaker, path, GENDERS.get((item.gender or "").lower(), ""), file.channels.index(wanted),
+                     0.0 if whole else item.start, None if whole else item.duration, "" if whole else recording.id, custom)
+
+
+# Commands of a Kaldi wav.scp that only decode a file: read directly, never run. (pattern, channel group or None)
+DECODERS = (re.compile(r"\S*sph2pipe (?:-f wav|-p|-c (?P<channel>[12])|\s)* (?P<path>\S+)"),
+            re.compile(r"\S*flac (?:-c|-d|-s|-dc|-cd|-cds|-dcs|\s)* (?P<path>\S+)"), re.compile(r"cat (?P<path>\S+)"))
+
+
+def _wav_entry(entry: str, where: Path, key: str) -> tuple[str, int]:
+    """(path, channel) of a wav.scp entry. Raises InputError for a command that does more than decode, or an archive."""
+    if not entry.endswith("|"):
+        return entry, 0
+    for pattern in DECODERS:
+        match = pattern.fullmatch(" ".join(entry[:-1].split()))
+        if match:
+            return shlex.split(match.group("path"))[0], int(match.groupdict().get("channel") or 1) - 1
+    raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one",
+                     "Convert the recordings to files: a preparation runs no commands", item=key)
+
+
+def read_kaldi_dir(directory: Path, with_speakers: bool = True) -> dict[str, Utterance]:
+    """Utterances of one Kaldi data directory; further columns from utt2info.tsv if it is there."""
+    data = DataDir(directory)
+    data.require("utt2spk", "wav.scp")
+    wav, genders = data.read("wav.scp"), read_table(directory / "spk2gender") if data.has("spk2gender") else {}
+    segments = {utt: line.split() for utt, line in data.read("segments").items()} if data.has("segments") else {}
+    utterances = []
+    for utt, speaker in data.utt2spk.items():
+        reco, *times = segments.get(utt, [utt])
+        if reco not in wav or (utt in segments and len(times) < 2) or (segments and utt not in segments):
+            raise InputError(directory, f"no recording or no segment of {utt}", "wav.scp and segments that cover utt2spk",
+                             "Run Kaldi's utils/fix_data_dir.sh")
+        path, channel = _wav_entry(wav[reco], directory / "wav.scp", reco)
+        start, end = (float(time) for time in times[:2]) if times else (0.0, -1.0)
+        utterances.append(Utterance(prefixed(utt, speaker), speaker, os.path.abspath(path), GENDERS.get(genders.get(speaker, ""), ""), channel,
+                                    start, end - start if end > 0 else None, reco if times else "", data.info.get(utt, {})))
+    return index_by_id(utterances, directory)
+
+
+def from_kaldi(directory: str) -> Source:
+    """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (with model2utts, or Kaldi's spk2utt as models)."""
+    top = Path(directory)
+    if (top / "utt2spk").is_file():
+        return Source(pool=read_kaldi_dir(top))
+    for name in ("train", "test"):
+        if not (top / name / "utt2spk").is_file():
+            raise InputError(top, f"no utt2spk and no {name}/utt2spk", "a Kaldi data directory, or train/ and test/ in it",
+                             "Check --kaldi-data")
+    source = Source(train=read_kaldi_dir(top / "train"), test=read_kaldi_dir(top / "test"))
+    source.enroll = read_kaldi_dir(top / "enroll") if (top / "enroll").is_dir() else dict(source.test)
+    source.models = {utt: [utt] for utt in source.enroll}
+    if (top / "enroll" / "model2utts").is_file():
+        source.models = DataDir(top / "enroll").model2utts
+    elif (top / "enroll").is_dir():
+        for utt in source.enroll.values():
+            source.models.setdefault(utt.speaker, []).append(utt.id)
+    places = [top / "trials", top / "test" / "trials"]
+    files = [each for place in places for each in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    source.lists = [str(path) for path in files if path.is_file() and path.suffix != ".tsv" and not path.name.endswith(".json")]
+    return source

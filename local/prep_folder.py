@@ -1,0 +1,146 @@
+"""Prepares anybody's own data: a tree of audio, tables, lhotse manifests or Kaldi data directories."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+from local import folder_trials, trial_lists
+from local.audio_header import probe_all
+from local.common import PrepOptions, index_by_id, listing_digest, recipe, report, start, write_data_dir
+from local.folder_sources import Source, from_kaldi, from_lhotse, from_tables, from_tree
+from local.trial_lists import Trial
+from pyasp import artefact, cli
+from pyasp.cli import option
+from pyasp.errors import InputError
+
+
+@dataclass(frozen=True)
+class FolderOptions(PrepOptions):
+    """Options of this preparation."""
+    root: str = option("", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to")
+    tables: str = option("", "directory with train.tsv, test.tsv, enroll.tsv and trials or trials_*")
+    recordings: str = option("", "lhotse recordings manifest")
+    supervisions: str = option("", "lhotse supervisions manifest (each an utterance of its speaker)")
+    kaldi_data: str = option("", "a Kaldi data directory, or one with train/, test/ and enroll/ in it")
+    trials: tuple[str, ...] = option((), "trial list `model test target|nontarget`; without any, trials are drawn")
+    eval_fraction: float = option(0.2, "share of the speakers kept for evaluation when no list says who")
+    targets: int = option(40, "largest number of target trials a speaker when trials are drawn")
+    nontargets: int = option(10, "non-target trials a target when trials are drawn")
+
+
+def read_source(options: FolderOptions) -> Source:
+    """Utterances of the one source that was named. Raises InputError unless exactly one was."""
+    readers = {"--tables": (options.tables, lambda: from_tables(options.tables, options.root)),
+               "--recordings": (options.recordings or options.supervisions,
+                                lambda: from_lhotse(options.recordings, options.supervisions)),
+               "--kaldi-data": (options.kaldi_data, lambda: from_kaldi(options.kaldi_data)),
+               "--root": ("" if options.tables else options.root, lambda: from_tree(options.root))}
+    given = {name: read for name, (value, read) in readers.items() if value}
+    if len(given) != 1 or not options.data:
+        raise InputError("command line", " and ".join(given) or "no data", "--data and one of " + ", ".join(readers),
+                         "Name one source (--root may go with --tables)")
+    return next(iter(given.values()))()
+
+
+def index_files(options: FolderOptions) -> list[str]:
+    """Tables and manifests whose change makes the preparation out of date."""
+    files = [*options.trials, options.recordings, options.supervisions]
+    if options.tables:
+        files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
+    if options.kaldi_data:
+        files += [str(path) for path in sorted(Path(options.kaldi_data).rglob("*"))
+                  if path.name in ("utt2spk", "wav.scp", "segments", "model2utts", "trials", "spk2gender") and path.is_file()]
+    return [path for path in files if path]
+
+
+def read_trials(path: str, source: Source) -> Iterator[Trial]:
+    """Trials of a list `model test label` (or `1|0 model test`); utterances may go by their ids or paths in the source."""
+    for where, words in trial_lists.read_lines(path, 3):
+        if words[2] not in trial_lists.LABELS and words[0] in ("0", "1"):
+            words = [*words[1:], words[0]]
+        model = words[0] if words[0] in source.models else source.aliases.get(words[0], words[0])
+        yield Trial(model, source.aliases.get(words[1], words[1]), trial_lists.read_label(words[2], where))
+
+
+def _unite(lists: list[str], source: Source, where: object) -> None:
+    """Divides a pool by the lists: speakers who appear in a trial are for evaluation."""
+    source.models = {key: [key] for key in source.pool}
+    named = {name for path in lists for trial in read_trials(path, source) for name in (trial.model, trial.test)}
+    speakers = {source.pool[name].speaker for name in named if name in source.pool}
+    if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
+        raise InputError(where, f"{len(speakers)} speakers in the lists", "some speakers in the trials and others for training",
+                         "Check the ids of the list; add speakers for training")
+    folder_trials.divide(source, speakers)
+
+
+def trial_groups(options: FolderOptions, source: Source) -> dict[str, Any]:
+    """{list name: trials or the path to read them from}; divides a pool on the way."""
+    lists, where = list(options.trials) or source.lists, options.root or options.recordings or options.kaldi_data
+    if source.pool and lists:
+        _unite(lists, source, where)
+    elif source.pool:
+        folder_trials.divide(source, folder_trials.choose_speakers(source, options.eval_fraction, options.seed, where))
+    if lists:
+        return {trial_lists.list_name(path): path for path in lists}
+    drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed)
+    source.models.update({trial.model: [trial.model] for trial in drawn})
+    source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
+    return {"trials": drawn}
+
+
+def drop_unreadable(source: Source) -> None:
+    """Takes utterances without a readable header out of every set."""
+    for group in (source.pool, source.train, source.enroll, source.test):
+        for key in [key for key, utt in group.items() if utt.path not in source.audio]:
+            del group[key]
+    source.models = {model: kept for model, utts in source.models.items()
+                     if (kept := [utt for utt in utts if utt in source.enroll])}
+
+
+def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]:
+    """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
+    summary: dict[str, Any] = {}
+    columns = folder_trials.split_columns(source)
+    for name, group in groups.items():
+        trials = lambda: read_trials(group, source) if isinstance(group, str) else iter(group)
+        sizes = folder_trials.enrolment_sizes(trials(), source)
+        names = (*columns, *(("enroll_utts",) if sizes else ()))
+        summary[f"trials/{name}"] = trial_lists.write_list(
+            data, name, folder_trials.with_columns(trials(), source, columns, sizes), names, source.models, source.test)
+    index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
+    summary["train"] = write_data_dir(data / "train", source.train, source.audio)
+    summary["enroll"] = write_data_dir(data / "enroll", source.enroll, source.audio, source.models)
+    summary["test"] = write_data_dir(data / "test", source.test, source.audio)
+    seen = {utt.speaker for utt in source.train.values()} & {utt.speaker for utt in source.test.values()}
+    if seen:
+        summary["warning"] = f"{len(seen)} evaluation speakers are in the training set too (first: {min(seen)})"
+    return summary
+
+
+def prepare(options: FolderOptions) -> None:
+    """Writes data directories and trial lists from the source that the options name."""
+    source = read_source(options)
+    listing = listing_digest(utt.path for utt in source.all())
+    made = artefact.describe("prep_folder", recipe(options, listing=listing), index_files(options), seed=options.seed)
+    if not start(options.data, made, options.force):
+        return
+    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad)
+    missing = [path for path in source.audio if not os.path.isfile(path)]
+    if missing:
+        raise InputError(missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths")
+    drop_unreadable(source)
+    groups = trial_groups(options, source)
+    report(options.data, made, _write(Path(options.data), source, groups))
+
+
+@cli.command(FolderOptions)
+def main(options: FolderOptions) -> None:
+    """Prepares own data as data/<corpus>/{train,enroll,test} and trials (see local/README.md)."""
+    prepare(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
