@@ -184,6 +184,8 @@ class Mfcc:
         A file without a frame gives (0, 0), as Kaldi writes it. Raises InputError on NaN or infinite samples.
         """
         samples = np.ascontiguousarray(samples, dtype=np.float32)
+        if not np.isfinite(samples).all():
+            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None)
         frames = num_frames(len(samples), self.options)
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
@@ -193,8 +195,6 @@ class Mfcc:
         for start, framed in self._framed(samples, frames):
             rows = buffer[:len(framed)]
             self._block(framed, rows, out[start:start + len(framed)], random)
-        if not np.isfinite(out).all():
-            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None)
         return self._finish(out)
 
     def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray]]:
