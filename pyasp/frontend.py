@@ -21,6 +21,7 @@ import numpy as np
 from pyasp.cli import option
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
+from pyasp.kaldi_io import ScpReader
 
 GROUP_ELEMENTS = 1 << 22    # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10      # Kaldi's
@@ -198,8 +199,6 @@ def iterate(data: DataDir, options: FrontendOptions, utts: Iterable[str] | None 
     Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
     without `failed` the first of them raises InputError.
     """
-    from pyasp.kaldi_io import ScpReader
-
     data.require("feats.scp", "vad.scp")
     feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
     for utt in feats if utts is None else utts:
