@@ -22,12 +22,12 @@ from typing import Any, Callable, Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyasp.cli import option
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions, iterate
+from pyasp.progress import bar
 from pyasp.tdnn import RECEPTIVE_FIELD
 
 
@@ -70,13 +70,13 @@ def _read(data: DataDir, utts: list[str], options: FrontendOptions, title: str) 
         return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
     stored = data.read("utt2num_frames")
     room, end, frames, lengths = sum(int(stored[utt]) for utt in utts), 0, None, []
-    bar = tqdm(iterate(data, options, utts), total=len(utts), desc=title, unit="utt", disable=None)
-    for _, features in bar:
+    reading = bar(iterate(data, options, utts), total=len(utts), title=title, unit="utt")
+    for _, features in reading:
         frames = torch.empty(room, features.shape[1]) if frames is None else frames
         lengths.append(len(features))
         frames[end:end + len(features)] = torch.from_numpy(np.asarray(features, dtype=np.float32))
         end += len(features)
-        bar.set_postfix_str(f"{end * features.shape[1] * 4 / 1e9:.2f} GB", refresh=False)
+        reading.set_postfix_str(f"{end * features.shape[1] * 4 / 1e9:.2f} GB", refresh=False)
     return frames[:end], torch.tensor(lengths)
 
 
