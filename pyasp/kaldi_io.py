@@ -17,6 +17,6 @@ from pyasp.kaldi_post import (read_gselect, read_int_vectors, read_posteriors, r
 from pyasp.kaldi_scp import ScpReader
 from pyasp.kaldi_table import load, read_ark, read_array, read_entries, read_scp
 
-__all__ = ["ArkWriter", "ScpReader", "load", "read_ark", "read_array", "read_entries", "read_gselect", "read_int_vectors",
-           "read_posteriors", "read_scalars", "read_scp", "save", "serialise", "write_gselect", "write_int_vectors",
+__all__ = ["ArkWriter", "ScpReader", "load", "read_ark", "read_array", "read_entries", "read_gselect",
+           "read_int_vectors", "read_posteriors", "read_scalars", "read_scp", "save", "serialise", "write_gselect", "write_int_vectors",
            "write_posteriors", "write_scalars"]

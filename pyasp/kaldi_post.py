@@ -1,7 +1,7 @@
 """Tables that are not matrices: posteriors, Gaussian selections, integer vectors, numbers; binary and text, also gzip.
 
-Binary, every number is a size byte 4 and four bytes: a posterior table entry is the number of frames, then per frame the
-number of pairs and (Gaussian, weight) pairs; a selection has integers instead of pairs; an integer vector has no frames.
+Binary, every number is a size byte 4 and four bytes: a posterior entry is the number of frames, then per frame the
+number of pairs and (Gaussian, weight) pairs; a selection has integers instead of pairs; an integer vector no frames.
 Text puts an entry on one line: `[ 0 0.7 3 0.3 ] [ 1 1 ]`, `0 3 ; 1 ;` and `4 5 6`. See hmm/posterior.h and
 util/kaldi-holder-inl.h of Kaldi.
 """
@@ -113,7 +113,7 @@ def _records(source: Source, dtype: np.dtype, count: int) -> np.ndarray:
     records = np.frombuffer(source.take(count * dtype.itemsize, f"{count} numbers"), dtype)
     for field in ("size", "real_size"):
         if field in dtype.names and (records[field] != SIZE).any():
-            raise source.error("another size byte", "4-byte numbers: posteriors, selections or integers as expected here",
+            raise source.error("another size byte", "4-byte numbers in a table of this kind",
                                offset=start)
     return records
 
@@ -151,17 +151,17 @@ def _text_posteriors(source: Source) -> Posteriors:
 
 def write_posteriors(path: PathLike, entries: Iterable[tuple[str, Posteriors]], binary: bool = True) -> None:
     """Writes (key, frames) entries as read_posteriors gives them; `.gz` compresses; complete or absent."""
-    _write(path, entries, _put_posteriors, _print_posteriors, binary)
+    _write(path, entries, _put_posteriors, print_posteriors, binary)
 
 
 def write_gselect(path: PathLike, entries: Iterable[tuple[str, list[np.ndarray]]], binary: bool = True) -> None:
     """Writes (key, per-frame Gaussians) entries."""
-    _write(path, entries, _put_lists, lambda frames: "".join(f"{_print_integers(frame)}; " for frame in frames), binary)
+    _write(path, entries, _put_lists, print_lists, binary)
 
 
 def write_int_vectors(path: PathLike, entries: Iterable[tuple[str, np.ndarray]], binary: bool = True) -> None:
     """Writes (key, (n,) integers) entries."""
-    _write(path, entries, lambda vector: _with_count(_integer_records(vector)), _print_integers, binary)
+    _write(path, entries, lambda vector: _with_count(_integer_records(vector)), print_integers, binary)
 
 
 def write_scalars(path: PathLike, entries: Iterable[tuple[str, float]], binary: bool = False) -> None:
@@ -203,11 +203,18 @@ def _put_lists(frames: list[np.ndarray]) -> bytes:
     return _filled(COUNT, 1, value=len(frames)).tobytes() + b"".join(_with_count(_integer_records(f)) for f in frames)
 
 
-def _print_integers(values: np.ndarray) -> str:
+def print_integers(values: np.ndarray) -> str:
+    """Text of one integer vector, without key and line end."""
     return "".join(f"{int(value)} " for value in values)
 
 
-def _print_posteriors(frames: Posteriors) -> str:
+def print_lists(frames: list[np.ndarray]) -> str:
+    """Text of one selection, without key and line end."""
+    return "".join(f"{print_integers(frame)}; " for frame in frames)
+
+
+def print_posteriors(frames: Posteriors) -> str:
+    """Text of one posterior entry, without key and line end."""
     return "".join(f"[ {_print_pairs(gauss, weight)}] " for gauss, weight in frames)
 
 

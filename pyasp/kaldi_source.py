@@ -1,7 +1,8 @@
 """Where the bytes of a Kaldi table come from: files, offsets, gzip, standard input, commands.
 
 `Source` reads forward and never trusts a size found in the data: what a header claims is compared with what the file
-holds, and where that is unknown (gzip, pipes) bytes are taken in bounded pieces. Every error names file, key and offset.
+holds, and where that is unknown (gzip, pipes) bytes are taken in bounded pieces. Every error names file, key and
+offset.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Source:
               offset: int | None = None) -> InputError:
         """An InputError naming file, key and byte offset."""
         key = "" if self.key is None else f"key {self.key}, "
-        return InputError(self.name, found, expected, cure, item=f"{key}byte {self.tell() if offset is None else offset}")
+        place = self.tell() if offset is None else offset
+        return InputError(self.name, found, expected, cure, item=f"{key}byte {place}")
 
     def _read(self, count: int) -> bytes:
         try:

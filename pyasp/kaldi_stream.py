@@ -2,7 +2,7 @@
 
 A binary object starts with `\\0B`; then tokens end with one space, a number is a size byte and its little-endian bytes,
 `FV FM FP` (float32) and `DV DM DP` (float64) are followed by dimensions and data. A text object has the same tokens,
-numbers with 7 significant digits, and `[ ... ]` around vectors and matrices. Models are read and written token by token:
+numbers with 7 significant digits, and `[ ... ]` around vectors and matrices. Models are read token by token:
 
     with open_object("final.dubm") as reader:
         reader.expect("<DiagGMM>")
@@ -168,9 +168,10 @@ class Reader:
 
     def _parse(self, words: list[bytes], dtype: np.dtype) -> np.ndarray:
         try:
-            return np.array(words, dtype="S").astype(np.float64).astype(dtype) if words else np.zeros(0, dtype)
-        except ValueError as problem:
-            raise self.source.error(str(problem), "numbers") from None
+            return np.array(words, "S").astype(np.float64).astype(dtype) if words else np.zeros(0, dtype)
+        except ValueError:
+            bad = next(word for word in words if not _is_number(word))
+            raise self.source.error(repr(bad.decode("latin-1")), "a number") from None
 
     def text_array(self, dtype: np.dtype | type = np.float32) -> np.ndarray:
         """A text vector (numbers on one line) or matrix (one line a row), told apart by the line breaks."""
@@ -236,6 +237,14 @@ class Reader:
         if size * (size + 1) // 2 != len(values):
             raise self.source.error(f"{len(values)} numbers", "n(n+1)/2 numbers of a lower triangle", offset=start)
         return size, values
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        np.array([word], "S").astype(np.float64)
+    except ValueError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def _lines(path: PathLike, data: bytes) -> list[str]:
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as problem:
-        raise InputError(path, "bytes that are not UTF-8", "UTF-8 text", "Is this an archive? Give its scp, or convert it",
+        raise InputError(path, "bytes that are not UTF-8", "UTF-8 text", "Is this an archive? Give its scp",
                          f"byte {problem.start}") from None
     return lines if lines[-1] else lines[:-1]
 

@@ -1,0 +1,114 @@
+"""What kind of file is this? Decided by its first bytes (and, among plain text tables, by the first line)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Callable, ContextManager
+
+from pyasp.errors import InputError
+from pyasp.kaldi_location import Location
+from pyasp.kaldi_model import MODELS
+from pyasp.kaldi_post import integer_lists, integers, posteriors, scalar
+from pyasp.kaldi_source import FOREIGN, Source, open_location
+from pyasp.kaldi_table import read_entries
+
+HEAD = 1 << 16  # bytes looked at
+MAGIC = {b"PK\x03\x04": "checkpoint", b"\x93NUMPY": "npy", b"RIFF": "audio", b"fLaC": "audio", b"NIST_1A": "audio"}
+NUMBER_TABLES: dict[str, Callable] = {"posteriors": posteriors, "gselect": integer_lists, "int vectors": integers,
+                                      "scalars": scalar}
+BINARY_ENTRY = re.compile(rb"[^\s\0]+ \0B(.)", re.DOTALL)
+FOREIGN_ENTRY = re.compile(rb"[^\s\0]+ (" + b"|".join(FOREIGN) + rb")")
+TEXT_POSTERIORS = re.compile(rb"\S+ (\[ (\d+ \S+ )*\] )+\r?\n?\Z")
+LABELS = ("target", "nontarget")
+
+
+def kind_of(path: str | os.PathLike) -> str:
+    """One of the kinds that inspect_file knows. Raises InputError for an empty, missing or unknown file."""
+    if Path(path).is_dir():
+        return "directory"
+    with open_location(Location(os.fspath(path))) as source:
+        head = source.peek(HEAD)
+    if not head:
+        raise InputError(path, "an empty file", "something to show", "Run the stage that makes it")
+    for magic, kind in MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head.startswith(b"\0B"):
+        return "model" if head[2:3] == b"<" else "array"
+    if found := BINARY_ENTRY.match(head):
+        return _number_table(path) if found.group(1) == b"\4" else "archive"
+    if FOREIGN_ENTRY.match(head):
+        return "archive"
+    if b"\0" in head:
+        raise InputError(path, "unknown binary data", "a Kaldi, torch, NumPy or audio file", "Give another file")
+    return _text_kind(Path(path), head)
+
+
+def _number_table(path: str | os.PathLike) -> str:
+    """Which table of integers (and weights) parses, over its first two entries."""
+    for kind, read in NUMBER_TABLES.items():
+        entries = read_entries(f"ark:{os.fspath(path)}", read)
+        try:
+            for _ in range(2):
+                if next(entries, None) is None:
+                    break
+        except InputError:
+            continue
+        finally:
+            entries.close()
+        return kind
+    raise InputError(path, "a table of numbers that cannot be read", " or ".join(NUMBER_TABLES), "Make it again")
+
+
+def _text_kind(path: Path, head: bytes) -> str:
+    start = head.lstrip()
+    first = start.split(b"\n", 1)[0] + (b"\n" if b"\n" in start else b"")
+    if start.startswith(b"{") or path.name.endswith(".json"):
+        return "jsonl" if _is_json(first) and start[len(first):].strip() else "json"
+    if start.startswith(b"<") and start.split(None, 1)[0].decode("latin-1") in MODELS:
+        return "model"
+    if re.match(rb"\[\s+[-+\d\]ni]", start):
+        return "array"
+    if start.startswith(b"--"):
+        return "conf"
+    if path.name.endswith(".tsv"):
+        return "tsv"
+    return _table_kind(path, first)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _table_kind(path: Path, line: bytes) -> str:
+    """Kind of a text table from its first line."""
+    if re.match(rb"\S+[ \t]+\[", line):
+        return "posteriors" if TEXT_POSTERIORS.match(line) else "archive"
+    if b" ; " in line or line.rstrip().endswith(b" ;"):
+        return "gselect"
+    words = line.decode("utf-8", "replace").split()
+    if path.name.endswith((".scp", ".scp.gz")) or len(words) == 2 and re.search(r":\d+(\[[^\]]*\])?$", words[1]):
+        return "scp"
+    if words[-1] in LABELS:
+        return {3: "trials", 2: "labelled scores"}.get(len(words), "table")
+    return "scores" if len(words) == 3 and _is_number(words[2]) else "table"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def source_of(path: str | os.PathLike) -> ContextManager[Source]:
+    """Opens a file (gzip too) as a Source."""
+    return open_location(Location(os.fspath(path)))

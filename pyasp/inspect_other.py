@@ -1,0 +1,161 @@
+"""The files that are neither Kaldi's nor text tables, in words: checkpoints, NumPy, audio, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, Callable, Iterator
+
+import numpy as np
+
+from pyasp.errors import InputError
+from pyasp.inspect_table import Lines, lines_of, missing, span, text_lines, whole
+
+
+
+# torch, NumPy, audio
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, leaf) of nested dictionaries, lists of them included."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(inner, (dict, list, tuple)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{name}.{number}")
+    else:
+        yield name, value
+
+
+def _load_checkpoint(path: str) -> Any:
+    import torch  # only here: the other files need no torch
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch raises many kinds; none of them runs what the file holds
+        raise InputError(path, f"a file that does not load with weights_only ({str(problem).splitlines()[0]})",
+                         "a torch checkpoint of tensors and plain values", "Give a checkpoint that train_tdnn wrote"
+                         ) from None
+
+
+def _leaf_text(value: Any) -> str:
+    if hasattr(value, "detach"):
+        array = value.detach().float().numpy() if value.is_floating_point() else value.numpy()
+        return f"{value.dtype} {' x '.join(map(str, value.shape)) or 'scalar'}  {span(array)}"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _checkpoint(path: str) -> Lines:
+    leaves = list(_flat(_load_checkpoint(path)))
+    numbers = sum(leaf.numel() for _, leaf in leaves if hasattr(leaf, "numel"))
+    yield f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors"
+    for name, leaf in leaves:
+        yield f"  {name}  {_leaf_text(leaf)}"
+
+
+def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    found = [(name, leaf) for name, leaf in _flat(_load_checkpoint(path)) if name == key or name.startswith(f"{key}.")]
+    if not found:
+        raise missing(path, key)
+    for name, leaf in found:
+        yield f"{name}  {_leaf_text(leaf)}"
+        if name == key:
+            yield f"{leaf}"
+
+
+def _npy(path: str) -> Lines:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as problem:
+        raise InputError(path, f"an array that does not load ({problem})", "numbers in .npy form", "Make it again"
+                         ) from None
+    yield f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}"
+
+
+def _audio(path: str) -> Lines:
+    import soundfile  # only here
+    try:
+        info = soundfile.info(path)
+    except RuntimeError as problem:
+        raise InputError(path, f"audio that does not open ({problem})", "WAV, FLAC or SPHERE", "Convert it") from None
+    yield (f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
+           f"{info.frames} samples, {info.frames / info.samplerate:.3f} s")
+
+
+# JSON
+
+
+def _json_text(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        what = "keys" if isinstance(value, dict) else "elements"
+        return f"{type(value).__name__} of {len(value)} {what}" + (f": {' '.join(list(value)[:8])}"
+                                                                   if isinstance(value, dict) else "")
+    return json.dumps(value)
+
+
+def _load_json(path: str) -> Any:
+    try:
+        return json.loads("\n".join(lines_of(path)))
+    except ValueError as problem:
+        raise InputError(path, f"broken JSON ({problem})", "JSON", "Make the file again") from None
+
+
+def _json(path: str) -> Lines:
+    value = _load_json(path)
+    yield f"{path}: JSON, {_json_text(value)}"
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield f"  {key}  {_json_text(inner)}"
+
+
+def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """`a.b.c` walks into the value; keys with dots are tried whole first."""
+    value, rest = _load_json(path), key
+    while rest:
+        if isinstance(value, list) and rest.split(".")[0].isdigit():
+            value = dict(zip(map(str, range(len(value))), value))
+        inside = value if isinstance(value, dict) else {}
+        names = [name for name in inside if rest == name or rest.startswith(f"{name}.")]
+        if not names:
+            raise missing(path, key)
+        name = max(names, key=len)
+        value, rest = value[name], rest[len(name) + 1:]
+    yield json.dumps(value, indent=1)
+
+
+def _objects(path: str) -> Iterator[Any]:
+    """The value on each line. Raises InputError for a line that is not JSON."""
+    for number, line in enumerate(lines_of(path), 1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise InputError(path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
+                             ) from None
+
+
+def _jsonl(path: str) -> Lines:
+    count, keys, last = 0, Counter(), None
+    for count, last in enumerate(_objects(path), 1):
+        keys.update(last if isinstance(last, dict) else [])
+    yield f"{path}: JSON lines, {count} objects"
+    yield from (f"  {key} in {times}" for key, times in keys.items())
+    yield f"last: {json.dumps(last)[:300]}"
+
+
+def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """The object whose `id` is `key`, or the key-th line (from 1)."""
+    for number, value in enumerate(_objects(path), 1):
+        if str(number) == key or isinstance(value, dict) and value.get("id") == key:
+            yield json.dumps(value, indent=1)
+            return
+    raise missing(path, key)
+
+
+VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, (its text)
+    "checkpoint": (_checkpoint, _checkpoint_entry),
+    "npy": (_npy, whole),
+    "audio": (_audio, whole),
+    "json": (_json, _json_entry, text_lines),
+    "jsonl": (_jsonl, _jsonl_entry, text_lines),
+}

@@ -1,0 +1,202 @@
+"""Text tables and data directories in words: trials, scores, maps, tables with a header, options."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Callable, Iterable, Iterator
+
+import numpy as np
+
+from pyasp.errors import InputError
+from pyasp.inspect_kind import LABELS, source_of
+
+Lines = Iterator[str]
+SHOWN = 10  # rows of a table
+INFO = {"utt2spk": "speaker of each utterance", "spk2utt": "utterances of each speaker", "wav.scp": "audio",
+        "feats.scp": "features", "vad.scp": "voice activity", "utt2num_frames": "frames", "utt2dur": "seconds",
+        "model2utts": "enrolment recordings of each model", "segments": "pieces of recordings",
+        "spk2gender": "gender", "utt2clean": "clean original", "utt2num_voiced": "voiced frames",
+        "embedding.scp": "embeddings", "reco2file_and_channel": "file and channel", "valid_utts": "held-out utterances"}
+
+
+def span(values: np.ndarray) -> str:
+    """`min .. max, mean m`, and the number of values that are not finite if there are any."""
+    values = np.asarray(values)
+    finite = values[np.isfinite(values)]
+    bad = values.size - finite.size
+    alarm = f", {int(np.isnan(values).sum())} NaN and {int(np.isinf(values).sum())} infinite" if bad else ""
+    if not finite.size:
+        return f"no {'finite values' if bad else 'values'}{alarm}"
+    return f"{finite.min():.5g} .. {finite.max():.5g}, mean {finite.mean(dtype=np.float64):.5g}{alarm}"
+
+
+def missing(path: str, key: str) -> InputError:
+    """The error for a key that a file does not have."""
+    return InputError(path, f"no entry {key!r}", "one of its keys", "List the keys by leaving KEY out")
+
+
+def lines_of(path: str) -> Iterator[str]:
+    """Lines of a text file (gzip too), without line ends. Raises InputError for bytes that are not UTF-8."""
+    with source_of(path) as source:
+        while True:
+            raw = source.until(b"\n", "line")
+            line = source.rest() if raw is None else raw
+            if raw is None and not line:
+                return
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError:
+                raise source.error("bytes that are not UTF-8", "text") from None
+
+
+def text_lines(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+    """The file as it is, or the lines whose first field is `key`."""
+    found = False
+    for line in lines_of(path):
+        if key is None or line.split(None, 1)[:1] == [key]:
+            found = True
+            yield line + "\n"
+    if key is not None and not found:
+        raise missing(path, key)
+
+
+def table_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """Lines of a text table whose first field is `key`."""
+    return (line.rstrip("\n") for line in text_lines(path, key, allow_commands))
+
+
+def _trials(path: str) -> Lines:
+    labels, models, tests, total = Counter(), set(), set(), 0
+    for total, line in enumerate(lines_of(path), 1):
+        fields = line.split()
+        if len(fields) != 3 or fields[2] not in LABELS:
+            raise InputError(path, repr(line[:80]), "<model> <test> target|nontarget", "Repair the list",
+                             f"line {total}")
+        labels[fields[2]] += 1
+        models.add(fields[0])
+        tests.add(fields[1])
+    yield (f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
+           f"{len(models)} models, {len(tests)} test recordings")
+    yield from islice(lines_of(path), SHOWN)
+
+
+def _numbers(path: str, column: int, what: str) -> tuple[np.ndarray, Counter]:
+    """The numbers in one column, and how often each value of the last column occurs."""
+    values, last = [], Counter()
+    for number, line in enumerate(lines_of(path), 1):
+        try:
+            fields = line.split()
+            values.append(float(fields[column]))
+            last[fields[-1]] += fields[-1] in LABELS
+        except (ValueError, IndexError):
+            raise InputError(path, repr(line[:80]), what, "Make the file again", f"line {number}") from None
+    return np.array(values), last
+
+
+def _scores(path: str) -> Lines:
+    values, _ = _numbers(path, 2, "<model> <test> <score>")
+    yield f"{path}: scores, {len(values)} trials, {span(values)}"
+    yield from islice(lines_of(path), SHOWN)
+
+
+def _labelled(path: str) -> Lines:
+    values, labels = _numbers(path, 0, "<score> target|nontarget")
+    counts = ", ".join(f"{labels[label]} {label}" for label in LABELS)
+    yield f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}"
+    yield from islice(lines_of(path), SHOWN)
+
+
+def _table(path: str) -> Lines:
+    keys, fields, values, previous, ordered = set(), Counter(), [], b"", True
+    count = 0
+    for count, line in enumerate(lines_of(path), 1):
+        words = line.split()
+        key = words[0] if words else ""
+        ordered, previous = ordered and previous <= key.encode(), key.encode()
+        keys.add(key)
+        fields[len(words)] += 1
+        values += words[1:2] if values is not None and len(words) == 2 else []
+    name = INFO.get(Path(path).name)
+    widths = " or ".join(str(width) for width in sorted(fields)[:6]) + (" ..." if len(fields) > 6 else "")
+    yield f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields"
+    yield f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}"
+    numbers = _as_numbers(values)
+    if len(numbers):
+        yield f"values {span(numbers)}, sum {numbers.sum():.9g}"
+    elif values:
+        yield f"{len(set(values))} different values"
+    yield from islice(lines_of(path), SHOWN)
+
+
+def _as_numbers(words: list[str]) -> np.ndarray:
+    try:
+        return np.array([float(word) for word in words])
+    except ValueError:
+        return np.zeros(0)
+
+
+def _tsv(path: str) -> Lines:
+    rows = (line.split("\t") for line in lines_of(path))
+    header = next(rows, [])
+    columns: list[Counter] = [Counter() for _ in header]
+    count = 0
+    for count, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise InputError(path, f"{len(row)} columns", f"{len(header)}, as in the header", "Make the file again",
+                             f"line {count + 1}")
+        for column, value in zip(columns, row):
+            column[value] += 1
+    yield f"{path}: table with a header, {count} rows, {len(header)} columns"
+    for name, column in zip(header, columns):
+        common = ", ".join(f"{value} ({times})" for value, times in column.most_common(5))
+        yield f"  {name}: {len(column)} different values: {common}"
+
+
+def _conf(path: str) -> Lines:
+    yield f"{path}: options"
+    yield from lines_of(path)
+
+
+def _directory(path: str) -> Lines:
+    names = sorted(Path(path).iterdir())
+    what = "data directory" if (Path(path) / "utt2spk").is_file() else "directory"
+    yield f"{path}: {what}, {len(names)} entries"
+    for name in names:
+        if name.is_dir():
+            yield f"  {name.name}/"
+        elif name.name in INFO:
+            yield f"  {name.name}: {INFO[name.name]}, {sum(1 for _ in lines_of(str(name)))} lines"
+        else:
+            yield f"  {name.name}: {name.stat().st_size} bytes"
+
+
+def _directory_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """What each table of a data directory says about one utterance or speaker."""
+    found = False
+    for name in sorted(Path(path).iterdir()):
+        if name.name not in INFO:
+            continue
+        for line in lines_of(str(name)):
+            if line.split(None, 1)[:1] == [key]:
+                found = True
+                yield f"{name.name}: {line}"
+    if not found:
+        raise missing(path, key)
+
+
+def whole(path: str, key: str, allow_commands: bool) -> Lines:
+    """Refuses a key: for files that hold one object."""
+    raise InputError(path, f"the key {key!r}", "no key: this file holds one object", "Leave KEY out")
+
+
+VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, (its text)
+    "conf": (_conf, whole, text_lines),
+    "trials": (_trials, table_entry, text_lines),
+    "scores": (_scores, table_entry, text_lines),
+    "labelled scores": (_labelled, table_entry, text_lines),
+    "table": (_table, table_entry, text_lines),
+    "tsv": (_tsv, table_entry, text_lines),
+    "directory": (_directory, _directory_entry),
+}

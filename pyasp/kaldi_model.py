@@ -1,0 +1,116 @@
+"""Any Kaldi model or accumulator file as a list of named items, without knowing the model: to look at and to copy.
+
+A file is a chain of tokens, each followed by nothing, numbers, vectors, matrices or packed symmetric matrices. Binary
+says what comes next; text does not say its types, so a few names are known (from the models' Write functions): which
+tokens are followed by packed matrices or counts, and which models hold doubles.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+from pyasp.errors import InputError
+from pyasp.kaldi_stream import Reader, open_object
+from pyasp.kaldi_writer import INTEGERS, Writer, write_object
+
+MODELS = {"<DiagGMM>": "diagonal-covariance GMM", "<FullGMM>": "full-covariance GMM", "<Plda>": "PLDA model",
+          "<IvectorExtractor>": "i-vector extractor", "<IvectorExtractorStats>": "i-vector extractor accumulators",
+          "<GMMACCS>": "GMM accumulators"}
+DOUBLE = {"<Plda>", "<IvectorExtractor>", "<IvectorExtractorStats>"}  # models of float64; the others hold float32
+PACKED = {"<INV_COVARS>", "<SigmaInv>"}  # tokens before packed matrices (text)
+MATRICES = {"<w>"}  # tokens before a matrix that may be empty (text cannot tell it from a vector)
+COUNTS = {"<M>", "<VECSIZE>", "<NUMCOMPONENTS>"}  # tokens before an int32 (text)
+LINES = {"<DiagGMM>", "</DiagGMM>", "<FullGMM>", "</FullGMM>"}  # tokens that end a line of text
+FLAGS = "<FLAGS>"  # before an unsigned 16-bit set of flags
+NUMBER_SIZES = {size % 256 for size in INTEGERS}
+
+
+@dataclass(frozen=True)
+class Item:
+    """kind: token, int, float, array or packed. name: the last token before it. size: of an integer, as stored."""
+
+    kind: str
+    name: str
+    value: str | int | float | np.ndarray
+    size: int = 4
+
+
+def read_items(path: str | os.PathLike) -> tuple[bool, list[Item]]:
+    """(binary, items) of a model file. Raises InputError naming file and byte for anything that is not one."""
+    with open_object(path) as reader:
+        items = [_token(reader)]
+        if items[0].value not in MODELS:
+            raise reader.source.error(items[0].value, " or ".join(MODELS), "Give a model of one of these kinds")
+        following = _binary_item if reader.binary else _text_item
+        while not reader.at_end():
+            items.append(following(reader, items[-1].name, items[0].value))
+    end = items[0].value.replace("<", "</")
+    if items[-1].value != end and items[0].value != "<GMMACCS>":
+        raise InputError(path, "the end of the file", end, "The model is cut off: copy it again")
+    return reader.binary, items
+
+
+def _token(reader: Reader) -> Item:
+    token = reader.token()
+    return Item("token", token, token)
+
+
+def _binary_item(reader: Reader, name: str, model: str) -> Item:
+    ahead = reader.source.peek(4)
+    if ahead[:1] == b"<":
+        return _token(reader)
+    if ahead[:3] in (b"FP ", b"DP "):
+        return Item("packed", name, reader.packed()[1])
+    if ahead[:1] in b"FDC":
+        return Item("array", name, reader.array())
+    if ahead[0] not in NUMBER_SIZES:
+        raise reader.source.error(f"byte {ahead[0]}", "a token, an array or a number")
+    size = int.from_bytes(ahead[:1], "little", signed=True)
+    if size == 8:
+        return Item("float", name, reader.float64(), 8)
+    return Item("int", name, reader.integer(), size)
+
+
+def _text_item(reader: Reader, name: str, model: str) -> Item:
+    ahead, dtype = reader.source.peek(1), np.float64 if model in DOUBLE else np.float32
+    if ahead == b"<":
+        return _token(reader)
+    if ahead == b"[":
+        if name in PACKED:
+            return Item("packed", name, reader.packed(dtype)[1])
+        return Item("array", name, reader.matrix(dtype) if name in MATRICES else reader.array(dtype))
+    if name in COUNTS or name == FLAGS:
+        return Item("int", name, reader.integer(), -2 if name == FLAGS else 4)
+    return Item("float", name, reader.float64(), 8)
+
+
+def write_items(writer: Writer, items: list[Item]) -> None:
+    """Writes items in the writer's form; what Kaldi wrote comes out byte for byte."""
+    for item in items:
+        WRITE[item.kind](writer, item)
+
+
+def _write_token(writer: Writer, item: Item) -> None:
+    writer.token(item.value)
+    if item.value in LINES:
+        writer.newline()
+
+
+WRITE: dict[str, Callable[[Writer, Item], None]] = {
+    "token": _write_token,
+    "int": lambda writer, item: writer.integer(item.value, item.size),
+    "float": lambda writer, item: writer.float64(item.value),
+    "array": lambda writer, item: writer.array(item.value),
+    "packed": lambda writer, item: writer.packed(item.value),
+}
+
+
+def copy_model(source: str | os.PathLike, target: str | os.PathLike, binary: bool = True) -> None:
+    """Copies a model file, in binary or text (Kaldi's gmm-global-copy, ivector-copy-plda, ...)."""
+    _, items = read_items(source)
+    with write_object(target, binary) as writer:
+        write_items(writer, items)
