@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
+from local.toy_sre_tree import SreSize, write_sre12_tree
 from local.toy_trees import TreeSize, write_voxceleb_tree
 from pyasp import artefact, cli
 from pyasp.cli import option
@@ -18,9 +19,14 @@ from pyasp.errors import InputError
 
 SIZES: dict[str, dict[str, Any]] = {
     "toy": {"full": TreeSize(speakers=80, eval_speakers=20, sessions=5, utterances=2, seconds=(3.0, 5.0), trials=4000),
-            "tiny": TreeSize(speakers=8, eval_speakers=4, sessions=3, utterances=2, seconds=(1.5, 2.5), trials=120)}}
-WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree}
-SOURCES = ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py")
+            "tiny": TreeSize(speakers=8, eval_speakers=4, sessions=3, utterances=2, seconds=(1.5, 2.5), trials=120)},
+    "toy_sre12": {"full": SreSize(speakers=60, sessions=5, eval_speakers=24, utterances=4, unknowns=8, calls=(30, 20, 10),
+                                  seconds=(15.0, 25.0)),
+                  "tiny": SreSize(speakers=8, sessions=3, eval_speakers=6, utterances=2, unknowns=2, calls=(5, 2, 1),
+                                  seconds=(4.0, 6.0))}}
+WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree, "toy_sre12": write_sre12_tree}
+SOURCES = {"toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
+           "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py")}
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class ToyOptions:
     size: str = option("full", "preset of all sizes: the recipe's default, or one for tests", choices=("full", "tiny"))
     speakers: int = option(0, "training speakers; 0 = as --size says")
     eval_speakers: int = option(0, "evaluation speakers; 0 = as --size says")
-    sessions: int = option(0, "sessions a speaker; 0 = as --size says")
-    utterances: int = option(0, "utterances a session; 0 = as --size says")
+    sessions: int = option(0, "sessions a speaker (toy_sre12: of training); 0 = as --size says")
+    utterances: int = option(0, "utterances a session (toy_sre12: enrolment calls a target); 0 = as --size says")
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core (the result does not depend on it)")
     force: bool = option(False, "make the corpus again when options have changed")
@@ -53,9 +59,9 @@ def resolve_size(corpus: str, options: ToyOptions) -> Any:
     return size
 
 
-def sources_digest() -> str:
+def sources_digest(corpus: str) -> str:
     """Digest of the synthesiser's sources: another synthesiser is another corpus."""
-    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES]
+    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES[corpus]]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
@@ -65,7 +71,7 @@ def make(corpus: str, options: ToyOptions) -> Path:
         raise InputError("command line", "no --root", "a directory to write the corpus to", "Give --root=DIR")
     root, size = Path(options.root), resolve_size(corpus, options)
     marker, nj = root / "make_toy.json", options.nj or os.cpu_count() or 1
-    recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources_digest()}
+    recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources_digest(corpus)}
     made = artefact.describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
     if artefact.is_current(marker, made, options.force):
         return root

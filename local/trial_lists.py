@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from pathlib import Path
-from typing import Container, Iterable, Iterator, NamedTuple
+from typing import IO, Container, Iterable, Iterator, NamedTuple
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
@@ -58,26 +57,63 @@ def _checked(trials: Iterable[Trial], models: Container[str], tests: Container[s
         yield trial
 
 
-def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tuple[str, ...], models: Container[str],
-               tests: Container[str]) -> dict[str, int]:
-    """Writes trials/<name> and, with columns, trials/<name>.tsv; returns {"target": n, "nontarget": n}.
+class ListWriter:
+    """An open list; see `open_list`."""
 
-    Raises InputError for an empty list, a list of one class only, and an id that is in no data set.
+    def __init__(self, path: Path, stream: IO, table: IO | None):
+        self.path, self._list, self._table = path, stream, table
+        self.targets = self.nontargets = 0
+
+    def add(self, trial: Trial) -> None:
+        """Appends one trial."""
+        if trial.target:
+            self.targets += 1
+            self._list.write(f"{trial.model} {trial.test} target\n")
+        else:
+            self.nontargets += 1
+            self._list.write(f"{trial.model} {trial.test} nontarget\n")
+        if self._table:
+            self._table.write("\t".join(trial.columns) + "\n")
+
+    @property
+    def empty(self) -> bool:
+        """True while no trial was added."""
+        return not self.targets + self.nontargets
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """{"target": n, "nontarget": n}."""
+        return {"target": self.targets, "nontarget": self.nontargets}
+
+
+@contextlib.contextmanager
+def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty: bool = False) -> Iterator[ListWriter]:
+    """A writer of trials/<name>, and trials/<name>.tsv when there are columns: trials are written as they come, atomically.
+
+    At the end: InputError for a list of one class only, and for an empty one unless `may_be_empty` (then nothing is left).
     """
-    counts, path = Counter(), directory / "trials" / name
-    words = {True: "target", False: "nontarget"}
+    path = directory / "trials" / name
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(atomic_write(path, "w"))
         table = stack.enter_context(atomic_write(Path(f"{path}.tsv"), "w")) if columns else None
         if table:
             table.write("\t".join(columns) + "\n")
-        for trial in _checked(trials, models, tests, path):
-            stream.write(f"{trial.model} {trial.test} {words[trial.target]}\n")
-            counts[trial.target] += 1
-            if table:
-                table.write("\t".join(trial.columns) + "\n")
-        check_classes(path, counts[True], counts[False])
-    return {"target": counts[True], "nontarget": counts[False]}
+        writer = ListWriter(path, stream, table)
+        yield writer
+        if not (may_be_empty and writer.empty):
+            check_classes(path, writer.targets, writer.nontargets)
+    if writer.empty:
+        path.unlink()
+        Path(f"{path}.tsv").unlink(missing_ok=True)
+
+
+def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tuple[str, ...], models: Container[str],
+               tests: Container[str]) -> dict[str, int]:
+    """Writes one list from an iterator; returns its counts. Raises InputError as open_list, and for an id in no data set."""
+    with open_list(directory, name, columns) as writer:
+        for trial in _checked(trials, models, tests, writer.path):
+            writer.add(trial)
+    return writer.counts
 
 
 def check_classes(where: object, targets: int, nontargets: int) -> None:

@@ -1,0 +1,181 @@
+"""Tables of NIST SRE12: target speakers (both generations), the trial key, and finding recordings by their paths' ends."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterable, Iterator, NamedTuple
+
+from local.audio_header import find_audio
+from pyasp.errors import InputError
+
+KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
+TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"
+CONDITIONS = ("cc1", "cc2", "cc3", "cc4", "cc5")
+SIDES = {"a": 0, "b": 1, "x": 0, "": 0}
+GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
+FLAGS = {"Y": True, "N": False}
+
+
+class Side(NamedTuple):
+    """One channel of a recording as the tables name it."""
+    path: str
+    side: str
+
+
+@dataclass
+class Targets:
+    """sides: {speaker: enrolment sides, in the tables' order}; gender: {speaker: m or f}; summed: sides dropped."""
+    sides: dict[str, list[Side]] = field(default_factory=dict)
+    gender: dict[str, str] = field(default_factory=dict)
+    summed: int = 0
+    files: list[str] = field(default_factory=list)
+
+
+def read_side(text: str, where: object) -> Side:
+    """`path:side`. Raises InputError for a side other than a or b."""
+    path, _, side = text.rpartition(":") if ":" in text else (text, "", "")
+    if side.lower() not in SIDES or not path:
+        raise InputError(where, repr(text), "path:a or path:b", "Fetch the table again")
+    return Side(path, side.lower())
+
+
+def read_targets(root: Path) -> Targets:
+    """Both generations of target speaker tables, merged; recordings in `summed` folders (two speakers) dropped and counted."""
+    maps = sorted(root.glob(f"{TABLES}/*target_speaker_2_files_map*.txt"))
+    tables = sorted(root.glob(f"{TABLES}/*speakertable*.csv"))
+    if not maps or not tables:
+        raise InputError(root / TABLES, f"{len(maps)} file maps and {len(tables)} speaker tables", "at least one of each",
+                         "Point --root at LDC2016E45_2012_NIST_SRE, with its docs/ unpacked")
+    targets, summed = Targets(files=[str(path) for path in maps + tables]), set()
+    for path in maps:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            speaker, _, rest = line.strip().replace("\t", " ").partition(" ")
+            if not speaker:
+                continue
+            kept = targets.sides.setdefault(speaker, [])
+            for text in filter(None, (each.strip() for each in rest.split(","))):
+                side = read_side(text, f"{path}: line {number}")
+                if "summed" in side.path:
+                    summed.add((speaker, side))
+                elif side not in kept:
+                    kept.append(side)
+    for path in tables:
+        targets.gender.update(_genders(path))
+    targets.summed = len(summed)
+    return targets
+
+
+def _genders(path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines()[1:], 2):
+        cells = [cell.strip() for cell in line.split(",")]
+        if not line.strip():
+            continue
+        if len(cells) < 2 or cells[1].lower() not in GENDERS:
+            raise InputError(path, repr(line), "speaker id, gender, ...", "Fetch the table again", item=f"line {number}")
+        yield cells[0], GENDERS[cells[1].lower()]
+
+
+class KeyLine(NamedTuple):
+    """One trial of the key; conditions: indices into CONDITIONS whose flag is Y."""
+    speaker: str
+    segment: str
+    side: str
+    target: bool
+    known: str
+    conditions: tuple[int, ...]
+
+
+def trial_type(text: str, where: object) -> tuple[bool, str]:
+    """(is target, known or unknown) of a trial type such as target, known_target, known_nontarget, unknown_non_target.
+
+    A target's speaker is known by definition. Raises InputError for a type that fits neither.
+    """
+    word = text.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+    if word in ("target", "knowntarget"):
+        return True, "known"
+    if word.endswith("nontarget"):
+        return False, "unknown" if word.startswith("unknown") else "known"
+    raise InputError(where, f"trial type {text!r}", "target, known_target or a non-target type", "Report the line: the key has changed")
+
+
+def segment_name(text: str) -> str:
+    """The segment of a key's path or name, without directory, `.sph` and `_sre12`."""
+    name = text.strip().rsplit("/", 1)[-1]
+    name = name[:-4] if name.lower().endswith(".sph") else name
+    return name[:-6] if name.endswith("_sre12") else name
+
+
+def read_key(path: Path) -> Iterator[KeyLine]:
+    """Trials of the key, one after the other (a hundred million do not fit). Raises InputError naming the first bad line."""
+    types: dict[str, tuple[bool, str]] = {}
+    flags: dict[tuple[str, ...], tuple[int, ...]] = {}
+    segments: dict[str, str] = {}
+    with _open_key(path) as stream:
+        next(stream, None)
+        for number, line in enumerate(stream, 2):
+            cells = line.rstrip("\r\n").split(",")
+            if len(cells) < 10:
+                if not line.strip():
+                    continue
+                raise InputError(path, f"{len(cells)} fields", "10 or more", "Fetch the key again", item=f"line {number}")
+            if cells[3] not in types:
+                types[cells[3]] = trial_type(cells[3], f"{path}: line {number}")
+            marks = tuple(cells[5:10])
+            if marks not in flags:
+                flags[marks] = _conditions(marks, f"{path}: line {number}")
+            if cells[1] not in segments:
+                segments[cells[1]] = segment_name(cells[1])
+            yield KeyLine(cells[0], segments[cells[1]], cells[2], *types[cells[3]], flags[marks])
+
+
+def _open_key(path: Path):
+    try:
+        return open(path, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the trial key", "Point --root at LDC2016E45_2012_NIST_SRE") from None
+
+
+def _conditions(marks: tuple[str, ...], where: str) -> tuple[int, ...]:
+    wrong = [mark for mark in marks if mark.strip().upper() not in FLAGS]
+    if wrong:
+        raise InputError(where, f"condition flag {wrong[0]!r}", "Y or N", "Fetch the key again")
+    return tuple(index for index, mark in enumerate(marks) if FLAGS[mark.strip().upper()])
+
+
+class Recordings:
+    """Audio files under some directories, found by the end of the path a table gives."""
+
+    def __init__(self, roots: Iterable[str]):
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self.paths: list[str] = []
+        for root in roots:
+            if not os.path.isdir(root):
+                raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
+            self.paths += find_audio(os.path.abspath(root), (".sph", ".wav", ".flac"))
+        for path in self.paths:
+            self._by_name[_stem(path)].append(path)
+
+    def find(self, name: str) -> str | None:
+        """The file whose path agrees with `name` in most directories from the end; None when no file has its name."""
+        candidates = self._by_name.get(_stem(name), ())
+        if len(candidates) <= 1:
+            return candidates[0] if candidates else None
+        wanted = name.lower().split("/")[-2::-1]
+        return max(candidates, key=lambda path: _agreement(path.lower().split("/")[-2::-1], wanted))
+
+
+def _stem(path: str) -> str:
+    name = path.rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0].lower() if "." in name else name.lower()
+
+
+def _agreement(found: list[str], wanted: list[str]) -> int:
+    count = 0
+    for a, b in zip(found, wanted):
+        if a != b:
+            break
+        count += 1
+    return count
