@@ -177,6 +177,8 @@ class Mfcc:
         self.banks = np.repeat(banks[self.first_bin:self.end_bin], 2, axis=0).astype(np.float32)
         self.transform = cepstral_transform(options).astype(np.float32)
         self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))     # frames computed at a time
+        self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)    # scratch; zeros behind each frame stay
+        self._centred = np.empty((self.block, options.length), dtype=np.float32)
 
     def compute(self, samples: np.ndarray, utt: str = "") -> np.ndarray:
         """samples (n,) on the int16 scale at --sample-frequency -> (T, C) float32.
@@ -190,11 +192,9 @@ class Mfcc:
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
         out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
-        buffer = np.zeros((min(self.block, frames), self.options.padded_length), dtype=np.float32)
         random = np.random.default_rng(seed_of(utt)) if self.options.dither else None
         for start, framed in self._framed(samples, frames):
-            rows = buffer[:len(framed)]
-            self._block(framed, rows, out[start:start + len(framed)], random)
+            self._block(framed, out[start:start + len(framed)], random)
         return self._finish(out)
 
     def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -205,27 +205,27 @@ class Mfcc:
             count = min(self.block, frames - start)
             begin = offset + start * shift
             piece = mirrored(samples, begin, begin + (count - 1) * shift + length)
-            yield start, np.lib.stride_tricks.sliding_window_view(piece, length)[::shift]
+            yield start, np.ndarray((count, length), np.float32, piece, strides=(piece.itemsize * shift, piece.itemsize))
 
-    def _block(self, framed: np.ndarray, rows: np.ndarray, out: np.ndarray, random: np.random.Generator | None) -> None:
-        """Cepstra `out` (B, C) of frames (B, N); rows (B, P) is scratch whose columns beyond N stay zero."""
-        options, speech = self.options, rows[:, :self.options.length]
+    def _block(self, framed: np.ndarray, out: np.ndarray, random: np.random.Generator | None) -> None:
+        """Cepstra `out` (B, C) of frames (B, N)."""
+        options, count = self.options, len(framed)
+        rows, centred = self._rows[:count], self._centred[:count]
         if random is not None:
             framed = framed + np.float32(options.dither) * random.standard_normal(framed.shape, dtype=np.float32)
-        mean = framed.mean(axis=1, keepdims=True) if options.remove_dc_offset else np.float32(0)
-        centred = framed - mean
+        offset = np.add.reduce(framed, axis=1, keepdims=True) * np.float32(options.remove_dc_offset / options.length)
+        np.subtract(framed, offset, out=centred)
         energy = np.vecdot(centred, centred) if options.use_energy and options.raw_energy else None
-        coefficient = np.float32(options.preemphasis_coefficient)
+        speech, coefficient = rows[:, :options.length], np.float32(options.preemphasis_coefficient)
         np.multiply(centred[:, :-1], -coefficient, out=speech[:, 1:])
         speech[:, 0] = -coefficient * centred[:, 0]
         speech += centred
         speech *= self.window
         if options.use_energy and energy is None:
             energy = np.vecdot(speech, speech)
-        spectrum = scipy.fft.rfft(rows, axis=1)[:, self.first_bin:self.end_bin]
-        power = np.square(spectrum.view(np.float32))
-        log_mel = np.log(np.maximum(power @ self.banks, FLOOR))
-        np.matmul(log_mel, self.transform, out=out)
+        power = scipy.fft.rfft(rows, axis=1).view(np.float32)[:, 2 * self.first_bin:2 * self.end_bin]
+        log_mel = np.maximum(np.square(power, out=power) @ self.banks, FLOOR)
+        np.matmul(np.log(log_mel, out=log_mel), self.transform, out=out)
         if energy is not None:
             out[:, 0] = np.log(np.maximum(energy, max(FLOOR, np.float32(options.energy_floor))))
 
