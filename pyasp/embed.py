@@ -1,10 +1,12 @@
-"""Embeddings of whole recordings by a trained network.
+"""Embeddings of whole recordings: long ones in chunks averaged by length, short ones repeated, batches of similar length.
 
-A long recording is cut into chunks of at most `embed_chunk` frames; its embedding is the average of theirs, weighted by
-their frames (Kaldi: nnet3-xvector-compute). A piece shorter than `embed_min_chunk` is padded to it by repeating its first
-and last frame, half on either side (Kaldi's --pad-input). Pieces of similar length share a padded, masked batch, so an
-embedding depends on its batch by round-off only (1e-6 relative); recordings are grouped in the order given, so the same
-list gives the same bits.
+    x_1..x_n   chunks of a recording, of at most `extract_chunk` frames (Kaldi: --chunk-size), n_i frames each
+    a_i        embedding of chunk i (affine output of the first fully connected layer)
+    result     sum_i n_i a_i / sum_i n_i
+
+As in Kaldi's sid/nnet3/xvector/extract_xvectors.sh all chunks but the last have `extract_chunk` frames, and a last one shorter
+than `extract_min_frames` is left out. A recording shorter than that is repeated from its beginning up to it, as the
+training repeats recordings that are shorter than its chunk; `Embedder.repeated` counts them.
 """
 
 from __future__ import annotations
@@ -15,121 +17,114 @@ from typing import Iterable, Iterator
 import numpy as np
 import torch
 
-from pyasp.chunks import ChunkOptions
 from pyasp.cli import option
 from pyasp.errors import InputError
-from pyasp.frontend import FrontendOptions
-from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn, TdnnOptions
-from pyasp.trainer import TrainerOptions
+from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
 
-GROUP_FRAMES = 200_000      # frames of recordings looked at together to find pieces of similar length
-
-
-@dataclass(frozen=True)
-class TdnnFrontend(FrontendOptions):
-    """The read-time front end as the networks use it."""
-    delta_order: int = option(0, "order of the deltas appended; 0 = none: the network sees neighbouring frames anyway")
+WINDOW = 8      # batches' worth of frames read ahead, to find chunks of similar length
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How recordings are cut for extraction."""
-    embed_chunk: int = option(10000, "longest chunk in frames; longer recordings are averaged over their chunks")
-    embed_min_chunk: int = option(25, "pieces with fewer frames are padded to so many")
-    embed_batch: int = option(20000, "most frames of a batch, padding included (a longer piece is a batch of its own)")
+    """How recordings become embeddings."""
+    extract_chunk: int = option(10000, "extraction: longest chunk in frames; embeddings of chunks are averaged by length")
+    extract_min_frames: int = option(25, "extraction: shorter recordings are repeated up to so many frames")
+    extract_batch_frames: int = option(16000, "extraction: frames of a batch, padding included")
 
     def __post_init__(self) -> None:
-        if not RECEPTIVE_FIELD <= self.embed_min_chunk <= self.embed_chunk:
-            raise InputError("extraction options", f"{self.embed_min_chunk} and {self.embed_chunk}",
-                             f"{RECEPTIVE_FIELD} <= --embed-min-chunk <= --embed-chunk", "Correct tdnn.conf",
-                             item="--embed-min-chunk")
+        wrong = [("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < RECEPTIVE_FIELD),
+                 ("--extract-chunk", self.extract_chunk, self.extract_chunk < self.extract_min_frames),
+                 ("--extract-batch-frames", self.extract_batch_frames, self.extract_batch_frames < 1)]
+        for name, value, bad in wrong:
+            if bad:
+                raise InputError("extraction options", str(value), f"{RECEPTIVE_FIELD} <= min frames <= chunk, "
+                                 "batches of 1 frame or more", "Correct tdnn.conf", item=name)
 
 
-@dataclass(frozen=True)
-class NetworkConf(TdnnFrontend, TdnnOptions, ChunkOptions, TrainerOptions, EmbedOptions):
-    """Everything that tdnn.conf may hold: training and extraction read the same file."""
-
-    def __post_init__(self) -> None:
-        for cls in NetworkConf.__bases__:
-            cls.__post_init__(self)
+def chunk_bounds(frames: int, options: EmbedOptions) -> list[tuple[int, int]]:
+    """First frame and end (exclusive) of each chunk of a recording of `frames` >= 1 frames."""
+    bounds = [(start, min(start + options.extract_chunk, frames)) for start in range(0, frames, options.extract_chunk)]
+    return [(start, end) for start, end in bounds if start == 0 or end - start >= options.extract_min_frames]
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A chunk of a recording: `owner` is the recording's place in the group, `weight` its frames before padding."""
-    owner: int
-    weight: int
-    features: np.ndarray
+def repeat_to(feats: np.ndarray, frames: int) -> np.ndarray:
+    """feats (T, D), T >= 1, repeated from its beginning until it has `frames` rows; as it is when it has enough."""
+    return feats if len(feats) >= frames else feats[np.arange(frames) % len(feats)]
 
 
-def pieces_of(owner: int, features: np.ndarray, options: EmbedOptions) -> list[Piece]:
-    """Chunks of (V, D) features, each padded to the least length."""
-    return [Piece(owner, len(part), pad(part, options.embed_min_chunk))
-            for part in (features[start:start + options.embed_chunk] for start in range(0, len(features), options.embed_chunk))]
+@dataclass
+class Recording:
+    """One recording on its way: its chunks' lengths, and the sum of their embeddings weighted by length."""
+    utt: str
+    chunks: list[np.ndarray]
+    total: np.ndarray
+
+    def result(self) -> np.ndarray:
+        """The embedding (E,) float32."""
+        return (self.total / sum(map(len, self.chunks))).astype(np.float32)
 
 
-def pad(features: np.ndarray, frames: int) -> np.ndarray:
-    """(V, D) repeated at its ends to at least `frames` frames, the odd one at the end."""
-    missing = max(0, frames - len(features))
-    return np.pad(features, ((missing // 2, missing - missing // 2), (0, 0)), mode="edge")
+class Embedder:
+    """Embeddings of a stream of recordings by one network, in the stream's order."""
 
+    def __init__(self, net: Tdnn, options: EmbedOptions, device: torch.device):
+        self.net, self.options, self.device = net.eval(), options, device
+        self.repeated = 0       # recordings shorter than extract_min_frames so far
 
-def batches_of(pieces: list[Piece], limit: int) -> Iterator[list[Piece]]:
-    """Pieces of similar length together, at most `limit` frames with padding (or one piece)."""
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: len(piece.features)):     # the newest is the longest
-        if batch and (len(batch) + 1) * len(piece.features) > limit:
+    def stream(self, recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+        """(utterance, (T, D) float32), T >= 1 -> (utterance, (E,) float32).
+
+        Raises InputError for features of another dimension than the network's, or an embedding that is not finite.
+        """
+        window: list[Recording] = []
+        frames = 0
+        for utt, feats in recordings:
+            window.append(self._prepare(utt, feats))
+            frames += len(feats)
+            if frames >= WINDOW * self.options.extract_batch_frames:
+                yield from self._finish(window)
+                window, frames = [], 0
+        yield from self._finish(window)
+
+    def _prepare(self, utt: str, feats: np.ndarray) -> Recording:
+        if feats.ndim != 2 or feats.shape[1] != self.net.in_dim:
+            raise InputError("features", f"shape {feats.shape}", f"frames of {self.net.in_dim} coefficients, as in training",
+                             "Use features of the same mfcc.conf as the network's", item=utt)
+        self.repeated += len(feats) < self.options.extract_min_frames
+        feats = repeat_to(feats, self.options.extract_min_frames)
+        return Recording(utt, [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
+                         np.zeros(self.net.embedding.affine.out_features))
+
+    def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:
+        """Embeds the chunks of a window, shortest first, and gives the recordings in their order."""
+        chunks = sorted(((recording, chunk) for recording in window for chunk in recording.chunks), key=lambda c: len(c[1]))
+        for batch in self._batches(chunks):
+            for (recording, chunk), vector in zip(batch, self._embed([chunk for _, chunk in batch])):
+                recording.total += len(chunk) * vector
+        for recording in window:
+            if not np.isfinite(recording.total).all():
+                raise InputError("embedding", "a value that is not finite", "finite numbers",
+                                 "Look at the features with pyasp.bin.show, then train again", item=recording.utt)
+            yield recording.utt, recording.result()
+
+    def _batches(self, chunks: list[tuple[Recording, np.ndarray]]) -> Iterator[list[tuple[Recording, np.ndarray]]]:
+        """Cuts a list sorted by length so that count x longest stays within the batch (one chunk at least)."""
+        batch: list[tuple[Recording, np.ndarray]] = []
+        for item in chunks:
+            if batch and (len(batch) + 1) * len(item[1]) > self.options.extract_batch_frames:
+                yield batch
+                batch = []
+            batch.append(item)
+        if batch:
             yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
 
-
-@torch.inference_mode()
-def embed_batch(net: Tdnn, batch: list[Piece]) -> np.ndarray:
-    """Embeddings (B, E) float32 of pieces that may differ in length."""
-    lengths = [len(piece.features) for piece in batch]
-    x = torch.zeros(len(batch), max(lengths), batch[0].features.shape[1])
-    for row, piece in zip(x, batch):
-        row[:len(piece.features)] = torch.from_numpy(np.ascontiguousarray(piece.features))
-    device = next(net.parameters()).device
-    masked = None if min(lengths) == max(lengths) else torch.tensor(lengths, device=device)
-    return net.embed(x.to(device), masked).cpu().numpy()
-
-
-def embed_group(net: Tdnn, group: list[tuple[str, np.ndarray]], options: EmbedOptions) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance, embedding) of each recording of a group, in its order."""
-    pieces = [piece for owner, (_, features) in enumerate(group) for piece in pieces_of(owner, features, options)]
-    sums: dict[int, np.ndarray] = {}
-    for batch in batches_of(pieces, options.embed_batch):
-        for piece, embedding in zip(batch, embed_batch(net, batch)):
-            sums[piece.owner] = sums.get(piece.owner, 0.0) + piece.weight * embedding.astype(np.float64)
-    for owner, (utt, features) in enumerate(group):
-        yield utt, (sums[owner] / len(features)).astype(np.float32)
-
-
-def embed(net: Tdnn, recordings: Iterable[tuple[str, np.ndarray]], options: EmbedOptions) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance, embedding (E,) float32) of (utterance, features (V, D) float32) recordings, in their order.
-
-    Raises InputError when an embedding is not finite or the features are not of the network's dimension.
-    """
-    group, frames = [], 0
-    for utt, features in recordings:
-        if features.shape[1] != net.in_dim:
-            raise InputError("embedding", f"features of {features.shape[1]} coefficients", f"{net.in_dim}, as in training",
-                             "Use the features and the front end that the network was trained with", item=utt)
-        group.append((utt, features))
-        frames += len(features)
-        if frames >= GROUP_FRAMES:
-            yield from _finite(embed_group(net, group, options))
-            group, frames = [], 0
-    yield from _finite(embed_group(net, group, options))
-
-
-def _finite(embeddings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-    for utt, embedding in embeddings:
-        if not np.isfinite(embedding).all():
-            raise InputError("embedding", "values that are not finite", "finite features and weights",
-                             "Look at the recording's features with `python -m pyasp.bin.show`", item=utt)
-        yield utt, embedding
+    @torch.inference_mode()
+    def _embed(self, chunks: list[np.ndarray]) -> np.ndarray:
+        """Embeddings (B, E) float64 of chunks in ascending order of length, padded to the longest, the padding masked."""
+        lengths = torch.tensor([len(chunk) for chunk in chunks])
+        x = torch.zeros(len(chunks), len(chunks[-1]), self.net.in_dim)
+        for row, chunk in zip(x, chunks):
+            row[:len(chunk)] = torch.from_numpy(np.asarray(chunk, dtype=np.float32))
+        padded = bool((lengths != lengths[-1]).any())
+        out = self.net.embed(x.to(self.device), lengths.to(self.device) if padded else None)
+        return out.double().cpu().numpy()

@@ -28,14 +28,18 @@ BATCH_NORM_EPSILON = 1e-3       # Kaldi's BatchNormComponent
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of the last axis over all real frames of the batch; padded frames come out as zero."""
+    """Batch normalisation of the last axis over the real frames of the batch.
+
+    What comes out for padded frames is of no use to anyone: no later layer mixes them with real ones, and pooling
+    replaces them. In evaluation every frame is scaled alone, so the mask is not needed.
+    """
 
     def __init__(self, dim: int):
         super().__init__(dim, eps=BATCH_NORM_EPSILON)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (..., C) float, mask (...) bool or None -> (..., C)."""
-        if mask is None:
+        if mask is None or not self.training:
             return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
         out = torch.zeros_like(x)
         out[mask] = super().forward(x[mask])

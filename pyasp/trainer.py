@@ -1,244 +1,265 @@
-"""Training of the network: cross entropy over the training speakers, read top to bottom.
+"""Training of a network, read from top to bottom: `train` below is the whole of it.
 
-    loss     mean over the batch of -log softmax(logits)[speaker], natural logarithm
-    rate     learning rate of a step: a function of the step alone (SCHEDULES)
-    best     the network of the epoch with the lowest validation loss
+    loss    cross entropy of the speakers (mean over the chunks of a batch), softmax over the training speakers
+    step    one batch;  epoch: `Sampler.steps` batches, then validation, a line in train.jsonl and last.pt
+    rate    learning rate of step k of K: options.learning_rate x SCHEDULES[...](k / K), after a linear warm-up
 
-An epoch is the sampler's; its last act is last.pt, which holds everything that the next epoch depends on.
+Files in the system's directory: init.pt (the network before the first step), last.pt (to resume from), final.pt (best by
+validation loss, written at the end), train.jsonl, options.conf. A run that was killed goes on after its last whole epoch
+and ends with the same bits as one that was not, on a CPU with the same number of threads.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from pyasp import checkpoint
-from pyasp.chunks import Batch, Block, ChunkOptions, Sampler, validation_batches
-from pyasp.cli import option
+from pyasp.artefact import describe, is_current, making, write_made
+from pyasp.chunks import Batch, ChunkOptions, Block, Sampler, load_block, split_validation, validation_batches
+from pyasp.cli import option, subset, write_conf
+from pyasp.datadir import DataDir
+from pyasp.device import DEVICES, device_of, matmul_peak, synchronise
+from pyasp.embed import EmbedOptions
 from pyasp.errors import InputError
-from pyasp.tdnn import Tdnn, training_flop
+from pyasp.frontend import FrontendOptions
+from pyasp.progress import bar
+from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
 
-MATMUL_SIZE = 1024      # of the products that measure the peak rate
+OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], "TrainOptions"], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, options: torch.optim.AdamW(groups, lr=options.learning_rate),
+    "sgd": lambda groups, options: torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9, nesterov=True),
+}
 
-
-def cosine(progress: float, options: TrainerOptions) -> float:
-    """Half a cosine from 1 to final_rate."""
-    return options.final_rate + (1 - options.final_rate) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def exponential(progress: float, options: TrainerOptions) -> float:
-    """Kaldi's: a constant factor a step, from 1 to final_rate."""
-    return options.final_rate ** progress
-
-
-def constant(progress: float, options: TrainerOptions) -> float:
-    """1 throughout."""
-    return 1.0
-
-
-SCHEDULES: dict[str, Callable[[float, Any], float]] = {"cosine": cosine, "exponential": exponential, "constant": constant}
-
-
-def adamw(groups: list[dict], options: TrainerOptions) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay; options.momentum is its beta_1."""
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.momentum, 0.999))
-
-
-def sgd(groups: list[dict], options: TrainerOptions) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with Nesterov momentum (plain when the momentum is zero)."""
-    return torch.optim.SGD(groups, lr=options.learning_rate, momentum=options.momentum, nesterov=options.momentum > 0)
-
-
-OPTIMISERS: dict[str, Callable[[list[dict], Any], torch.optim.Optimizer]] = {"adamw": adamw, "sgd": sgd}
+# Share of the learning rate at a point of the training in [0, 1], after the warm-up.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "exponential": lambda done: 0.1 ** done,        # Kaldi's sre16/v2: 1e-3 to 1e-4
+    "constant": lambda done: 1.0,
+}
 
 
 @dataclass(frozen=True)
-class TrainerOptions:
-    """How the network is trained."""
-    epochs: int = option(20, "passes of --steps-per-epoch batches")
-    optimiser: str = option("adamw", "update rule", choices=OPTIMISERS)
-    learning_rate: float = option(0.002, "highest learning rate, reached after the warm-up")
-    schedule: str = option("cosine", "decay of the learning rate after the warm-up", choices=SCHEDULES)
-    final_rate: float = option(0.01, "learning rate of the last step, as a fraction of the highest")
-    warmup: float = option(0.1, "part of all steps in which the learning rate rises linearly from zero")
-    momentum: float = option(0.9, "momentum of sgd, beta_1 of adamw")
-    weight_decay: float = option(0.0, "decay of weight matrices (biases and batch norm have none); adamw: decoupled")
-    gradient_clip: float = option(5.0, "largest norm of the whole gradient; longer ones are scaled down to it")
+class TrainOptions:
+    """How the network is trained. The paper states none of this."""
+    epochs: int = option(10, "epochs of training")
+    optimiser: str = option("adamw", "rule of the steps", choices=OPTIMISERS)
+    learning_rate: float = option(1e-3, "largest learning rate")
+    schedule: str = option("cosine", "how the learning rate falls after the warm-up", choices=SCHEDULES)
+    warmup: float = option(0.05, "part of the steps in which the learning rate rises linearly from zero")
+    weight_decay: float = option(0.01, "decay of weight matrices (times the learning rate); norms and biases have none")
+    clip_norm: float = option(5.0, "gradients are scaled down to this norm")
+    device: str = option("auto", "where to compute", choices=DEVICES)
 
     def __post_init__(self) -> None:
-        wrong = [("epochs", self.epochs < 1), ("learning_rate", not self.learning_rate > 0),
-                 ("final_rate", not 0 < self.final_rate <= 1), ("warmup", not 0 <= self.warmup < 1),
-                 ("momentum", not 0 <= self.momentum < 1), ("weight_decay", self.weight_decay < 0),
-                 ("gradient_clip", not self.gradient_clip > 0)]
-        for name, bad in wrong:
-            if bad:
-                raise InputError("trainer options", str(vars(self)[name]), "epochs, learning rate and clip above 0; final rate in "
-                                 "(0, 1]; warm-up and momentum in [0, 1); decay not negative", "Correct tdnn.conf",
-                                 item=f"--{name.replace('_', '-')}")
+        wrong = {"epochs": self.epochs < 1, "learning_rate": self.learning_rate <= 0, "warmup": not 0 <= self.warmup < 1,
+                 "weight_decay": self.weight_decay < 0, "clip_norm": self.clip_norm <= 0}
+        for name in (name for name, bad in wrong.items() if bad):
+            raise InputError("training options", str(getattr(self, name)), "epochs of at least 1, positive rates and norms, "
+                             "0 <= warmup < 1", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
 
 
-def learning_rate(step: int, total: int, options: TrainerOptions) -> float:
-    """Learning rate of step 0..total-1: linear warm-up, then the schedule."""
+@dataclass(frozen=True)
+class NetworkOptions(FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, TrainOptions):
+    """Everything that tdnn.conf may say: front end, sizes, chunks, training, extraction."""
+    delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
+
+    def __post_init__(self) -> None:
+        for part in NetworkOptions.__bases__:
+            part.__post_init__(self)
+
+
+ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}     # does not make another network
+
+
+def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
+    """What makes the network: the record beside init.pt, last.pt and final.pt."""
+    kept = {key: value for key, value in dataclasses.asdict(subset(options, NetworkOptions)).items() if key not in ELSEWHERE}
+    inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
+    return describe("train_tdnn", kept, inputs, seed)
+
+
+def learning_rate(options: TrainOptions, step: int, total: int) -> float:
+    """Rate of step `step` (from 0) of `total`: linear warm-up, then the schedule; never zero."""
     warm = int(options.warmup * total)
     if step < warm:
         return options.learning_rate * (step + 1) / (warm + 1)
-    return options.learning_rate * SCHEDULES[options.schedule]((step - warm) / max(1, total - 1 - warm), options)
+    return options.learning_rate * SCHEDULES[options.schedule]((step - warm) / max(total - warm, 1))
 
 
-def make_optimiser(net: nn.Module, options: TrainerOptions) -> torch.optim.Optimizer:
-    """The optimiser, weight decay on matrices only."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    return OPTIMISERS[options.optimiser]([{"params": matrices, "weight_decay": options.weight_decay},
-                                          {"params": others, "weight_decay": 0.0}], options)
+def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices with weight decay, vectors (norms, biases) without."""
+    parameters = list(net.parameters())
+    return [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
 
 
-def matmul_rate(device: torch.device, repeats: int = 5) -> float:
-    """Floating point operations per second of single-precision matrix products: the peak that training is held against."""
-    a = torch.ones(MATMUL_SIZE, MATMUL_SIZE, device=device)
-    best = math.inf
-    for _ in range(repeats + 1):        # the first one warms up
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * MATMUL_SIZE ** 3 / best
+@dataclass
+class Run:
+    """The state of a training: all of it goes into last.pt."""
+    net: Tdnn
+    optimiser: torch.optim.Optimizer
+    sampler: Sampler
+    speakers: list[str]
+    options: dict[str, Any]
+    device: torch.device
+    epoch: int = 0
+    step: int = 0
+    best: dict[str, Any] = dataclasses.field(default_factory=dict)      # epoch, valid_loss, valid_accuracy, model
 
-
-class Training:
-    """Network, optimiser, sampler and everything else that a checkpoint holds."""
-
-    def __init__(self, net: Tdnn, sampler: Sampler, options: TrainerOptions, made_options: dict[str, Any]):
-        self.net, self.sampler, self.options, self.made_options = net, sampler, options, made_options
-        self.optimiser = make_optimiser(net, options)
-        self.device = next(net.parameters()).device
-        self.step = 0
-        self.best: dict[str, Any] = {}
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the network's parameters and buffers on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on."""
-        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "schedule": {"name": self.options.schedule, "step": self.step, "total": self.total_steps()},
-                "sampler": self.sampler.state(), "rng": checkpoint.rng_state(), "epoch": self.sampler.epoch,
-                "step": self.step, "best": self.best, "options": self.made_options}
+        """What last.pt holds."""
+        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "sampler": self.sampler.state(),
+                "rng": checkpoint.rng_state(), "epoch": self.epoch, "step": self.step, "best": self.best,
+                "options": self.options, "dim": self.net.in_dim, "speakers": self.speakers}
 
-    def load(self, path: str | Path) -> None:
-        """Goes on from a checkpoint. Raises InputError when it does not fit."""
-        state = checkpoint.load(path, "model", "optimiser", "schedule", "sampler", "rng", "epoch", "step", "best", "options")
+    def restore(self, path: Path) -> None:
+        """Goes on from last.pt. Raises InputError when it does not fit."""
+        state = checkpoint.load(path, *self.state())
         checkpoint.load_weights(self.net, state["model"], path)
         self.optimiser.load_state_dict(state["optimiser"])
         self.sampler.load_state(state["sampler"])
-        self.step, self.best = state["step"], state["best"]
         checkpoint.set_rng_state(state["rng"])
+        self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
 
-    def total_steps(self) -> int:
-        """Steps of the whole training."""
-        return self.options.epochs * self.sampler.steps
-
-
-def train(training: Training, valid: Block, chunk_options: ChunkOptions, directory: Path) -> None:
-    """Runs the epochs that are left; after each: a line in train.jsonl, then last.pt."""
-    peak = matmul_rate(training.device)
-    while training.sampler.epoch < training.options.epochs:
-        start = time.perf_counter()
-        record = train_epoch(training, directory, peak)
-        record |= validate(training.net, valid, chunk_options)
-        keep_best(training, record)
-        record["seconds"] = round(time.perf_counter() - start, 3)
-        print(" ".join(f"{key} {record[key]:.4g}" for key in ("epoch", "loss", "valid_loss", "valid_accuracy",
-                                                               "frames_per_second")), file=sys.stderr)
-        checkpoint.append_record(directory / "train.jsonl", record)
-        checkpoint.save(directory / "last.pt", training.state())
+    def save_network(self, path: Path, made: dict[str, Any], best: dict[str, Any]) -> None:
+        """init.pt or final.pt, with its record."""
+        with making(path, made) as temporary:
+            checkpoint.save(temporary, checkpoint.network_state(self.net, best["model"], self.options, self.speakers, best))
 
 
-def train_epoch(training: Training, directory: Path, peak: float) -> dict[str, Any]:
-    """The rest of the present epoch, one update a batch; its record, without validation."""
-    net, sampler = training.net.train(), training.sampler
-    epoch, losses, frames, flop = sampler.epoch + 1, [], 0, 0.0
-    start, waited, rate = time.perf_counter(), 0.0, 0.0
-    bar = tqdm(waiting(sampler), total=sampler.steps, desc=f"epoch {epoch} of {training.options.epochs}", disable=None)
-    for batch, seconds in bar:
-        rate = learning_rate(training.step, training.total_steps(), training.options)
-        loss = update(training, batch, rate)
-        if not math.isfinite(loss):
-            raise non_finite(training, batch, directory)
-        training.step += 1
-        losses.append(loss)
-        waited += seconds
-        frames += batch.features.shape[0] * batch.features.shape[1]
-        flop += batch.features.shape[0] * batch.features.shape[1] * training_flop(net, batch.features.shape[1])
-        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-    seconds = time.perf_counter() - start
-    return {"epoch": epoch, "step": training.step, "loss": math.fsum(losses) / len(losses), "learning_rate": rate,
-            "frames_per_second": frames / seconds, "flop_per_frame": flop / frames, "peak_fraction": flop / seconds / peak,
-            "data_wait": waited / seconds}
+def check_finite(values: list[float], batch: Batch, run: Run, last: Path) -> None:
+    """Raises InputError, naming utterances and the last good checkpoint, when a loss or gradient norm is not finite."""
+    if all(map(math.isfinite, values)):
+        return
+    broken = [utt for utt, x in zip(batch.utts, batch.features) if not torch.isfinite(x).all()]
+    what = f"features that are not finite in {' '.join(broken)}" if broken else f"a batch of {' '.join(batch.utts)}"
+    good = f"{last} (epoch {run.epoch})" if last.is_file() else "none yet"
+    raise InputError(f"training, epoch {run.epoch + 1}", f"loss {values[0]}, gradient norm {values[1]}; {what}",
+                     "finite numbers", f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or "
+                     "--clip-norm and train again with --force")
 
 
-def waiting(sampler: Sampler) -> Iterator[tuple[Batch, float]]:
-    """The sampler's batches, each with the seconds spent on making it."""
-    batches = iter(sampler)
-    while True:
-        start = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - start
+def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, float]:
+    """One pass of the sampler. Returns mean loss, last learning rate, frames, seconds, seconds waited for data."""
+    total = options.epochs * run.sampler.steps
+    losses, frames, waited, pending = [], 0, 0.0, None
+    synchronise(run.device)
+    start = mark = time.perf_counter()
+    run.net.train()
+    for batch in bar(run.sampler, run.sampler.steps, f"epoch {run.epoch + 1} of {options.epochs}", "batch"):
+        x, labels = batch.features.to(run.device), batch.labels.to(run.device)
+        waited += time.perf_counter() - mark
+        rate = learning_rate(options, run.step, total)
+        for group in run.optimiser.param_groups:
+            group["lr"] = rate
+        loss = functional.cross_entropy(run.net(x), labels)
+        run.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(run.net.parameters(), options.clip_norm)
+        run.optimiser.step()
+        run.step, frames = run.step + 1, frames + x.shape[0] * x.shape[1]
+        if pending:     # looked at one step late, so that an accelerator never waits for it
+            losses.append(settle(*pending, run, last))
+        pending, mark = (torch.stack([loss.detach(), norm]), batch), time.perf_counter()
+    losses.append(settle(*pending, run, last))
+    return {"loss": sum(losses) / len(losses), "learning_rate": rate, "frames": frames,
+            "seconds": time.perf_counter() - start, "waited": waited}
 
 
-def update(training: Training, batch: Batch, rate: float) -> float:
-    """One step of the optimiser at learning rate `rate`; gives the batch's loss. A non-finite gradient gives nan, no step."""
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate
-    training.optimiser.zero_grad(set_to_none=True)
-    logits = training.net(batch.features.to(training.device))
-    loss = functional.cross_entropy(logits, batch.labels.to(training.device))
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(training.net.parameters(), training.options.gradient_clip)
-    if not math.isfinite(norm.item()):
-        return math.nan
-    training.optimiser.step()
-    return loss.item()
+def settle(values: Tensor, batch: Batch, run: Run, last: Path) -> float:
+    """The loss of a step as a number, when loss and gradient norm are finite."""
+    check_finite(values.tolist(), batch, run, last)
+    return float(values[0])
 
 
-def non_finite(training: Training, batch: Batch, directory: Path) -> InputError:
-    """The error that stops training when loss or gradient is not a number: the batch's recordings and the last checkpoint."""
-    last = directory / "last.pt"
-    bad = [utt for utt, chunk in zip(batch.utts, batch.features) if not bool(chunk.isfinite().all())]
-    good = f"{last} has the last complete epoch" if last.is_file() else "no epoch is complete yet"
-    return InputError(directory, f"a loss or gradient that is not finite with {' '.join(bad or batch.utts)}", "finite features" if bad
-                      else "finite loss and gradient", f"Lower --learning-rate or --gradient-clip, or look at the features; {good}",
-                      item=f"epoch {training.sampler.epoch + 1}, step {training.step + 1}")
-
-
-@torch.no_grad()
-def validate(net: Tdnn, valid: Block, options: ChunkOptions) -> dict[str, float]:
-    """Mean cross entropy and accuracy over one chunk of every validation recording, in evaluation mode."""
+@torch.inference_mode()
+def validate(net: Tdnn, batches: Iterable[Batch], device: torch.device) -> tuple[float, float]:
+    """Mean cross entropy and share of chunks whose speaker is found, over all held-out recordings."""
     net.eval()
-    device = next(net.parameters()).device
-    loss, correct = 0.0, 0
-    for batch in validation_batches(valid, options):
+    loss = correct = count = 0.0
+    for batch in batches:
         logits, labels = net(batch.features.to(device)), batch.labels.to(device)
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-        correct += int((logits.argmax(dim=1) == labels).sum())
-    return {"valid_loss": loss / len(valid.utts), "valid_accuracy": correct / len(valid.utts)}
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        correct += float((logits.argmax(dim=1) == labels).sum())
+        count += len(labels)
+    return loss / count, correct / count
 
 
-def keep_best(training: Training, record: dict[str, Any]) -> None:
-    """Remembers the network when its validation loss is the lowest so far."""
-    if not training.best or record["valid_loss"] < training.best["valid_loss"]:
-        weights: dict[str, Tensor] = {key: value.detach().cpu().clone() for key, value in training.net.state_dict().items()}
-        training.best = {"model": weights, **{key: record[key] for key in ("epoch", "valid_loss", "valid_accuracy")}}
+def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], options: ChunkOptions, peak: float,
+              seconds: float) -> dict[str, Any]:
+    """The epoch's line in train.jsonl. data_wait is the share of the training time spent waiting for batches."""
+    rate = done["frames"] / done["seconds"]
+    flop = training_flop(run.net, (options.min_chunk + options.max_chunk) // 2)
+    return {"epoch": run.epoch, "step": run.step, "loss": done["loss"], "valid_loss": valid[0], "valid_accuracy": valid[1],
+            "learning_rate": done["learning_rate"], "frames_per_second": rate, "flop_per_frame": flop,
+            "peak_fraction": rate * flop / peak, "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
 
 
-def read_records(path: str | Path) -> list[dict[str, Any]]:
-    """The lines of a train.jsonl."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+def prepare(block: Block, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
+    """A network and its optimiser before the first step; every random number comes from the seed."""
+    device = device_of(options.device)
+    torch.manual_seed(seed)
+    net = Tdnn(subset(options, TdnnOptions), block.frames.shape[1], len(speakers)).to(device)
+    optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options)
+    return Run(net, optimiser, Sampler(block, subset(options, ChunkOptions), seed), speakers,
+               dataclasses.asdict(subset(options, NetworkOptions)), device)
+
+
+def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool) -> None:
+    """From last.pt where it is of the same recipe; otherwise from the beginning, leaving nothing of an older training."""
+    last = directory / "last.pt"
+    if is_current(last, made, force):
+        run.restore(last)
+        print(f"{last}: going on after epoch {run.epoch}", file=sys.stderr)
+    else:
+        for name in ("last.pt", "final.pt", "train.jsonl"):
+            (directory / name).unlink(missing_ok=True)
+        run.save_network(directory / "init.pt", made, {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0,
+                                                       "model": run.weights()})
+        write_made(last, made)
+    checkpoint.truncate_records(directory / "train.jsonl", run.epoch)
+
+
+def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, force: bool = False) -> None:
+    """Trains one network on `data` (a directory of stage 4) into `directory`; goes on where a killed run stopped.
+
+    Raises InputError for unusable data, options that changed since last.pt or final.pt, and a loss that is not finite.
+    """
+    made = recipe_of(data, options, seed)
+    if is_current(directory / "final.pt", made, force):
+        return
+    train_utts, valid_utts, speakers = split_validation(data)
+    block = load_block(data, train_utts, speakers, options, "training recordings")
+    held_out = load_block(data, valid_utts, speakers, options, "validation recordings")
+    run = prepare(block, speakers, options, seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    start_or_resume(run, directory, made, force)
+    peak = matmul_peak(run.device)
+    while run.epoch < options.epochs:
+        start = time.perf_counter()
+        done = train_epoch(run, options, directory / "last.pt")
+        valid = validate(run.net, validation_batches(held_out, options), run.device)
+        run.epoch += 1
+        if valid[0] < run.best.get("valid_loss", math.inf):
+            run.best = {"epoch": run.epoch, "valid_loss": valid[0], "valid_accuracy": valid[1], "model": run.weights()}
+        record = record_of(run, done, valid, options, peak, time.perf_counter() - start)
+        checkpoint.append_record(directory / "train.jsonl", record)
+        checkpoint.save(directory / "last.pt", run.state())
+        print("epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
+              "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record), file=sys.stderr)
+    run.save_network(directory / "final.pt", made, run.best)

@@ -1,64 +1,57 @@
-"""Extracts embeddings with a trained network."""
+"""Extracts embeddings."""
 
-import dataclasses
 import functools
 import sys
 from dataclasses import dataclass
 from typing import Any, Iterator
 
-import numpy as np
-
-from pyasp import checkpoint, cli
+from pyasp import cli
+from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
-from pyasp.embed import EmbedOptions, NetworkConf, TdnnFrontend, embed
-from pyasp.frontend import iterate
-from pyasp.gmm_score import device_of
+from pyasp.device import device_of
+from pyasp.embed import Embedder, EmbedOptions
+from pyasp.frontend import FrontendOptions, iterate
 from pyasp.shards import JobOptions, Result, run_shards
+from pyasp.trainer import NetworkOptions
 
 
 @dataclass(frozen=True)
-class Options(JobOptions, NetworkConf):
-    """Options of extract_embedding; those of training are accepted, so that one tdnn.conf serves both, and not used."""
-    device: str = cli.option("auto", "auto: CUDA where there is one", choices=("auto", "cpu", "cuda"))
+class Options(JobOptions, NetworkOptions):
+    """Options of extract_embedding: the job's, and tdnn.conf, of which only --extract-... and --device are used."""
 
 
-@cli.command(Options, "DATA", "MODEL", "OUT_PREFIX")
-def main(options: Options, data: str, model: str, out_prefix: str) -> None:
-    """Writes the embedding of every recording of DATA by the network MODEL: OUT_PREFIX.S.ark, .scp for each shard S.
+@cli.command(Options, "DATA", "MODEL", "PREFIX")
+def main(options: Options, data: str, model: str, prefix: str) -> None:
+    """Writes the embedding of every recording of DATA by the network MODEL (final.pt): PREFIX.S.ark, .scp for each shard S
+    of this job.
 
-    Network and front end are those stored in MODEL; of the options, those named --embed-... count.
+    Sizes and front end are those that the network was trained with. A shard is always computed in the same batches: with
+    the same number of threads the embeddings are the same bits for any --num-jobs.
     """
-    source, embed_options = DataDir(data), cli.subset(options, EmbedOptions)
+    source, settings = DataDir(data), cli.subset(options, EmbedOptions)
 
     @functools.cache
-    def network():
-        net, trained = checkpoint.load_network(model, device_of(options.device))
-        return net, checkpoint.options_from(trained, TdnnFrontend, model)
+    def tools() -> tuple[Embedder, FrontendOptions]:
+        net, trained_with = load_network(model, device_of(options.device))
+        return Embedder(net, settings, device_of(options.device)), options_from(trained_with, FrontendOptions, model)
 
     def recipe() -> dict[str, Any]:
-        return {"tool": "extract_embedding", "options": dataclasses.asdict(embed_options),
+        return {"tool": "extract_embedding", "options": settings,
                 "inputs": [source / "feats.scp", source / "vad.scp", model]}
 
     def process(utts: list[str]) -> Iterator[Result]:
-        failed: dict[str, str] = {}
-        short: list[str] = []
-        net, frontend = network()
-        yield from ((utt, vector, {}) for utt, vector in embed(net, noting(iterate(source, frontend, utts, failed),
-                                                                           embed_options.embed_min_chunk, short), embed_options))
-        yield from ((utt, None, {"failed": reason}) for utt, reason in failed.items())
-        if short:
-            print(f"{len(short)} of {len(utts)} recordings had fewer than {embed_options.embed_min_chunk} voiced frames and "
-                  f"were padded (first: {short[0]})", file=sys.stderr)
+        embedder, frontend = tools()
+        before, failed = embedder.repeated, {}
+        for utt, vector in embedder.stream(iterate(source, frontend, utts, failed)):
+            yield utt, vector, {}
+        for utt, reason in failed.items():
+            yield utt, None, {"failed": reason}
+        if embedder.repeated > before:
+            print(f"{embedder.repeated - before} of {len(utts)} recordings shorter than {settings.extract_min_frames} "
+                  "frames: repeated up to them", file=sys.stderr)
 
-    run_shards(source, cli.subset(options, JobOptions), out_prefix, recipe, process)
-
-
-def noting(recordings: Iterator[tuple[str, np.ndarray]], frames: int, short: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Passes recordings on and notes those with fewer than `frames` frames."""
-    for utt, features in recordings:
-        if len(features) < frames:
-            short.append(utt)
-        yield utt, features
+    source.require("utt2spk", "feats.scp", "vad.scp")
+    run_shards(source, cli.subset(options, JobOptions), prefix, recipe, process)
 
 
 if __name__ == "__main__":
