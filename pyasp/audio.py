@@ -1,8 +1,8 @@
 """Samples of a lhotse cut on the int16 scale, at the configured rate; faults are found, not padded over.
 
-lhotse reads the audio, through the checked libsndfile reader of `audio_file`. Its samples in [-1, 1] times 32768 are int16
-values exactly. Where a recording's length differs a little from its manifest lhotse pads by reflection or cuts; here that is
-an error. Resampling is `scipy.signal.resample_poly` in double precision, rounded and clipped to 16 bit.
+lhotse reads the audio, through the checked libsndfile reader of `audio_file`. Its samples in [-1, 1] times 32768 are
+int16 values exactly. Where a recording's length differs a little from its manifest lhotse pads by reflection or cuts;
+here that is an error. Resampling is `scipy.signal.resample_poly` in double precision, rounded and clipped to 16 bit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyasp.errors import InputError
 from pyasp.validate import read_cut_lines
 
 INT16 = np.float32(32768.0)
-ONE_SAMPLE = 1e-5       # seconds; lhotse rounds up, so mixed and transformed cuts may be off by one sample for its own rounding
+ONE_SAMPLE = 1e-5       # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
 BACKEND = CheckedBackend()
@@ -62,7 +62,8 @@ class CutStream:
             else:
                 key = None
             if key != utt:
-                raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt)
+                raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again",
+                                 item=utt)
             yield utt, json.loads(line)
 
     def _key(self, line: str) -> str:
@@ -79,8 +80,9 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
                  allow_upsample: bool = False, allow_commands: bool = False) -> np.ndarray:
     """(n,) float32 on the int16 scale at `rate` Hz, of a cut's JSON object; augmented cuts are not rounded to integers.
 
-    channel: of a cut with several; -1: the cut's own. Raises InputError for audio that cannot be read, is empty, not finite, of
-    another length than its header or its cut says, of a rate that may not be converted, or that a command would deliver.
+    channel: of a cut with several; -1: the cut's own. Raises InputError for audio that cannot be read, is empty, not
+    finite, of another length than its header or its cut says, of a rate that may not be converted, or that a command
+    would deliver.
     """
     utt, name = item["id"], _check_sources(item, allow_commands)
     plain = _is_plain(item)
@@ -102,8 +104,9 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
 def _is_plain(item: dict[str, Any]) -> bool:
     """True of a stretch of one audio file: no mixing, no augmentation, no command."""
     recording = item.get("recording") or {}
-    sources = recording.get("sources", ())
-    return "tracks" not in item and not recording.get("transforms") and len(sources) == 1 and sources[0]["type"] == "file"
+    if "tracks" in item or recording.get("transforms"):
+        return False
+    return [source["type"] for source in recording.get("sources", ())] == ["file"]
 
 
 def _read_plain(cut: Cut) -> np.ndarray:
@@ -113,27 +116,32 @@ def _read_plain(cut: Cut) -> np.ndarray:
     samples, rate = BACKEND.read_some(source.source, cut.start, None if whole else cut.duration)
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
         raise InputError(source.source, f"{samples.shape[1]} samples at {rate} Hz", f"{cut.num_samples} at "
-                         f"{recording.sampling_rate} Hz as its cut says", "Run stage 0 again: the file has changed, or is damaged")
+                         f"{recording.sampling_rate} Hz as its cut says",
+                         "Run stage 0 again: the file has changed, or is damaged")
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
-        raise InputError(source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", "Run stage 0 again")
+        raise InputError(source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says",
+                         "Run stage 0 again")
     return samples[rows]
 
 
 def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.ndarray:
-    """One of the cut's channels; compute-mfcc-feats --channel."""
-    has = getattr(cut, "channel", None)
-    channels = list(has) if isinstance(has, (list, tuple)) else [has if isinstance(has, int) and channel >= 0 else channel]
-    if len(channels) != samples.shape[0] or (channel not in channels and (channel >= 0 or len(channels) > 1)):
+    """The cut's only channel, or the one that compute-mfcc-feats --channel names; samples (channels of the cut, n)."""
+    named = getattr(cut, "channel", None)       # a number, a list, or nothing in mixed cuts, which come as one channel
+    channels = list(named) if isinstance(named, (list, tuple)) else [named]
+    if len(channels) == len(samples) == 1 and (channel < 0 or channels[0] in (None, channel)):
+        return samples[0]
+    if channel not in channels or len(channels) != len(samples):
         raise InputError(name, f"channels {channels}", "one, or --channel to choose among them",
                          "Give each side its own utterance, or set --channel", item=cut.id)
-    return samples[channels.index(channel) if channel in channels else 0]
+    return samples[channels.index(channel)]
 
 
 def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
     """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
-    allowed, name = (allow_downsample, "--allow-downsample") if source > target else (allow_upsample, "--allow-upsample")
+    down = source > target
+    name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
     if source != target and not allowed:
         raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}",
                          f"Use a conf of that rate, or set {name}=true", item=utt)
@@ -147,7 +155,7 @@ def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True
     if source == target:
         return samples
     up, down = target // math.gcd(source, target), source // math.gcd(source, target)
-    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter has 10 max(up, down) taps on either side
+    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter reaches 10 max(up, down) / up samples
     block = max(RESAMPLE_BLOCK // down, 1) * down
     parts = []
     for start in range(0, len(samples), block):
@@ -168,9 +176,9 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
     name = ""
     for source in _sources(item):
         if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
+            cures = {"command": "Use --allow-commands true if you trust it", "url": "Download the file first"}
             raise InputError("cuts.jsonl.gz", f"a {source['type']} as audio source ({source['source']})", "a file",
-                             "Use --allow-commands true if you trust it" if source["type"] == "command" else "Download the file first",
-                             item=item["id"])
+                             cures[source["type"]], item=item["id"])
         name = name or (str(source["source"]) if source["type"] != "memory" else "audio in memory")
     return name
 
@@ -185,7 +193,7 @@ def _sources(item: Any) -> Iterator[dict[str, Any]]:
 
 
 def _readable(error: Exception, name: str, utt: str) -> InputError:
-    """An exception out of lhotse as InputError: our own reader's, which lhotse re-raises as another kind, or its first line."""
+    """An exception of lhotse as InputError: our own reader's, which lhotse turns into others, or its first line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):

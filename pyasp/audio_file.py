@@ -1,7 +1,7 @@
 """Audio files through lhotse's libsndfile reader, with what it and libsndfile let pass: truncation and false headers.
 
-libsndfile reads pcm, mu-law and A-law SPHERE; lhotse's own choice for `.sph` is one sph2pipe shell command per read. Here only
-shorten-compressed SPHERE goes through sph2pipe, and AAC through ffmpeg, each as a process without a shell.
+libsndfile reads pcm, mu-law and A-law SPHERE; lhotse's own choice for `.sph` is one sph2pipe shell command per read.
+Here only shorten-compressed SPHERE goes through sph2pipe, and AAC through ffmpeg, each as a process without a shell.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def _check_sphere(path: str | Path, head: bytes, stream: BinaryIO, size: int) ->
         told = int(fields["sample_count"])
         frame = int(fields["channel_count"]) * int(fields["sample_n_bytes"])
     except (ValueError, KeyError) as error:
-        raise InputError(path, f"a SPHERE header without a usable {error}", "sample_count, channel_count, sample_n_bytes",
-                         AGAIN) from None
+        raise InputError(path, f"a SPHERE header without a usable {error}",
+                         "sample_count, channel_count, sample_n_bytes", AGAIN) from None
     if told * frame != size - start:
         raise InputError(path, f"{(size - start) / frame:.10g} samples a channel", f"{told} as its header says", AGAIN)
 
@@ -76,7 +76,7 @@ def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> N
     raise InputError(path, "no samples in a wav file", "a data chunk", AGAIN)
 
 
-CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff}      # by the first bytes; FLAC is checked by counting what is read
+CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff}      # by the first bytes; FLAC: by counting what is read
 
 
 def check_header(path: str | Path) -> None:
@@ -97,7 +97,7 @@ def foreign_format(path: str | Path) -> str | None:
 
 
 def decode(path: str | Path) -> bytes:
-    """A wav file in memory of one that libsndfile cannot read. Raises InputError when the program is missing or fails."""
+    """A wav file, in memory, of one that libsndfile cannot read. InputError when the program is missing or fails."""
     status = os.stat(path)
     return _decode(os.path.abspath(path), foreign_format(path), status.st_size, status.st_mtime_ns)
 
@@ -125,7 +125,8 @@ def _name(path_or_fd: Any) -> str:
 
 
 def _unreadable(path_or_fd: Any, error: Exception) -> InputError:
-    return InputError(_name(path_or_fd), str(error), "audio that libsndfile reads", "Convert it to wav or flac, or remove it")
+    return InputError(_name(path_or_fd), str(error), "audio that libsndfile reads",
+                      "Convert it to wav or flac, or remove it")
 
 
 class CheckedBackend(LibsndfileBackend):
@@ -133,7 +134,7 @@ class CheckedBackend(LibsndfileBackend):
 
     def read_audio(self, path_or_fd: Any, offset: float = 0.0, duration: float | None = None,
                    force_opus_sampling_rate: int | None = None) -> tuple[np.ndarray, int]:
-        """(channels, samples) float32 in [-1, 1] and the rate in Hz; fewer samples than asked for, or told, are an error."""
+        """(channels, samples) float32 in [-1, 1] and the rate in Hz; fewer samples than asked for are an error."""
         samples, rate = self.read_some(path_or_fd, offset, duration)
         first = compute_num_samples(offset, rate)
         told = self.info(path_or_fd).frames - first if duration is None else compute_num_samples(duration, rate)

@@ -44,11 +44,11 @@ class FrontendOptions:
                  "--min-cmn-window": self.min_cmn_window < 1}
         for key, bad in wrong.items():
             if bad:
-                raise InputError("front end options", f"{key} out of range", "counts of frames or coefficients, not negative",
+                raise InputError("front end options", f"{key} out of range", "a count of frames or coefficients",
                                  "Correct the conf file", item=key)
         if 0 < self.cmn_window < self.min_cmn_window:       # Kaldi aborts here, with --center=true too
-            raise InputError("front end options", f"--cmn-window={self.cmn_window} below --min-cmn-window={self.min_cmn_window}",
-                             "--cmn-window of at least --min-cmn-window", "Lower --min-cmn-window", item="--cmn-window")
+            raise InputError("front end options", f"--cmn-window={self.cmn_window}",
+                             f"at least --min-cmn-window={self.min_cmn_window}", "Lower --min-cmn-window")
 
 
 def output_dim(stored: int, options: FrontendOptions) -> int:
@@ -119,7 +119,8 @@ def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.nd
     return out
 
 
-def _normalise_columns(slab: np.ndarray, offset: int, times: np.ndarray, frames: int, options: FrontendOptions) -> np.ndarray:
+def _normalise_columns(slab: np.ndarray, offset: int, times: np.ndarray, frames: int,
+                       options: FrontendOptions) -> np.ndarray:
     """Normalised frames `times` (V, C) float32; slab holds the frames of the file from `offset` on."""
     if options.cmn_window == 0:
         return slab[times - offset]
@@ -157,8 +158,8 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
     """Stored MFCC (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
 
-    The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when no
-    frame is voiced, or when fewer than --num-ceps coefficients are stored.
+    The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when
+    no frame is voiced, or when fewer than --num-ceps coefficients are stored.
     """
     _check_voiced(len(feats), voiced)
     return frontend_chunk(lambda start, end: feats[start:end], voiced, options)
@@ -172,7 +173,8 @@ def frontend_chunk(rows: Callable[[int, int], np.ndarray], voiced: np.ndarray, o
     """
     frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
     if len(times) == 0:
-        raise InputError("front end", f"no voiced frame in {start}:{end}", "at least one", "Choose a chunk inside the recording")
+        raise InputError("front end", f"no voiced frame in {start}:{end}", "at least one",
+                         "Choose a chunk inside the recording")
     first, last = times[0], times[-1] + 1
     if options.cmn_window:
         firsts, ends = cmn_windows(times[[0, -1]], frames, options)
@@ -209,7 +211,8 @@ def iterate(data: DataDir, options: FrontendOptions, utts: Iterable[str] | None 
             result = frontend(feats[utt], vad[utt] > 0, options)
         except InputError as error:
             if failed is None:
-                raise InputError(data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt) from error
+                raise InputError(data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2",
+                                 item=utt) from error
             failed[utt] = str(error)
         else:
             yield utt, result

@@ -1,6 +1,7 @@
 """Mel-frequency cepstra as Kaldi's compute-mfcc-feats makes them, for blocks of frames as matrix operations.
 
-References: S. Davis and P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; Young et al., The HTK Book, ch. 5; Kaldi feat/feature-mfcc.
+References: S. Davis and P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; Young et al., The HTK Book, ch. 5; Kaldi's
+feat/feature-mfcc.
 
     n, T        samples and frames of a recording           N, S    samples of a frame and of the frame shift
     P           N padded to a power of two (FFT length)     M, C    mel bins and cepstral coefficients
@@ -9,9 +10,9 @@ References: S. Davis and P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; Young et 
     e           (M,) mel energies: triangles equally spaced in mel, times |FFT(z)|^2
     c           (C,) lifter * DCT-II(log e);  c_0 = log energy when --use-energy
 
-What other toolkits do differently (lhotse 1.33, torchaudio, librosa): samples in [-1, 1] (log energies lower by 20.8), C0
-kept or lost instead of the raw log energy (lhotse's use_energy=True fails on broadcasting), zero padding or replication
-instead of mirroring at the ends of a file, and their own energy floors.
+What other toolkits do differently (lhotse 1.33, torchaudio, librosa): samples in [-1, 1] (log energies lower by 20.8),
+C0 instead of the raw log energy (lhotse's use_energy=True fails on broadcasting), zero padding or replication instead
+of mirroring at the ends of a file, and their own energy floors.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import scipy.fft
 from pyasp.cli import option
 from pyasp.errors import InputError
 
-BLOCK_BYTES = 1 << 19       # of one block of padded frames: small enough for the caches, large enough to hide call overhead
+BLOCK_BYTES = 1 << 19       # of one block of padded frames: fits the caches, and hides the overhead of calls
 FLOOR = np.float32(np.finfo(np.float32).eps)     # Kaldi's floor under energies before the logarithm
 
 WINDOWS = {     # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
@@ -45,7 +46,7 @@ class MfccOptions:
     sample_frequency: float = option(16000.0, "samples per second of the waveform")
     frame_length: float = option(25.0, "milliseconds of a frame")
     frame_shift: float = option(10.0, "milliseconds between frames")
-    dither: float = option(1.0, "standard deviation of noise added to the samples, 0 = none; seeded by the utterance id")
+    dither: float = option(1.0, "deviation of the noise added to samples, 0 = none; seeded by the utterance id")
     preemphasis_coefficient: float = option(0.97, "coefficient of the pre-emphasis")
     remove_dc_offset: bool = option(True, "subtract the mean of each frame")
     window_type: str = option("povey", "analysis window", choices=WINDOWS)
@@ -89,7 +90,8 @@ class MfccOptions:
                  "--preemphasis-coefficient": (0 <= self.preemphasis_coefficient <= 1, "0 to 1"),
                  "--dither": (self.dither >= 0, "0 or more"),
                  "--frame-shift": (self.shift >= 1, "at least one sample"),
-                 "--frame-length": (self.length >= 2 and self.padded_length % 2 == 0, "2 samples or more, an even FFT length")}
+                 "--frame-length": (self.length >= 2 and self.padded_length % 2 == 0,
+                                    "at least 2 samples, an even FFT length")}
         for key, (good, wanted) in rules.items():
             if not good:
                 value = dict(vars(self)).get(key[2:].replace("-", "_"))
@@ -124,7 +126,7 @@ def mel(frequency: np.ndarray | float) -> np.ndarray | float:
 
 
 def mel_banks(options: MfccOptions) -> np.ndarray:
-    """Triangles (P / 2, M) float64 over the FFT bins 0 .. P/2 - 1. Raises InputError when a triangle holds no FFT bin."""
+    """Triangles (P / 2, M) float64 over FFT bins 0 .. P/2 - 1. Raises InputError when a triangle holds no FFT bin."""
     half = options.padded_length // 2
     nyquist = options.sample_frequency / 2
     top = options.high_freq if options.high_freq > 0 else nyquist + options.high_freq
@@ -164,7 +166,7 @@ def seed_of(utt: str) -> int:
 
 
 class Mfcc:
-    """Extractor with its window, mel and DCT matrices. One object serves any number of recordings, one thread at a time."""
+    """Extractor with its window, mel and DCT matrices: for any number of recordings, in one thread at a time."""
 
     def __init__(self, options: MfccOptions):
         self.options = options
@@ -177,7 +179,8 @@ class Mfcc:
         self.banks = np.repeat(banks[self.first_bin:self.end_bin], 2, axis=0).astype(np.float32)
         self.transform = cepstral_transform(options).astype(np.float32)
         self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))     # frames computed at a time
-        self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)    # scratch; zeros behind each frame stay
+        # Scratch of every block; the zeros behind each frame stay.
+        self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)
         self._centred = np.empty((self.block, options.length), dtype=np.float32)
 
     def compute(self, samples: np.ndarray, utt: str = "") -> np.ndarray:
@@ -187,7 +190,8 @@ class Mfcc:
         """
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         if not np.isfinite(samples).all():
-            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None)
+            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording",
+                             item=utt or None)
         frames = num_frames(len(samples), self.options)
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
@@ -198,14 +202,14 @@ class Mfcc:
         return self._finish(out)
 
     def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first frame, overlapping view (B, N)) of the blocks of a recording; Kaldi: FirstSampleOfFrame, ExtractWindow."""
+        """(first frame, overlapping view (B, N)) of each block; Kaldi: FirstSampleOfFrame, ExtractWindow."""
         shift, length = self.options.shift, self.options.length
         offset = 0 if self.options.snip_edges else shift // 2 - length // 2
         for start in range(0, frames, self.block):
             count = min(self.block, frames - start)
             begin = offset + start * shift
             piece = mirrored(samples, begin, begin + (count - 1) * shift + length)
-            yield start, np.ndarray((count, length), np.float32, piece, strides=(piece.itemsize * shift, piece.itemsize))
+            yield start, np.ndarray((count, length), np.float32, piece, strides=(4 * shift, 4))
 
     def _block(self, framed: np.ndarray, out: np.ndarray, random: np.random.Generator | None) -> None:
         """Cepstra `out` (B, C) of frames (B, N)."""

@@ -1,8 +1,9 @@
-"""Energy-based voice activity detection: Kaldi's compute-vad (ivector/voice-activity-detection), for all frames at once.
+"""Energy-based voice activity detection: Kaldi's compute-vad (ivector/voice-activity-detection), all frames at once.
 
     e_t        log energy of frame t (coefficient 0 of the raw MFCC, before any mean normalisation), t = 0 .. T-1
     threshold  = energy_threshold + mean_scale * mean_t(e_t)
-    frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in window},   window = [t-c, t+c] within [0, T)
+    frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in window}
+    window     = [t-c, t+c] within [0, T), c the context
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class VadOptions:
         for key, bad in wrong.items():
             if bad:
                 raise InputError("vad options", f"{key} out of range",
-                                 "mean scale >= 0, context >= 0, proportion between 0 and 1", "Correct vad.conf", item=key)
+                                 "mean scale >= 0, context >= 0, proportion between 0 and 1", "Correct vad.conf",
+                                 item=key)
 
 
 def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reading audio: exact integers, faults that must not pass, commands that must not run, resampling, forward-read cuts."""
+"""Reading audio: exact integers, faults that must not pass, commands that must not run, resampling, cuts."""
 
 import gzip
 import json
@@ -164,7 +164,8 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch, source, target):
     samples = speech(7001).astype(np.float32)
     whole = resample(samples, source, target, rounded=False)
     divisor = np.gcd(source, target)
-    np.testing.assert_array_equal(whole, resample_poly(samples.astype(float), target // divisor, source // divisor).astype(np.float32))
+    expected = resample_poly(samples.astype(float), target // divisor, source // divisor)
+    np.testing.assert_array_equal(whole, expected.astype(np.float32))
     monkeypatch.setattr(audio, "RESAMPLE_BLOCK", 500)
     np.testing.assert_array_equal(resample(samples, source, target, rounded=False), whole)
 
@@ -178,9 +179,13 @@ def test_upsampling_needs_permission(tmp_path):
         read_samples(item, 4000, allow_downsample=False)
 
 
+def mono(item):
+    return MonoCut.from_dict({key: value for key, value in item.items() if key != "type"})
+
+
 def test_a_noisy_copy_is_mixed_by_lhotse_and_not_rounded(tmp_path):
-    clean = MonoCut.from_dict({k: v for k, v in cut(wav(tmp_path / "a.wav", speech(8000, 1))).items() if k != "type"})
-    noise = MonoCut.from_dict({k: v for k, v in cut(wav(tmp_path / "n.wav", speech(8000, 2, 500)), "n").items() if k != "type"})
+    clean = mono(cut(wav(tmp_path / "a.wav", speech(8000, 1))))
+    noise = mono(cut(wav(tmp_path / "n.wav", speech(8000, 2, 500)), "n"))
     item = json.loads(json.dumps(clean.mix(noise, snr=10).to_dict()))
     added = read_samples(item, 8000) - speech(8000, 1)
     assert abs(10 * np.log10(np.mean(speech(8000, 1).astype(float) ** 2) / np.mean(added ** 2)) - 10) < 0.01
@@ -188,8 +193,8 @@ def test_a_noisy_copy_is_mixed_by_lhotse_and_not_rounded(tmp_path):
 
 
 def test_a_damaged_noise_is_named(tmp_path):
-    clean = MonoCut.from_dict({k: v for k, v in cut(wav(tmp_path / "a.wav", speech(8000, 1))).items() if k != "type"})
-    noise = MonoCut.from_dict({k: v for k, v in cut(wav(tmp_path / "noise.wav", speech(8000, 2)), "n").items() if k != "type"})
+    clean = mono(cut(wav(tmp_path / "a.wav", speech(8000, 1))))
+    noise = mono(cut(wav(tmp_path / "noise.wav", speech(8000, 2)), "n"))
     item = json.loads(json.dumps(clean.mix(noise, snr=10).to_dict()))
     (tmp_path / "noise.wav").write_bytes((tmp_path / "noise.wav").read_bytes()[:9000])
     with pytest.raises(InputError, match="noise.wav.*as its header says"):
@@ -260,7 +265,8 @@ def test_shorten_without_its_decoder(tmp_path, monkeypatch):
 
 def test_shorten_through_sph2pipe(tmp_path, monkeypatch):
     item = shortened(tmp_path)
-    fake_program(tmp_path, monkeypatch, "sph2pipe", f'[ "$4" = "{tmp_path}/a b.sph" ] && cp "{tmp_path}/decoded.wav" "$5"')
+    script = f'[ "$4" = "{tmp_path}/a b.sph" ] && cp "{tmp_path}/decoded.wav" "$5"'
+    fake_program(tmp_path, monkeypatch, "sph2pipe", script)
     np.testing.assert_array_equal(read_samples(item, 8000), speech(800))
 
 

@@ -34,14 +34,16 @@ def item_of(utt: str, file: Path, channel: int = -1) -> dict:
 
 
 def wav_entries(role) -> dict[str, str]:
-    return {utt: file for scp in ([role] if isinstance(role, str) else role) for utt, file in read_scp_lines(scp).items()}
+    lists = [role] if isinstance(role, str) else role
+    return {utt: file for scp in lists for utt, file in read_scp_lines(scp).items()}
 
 
 @functools.lru_cache(maxsize=2)
 def _mfcc(entries: tuple, options: MfccOptions) -> dict:
     extractor = Mfcc(options)
     rate = int(options.sample_frequency)
-    return {utt: extractor.compute(read_samples(item_of(utt, path(file)), rate, options.channel), utt) for utt, file in entries}
+    samples = {utt: read_samples(item_of(utt, path(file)), rate, options.channel) for utt, file in entries}
+    return {utt: extractor.compute(each, utt) for utt, each in samples.items()}
 
 
 def run_mfcc(roles: dict, options: dict) -> dict:
@@ -57,7 +59,9 @@ def run_subset(roles: dict, options: dict) -> dict:
 
 def run_deltas(roles: dict, options: dict) -> dict:
     chosen = {**KALDI_DELTAS, **named(options)}
-    return {utt: add_deltas(feats, chosen["delta_window"], chosen["delta_order"]) for utt, feats in roles["feats"].items()}
+    window, order = chosen.pop("delta_window"), chosen.pop("delta_order")
+    assert not chosen
+    return {utt: add_deltas(feats, window, order) for utt, feats in roles["feats"].items()}
 
 
 def run_cmn(roles: dict, options: dict) -> dict:
@@ -76,8 +80,8 @@ def run_vad(roles: dict, options: dict) -> dict:
     return {utt: energy_vad(feats[:, 0], chosen) for utt, feats in roles["feats"].items()}
 
 
-PROGRAMS = {"compute-mfcc-feats": run_mfcc, "subset-feats": run_subset, "add-deltas": run_deltas, "compute-vad": run_vad,
-            "apply-cmvn-sliding": run_cmn, "select-voiced-frames": run_select}
+PROGRAMS = {"compute-mfcc-feats": run_mfcc, "subset-feats": run_subset, "compute-vad": run_vad,
+            "add-deltas": run_deltas, "apply-cmvn-sliding": run_cmn, "select-voiced-frames": run_select}
 
 
 def roles_of(case: dict) -> dict:
@@ -89,7 +93,8 @@ def before(case: dict) -> dict:
     """The roles of a case after its earlier steps."""
     roles = roles_of(case)
     for step in case.get("before", []):
-        roles[step["gives"]] = PROGRAMS[step["program"]]({name: roles[name] for name in step["inputs"]}, step["options"])
+        inputs = {name: roles[name] for name in step["inputs"]}
+        roles[step["gives"]] = PROGRAMS[step["program"]](inputs, step["options"])
     return roles
 
 
@@ -120,7 +125,8 @@ def test_golden_mfcc_from_sphere(case):
 def test_golden_lengths(case):
     options = MfccOptions(**named((case.get("before") or [case])[0]["options"]))
     lengths = {utt: soundfile.info(path(file)).frames for utt, file in wav_entries(case["inputs"]["wav"]).items()}
-    measures = {"utt2dur": lambda n: float(duration_text(n, options.sample_frequency)), "num_frames": lambda n: num_frames(n, options)}
+    measures = {"utt2dur": lambda n: float(duration_text(n, options.sample_frequency)),
+                "num_frames": lambda n: num_frames(n, options)}
     (role, where), = case["outputs"].items()
     reference = {utt: float(value) for utt, value in read_scp_lines(where).items()}
     compare_tables(case, {utt: measures[role](n) for utt, n in lengths.items()}, reference)
@@ -145,7 +151,8 @@ def test_golden_chain(case, tmp_path):
 @pytest.mark.parametrize("case", cases("select-voiced"))
 def test_golden_one_function_is_the_chain(case):
     """`frontend` on the inputs of the whole chain equals Kaldi's programs one after the other."""
-    made_by = {c.values[0]["outputs"]["feats"]: c.values[0] for c in cases("deltas", "cmvn") if not c.values[0].get("before")}
+    earlier = [parameter.values[0] for parameter in cases("deltas", "cmvn")]
+    made_by = {each["outputs"]["feats"]: each for each in earlier if not each.get("before")}
     cmn = made_by.get(case["inputs"]["feats"])
     deltas = made_by.get(cmn["inputs"]["feats"]) if cmn else None
     if not deltas:

@@ -1,4 +1,4 @@
-"""make_mfcc and compute_vad over a data directory: contents, failures counted, jobs, compression, what is made again."""
+"""make_mfcc and compute_vad over a data directory: contents, failures, jobs, compression, what is made again."""
 
 import gzip
 import json

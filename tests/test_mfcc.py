@@ -43,8 +43,9 @@ def frame_by_hand(samples, t, o):
     return ceps
 
 
-@pytest.mark.parametrize("change", [{}, {"snip_edges": True}, {"use_energy": False}, {"raw_energy": False}, {"remove_dc_offset": False},
-                                    {"round_to_power_of_two": False}, {"cepstral_lifter": 0.0}, {"energy_floor": 1e12},
+@pytest.mark.parametrize("change", [{}, {"snip_edges": True}, {"use_energy": False}, {"raw_energy": False},
+                                    {"remove_dc_offset": False}, {"round_to_power_of_two": False},
+                                    {"cepstral_lifter": 0.0}, {"energy_floor": 1e12},
                                     {"frame_shift": 12.5, "frame_length": 20.0}, {"high_freq": -200.0},
                                     *({"window_type": name} for name in WINDOWS)])
 def test_equals_the_definition(change):
@@ -135,7 +136,7 @@ def test_a_tone_peaks_in_its_mel_bin():
     for band in (5, 12, 20):
         hertz = 700 * np.expm1(edges[band + 1] / 1127)
         tone = 5000 * np.sin(2 * np.pi * hertz * np.arange(4000) / 8000)
-        log_mel = Mfcc(options).compute(tone) @ cepstral_transform(options).T        # the DCT is orthonormal: this inverts it
+        log_mel = Mfcc(options).compute(tone) @ cepstral_transform(options).T        # orthonormal: this inverts it
         assert np.argmax(log_mel[10]) == band
 
 
@@ -152,11 +153,11 @@ def test_samples_must_be_finite(bad):
         Mfcc(SMALL).compute(samples, "utt")
 
 
-@pytest.mark.parametrize("wrong, message", [({"num_ceps": 24}, "--num-ceps=24"), ({"high_freq": 4100.0}, "--high-freq"),
-                                            ({"low_freq": 3800.0}, "--low-freq"), ({"vtln_warp": 1.1}, "warping is not supported"),
-                                            ({"window_type": "kaiser"}, "--window-type=kaiser"), ({"num_mel_bins": 2}, "--num-mel-bins"),
-                                            ({"frame_length": 25.125, "round_to_power_of_two": False}, "even FFT length"),
-                                            ({"dither": -1.0}, "--dither"), ({"frame_shift": 0.0}, "--frame-shift")])
+@pytest.mark.parametrize("wrong, message", [
+    ({"num_ceps": 24}, "--num-ceps=24"), ({"high_freq": 4100.0}, "--high-freq"), ({"low_freq": 3800.0}, "--low-freq"),
+    ({"vtln_warp": 1.1}, "warping is not supported"), ({"window_type": "kaiser"}, "--window-type=kaiser"),
+    ({"num_mel_bins": 2}, "--num-mel-bins"), ({"dither": -1.0}, "--dither"), ({"frame_shift": 0.0}, "--frame-shift"),
+    ({"frame_length": 25.125, "round_to_power_of_two": False}, "even FFT length")])
 def test_options_out_of_range(wrong, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(SMALL, **wrong)

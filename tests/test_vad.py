@@ -8,11 +8,13 @@ from pyasp.vad import VadOptions, energy_vad
 
 
 def by_loop(energy, options):
-    threshold = np.float32(options.vad_energy_threshold + options.vad_energy_mean_scale * energy.astype(np.float64).mean())
+    mean = energy.astype(np.float64).mean()
+    threshold = np.float32(options.vad_energy_threshold + options.vad_energy_mean_scale * mean)
+    proportion = np.float32(options.vad_proportion_threshold)
     decisions = []
     for t in range(len(energy)):
         window = energy[max(0, t - options.vad_frames_context):t + options.vad_frames_context + 1]
-        decisions.append(sum(window > threshold) >= np.float32(len(window)) * np.float32(options.vad_proportion_threshold))
+        decisions.append(sum(window > threshold) >= np.float32(len(window)) * proportion)
     return np.array(decisions, dtype=bool)
 
 
@@ -53,7 +55,8 @@ def test_silence_and_nothing():
     assert energy_vad(np.zeros(0, np.float32), VadOptions()).shape == (0,)
 
 
-@pytest.mark.parametrize("wrong", [{"vad_frames_context": -1}, {"vad_proportion_threshold": 1.0}, {"vad_energy_mean_scale": -0.1}])
+@pytest.mark.parametrize("wrong", [{"vad_frames_context": -1}, {"vad_proportion_threshold": 1.0},
+                                   {"vad_energy_mean_scale": -0.1}])
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match="out of range"):
         VadOptions(**wrong)

@@ -28,7 +28,8 @@ def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[n
                            options.allow_upsample, options.allow_commands)
     seconds = duration_text(len(samples), options.sample_frequency)
     if len(samples) < options.min_duration * options.sample_frequency:
-        raise InputError(utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording")
+        raise InputError(utt, f"{seconds} s", f"at least --min-duration={options.min_duration}",
+                         "Lower it, or remove the recording")
     matrix = extractor.compute(samples, utt)
     if len(matrix) == 0:
         raise InputError(utt, f"{seconds} s", "at least one frame", "Use --snip-edges=false, or remove the recording")
