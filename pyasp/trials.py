@@ -18,7 +18,9 @@ from pyasp.errors import InputError
 
 BLOCK_BYTES = 1 << 22          # text taken at a time: about 100 000 trials
 SORTED_AT_ONCE = 10_000_000    # trials whose keys are sorted together when duplicates are counted
-LABELS = {"target": True, "nontarget": False}
+TRIAL, SCORED = "<model> <test> target|nontarget", "<model> <test> <score>"
+LABELS = {b"target": True, b"nontarget": False}
+IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))   # as bytes.split() sees it
 MAX_VALUES = 50                # a column with more distinct values is not a category
 
 
@@ -39,35 +41,52 @@ class TrialList:
 class _Index(dict):
     """id -> number; ids not seen before get the next one."""
 
-    def __missing__(self, key: str) -> int:
+    def __missing__(self, key: bytes | str) -> int:
         self[key] = len(self)
         return self[key]
 
 
-def read_blocks(stream: IO[str], path: object, fields: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
-    """(number of the first line, the columns of a block of lines); each line has `fields` fields separated by space."""
+def columns_of(lines: list[bytes], first: int, path: object, shape: str) -> list[list[bytes]]:
+    """The columns of a block of lines that all look like `shape`; `first` is the number of its first line.
+
+    All lines are split at once; where words and line ends lie is checked as arrays. InputError names a wrong line.
+    """
+    text, fields = b"".join(lines), len(shape.split())
+    data = np.frombuffer(text if text.endswith(b"\n") or not text else text + b"\n", np.uint8)
+    space = IS_SPACE[data]
+    starts = ~space
+    starts[1:] &= space[:-1]
+    counts = np.diff(np.cumsum(starts, dtype=np.int32)[data == ord("\n")], prepend=0)
+    if (counts != fields).any():
+        wrong = int((counts != fields).argmax())
+        raise InputError(path, repr(lines[wrong].rstrip(b"\r\n").decode(errors="replace")), shape, "Correct the line",
+                         item=f"line {first + wrong}")
+    words = text.split()
+    return [words[k::fields] for k in range(fields)]
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """(number of the first line, a block of lines)."""
     first = 1
     while lines := stream.readlines(BLOCK_BYTES):
-        rows = [line.split() for line in lines]
-        for number, row in enumerate(rows) if set(map(len, rows)) != {fields} else ():
-            if len(row) != fields:
-                raise InputError(path, repr(lines[number].rstrip("\n")), _line_shape(fields),
-                                 "Correct the line", item=f"line {first + number}")
-        yield first, list(zip(*rows))
-        first += len(rows)
+        yield first, lines
+        first += len(lines)
 
 
-def _line_shape(fields: int) -> str:
-    return "<model> <test> target|nontarget" if fields == 3 else "<model> <test> <score>"
-
-
-def _labels(column: tuple[str, ...], first: int, path: object) -> bytes:
+def _labels(column: list[bytes], first: int, path: object) -> bytes:
     try:
         return bytes(map(LABELS.__getitem__, column))
     except KeyError:
         wrong = next(i for i, label in enumerate(column) if label not in LABELS)
-        raise InputError(path, repr(column[wrong]), "target or nontarget", "Correct the third field",
-                         item=f"line {first + wrong}") from None
+        raise InputError(path, repr(column[wrong].decode(errors="replace")), "target or nontarget",
+                         "Correct the third field", item=f"line {first + wrong}") from None
+
+
+def _ids(index: _Index, path: object) -> list[str]:
+    try:
+        return [key.decode() for key in index]
+    except UnicodeDecodeError:
+        raise InputError(path, "an id that is not UTF-8", "UTF-8 text", "Convert the file to UTF-8") from None
 
 
 def read_trials(path: str | Path, models: list[str] | None = None, tests: list[str] | None = None,
@@ -79,25 +98,27 @@ def read_trials(path: str | Path, models: list[str] | None = None, tests: list[s
     """
     model_index, test_index = _Index(), _Index()
     for index, known in ((model_index, models), (test_index, tests)):
-        index.update({key: number for number, key in enumerate(known or ())})
+        index.update({key.encode(): number for number, key in enumerate(known or ())})
     model, test, target = array("i"), array("i"), bytearray()
-    with open(path, encoding="utf-8") as stream:
-        for first, columns in read_blocks(stream, path, 3):
+    with open(path, "rb") as stream:
+        for first, lines in _blocks(stream):
+            columns = columns_of(lines, first, path, TRIAL)
             model.extend(map(model_index.__getitem__, columns[0]))
             test.extend(map(test_index.__getitem__, columns[1]))
             target.extend(_labels(columns[2], first, path))
-    _check_known(path, model_index, models, "models")
-    _check_known(path, test_index, tests, "test recordings")
-    trials = TrialList(list(model_index), list(test_index), np.frombuffer(model, np.int32),
-                       np.frombuffer(test, np.int32), np.frombuffer(target, bool))
+    model_ids, test_ids = _ids(model_index, path), _ids(test_index, path)
+    _check_known(path, model_ids, models, "models")
+    _check_known(path, test_ids, tests, "test recordings")
+    trials = TrialList(model_ids, test_ids, np.frombuffer(model, np.int32), np.frombuffer(test, np.int32),
+                       np.frombuffer(target, bool))
     check_classes(trials.target, path, both_classes)
     _count_duplicates(trials, path)
     return trials
 
 
-def _check_known(path: object, index: Mapping[str, int], known: list[str] | None, what: str) -> None:
-    if known is not None and len(index) > len(known):
-        unknown = list(index)[len(known):]
+def _check_known(path: object, ids: list[str], known: list[str] | None, what: str) -> None:
+    if known is not None and len(ids) > len(known):
+        unknown = ids[len(known):]
         raise InputError(path, f"{len(unknown)} unknown {what} (first: {', '.join(unknown[:3])})",
                          f"only ids of the {len(known)} known {what}", "Correct the list, or add the recordings")
 
@@ -151,12 +172,13 @@ def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.nd
     number, and as `check_classes`.
     """
     scores, target = array("d"), bytearray()
-    with open(trials_path, encoding="utf-8") as listed, open(scores_path, encoding="utf-8") as scored:
-        for first, columns in read_blocks(listed, trials_path, 3):
+    with open(trials_path, "rb") as listed, open(scores_path, "rb") as scored:
+        for first, lines in _blocks(listed):
+            columns = columns_of(lines, first, trials_path, TRIAL)
             target.extend(_labels(columns[2], first, trials_path))
-            lines = [line.split() for line in islice(scored, len(columns[0]))]
-            _check_pairs(list(zip(columns[0], columns[1])), lines, first, scores_path)
-            scores.extend(_numbers(lines, first, scores_path))
+            found = columns_of(list(islice(scored, len(lines))), first, scores_path, SCORED)
+            _check_pairs(columns, found, first, scores_path)
+            scores.extend(_numbers(found[2], first, scores_path))
         if scored.readline():
             raise InputError(scores_path, f"more than {len(target)} lines", "one per trial", "Score this list again")
     labels = np.frombuffer(target, bool)
@@ -164,25 +186,23 @@ def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.nd
     return np.frombuffer(scores, np.float64), labels
 
 
-def _check_pairs(pairs: list[tuple[str, ...]], lines: list[list[str]], first: int, path: object) -> None:
-    if len(lines) == len(pairs) and all(map(_matches, pairs, lines)):
+def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: int, path: object) -> None:
+    """InputError on the first line whose model or test differ, or where the scores end; both are columns of a block."""
+    if listed[:2] == scored[:2]:
         return
-    wrong = next((i for i, (pair, line) in enumerate(zip(pairs, lines)) if not _matches(pair, line)), len(lines))
-    found = " ".join(lines[wrong]) if wrong < len(lines) else "the end of the file"
-    raise InputError(path, repr(found), f"'{' '.join(pairs[wrong])} <score>' as in the trial list",
+    pairs, found = list(zip(*listed[:2])), list(zip(*scored[:2]))
+    wrong = next((i for i, (pair, other) in enumerate(zip(pairs, found)) if pair != other), len(found))
+    seen = b" ".join(found[wrong]).decode(errors="replace") if wrong < len(found) else "the end of the file"
+    raise InputError(path, repr(seen), f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list",
                      "Score this list again", item=f"line {first + wrong}")
 
 
-def _matches(pair: tuple[str, ...], line: list[str]) -> bool:
-    return len(line) == 3 and pair[0] == line[0] and pair[1] == line[1]
-
-
-def _numbers(lines: list[list[str]], first: int, path: object) -> list[float]:
+def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
     values: list[float] = []
     try:
-        values.extend(float(line[2]) for line in lines)
+        values.extend(map(float, column))
     except ValueError:
-        raise InputError(path, repr(lines[len(values)][2]), "a number", "Score this list again",
+        raise InputError(path, repr(column[len(values)].decode(errors="replace")), "a number", "Score this list again",
                          item=f"line {first + len(values)}") from None
     return values
 

@@ -64,7 +64,9 @@ def test_length_normalisation():
 def test_affine_and_linear_transforms():
     matrix, vectors = np.arange(6.0).reshape(2, 3), np.ones((4, 3))
     affine = np.column_stack([matrix, [7.0, 8.0]])
-    np.testing.assert_allclose(backend.apply_transform(affine, vectors), backend.apply_transform(matrix, vectors) + [7, 8])
+    linear = backend.apply_transform(matrix, vectors)
+    np.testing.assert_allclose(backend.apply_transform(affine, vectors), linear + [7, 8])
+    np.testing.assert_allclose(linear, [[3, 12]] * 4)
     with pytest.raises(InputError, match="2 x 3 for vectors of dimension 5"):
         backend.apply_transform(matrix, np.ones((1, 5)))
 
@@ -187,7 +189,8 @@ def score_tool(corpus, *options, out="scores", trials="list", backend_dir="backe
     return score.main([*options, *(str(corpus / name) for name in names)])
 
 
-@pytest.mark.parametrize("options", [(), ("--average=raw",), ("--scoring=cosine",), ("--num-utts=false", "--smoothing=0.1")])
+@pytest.mark.parametrize("options", [(), ("--average=raw",), ("--scoring=cosine",),
+                                     ("--num-utts=false", "--smoothing=0.1")])
 def test_tools_train_and_score(corpus, options):
     assert train_tool(corpus) == 0 and score_tool(corpus, *options) == 0
     fields = [line.split() for line in (corpus / "scores").read_text().splitlines()]
@@ -216,14 +219,14 @@ def test_scored_by_hand(corpus):
     u, v = u * np.sqrt(8 / np.sum(u ** 2 / (plda.psi + 1 / 3))), v * np.sqrt(8 / np.sum(v ** 2 / (plda.psi + 1)))
     shrink, given = 3 * plda.psi / (3 * plda.psi + 1), 1 + plda.psi / (3 * plda.psi + 1)
     expected = -0.5 * np.sum(np.log(given / (1 + plda.psi)) + (v - shrink * u) ** 2 / given - v ** 2 / (1 + plda.psi))
-    found = [line.split()[2] for line in (corpus / "scores").read_text().splitlines() if line.startswith("m0-3 eval004")]
-    assert float(found[0]) == pytest.approx(expected, rel=1e-5)
+    found = next(line for line in (corpus / "scores").read_text().splitlines() if line.startswith("m0-3 eval004 "))
+    assert float(found.split()[2]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_tools_skip_refuse_and_force(corpus, capsys):
     assert train_tool(corpus) == 0 and score_tool(corpus) == 0
     before = (corpus / "scores").stat().st_mtime_ns
-    assert train_tool(corpus, "--smoothing=0.5") == 0 and score_tool(corpus) == 0     # a scoring option trains nothing anew
+    assert train_tool(corpus, "--smoothing=0.5") == 0 and score_tool(corpus) == 0   # scoring options train nothing anew
     assert (corpus / "scores").stat().st_mtime_ns == before
     capsys.readouterr()
     assert train_tool(corpus, "--plda-iters=3") == 1 and "--plda-iters: 10 -> 3" in capsys.readouterr().err
@@ -233,7 +236,8 @@ def test_tools_skip_refuse_and_force(corpus, capsys):
 
 
 @pytest.mark.parametrize("name, text, message", [
-    ("list", "m0-1 eval003 target\nm0-1 nobody nontarget\n", "1 of 2 trials without an embedding: 1 ids (first: nobody)"),
+    ("list", "m0-1 eval003 target\nm0-1 nobody nontarget\n",
+     "1 of 2 trials without an embedding: 1 ids (first: nobody)"),
     ("list", "m0-1 eval003 target\nmx eval003 nontarget\n", "1 unknown models (first: mx)"),
     ("list", "m0-1 eval003 target\n", "every one of them target"),
     ("model2utts", "m0-1 nobody\n", "no utterances")])
@@ -269,7 +273,8 @@ def test_bad_training_embedding_is_named(corpus, capsys, vector, message):
 def test_missing_training_embeddings(corpus, capsys):
     text = (corpus / "utt2spk").read_text()
     (corpus / "utt2spk").write_text(text + "zzz1 s00\nzzz2 s00\n")
-    assert train_tool(corpus) == 1 and "no embedding for 2 of 122 utterances (first: zzz1, zzz2)" in capsys.readouterr().err
+    assert train_tool(corpus) == 1
+    assert "no embedding for 2 of 122 utterances (first: zzz1, zzz2)" in capsys.readouterr().err
     assert train_tool(corpus, "--max-missing=0.02") == 0
     assert "done 120 of 122 training utterances, 2 failed" in capsys.readouterr().out
 

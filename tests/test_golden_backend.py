@@ -107,7 +107,8 @@ def dot_products(roles):
 
 def scoring_dense(roles, target_energy):
     vectors = {reco: np.array([roles["vectors"][utt] for utt in utts]) for reco, utts in roles["reco2utt"].items()}
-    return {"scores": {reco: scoring.dense_scores(roles["plda"], each, target_energy) for reco, each in vectors.items()}}
+    scores = (scoring.dense_scores(roles["plda"], each, target_energy) for each in vectors.values())
+    return {"scores": dict(zip(vectors, scores))}
 
 
 def cluster(roles, threshold=0.0):
@@ -166,8 +167,9 @@ def compare_single(case, result, reference):
 
 COMPARISONS = {  # (what the result is, output role) -> (reader of Kaldi's file, comparison)
     "mean": (single, compare_single), "transform": (single, compare_transform),
-    "full_transform": (single, compare_transform), "plda": (READERS["plda"], compare_plda), "num_utts": (read_scp_lines, compare_counts),
-    "labels": (read_scp_lines, compare_counts), "vectors": (table, compare_tables)}
+    "full_transform": (single, compare_transform), "plda": (READERS["plda"], compare_plda),
+    "num_utts": (read_scp_lines, compare_counts), "labels": (read_scp_lines, compare_counts),
+    "vectors": (table, compare_tables)}
 
 
 @pytest.mark.parametrize("case", cases(*STAGES))

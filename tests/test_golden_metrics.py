@@ -16,7 +16,8 @@ def read(entry):
     if "scores_and_labels" in entry:
         fields = [line.split() for line in path(entry["scores_and_labels"]).read_text().splitlines()]
         return np.array([float(f[0]) for f in fields]), np.array([f[1] == "target" for f in fields])
-    scores, labels = ([line.split()[2] for line in path(entry[kind]).read_text().splitlines()] for kind in ("scores", "trials"))
+    scores, labels = ([line.split()[2] for line in path(entry[kind]).read_text().splitlines()]
+                      for kind in ("scores", "trials"))
     return np.array(scores, np.float64), np.array(labels) == "target"
 
 

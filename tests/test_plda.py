@@ -105,7 +105,8 @@ def test_score_is_the_exact_likelihood_ratio(n):
     plda = Plda.from_covariances(mean, within, between)
     enroll, tests = draw(generator, mean, within, between, [n])[0], draw(generator, mean, within, between, [1] * 6)[0]
     scorer = plda_scorer(enroll.mean(axis=0)[None], np.array([n]), tests, plda, PLAIN)
-    exact = [joint_log_density([*enroll, test], mean, within, between) - joint_log_density(enroll, mean, within, between)
+    apart = joint_log_density(enroll, mean, within, between)
+    exact = [joint_log_density([*enroll, test], mean, within, between) - apart
              - joint_log_density([test], mean, within, between) for test in tests]
     np.testing.assert_allclose(scorer.pairs(np.zeros(6, int), np.arange(6)), exact, rtol=1e-9, atol=1e-9)
 
@@ -201,7 +202,8 @@ def test_write_read_write(tmp_path, binary):
     Plda.read(tmp_path / "a").write(tmp_path / "b", binary)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     if binary:
-        assert all(np.array_equal(getattr(plda, k), getattr(Plda.read(tmp_path / "a"), k)) for k in ("mean", "transform", "psi"))
+        again = Plda.read(tmp_path / "a")
+        assert all(np.array_equal(getattr(plda, part), getattr(again, part)) for part in ("mean", "transform", "psi"))
 
 
 def test_shapes_that_do_not_fit():

@@ -54,7 +54,8 @@ def test_dense_and_gathered_routes_agree(parts, monkeypatch, dense_enough, per_p
     plda, models, counts, tests = parts
     pairs = np.random.default_rng(2).integers(0, (40, 30), (300, 2))
     scorer = scoring.plda_scorer(models, counts, tests, plda, ScoreOptions())
-    expected = (scorer.left @ scorer.right.T + scorer.model[:, None] + scorer.test[scorer.group])[pairs[:, 0], pairs[:, 1]]
+    every = scorer.left @ scorer.right.T + scorer.model[:, None] + scorer.test[scorer.group]
+    expected = every[pairs[:, 0], pairs[:, 1]]
     monkeypatch.setattr(scoring, "DENSE_ENOUGH", dense_enough)
     monkeypatch.setattr(scoring, "PAIRS_PER_PRODUCT", per_product)
     np.testing.assert_allclose(scorer.pairs(pairs[:, 0], pairs[:, 1]), expected, rtol=1e-12, atol=1e-12)
@@ -71,12 +72,14 @@ def test_dense_scores_without_pca_are_the_scores_of_all_pairs(parts):
     plda, models, _, _ = parts
     pairs = np.indices((40, 40)).reshape(2, -1)
     scorer = scoring.plda_scorer(models, np.ones(40, int), models, plda, ScoreOptions())
-    np.testing.assert_allclose(scoring.dense_scores(plda, models, 1.0).ravel(), scorer.pairs(*pairs), rtol=1e-10, atol=1e-10)
+    dense = scoring.dense_scores(plda, models, 1.0).ravel()
+    np.testing.assert_allclose(dense, scorer.pairs(*pairs), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("energy, kept", [(0.0, 2), (0.5, 2), (0.7, 3), (0.95, 4)])
 def test_recording_pca_keeps_one_axis_more_than_needed(energy, kept):
-    vectors = np.repeat(np.diag(np.sqrt([6.0, 3.0, 0.8, 0.2])), 2, axis=0) * np.tile([1, -1], 4)[:, None]  # 60, 30, 8, 2 %
+    deviations = np.diag(np.sqrt([6.0, 3.0, 0.8, 0.2]))                   # 60, 30, 8 and 2 % of the variance
+    vectors = np.repeat(deviations, 2, axis=0) * np.tile([1, -1], 4)[:, None]
     axes = scoring.recording_pca(vectors, energy)
     assert axes.shape == (kept, 4)
     np.testing.assert_allclose(np.abs(axes), np.eye(4)[:kept], atol=1e-12)
@@ -90,7 +93,8 @@ def trial_list():
 def test_only_what_the_list_needs_is_loaded():
     """m3 is not in the list: its missing recording is nobody's business."""
     reader = {"x": np.array([1.0, 2.0]), "y": np.array([3.0, 4.0])}
-    vectors, members, missing = score_files.load_models(trial_list(), {"m1": ["x", "y"], "m2": ["y"], "m3": ["z"]}, reader, "scp")
+    model2utts = {"m1": ["x", "y"], "m2": ["y"], "m3": ["z"]}
+    vectors, members, missing = score_files.load_models(trial_list(), model2utts, reader, "scp")
     assert missing == [] and [vectors[rows].tolist() for rows in members[:2]] == [[[1, 2], [3, 4]], [[3, 4]]]
 
 

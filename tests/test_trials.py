@@ -31,11 +31,23 @@ def test_arrays(tmp_path):
     ("m1 a target\nm1 b nontarget x\n", "line 2"),
     ("m1 a target x\ny target\nm1 c nontarget\n", "line 1"),          # six words in two lines
     ("m1 a target\n\nm1 b nontarget\n", "line 2"),
+    ("m1 a target\n m1\tb\tnontarget\r\nm1 c\u00a0d nontarget e\n", "line 3"),
     ("m1 a target\nm1 b imposter\n", "line 2: found 'imposter'; expected target or nontarget"),
     ("m1 a target\nm1 a nontarget\n", "1 pairs listed as target and as nontarget")])
 def test_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_trials(write(tmp_path / "t", text))
+
+
+def test_spaces_line_ends_and_a_last_line_without_one(tmp_path):
+    trials = read_trials(write(tmp_path / "t", "m1\ta  target\r\n  m1 \u00e9\u00a0x nontarget"))
+    assert trials.tests == ["a", "\u00e9\u00a0x"] and trials.target.tolist() == [True, False]
+
+
+def test_ids_that_are_not_utf8(tmp_path):
+    (tmp_path / "t").write_bytes(b"m1 a target\nm1 \xff nontarget\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_trials(tmp_path / "t")
 
 
 def test_unknown_ids_are_counted_and_named(tmp_path):
@@ -72,8 +84,14 @@ def test_scored_list(tmp_path):
     assert scores.tolist() == [1.5, -0.002, 0.0] and target.tolist() == [True, False, False]
 
 
+def test_scores_that_end_with_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials_module, "BLOCK_BYTES", 1)
+    with pytest.raises(InputError, match="line 2: found 'the end of the file'"):
+        read_scored(write(tmp_path / "t", GOOD), write(tmp_path / "s", "m1 a 1\n"))
+
+
 @pytest.mark.parametrize("text, message", [
-    ("m1 a 1\nm1 b 0\nm2 b 0\n", "line 2: found 'm1 b 0'; expected 'm2 b <score>'"),
+    ("m1 a 1\nm1 b 0\nm2 b 0\n", "line 2: found 'm1 b'; expected 'm2 b' as in the trial list"),
     ("m1 a 1\nm2 b 0\n", "line 3: found 'the end of the file'"),
     ("m1 a 1\nm2 b 0\nm1 b 2\nm1 c 3\n", "more than 3 lines"),
     ("m1 a 1\nm2 b high\nm1 b 2\n", "line 2: found 'high'; expected a number"),
