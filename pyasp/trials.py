@@ -162,7 +162,7 @@ def _count_duplicates(trials: TrialList, path: object) -> None:
 def trial_lists(directory: str | Path) -> list[str]:
     """Names of the lists in data/<corpus>/trials (files without a suffix of ours), sorted."""
     names = (path.name for path in Path(directory).iterdir() if path.is_file())
-    return sorted(name for name in names if not name.startswith(".") and not name.endswith((".tsv", ".made.json")))
+    return sorted(name for name in names if not name.startswith(".") and not name.endswith((".tsv", ".json")))
 
 
 def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
