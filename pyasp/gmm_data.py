@@ -62,8 +62,8 @@ def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
         raise InputError("features", f"{feats.shape[-1]} dimensions after the front end", f"the model's {dim}",
                          "Use the front-end options (--num-ceps, --delta-order) of the model's training", item=name)
     if not np.isfinite(feats).all():
-        raise InputError("features", "values that are not finite", "finite features", "Make the features again (stage 2)",
-                         item=name)
+        raise InputError("features", "values that are not finite", "finite features",
+                         "Make the features again (stage 2)", item=name)
 
 
 class Recordings:

@@ -121,21 +121,23 @@ class FullStats:
     def read(cls, path: str | os.PathLike) -> FullStats:
         """From Kaldi's accumulator file (fgmm-global-acc-stats), which stores scatters around the means."""
         count, first, scatter = (a.astype(np.float64) for a in _read_accumulators(path, "<FULLVARACCS>"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            centre = np.where(count[:, None, None] != 0, first[:, :, None] * first[:, None, :] / count[:, None, None], 0.0)
-        return cls(*(torch.as_tensor(a) for a in (count, first, unpack(scatter) + centre)))
+        return cls(*(torch.as_tensor(a) for a in (count, first, unpack(scatter) + _around_zero(count, first))))
 
     def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
         """As Kaldi's accumulator file, float32, scatters around the means."""
         count, first, second = (a.cpu().numpy() for a in (self.count, self.first, self.second))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            centre = np.where(count[:, None, None] != 0, first[:, :, None] * first[:, None, :] / count[:, None, None], 0.0)
         with write_object(path, binary) as writer:
             _write_head(writer, self.count, self.first)
             writer.token("<FULLVARACCS>")
-            for triangle in pack(second - centre).astype(np.float32):
+            for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
                 writer.packed(triangle)
             writer.token("</GMMACCS>")
+
+
+def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(C, D, D) F_i F_i^T / N_i: what a scatter around the mean lacks; zero without frames."""
+    means = first / np.where(count == 0, 1.0, count)[:, None]
+    return means[:, :, None] * first[:, None, :]
 
 
 def _add(stats, other) -> None:
@@ -162,7 +164,8 @@ def _read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, 
                   else np.stack([reader.packed()[1] for _ in range(num_gauss)]))
         reader.expect("</GMMACCS>")
     if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
-        raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})", "Accumulate them again")
+        raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})",
+                         "Accumulate them again")
     return count, first, second
 
 
@@ -206,7 +209,8 @@ def diag_objective(model: DiagGmm, stats: DiagStats) -> float:
     """Auxiliary function sum_i N_i k_i + F_i^T S_i^-1 m_i - 1/2 tr(S_i^-1 S): its growth bounds the likelihood's."""
     constants = diag_constants(model.weights, model.means_invvars, model.inv_vars)
     count, first, second = _arrays(stats)
-    return float(_weighted(constants, count) + (first * model.means_invvars).sum() - 0.5 * (second * model.inv_vars).sum())
+    linear, quadratic = (first * model.means_invvars).sum(), (second * model.inv_vars).sum()
+    return float(_weighted(constants, count) + linear - 0.5 * quadratic)
 
 
 def full_objective(model: FullGmm, stats: FullStats) -> float:
@@ -214,8 +218,8 @@ def full_objective(model: FullGmm, stats: FullStats) -> float:
     _, projected, constants = full_factors(model.weights, model.means_invcovars, model.inv_covars)
     count, first, second = _arrays(stats)
     constants = constants - 0.5 * (projected * projected).sum(1)
-    precisions = unpack(model.inv_covars.astype(np.float64))
-    return float(_weighted(constants, count) + (first * model.means_invcovars).sum() - 0.5 * np.vdot(second, precisions))
+    quadratic = np.vdot(second, unpack(model.inv_covars.astype(np.float64)))
+    return float(_weighted(constants, count) + (first * model.means_invcovars).sum() - 0.5 * quadratic)
 
 
 def update_diag(model: DiagGmm, stats: DiagStats, options: UpdateOptions) -> tuple[DiagGmm, UpdateReport]:

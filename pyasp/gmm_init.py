@@ -80,7 +80,8 @@ def initialise(frames: np.ndarray, options: InitOptions, rng: np.random.Generato
         stats = DiagStats.zeros(model.num_gauss, model.dim, device)
         stats.accumulate(x, DiagScorer(model, device, dtype))
         model, report = update_diag(model, stats, options.update)
-        history.append({"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames, "removed": report.removed})
+        history.append({"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames,
+                        "removed": report.removed})
         target = min(options.num_gauss, target + increment)
         model = split(model, target, rng)
     return split(model, options.num_gauss, rng), history

@@ -31,7 +31,7 @@ def device_of(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Groups:
-    """Pairs of one batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""
+    """Pairs of a batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""
 
     gauss: torch.Tensor
     pairs: torch.Tensor
@@ -90,7 +90,8 @@ class DiagScorer:
         parts = [torch.topk(self.loglikes(x[part]), count, dim=1)
                  for part in frame_chunks(len(x), self.num_gauss, self.dtype, self.device)]
         if not parts:
-            return x.new_zeros((0, count), dtype=self.dtype), torch.zeros((0, count), dtype=torch.int64, device=self.device)
+            none = torch.zeros((0, count), device=self.device)
+            return none.to(self.dtype), none.long()
         return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 

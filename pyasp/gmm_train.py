@@ -49,7 +49,7 @@ class UbmOptions:
     min_occupancy_full: float = cli.option(100.0, "frames a full covariance needs to be updated")
     min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
     max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
-    remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in the last iterations only")
+    remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in last iterations")
     precision: str = cli.option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
     allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
@@ -72,7 +72,8 @@ PLACE = ("device", "job", "num_jobs", "reuse", "force")  # options that say wher
 class Iterations:
     """The artefacts of an iterated training in one directory, each made from files, each with its record."""
 
-    def __init__(self, directory: Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool):
+    def __init__(self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int,
+                 force: bool):
         self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
         self.options = {key: value for each in options for key, value in dataclasses.asdict(each).items()
                         if key not in PLACE}
@@ -132,7 +133,8 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
     iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
 
 
-def _start(recordings: Recordings, options: UbmOptions, device: torch.device, seed: int) -> tuple[DiagGmm, dict[str, Any]]:
+def _start(recordings: Recordings, options: UbmOptions, device: torch.device,
+           seed: int) -> tuple[DiagGmm, dict[str, Any]]:
     frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
     init = InitOptions(options.num_gauss, max(1, int(options.num_gauss * options.initial_gauss_proportion)),
                        options.num_iters_init, _limits(options, options.min_occupancy_diag, True))
@@ -141,7 +143,8 @@ def _start(recordings: Recordings, options: UbmOptions, device: torch.device, se
 
 
 def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOptions:
-    return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition, remove)
+    return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition,
+                         remove)
 
 
 def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,

@@ -4,7 +4,7 @@
     <hh^T>_u = V_u + h_u h_u^T
     N_i  = sum_u N_ui                    count      (C,)
     Y_i  = sum_u F_ui h_u^T              linear     (C, D, R)
-    R_i  = sum_u N_ui <hh^T>_u           quadratic  (C, R(R+1)/2) packed lower triangles: N^T by packed <hh^T>, one product
+    R_i  = sum_u N_ui <hh^T>_u           quadratic  (C, R(R+1)/2) packed: N^T by packed <hh^T>, one product
     S_i  = sum_t gamma_ti x_t x_t^T      second     (C, D, D)
     M-step:   M_i = Y_i R_i^-1,   Sigma_i = (S_i - Y_i M_i^T - M_i Y_i^T + M_i R_i M_i^T) / N_i, floored;
               then the prior becomes the i-vectors' own Gaussian, and h is transformed so that it is N(p e_1, I) again
@@ -27,7 +27,7 @@ import torch
 from pyasp.errors import InputError
 from pyasp.gmm import LOG_2PI, unpack
 from pyasp.gmm_em import FullStats
-from pyasp.ivector import Estimator, IvectorExtractor, gaussian_chunks, triangle_indices
+from pyasp.ivector import Estimator, IvectorExtractor, gaussian_chunks, packed_from_full
 from pyasp.kaldi_stream import open_object, write_object
 
 
@@ -35,7 +35,7 @@ from pyasp.kaldi_stream import open_object, write_object
 class IvectorStats:
     """Statistics of some recordings; they add up. Shapes in the module's legend, float64.
 
-    objective: summed over frames; vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); recordings: number.
+    vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); objective: summed over frames.
     """
 
     count: torch.Tensor
@@ -51,7 +51,8 @@ class IvectorStats:
     def zeros(cls, num_gauss: int, dim: int, ivector_dim: int, device: torch.device | str = "cpu") -> IvectorStats:
         """Empty statistics."""
         new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
-        return cls(new(num_gauss), new(num_gauss, dim, ivector_dim), new(num_gauss, ivector_dim * (ivector_dim + 1) // 2),
+        packed = ivector_dim * (ivector_dim + 1) // 2
+        return cls(new(num_gauss), new(num_gauss, dim, ivector_dim), new(num_gauss, packed),
                    new(num_gauss, dim, dim), new(ivector_dim), new(ivector_dim, ivector_dim))
 
     def add(self, other: IvectorStats) -> None:
@@ -77,8 +78,7 @@ class IvectorStats:
         self.objective += 0.5 * float((result.mean * result.linear).sum() - log_det)
 
     def _add_quadratic(self, count: torch.Tensor, scatter: torch.Tensor, dtype: torch.dtype) -> None:
-        rows, columns = triangle_indices(scatter.shape[1], scatter.device)
-        packed = scatter[:, rows, columns]
+        packed = packed_from_full(scatter)
         if dtype == torch.float64:
             self.quadratic.addmm_(count.T, packed)
             return
@@ -119,7 +119,8 @@ class IvectorStats:
             scatter = unpack(reader.packed(np.float64)[1])
             reader.expect("</IvectorExtractorStats>")
         if not triangles:
-            raise InputError(path, "no second-order statistics", "statistics with <S>", "Accumulate with --update-variances=true")
+            raise InputError(path, "no second-order statistics", "statistics with <S>",
+                             "Accumulate with --update-variances=true")
         arrays = (count, linear, quadratic, unpack(np.stack(triangles)), vector_sum, scatter)
         return cls(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
 

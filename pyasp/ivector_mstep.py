@@ -31,8 +31,11 @@ class EstimationOptions:
 
 @dataclass(frozen=True)
 class EstimationReport:
-    """What an M-step did. low_count: Gaussians left as they were; floored_quadratic: eigenvalues of R_i; floored: eigenvalues
-    of covariances; floored_floor: of the floor itself; floored_prior: of the i-vectors' covariance."""
+    """What an M-step did. low_count: Gaussians left as they were; the rest counts floored eigenvalues.
+
+    floored_quadratic: of R_i; floored: of covariances; floored_floor: of their floor; floored_prior: of the i-vectors'
+    covariance.
+    """
 
     low_count: int
     floored_quadratic: int
@@ -44,27 +47,33 @@ class EstimationReport:
 
 def update(extractor: IvectorExtractor, stats: IvectorStats,
            options: EstimationOptions = EstimationOptions()) -> tuple[IvectorExtractor, EstimationReport]:
-    """New extractor from statistics: M_i first, then Sigma_i with the new M_i, then the prior. Does not change its inputs.
+    """New extractor from statistics: M_i, then Sigma_i with the new M_i, then the prior. The inputs do not change.
 
-    Raises InputError without recordings, or when every Gaussian has too small a count.
+    Raises InputError without recordings, when every Gaussian has too small a count, and for an extractor that regresses
+    the weights (extraction with one is offered, training is not).
     """
+    if extractor.weight_projections.size:
+        raise InputError("i-vector extractor", "regressed weights", "constant weights",
+                         "Train with Kaldi, or start from an extractor made without --use-weights")
     enough = stats.count >= options.gaussian_min_count
     if stats.recordings <= 0 or not bool(enough.any()):
         raise InputError("i-vector statistics", f"{int(stats.recordings)} recordings and a largest count of "
-                         f"{float(stats.count.max()):.1f}", f"a Gaussian with at least {options.gaussian_min_count} frames",
+                         f"{float(stats.count.max()):.1f}",
+                         f"a Gaussian with at least {options.gaussian_min_count} frames",
                          "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count")
     projections, scatters, floored_quadratic = _projections(extractor, stats, enough)
     inv_covars, floored, floored_floor = extractor.inv_covars, 0, 0
     if options.update_variances:
         inv_covars, floored, floored_floor = _covariances(extractor, stats.count, scatters, enough, options)
     del scatters
-    transform, offset, floored_prior = prior_transform(stats, extractor.weights, projections, inv_covars, options.diagonalize)
+    transform, offset, floored_prior = prior_transform(stats, extractor.weights, projections, inv_covars,
+                                                       options.diagonalize)
     inverse = np.linalg.inv(transform)
     for part in gaussian_chunks(len(projections), extractor.ivector_dim, torch.device("cpu")):
         projections[part] = projections[part] @ inverse
-    weights = extractor.weight_projections @ inverse if extractor.weight_projections.size else extractor.weight_projections
     report = EstimationReport(int((~enough).sum()), floored_quadratic, floored, floored_floor, floored_prior, offset)
-    return IvectorExtractor(extractor.weights, projections, inv_covars, offset, weights), report
+    return IvectorExtractor(extractor.weights, projections, inv_covars, offset,
+                            extractor.weight_projections), report
 
 
 def _projections(extractor: IvectorExtractor, stats: IvectorStats,
@@ -106,7 +115,7 @@ def solve_projections(old: torch.Tensor, linear: torch.Tensor, quadratic: torch.
 def _well_conditioned_inverse(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Inverses of (G, R, R) with eigenvalues floored at largest / MAX_CONDITION, and how many were floored (G,)."""
     root, failed = torch.linalg.cholesky_ex(matrices)
-    root = torch.where((failed == 0)[:, None, None], root, torch.eye(root.shape[1], dtype=root.dtype, device=root.device))
+    root[failed != 0] = torch.eye(root.shape[1], dtype=root.dtype, device=root.device)
     inverse = torch.cholesky_inverse(root)
     # ||A||_F bounds the largest eigenvalue, 1 / ||A^-1||_F the smallest from below
     condition = torch.linalg.matrix_norm(matrices) * torch.linalg.matrix_norm(inverse)
@@ -162,8 +171,8 @@ def prior_transform(stats: IvectorStats, weights: np.ndarray, projections: np.nd
                     diagonalize: bool) -> tuple[np.ndarray, float, int]:
     """Minimum divergence: V (R, R) with V h ~ N(p e_1, I) over the training i-vectors; p; floored eigenvalues.
 
-    V whitens their covariance, a Householder reflection puts their mean on e_1; with `diagonalize` the other coordinates
-    are rotated so that the weighted average of M_i^T Sigma_i^-1 M_i is diagonal, falling.
+    V whitens their covariance, a Householder reflection puts their mean on e_1; with `diagonalize` the others are
+    rotated so that the weighted average of M_i^T Sigma_i^-1 M_i is diagonal, falling.
     """
     mean = (stats.vector_sum / stats.recordings).cpu().numpy()
     covariance = (stats.vector_scatter / stats.recordings).cpu().numpy() - np.outer(mean, mean)
@@ -189,8 +198,7 @@ def householder(vector: np.ndarray) -> np.ndarray:
 
 
 def average_quadratic(weights: np.ndarray, projections: np.ndarray, inv_covars: np.ndarray) -> np.ndarray:
-    """sum_i w_i M_i^T Sigma_i^-1 M_i (R, R); plain average where the weights depend on h."""
-    weights = weights if weights.size else np.full(len(projections), 1.0 / len(projections))
+    """sum_i w_i M_i^T Sigma_i^-1 M_i (R, R)."""
     total = np.zeros((projections.shape[2],) * 2)
     for part in gaussian_chunks(len(projections), projections.shape[2], torch.device("cpu")):
         weighted = (unpack(inv_covars[part]) @ projections[part]) * weights[part, None, None]

@@ -35,14 +35,14 @@ class IvectorOptions(FrontendOptions):
     num_iters: int = cli.option(5, "EM iterations of the extractor")
     gselect: int = cli.option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
     min_post: float = cli.option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
-    posterior_scale: float = cli.option(1.0, "posteriors of the training are multiplied by this")
+    posterior_scale: float = cli.option(1.0, "posteriors are multiplied by this, in training and extraction")
     update_variances: bool = cli.option(True, "also estimate the covariances")
     gaussian_min_count: float = cli.option(100.0, "Gaussians with fewer frames keep their parameters")
     variance_floor_factor: float = cli.option(0.1, "covariances are floored at this part of their average")
     diagonalize: bool = cli.option(True, "rotate i-vectors so that their average precision is diagonal")
     acoustic_weight: float = cli.option(1.0, "extraction: statistics are multiplied by this")
     max_count: float = cli.option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
-    precision: str = cli.option("float32", "arithmetic of scores and large products; the rest is float64", tuple(DTYPES))
+    precision: str = cli.option("float32", "arithmetic of scores and large products; else float64", tuple(DTYPES))
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
@@ -53,16 +53,19 @@ class IvectorOptions(FrontendOptions):
                  "acoustic_weight": self.acoustic_weight <= 0.0, "max_count": self.max_count < 0.0}
         for name, bad in wrong.items():
             if bad:
-                raise InputError("i-vector options", str(getattr(self, name)), "a value in range", "Correct ivector.conf",
-                                 item=f"--{name.replace('_', '-')}")
+                raise InputError("i-vector options", str(getattr(self, name)), "a value in range",
+                                 "Correct ivector.conf", item=f"--{name.replace('_', '-')}")
 
 
-def load_aligner(ubm_dir: str | Path, options: IvectorOptions, scale: float = 1.0) -> tuple[FullGmm, Aligner]:
-    """final.ubm of a directory and the posteriors it gives. Selection is by its own diagonal form, as in Kaldi (whose
-    extractor directories hold it as final.dubm); a final.dubm of the diagonal training is another model and not read."""
+def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm, Aligner]:
+    """final.ubm of a directory and the posteriors it gives, for training and extraction.
+
+    Selection is by its own diagonal form, as in Kaldi, whose extractor directories hold it as final.dubm; the
+    final.dubm of a UBM's training is another model and is not read.
+    """
     ubm = FullGmm.read(Path(ubm_dir) / "final.ubm")
-    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, scale, device_of(options.device),
-                        DTYPES[options.precision])
+    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, options.posterior_scale,
+                        device_of(options.device), DTYPES[options.precision])
 
 
 def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:
@@ -74,9 +77,10 @@ def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> E
     return Estimator(extractor, device_of(options.device), DTYPES[options.precision])
 
 
-def train(recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, iterations: Iterations, seed: int) -> None:
+def train(recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, iterations: Iterations,
+          seed: int) -> None:
     """Extractor of the recordings, given ubm_dir/final.ubm. Raises InputError for too little or unfitting data."""
-    ubm, aligner = load_aligner(ubm_dir, options, options.posterior_scale)
+    ubm, aligner = load_aligner(ubm_dir, options)
     iterations.make("0.ie", [], lambda: (IvectorExtractor.from_ubm(ubm, options.ivector_dim, [seed, 2]), {}))
     for number in range(1, options.num_iters + 1):
         iterations.make(f"{number}.ie", [f"{number - 1}.ie"],

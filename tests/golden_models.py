@@ -80,10 +80,12 @@ class Stored:
         return None, self.lists[self.at - len(x):self.at]
 
 
-def recording_stats(extractor: IvectorExtractor, feats, posteriors, utts) -> tuple[torch.Tensor, torch.Tensor, FullStats]:
+def recording_stats(extractor: IvectorExtractor, feats, posteriors,
+                    utts) -> tuple[torch.Tensor, torch.Tensor, FullStats]:
     """Statistics of each utterance from stored posteriors, and those of all frames."""
     count = torch.zeros((len(utts), extractor.num_gauss), dtype=F64)
-    first, total = torch.zeros((*count.shape, extractor.dim), dtype=F64), FullStats.zeros(*extractor.projections.shape[:2])
+    first = torch.zeros((*count.shape, extractor.dim), dtype=F64)
+    total = FullStats.zeros(extractor.num_gauss, extractor.dim)
     for u, utt in enumerate(utts):
         x, alignment = torch.as_tensor(feats[utt]), alignment_of(posteriors[utt])
         add_recording_stats(count[u:u + 1], first[u:u + 1], x, torch.zeros(len(x), dtype=torch.int64), alignment)
@@ -106,8 +108,8 @@ def read_gselect_lists(relative: str) -> dict[str, torch.Tensor]:
             for utt, frames in read_gselect(str(path(relative)))}
 
 
-READERS = {"feats": joined, "model": read_model, "diag_model": read_model, "selection_model": read_model, "ubm": read_model,
-           "gselect": read_gselect_lists, "posteriors": dense_posteriors,
+READERS = {"feats": joined, "model": read_model, "diag_model": read_model, "selection_model": read_model,
+           "ubm": read_model, "gselect": read_gselect_lists, "posteriors": dense_posteriors,
            "spk2utt": lambda name: {k: v.split() for k, v in read_scp_lines(name).items()}}
 STEPS = {
     "subset-feats": lambda options, feats: dict(list(feats.items())[:options["n"]]),

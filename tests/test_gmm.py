@@ -27,7 +27,8 @@ def random_full(rng, num_gauss=5, dim=3, spread=2.0):
 
 
 def draw(model, count, rng):
-    chosen = rng.choice(model.num_gauss, count, p=model.weights.astype(np.float64) / model.weights.sum(dtype=np.float64))
+    weights = model.weights.astype(np.float64)
+    chosen = rng.choice(model.num_gauss, count, p=weights / weights.sum())
     roots = np.linalg.cholesky(model.covariances)
     return model.means[chosen] + np.einsum("tij,tj->ti", roots[chosen], rng.standard_normal((count, model.dim)))
 
@@ -205,7 +206,8 @@ def test_statistics_are_stored_as_kaldi_stores_them(tmp_path, kind):
         stats.accumulate(x, DiagScorer(random_full(rng, 4).to_diag(), dtype=F64))
     stats.write(tmp_path / "acc")
     again = kind.read(tmp_path / "acc")
-    assert all(torch.allclose(getattr(again, n), getattr(stats, n), rtol=1e-5, atol=1e-4) for n in ("count", "first", "second"))
+    for name in ("count", "first", "second"):
+        assert torch.allclose(getattr(again, name), getattr(stats, name), rtol=1e-5, atol=1e-4)
 
 
 def em(model, x, iterations, options):

@@ -1,6 +1,7 @@
-"""Total variability model against Kaldi: statistics, M-step, E+M, i-vectors per recording and speaker, regressed weights."""
+"""Total variability model against Kaldi: statistics, M-step, E+M, i-vectors, regressed weights, the tool."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -8,15 +9,18 @@ import torch
 from golden_cases import cases, compare, compare_tables, path, table
 from golden_models import STEPS, compare_extractor, joined, read_model, recording_stats, roles
 
+from pyasp.bin import extract_ivector
+from pyasp.datadir import DataDir
 from pyasp.gmm import FullGmm
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update
 from pyasp.ivector_stats import extract, pool_stats, scale_stats
+from pyasp.kaldi_io import ArkWriter, load, read_scp
 
-OPTIONS = {"update-variances": "update_variances", "gaussian-min-count": "gaussian_min_count", "diagonalize": "diagonalize",
-           "variance-floor-factor": "variance_floor_factor"}
+OPTIONS = {"update-variances": "update_variances", "gaussian-min-count": "gaussian_min_count",
+           "diagonalize": "diagonalize", "variance-floor-factor": "variance_floor_factor"}
 
 
 def estimation_options(case) -> EstimationOptions:
@@ -82,18 +86,53 @@ def test_golden_ivectors(case):
         compare_tables(case, found, table(name))
 
 
-@pytest.mark.parametrize("case", [c for c in cases("ivectors") if set(c.values[0]["options"]) <= {"num-threads"}
-                                  and "spk2utt" not in c.values[0]["inputs"]])
+PLAIN = [c for c in cases("ivectors") if set(c.values[0]["options"]) <= {"num-threads"}
+         and "spk2utt" not in c.values[0]["inputs"]]
+
+
+def posterior_recipe(case) -> tuple[str, int, float]:
+    """File of the UBM, Gaussians selected, and smallest posterior, of the posteriors that a case reads."""
+    made_by = next(c.values[0] for c in cases("posteriors")
+                   if case["inputs"]["posteriors"] in c.values[0]["outputs"].values())
+    count = next(step["options"]["n"] for step in made_by["before"] if step["program"] == "gmm-gselect")
+    return made_by["inputs"]["model"], count, made_by["options"]["min-post"]
+
+
+def close_to(reference: dict, found: dict) -> bool:
+    """Same keys, and within 1e-3 of the largest value."""
+    scale = max(np.abs(vector).max() for vector in reference.values())
+    return list(found) == list(reference) and max(
+        np.abs(found[utt] - reference[utt]).max() for utt in reference) < 1e-3 * scale
+
+
+@pytest.mark.parametrize("case", PLAIN)
 def test_golden_extraction_in_float32(case):
-    """The production path from features on, float32 products, within 1e-3 of the largest value."""
-    posterior_case = next(c.values[0] for c in cases("posteriors")
-                          if case["inputs"]["posteriors"] in c.values[0]["outputs"].values())
-    count = next(step["options"]["n"] for step in posterior_case["before"] if step["program"] == "gmm-gselect")
-    ubm = FullGmm.read(path(posterior_case["inputs"]["model"]))
-    aligner = Aligner(ubm.to_diag(), ubm, count, posterior_case["options"]["min-post"])
+    """The production path from features on, float32 products."""
+    name, count, min_post = posterior_recipe(case)
+    ubm = FullGmm.read(path(name))
+    aligner = Aligner(ubm.to_diag(), ubm, count, min_post)
     estimator = Estimator(read_model(case["inputs"]["model"]), dtype=torch.float32)
     found = dict(extract(joined(case["inputs"]["feats"]).items(), aligner, estimator))
-    reference = table(case["outputs"]["ivectors"])
-    scale = max(np.abs(vector).max() for vector in reference.values())
-    assert list(found) == list(reference)
-    assert max(np.abs(found[utt] - reference[utt]).max() for utt in reference) < 1e-3 * scale
+    assert close_to(table(case["outputs"]["ivectors"]), found)
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_golden_tool_with_a_directory_of_kaldi(case, tmp_path):
+    """extract_ivector on Kaldi's final.ubm and final.ie: features that are ready, hence a front end that does nothing."""
+    name, count, min_post = posterior_recipe(case)
+    kaldi, data, feats = tmp_path / "kaldi", DataDir(tmp_path / "data"), joined(case["inputs"]["feats"])
+    kaldi.mkdir()
+    shutil.copyfile(path(name), kaldi / "final.ubm")
+    shutil.copyfile(path(case["inputs"]["model"]), kaldi / "final.ie")
+    data.path.mkdir()
+    data.write_speakers({utt: utt for utt in feats})
+    with (ArkWriter(data / "feats.ark", data / "feats.scp") as features, ArkWriter(data / "v.ark", data / "vad.scp") as vad):
+        for utt, x in feats.items():
+            features.write(utt, x)
+            vad.write(utt, np.ones(len(x), np.float32))
+    options = ["--delta-order=0", "--cmn-window=0", f"--gselect={count}", f"--min-post={min_post}", "--device=cpu"]
+    prefix = str(tmp_path / "out/ivector")
+    assert extract_ivector.main([*options, str(data.path), str(kaldi), str(kaldi), prefix]) == 0
+    scps = sorted((tmp_path / "out").glob("ivector.*.scp"), key=lambda scp: int(scp.name.split(".")[1]))
+    found = {utt: load(where) for scp in scps for utt, where in read_scp(scp).items()}
+    assert close_to(table(case["outputs"]["ivectors"]), found)

@@ -1,5 +1,6 @@
 """i-vectors: two routes, batches, recovery of the latent, EM, minimum divergence, solver, formats, failure paths."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -12,12 +13,12 @@ from pyasp.gmm import FullGmm, pack, unpack
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner, Alignment
-from pyasp.ivector import Estimator, IvectorExtractor, full_from_packed
+from pyasp.ivector import Estimator, IvectorExtractor, full_from_packed, packed_from_full
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import (EstimationOptions, apply_floor, average_quadratic, householder, prior_transform,
                                  solve_projections, update)
-from pyasp.ivector_stats import (add_recording_stats, extract, pool_stats, recording_stats, scale_stats, segment_sum_cpu,
-                                 segment_sum_cuda)
+from pyasp.ivector_stats import (add_recording_stats, extract, pool_stats, recording_stats, scale_stats,
+                                 segment_sum_cpu, segment_sum_cuda)
 
 F64 = torch.float64
 C, D, R = 4, 3, 5
@@ -95,7 +96,8 @@ def test_float32_products_keep_ivectors():
 def test_no_frames_give_the_prior():
     model = random_extractor(np.random.default_rng(2))
     result = Estimator(model).posterior(torch.zeros(1, C, dtype=F64), torch.zeros(1, C, D, dtype=F64))
-    assert torch.equal(result.mean, torch.zeros(1, R, dtype=F64)) and torch.equal(result.root[0], torch.eye(R, dtype=F64))
+    assert torch.equal(result.mean, torch.zeros(1, R, dtype=F64))
+    assert torch.equal(result.root[0], torch.eye(R, dtype=F64))
 
 
 def test_latent_is_recovered_better_with_more_frames():
@@ -124,7 +126,8 @@ def test_objective_is_the_marginal_likelihood():
     x = (m @ h[0]) + rng.standard_normal((frames, D)) @ np.linalg.cholesky(sigma).T
     joint = np.kron(np.ones((frames, frames)), m @ m.T) + np.kron(np.eye(frames), sigma)
     around = x.reshape(-1) - np.tile(model.prior_offset * m[:, 0], frames)
-    expected = -0.5 * (around @ np.linalg.solve(joint, around) + np.linalg.slogdet(joint)[1] + frames * D * np.log(2 * np.pi))
+    distance, log_det = around @ np.linalg.solve(joint, around), np.linalg.slogdet(joint)[1]
+    expected = -0.5 * (distance + log_det + frames * D * np.log(2 * np.pi))
     assert stats.objective == pytest.approx(expected, rel=1e-9)
 
 
@@ -182,6 +185,9 @@ def test_update_keeps_gaussians_without_data_and_its_inputs():
     # the kept Gaussian is the same function of the old coordinates: M_i V^-1
     change = np.linalg.lstsq(model.projections[2], updated.projections[2], rcond=None)[0]
     assert np.allclose(model.projections[2] @ change, updated.projections[2], atol=1e-9)
+    regressing = dataclasses.replace(model, weight_projections=np.ones((C, R)))
+    with pytest.raises(InputError, match="regressed weights"):
+        update(regressing, stats, NO_LIMITS)
     stats.count.zero_()
     with pytest.raises(InputError, match="smaller --gaussian-min-count"):
         update(model, stats, NO_LIMITS)
@@ -231,9 +237,9 @@ def test_weights_that_do_not_depend_on_h_change_nothing():
     rng = np.random.default_rng(11)
     model = random_extractor(rng)
     count, first = random_statistics(rng)
-    regressing = IvectorExtractor(np.zeros(0), model.projections, model.inv_covars, model.prior_offset, np.zeros((C, R)))
-    regressing.weight_projections[0] = 1e-300  # not empty, no effect
-    assert torch.allclose(Estimator(regressing).posterior(count, first).mean, Estimator(model).posterior(count, first).mean)
+    regressing = dataclasses.replace(model, weights=np.zeros(0), weight_projections=np.zeros((C, R)))
+    found, expected = (Estimator(m).posterior(count, first).mean for m in (regressing, model))
+    assert torch.allclose(found, expected)
 
 
 def test_regressed_weights_reach_the_mode(monkeypatch):
@@ -282,7 +288,8 @@ def test_pooled_statistics_are_those_of_one_long_recording():
     rng = np.random.default_rng(15)
     count, first = random_statistics(rng)
     pooled = pool_stats(count, first, torch.tensor([0, 1, 0, 0, 1, 1]), 2)
-    assert torch.allclose(pooled[0][0], count[[0, 2, 3]].sum(0)) and torch.allclose(pooled[1][1], first[[1, 4, 5]].sum(0))
+    assert torch.allclose(pooled[0][0], count[[0, 2, 3]].sum(0))
+    assert torch.allclose(pooled[1][1], first[[1, 4, 5]].sum(0))
 
 
 def test_statistics_are_scaled_and_bounded():
@@ -359,6 +366,7 @@ def test_damaged_extractors_are_refused(tmp_path):
         Estimator(model)
 
 
-def test_full_from_packed():
+def test_packed_and_full_matrices():
     packed = torch.as_tensor(np.random.default_rng(20).standard_normal((2, 15)))
     assert np.array_equal(full_from_packed(packed), unpack(packed.numpy()))
+    assert torch.equal(packed_from_full(full_from_packed(packed)), packed)

@@ -24,7 +24,8 @@ def make_data(folder, recordings=12, silent=(), seed=0):
     utts = [f"s{i % 4}-u{i:02d}" for i in range(recordings)]
     data.write_speakers({utt: utt[:2] for utt in utts})
     centres = rng.standard_normal((4, 5)) * 3
-    with ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats, ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad:
+    with (ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats,
+          ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad):
         for utt in sorted(utts):
             frames = int(rng.integers(120, 200))
             shift = rng.standard_normal(5)
@@ -42,7 +43,8 @@ def place(tmp_path):
 
 
 def ubm(place, out="ubm", *more, data="train"):
-    return train_ubm.main([*UBM, f"--frontend-config={place / 'ivector.conf'}", *more, str(place / data), str(place / out)])
+    return train_ubm.main([*UBM, f"--frontend-config={place / 'ivector.conf'}", *more, str(place / data),
+                           str(place / out)])
 
 
 def extractor(place, ubm_dir="ubm", out="ie", *more, data="train"):
@@ -137,7 +139,8 @@ def test_extraction_does_not_depend_on_the_number_of_jobs(place):
 def test_precision_changes_ivectors_by_round_off(place):
     assert ubm(place) == 0 and extractor(place) == 0
     assert extract(place, "a/ivector") == 0 and extract(place, "b/ivector", "--precision=float64") == 0
-    vectors = [np.stack([load(w) for scp in sorted((place / n).glob("*.scp")) for w in read_scp(scp).values()]) for n in "ab"]
+    vectors = [np.stack([load(where) for scp in sorted((place / name).glob("*.scp"))
+                         for where in read_scp(scp).values()]) for name in "ab"]
     assert np.abs(vectors[0] - vectors[1]).max() < 1e-3 * np.abs(vectors[1]).max()
 
 
