@@ -1,13 +1,10 @@
-"""Training examples: random chunks of voiced, normalised frames, drawn from one block in memory.
+"""Training examples: random chunks of voiced, normalised frames.
 
-    N, D     voiced frames of the whole selection; coefficients        U   recordings       S   speakers
-    frames   (N, D) float32    all recordings one after the other      starts, lengths (U,)  where each lies
-    labels   (U,)              speaker of each recording, 0..S-1
+    U, S     recordings, speakers        B, T   chunks of a batch, frames of each
+    labels   (U,)  speaker of each recording, 0..S-1
 
-Normalisation and voiced frames depend on the whole recording, so each is read once, at the start, through
-`frontend.iterate`, and kept: 4 N D bytes (VoxCeleb1, 40 coefficients: 20 GB; a toy corpus: megabytes). Nothing is written
-to disk. A batch is one gather of rows, all chunks of a batch have the same length, and what is drawn depends on (seed,
-epoch, step) alone, so the place to resume at is two numbers.
+All chunks of a batch have the same length, and what is drawn depends on (seed, epoch, step) alone, so the place to resume
+at is two numbers. Where the frames come from is pyasp.frame_source's business.
 
 A recording shorter than the chunk is repeated from its beginning (wrap-around) instead of padded: batches stay
 rectangular, every frame of a batch is real speech, and no mask is needed; the seam is no stranger than the seams that
@@ -26,58 +23,8 @@ from torch import Tensor
 from pyasp.cli import option
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
-from pyasp.frontend import FrontendOptions, iterate
-from pyasp.progress import bar
+from pyasp.frame_source import FrameSource
 from pyasp.tdnn import RECEPTIVE_FIELD
-
-
-@dataclass(frozen=True)
-class Block:
-    """The voiced frames of a list of recordings, in memory."""
-    frames: Tensor          # (N, D) float32
-    starts: Tensor          # (U,) int64, first row of each recording
-    lengths: Tensor         # (U,) int64, rows of each recording, at least 1
-    labels: np.ndarray      # (U,) int64
-    utts: list[str]
-
-    def gather(self, which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        """Chunks (B, length, D) of recordings `which` (B,) from `offsets` (B,) on, repeated where too short."""
-        which, offsets = torch.from_numpy(which), torch.from_numpy(offsets)
-        steps = (offsets[:, None] + torch.arange(length)) % self.lengths[which][:, None]
-        rows = (self.starts[which][:, None] + steps).flatten()
-        return self.frames.index_select(0, rows).view(len(which), length, -1)
-
-
-def load_block(data: DataDir, utts: list[str], speakers: list[str], options: FrontendOptions, title: str) -> Block:
-    """Reads the recordings `utts` of `data` into a Block; labels are positions in `speakers`.
-
-    Raises InputError when a recording has no usable frames, or its speaker is not in `speakers`.
-    """
-    number = {speaker: index for index, speaker in enumerate(speakers)}
-    unknown = next((utt for utt in utts if data.utt2spk[utt] not in number), None)
-    if unknown is not None:
-        raise InputError(data / "valid_utts", f"speaker {data.utt2spk[unknown]}, who has no training recording",
-                         "validation recordings of training speakers", "Re-run stage 4", item=unknown)
-    frames, lengths = _read(data, utts, options, title)
-    labels = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
-    return Block(frames, lengths.cumsum(0) - lengths, lengths, labels, utts)
-
-
-def _read(data: DataDir, utts: list[str], options: FrontendOptions, title: str) -> tuple[Tensor, Tensor]:
-    """Frames (N, D) and lengths (U,). The room is that of all frames, voiced or not; what is never written to stays
-    virtual memory."""
-    if not utts:
-        return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
-    stored = data.read("utt2num_frames")
-    room, end, frames, lengths = sum(int(stored[utt]) for utt in utts), 0, None, []
-    reading = bar(iterate(data, options, utts), total=len(utts), title=title, unit="utt")
-    for _, features in reading:
-        frames = torch.empty(room, features.shape[1]) if frames is None else frames
-        lengths.append(len(features))
-        frames[end:end + len(features)] = torch.from_numpy(np.asarray(features, dtype=np.float32))
-        end += len(features)
-        reading.set_postfix_str(f"{end * features.shape[1] * 4 / 1e9:.2f} GB", refresh=False)
-    return frames[:end], torch.tensor(lengths)
 
 
 def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
@@ -85,7 +32,7 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
 
     Raises InputError when valid_utts names a recording that is not there, or nothing is left to train on.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "utt2num_frames", "valid_utts")
+    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")
     held_out = data.read("valid_utts")
     stranger = next((utt for utt in held_out if utt not in data.utt2spk), None)
     if stranger is not None:
@@ -97,6 +44,8 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
     if len(speakers) < 2:
         raise InputError(data.path, f"{len(speakers)} training speakers", "at least two",
                          "Lower the minimum recordings per speaker of stage 4, or give more data")
+    if not held_out:
+        raise InputError(data / "valid_utts", "an empty list", "recordings to validate on", "Re-run stage 4")
     return train, [utt for utt in utts if utt in held_out], speakers
 
 
@@ -109,6 +58,7 @@ class ChunkOptions:
     sampling: str = option("utterance", "utterance: every recording as often as any other; speaker: every speaker",
                            choices=("utterance", "speaker"))
     steps_per_epoch: int = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
+    memory_gb: float = option(32.0, "features are kept in memory up to so many GB (float32); above, chunks are read from the arks")
 
     def __post_init__(self) -> None:
         wrong = [("--batch-size", self.batch_size, self.batch_size < 2),
@@ -159,18 +109,18 @@ class Sampler:
     k+1-th.
     """
 
-    def __init__(self, block: Block, options: ChunkOptions, seed: int):
-        self.block, self.options, self.seed = block, options, seed
+    def __init__(self, source: FrameSource, options: ChunkOptions, seed: int):
+        self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
         mean_chunk = (options.min_chunk + options.max_chunk) / 2
-        frames = max(len(block.frames) / mean_chunk, len(block.utts))       # short recordings: each drawn once at least
-        self.steps = options.steps_per_epoch or -(-int(frames) // options.batch_size)
+        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))    # short recordings: each drawn once at least
+        self.steps = options.steps_per_epoch or -(-int(chunks) // options.batch_size)
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Recordings (steps, B), places in [0, 1) (steps, B) and chunk lengths (steps,) of one epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         shape = (self.steps, self.options.batch_size)
-        which = SAMPLINGS[self.options.sampling](rng, self.block.labels, self.steps * self.options.batch_size)
+        which = SAMPLINGS[self.options.sampling](rng, self.source.labels, self.steps * self.options.batch_size)
         lengths = rng.integers(self.options.min_chunk, self.options.max_chunk + 1, self.steps)
         return which.reshape(shape), rng.random(shape), lengths
 
@@ -178,7 +128,7 @@ class Sampler:
         which, places, lengths = self.plan(self.epoch)
         while self.step < self.steps:
             chosen, length = which[self.step], int(lengths[self.step])
-            batch = make_batch(self.block, chosen, places[self.step], length)
+            batch = make_batch(self.source, chosen, places[self.step], length)
             self.step += 1
             yield batch
         self.epoch, self.step = self.epoch + 1, 0
@@ -192,16 +142,16 @@ class Sampler:
         self.seed, self.epoch, self.step = state["seed"], state["epoch"], state["step"]
 
 
-def make_batch(block: Block, which: np.ndarray, places: np.ndarray, length: int) -> Batch:
+def make_batch(source: FrameSource, which: np.ndarray, places: np.ndarray, length: int) -> Batch:
     """Chunks of `length` frames of recordings `which` (B,), each begun at its `places` (B,) in [0, 1) of what is possible."""
-    available = block.lengths.numpy()[which]
+    available = source.lengths[which]
     room = np.where(available >= length, available - length + 1, available)
     offsets = (places * room).astype(np.int64)
-    return Batch(block.gather(which, offsets, length), torch.from_numpy(block.labels[which]), [block.utts[u] for u in which])
+    return Batch(source.gather(which, offsets, length), torch.from_numpy(source.labels[which]), [source.utts[u] for u in which])
 
 
-def validation_batches(block: Block, options: ChunkOptions) -> Iterator[Batch]:
+def validation_batches(source: FrameSource, options: ChunkOptions) -> Iterator[Batch]:
     """One chunk of the longest training length from the middle of every recording, in order."""
-    for start in range(0, len(block.utts), options.batch_size):
-        which = np.arange(start, min(start + options.batch_size, len(block.utts)))
-        yield make_batch(block, which, np.full(len(which), 0.5), options.max_chunk)
+    for start in range(0, len(source.utts), options.batch_size):
+        which = np.arange(start, min(start + options.batch_size, len(source.utts)))
+        yield make_batch(source, which, np.full(len(which), 0.5), options.max_chunk)

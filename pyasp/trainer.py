@@ -25,13 +25,15 @@ from torch.nn import functional
 
 from pyasp import checkpoint
 from pyasp.artefact import describe, is_current, making, write_made
-from pyasp.chunks import Batch, ChunkOptions, Block, Sampler, load_block, split_validation, validation_batches
+from pyasp.chunks import Batch, ChunkOptions, Sampler, split_validation, validation_batches
 from pyasp.cli import option, subset, write_conf
 from pyasp.datadir import DataDir
 from pyasp.device import DEVICES, device_of, matmul_peak, synchronise
 from pyasp.embed import EmbedOptions
 from pyasp.errors import InputError
+from pyasp.frame_source import FrameSource, open_source
 from pyasp.frontend import FrontendOptions
+from pyasp.gmm_data import prefetched
 from pyasp.progress import bar
 from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
 
@@ -78,7 +80,7 @@ class NetworkOptions(FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, T
             part.__post_init__(self)
 
 
-ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}     # does not make another network
+ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}     # options that make no other network
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, floa
     synchronise(run.device)
     start = mark = time.perf_counter()
     run.net.train()
-    for batch in bar(run.sampler, run.sampler.steps, f"epoch {run.epoch + 1} of {options.epochs}", "batch"):
+    for batch in bar(prefetched(run.sampler), run.sampler.steps, f"epoch {run.epoch + 1} of {options.epochs}", "batch"):
         x, labels = batch.features.to(run.device), batch.labels.to(run.device)
         waited += time.perf_counter() - mark
         rate = learning_rate(options, run.step, total)
@@ -209,13 +211,13 @@ def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], opti
             "peak_fraction": rate * flop / peak, "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
 
 
-def prepare(block: Block, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
+def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
     """A network and its optimiser before the first step; every random number comes from the seed."""
     device = device_of(options.device)
     torch.manual_seed(seed)
-    net = Tdnn(subset(options, TdnnOptions), block.frames.shape[1], len(speakers)).to(device)
+    net = Tdnn(subset(options, TdnnOptions), source.dim, len(speakers)).to(device)
     optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options)
-    return Run(net, optimiser, Sampler(block, subset(options, ChunkOptions), seed), speakers,
+    return Run(net, optimiser, Sampler(source, subset(options, ChunkOptions), seed), speakers,
                dataclasses.asdict(subset(options, NetworkOptions)), device)
 
 
@@ -243,9 +245,9 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     if is_current(directory / "final.pt", made, force):
         return
     train_utts, valid_utts, speakers = split_validation(data)
-    block = load_block(data, train_utts, speakers, options, "training recordings")
-    held_out = load_block(data, valid_utts, speakers, options, "validation recordings")
-    run = prepare(block, speakers, options, seed)
+    source = open_source(data, train_utts, speakers, options, options.memory_gb, "training")
+    held_out = open_source(data, valid_utts, speakers, options, options.memory_gb, "validation")
+    run = prepare(source, speakers, options, seed)
     directory.mkdir(parents=True, exist_ok=True)
     write_conf(directory / "options.conf", subset(options, NetworkOptions))
     start_or_resume(run, directory, made, force)
