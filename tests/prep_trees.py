@@ -34,7 +34,9 @@ def check_data_dir(directory, utterances, speakers):
     """What contracts.md promises of any data directory; returns it. Counts as given."""
     data = DataDir(directory)
     assert len(data.utt2spk) == utterances and len(data.spk2utt) == speakers
-    assert list(data.utt2spk) == sorted(data.utt2spk, key=str.encode) and all(u.startswith(s) for u, s in data.utt2spk.items())
+    assert list(data.utt2spk) == sorted(data.utt2spk, key=str.encode) and all(
+        u.startswith(s) for u, s in data.utt2spk.items()
+    )
     assert {spk: utts.split() for spk, utts in data.read("spk2utt").items()} == data.spk2utt
     cuts = lhotse.CutSet.from_file(data / "cuts.jsonl.gz")
     assert [cut.id for cut in cuts] == list(data.utt2spk)

@@ -73,7 +73,10 @@ def test_every_layout_of_v11_gives_the_same_data(tmp_path, layout, capsys):
     assert prepare(root, data) == 0
     train = check_data_dir(data / "train", 8, 2)
     assert list(train.utt2spk)[0] == "id10001--a_b-c_d-e_-00001"
-    assert train.read("spk2gender") == {"id10001": "f", "id10002": "m"} and train.info["id10001--a_b-c_d-e_-00001"]["session"] == VIDEOS[0]
+    assert (
+        train.read("spk2gender") == {"id10001": "f", "id10002": "m"}
+        and train.info["id10001--a_b-c_d-e_-00001"]["session"] == VIDEOS[0]
+    )
     enroll = check_data_dir(data / "enroll", 2, 2)
     assert enroll.model2utts == {utt: [utt] for utt in ("id10270--a_b-c_d-e_-00001", "id10271--a_b-c_d-e_-00002")}
     check_data_dir(data / "test", 2, 2)
@@ -92,11 +95,18 @@ def test_v10_is_split_by_position_and_by_its_metadata(tmp_path, named):
         for video in (0, 1):
             wav(root / "voxceleb1_wav" / name[speaker] / f"{VIDEOS[video]}_0000007.wav", 2 * index + video)
     meta(root / "vox1_meta.csv")
-    flat = [f"{name[speaker]}/{VIDEOS[video]}_0000007.wav" for speaker, video in (("id10270", 0), ("id10270", 1), ("id10271", 1))]
+    flat = [
+        f"{name[speaker]}/{VIDEOS[video]}_0000007.wav"
+        for speaker, video in (("id10270", 0), ("id10270", 1), ("id10271", 1))
+    ]
     trials(root / "veri_test.txt", [f"1 {flat[0]} {flat[1]}", f"0 {flat[0]} {flat[2]}"])
     assert prepare(root, tmp_path / "data") == 0
     assert set(check_data_dir(tmp_path / "data/train", 4, 2).utt2spk.values()) == {"id10001", "id10002"}
-    assert trial_lines(tmp_path / "data", "veri_test")[0] == ["id10270--a_b-c_d-e_-00007", "id10270-ZZz0123456_-00007", "target"]
+    assert trial_lines(tmp_path / "data", "veri_test")[0] == [
+        "id10270--a_b-c_d-e_-00007",
+        "id10270-ZZz0123456_-00007",
+        "target",
+    ]
 
 
 def test_v10_without_metadata_knows_the_test_speakers_by_their_letter(tmp_path):
@@ -104,7 +114,10 @@ def test_v10_without_metadata_knows_the_test_speakers_by_their_letter(tmp_path):
     for index, name in enumerate(("Ada_Lovelace", "Eve_Arden", "Eric_Blore")):
         for video in (0, 1):
             wav(root / "voxceleb1_wav" / name / f"{VIDEOS[video]}_0000001.wav", 2 * index + video)
-    line = "1 Eve_Arden/{0}_0000001.wav Eve_Arden/{1}_0000001.wav", "0 Eve_Arden/{0}_0000001.wav Eric_Blore/{1}_0000001.wav"
+    line = (
+        "1 Eve_Arden/{0}_0000001.wav Eve_Arden/{1}_0000001.wav",
+        "0 Eve_Arden/{0}_0000001.wav Eric_Blore/{1}_0000001.wav",
+    )
     trials(root / "veri_test.txt", [each.format(*VIDEOS) for each in line])
     assert prepare(root, tmp_path / "data") == 0
     assert set(check_data_dir(tmp_path / "data/train", 2, 1).utt2spk.values()) == {"Ada_Lovelace"}
@@ -120,7 +133,15 @@ def test_several_lists_in_one_run_each_under_its_file_name(tree, tmp_path):
 def test_list_e_over_training_speakers_is_refused_with_the_reason(tree, tmp_path, capsys):
     hard = trials(tmp_path / "list_test_all.txt", [*LIST_O, f"0 {clip('id10001')} {clip('id10270')}"])
     assert prepare(tree, tmp_path / "data", "--trials", hard) == 1
-    refused(capsys, "list_test_all.txt: line 4", "id10001", "training set", "E and H", "veri_test.txt", "--train-on=voxceleb2")
+    refused(
+        capsys,
+        "list_test_all.txt: line 4",
+        "id10001",
+        "training set",
+        "E and H",
+        "veri_test.txt",
+        "--train-on=voxceleb2",
+    )
     assert not (tmp_path / "data" / "prep.json").exists()
 
 
@@ -129,7 +150,9 @@ def voxceleb2(root, form="wav"):
     for index, speaker in enumerate(("id00012", "id00015")):
         for video in VIDEOS:
             wav(root / "dev" / form / speaker / video / f"00001.{'wav' if form == 'wav' else 'm4a'}", index)
-    (root / "vox2_meta.csv").write_text("VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00015 ,n000015 ,f ,dev \n")
+    (root / "vox2_meta.csv").write_text(
+        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00015 ,n000015 ,f ,dev \n"
+    )
     return root
 
 
@@ -138,7 +161,10 @@ def test_voxceleb2_joins_the_training_set_and_alone_allows_list_e(tree, tmp_path
     assert prepare(tree, tmp_path / "both", "--voxceleb2", str(second)) == 0
     both = check_data_dir(tmp_path / "both/train", 12, 4)
     assert both.read("spk2gender")["id00015"] == "f"
-    hard = trials(tmp_path / "list_test_hard.txt", [f"1 {clip('id10001')} {clip('id10001', 1)}", f"0 {clip('id10001')} {clip('id10270')}"])
+    hard = trials(
+        tmp_path / "list_test_hard.txt",
+        [f"1 {clip('id10001')} {clip('id10001', 1)}", f"0 {clip('id10001')} {clip('id10270')}"],
+    )
     assert prepare(tree, tmp_path / "alone", "--voxceleb2", str(second), "--train-on=voxceleb2", "--trials", hard) == 0
     check_data_dir(tmp_path / "alone/train", 4, 2)
 
@@ -167,10 +193,17 @@ def test_missing_files_are_counted_and_named(tree, tmp_path, capsys):
     assert len(trial_lines(tmp_path / "data", "veri_test")) == 2
 
 
-@pytest.mark.parametrize("names, command", [
-    (["vox1_dev_wav.zip"], "unzip -q {root}/vox1_dev_wav.zip -d {root}/dev"),
-    (["vox1_dev_wav_partaa", "vox1_dev_wav_partab"], "cat {root}/vox1_dev_wav_part* > {root}/vox1_dev_wav.zip && unzip"),
-    ([], "Ask for access")])
+@pytest.mark.parametrize(
+    "names, command",
+    [
+        (["vox1_dev_wav.zip"], "unzip -q {root}/vox1_dev_wav.zip -d {root}/dev"),
+        (
+            ["vox1_dev_wav_partaa", "vox1_dev_wav_partab"],
+            "cat {root}/vox1_dev_wav_part* > {root}/vox1_dev_wav.zip && unzip",
+        ),
+        ([], "Ask for access"),
+    ],
+)
 def test_archives_still_packed_are_named_with_the_command(tmp_path, capsys, names, command):
     root = tmp_path / "vox"
     root.mkdir()

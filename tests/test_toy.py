@@ -1,4 +1,4 @@
-"""The toy corpora: the synthesiser does what its equations say, sessions keep their levels, the tree is seeded and whole."""
+"""The toy corpora: the synthesiser does what its equations say, sessions keep their levels, trees are seeded and whole."""
 
 import csv
 import dataclasses
@@ -30,8 +30,15 @@ def speaker():
 def steady(pitch=120.0, formants=(700.0, 1200.0, 2500.0), voice=1.0, nasal=0.0):
     """Control tracks that never move."""
     column = np.full(FRAMES, 1.0)
-    return toy_speech.Tracks(np.tile(formants, (FRAMES, 1)).astype(float), np.tile((60.0, 90.0, 150.0), (FRAMES, 1)), voice * column,
-                             0 * column, nasal * column, pitch * column, np.zeros((FRAMES, 6)))
+    return toy_speech.Tracks(
+        np.tile(formants, (FRAMES, 1)).astype(float),
+        np.tile((60.0, 90.0, 150.0), (FRAMES, 1)),
+        voice * column,
+        0 * column,
+        nasal * column,
+        pitch * column,
+        np.zeros((FRAMES, 6)),
+    )
 
 
 @pytest.mark.parametrize("pitch", [90.0, 137.0, 240.0])
@@ -46,8 +53,21 @@ def test_the_source_repeats_at_the_pitch_and_its_flow_closes(speaker, pitch):
 
 
 def test_a_longer_open_phase_leaves_less_of_the_cycle_closed(speaker):
-    shares = [np.mean(np.abs(toy_speech.glottal(steady(100.0), dataclasses.replace(speaker, open_quotient=quotient), NEUTRAL, RATE,
-                                                np.random.default_rng(0))) < 0.02) for quotient in (0.45, 0.8)]
+    shares = [
+        np.mean(
+            np.abs(
+                toy_speech.glottal(
+                    steady(100.0),
+                    dataclasses.replace(speaker, open_quotient=quotient),
+                    NEUTRAL,
+                    RATE,
+                    np.random.default_rng(0),
+                )
+            )
+            < 0.02
+        )
+        for quotient in (0.45, 0.8)
+    ]
     assert shares[0] > 0.4 > shares[1]
 
 
@@ -80,15 +100,19 @@ def test_frame_filtering_equals_one_convolution_for_a_steady_filter():
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_speech_is_seeded_finite_and_as_long_as_asked(rate):
     speaker = toy_speech.draw_speaker(toy_speech.stream(1, "a"), "f")
-    one, again, other = (toy_speech.speak(speaker, NEUTRAL, 1.23, rate, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    one, again, other = (
+        toy_speech.speak(speaker, NEUTRAL, 1.23, rate, np.random.default_rng(seed)) for seed in (5, 5, 6)
+    )
     assert len(one) == round(1.23 * rate) and np.isfinite(one).all() and 0.05 < one.std() < 5
     assert np.array_equal(one, again) and not np.allclose(one[:len(other)], other)
 
 
 def test_men_and_women_overlap_but_speakers_are_told_apart_by_their_traits():
     people = {sex: [toy_speech.draw_speaker(toy_speech.stream(9, sex, str(i)), sex) for i in range(60)] for sex in "mf"}
-    pitch, formants = ({sex: np.array([value(person) for person in group]) for sex, group in people.items()} for value in
-                       (lambda person: person.pitch, lambda person: np.mean([person.formants[v] for v in VOWELS])))
+    pitch, formants = (
+        {sex: np.array([value(person) for person in group]) for sex, group in people.items()}
+        for value in (lambda person: person.pitch, lambda person: np.mean([person.formants[v] for v in VOWELS]))
+    )
     for trait in (pitch, formants):
         assert trait["m"].mean() < trait["f"].mean() and trait["m"].std() > 0.03 * trait["m"].mean()
     assert pitch["m"].max() > pitch["f"].min()
@@ -139,7 +163,9 @@ def test_a_session_sets_the_level_and_never_clips_all():
 def test_sessions_of_a_speaker_differ_and_his_traits_do_not():
     first, second = (toy_trees._speech_of(1, "id10001", "m", name, toy_session.STUDIO, RATE) for name in ("one", "two"))
     assert first[0].pitch == second[0].pitch and np.array_equal(first[0].upper, second[0].upper)
-    assert first[1] != second[1] and not np.allclose(first[2].channel, second[2].channel) and first[2].snr != second[2].snr
+    assert (
+        first[1] != second[1] and not np.allclose(first[2].channel, second[2].channel) and first[2].snr != second[2].snr
+    )
 
 
 SMALL = {"speakers": 2, "eval_speakers": 3, "sessions": 2, "utterances": 2, "size": "tiny", "nj": 1}
@@ -155,7 +181,9 @@ def test_the_tree_is_voxcelebs(tree):
     files = sorted(path.relative_to(tree).parts for path in tree.rglob("*.wav"))
     assert len(files) == (2 + 3) * 2 * 2
     assert {parts[:2] for parts in files} == {("dev", "wav"), ("test", "wav")}
-    assert all(parts[2].startswith("id") and len(parts[3]) == 11 and parts[4] in ("00001.wav", "00002.wav") for parts in files)
+    assert all(
+        parts[2].startswith("id") and len(parts[3]) == 11 and parts[4] in ("00001.wav", "00002.wav") for parts in files
+    )
     assert not {parts[2] for parts in files if parts[0] == "dev"} & {parts[2] for parts in files if parts[0] == "test"}
     with wave.open(str(tree.joinpath(*files[0]))) as stream:
         assert stream.getparams()[:3] == (1, 2, 16000) and 1.5 * 16000 <= stream.getnframes() <= 2.5 * 16000
@@ -179,7 +207,9 @@ def test_trials_cross_sessions_and_hold_both_classes(tree):
 
 
 def test_the_order_of_the_work_changes_no_byte(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(toy_trees, "parallel", lambda work, jobs, nj, *rest: [work(job, *rest) for job in jobs[::-1]][::-1])
+    monkeypatch.setattr(
+        toy_trees, "parallel", lambda work, jobs, nj, *rest: [work(job, *rest) for job in jobs[::-1]][::-1]
+    )
     again = make_toy.make("toy", ToyOptions(root=str(tmp_path / "again"), **SMALL))
     names = [path.relative_to(tree) for path in tree.rglob("*") if path.suffix in (".wav", ".csv", ".txt")]
     assert len(names) == 22 and all((again / name).read_bytes() == (tree / name).read_bytes() for name in names)
@@ -208,7 +238,9 @@ def test_a_finished_corpus_is_kept_and_a_changed_one_needs_force(tree, capsys):
 
 
 def test_a_half_made_corpus_is_made_again(tmp_path, monkeypatch):
-    options = ToyOptions(root=str(tmp_path / "corpus"), speakers=1, eval_speakers=2, sessions=2, utterances=1, size="tiny", nj=1)
+    options = ToyOptions(
+        root=str(tmp_path / "corpus"), speakers=1, eval_speakers=2, sessions=2, utterances=1, size="tiny", nj=1
+    )
     calls = itertools.count()
     whole = toy_trees.synthesise
 

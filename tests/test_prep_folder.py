@@ -1,0 +1,401 @@
+"""Own data in every shape that prep_folder takes, and what it says when the data is not as it should be."""
+
+import itertools
+import json
+
+import lhotse
+import numpy as np
+import pytest
+import soundfile
+from prep_trees import check_data_dir, speech, tables, trial_lines, wav
+
+from local import prep_folder
+from pyasp.audio import read_samples
+
+SPEAKERS = [f"spk{index}" for index in range(6)]
+
+
+def prepare(data, *options):
+    """Exit code of the preparation."""
+    return prep_folder.main(["--data", str(data), *map(str, options)])
+
+
+def refused(capsys, *texts):
+    """The one error line holds all texts."""
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and all(text in errors[0] for text in texts), errors
+
+
+def make_tree(root, sessions=2, takes=2):
+    """<root>/<speaker>/<session>/<n>.wav, or <root>/<speaker>/<n>.wav without sessions."""
+    for index, speaker in enumerate(SPEAKERS):
+        for session in range(max(sessions, 1)):
+            for take in range(takes):
+                place = root / speaker / (f"s{session}" if sessions else "") / f"{take}.wav"
+                wav(place, 100 * index + 10 * session + take)
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Six speakers, two sessions, two takes."""
+    return make_tree(tmp_path / "own")
+
+
+def test_a_tree_is_divided_by_speakers_and_tried_across_sessions(tree, tmp_path, capsys):
+    data = tmp_path / "data"
+    assert prepare(data, "--root", tree, "--eval-fraction=0.5") == 0
+    train, test = check_data_dir(data / "train", 12, 3), check_data_dir(data / "test", 12, 3)
+    assert not set(train.spk2utt) & set(test.spk2utt)
+    lines = trial_lines(data, "trials")
+    sessions = {utt: row["session"] for utt, row in test.info.items()}
+    for model, utt, label in lines:
+        assert (test.utt2spk[model] == test.utt2spk[utt]) == (label == "target")
+        assert label == "nontarget" or sessions[model] != sessions[utt]
+    assert sum(label == "target" for *_, label in lines) == 3 * 4
+    assert len({frozenset(line[:2]) for line in lines}) == len(lines) and lines == sorted(lines)
+    assert check_data_dir(data / "enroll", 12, 3).model2utts == {utt: [utt] for utt in test.utt2spk}
+    assert "train: 12 utterances, 3 speakers" in capsys.readouterr().out
+
+
+def test_the_seed_decides_and_the_same_one_gives_the_same_files(tree, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 5)):
+        assert prepare(tmp_path / name, "--root", tree, "--eval-fraction=0.5", "--seed", seed) == 0
+    files = [(tables(tmp_path / name / "train"), tables(tmp_path / name / "trials")) for name in "abc"]
+    assert files[0] == files[1] and files[0][0]["utt2spk"] != files[2][0]["utt2spk"]
+
+
+def test_a_tree_without_sessions_pairs_any_two_utterances(tmp_path):
+    assert (
+        prepare(tmp_path / "data", "--root", make_tree(tmp_path / "own", sessions=0, takes=3), "--eval-fraction=0.4")
+        == 0
+    )
+    data = check_data_dir(tmp_path / "data/test", 6, 2)
+    assert not (data / "utt2info.tsv").exists()
+    assert sum(line[2] == "target" for line in trial_lines(tmp_path / "data", "trials")) == 2 * 3
+
+
+def test_ids_are_file_names_where_these_tell_the_files_apart(tmp_path):
+    root = tmp_path / "own"
+    for speaker, take in itertools.product(SPEAKERS[:3], range(2)):
+        wav(root / speaker / "s1" / f"{speaker}-{take}.wav", take)
+    assert prepare(tmp_path / "data", "--root", root) == 0
+    assert [utt.count("-") for utt in check_data_dir(tmp_path / "data/train", 2, 1).utt2spk] == [1, 1]
+
+
+@pytest.mark.parametrize("suffix, rate", [("flac", 16000), ("ogg", 16000), ("wav", 8000)])
+def test_other_formats_and_rates_are_read_from_their_headers(tmp_path, suffix, rate):
+    root = tmp_path / "own"
+    for index, speaker in enumerate(SPEAKERS[:3]):
+        for take in range(2):
+            (root / speaker).mkdir(parents=True, exist_ok=True)
+            soundfile.write(root / speaker / f"{take}.{suffix}", speech(rate)[100 * index + take:][:4000], rate)
+    assert prepare(tmp_path / "data", "--root", root) == 0
+    data = check_data_dir(tmp_path / "data/train", 2, 1)
+    assert {cut.sampling_rate for cut in lhotse.CutSet.from_file(data / "cuts.jsonl.gz")} == {rate}
+
+
+def test_a_list_divides_a_tree_by_its_ids_or_paths(tree, tmp_path):
+    listed = tmp_path / "mine.txt"
+    listed.write_text(
+        "spk0/s0/0.wav spk0/s1/1.wav target\nspk0-s0-0 spk1-s0-1 nontarget\n1 spk1/s0/1.wav spk1/s1/0.wav\n"
+    )
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert set(check_data_dir(tmp_path / "data/train", 16, 4).spk2utt) == set(SPEAKERS[2:])
+    assert trial_lines(tmp_path / "data", "mine") == [
+        ["spk0-s0-0", "spk0-s1-1", "target"],
+        ["spk0-s0-0", "spk1-s0-1", "nontarget"],
+        ["spk1-s0-1", "spk1-s1-0", "target"],
+    ]
+
+
+def table(path, rows):
+    """A tab-separated table with a header."""
+    columns = list(rows[0])
+    path.write_text(
+        "\n".join("\t".join(row) for row in [columns, *([row[name] for name in columns] for row in rows)]) + "\n"
+    )
+
+
+@pytest.fixture
+def protocol(tree, tmp_path):
+    """train.tsv, test.tsv, enroll.tsv over the tree; models of one and of two recordings; two lists.
+
+    Utterances of spk5 lack the speaker in their ids.
+    """
+    def row(speaker, session, take, **more):
+        name = f"{speaker}-{session}-{take}" if speaker != "spk5" else f"x{session}{take}"
+        return {"utt": name, "speaker": speaker, "session": session, "path": f"{speaker}/{session}/{take}.wav",
+                "gender": "f" if speaker in SPEAKERS[::2] else "male", "phone": "cell" if take else "land line", **more}
+    directory = tmp_path / "tables"
+    directory.mkdir()
+    table(directory / "train.tsv", [row(speaker, "s0", take) for speaker in SPEAKERS[:3] for take in (0, 1)])
+    table(
+        directory / "test.tsv", [row(speaker, "s1", take, kind="word") for speaker in SPEAKERS[3:] for take in (0, 1)]
+    )
+    table(directory / "enroll.tsv", [row(speaker, "s0", take, model=f"m-{speaker}-{size}") for speaker in SPEAKERS[3:]
+                                     for size in (1, 2) for take in range(size)])
+    (directory / "trials_1").write_text("m-spk3-1 spk3-s1-0 target\nm-spk3-1 xs11 nontarget\nm-spk5-1 xs10 target\n")
+    (directory / "trials_any").write_text("m-spk3-2 spk3-s1-0 target\nm-spk4-1 spk3-s1-1 nontarget\n")
+    return directory
+
+
+def test_tables_are_taken_as_they_are(protocol, tree, tmp_path):
+    data = tmp_path / "data"
+    assert prepare(data, "--root", tree, "--tables", protocol) == 0
+    assert check_data_dir(data / "train", 6, 3).info["spk0-s0-0"] == {"session": "s0", "phone": "land line"}
+    test, enroll = check_data_dir(data / "test", 6, 3), check_data_dir(data / "enroll", 6, 3)
+    assert enroll.model2utts["m-spk3-2"] == ["spk3-s0-0", "spk3-s0-1"] and len(enroll.model2utts) == 6
+    assert test.read("spk2gender") == {"spk3": "m", "spk4": "f", "spk5": "m"} and "spk5-xs10" in test.utt2spk
+    assert trial_lines(data, "trials_1") == [
+        ["m-spk3-1", "spk3-s1-0", "target"],
+        ["m-spk3-1", "spk5-xs11", "nontarget"],
+        ["m-spk5-1", "spk5-xs10", "target"],
+    ]
+
+
+def test_columns_to_split_results_by_lie_beside_their_list(protocol, tree, tmp_path):
+    assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
+    one, two = ([line.split("\t") for line in (tmp_path / f"data/trials/{name}.tsv").read_text().splitlines()]
+                for name in ("trials_1", "trials_any"))
+    assert one == [["test_gender", "test_phone"], ["m", "land line"], ["m", "cell"], ["m", "land line"]]
+    assert two == [["test_gender", "test_phone", "enroll_utts"], ["m", "land line", "2"], ["m", "cell", "1"]]
+
+
+def test_given_lists_take_the_place_of_those_beside_the_tables(protocol, tree, tmp_path):
+    (tmp_path / "only").write_text("m-spk3-1 spk3-s1-0 target\nm-spk3-1 spk4-s1-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol, "--trials", tmp_path / "only") == 0
+    assert {path.name for path in (tmp_path / "data/trials").iterdir()} == {"only", "only.tsv"}
+
+
+BAD_LISTS = {
+    "empty": ("", "an empty trial list"),
+    "one class": ("m-spk3-1 spk3-s1-0 target\n", "1 target and 0 nontarget"),
+    "unknown model": ("m-spk9 spk3-s1-0 target\n", "'m-spk9' in a trial; expected an id of enroll/model2utts"),
+    "unknown test": ("m-spk3-1 nobody target\n", "'nobody' in a trial; expected an id of test/utt2spk"),
+    "training utterance": ("m-spk3-1 spk0-s0-0 target\n", "'spk0-s0-0' in a trial; expected an id of test/utt2spk"),
+    "wrong label": ("m-spk3-1 spk3-s1-0 yes\n", "line 1: found label 'yes'"),
+    "two fields": ("a b\n", "2 fields"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+def test_a_bad_list_is_one_clear_error(protocol, tree, tmp_path, capsys, case):
+    content, message = BAD_LISTS[case]
+    (protocol / "trials_1").write_text(content)
+    assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 1
+    refused(capsys, "trials_1", message)
+    assert not (tmp_path / "data/prep.json").exists() and not (tmp_path / "data/trials/trials_1").exists()
+
+
+def _edit(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+BAD_TABLES = {
+    "no column": (lambda d: _edit(d / "train.tsv", "speaker", "who"), "a column speaker"),
+    "ragged": (lambda d: _edit(d / "test.tsv", "\tword", ""), "fields"),
+    "space in an id": (lambda d: _edit(d / "train.tsv", "spk0-s0-0", "spk0 0"), "id 'spk0 0'"),
+    "two recordings of one id": (
+        lambda d: _edit(d / "train.tsv", "spk0-s0-1", "spk0-s0-0"),
+        "utterance spk0-s0-0 twice",
+    ),
+    "missing table": (lambda d: (d / "enroll.tsv").unlink(), "enroll.tsv: found no such file"),
+    "missing audio": (lambda d: _edit(d / "train.tsv", "spk0/s0/1.wav", "spk0/s0/7.wav"), "17 of 18 audio headers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_one_clear_error(protocol, tree, tmp_path, capsys, case):
+    damage, message = BAD_TABLES[case]
+    damage(protocol)
+    assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 1
+    refused(capsys, message)
+
+
+def test_speakers_in_training_and_test_are_pointed_out(protocol, tree, tmp_path, capsys):
+    _edit(protocol / "train.tsv", "spk2", "spk3")
+    assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
+    assert "1 evaluation speakers are in the training set too (first: spk3)" in capsys.readouterr().out
+
+
+def manifests(tree, directory):
+    """lhotse manifests of the tree: one recording a session (both takes in it), one supervision a take.
+
+    spk0 is on channel 1 of two.
+    """
+    recordings, supervisions = [], []
+    for speaker in SPEAKERS:
+        for session in ("s0", "s1"):
+            takes = [soundfile.read(tree / speaker / session / f"{take}.wav")[0] for take in (0, 1)]
+            path, whole = directory / f"{speaker}-{session}.wav", np.concatenate(takes)
+            directory.mkdir(exist_ok=True)
+            soundfile.write(path, np.stack([0 * whole, whole], 1) if speaker == "spk0" else whole, 16000)
+            recordings.append(lhotse.Recording.from_file(path))
+            supervisions += [
+                lhotse.SupervisionSegment(
+                    f"{speaker}-{session}-{take}",
+                    path.stem,
+                    0.1 * take,
+                    0.1,
+                    int(speaker == "spk0"),
+                    speaker=speaker,
+                    gender="female",
+                    custom={"session": session},
+                )
+                for take in (0, 1)
+            ]
+    lhotse.RecordingSet.from_recordings(recordings).to_file(directory / "recordings.jsonl.gz")
+    lhotse.SupervisionSet.from_segments(supervisions).to_file(directory / "supervisions.jsonl.gz")
+    return "--recordings", directory / "recordings.jsonl.gz", "--supervisions", directory / "supervisions.jsonl.gz"
+
+
+def samples_of(data):
+    """{utterance: samples at 16 kHz} through the reader of the feature stage."""
+    return {cut.id: read_samples(cut.to_dict(), 16000) for cut in lhotse.CutSet.from_file(data / "cuts.jsonl.gz")}
+
+
+def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
+    assert prepare(tmp_path / "data", *manifests(tree, tmp_path / "lhotse"), "--eval-fraction=0.4") == 0
+    for name, count in (("train", 16), ("test", 8)):
+        data = check_data_dir(tmp_path / "data" / name, count, count // 4)
+        assert set(data.read("spk2gender").values()) == {"f"} and {row["session"] for row in data.info.values()} == {
+            "s0",
+            "s1",
+        }
+        assert data.read("segments")
+        for utt, heard in samples_of(data).items():
+            wanted = soundfile.read(tree.joinpath(*utt.split("-")).with_suffix(".wav"), dtype="int16")[0]
+            assert np.array_equal(heard, wanted), utt
+
+
+def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "lhotse")
+    assert prepare(tmp_path / "data", *options[:2]) == 1
+    refused(capsys, "only one of --recordings and --supervisions")
+    segment = lhotse.SupervisionSegment("spk0-x", "no-such-recording", 0, 1, speaker="spk0")
+    lhotse.SupervisionSet.from_segments([segment]).to_file(options[3])
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, "no-such-recording", "spk0-x")
+    options[1].write_text("not gzip")
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, "recordings.jsonl.gz", "no manifest")
+
+
+def kaldi_dir(tree, directory, speakers=SPEAKERS, entry="{}"):
+    """A Kaldi data directory over the tree's takes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    utts = [(speaker, session, take) for speaker in speakers for session in ("s0", "s1") for take in "01"]
+    (directory / "wav.scp").write_text(
+        "".join(f"{s}-{n}-{t} " + entry.replace("{}", str(tree / s / n / f"{t}.wav")) + "\n" for s, n, t in utts)
+    )
+    (directory / "utt2spk").write_text("".join(f"{s}-{n}-{t} {s}\n" for s, n, t in utts))
+    (directory / "spk2gender").write_text("".join(f"{speaker} f\n" for speaker in speakers))
+    return directory
+
+
+def test_a_kaldi_directory_is_a_pool(tree, tmp_path):
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi"), "--eval-fraction=0.4") == 0
+    data = check_data_dir(tmp_path / "data/train", 16, 4)
+    assert set(data.read("spk2gender").values()) == {"f"}
+
+
+def test_kaldi_segments_are_cut_out(tree, tmp_path):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    utts = (kaldi / "utt2spk").read_text().splitlines()
+    (kaldi / "segments").write_text("".join(f"{line.split()[0]}-a {line.split()[0]} 0.025 0.075\n" for line in utts))
+    (kaldi / "utt2spk").write_text("".join("{0}-a {1}\n".format(*line.split()) for line in utts))
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    data = check_data_dir(tmp_path / "data/test", 8, 2)
+    for utt, heard in samples_of(data).items():
+        whole = soundfile.read(tree.joinpath(*utt[:-2].split("-")).with_suffix(".wav"), dtype="int16")[0]
+        assert np.array_equal(heard, whole[400:1200])
+
+
+def test_kaldi_sets_and_their_trials_are_taken_over(tree, tmp_path):
+    top = tmp_path / "kaldi"
+    kaldi_dir(tree, top / "train", SPEAKERS[:4])
+    kaldi_dir(tree, top / "enroll", SPEAKERS[4:])
+    kaldi_dir(tree, top / "test", SPEAKERS[4:])
+    (top / "test/trials").write_text("spk4 spk4-s1-0 target\nspk4-s0-0 spk5-s1-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", top) == 0
+    assert check_data_dir(tmp_path / "data/enroll", 8, 2).model2utts["spk4"] == [
+        f"spk4-s{n}-{t}" for n in "01" for t in "01"
+    ]
+    assert trial_lines(tmp_path / "data", "trials") == [
+        ["spk4", "spk4-s1-0", "target"],
+        ["spk4-s0-0", "spk5-s1-0", "nontarget"],
+    ]
+
+
+@pytest.mark.parametrize("entry", ["cat {} |", "flac -c -d -s {} |", "sph2pipe -f wav -p -c 1 {} |"])
+def test_commands_that_only_decode_are_read_directly(tree, tmp_path, entry):
+    assert (
+        prepare(
+            tmp_path / "data", "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi", entry=entry), "--eval-fraction=0.4"
+        )
+        == 0
+    )
+    check_data_dir(tmp_path / "data/train", 16, 4)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "touch {}.ran; cat {} |",
+        "cat {} && touch x |",
+        "sox {} -t wav - |",
+        "sph2pipe -p $(touch x) {} |",
+        "cat {};touch${IFS}x |",
+    ],
+)
+def test_other_commands_are_refused_and_never_run(tree, tmp_path, capsys, monkeypatch, entry):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi", entry=entry)
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(
+        capsys, "the command" if " " in entry[3:-2].strip("{} ") else "0 of 24 audio headers"
+    )  # the last one is taken for a name
+    assert not [path for path in set(tmp_path.rglob("*")) - before if path.name.endswith(("ran", "x"))]
+
+
+def test_what_is_missing_is_said_with_the_way_out(tree, tmp_path, capsys):
+    cases = {
+        (): ("no data", "--root", "--tables", "--kaldi-data"),
+        ("--root", tmp_path / "gone"): ("gone", "no such directory"),
+        ("--tables", tmp_path / "gone"): ("gone", "no such directory"),
+        ("--root", tree, "--kaldi-data", tree): ("--kaldi-data and --root",),
+        ("--kaldi-data", tree): ("no utt2spk",),
+        ("--root", tree, "--voxceleb2", "x"): ("unknown option --voxceleb2", "--tables"),
+    }
+    for options, texts in cases.items():
+        assert prepare(tmp_path / "data", *options) == 1
+        refused(capsys, *texts)
+
+
+def test_a_tree_that_cannot_be_divided_is_refused(tmp_path, capsys):
+    root = tmp_path / "own"
+    (root / "a").mkdir(parents=True)
+    assert prepare(tmp_path / "data", "--root", root) == 1
+    refused(capsys, "no audio file")
+    for speaker in "abc":
+        wav(root / speaker / "s1" / "0.wav", 1)
+    assert prepare(tmp_path / "data", "--root", root) == 1
+    refused(capsys, "3 speakers, 0 of them with two utterances", "--trials")
+    wav(root / "loose.wav", 1)
+    assert prepare(tmp_path / "data", "--root", root) == 1
+    refused(capsys, "1 audio files without a speaker's directory", "loose.wav")
+
+
+def test_current_data_is_kept_and_a_changed_table_needs_force(protocol, tree, tmp_path, capsys):
+    data, options = tmp_path / "data", ("--root", tree, "--tables", protocol)
+    assert prepare(data, *options) == 0 and prepare(data, *options) == 0
+    assert "up to date" in capsys.readouterr().err
+    _edit(protocol / "enroll.tsv", "m-spk4-1", "m-spk4-one")
+    _edit(protocol / "trials_any", "m-spk4-1", "m-spk4-one")
+    assert prepare(data, *options) == 1
+    refused(capsys, "enroll.tsv changed", "--force")
+    assert prepare(data, *options, "--force=true") == 0
+    assert "m-spk4-one" in (data / "enroll/model2utts").read_text()
+    assert json.loads((data / "prep.json").read_text())["train"]["speakers"] == 3
