@@ -49,7 +49,7 @@ def read_items(path: str | os.PathLike) -> tuple[bool, list[Item]]:
         while not reader.at_end():
             items.append(following(reader, items[-1].name, items[0].value))
     end = items[0].value.replace("<", "</")
-    if items[-1].value != end and items[0].value != "<GMMACCS>":
+    if items[-1].kind != "token" or items[-1].value != end:
         raise InputError(path, "the end of the file", end, "The model is cut off: copy it again")
     return reader.binary, items
 

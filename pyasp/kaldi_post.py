@@ -119,8 +119,10 @@ def _records(source: Source, dtype: np.dtype, count: int) -> np.ndarray:
 
 
 def _line(source: Source) -> bytes:
-    """The rest of the line, without white space at its ends."""
+    """The rest of the line, without white space at its ends; only the last one may lack its line end."""
     line = source.until(b"\n", "line")
+    if line is None and source.at_end():
+        raise source.error("the end of the file", "an entry after the key")
     return (source.rest() if line is None else line).strip()
 
 

@@ -24,7 +24,7 @@ from pyasp.kaldi_writer import BINARY
 
 SPECIFIER = re.compile(r"(ark|scp)((?:,[a-z]+)*):(.*)", re.DOTALL)
 OPTIONS = {"o", "no", "s", "ns", "cs", "ncs", "bg", "b", "t", "np"}  # order and speed promises: nothing to do here
-KEY_END = re.compile(rb"[ \t\n]")
+KEY_END = re.compile(rb"[ \t]")
 TRAILING_SPACE = re.compile(rb"[ \t\r](?:\n|\Z)")
 LONGEST_KEY = 10000  # bytes
 LONGEST_HEAD = 64  # bytes; no head of a binary array is longer
