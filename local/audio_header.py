@@ -42,7 +42,8 @@ def probe(path: str) -> Audio:
 
 
 def _riff(path: str, start: bytes, size: int) -> Audio | None:
-    """The header of a plain wav file from its first bytes, several times as fast as libsndfile; None for any other file.
+    """The header of a plain wav file from its first bytes, several times as fast as libsndfile; None for any other
+    file.
 
     Raises InputError when the file is shorter than its header says (libsndfile reads such a file without a word).
     """
@@ -61,8 +62,12 @@ def _riff(path: str, start: bytes, size: int) -> Audio | None:
     if form is None or form[0] not in PLAIN_CODINGS or not form[4] or length in (0, 0xFFFFFFFF):
         return None  # written to a pipe, or compressed: libsndfile knows
     if place + 8 + length > size:
-        raise InputError(path, f"{size} bytes where the header says {place + 8 + length} (truncated)", "a complete wav file",
-                         "Copy or convert it again")
+        raise InputError(
+            path,
+            f"{size} bytes where the header says {place + 8 + length} (truncated)",
+            "a complete wav file",
+            "Copy or convert it again",
+        )
     return Audio(form[2], length // form[4], form[1], "WAV")
 
 
@@ -86,7 +91,8 @@ def _try_probe(path: str) -> Audio | str:
 
 
 def probe_all(paths: Iterable[str], max_bad: float = 0.0) -> dict[str, Audio]:
-    """{path: header} of the readable files. Prints how many failed; InputError when more than the fraction max_bad did."""
+    """{path: header} of the readable files. Prints how many failed;
+    InputError when more than the fraction max_bad did."""
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(min(THREADS, 4 * (os.cpu_count() or 1))) as pool:
         results = pool.map(_try_probe, wanted, chunksize=256)

@@ -1,7 +1,8 @@
 """What every preparation shares: utterances in, data directories and trial lists out.
 
-An utterance is one channel of a recording, or a stretch of it. `cuts.jsonl.gz` holds lhotse MonoCuts, written by hand since a
-million of them should take a minute; wav.scp (segments, reco2file_and_channel) says the same to Kaldi's programs.
+An utterance is one channel of a recording, or a stretch of it. `cuts.jsonl.gz` holds lhotse MonoCuts, written by hand
+since a million of them should take a minute; wav.scp (segments, reco2file_and_channel) says the same to Kaldi's
+programs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pyasp.errors import InputError
 
 BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f]")
 MARKER = "prep.json"
+SIDE_NAMES = {0: "A", 1: "B"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class PrepOptions:
 
 @dataclass(slots=True)
 class Utterance:
-    """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording; info: further columns."""
+    """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording;
+    info: further columns."""
     id: str
     speaker: str
     path: str
@@ -70,23 +73,46 @@ def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utt
         check_id(each.id, "utterance", where)
         check_id(each.speaker, "speaker", where)
         other = index.setdefault(each.id, each)
-        if (other.path, other.channel, other.start, other.speaker) != (each.path, each.channel, each.start, each.speaker):
+        if other is not each and _place(other) != _place(each):
             raise InputError(where, f"utterance {each.id} twice: {other.path} and {each.path}", "one recording an id",
                              "Give the utterances different ids (or directories different names)")
     return index
 
 
+def _place(utt: Utterance) -> tuple[Any, ...]:
+    return utt.path, utt.channel, utt.start, utt.speaker
+
+
 def _cut(utt: Utterance, audio: Audio) -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
     whole = audio.samples / audio.rate
-    recording = {"id": utt.recording or utt.id, "sampling_rate": audio.rate, "num_samples": audio.samples, "duration": whole,
-                 "channel_ids": list(range(audio.channels)),
-                 "sources": [{"type": "file", "channels": list(range(audio.channels)), "source": utt.path}]}
+    recording = {
+        "id": utt.recording or utt.id,
+        "sampling_rate": audio.rate,
+        "num_samples": audio.samples,
+        "duration": whole,
+        "channel_ids": list(range(audio.channels)),
+        "sources": [{"type": "file", "channels": list(range(audio.channels)), "source": utt.path}],
+    }
     seconds = utt.seconds if utt.seconds is not None else whole - utt.start
-    supervision = {"id": utt.id, "recording_id": recording["id"], "start": 0.0, "duration": seconds, "channel": utt.channel,
-                   "speaker": utt.speaker, **({"gender": utt.gender} if utt.gender else {})}
-    return {"id": utt.id, "start": utt.start, "duration": seconds, "channel": utt.channel, "supervisions": [supervision],
-            "recording": recording, "type": "MonoCut"}
+    supervision = {
+        "id": utt.id,
+        "recording_id": recording["id"],
+        "start": 0.0,
+        "duration": seconds,
+        "channel": utt.channel,
+        "speaker": utt.speaker,
+        **({"gender": utt.gender} if utt.gender else {}),
+    }
+    return {
+        "id": utt.id,
+        "start": utt.start,
+        "duration": seconds,
+        "channel": utt.channel,
+        "supervisions": [supervision],
+        "recording": recording,
+        "type": "MonoCut",
+    }
 
 
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
@@ -96,12 +122,15 @@ KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
     else f"sox {path} -t wav - remix {channel + 1} |"}
 
 
+def ffmpeg_entry(path: str, channel: int, count: int) -> str:
+    """The command for any other format."""
+    return f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
+
+
 def kaldi_entry(utt: Utterance, audio: Audio) -> str:
     """What wav.scp says for a recording: a wav file, or the command that makes one channel of it."""
-    other = KALDI_READERS[".wav"] if audio.kind == "sphere" else None
-    reader = KALDI_READERS[".sph"] if audio.kind == "sphere" else KALDI_READERS.get(Path(utt.path).suffix.lower(), other)
-    command = lambda path, channel, count: f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
-    line = (reader or command)(shlex.quote(utt.path), utt.channel, audio.channels)
+    form = ".sph" if audio.kind == "sphere" else Path(utt.path).suffix.lower()
+    line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
 
 
@@ -126,16 +155,23 @@ def _write_info(path: Path, utterances: list[Utterance]) -> None:
 
 
 def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
-    """wav.scp; segments when an utterance is a stretch of a recording; reco2file_and_channel when a file has two channels."""
+    """wav.scp; segments when an utterance is a stretch of a recording;
+    reco2file_and_channel when a file has two channels."""
     stretches = any(utt.recording or utt.start or utt.seconds is not None for utt in utterances)
-    write_table(directory / "wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances})
+    write_table(
+        directory / "wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances}
+    )
     tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
     if stretches:
-        tables["segments"] = {utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio):.3f}"
-                              for utt in utterances}
+        tables["segments"] = {
+            utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio):.3f}"
+            for utt in utterances
+        }
     if any(audio[utt.path].channels > 1 for utt in utterances):
-        tables["reco2file_and_channel"] = {utt.recording or utt.id: f"{Path(utt.path).stem} {'AB'[utt.channel]}"
-                                           if utt.channel < 2 else f"{Path(utt.path).stem} {utt.channel + 1}" for utt in utterances}
+        tables["reco2file_and_channel"] = {
+            utt.recording or utt.id: f"{Path(utt.path).stem} {SIDE_NAMES.get(utt.channel, utt.channel + 1)}"
+            for utt in utterances
+        }
     for name, table in tables.items():
         if table:
             write_table(directory / name, table)
@@ -150,7 +186,8 @@ def _seconds(utt: Utterance, audio: Mapping[str, Audio]) -> float:
 
 def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mapping[str, Audio],
                    models: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
-    """Writes one data directory, C-sorted, file by file; returns its counts. Raises InputError when it would be empty."""
+    """Writes one data directory, C-sorted, file by file; returns its counts.
+    Raises InputError when it would be empty."""
     if not index:
         raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
     utterances = [index[key] for key in c_sorted(index)]

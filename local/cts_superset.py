@@ -21,8 +21,12 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
     found = {name: words.index(word) for name, known in HEADER_NAMES.items() for word in known if word in words}
     found = {**POSITIONS, **found}
     if max(found.values()) >= len(words):
-        raise InputError(path, f"{len(words)} columns ({' '.join(words)})", f"column {max(found.values()) + 1} or names segment, "
-                         "speaker, corpus", "Fetch the key again")
+        raise InputError(
+            path,
+            f"{len(words)} columns ({' '.join(words)})",
+            f"column {max(found.values()) + 1}, or names segment, speaker, corpus",
+            "Fetch the key again",
+        )
     return found
 
 
@@ -37,8 +41,13 @@ def read_cts(root: str) -> list[Utterance]:
     for number, line in enumerate(lines, 2):
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) <= max(columns.values()):
-            raise InputError(path, f"{len(cells)} fields", f"{len(header.split(chr(9)))}, as in the header", "Fetch the key again",
-                             item=f"line {number}")
+            raise InputError(
+                path,
+                f"{len(cells)} fields",
+                f"{len(header.split(chr(9)))}, as in the header",
+                "Fetch the key again",
+                item=f"line {number}",
+            )
         utterances.append(_utterance({name: cells[column] for name, column in columns.items()}, files, path, number))
     return utterances
 
@@ -62,7 +71,12 @@ def _utterance(row: dict[str, str], files: _Files, key: Path, number: int) -> Ut
     segment = row["segment"].removesuffix(".sph")
     path = files.find(segment)
     if path is None:
-        raise InputError(key, f"segment {segment} without a file in {files.data}", "data/<segment>.sph",
-                         "Unpack all of data/, or check that the segment column is the right one", item=f"line {number}")
+        raise InputError(
+            key,
+            f"segment {segment} without a file in {files.data}",
+            "data/<segment>.sph",
+            "Unpack all of data/, or check that the segment column is the right one",
+            item=f"line {number}",
+        )
     gender = GENDERS.get(row.get("gender", "").lower(), "")
     return Utterance(prefixed(segment, row["speaker"]), row["speaker"], path, gender, info={"corpus": row["corpus"]})

@@ -1,4 +1,5 @@
-"""Own data in four shapes: a tree of audio files, tables, lhotse manifests, Kaldi data directories. Each reader gives utterances.
+"""Own data in four shapes: a tree of audio files, tables, lhotse manifests, Kaldi data directories. Each reader gives
+utterances.
 
 A pool is utterances that nobody has divided into training and evaluation yet; a protocol is already divided.
 """
@@ -24,9 +25,11 @@ NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a 
 
 @dataclass
 class Source:
-    """What a reader found. aliases: other names under which trial lists may know an utterance; audio: headers already known.
+    """What a reader found. aliases: other names under which trial lists may know an utterance; audio: headers already
+    known.
 
-    pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the data.
+    pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the
+    data.
     """
     pool: dict[str, Utterance] = field(default_factory=dict)
     train: dict[str, Utterance] = field(default_factory=dict)
@@ -47,15 +50,24 @@ def from_tree(root: str) -> Source:
     """`<root>/<speaker>/[<session>/]<utterance>.<suffix>`; deeper directories belong to the session's name."""
     root = os.path.abspath(root)
     if not os.path.isdir(root):
-        raise InputError(root, "no such directory", "a tree of audio, <speaker>/[<session>/]<utterance>.wav", "Check --root")
+        raise InputError(
+            root, "no such directory", "a tree of audio, <speaker>/[<session>/]<utterance>.wav", "Check --root"
+        )
     paths = find_audio(root)
     if not paths:
-        raise InputError(root, "no audio file", " ".join(AUDIO_SUFFIXES), "Check --root, or describe the data in --tables")
+        raise InputError(
+            root, "no audio file", " ".join(AUDIO_SUFFIXES), "Check --root, or describe the data in --tables"
+        )
     parts = [os.path.relpath(path, root).split(os.sep) for path in paths]
     loose = [part for part in parts if len(part) < 2]
     if loose:
-        raise InputError(root, f"{len(loose)} audio files without a speaker's directory", "<speaker>/[<session>/]<utterance>.wav",
-                         "Put each speaker's files into a directory, or describe the data in --tables", item=loose[0][0])
+        raise InputError(
+            root,
+            f"{len(loose)} audio files without a speaker's directory",
+            "<speaker>/[<session>/]<utterance>.wav",
+            "Put each speaker's files into a directory, or describe the data in --tables",
+            item=loose[0][0],
+        )
     ids = _tree_ids(parts)
     pool = [Utterance(name, part[0], path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
             for name, part, path in zip(ids, parts, paths)]
@@ -77,22 +89,40 @@ def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
-        raise InputError(path, "no such file", f"a table with the columns {' '.join(needed)}", "Check --tables") from None
+        raise InputError(
+            path, "no such file", f"a table with the columns {' '.join(needed)}", "Check --tables"
+        ) from None
     header = lines[0].split("\t") if lines else []
     missing = [name for name in needed if name not in header]
     if missing:
-        raise InputError(path, f"columns {' '.join(header)}", f"a column {missing[0]} (tab-separated, header first)", "Add the column")
+        raise InputError(
+            path,
+            f"columns {' '.join(header)}",
+            f"a column {missing[0]} (tab-separated, header first)",
+            "Add the column",
+        )
     for number, line in enumerate(lines[1:], 2):
         cells = line.split("\t")
         if len(cells) != len(header):
-            raise InputError(path, f"{len(cells)} fields", f"{len(header)}, as in the header", "Repair the line", item=f"line {number}")
+            raise InputError(
+                path,
+                f"{len(cells)} fields",
+                f"{len(header)}, as in the header",
+                "Repair the line",
+                item=f"line {number}",
+            )
         yield dict(zip(header, cells))
 
 
 def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     info = {name: value for name, value in row.items() if name not in NOT_KEPT}
-    return Utterance(prefixed(row["utt"], row["speaker"]), row["speaker"], os.path.normpath(os.path.join(root, row["path"])),
-                     GENDERS.get(row.get("gender", "").lower(), ""), info=info)
+    return Utterance(
+        prefixed(row["utt"], row["speaker"]),
+        row["speaker"],
+        os.path.normpath(os.path.join(root, row["path"])),
+        GENDERS.get(row.get("gender", "").lower(), ""),
+        info=info,
+    )
 
 
 def from_tables(tables: str, root: str) -> Source:
@@ -135,7 +165,9 @@ def _manifest(kind: Any, path: str) -> Any:
     try:
         return kind.from_file(path)
     except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
-        raise InputError(path, f"no manifest ({error})", f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path") from None
+        raise InputError(
+            path, f"no manifest ({error})", f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path"
+        ) from None
 
 
 def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
@@ -151,8 +183,17 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
     source.aliases[item.id] = name
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
     custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
-    return Utterance(name, item.speaker, path, GENDERS.get((item.gender or "").lower(), ""), file.channels.index(wanted),
-                     0.0 if whole else item.start, None if whole else item.duration, "" if whole else recording.id, custom)
+    return Utterance(
+        name,
+        item.speaker,
+        path,
+        GENDERS.get((item.gender or "").lower(), ""),
+        file.channels.index(wanted),
+        0.0 if whole else item.start,
+        None if whole else item.duration,
+        "" if whole else recording.id,
+        custom,
+    )
 
 
 # Commands of a Kaldi wav.scp that only decode a file: read directly, never run. (pattern, channel group or None)
@@ -182,24 +223,44 @@ def read_kaldi_dir(directory: Path, with_speakers: bool = True) -> dict[str, Utt
     for utt, speaker in data.utt2spk.items():
         reco, *times = segments.get(utt, [utt])
         if reco not in wav or (utt in segments and len(times) < 2) or (segments and utt not in segments):
-            raise InputError(directory, f"no recording or no segment of {utt}", "wav.scp and segments that cover utt2spk",
-                             "Run Kaldi's utils/fix_data_dir.sh")
+            raise InputError(
+                directory,
+                f"no recording or no segment of {utt}",
+                "wav.scp and segments that cover utt2spk",
+                "Run Kaldi's utils/fix_data_dir.sh",
+            )
         path, channel = _wav_entry(wav[reco], directory / "wav.scp", reco)
         start, end = (float(time) for time in times[:2]) if times else (0.0, -1.0)
-        utterances.append(Utterance(prefixed(utt, speaker), speaker, os.path.abspath(path), GENDERS.get(genders.get(speaker, ""), ""), channel,
-                                    start, end - start if end > 0 else None, reco if times else "", data.info.get(utt, {})))
+        utterances.append(
+            Utterance(
+                prefixed(utt, speaker),
+                speaker,
+                os.path.abspath(path),
+                GENDERS.get(genders.get(speaker, ""), ""),
+                channel,
+                start,
+                end - start if end > 0 else None,
+                reco if times else "",
+                data.info.get(utt, {}),
+            )
+        )
     return index_by_id(utterances, directory)
 
 
 def from_kaldi(directory: str) -> Source:
-    """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (with model2utts, or Kaldi's spk2utt as models)."""
+    """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (with model2utts, or Kaldi's spk2utt as
+    models)."""
     top = Path(directory)
     if (top / "utt2spk").is_file():
         return Source(pool=read_kaldi_dir(top))
     for name in ("train", "test"):
         if not (top / name / "utt2spk").is_file():
-            raise InputError(top, f"no utt2spk and no {name}/utt2spk", "a Kaldi data directory, or train/ and test/ in it",
-                             "Check --kaldi-data")
+            raise InputError(
+                top,
+                f"no utt2spk and no {name}/utt2spk",
+                "a Kaldi data directory, or train/ and test/ in it",
+                "Check --kaldi-data",
+            )
     source = Source(train=read_kaldi_dir(top / "train"), test=read_kaldi_dir(top / "test"))
     source.enroll = read_kaldi_dir(top / "enroll") if (top / "enroll").is_dir() else dict(source.test)
     source.models = {utt: [utt] for utt in source.enroll}
@@ -210,5 +271,7 @@ def from_kaldi(directory: str) -> Source:
             source.models.setdefault(utt.speaker, []).append(utt.id)
     places = [top / "trials", top / "test" / "trials"]
     files = [each for place in places for each in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    source.lists = [str(path) for path in files if path.is_file() and path.suffix != ".tsv" and not path.name.endswith(".json")]
+    source.lists = [
+        str(path) for path in files if path.is_file() and path.suffix != ".tsv" and not path.name.endswith(".json")
+    ]
     return source

@@ -20,7 +20,8 @@ NO_SPLIT = ("session", "seconds", "sample_rate", "path")
 
 
 def choose_speakers(source: Source, fraction: float, seed: int, where: object) -> set[str]:
-    """Evaluation speakers: a seeded share, at least 2, of those who can give a target trial. Raises InputError if too few."""
+    """Evaluation speakers: a seeded share, at least 2, of those who can give a target trial.
+    Raises InputError if too few."""
     by_speaker: dict[str, list[Utterance]] = {}
     for utt in source.pool.values():
         by_speaker.setdefault(utt.speaker, []).append(utt)
@@ -28,8 +29,12 @@ def choose_speakers(source: Source, fraction: float, seed: int, where: object) -
     able = [speaker for speaker in c_sorted(by_speaker) if next(target_pairs(by_speaker[speaker], crossed), None)]
     count = max(2, round(fraction * len(by_speaker)))
     if len(able) < 2 or len(by_speaker) <= count:
-        raise InputError(where, f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed),
-                         "at least 2 for evaluation and others for training", "Add speakers, or give a trial list with --trials")
+        raise InputError(
+            where,
+            f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed),
+            "at least 2 for evaluation and others for training",
+            "Add speakers, or give a trial list with --trials",
+        )
     rng = stream(seed, "split")
     return {able[i] for i in rng.permutation(len(able))[:count]}
 
@@ -48,7 +53,8 @@ def target_pairs(utterances: list[Utterance], crossed: bool) -> Iterator[tuple[U
 
 
 def draw_trials(test: Mapping[str, Utterance], most: int, ratio: int, seed: int) -> list[Trial]:
-    """At most `most` target trials a speaker, `ratio` non-targets a target (of one gender where known), each pair once."""
+    """At most `most` target trials a speaker, `ratio` non-targets a target (of one gender where known),
+    each pair once."""
     by_speaker: dict[str, list[Utterance]] = {}
     for key in c_sorted(test):
         by_speaker.setdefault(test[key].speaker, []).append(test[key])
@@ -59,7 +65,9 @@ def draw_trials(test: Mapping[str, Utterance], most: int, ratio: int, seed: int)
         targets += [pairs[i] for i in sorted(rng.permutation(len(pairs))[:most])]
     trials = {(a.id, b.id): True for a, b in targets}
     trials.update(_nontargets([utt for utts in by_speaker.values() for utt in utts], ratio * len(targets), rng))
-    return [Trial(*pair, trials[pair]) for pair in sorted(trials, key=lambda pair: (pair[0].encode(), pair[1].encode()))]
+    return [
+        Trial(*pair, trials[pair]) for pair in sorted(trials, key=lambda pair: (pair[0].encode(), pair[1].encode()))
+    ]
 
 
 def _nontargets(utterances: list[Utterance], count: int, rng: np.random.Generator) -> dict[tuple[str, str], bool]:
@@ -74,7 +82,8 @@ def _nontargets(utterances: list[Utterance], count: int, rng: np.random.Generato
 
 
 def divide(source: Source, evaluation: set[str]) -> None:
-    """Moves the pool into train, and the evaluation speakers' utterances into enroll and test (a model is an utterance)."""
+    """Moves the pool into train, and the evaluation speakers' utterances into enroll and test (a model is an
+    utterance)."""
     chosen = {key: utt for key, utt in source.pool.items() if utt.speaker in evaluation}
     source.train = {key: utt for key, utt in source.pool.items() if utt.speaker not in evaluation}
     source.enroll, source.test, source.pool = chosen, chosen, {}
@@ -95,7 +104,9 @@ def enrolment_sizes(trials: Iterator[Trial], source: Source) -> bool:
     return 2 <= len(sizes) <= MOST_VALUES
 
 
-def with_columns(trials: Iterator[Trial], source: Source, columns: Mapping[str, Mapping[str, str]], sizes: bool) -> Iterator[Trial]:
+def with_columns(
+    trials: Iterator[Trial], source: Source, columns: Mapping[str, Mapping[str, str]], sizes: bool
+) -> Iterator[Trial]:
     """Trials with the values of their test side; sizes: the number of enrolment recordings last."""
     for trial in trials:
         values = tuple(table.get(trial.test, "") for table in columns.values())

@@ -18,12 +18,25 @@ from pyasp.cli import option
 from pyasp.errors import InputError
 
 SIZES: dict[str, dict[str, Any]] = {
-    "toy": {"full": TreeSize(speakers=80, eval_speakers=20, sessions=5, utterances=2, seconds=(3.0, 5.0), trials=4000),
-            "tiny": TreeSize(speakers=8, eval_speakers=4, sessions=3, utterances=2, seconds=(1.5, 2.5), trials=120)},
-    "toy_sre12": {"full": SreSize(speakers=60, sessions=5, eval_speakers=24, utterances=4, unknowns=8, calls=(30, 20, 10),
-                                  seconds=(15.0, 25.0)),
-                  "tiny": SreSize(speakers=8, sessions=3, eval_speakers=6, utterances=2, unknowns=2, calls=(5, 2, 1),
-                                  seconds=(4.0, 6.0))}}
+    "toy": {
+        "full": TreeSize(speakers=80, eval_speakers=20, sessions=5, utterances=2, seconds=(3.0, 5.0), trials=4000),
+        "tiny": TreeSize(speakers=8, eval_speakers=4, sessions=3, utterances=2, seconds=(1.5, 2.5), trials=120),
+    },
+    "toy_sre12": {
+        "full": SreSize(
+            speakers=60,
+            sessions=5,
+            eval_speakers=24,
+            utterances=4,
+            unknowns=8,
+            calls=(30, 20, 10),
+            seconds=(15.0, 25.0),
+        ),
+        "tiny": SreSize(
+            speakers=8, sessions=3, eval_speakers=6, utterances=2, unknowns=2, calls=(5, 2, 1), seconds=(4.0, 6.0)
+        ),
+    },
+}
 WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree, "toy_sre12": write_sre12_tree}
 SOURCES = {"toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
            "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py")}
@@ -52,10 +65,12 @@ class Options(ToyOptions):
 def resolve_size(corpus: str, options: ToyOptions) -> Any:
     """The preset with the sizes given on the command line put in. Raises InputError for a size that makes no trials."""
     preset = SIZES[corpus][options.size]
-    names = {field.name for field in dataclasses.fields(preset)} & {"speakers", "eval_speakers", "sessions", "utterances"}
+    names = ("speakers", "eval_speakers", "sessions", "utterances")
     size = dataclasses.replace(preset, **{name: getattr(options, name) for name in names if getattr(options, name)})
     if min(getattr(size, name) for name in names) < 1 or size.eval_speakers < 2 or size.sessions < 2:
-        raise InputError("command line", "too small a size", "2 evaluation speakers and 2 sessions or more", "Raise the size")
+        raise InputError(
+            "command line", "too small a size", "2 evaluation speakers and 2 sessions or more", "Raise the size"
+        )
     return size
 
 

@@ -20,7 +20,9 @@ from pyasp.errors import InputError
 @dataclass(frozen=True)
 class FolderOptions(PrepOptions):
     """Options of this preparation."""
-    root: str = option("", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to")
+    root: str = option(
+        "", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to"
+    )
     tables: str = option("", "directory with train.tsv, test.tsv, enroll.tsv and trials or trials_*")
     recordings: str = option("", "lhotse recordings manifest")
     supervisions: str = option("", "lhotse supervisions manifest (each an utterance of its speaker)")
@@ -51,13 +53,17 @@ def index_files(options: FolderOptions) -> list[str]:
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        files += [str(path) for path in sorted(Path(options.kaldi_data).rglob("*"))
-                  if path.name in ("utt2spk", "wav.scp", "segments", "model2utts", "trials", "spk2gender") and path.is_file()]
+        files += [
+            str(path)
+            for path in sorted(Path(options.kaldi_data).rglob("*"))
+            if path.name in ("utt2spk", "wav.scp", "segments", "model2utts", "trials", "spk2gender") and path.is_file()
+        ]
     return [path for path in files if path]
 
 
 def read_trials(path: str, source: Source) -> Iterator[Trial]:
-    """Trials of a list `model test label` (or `1|0 model test`); utterances may go by their ids or paths in the source."""
+    """Trials of a list `model test label` (or `1|0 model test`);
+    utterances may go by their ids or paths in the source."""
     for where, words in trial_lists.read_lines(path, 3):
         if words[2] not in trial_lists.LABELS and words[0] in ("0", "1"):
             words = [*words[1:], words[0]]
@@ -71,8 +77,12 @@ def _unite(lists: list[str], source: Source, where: object) -> None:
     named = {name for path in lists for trial in read_trials(path, source) for name in (trial.model, trial.test)}
     speakers = {source.pool[name].speaker for name in named if name in source.pool}
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
-        raise InputError(where, f"{len(speakers)} speakers in the lists", "some speakers in the trials and others for training",
-                         "Check the ids of the list; add speakers for training")
+        raise InputError(
+            where,
+            f"{len(speakers)} speakers in the lists",
+            "some speakers in the trials and others for training",
+            "Check the ids of the list; add speakers for training",
+        )
     folder_trials.divide(source, speakers)
 
 
@@ -130,7 +140,9 @@ def prepare(options: FolderOptions) -> None:
     source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad)
     missing = [path for path in source.audio if not os.path.isfile(path)]
     if missing:
-        raise InputError(missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths")
+        raise InputError(
+            missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
+        )
     drop_unreadable(source)
     groups = trial_groups(options, source)
     report(options.data, made, _write(Path(options.data), source, groups))

@@ -1,7 +1,7 @@
 """Prepares NIST SRE12: target speakers with several recordings, trial lists cc1..cc5, a training corpus.
 
-Test durations are classed by the nearest of 30, 100, 300 s in log duration (limits 54.8 and 173.2 s) of the header's length.
-Who speaks in a test recording is not used: its speaker is the recording itself.
+Test durations are classed by the nearest of 30, 100, 300 s in log duration (limits 54.8 and 173.2 s) of the header's
+length. Who speaks in a test recording is not used: its speaker is the recording itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Sre12Options(PrepOptions):
     fisher1: str = option("", "Fisher part 1: not prepared yet")
     fisher2: str = option("", "Fisher part 2: not prepared yet")
     mixer6: str = option("", "Mixer 6: not prepared yet")
-    max_missing: float = option(0.0, "largest fraction of enrolment recordings, and of trials, that may be missing (left out)")
+    max_missing: float = option(
+        0.0, "largest fraction of enrolment recordings, and of trials, that may be missing (left out)"
+    )
 
 
 def duration_class(seconds: float) -> str:
@@ -54,13 +56,20 @@ def duration_class(seconds: float) -> str:
 
 
 def check_options(options: Sre12Options) -> None:
-    """Raises InputError when something needed is not given, or something given cannot be used yet; lists what is absent."""
+    """Raises InputError when something needed is not given, or something given cannot be used yet;
+    lists what is absent."""
     given = [name for name in NOT_YET if getattr(options, name)]
     if given:
-        raise InputError("command line", "--" + " --".join(given), "--cts, the one training corpus that is prepared so far",
-                         "Leave these out; the CTS superset stands in for them")
+        raise InputError(
+            "command line",
+            "--" + " --".join(given),
+            "--cts, the one training corpus that is prepared so far",
+            "Leave these out; the CTS superset stands in for them",
+        )
     if not options.root or not options.data or not options.cts:
-        raise InputError("command line", "no --root, --data or --cts", "all three", "Give --root=SRE12 and --cts=CTS superset")
+        raise InputError(
+            "command line", "no --root, --data or --cts", "all three", "Give --root=SRE12 and --cts=CTS superset"
+        )
     absent = [name for name in (*NOT_YET, *ENROLMENT) if not getattr(options, name)]
     print(f"corpora not given: {' '.join(absent)}; training: CTS superset")
 
@@ -74,7 +83,9 @@ def within(what: str, missing: list[str], total: int, allowed: float, cure: str)
         print(f"left out: {told}")
 
 
-def enrolment(targets: Targets, recordings: Recordings, allowed: float) -> tuple[dict[str, Utterance], dict[str, list[str]]]:
+def enrolment(
+    targets: Targets, recordings: Recordings, allowed: float
+) -> tuple[dict[str, Utterance], dict[str, list[str]]]:
     """({utterance id: utterance}, {speaker: ids}) of the target speakers' recordings that are there."""
     missing, utterances, models = [], [], {}
     for speaker, sides in targets.sides.items():
@@ -111,13 +122,16 @@ class TestSides:
         if path not in self.audio or side not in SIDES or SIDES[side] >= self.audio[path].channels:
             return "", ""
         utt, seconds = f"{segment}_sre12-{side or 'a'}", self.audio[path].samples / self.audio[path].rate
-        self.utterances[utt] = Utterance(utt, utt, path, "", SIDES[side], info={"duration_class": duration_class(seconds)})
+        self.utterances[utt] = Utterance(
+            utt, utt, path, "", SIDES[side], info={"duration_class": duration_class(seconds)}
+        )
         return utt, duration_class(seconds)
 
 
 def write_lists(data: Path, key: Path, models: dict[str, list[str]], tests: TestSides, gender: dict[str, str],
                 allowed: float) -> dict[str, dict[str, int]]:
-    """Streams the key into one list a condition; returns their counts. A target trial tells the gender of its test side."""
+    """Streams the key into one list a condition; returns their counts.
+    A target trial tells the gender of its test side."""
     missing: Counter[str] = Counter()
     total = 0
     with contextlib.ExitStack() as stack:
@@ -144,10 +158,17 @@ def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], to
         named = ", ".join(f"{name} in {count} trials" for name, count in missing.most_common(5))
         told = f"{lost} of {total} trials without test file or enrolment ({len(missing)} ids: {named})"
         if lost > allowed * total:
-            raise InputError(key, told, f"at most {allowed:g} of the trials", "Complete data/, or allow a fraction with --max-missing")
+            raise InputError(
+                key,
+                told,
+                f"at most {allowed:g} of the trials",
+                "Complete data/, or allow a fraction with --max-missing",
+            )
         print(f"left out: {told}")
     if all(writer.empty for writer in writers):
-        raise InputError(key, "an empty trial list: no trial with a condition's flag Y", "trials of CC1..CC5", "Fetch the key again")
+        raise InputError(
+            key, "an empty trial list: no trial with a condition's flag Y", "trials of CC1..CC5", "Fetch the key again"
+        )
 
 
 def prepare(options: Sre12Options) -> None:
@@ -158,18 +179,24 @@ def prepare(options: Sre12Options) -> None:
     recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train = index_by_id(read_cts(options.cts), options.cts)
     listing = listing_digest([*recordings.paths, *(utt.path for utt in train.values())])
-    made = artefact.describe("prep_sre12", recipe(options, listing=listing), [root / KEY, *targets.files], seed=options.seed)
+    made = artefact.describe(
+        "prep_sre12", recipe(options, listing=listing), [root / KEY, *targets.files], seed=options.seed
+    )
     if not start(data, made, options.force):
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
     audio = probe_all([*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad)
-    summary: dict[str, Any] = {"enrolment": {"target speakers": len(models), "summed recordings dropped": targets.summed}}
+    summary: dict[str, Any] = {
+        "enrolment": {"target speakers": len(models), "summed recordings dropped": targets.summed}
+    }
     tests = TestSides(recordings, audio)
     enroll = {key: utt for key, utt in enroll.items() if utt.path in audio and utt.channel < audio[utt.path].channels}
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
     summary.update(write_lists(data, root / KEY, models, tests, targets.gender, options.max_missing))
-    summary["train"] = write_data_dir(data / "train", {key: utt for key, utt in train.items() if utt.path in audio}, audio)
+    summary["train"] = write_data_dir(
+        data / "train", {key: utt for key, utt in train.items() if utt.path in audio}, audio
+    )
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
     report(data, made, summary)

@@ -23,6 +23,7 @@ from pyasp.cli import option
 from pyasp.errors import InputError
 
 DEFAULT_LIST = "veri_test.txt"
+META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
 TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev1", "dev2")}
 
 
@@ -31,22 +32,32 @@ class VoxcelebOptions(PrepOptions):
     """Options of this preparation."""
     root: str = option("", "VoxCeleb1: the directory with dev/ and test/, wav/, voxceleb1/ or voxceleb1_wav/")
     voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/wav or dev/aac (m4a needs ffmpeg)")
-    train_on: str = option("auto", "training speakers; auto = VoxCeleb1 dev, and VoxCeleb2 dev if its directory is given",
-                           choices=("auto", *TRAINING))
+    train_on: str = option(
+        "auto",
+        "training speakers; auto = VoxCeleb1 dev, and VoxCeleb2 dev if its directory is given",
+        choices=("auto", *TRAINING),
+    )
     trials: tuple[str, ...] = option((), f"trial list of lines `1|0 path path`; default: {DEFAULT_LIST} under the root")
     check_md5: bool = option(False, "verify the downloaded archives under the root first")
-    max_missing: float = option(0.0, "largest fraction of a list's trials whose files may be missing (they are left out)")
+    max_missing: float = option(
+        0.0, "largest fraction of a list's trials whose files may be missing (they are left out)"
+    )
 
 
 def find_lists(options: VoxcelebOptions) -> list[str]:
-    """Trial lists given, or the original list under the root. Raises InputError when there is none, or two of one name."""
+    """Trial lists given, or the original list under the root.
+    Raises InputError when there is none, or two of one name."""
     lists = list(options.trials)
     places = (Path(options.root), Path(options.root) / "voxceleb1", Path(options.root) / "meta")
     if not lists:
         lists = [str(place / DEFAULT_LIST) for place in places if (place / DEFAULT_LIST).is_file()][:1]
     if not lists:
-        raise InputError(options.root, f"no {DEFAULT_LIST}", "a trial list",
-                         "Fetch it from https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/veri_test.txt, or name lists with --trials")
+        raise InputError(
+            options.root,
+            f"no {DEFAULT_LIST}",
+            "a trial list",
+            f"Fetch it from {META}/{DEFAULT_LIST}, or name lists with --trials",
+        )
     twice = [name for name, count in Counter(map(trial_lists.list_name, lists)).items() if count > 1]
     if twice:
         raise InputError("--trials", f"two lists called {twice[0]}", "lists of different file names", "Rename one")
@@ -54,18 +65,25 @@ def find_lists(options: VoxcelebOptions) -> list[str]:
 
 
 def _part(clip: Clip, metadata: Metadata) -> str:
-    """dev or test. The directory says it, or the metadata; v1.0 without metadata: names with E are the test speakers."""
+    """dev or test. The directory says it, or the metadata;
+    v1.0 without metadata: names with E are the test speakers."""
     part = clip.part or metadata.part.get(clip.speaker, "")
     if not part and not clip.speaker.startswith("id"):
         part = "test" if clip.speaker.startswith("E") else "dev"
     if not part:
-        raise InputError(clip.path, f"speaker {clip.speaker} of an unknown part", "vox1_meta.csv under the root, or dev/ and test/",
-                         "Fetch https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/vox1_meta.csv")
+        raise InputError(
+            clip.path,
+            f"speaker {clip.speaker} of an unknown part",
+            "vox1_meta.csv under the root, or dev/ and test/",
+            f"Fetch {META}/vox1_meta.csv",
+        )
     return part
 
 
 def _utterance(clip: Clip, metadata: Metadata) -> Utterance:
-    return Utterance(clip.id, clip.speaker, clip.path, metadata.gender.get(clip.speaker, ""), info={"session": clip.video})
+    return Utterance(
+        clip.id, clip.speaker, clip.path, metadata.gender.get(clip.speaker, ""), info={"session": clip.video}
+    )
 
 
 def _named(clip: Clip, metadata: Metadata) -> Clip:
@@ -83,7 +101,8 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
 
 
 def voxceleb2_dev(root: str) -> list[Utterance]:
-    """Training utterances of VoxCeleb2: a converted wav tree if there is one, else m4a. Raises InputError without ffmpeg."""
+    """Training utterances of VoxCeleb2: a converted wav tree if there is one, else m4a.
+    Raises InputError without ffmpeg."""
     metadata = find_metadata(root, "vox2_meta.csv")
     for place in ("dev/wav", "wav", "dev/aac", "aac"):
         paths = find_audio(os.path.join(os.path.abspath(root), place), (".wav", ".m4a"))
@@ -93,7 +112,9 @@ def voxceleb2_dev(root: str) -> list[Utterance]:
             raise InputError(paths[0], "m4a files but no ffmpeg and ffprobe on PATH", "ffmpeg, or wav files",
                              "Install it (Debian, Ubuntu: apt install ffmpeg), or convert the tree to dev/wav")
         clips = (parse_name(path) for path in paths)
-        return [_utterance(clip, metadata) for clip in clips if clip and metadata.part.get(clip.speaker, "dev") == "dev"]
+        return [
+            _utterance(clip, metadata) for clip in clips if clip and metadata.part.get(clip.speaker, "dev") == "dev"
+        ]
     raise missing_audio(os.path.abspath(root))
 
 
@@ -110,9 +131,13 @@ def read_trials(path: str, metadata: Metadata, training: set[str]) -> Iterator[T
         model, test = (_named(clip, metadata) for clip in clips)
         for speaker in (model.speaker, test.speaker):
             if speaker in training:
-                raise InputError(where, f"speaker {speaker}, who is in the training set", "speakers the systems never saw",
-                                 "Lists E and H draw from VoxCeleb1 dev: score list O (veri_test.txt), or train on VoxCeleb2 "
-                                 "alone (--voxceleb2=DIR --train-on=voxceleb2)")
+                raise InputError(
+                    where,
+                    f"speaker {speaker}, who is in the training set",
+                    "speakers the systems never saw",
+                    "Lists E and H draw from VoxCeleb1 dev: score list O (veri_test.txt), or train on VoxCeleb2 "
+                    "alone (--voxceleb2=DIR --train-on=voxceleb2)",
+                )
         yield Trial(model.id, test.id, trial_lists.read_label(label, where))
 
 
@@ -122,10 +147,12 @@ def present(path: str, trials: list[Trial], known: set[str], max_missing: float)
     kept = [trial for trial in trials if trial.model in known and trial.test in known]
     lost = len(trials) - len(kept)
     if missing:
-        named = " ".join(list(missing)[:5])
-        told = f"{len(missing)} missing files in {lost} of {len(trials)} trials ({named}{' ...' if len(missing) > 5 else ''})"
+        named = " ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
+        told = f"{len(missing)} missing files in {lost} of {len(trials)} trials ({named})"
         if lost > max_missing * len(trials):
-            raise InputError(path, told, "every file of the list", "Complete the corpus, or allow a fraction with --max-missing")
+            raise InputError(
+                path, told, "every file of the list", "Complete the corpus, or allow a fraction with --max-missing"
+            )
         print(f"{path}: left out {told}")
     return kept, lost
 
@@ -133,7 +160,9 @@ def present(path: str, trials: list[Trial], known: set[str], max_missing: float)
 def prepare(options: VoxcelebOptions) -> None:
     """Writes data directories and trial lists. Raises InputError for what the corpus lacks."""
     if not options.root or not options.data:
-        raise InputError("command line", "no --root or no --data", "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)")
+        raise InputError(
+            "command line", "no --root or no --data", "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)"
+        )
     summary: dict[str, Any] = {"archives verified": " ".join(check_md5(options.root))} if options.check_md5 else {}
     lists = find_lists(options)
     second = voxceleb2_dev(options.voxceleb2) if options.voxceleb2 else []
@@ -144,13 +173,21 @@ def prepare(options: VoxcelebOptions) -> None:
         return
     pools = {"dev1": parts["dev"], "dev2": second}
     automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
-    train = [utt for name in TRAINING[automatic if options.train_on == "auto" else options.train_on] for utt in pools[name]]
+    train = [
+        utt for name in TRAINING[automatic if options.train_on == "auto" else options.train_on] for utt in pools[name]
+    ]
     _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary)
     report(options.data, made, summary)
 
 
-def _write(options: VoxcelebOptions, lists: list[str], train: list[Utterance], evaluation: list[Utterance], metadata: Metadata,
-           summary: dict[str, Any]) -> None:
+def _write(
+    options: VoxcelebOptions,
+    lists: list[str],
+    train: list[Utterance],
+    evaluation: list[Utterance],
+    metadata: Metadata,
+    summary: dict[str, Any],
+) -> None:
     """Trial lists first (they decide which recordings are used), then the three data directories."""
     data, speakers = Path(options.data), {utt.speaker for utt in train}
     trials = {path: list(read_trials(path, metadata, speakers)) for path in lists}
@@ -168,7 +205,9 @@ def _write(options: VoxcelebOptions, lists: list[str], train: list[Utterance], e
         tests.update(trial.test for trial in kept)
     readable = {key: utt for key, utt in train_index.items() if utt.path in audio}
     summary["train"] = write_data_dir(data / "train", readable, audio)
-    summary["enroll"] = write_data_dir(data / "enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models})
+    summary["enroll"] = write_data_dir(
+        data / "enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models}
+    )
     summary["test"] = write_data_dir(data / "test", {utt: index[utt] for utt in tests}, audio)
 
 

@@ -1,7 +1,7 @@
 """NIST SPHERE files: the ASCII header `NIST_1A`, and a writer for mu-law and pcm (toy corpora, tests).
 
-Header: line 1 `NIST_1A`, line 2 the header's size in bytes (1024 or more), then `name -type value` lines up to `end_head`.
-mu-law: ITU-T G.711. Side A of a call is channel 1, side B channel 2.
+Header: line 1 `NIST_1A`, line 2 the header's size in bytes (1024 or more), then `name -type value` lines up to
+`end_head`. mu-law: ITU-T G.711. Side A of a call is channel 1, side B channel 2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 
 @dataclass(frozen=True)
 class Header:
-    """size: bytes before the samples; rate in Hz; samples per channel; width: bytes a sample; coding as written there."""
+    """size: bytes before the samples; rate in Hz; samples per channel; width: bytes a sample;
+    coding as written there."""
     size: int
     rate: int
     samples: int
@@ -57,8 +58,14 @@ def read_header(path: str | Path) -> Header:
             fields = _fields(stream.read(size).decode("latin-1"))
             coding = fields.get("sample_coding", "pcm")
             width = int(fields.get("sample_n_bytes", CODING_BYTES.get(coding.split(",")[0], 0)))
-            header = Header(size, int(fields["sample_rate"]), int(fields["sample_count"]), int(fields["channel_count"]), width,
-                            coding)
+            header = Header(
+                size,
+                int(fields["sample_rate"]),
+                int(fields["sample_count"]),
+                int(fields["channel_count"]),
+                width,
+                coding,
+            )
         except (KeyError, ValueError, IndexError) as error:
             raise bad(f"a header without a usable {error}") from None
         stored = os.fstat(stream.fileno()).st_size - size
@@ -87,12 +94,22 @@ def _body(samples: np.ndarray, coding: str) -> bytes:
 
 
 def write(path: str | Path, samples: np.ndarray, rate: int, coding: str = "ulaw", header_size: int = 1024) -> None:
-    """Writes int16 samples (T,) or (T, channels) as ulaw or pcm (little endian), under a temporary name, then renamed."""
+    """Writes int16 samples (T,) or (T, channels) as ulaw or pcm (little endian),
+    under a temporary name, then renamed."""
     columns = samples.reshape(len(samples), -1)
-    lines = ["NIST_1A", f"{header_size:7d}", f"channel_count -i {columns.shape[1]}", f"sample_count -i {len(columns)}",
-             f"sample_rate -i {rate}", f"sample_n_bytes -i {CODING_BYTES[coding]}", f"sample_sig_bits -i {8 * CODING_BYTES[coding]}",
-             f"sample_byte_format -s{CODING_BYTES[coding]} {'1' if coding == 'ulaw' else '01'}",
-             f"sample_coding -s{len(coding)} {coding}", "end_head", ""]
+    lines = [
+        "NIST_1A",
+        f"{header_size:7d}",
+        f"channel_count -i {columns.shape[1]}",
+        f"sample_count -i {len(columns)}",
+        f"sample_rate -i {rate}",
+        f"sample_n_bytes -i {CODING_BYTES[coding]}",
+        f"sample_sig_bits -i {8 * CODING_BYTES[coding]}",
+        f"sample_byte_format -s{CODING_BYTES[coding]} {'1' if coding == 'ulaw' else '01'}",
+        f"sample_coding -s{len(coding)} {coding}",
+        "end_head",
+        "",
+    ]
     temporary = Path(f"{path}.tmp")
     temporary.write_bytes("\n".join(lines).encode().ljust(header_size) + _body(columns, coding))
     os.replace(temporary, path)

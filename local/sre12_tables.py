@@ -1,4 +1,5 @@
-"""Tables of NIST SRE12: target speakers (both generations), the trial key, and finding recordings by their paths' ends."""
+"""Tables of NIST SRE12: target speakers (both generations),
+the trial key, and finding recordings by their paths' ends."""
 
 from __future__ import annotations
 
@@ -43,12 +44,17 @@ def read_side(text: str, where: object) -> Side:
 
 
 def read_targets(root: Path) -> Targets:
-    """Both generations of target speaker tables, merged; recordings in `summed` folders (two speakers) dropped and counted."""
+    """Both generations of target speaker tables, merged;
+    recordings in `summed` folders (two speakers) dropped and counted."""
     maps = sorted(root.glob(f"{TABLES}/*target_speaker_2_files_map*.txt"))
     tables = sorted(root.glob(f"{TABLES}/*speakertable*.csv"))
     if not maps or not tables:
-        raise InputError(root / TABLES, f"{len(maps)} file maps and {len(tables)} speaker tables", "at least one of each",
-                         "Point --root at LDC2016E45_2012_NIST_SRE, with its docs/ unpacked")
+        raise InputError(
+            root / TABLES,
+            f"{len(maps)} file maps and {len(tables)} speaker tables",
+            "at least one of each",
+            "Point --root at LDC2016E45_2012_NIST_SRE, with its docs/ unpacked",
+        )
     targets, summed = Targets(files=[str(path) for path in maps + tables]), set()
     for path in maps:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -74,7 +80,9 @@ def _genders(path: Path) -> Iterator[tuple[str, str]]:
         if not line.strip():
             continue
         if len(cells) < 2 or cells[1].lower() not in GENDERS:
-            raise InputError(path, repr(line), "speaker id, gender, ...", "Fetch the table again", item=f"line {number}")
+            raise InputError(
+                path, repr(line), "speaker id, gender, ...", "Fetch the table again", item=f"line {number}"
+            )
         yield cells[0], GENDERS[cells[1].lower()]
 
 
@@ -98,7 +106,12 @@ def trial_type(text: str, where: object) -> tuple[bool, str]:
         return True, "known"
     if word.endswith("nontarget"):
         return False, "unknown" if word.startswith("unknown") else "known"
-    raise InputError(where, f"trial type {text!r}", "target, known_target or a non-target type", "Report the line: the key has changed")
+    raise InputError(
+        where,
+        f"trial type {text!r}",
+        "target, known_target or a non-target type",
+        "Report the line: the key has changed",
+    )
 
 
 def segment_name(text: str) -> str:
@@ -109,7 +122,8 @@ def segment_name(text: str) -> str:
 
 
 def read_key(path: Path) -> Iterator[KeyLine]:
-    """Trials of the key, one after the other (a hundred million do not fit). Raises InputError naming the first bad line."""
+    """Trials of the key, one after the other (a hundred million do not fit).
+    Raises InputError naming the first bad line."""
     types: dict[str, tuple[bool, str]] = {}
     flags: dict[tuple[str, ...], tuple[int, ...]] = {}
     segments: dict[str, str] = {}
@@ -120,7 +134,9 @@ def read_key(path: Path) -> Iterator[KeyLine]:
             if len(cells) < 10:
                 if not line.strip():
                     continue
-                raise InputError(path, f"{len(cells)} fields", "10 or more", "Fetch the key again", item=f"line {number}")
+                raise InputError(
+                    path, f"{len(cells)} fields", "10 or more", "Fetch the key again", item=f"line {number}"
+                )
             if cells[3] not in types:
                 types[cells[3]] = trial_type(cells[3], f"{path}: line {number}")
             marks = tuple(cells[5:10])

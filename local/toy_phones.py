@@ -4,7 +4,8 @@ Vowels: G. E. Peterson and H. L. Barney, "Control methods used in a study of the
 mean F1, F2, F3 in Hz of 33 men and 28 women.
 Consonants: D. H. Klatt, "Software for a cascade/parallel formant synthesizer", JASA 67 (1980), table III (a man's
 voice): F1-F3 and B1-B3 in Hz, and the amplitudes in dB of the parallel frication branches A2-A6 and AB (bypass).
-Stops are a closure, a burst and, when voiceless, aspiration; nasals bring a pole at 270 Hz and a zero at 450 Hz (ibid.).
+Stops are a closure, a burst and, when voiceless, aspiration; nasals bring a pole at 270 Hz and a zero at 450 Hz
+(ibid.).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ FRICATION_WIDTHS = (150.0, 300.0, 400.0, 600.0, 1000.0)  # Hz
 
 @dataclass(frozen=True)
 class Part:
-    """One stretch of a phone: lasts `seconds`; amplitudes of voicing and aspiration (1 = vowel), frication dB (0 = off)."""
+    """One stretch of a phone: lasts `seconds`; amplitudes of voicing and aspiration (1 = vowel),
+    frication dB (0 = off)."""
     seconds: float
     voice: float = 0.0
     aspiration: float = 0.0
@@ -71,14 +73,17 @@ CONSONANTS = {
     "s": Consonant((320, 1390, 2530), (200, 80, 200), FRICATIVE, (0, 0, 0, 0, 52, 0)),
     "z": Consonant((240, 1390, 2530), (70, 60, 180), VOICED_FRICATIVE, (0, 0, 0, 0, 52, 0)),
     "sh": Consonant((300, 1840, 2750), (200, 100, 300), FRICATIVE, (0, 57, 48, 48, 46, 0)),
-    "ch": Consonant((350, 1800, 2820), (200, 90, 300), (Part(0.05), Part(0.07, frication=True)), (0, 44, 60, 53, 53, 0)),
+    "ch": Consonant(
+        (350, 1800, 2820), (200, 90, 300), (Part(0.05), Part(0.07, frication=True)), (0, 44, 60, 53, 53, 0)
+    ),
     "jh": Consonant((260, 1800, 2820), (60, 80, 270), _voiced_stop(0.04, 0.05), (0, 44, 60, 53, 53, 0)),
     "p": Consonant((400, 1100, 2150), (300, 150, 220), _voiceless_stop(0.06, 0.008, 0.03), (0, 0, 0, 0, 0, 63)),
     "b": Consonant((200, 1100, 2150), (60, 110, 130), _voiced_stop(0.055, 0.008), (0, 0, 0, 0, 0, 63)),
     "t": Consonant((400, 1600, 2600), (300, 120, 250), _voiceless_stop(0.05, 0.016, 0.035), (0, 30, 45, 57, 63, 0)),
     "d": Consonant((200, 1600, 2600), (60, 100, 170), _voiced_stop(0.045, 0.008), (0, 47, 60, 62, 60, 0)),
     "k": Consonant((300, 1990, 2850), (250, 160, 330), _voiceless_stop(0.055, 0.016, 0.04), (0, 53, 43, 45, 45, 0)),
-    "g": Consonant((200, 1990, 2850), (60, 150, 280), _voiced_stop(0.05, 0.016), (0, 53, 43, 45, 45, 0))}
+    "g": Consonant((200, 1990, 2850), (60, 150, 280), _voiced_stop(0.05, 0.016), (0, 53, 43, 45, 45, 0)),
+}
 
 ONSETS = tuple(CONSONANTS)
 CODAS = ("m", "n", "l", "r", "s", "z", "t", "d", "k", "f", "th", "sh")

@@ -1,8 +1,8 @@
 """What lies between a toy speaker's lips and the file: room, noise, channel, level. One draw a session.
 
-Room: exponentially decaying noise after the direct sound (Polack's model). Channel: a random smooth magnitude response made
-minimum phase through the cepstrum (Oppenheim and Schafer). Noise is added before the channel, at an SNR measured against
-the active speech; a little noise of the equipment is added after it.
+Room: exponentially decaying noise after the direct sound (Polack's model). Channel: a random smooth magnitude response
+made minimum phase through the cepstrum (Oppenheim and Schafer). Noise is added before the channel, at an SNR measured
+against the active speech; a little noise of the equipment is added after it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ NOISE_RATE_SYLLABLES = 4.0  # Hz, modulation of each voice in babble
 
 @dataclass(frozen=True)
 class Session:
-    """channel (TAPS,) and room (R,) impulse responses; noise is a key of NOISES; snr and level in dB (level: full scale)."""
+    """channel (TAPS,) and room (R,) impulse responses; noise is a key of NOISES;
+    snr and level in dB (level: full scale)."""
     channel: np.ndarray
     room: np.ndarray
     noise: str
@@ -64,7 +65,8 @@ def draw_channel(rng: np.random.Generator, rate: int, place: Place) -> np.ndarra
 
 
 def minimum_phase(response: np.ndarray) -> np.ndarray:
-    """Impulse response (2K,) with the magnitude response (K + 1,) in dB: the real cepstrum folded onto positive time."""
+    """Impulse response (2K,) with the magnitude response (K + 1,) in dB: the real cepstrum folded onto positive
+    time."""
     cepstrum = np.fft.irfft(response * np.log(10) / 20)
     half = len(cepstrum) // 2
     cepstrum[1:half] *= 2
@@ -73,17 +75,24 @@ def minimum_phase(response: np.ndarray) -> np.ndarray:
 
 
 def draw_room(rng: np.random.Generator, rate: int, decay: float) -> np.ndarray:
-    """(R,) float32 impulse response: 1 at time 0, then noise falling by 60 dB in `decay` s, 3-12 dB below the direct sound."""
-    tail = rng.standard_normal(int(0.7 * decay * rate)) * 10 ** (-3 * np.arange(int(0.7 * decay * rate)) / (decay * rate))
+    """(R,) float32 impulse response: 1 at time 0, then noise falling by 60 dB in `decay` s, 3-12 dB below the direct
+    sound."""
+    tail = rng.standard_normal(int(0.7 * decay * rate)) * 10 ** (
+        -3 * np.arange(int(0.7 * decay * rate)) / (decay * rate)
+    )
     tail[:int(0.004 * rate)] = 0
     tail *= 10 ** (-rng.uniform(3.0, 12.0) / 20) / np.sqrt(np.sum(tail ** 2))
     return np.concatenate([[1.0], tail]).astype(np.float32)
 
 
-def _shaped(rng: np.random.Generator, samples: int, rate: int, weight: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _shaped(
+    rng: np.random.Generator, samples: int, rate: int, weight: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """Gaussian noise (samples,) with the magnitude response weight(frequencies in Hz)."""
     size = next_fast_len(samples, real=True)
-    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32)) * weight(np.maximum(np.fft.rfftfreq(size, 1 / rate), 20.0))
+    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32)) * weight(
+        np.maximum(np.fft.rfftfreq(size, 1 / rate), 20.0)
+    )
     return np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
 
 
@@ -92,9 +101,15 @@ def _babble(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     total = np.zeros(samples, np.float32)
     for _ in range(4):
         first, second = rng.uniform(300, 700), rng.uniform(1000, 2200)
-        voice = _shaped(rng, samples, rate, lambda f: 1 / (1 + ((f - first) / 120) ** 2) + 0.4 / (1 + ((f - second) / 200) ** 2))
+        voice = _shaped(
+            rng, samples, rate, lambda f: 1 / (1 + ((f - first) / 120) ** 2) + 0.4 / (1 + ((f - second) / 200) ** 2)
+        )
         knots = np.arange(0, samples + rate, max(1, int(rate / NOISE_RATE_SYLLABLES)))
-        total += voice / voice.std() * np.interp(np.arange(samples), knots, rng.uniform(0, 1, len(knots)) ** 2).astype(np.float32)
+        total += (
+            voice
+            / voice.std()
+            * np.interp(np.arange(samples), knots, rng.uniform(0, 1, len(knots)) ** 2).astype(np.float32)
+        )
     return total
 
 
@@ -116,7 +131,11 @@ NOISES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 def active_power(speech: np.ndarray, rate: int) -> float:
     """Mean power of the 20 ms blocks within ACTIVE_DB of the loudest one; 0 for silence."""
     block = rate // 50
-    power = np.square(speech[:len(speech) // block * block]).reshape(-1, block).mean(1) if len(speech) >= block else speech ** 2
+    power = (
+        np.square(speech[: len(speech) // block * block]).reshape(-1, block).mean(1)
+        if len(speech) >= block
+        else speech**2
+    )
     return float(power[power >= power.max() * 10 ** (-ACTIVE_DB / 10)].mean())
 
 

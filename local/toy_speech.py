@@ -36,8 +36,9 @@ def stream(seed: int, *names: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Speaker:
-    """Traits of one speaker. pitch Hz; pitch_range semitones; tilt Hz (corner of the source's low-pass); breath relative
-    to voicing; formants {phone: (3,) Hz}; upper (5,) Hz = F4..F8; width scales bandwidths; rate and glide are factors."""
+    """Traits of one speaker. pitch Hz; pitch_range semitones; tilt Hz (corner of the source's low-pass); breath
+    relative to voicing; formants {phone: (3,) Hz}; upper (5,) Hz = F4..F8; width scales bandwidths;
+    rate and glide are factors."""
     sex: str
     pitch: float
     pitch_range: float
@@ -100,8 +101,8 @@ def draw_manner(rng: np.random.Generator) -> Manner:
 
 @dataclass
 class Tracks:
-    """Control tracks, one row a frame: formants (N, 3) Hz, bandwidths (N, 3) Hz, voice, aspiration, nasal and pitch (N,),
-    frication (N, 6) amplitudes of the branches A2..A6, AB."""
+    """Control tracks, one row a frame: formants (N, 3) Hz, bandwidths (N, 3) Hz, voice, aspiration, nasal and pitch
+    (N,), frication (N, 6) amplitudes of the branches A2..A6, AB."""
     formants: np.ndarray
     bandwidths: np.ndarray
     voice: np.ndarray
@@ -123,10 +124,14 @@ class _Plan:
     def frames(self) -> int:
         return sum(self.lengths)
 
-    def add(self, phone: str, bandwidths: tuple, part: Part, branches: tuple, nasal: bool, gain: float, tone: float) -> None:
+    def add(
+        self, phone: str, bandwidths: tuple, part: Part, branches: tuple, nasal: bool, gain: float, tone: float
+    ) -> None:
         """One part of a phone; gain scales its amplitudes, tone is pitch in semitones."""
         seconds = part.seconds * float(self.rng.uniform(0.8, 1.25)) / (self.speaker.rate * self.manner.rate)
-        amplitudes = [10 ** ((db - 60) / 20) * self.speaker.frication if db and part.frication else 0.0 for db in branches]
+        amplitudes = [
+            10 ** ((db - 60) / 20) * self.speaker.frication if db and part.frication else 0.0 for db in branches
+        ]
         self.rows.append((*np.log(self.speaker.formants[phone] * self.manner.formants), *bandwidths, part.voice * gain,
                           part.aspiration * gain, float(nasal), tone, *(gain * a for a in amplitudes)))
         self.lengths.append(max(1, round(seconds / HOP)))
@@ -159,7 +164,8 @@ class _Plan:
         self.pause(float(self.rng.uniform(0.15, 0.45)))
 
     def tracks(self, frames: int) -> Tracks:
-        """The first `frames` frames; targets glide into each other (coarticulation; short vowels do not reach theirs)."""
+        """The first `frames` frames; targets glide into each other (coarticulation;
+        short vowels do not reach theirs)."""
         targets = np.repeat(np.array(self.rows), self.lengths, axis=0)[:frames]
         smooth = _smooth(targets[:, :6], self.speaker.glide)
         wander = _smooth(self.rng.normal(0, 1.5, (len(targets), 1)), 25)[:, 0]
@@ -208,12 +214,15 @@ def glottal(tracks: Tracks, speaker: Speaker, manner: Manner, rate: int, rng: np
     flow = np.where(x < 1, speaker.skew * power - (speaker.skew + 1) * power * x, 0).astype(np.float32)
     voice = _per_sample(tracks.voice, samples, hop)
     noise = rng.standard_normal(samples, np.float32) * np.where(x < 1, np.float32(1), np.float32(0.3))
-    source = flow * shimmer[cycle] * voice + noise * (speaker.breath * voice + 0.12 * _per_sample(tracks.aspiration, samples, hop))
+    source = flow * shimmer[cycle] * voice + noise * (
+        speaker.breath * voice + 0.12 * _per_sample(tracks.aspiration, samples, hop)
+    )
     return resample_poly(source, 1, 2).astype(np.float32)
 
 
 def _polynomial(frequencies: np.ndarray, bandwidths: np.ndarray, rate: int) -> np.ndarray:
-    """(N, 2K + 1) coefficients in z^-1 of the product of K resonator denominators, each divided by its sum (gain 1 at 0 Hz)."""
+    """(N, 2K + 1) coefficients in z^-1 of the product of K resonator denominators, each divided by its sum (gain 1 at 0
+    Hz)."""
     product = np.ones((len(frequencies), 1))
     for f, w in zip(frequencies.T, bandwidths.T):
         radius = np.exp(-np.pi * w / rate)
@@ -265,7 +274,8 @@ def speak(speaker: Speaker, manner: Manner, seconds: float, rate: int, rng: np.r
 
 
 def _frames(signal: np.ndarray, hop: int, size: int) -> np.ndarray:
-    """(N, size // 2 + 1) spectra of half-overlapping Hann windows of 2 hop samples, centred in frame n at (n + 0.5) hop."""
+    """(N, size // 2 + 1) spectra of half-overlapping Hann windows of 2 hop samples, centred in frame n at (n + 0.5)
+    hop."""
     padded = np.pad(signal, (hop // 2, 2 * hop - hop // 2))
     count = len(signal) // hop
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)[::hop][:count]

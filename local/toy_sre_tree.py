@@ -1,7 +1,8 @@
 """A toy corpus written as NIST SRE12 (`<root>/sre12`) and, for training, as the CTS superset (`<root>/cts`).
 
-Calls are two-channel mu-law SPHERE at 8 kHz: two speakers take turns, each side with its own line and noise. Test calls last
-about 30, 100 and 300 s; they are phone calls, phone calls with noise added, calls from noisy places, and interviews.
+Calls are two-channel mu-law SPHERE at 8 kHz: two speakers take turns, each side with its own line and noise. Test calls
+last about 30, 100 and 300 s; they are phone calls, phone calls with noise added, calls from noisy places, and
+interviews.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ CYCLE = ("phone", "noisy", "added", "interview", "added_interview", "phone", "ph
 class SreSize:
     """speakers: training; sessions: training segments each; eval_speakers: targets; utterances: enrolment calls each;
 
-    unknowns: other speakers in the tests; calls: test files of each duration class; seconds: of training and enrolment."""
+    unknowns: other speakers in the tests; calls: test files of each duration class;
+    seconds: of training and enrolment."""
     speakers: int
     sessions: int
     eval_speakers: int
@@ -74,8 +76,14 @@ def _side(call: Call, index: int, turns: list[tuple[int, float]]) -> np.ndarray:
     rng = toy_speech.stream(call.seed, call.name, str(index))
     traits, manner = toy_speech.draw_speaker(toy_speech.stream(call.seed, speaker), sex), toy_speech.draw_manner(rng)
     session = toy_session.draw_session(rng, RATE, KINDS[call.kind].place)
-    parts = [toy_speech.speak(traits, manner, seconds, RATE, rng) if who == index else np.zeros(round(seconds * RATE), np.float32)
-             for who, seconds in turns]
+    parts = [
+        (
+            toy_speech.speak(traits, manner, seconds, RATE, rng)
+            if who == index
+            else np.zeros(round(seconds * RATE), np.float32)
+        )
+        for who, seconds in turns
+    ]
     return toy_session.transmit(np.concatenate(parts), session, RATE, rng)
 
 
@@ -103,7 +111,9 @@ def _names(rng: np.random.Generator, count: int) -> list[str]:
 
 def _training(root: Path, size: SreSize, seed: int) -> tuple[list[Call], list[str]]:
     """Training calls of one side, and the lines of the segment key."""
-    calls, lines = [], ["\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])]
+    calls, lines = [], [
+        "\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])
+    ]
     rng = toy_speech.stream(seed, "training")
     for index, session in itertools.product(range(size.speakers), range(size.sessions)):
         speaker, segment = f"{FIRST_TRAIN + index}", f"{FIRST_TRAIN + index}_toy_{session}"
@@ -121,13 +131,21 @@ def _people(first: int, count: int) -> list[tuple[str, str]]:
 def _enrolment(root: Path, size: SreSize, seed: int) -> tuple[list[Call], dict[str, list[str]]]:
     """Enrolment calls, two targets in each, and {speaker: [path:side]}; every target also has a `summed` recording."""
     people, rng = _people(FIRST_TARGET, size.eval_speakers), toy_speech.stream(seed, "enrolment")
-    names, calls, sides = iter(_names(rng, size.eval_speakers * (size.utterances + 1))), [], {name: [] for name, _ in people}
+    names, calls, sides = (
+        iter(_names(rng, size.eval_speakers * (size.utterances + 1))),
+        [],
+        {name: [] for name, _ in people},
+    )
     for turn in range(size.utterances):
         order = rng.permutation(len(people))
         for a, b in zip(order[::2], order[1::2]):
             path = f"NIST_SRE08/data/short2/{next(names)}.sph"
             seconds = round(2 * float(rng.uniform(*size.seconds)), 2)
-            calls.append(Call(str(root / path), path, seed, (people[a], people[b]), seconds, "noisy" if turn % 4 == 3 else "phone"))
+            calls.append(
+                Call(
+                    str(root / path), path, seed, (people[a], people[b]), seconds, "noisy" if turn % 4 == 3 else "phone"
+                )
+            )
             for index, side in ((a, "a"), (b, "b")):
                 sides[people[index][0]].append(f"{path}:{side}")
     path = f"NIST_SRE08/data/summed/{next(names)}.sph"
@@ -152,7 +170,9 @@ def _tests(root: Path, size: SreSize, seed: int) -> list[Call]:
             pair[lone] = unknowns[rng.integers(len(unknowns))]
         kind = CYCLE[index % len(CYCLE)]
         path = root / "data" / KINDS[kind].directory / span / f"{names[place]}_sre12.sph"
-        calls.append(Call(str(path), names[place], seed, tuple(pair), round(length * float(rng.uniform(0.9, 1.1)), 2), kind))
+        calls.append(
+            Call(str(path), names[place], seed, tuple(pair), round(length * float(rng.uniform(0.9, 1.1)), 2), kind)
+        )
     return calls
 
 
@@ -164,7 +184,11 @@ def key_lines(tests: list[Call], targets: list[tuple[str, str]]) -> list[str]:
             others = "known_nontarget" if speaker in known else "unknown_nontarget"
             for target in (name for name, target_sex in targets if target_sex == sex):
                 path = "/".join(call.path.split("/")[-4:])
-                lines.append(",".join([target, path, side, "target" if target == speaker else others, "", *KINDS[call.kind].flags]))
+                lines.append(
+                    ",".join(
+                        [target, path, side, "target" if target == speaker else others, "", *KINDS[call.kind].flags]
+                    )
+                )
     return lines
 
 
@@ -181,8 +205,13 @@ def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[s
         directory = docs / f"{LAYOUT}{version}"
         _write_lines(directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt",
                      [f"{name} {','.join(sides[name])}" for name, _ in people])
-        _write_lines(directory / f"NIST_SRE12_speakertable.v{version[0]}.csv",
-                     ["speaker_id,gender,year,smoker,education,language", *(f"{name},{sex},1970,N,,toy" for name, sex in people)])
+        _write_lines(
+            directory / f"NIST_SRE12_speakertable.v{version[0]}.csv",
+            [
+                "speaker_id,gender,year,smoker,education,language",
+                *(f"{name},{sex},1970,N,,toy" for name, sex in people),
+            ],
+        )
     lines = key_lines(tests, targets)
     _write_lines(docs / "NIST_SRE12_core_trial_key.v1.csv", lines)
     return len(lines) - 1
@@ -197,5 +226,11 @@ def write_sre12_tree(root: Path, size: SreSize, seed: int, nj: int) -> dict[str,
     seconds = parallel(synthesise, calls, nj)
     trials = _write_tables(root / "sre12", sides, _people(FIRST_TARGET, size.eval_speakers), tests)
     _write_lines(root / "cts" / "docs" / "cts_superset_segment_key.tsv", cts_lines)
-    return {"files": len(calls), "training speakers": size.speakers, "targets": size.eval_speakers, "test sides": 2 * len(tests),
-            "trials": trials, "hours": round(sum(seconds) / 3600, 3)}
+    return {
+        "files": len(calls),
+        "training speakers": size.speakers,
+        "targets": size.eval_speakers,
+        "test sides": 2 * len(tests),
+        "trials": trials,
+        "hours": round(sum(seconds) / 3600, 3),
+    }

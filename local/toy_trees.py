@@ -1,4 +1,5 @@
-"""A toy corpus written as a VoxCeleb1 v1.1 tree: 16 kHz wav, `{dev,test}/wav/idNNNNN/<session>/NNNNN.wav`, tables, trials."""
+"""A toy corpus written as a VoxCeleb1 v1.1 tree: 16 kHz wav, `{dev,test}/wav/idNNNNN/<session>/NNNNN.wav`, tables,
+trials."""
 
 from __future__ import annotations
 
@@ -129,7 +130,9 @@ def trial_lines(jobs: list[Job], count: int, seed: int) -> list[str]:
     rest = count - len(chosen)
     nontargets = _draw(same, round(SAME_SEX_SHARE * rest), rng)
     nontargets += _draw(other, rest - len(nontargets), rng)
-    lines = [f"{label} {_relative(a)} {_relative(b)}" for label, pairs in ((1, chosen), (0, nontargets)) for a, b in pairs]
+    lines = [
+        f"{label} {_relative(a)} {_relative(b)}" for label, pairs in ((1, chosen), (0, nontargets)) for a, b in pairs
+    ]
     return [lines[i] for i in rng.permutation(len(lines))]
 
 

@@ -1,4 +1,5 @@
-"""Trial lists: `<model> <test> target|nontarget`, with line-aligned extra columns in `<list>.tsv`. Written as a stream."""
+"""Trial lists: `<model> <test> target|nontarget`, with line-aligned extra columns in `<list>.tsv`.
+Written as a stream."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def read_label(text: str, where: object) -> bool:
 
 
 def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]:
-    """(place, fields) of each line that is not empty. Raises InputError on a missing file or another number of fields."""
+    """(place, fields) of each line that is not empty.
+    Raises InputError on a missing file or another number of fields."""
     try:
         stream = open(path, encoding="utf-8")
     except FileNotFoundError:
@@ -43,7 +45,9 @@ def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]
         for number, line in enumerate(stream, 1):
             parts = line.split()
             if parts and len(parts) != fields:
-                raise InputError(path, f"{len(parts)} fields", f"{fields} fields", "Repair the line", item=f"line {number}")
+                raise InputError(
+                    path, f"{len(parts)} fields", f"{fields} fields", "Repair the line", item=f"line {number}"
+                )
             if parts:
                 yield f"{path}: line {number}", parts
 
@@ -52,8 +56,13 @@ def _checked(trials: Iterable[Trial], models: Container[str], tests: Container[s
     for trial in trials:
         for name, known, place in ((trial.model, models, "enroll/model2utts"), (trial.test, tests, "test/utt2spk")):
             if name not in known:
-                raise InputError(where, f"{name!r} in a trial", f"an id of {place}",
-                                 "Add it to the data or take the trial out of the list", item=f"{trial.model} {trial.test}")
+                raise InputError(
+                    where,
+                    f"{name!r} in a trial",
+                    f"an id of {place}",
+                    "Add it to the data or take the trial out of the list",
+                    item=f"{trial.model} {trial.test}",
+                )
         yield trial
 
 
@@ -88,9 +97,11 @@ class ListWriter:
 
 @contextlib.contextmanager
 def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty: bool = False) -> Iterator[ListWriter]:
-    """A writer of trials/<name>, and trials/<name>.tsv when there are columns: trials are written as they come, atomically.
+    """A writer of trials/<name>, and trials/<name>.tsv when there are columns: trials are written as they come,
+    atomically.
 
-    At the end: InputError for a list of one class only, and for an empty one unless `may_be_empty` (then nothing is left).
+    At the end: InputError for a list of one class only, and for an empty one unless `may_be_empty` (then nothing is
+    left).
     """
     path = directory / "trials" / name
     with contextlib.ExitStack() as stack:
@@ -109,7 +120,8 @@ def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty
 
 def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tuple[str, ...], models: Container[str],
                tests: Container[str]) -> dict[str, int]:
-    """Writes one list from an iterator; returns its counts. Raises InputError as open_list, and for an id in no data set."""
+    """Writes one list from an iterator; returns its counts.
+    Raises InputError as open_list, and for an id in no data set."""
     with open_list(directory, name, columns) as writer:
         for trial in _checked(trials, models, tests, writer.path):
             writer.add(trial)

@@ -13,8 +13,12 @@ from pyasp.errors import InputError
 
 V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
 V10 = re.compile(r"^(.{11})_(\d{7})$")  # v1.0: YouTube id (may hold - and _) and segment, split by position
-ARCHIVES = {"vox1_dev_wav.zip": "ae63e55b951748cc486645f532ba230b", "vox1_test_wav.zip": "185fdc63c3c739954633d50379a3d102",
-            "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402", "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312"}
+ARCHIVES = {
+    "vox1_dev_wav.zip": "ae63e55b951748cc486645f532ba230b",
+    "vox1_test_wav.zip": "185fdc63c3c739954633d50379a3d102",
+    "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402",
+    "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312",
+}
 # Directories that may hold the speakers' directories of one part; {} = dev or test. "" as part: both together.
 PLACES = {"dev": ("dev/wav", "voxceleb1/dev/wav", "voxceleb1/dev", "dev"),
           "test": ("test/wav", "voxceleb1/test/wav", "voxceleb1/test", "test"),
@@ -37,7 +41,8 @@ class Clip:
 
 
 def parse_name(path: str, part: str = "") -> Clip | None:
-    """A clip from its path, by position: <speaker>/<video>/<NNNNN>.x or <speaker>/<video>_<NNNNNNN>.x; None for any other."""
+    """A clip from its path, by position: <speaker>/<video>/<NNNNN>.x or <speaker>/<video>_<NNNNNNN>.x;
+    None for any other."""
     parts = path.split("/")
     stem = parts[-1].rsplit(".", 1)[0]
     if len(parts) >= 3 and V11.match(stem):
@@ -49,7 +54,8 @@ def parse_name(path: str, part: str = "") -> Clip | None:
 
 
 def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav",)) -> list[Clip]:
-    """Every clip of VoxCeleb1 under root, whatever its layout. Raises InputError when there is none, with the way out."""
+    """Every clip of VoxCeleb1 under root, whatever its layout.
+    Raises InputError when there is none, with the way out."""
     root = os.path.abspath(root)
     if not os.path.isdir(root):
         raise InputError(root, "no such directory", "the root of VoxCeleb1", f"Check --root. {WHERE_TO_ASK}")
@@ -75,7 +81,9 @@ def _holds_speakers(directory: str) -> bool:
         for grandchild in _listing(os.path.join(directory, child))[:8]:
             if V10.match(grandchild.rsplit(".", 1)[0]):
                 return True
-            if any(V11.match(name.rsplit(".", 1)[0]) for name in _listing(os.path.join(directory, child, grandchild))[:8]):
+            if any(
+                V11.match(name.rsplit(".", 1)[0]) for name in _listing(os.path.join(directory, child, grandchild))[:8]
+            ):
                 return True
     return False
 
@@ -93,10 +101,13 @@ def missing_audio(root: str) -> InputError:
     if parts:
         whole = re.sub(r"_?part.*", "", parts[0]) + ".zip"
         prefix = re.match(r".*part", parts[0]).group(0)
-        cure = f"Join and unpack: cat {root}/{prefix}* > {root}/{whole} && unzip -q {root}/{whole} -d {root}/{_part_of(whole)}"
+        join = f"cat {root}/{prefix}* > {root}/{whole}"
+        cure = f"Join and unpack: {join} && unzip -q {root}/{whole} -d {root}/{_part_of(whole)}"
     elif archives:
         cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
-    return InputError(root, "no VoxCeleb audio" + (" but archives" if parts or archives else ""), "unpacked wav files", cure)
+    return InputError(
+        root, "no VoxCeleb audio" + (" but archives" if parts or archives else ""), "unpacked wav files", cure
+    )
 
 
 def _part_of(archive: str) -> str:
@@ -104,7 +115,8 @@ def _part_of(archive: str) -> str:
 
 
 def check_md5(root: str | Path) -> list[str]:
-    """Verifies every known archive under root; returns their names. Raises InputError on a wrong sum or when there is none."""
+    """Verifies every known archive under root; returns their names.
+    Raises InputError on a wrong sum or when there is none."""
     found = [name for name in ARCHIVES if (Path(root) / name).is_file()]
     if not found:
         raise InputError(root, "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5")
