@@ -1,0 +1,280 @@
+"""NIST SRE12: key, target tables, sides and conditions come out as the tables say, and what is missing is told."""
+
+import itertools
+import math
+import shutil
+import tracemalloc
+
+import lhotse
+import numpy as np
+import pytest
+import soundfile
+from prep_trees import check_data_dir, speech, trial_lines
+
+from local import prep_sre12, sphere, sre12_tables
+from local.cts_superset import read_cts
+from local.prep_sre12 import duration_class
+from pyasp.audio import read_samples
+from pyasp.errors import InputError
+
+TABLES = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12{}_target_speaker_2_files_map.v{}.txt"
+SPEAKERS = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12_speakertable.v{}.csv"
+KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
+SEGMENTS = {"taaaho": 30.0, "tbbbho": 100.0, "tccckk": 200.0}  # name, seconds
+TYPES = {"a1": "target", "a2": "known_target", "b1": "known_nontarget", "b2": "unknown_non-target"}
+
+
+def sph(path, seconds=0.2, channels=2):
+    """A mu-law file; side b is silent but for a click."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.zeros((round(8000 * seconds), channels), np.int16)
+    samples[:1600, 0] = speech(8000)[:1600]
+    samples[100, -1] = 12000
+    sphere.write(path, samples, 8000)
+
+
+def put(path, *lines):
+    """A text file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def key_line(target, segment, side, kind, flags):
+    """One line of the key, as NIST writes paths."""
+    return f"{target},data/tel_phn/taaaho-tfdwxt/{segment}_sre12.sph,{side},{kind},x,{','.join(flags)}"
+
+
+LINES = [key_line("4001", "taaaho", "a", "target", "NYNNN"), key_line("4002", "taaaho", "a", "known_nontarget", "NYNNN"),
+         key_line("4001", "taaaho", "b", "unknown_nontarget", "NYNNY"), key_line("4003", "tbbbho", "b", "known_target", "NYNNY"),
+         key_line("4002", "tccckk", "a", "target", "YNNYN"), key_line("4003", "tccckk", "a", "known_nontarget", "YNNYN"),
+         key_line("4001", "tccckk", "b", "known_nontarget", "NNNNN")]
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory):
+    """SRE12, SRE08 with enrolment recordings (one name twice), and a CTS superset; do not change."""
+    top = tmp_path_factory.mktemp("discs")
+    sre12, sre08, cts = top / "sre12", top / "sre08", top / "cts"
+    for segment, seconds in SEGMENTS.items():
+        sph(sre12 / f"data/tel_phn/taaaho-tfdwxt/{segment}_sre12.sph", seconds)
+    for name in ("short2/faaaa", "short2/fbbbb", "long/faaaa", "short2/fcccc"):
+        sph(sre08 / f"NIST_SRE08/data/{name}.sph")
+    put(sre12 / TABLES.format("2.1", "", "2.1"), "4001 NIST_SRE08/data/long/faaaa.sph:b,NIST_SRE08/data/short2/fbbbb.sph:A",
+        "4002\tNIST_SRE08/data/short2/faaaa.sph:a,NIST_SRE08/data/summed/fzzzz.sph:a")
+    put(sre12 / SPEAKERS.format("2.1", "2"), "id,gender,year,x,y,language", "4001,M,1950,,,USE", "4002,female,,,,")
+    put(sre12 / TABLES.format("3", "_evaluation_release", "3"), "4002 NIST_SRE08/data/short2/faaaa.sph:a,"
+        "NIST_SRE08/data/short2/fbbbb.sph:b,NIST_SRE08/data/summed/fzzzz.sph:a", "4003 NIST_SRE08/data/short2/fcccc.sph:a")
+    put(sre12 / SPEAKERS.format("3", "3"), "id,gender,year,x,y,language", "4003,f,1960,,,USE")
+    put(sre12 / KEY, "model,segment,side,kind,x,one,two,three,four,five", *LINES)
+    rows = [f"f\t{speaker}_{n}\ts\t{speaker}\tx\ty\tz\tmx{n}" for speaker in (7001, 7002) for n in (3, 4)]
+    put(cts / "docs/cts_superset_segment_key.tsv", "c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", *rows)
+    for speaker, n in itertools.product((7001, 7002), (3, 4)):
+        sph(cts / f"data/{speaker}_{n}.sph", channels=1)
+    return top
+
+
+@pytest.fixture
+def own(discs, tmp_path):
+    """A copy to damage; recordings are linked, tables copied."""
+    def linked(source, target):
+        return shutil.copy(source, target) if not source.endswith("_sre12.sph") else __import__("os").link(source, target)
+    shutil.copytree(discs, tmp_path / "discs", copy_function=linked)
+    return tmp_path / "discs"
+
+
+def prepare(top, data, *options, sre08=True, cts=True):
+    """Exit code of the preparation."""
+    given = ["--root", top / "sre12", *(("--sre08", top / "sre08") if sre08 else ()), *(("--cts", top / "cts") if cts else ())]
+    return prep_sre12.main(["--data", str(data), *map(str, given), *options])
+
+
+def refused(capsys, *texts):
+    """The one error line holds all texts."""
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and all(text in errors[0] for text in texts), errors
+
+
+@pytest.fixture(scope="module")
+def data(discs, tmp_path_factory):
+    """The discs, prepared."""
+    directory = tmp_path_factory.mktemp("data")
+    assert prepare(discs, directory) == 0
+    return directory
+
+
+def test_each_condition_is_a_list_with_its_columns(data):
+    assert trial_lines(data, "cc2") == [["4001", "taaaho_sre12-a", "target"], ["4002", "taaaho_sre12-a", "nontarget"],
+                                        ["4001", "taaaho_sre12-b", "nontarget"], ["4003", "tbbbho_sre12-b", "target"]]
+    assert trial_lines(data, "cc2.tsv") == [["known", "duration_class"], ["known", "30"], ["known", "30"], ["unknown", "30"],
+                                            ["known", "100"]]
+    assert trial_lines(data, "cc1") == trial_lines(data, "cc4") and trial_lines(data, "cc4.tsv")[1] == ["known", "300"]
+    assert trial_lines(data, "cc5") == trial_lines(data, "cc2")[2:]
+    assert not (data / "trials/cc3").exists()
+
+
+def test_tables_of_both_generations_are_merged_and_summed_recordings_dropped(discs, data, tmp_path, capsys):
+    enroll = check_data_dir(data / "enroll", 5, 3)
+    assert enroll.model2utts == {"4001": ["4001-faaaa-b", "4001-fbbbb-a"], "4002": ["4002-faaaa-a", "4002-fbbbb-b"],
+                                 "4003": ["4003-fcccc-a"]}
+    assert enroll.read("spk2gender") == {"4001": "m", "4002": "f", "4003": "f"}
+    targets = sre12_tables.read_targets(discs / "sre12")
+    assert targets.summed == 1 and len(targets.files) == 4
+    assert prepare(discs, tmp_path / "again") == 0
+    assert "3 target speakers, 1 summed recordings dropped" in capsys.readouterr().out
+
+
+def test_a_name_in_two_directories_is_told_apart_by_its_path(discs, data):
+    paths = {cut.id: cut.recording.sources[0].source for cut in lhotse.CutSet.from_file(data / "enroll/cuts.jsonl.gz")}
+    assert paths["4001-faaaa-b"].endswith("long/faaaa.sph") and paths["4002-faaaa-a"].endswith("short2/faaaa.sph")
+
+
+def test_sides_are_channels(discs, data):
+    cuts = {cut.id: cut for cut in lhotse.CutSet.from_file(data / "test/cuts.jsonl.gz")}
+    whole = soundfile.read(discs / "sre12/data/tel_phn/taaaho-tfdwxt/taaaho_sre12.sph", dtype="int16")[0]
+    for side, utt in enumerate(("taaaho_sre12-a", "taaaho_sre12-b")):
+        assert np.array_equal(read_samples(cuts[utt].to_dict(), 8000), whole[:, side])
+    test = check_data_dir(data / "test", 5, 5)
+    assert test.read("reco2file_and_channel")["taaaho_sre12-b"] == "taaaho_sre12 B"
+    assert test.read("wav.scp")["taaaho_sre12-b"].startswith("sph2pipe -f wav -p -c 2 /")
+    assert {utt: row["duration_class"] for utt, row in test.info.items()} == {
+        "taaaho_sre12-a": "30", "taaaho_sre12-b": "30", "tbbbho_sre12-b": "100", "tccckk_sre12-a": "300", "tccckk_sre12-b": "300"
+    } or len(test.info) == 4
+
+
+def test_training_is_the_cts_superset(data):
+    train = check_data_dir(data / "train", 4, 2)
+    assert list(train.utt2spk.items())[0] == ("7001_3", "7001") and train.info["7002_4"] == {"corpus": "mx4"}
+
+
+@pytest.mark.parametrize("seconds", [1.0, 30.0, 54.7, 54.9, 100.0, 173.1, 173.3, 300.0, 2000.0])
+def test_duration_classes_are_nearest_in_log_duration(seconds):
+    nearest = min((30, 100, 300), key=lambda name: abs(math.log(seconds / name)))
+    assert duration_class(seconds) == str(nearest)
+
+
+@pytest.mark.parametrize("text, wanted", [("target", (True, "known")), ("known_target", (True, "known")),
+                                          ("nontarget", (False, "known")), ("known_nontarget", (False, "known")),
+                                          ("Unknown non-target", (False, "unknown")), ("unknown_nontarget", (False, "unknown"))])
+def test_trial_types(text, wanted):
+    assert sre12_tables.trial_type(text, "here") == wanted
+
+
+@pytest.mark.parametrize("text", ["", "maybe", "unknown_target", "nontargets", "targetx"])
+def test_a_trial_type_that_fits_neither_is_an_error(text):
+    with pytest.raises(InputError, match="here: found trial type"):
+        sre12_tables.trial_type(text, "here")
+
+
+BAD_KEYS = {"type": (LINES[0].replace(",target,", ",maybe,"), "line 9: found trial type 'maybe'"),
+            "flag": (LINES[0].replace(",Y,", ",yes,"), "line 9: found condition flag 'yes'"),
+            "fields": ("4001,taaaho,a,target,x,Y,N", "line 9: found 7 fields")}
+
+
+@pytest.mark.parametrize("case", BAD_KEYS)
+def test_a_bad_line_of_the_key_is_named(own, tmp_path, capsys, case):
+    line, message = BAD_KEYS[case]
+    put(own / "sre12" / KEY, "header", *LINES, line)
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, KEY, message)
+    assert not (tmp_path / "data/prep.json").exists() and not list((tmp_path / "data").glob("trials/cc*"))
+
+
+@pytest.mark.parametrize("lines, message", [([], "an empty trial list"), ([LINES[6]], "an empty trial list"),
+                                            (LINES[1:3], "0 target and 2 nontarget trials")])
+def test_keys_that_make_no_list_are_refused(own, tmp_path, capsys, lines, message):
+    put(own / "sre12" / KEY, "header", *lines)
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, message)
+
+
+def test_missing_enrolment_recordings_are_counted(discs, tmp_path, capsys):
+    assert prepare(discs, tmp_path / "data", sre08=False) == 1
+    refused(capsys, "5 of 5 missing (first: NIST_SRE08/data/long/faaaa.sph)", "--sre06 --sre08 --sre10", "--max-missing")
+
+
+def test_missing_recordings_may_be_left_out(own, tmp_path, capsys):
+    (own / "sre08/NIST_SRE08/data/short2/fcccc.sph").unlink()
+    put(own / "sre12" / KEY, "header", *LINES, key_line("4001", "tzzzzz", "a", "target", "NYNNN"))
+    assert prepare(own, tmp_path / "data", "--max-missing=0.5") == 0
+    said = capsys.readouterr().out
+    assert "left out: 1 of 5 enrolment recordings missing (first: NIST_SRE08/data/short2/fcccc.sph)" in said
+    assert "left out: 3 of 7 trials without test file or enrolment (2 ids: 4003 in 2 trials, tzzzzz:a in 1 trials)" in said
+    assert len(trial_lines(tmp_path / "data", "cc2")) == 3 and "4003" not in (tmp_path / "data/enroll/model2utts").read_text()
+
+
+def test_missing_test_recordings_are_named(own, tmp_path, capsys):
+    (own / "sre12/data/tel_phn/taaaho-tfdwxt/tbbbho_sre12.sph").unlink()
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, "1 of 6 trials without test file or enrolment", "tbbbho:b in 1 trials", "--max-missing")
+
+
+def test_a_side_that_the_file_does_not_have_is_missing(own, tmp_path, capsys):
+    sph(own / "sre12/data/tel_phn/taaaho-tfdwxt/tbbbho_sre12.sph.new", channels=1)
+    (own / "sre12/data/tel_phn/taaaho-tfdwxt/tbbbho_sre12.sph.new").replace(own / "sre12/data/tel_phn/taaaho-tfdwxt/tbbbho_sre12.sph")
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, "tbbbho:b in 1 trials")
+
+
+def test_a_truncated_recording_is_named(own, tmp_path, capsys):
+    path = own / "cts/data/7001_3.sph"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, "7001_3.sph", "truncated")
+
+
+def test_corpora_not_given_are_listed_and_those_not_prepared_yet_refused(discs, tmp_path, capsys):
+    assert prepare(discs, tmp_path / "data") == 0
+    said = capsys.readouterr().out
+    assert "not given" in said and all(name in said for name in ("sre04", "sre10", "fisher1", "mixer6")) and "sre08" not in said
+    assert prepare(discs, tmp_path / "data", "--fisher1", "x", "--sre04", "y") == 1
+    refused(capsys, "--sre04 --fisher1", "--cts")
+    assert prepare(discs, tmp_path / "data", cts=False) == 1
+    refused(capsys, "--cts")
+    assert prepare(discs, tmp_path / "data", "--tables", "x") == 1
+    refused(capsys, "unknown option --tables", "--swbd2p1")
+
+
+@pytest.mark.parametrize("name, message", [(KEY, "no such file"), (TABLES.format("2.1", "", "2.1"), ""), ("docs", "file maps")])
+def test_a_root_without_its_tables_is_refused(own, tmp_path, capsys, name, message):
+    path = own / "sre12" / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert prepare(own, tmp_path / "data") == 1
+    refused(capsys, message or "sre12")
+
+
+def test_the_key_is_streamed(tmp_path):
+    lines = 200_000
+    with open(tmp_path / "key.csv", "w", encoding="utf-8") as stream:
+        stream.write("header\n")
+        stream.writelines(f"{4000 + n % 50},t{n % 90:05d}_sre12.sph,a,known_nontarget,x,N,Y,N,N,N\n" for n in range(lines))
+    tracemalloc.start()
+    assert sum(1 for line in sre12_tables.read_key(tmp_path / "key.csv") if line.conditions == (1,)) == lines
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6  # bytes; the file has ten times as many
+
+
+def test_columns_of_the_cts_key_go_by_name_else_by_position(own):
+    by_position = {utt.id: (utt.speaker, utt.gender, utt.info["corpus"]) for utt in read_cts(str(own / "cts"))}
+    assert by_position["7002_3"] == ("7002", "", "mx3")
+    put(own / "cts/docs/cts_superset_segment_key.tsv", "gender\tcorpusid\tsegmentid\tspeakerid", "female\tmx3\t7002_3.sph\t7002")
+    assert [(utt.id, utt.gender, utt.info["corpus"]) for utt in read_cts(str(own / "cts"))] == [("7002_3", "f", "mx3")]
+
+
+@pytest.mark.parametrize("lines, message", [
+    (["a\tb\tc"], "3 columns"), (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "one\ttwo"], "line 2: found 2 fields"),
+    (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "x\tgone\tx\t7001\tx\tx\tx\tx"], "line 2: found segment gone without a file")])
+def test_a_cts_key_that_does_not_fit_is_refused(own, lines, message):
+    put(own / "cts/docs/cts_superset_segment_key.tsv", *lines)
+    with pytest.raises(InputError, match=message):
+        read_cts(str(own / "cts"))
+
+
+def test_current_data_is_kept_and_a_changed_key_needs_force(own, tmp_path, capsys):
+    data = tmp_path / "data"
+    assert prepare(own, data) == 0 and prepare(own, data) == 0
+    assert "up to date" in capsys.readouterr().err
+    put(own / "sre12" / KEY, "header", *LINES[:5], LINES[5])
+    assert prepare(own, data) == 1
+    refused(capsys, "changed", "--force")
+    assert prepare(own, data, "--force=true") == 0
