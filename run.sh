@@ -37,8 +37,6 @@ done
 . ./path.sh
 hold_lock "$data"
 trap 'on_exit $? "$@"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"

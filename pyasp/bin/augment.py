@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pyasp import cli
 from pyasp.artefact import describe, is_current, making
+from pyasp.audio import use_libsndfile
 from pyasp.augment import Augmenter, AugmentOptions, find_audio, generate, musan_noises, recordings
 from pyasp.datadir import DataDir, c_sorted
 from pyasp.validate import read_cuts, write_cuts
@@ -53,6 +54,7 @@ def copies(options: Options, clean: DataDir, folder: Path):
 @cli.command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
     """Writes AUGMENTED = the utterances of CLEAN and their copies: utt2spk, spk2utt, utt2clean, cuts.jsonl.gz."""
+    use_libsndfile()
     source, target = DataDir(clean), DataDir(augmented)
     source.require("utt2spk", "cuts.jsonl.gz")
     made = describe("augment", options, [source / "utt2spk", source / "cuts.jsonl.gz"], options.seed)

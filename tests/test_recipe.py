@@ -1,0 +1,159 @@
+"""The whole recipe on a tiny corpus: the table, what each stage leaves, resuming, and every failure in one message."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from recipe import CONF, ROOT, SYSTEMS, artefacts, command, results, run
+
+from pyasp.datadir import DataDir, read_table
+from pyasp.kaldi_io import ScpReader
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run of all stages and systems."""
+    where = tmp_path_factory.mktemp("recipe")
+    process = run(where)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return where, process
+
+
+def test_the_table_of_five_systems_is_the_last_thing_on_screen(finished):
+    where, process = finished
+    table = process.stdout.strip().splitlines()[-30:]
+    for system in SYSTEMS:
+        assert any(line.split()[:1] == [system] for line in table), "\n".join(table)
+    numbers = results(where)["systems"]["ivector"]["trials"]["veri_test"]
+    assert f"{numbers['eer']:.2f}" in process.stdout
+
+
+def test_results_follow_the_schema(finished):
+    where, _ = finished
+    found = results(where)
+    assert found["corpus"] == "toy" and set(found["systems"]) == set(SYSTEMS)
+    for system in found["systems"].values():
+        (name, row), = system["trials"].items()
+        assert name == "veri_test" and {"eer", "eer_rocch", "min_dcf", "n_target", "n_nontarget"} <= set(row)
+        assert set(row["min_dcf"]) >= {"0.01", "0.001"} and 0 <= row["eer"] <= 100
+        assert row["n_target"] + row["n_nontarget"] == len((where / "data/trials/veri_test").read_text().splitlines())
+
+
+def test_every_file_of_the_contract_is_there(finished):
+    where, _ = finished
+    for name in ("train", "enroll", "test"):
+        data = DataDir(where / "data" / name)
+        data.require("utt2spk", "spk2utt", "cuts.jsonl.gz", "utt2dur", "feats.scp", "vad.scp", "utt2num_frames")
+        assert list(ScpReader(data / "feats.scp")) == list(data.utt2spk) == list(ScpReader(data / "vad.scp"))
+        assert (data / "dropped.tsv").read_text().splitlines()[0] == "utt\treason"
+    for name in ("train_aug/cuts.jsonl.gz", "train_aug/utt2clean", "train_ubm/feats.scp", "train_sel/valid_utts", "train_sel/dev_speakers"):
+        assert (where / "data" / name).is_file()
+    exp = where / "exp"
+    for name in ("ubm/0.dubm", "ubm/final.dubm", "ubm/final.ubm", "ivector/0.ie", "ivector/final.ie", "results.json", "RESULTS.md", "det.png"):
+        assert (exp / name).is_file()
+    for system in SYSTEMS:
+        for name in ("train/embedding.scp", "enroll/embedding.scp", "test/embedding.scp", "backend/mean.vec", "backend/transform.mat",
+                     "backend/plda", "scores/veri_test", "scores/veri_test.f32.npy", "metrics.json"):
+            assert (exp / system / name).is_file()
+        if system != "ivector":
+            lines = [json.loads(line) for line in (exp / system / "train.jsonl").read_text().splitlines()]
+            assert [line["epoch"] for line in lines] == [1, 2, 3] and (exp / system / "last.pt").is_file()
+
+
+def test_final_artefacts_have_records(finished):
+    where, _ = finished
+    for name in ("exp/ubm/final.ubm", "exp/ivector/final.ie", "exp/statistics/final.pt", "exp/statistics/backend/plda",
+                 "exp/statistics/scores/veri_test", "exp/statistics/test/embedding.scp", "data/train/feats.scp"):
+        made = json.loads((where / f"{name}.made.json").read_text())
+        assert {"tool", "options", "inputs", "seed", "versions"} <= set(made)
+
+
+def test_recordings_of_two_sets_are_extracted_once(finished):
+    where, _ = finished
+    test, enroll = (read_table(where / "data" / name / "feats.scp") for name in ("test", "enroll"))
+    both = set(test) & set(enroll)
+    assert both and all(test[utt] == enroll[utt] for utt in both)
+
+
+def test_stages_run_again_change_nothing(finished):
+    where, _ = finished
+    before = artefacts(where)
+    process = run(where, "--stage", "8", "--stop-stage", "10")
+    assert process.returncode == 0 and artefacts(where) == before
+    assert "up to date" in process.stderr
+
+
+def test_a_changed_setting_stops_until_forced(finished, tmp_path):
+    where, _ = finished
+    conf = tmp_path / "conf"
+    subprocess.run(["cp", "-r", ROOT / CONF, conf], check=True)
+    (conf / "backend.conf").write_text((conf / "backend.conf").read_text().replace("--plda-iters=10 ", "--plda-iters=3 "))
+    process = run(where, "--stage", "9", "--systems", "statistics", "--conf", str(conf))
+    assert process.returncode == 1 and "--plda-iters: 10 -> 3" in process.stderr and "--force" in process.stderr
+    assert re.search(r"resume with:\n +./run.sh .*--stage 9", process.stderr)
+
+
+@pytest.mark.parametrize("stage, missing", [(2, "stage 0|stage 2"), (5, "stage 4"), (6, "stage 5"), (7, "stage 4"), (8, "stage 6"), (9, "stage 8"), (10, "stage 8")])
+def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stage, missing):
+    process = run(tmp_path, "--stage", str(stage), "--stop-stage", str(stage))
+    assert process.returncode != 0 and re.search(missing, process.stderr)
+
+
+def test_other_numbers_of_jobs_give_the_same_bits(finished, tmp_path):
+    where, _ = finished
+    process = run(where.parent / f"{where.name}-nj3", "--nj", "3", "--stop-stage", "4", "--seed", "1")
+    assert process.returncode == 0, process.stderr[-2000:]
+    other = artefacts(where.parent / f"{where.name}-nj3")
+    mine = artefacts(where)
+    assert other and all(mine[name] == value for name, value in other.items())
+
+
+def wait_for(path, seconds=300):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+# What has to exist before the kill: in the middle of stages 2, 5, 6 and 7.
+MOMENTS = ["data/train/mfcc/raw_mfcc.3.scp", "exp/ubm/1.ubm", "exp/ivector/1.ie", "exp/statistics/last.pt"]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    """SIGKILL of run.sh in stages 2, 5, 6 and 7 of one run; each time the printed stage is run again."""
+    where, _ = finished
+    systems = ("--systems", "ivector statistics")
+    for moment in MOMENTS:
+        process = subprocess.Popen(command(tmp_path, *systems), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(tmp_path / moment)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    finished_one = run(tmp_path, *systems)
+    assert finished_one.returncode == 0, finished_one.stderr[-3000:]
+    mine, other = artefacts(where), artefacts(tmp_path)
+    assert {name for name in other if name.startswith(("exp/ubm", "exp/ivector", "exp/statistics"))} == {
+        name for name in mine if name.startswith(("exp/ubm", "exp/ivector", "exp/statistics"))}
+    assert [name for name in other if name != "exp/results.json" and other[name] != mine[name]] == []
+    assert all(results(tmp_path)["systems"][name] == results(where)["systems"][name] for name in ("ivector", "statistics"))
+
+
+def test_a_missing_root_is_one_message(tmp_path):
+    process = run(tmp_path, "--corpus", "voxceleb", "--root", str(tmp_path / "nowhere"))
+    assert process.returncode != 0 and "nowhere" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_a_truncated_archive_is_named(finished, tmp_path):
+    where, _ = finished
+    target = where.parent / f"{where.name}-cut"
+    assert run(target, "--stop-stage", "2").returncode == 0
+    ark = target / "data/train/mfcc/raw_mfcc.8.ark"
+    ark.write_bytes(ark.read_bytes()[:-1000])
+    process = run(target, "--stage", "3")
+    assert process.returncode == 0 or "raw_mfcc.8.ark" in process.stderr
+    process = run(target, "--stage", "5", "--systems", "ivector")
+    assert process.returncode != 0 and "raw_mfcc.8.ark" in process.stderr and "Traceback" not in process.stderr
