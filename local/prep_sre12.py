@@ -15,7 +15,7 @@ from typing import Any
 from local.audio_header import Audio, probe_all
 from local.common import PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
 from local.cts_superset import read_cts
-from local.sre12_tables import CONDITIONS, KEY, SIDES, Recordings, Targets, read_key, read_targets
+from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, find_key, read_key, read_targets
 from local.trial_lists import ListWriter, Trial, open_list
 from pyasp import artefact, cli
 from pyasp.cli import option
@@ -175,12 +175,12 @@ def prepare(options: Sre12Options) -> None:
     """Writes data directories and trial lists. Raises InputError for what the corpora lack."""
     check_options(options)
     root, data = Path(options.root), Path(options.data)
-    targets = read_targets(root)
+    targets, key = read_targets(root), find_key(root)
     recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train = index_by_id(read_cts(options.cts), options.cts)
     listing = listing_digest([*recordings.paths, *(utt.path for utt in train.values())])
     made = artefact.describe(
-        "prep_sre12", recipe(options, listing=listing), [root / KEY, *targets.files], seed=options.seed
+        "prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed
     )
     if not start(data, made, options.force):
         return
@@ -191,11 +191,11 @@ def prepare(options: Sre12Options) -> None:
         "enrolment": {"target speakers": len(models), "summed recordings dropped": targets.summed}
     }
     tests = TestSides(recordings, audio)
-    enroll = {key: utt for key, utt in enroll.items() if utt.path in audio and utt.channel < audio[utt.path].channels}
+    enroll = {name: utt for name, utt in enroll.items() if utt.path in audio and utt.channel < audio[utt.path].channels}
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
-    summary.update(write_lists(data, root / KEY, models, tests, targets.gender, options.max_missing))
+    summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
     summary["train"] = write_data_dir(
-        data / "train", {key: utt for key, utt in train.items() if utt.path in audio}, audio
+        data / "train", {name: utt for name, utt in train.items() if utt.path in audio}, audio
     )
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)

@@ -127,7 +127,7 @@ def read_key(path: Path) -> Iterator[KeyLine]:
     types: dict[str, tuple[bool, str]] = {}
     flags: dict[tuple[str, ...], tuple[int, ...]] = {}
     segments: dict[str, str] = {}
-    with _open_key(path) as stream:
+    with open(path, encoding="utf-8-sig") as stream:
         next(stream, None)
         for number, line in enumerate(stream, 2):
             cells = line.rstrip("\r\n").split(",")
@@ -147,11 +147,11 @@ def read_key(path: Path) -> Iterator[KeyLine]:
             yield KeyLine(cells[0], segments[cells[1]], cells[2], *types[cells[3]], flags[marks])
 
 
-def _open_key(path: Path):
-    try:
-        return open(path, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "the trial key", "Point --root at LDC2016E45_2012_NIST_SRE") from None
+def find_key(root: Path) -> Path:
+    """The trial key. Raises InputError when it is not there."""
+    if not (root / KEY).is_file():
+        raise InputError(root / KEY, "no such file", "the trial key", "Point --root at LDC2016E45_2012_NIST_SRE")
+    return root / KEY
 
 
 def _conditions(marks: tuple[str, ...], where: str) -> tuple[int, ...]:

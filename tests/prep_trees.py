@@ -8,6 +8,7 @@ import numpy as np
 
 from local import toy_speech
 from local.toy_trees import write_wav
+from pyasp.audio import use_libsndfile
 from pyasp.datadir import DataDir
 
 
@@ -38,6 +39,7 @@ def check_data_dir(directory, utterances, speakers):
         u.startswith(s) for u, s in data.utt2spk.items()
     )
     assert {spk: utts.split() for spk, utts in data.read("spk2utt").items()} == data.spk2utt
+    use_libsndfile()
     cuts = lhotse.CutSet.from_file(data / "cuts.jsonl.gz")
     assert [cut.id for cut in cuts] == list(data.utt2spk)
     for cut in cuts:
