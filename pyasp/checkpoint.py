@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +28,19 @@ T = TypeVar("T")
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint atomically; the same state gives the same bytes (no file name inside)."""
-    with atomic_write(path) as stream:
-        torch.save(state, stream)
+    """Writes a checkpoint atomically; the same state gives the same bytes."""
+    with atomic_write(path) as stream:      # a stream: torch would store the name of a file
+        torch.save(canonical(state), stream)
+
+
+def canonical(value: Any) -> Any:
+    """The same value from plain containers, equal strings being one object: a pickle tells equal from identical, which
+    a state that was loaded and one that never left memory have in different places."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {canonical(key): canonical(item) for key, item in value.items()}
+    return [canonical(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def load(path: str | Path, *keys: str) -> dict[str, Any]:
@@ -38,7 +49,7 @@ def load(path: str | Path, *keys: str) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(path, "no such file", "a network checkpoint", "Run stage 7 first (./run.sh --stage 7)") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise InputError(path, f"an unreadable file ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
                          "a network checkpoint", "Delete it and re-run stage 7") from None
     missing = [key for key in keys if not isinstance(state, dict) or key not in state]

@@ -143,16 +143,17 @@ class Run:
             checkpoint.save(temporary, checkpoint.network_state(self.net, best["model"], self.options, self.speakers, best))
 
 
-def check_finite(values: list[float], batch: Batch, run: Run, last: Path) -> None:
-    """Raises InputError, naming utterances and the last good checkpoint, when a loss or gradient norm is not finite."""
-    if all(map(math.isfinite, values)):
+def check_finite(values: dict[str, float], batch: Batch, run: Run, last: Path) -> None:
+    """Raises InputError, naming utterances and the last good checkpoint, when one of `values` is not finite."""
+    if all(map(math.isfinite, values.values())):
         return
     broken = [utt for utt, x in zip(batch.utts, batch.features) if not torch.isfinite(x).all()]
-    what = f"features that are not finite in {' '.join(broken)}" if broken else f"a batch of {' '.join(batch.utts)}"
-    good = f"{last} (epoch {run.epoch})" if last.is_file() else "none yet"
-    raise InputError(f"training, epoch {run.epoch + 1}", f"loss {values[0]}, gradient norm {values[1]}; {what}",
-                     "finite numbers", f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or "
-                     "--clip-norm and train again with --force")
+    what = "features that are not finite in" if broken else "a batch of"
+    good = f"{last} (epoch {run.epoch})" if run.epoch else "none yet"
+    raise InputError(f"training, epoch {run.epoch + 1}", ", ".join(f"{name} {value}" for name, value in values.items()) +
+                     f"; {what} {' '.join(dict.fromkeys(broken or batch.utts))}", "finite numbers",
+                     f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or --clip-norm and "
+                     "train again with --force")
 
 
 def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, float]:
@@ -184,21 +185,22 @@ def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, floa
 
 def settle(values: Tensor, batch: Batch, run: Run, last: Path) -> float:
     """The loss of a step as a number, when loss and gradient norm are finite."""
-    check_finite(values.tolist(), batch, run, last)
-    return float(values[0])
+    loss, norm = values.tolist()
+    check_finite({"loss": loss, "gradient norm": norm}, batch, run, last)
+    return loss
 
 
 @torch.inference_mode()
-def validate(net: Tdnn, batches: Iterable[Batch], device: torch.device) -> tuple[float, float]:
+def validate(run: Run, batches: Iterable[Batch], last: Path) -> tuple[float, float]:
     """Mean cross entropy and share of chunks whose speaker is found, over all held-out recordings."""
-    net.eval()
-    loss = correct = count = 0.0
+    run.net.eval()
+    total, correct, count = 0.0, 0, 0
     for batch in batches:
-        logits, labels = net(batch.features.to(device)), batch.labels.to(device)
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += float((logits.argmax(dim=1) == labels).sum())
-        count += len(labels)
-    return loss / count, correct / count
+        logits, labels = run.net(batch.features.to(run.device)), batch.labels.to(run.device)
+        loss = float(functional.cross_entropy(logits, labels, reduction="sum"))
+        check_finite({"validation loss": loss}, batch, run, last)
+        total, correct, count = total + loss, correct + int((logits.argmax(dim=1) == labels).sum()), count + len(labels)
+    return total / count, correct / count
 
 
 def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], options: ChunkOptions, peak: float,
@@ -255,7 +257,7 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     while run.epoch < options.epochs:
         start = time.perf_counter()
         done = train_epoch(run, options, directory / "last.pt")
-        valid = validate(run.net, validation_batches(held_out, options), run.device)
+        valid = validate(run, validation_batches(held_out, options), directory / "last.pt")
         run.epoch += 1
         if valid[0] < run.best.get("valid_loss", math.inf):
             run.best = {"epoch": run.epoch, "valid_loss": valid[0], "valid_accuracy": valid[1], "model": run.weights()}
