@@ -45,7 +45,21 @@ class ScpReader(Mapping):
         self._maps: OrderedDict[str, mmap.mmap | None] = OrderedDict()
 
     def __getitem__(self, key: str) -> np.ndarray:
+        location = self._location(key)
+        found = self._mapped_head(location, key)
+        return self._whole(key) if found is None else self._part(found, *self._extent(found[0], location, key))
+
+    def _whole(self, key: str) -> np.ndarray:
+        """The entry read as a stream: for what cannot be mapped."""
         return load(self._entry(key), self.allow_commands, self.path, key)
+
+    @staticmethod
+    def _part(found: tuple[Head, mmap.mmap, int], rows: slice, columns: slice) -> np.ndarray:
+        """A copy of some rows and columns of a mapped entry."""
+        head, mapped, body = found
+        with memoryview(mapped)[body:body + head.body_bytes] as view:
+            part = head.decode(view, rows.start, rows.stop)
+            return np.array(part if part.ndim == 1 else part[:, columns])
 
     def _entry(self, key: str) -> str:
         if key not in self.entries:
@@ -70,10 +84,9 @@ class ScpReader(Mapping):
         location = self._location(key)
         found = self._mapped_head(location, key)
         if found is None:
-            return self[key].shape
-        head, _, _ = found
-        rows, columns = self._extent(head, location, key)
-        return (rows.stop - rows.start, columns.stop - columns.start)[:len(head.shape)]
+            return self._whole(key).shape
+        rows, columns = self._extent(found[0], location, key)
+        return (rows.stop - rows.start, columns.stop - columns.start)[:len(found[0].shape)]
 
     def rows(self, key: str, start: int, end: int) -> np.ndarray:
         """Rows start..end (half open, of the entry after its scp range): (end - start, columns), or (end - start,).
@@ -84,15 +97,12 @@ class ScpReader(Mapping):
         location = self._location(key)
         found = self._mapped_head(location, key)
         if found is None:
-            whole = self[key]
+            whole = self._whole(key)
             self._check_slice(key, start, end, len(whole))
             return whole[start:end]
-        head, mapped, body = found
-        rows, columns = self._extent(head, location, key)
+        rows, columns = self._extent(found[0], location, key)
         self._check_slice(key, start, end, rows.stop - rows.start)
-        with memoryview(mapped)[body:body + head.body_bytes] as view:
-            part = head.decode(view, rows.start + start, rows.start + end)
-            return np.array(part if part.ndim == 1 else part[:, columns])
+        return self._part(found, slice(rows.start + start, rows.start + end), columns)
 
     def _location(self, key: str) -> Location:
         return parse_location(self._entry(key), self.allow_commands, self.path, key)

@@ -1,4 +1,4 @@
-"""Compressed matrices: errors within the step of the codes, slices, limits; the bytes of Kaldi are in the golden tests."""
+"""Compressed matrices: errors within the step of the codes, slices, limits; Kaldi's bytes: golden tests."""
 
 import io
 
@@ -16,7 +16,7 @@ from pyasp.kaldi_source import Source
 from pyasp.kaldi_table import read_array
 
 MATRICES = hnp.arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 5)),
-                      elements=st.floats(-1000, 1000, width=32))
+                      elements=st.integers(-2**20, 2**20).map(lambda i: i / 1024))
 LEVELS = {"CM2": 65535, "CM3": 255}
 
 
@@ -25,7 +25,7 @@ def decoded(matrix, method):
     return header, header.decode(body)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(MATRICES, st.sampled_from([3, 5]))
 def test_the_error_of_linear_codes_is_half_a_step(matrix, method):
     header, result = decoded(matrix, method)
@@ -34,7 +34,7 @@ def test_the_error_of_linear_codes_is_half_a_step(matrix, method):
     assert np.abs(result - matrix).max() <= 0.502 * step + 1e-6 * (abs(header.lo) + header.span)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(MATRICES)
 def test_the_error_of_column_codes_follows_the_quartiles(matrix):
     """Between two percentiles the error is at most half of their distance / 64 (plus the 16-bit steps of both)."""
@@ -44,15 +44,16 @@ def test_the_error_of_column_codes_follows_the_quartiles(matrix):
     assert np.all(np.abs(result - matrix) <= np.ptp(matrix, axis=0) * 0.51 / 63 + fine)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(MATRICES, st.integers(1, 7), st.integers(0, 14), st.integers(0, 14))
 def test_a_slice_is_part_of_the_whole(matrix, method, start, end):
     header, body = encode(matrix, method)
     start, end = min(start, len(matrix)), min(end, len(matrix))
-    np.testing.assert_array_equal(header.decode(body, start, max(start, end)), header.decode(body)[start:max(start, end)])
+    end = max(start, end)
+    np.testing.assert_array_equal(header.decode(body, start, end), header.decode(body)[start:end])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(MATRICES, st.integers(1, 7))
 def test_bytes_are_read_back_and_by_kaldiio_too(matrix, method):
     data = serialise(matrix, compression_method=method)

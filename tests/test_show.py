@@ -35,9 +35,9 @@ def shown(*arguments):
     return "\n".join(describe(*arguments))
 
 
-def run(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "pyasp.bin.show", *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, **options)
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "pyasp.bin.show", *arguments], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_archive(folder):
@@ -86,8 +86,9 @@ def test_text_form(folder):
 
 
 def test_model(folder):
-    Path("final.dubm").write_text("<DiagGMM> \n<GCONSTS>  [ -1 -2 ]\n<WEIGHTS>  [ 0.25 0.75 ]\n<MEANS_INVVARS>  [\n  1 2 3 \n"
-                                  "  4 5 6 ]\n<INV_VARS>  [\n  1 1 1 \n  2 2 2 ]\n</DiagGMM> \n")
+    Path("final.dubm").write_text("<DiagGMM> \n<GCONSTS>  [ -1 -2 ]\n<WEIGHTS>  [ 0.25 0.75 ]\n"
+                                  "<MEANS_INVVARS>  [\n  1 2 3 \n  4 5 6 ]\n"
+                                  "<INV_VARS>  [\n  1 1 1 \n  2 2 2 ]\n</DiagGMM> \n")
     text = shown("final.dubm")
     assert "diagonal-covariance GMM of 2 Gaussians in 3 dimensions, text" in text
     assert "<WEIGHTS> float32 2  0.25 .. 0.75, mean 0.5" in text
