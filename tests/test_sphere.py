@@ -1,0 +1,68 @@
+"""SPHERE headers as NIST writes them, mu-law as G.711 has it, and damage that must not go through."""
+
+import numpy as np
+import pytest
+import soundfile
+from prep_trees import speech
+
+from local import sphere
+from local.audio_header import Audio, probe
+from pyasp.errors import InputError
+
+
+@pytest.mark.parametrize("coding, share", [("ulaw", 1 / 32), ("pcm", 0.0)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("header_size", [1024, 4096])
+def test_what_is_written_is_read_back_by_libsndfile(tmp_path, coding, share, channels, header_size):
+    samples = np.stack([np.roll(speech(8000), 31 * side) for side in range(channels)], axis=1)
+    sphere.write(tmp_path / "x.sph", samples, 8000, coding, header_size)
+    read, rate = soundfile.read(tmp_path / "x.sph", dtype="int16", always_2d=True)
+    assert rate == 8000 and read.shape == samples.shape
+    magnitude = np.abs(samples.astype(int)) + 132  # the bias of mu-law: half a step is at most 1/32 of this
+    assert np.all(np.abs(read - samples.astype(int)) <= share * magnitude)
+    assert sphere.read_header(tmp_path / "x.sph") == sphere.Header(
+        header_size, 8000, len(samples), channels, 1 if coding == "ulaw" else 2, coding)
+    assert probe(str(tmp_path / "x.sph")) == Audio(8000, len(samples), channels, "sphere")
+
+
+def test_mu_law_code_words_are_g711s():
+    """Table 2a of ITU-T G.711 in 16-bit numbers: the ends of the segments, and code words without a sign for zero."""
+    ends = {0: 0xFF, 32635: 0x80, -32635: 0x00, 8158 * 4: 0x80, 4063 * 4: 0x8F, 2015 * 4: 0x9F, 31 * 4: 0xEF, -4: 0x7E}
+    assert {value: int(sphere.encode_ulaw(np.array([value]))[0]) for value in ends} == ends
+    assert np.all(np.diff(sphere.encode_ulaw(np.arange(0, 32768)).astype(int)) <= 0)
+
+
+def written(path, **fields):
+    """A mu-law file of 100 samples whose header says otherwise; None takes a line out."""
+    sphere.write(path, np.zeros(100, np.int16), 8000)
+    content = path.read_bytes()
+    head, body = content[:1024].decode(), content[1024:]
+    for name, value in fields.items():
+        line = next(line for line in head.splitlines() if line.startswith(name))
+        head = head.replace(line + "\n", "" if value is None else f"{line.rsplit(' ', 1)[0]} {value}\n")
+    path.write_bytes(head.rstrip().encode().ljust(1024) + body)
+    return path
+
+
+DAMAGE = {"too few samples": ({"sample_count": 101}, "truncated"), "no samples": ({"sample_count": 0}, "0 samples"),
+          "no rate": ({"sample_rate": None}, "sample_rate"), "no number": ({"channel_count": "two"}, "usable"),
+          "two channels said": ({"channel_count": 2}, "100 bytes of samples where the header says 200")}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_false_headers_are_refused(tmp_path, case):
+    fields, message = DAMAGE[case]
+    with pytest.raises(InputError, match=message):
+        sphere.read_header(written(tmp_path / "x.sph", **fields))
+
+
+def test_another_file_is_not_taken_for_sphere(tmp_path):
+    (tmp_path / "x.sph").write_bytes(b"RIFF....")
+    with pytest.raises(InputError, match="RIFF"):
+        sphere.read_header(tmp_path / "x.sph")
+
+
+def test_a_compressed_file_may_be_shorter_than_its_samples(tmp_path):
+    path = written(tmp_path / "x.sph", sample_count=8000, sample_coding="ulaw,embedded-shorten-v2.00")
+    header = sphere.read_header(path)
+    assert header.compressed and header.samples == 8000
