@@ -6,10 +6,13 @@ from pathlib import Path
 import lhotse
 import numpy as np
 
-from local import toy_speech
+from local import sphere, toy_speech
 from local.toy_trees import write_wav
 from pyasp.audio import read_samples
 from pyasp.datadir import DataDir
+
+
+SPEAKERS = [f"spk{index}" for index in range(6)]
 
 
 @functools.cache
@@ -51,3 +54,34 @@ def check_data_dir(directory, utterances, speakers):
 def trial_lines(data, name):
     """Lines of one trial list, split."""
     return [line.split() for line in (Path(data) / "trials" / name).read_text().splitlines()]
+
+
+def refused(capsys, *texts):
+    """The one error line holds all texts."""
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and all(text in errors[0] for text in texts), errors
+
+
+def make_tree(root, sessions=2, takes=2):
+    """<root>/<speaker>/<session>/<n>.wav, or <root>/<speaker>/<n>.wav without sessions."""
+    for index, speaker in enumerate(SPEAKERS):
+        for session in range(max(sessions, 1)):
+            for take in range(takes):
+                place = root / speaker / (f"s{session}" if sessions else "") / f"{take}.wav"
+                wav(place, 100 * index + 10 * session + take)
+    return root
+
+
+def sph(path, seconds=0.2, channels=2):
+    """A mu-law file; side b is silent but for a click."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.zeros((round(8000 * seconds), channels), np.int16)
+    samples[:1600, 0] = speech(8000)[:1600]
+    samples[100, -1] = 12000
+    sphere.write(path, samples, 8000)
+
+
+def put(path, *lines):
+    """A text file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,43 +1,23 @@
 """NIST SRE12: key, target tables, sides and conditions come out as the tables say, and what is missing is told."""
 
 import itertools
-import math
 import os
 import shutil
-import tracemalloc
 
 import lhotse
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import check_data_dir, speech, trial_lines
+from prep_trees import check_data_dir, put, refused, sph, trial_lines
 
-from local import prep_sre12, sphere, sre12_tables
-from local.cts_superset import read_cts
-from local.prep_sre12 import duration_class
+from local import prep_sre12, sre12_tables
 from pyasp.audio import read_samples
-from pyasp.errors import InputError
 
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12{}_target_speaker_2_files_map.v{}.txt"
 SPEAKERS = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12_speakertable.v{}.csv"
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
 SEGMENTS = {"taaaho": 30.0, "tbbbho": 100.0, "tccckk": 200.0}  # name, seconds
 TYPES = {"a1": "target", "a2": "known_target", "b1": "known_nontarget", "b2": "unknown_non-target"}
-
-
-def sph(path, seconds=0.2, channels=2):
-    """A mu-law file; side b is silent but for a click."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.zeros((round(8000 * seconds), channels), np.int16)
-    samples[:1600, 0] = speech(8000)[:1600]
-    samples[100, -1] = 12000
-    sphere.write(path, samples, 8000)
-
-
-def put(path, *lines):
-    """A text file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def key_line(target, segment, side, kind, flags):
@@ -106,12 +86,6 @@ def prepare(top, data, *options, sre08=True, cts=True):
     return prep_sre12.main(["--data", str(data), *map(str, given), *options])
 
 
-def refused(capsys, *texts):
-    """The one error line holds all texts."""
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and all(text in errors[0] for text in texts), errors
-
-
 @pytest.fixture(scope="module")
 def data(discs, tmp_path_factory):
     """The discs, prepared."""
@@ -166,33 +140,6 @@ def test_sides_are_channels(discs, data):
 def test_training_is_the_cts_superset(data):
     train = check_data_dir(data / "train", 4, 2)
     assert list(train.utt2spk.items())[0] == ("7001_3", "7001") and train.info["7002_4"] == {"corpus": "mx4"}
-
-
-@pytest.mark.parametrize("seconds", [1.0, 30.0, 54.7, 54.9, 100.0, 173.1, 173.3, 300.0, 2000.0])
-def test_duration_classes_are_nearest_in_log_duration(seconds):
-    nearest = min((30, 100, 300), key=lambda name: abs(math.log(seconds / name)))
-    assert duration_class(seconds) == str(nearest)
-
-
-@pytest.mark.parametrize(
-    "text, wanted",
-    [
-        ("target", (True, "known")),
-        ("known_target", (True, "known")),
-        ("nontarget", (False, "known")),
-        ("known_nontarget", (False, "known")),
-        ("Unknown non-target", (False, "unknown")),
-        ("unknown_nontarget", (False, "unknown")),
-    ],
-)
-def test_trial_types(text, wanted):
-    assert sre12_tables.trial_type(text, "here") == wanted
-
-
-@pytest.mark.parametrize("text", ["", "maybe", "unknown_target", "nontargets", "targetx"])
-def test_a_trial_type_that_fits_neither_is_an_error(text):
-    with pytest.raises(InputError, match="here: found trial type"):
-        sre12_tables.trial_type(text, "here")
 
 
 BAD_KEYS = {"type": (LINES[0].replace(",target,", ",maybe,"), "line 9: found trial type 'maybe'"),
@@ -289,40 +236,6 @@ def test_a_root_without_its_tables_is_refused(own, tmp_path, capsys, name, messa
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert prepare(own, tmp_path / "data") == 1
     refused(capsys, message or "sre12")
-
-
-def test_the_key_is_streamed(tmp_path):
-    lines = 50_000
-    with open(tmp_path / "key.csv", "w", encoding="utf-8") as stream:
-        stream.write("header\n")
-        stream.writelines(
-            f"{4000 + n % 50},t{n % 90:05d}_sre12.sph,a,known_nontarget,x,N,Y,N,N,N\n" for n in range(lines)
-        )
-    tracemalloc.start()
-    assert sum(1 for line in sre12_tables.read_key(tmp_path / "key.csv") if line.conditions == (1,)) == lines
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 0.4e6  # bytes; the file has six times as many
-
-
-def test_columns_of_the_cts_key_go_by_name_else_by_position(own):
-    by_position = {utt.id: (utt.speaker, utt.gender, utt.info["corpus"]) for utt in read_cts(str(own / "cts"))}
-    assert by_position["7002_3"] == ("7002", "", "mx3")
-    put(
-        own / "cts/docs/cts_superset_segment_key.tsv",
-        "gender\tcorpusid\tsegmentid\tspeakerid",
-        "female\tmx3\t7002_3.sph\t7002",
-    )
-    assert [(utt.id, utt.gender, utt.info["corpus"]) for utt in read_cts(str(own / "cts"))] == [("7002_3", "f", "mx3")]
-
-
-@pytest.mark.parametrize("lines, message", [
-    (["a\tb\tc"], "3 columns"), (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "one\ttwo"], "line 2: found 2 fields"),
-    (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "x\tgone\tx\t7001\tx\tx\tx\tx"], "line 2: found segment gone without a file")])
-def test_a_cts_key_that_does_not_fit_is_refused(own, lines, message):
-    put(own / "cts/docs/cts_superset_segment_key.tsv", *lines)
-    with pytest.raises(InputError, match=message):
-        read_cts(str(own / "cts"))
 
 
 def test_current_data_is_kept_and_a_changed_key_needs_force(own, tmp_path, capsys):

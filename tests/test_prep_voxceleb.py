@@ -4,9 +4,9 @@ import os
 import zipfile
 
 import pytest
-from prep_trees import check_data_dir, tables, trial_lines, wav
+from prep_trees import check_data_dir, refused, tables, trial_lines, wav
 
-from local import prep_toy, prep_voxceleb, voxceleb_tree
+from local import prep_voxceleb, voxceleb_tree
 
 VIDEOS = ("-a_b-c_d-e_", "ZZz0123456_")  # 11 characters each, with the separators that ids are full of
 SPEAKERS = {"id10001": ("Ada_Lovelace", "f", "dev"), "id10002": ("Bob_Dylan", "m", "dev"),
@@ -59,12 +59,6 @@ def prepare(root, data, *options):
 def tree(tmp_path):
     """The plain layout."""
     return make_tree(tmp_path / "vox")
-
-
-def refused(capsys, *texts):
-    """The one error line holds all texts."""
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and all(text in errors[0] for text in texts), errors
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -298,14 +292,3 @@ def test_an_interrupted_preparation_starts_again(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_voxceleb, "write_data_dir", whole)
     assert prepare(tree, data) == 0
     check_data_dir(data / "test", 2, 2)
-
-
-def test_the_toy_corpus_goes_the_same_way(tmp_path, capsys):
-    sizes = ["--size=tiny", "--speakers=2", "--eval-speakers=2", "--sessions=2", "--utterances=1", "--nj=1"]
-    assert prep_toy.main(["--data", str(tmp_path), *sizes]) == 0
-    check_data_dir(tmp_path / "train", 4, 2)
-    assert (tmp_path / "corpus/vox1_meta.csv").is_file() and trial_lines(tmp_path, "veri_test")
-    assert prep_toy.main(["--data", str(tmp_path), *sizes]) == 0
-    assert capsys.readouterr().err.count("up to date") == 2
-    assert prep_toy.main(["--data", str(tmp_path), "--tables=x"]) == 1
-    refused(capsys, "unknown option --tables")

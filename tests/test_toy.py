@@ -8,9 +8,10 @@ import wave
 
 import numpy as np
 import pytest
+from prep_trees import check_data_dir, refused, trial_lines
 from scipy.signal import argrelmax
 
-from local import make_toy, toy_session, toy_speech, toy_trees
+from local import make_toy, prep_toy, toy_session, toy_speech, toy_trees
 from local.make_toy import Options, ToyOptions
 from local.toy_phones import VOWELS, VOWELS_MEN, VOWELS_WOMEN
 from pyasp.errors import InputError
@@ -270,3 +271,14 @@ def test_the_command_knows_its_options(capsys):
     assert make_toy.main(["--help"]) == 0 and "--eval-speakers" in capsys.readouterr().out
     assert make_toy.main(["--colour=red"]) == 1 and "--eval-speakers" in capsys.readouterr().err
     assert {field.name for field in dataclasses.fields(Options)} >= {"corpus", "seed", "nj", "force"}
+
+
+def test_the_toy_corpus_goes_the_same_way(tmp_path, capsys):
+    sizes = ["--size=tiny", "--speakers=2", "--eval-speakers=2", "--sessions=2", "--utterances=1", "--nj=1"]
+    assert prep_toy.main(["--data", str(tmp_path), *sizes]) == 0
+    check_data_dir(tmp_path / "train", 4, 2)
+    assert (tmp_path / "corpus/vox1_meta.csv").is_file() and trial_lines(tmp_path, "veri_test")
+    assert prep_toy.main(["--data", str(tmp_path), *sizes]) == 0
+    assert capsys.readouterr().err.count("up to date") == 2
+    assert prep_toy.main(["--data", str(tmp_path), "--tables=x"]) == 1
+    refused(capsys, "unknown option --tables")

@@ -1,0 +1,162 @@
+"""lhotse manifests and Kaldi data directories as sources of own data: stretches, channels, columns, and no commands."""
+
+import lhotse
+import numpy as np
+import pytest
+import soundfile
+from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, trial_lines
+
+from local import prep_folder
+from pyasp.audio import read_samples
+
+
+def prepare(data, *options):
+    """Exit code of the preparation."""
+    return prep_folder.main(["--data", str(data), *map(str, options)])
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Six speakers, two sessions, two takes."""
+    return make_tree(tmp_path / "own")
+
+
+def manifests(tree, directory):
+    """lhotse manifests of the tree: one recording a session (both takes in it), one supervision a take.
+
+    spk0 is on channel 1 of two.
+    """
+    recordings, supervisions = [], []
+    for speaker in SPEAKERS:
+        for session in ("s0", "s1"):
+            takes = [soundfile.read(tree / speaker / session / f"{take}.wav")[0] for take in (0, 1)]
+            path, whole = directory / f"{speaker}-{session}.wav", np.concatenate(takes)
+            directory.mkdir(exist_ok=True)
+            soundfile.write(path, np.stack([0 * whole, whole], 1) if speaker == "spk0" else whole, 16000)
+            recordings.append(lhotse.Recording.from_file(path))
+            supervisions += [
+                lhotse.SupervisionSegment(
+                    f"{speaker}-{session}-{take}",
+                    path.stem,
+                    0.1 * take,
+                    0.1,
+                    int(speaker == "spk0"),
+                    speaker=speaker,
+                    gender="female",
+                    custom={"session": session},
+                )
+                for take in (0, 1)
+            ]
+    lhotse.RecordingSet.from_recordings(recordings).to_file(directory / "recordings.jsonl.gz")
+    lhotse.SupervisionSet.from_segments(supervisions).to_file(directory / "supervisions.jsonl.gz")
+    return "--recordings", directory / "recordings.jsonl.gz", "--supervisions", directory / "supervisions.jsonl.gz"
+
+
+def samples_of(data):
+    """{utterance: samples at 16 kHz} through the reader of the feature stage."""
+    return {cut.id: read_samples(cut.to_dict(), 16000) for cut in lhotse.CutSet.from_file(data / "cuts.jsonl.gz")}
+
+
+def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
+    assert prepare(tmp_path / "data", *manifests(tree, tmp_path / "lhotse"), "--eval-fraction=0.4") == 0
+    for name, count in (("train", 16), ("test", 8)):
+        data = check_data_dir(tmp_path / "data" / name, count, count // 4)
+        assert set(data.read("spk2gender").values()) == {"f"} and {row["session"] for row in data.info.values()} == {
+            "s0",
+            "s1",
+        }
+        assert data.read("segments")
+        for utt, heard in samples_of(data).items():
+            wanted = soundfile.read(tree.joinpath(*utt.split("-")).with_suffix(".wav"), dtype="int16")[0]
+            assert np.array_equal(heard, wanted), utt
+
+
+def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "lhotse")
+    assert prepare(tmp_path / "data", *options[:2]) == 1
+    refused(capsys, "only one of --recordings and --supervisions")
+    segment = lhotse.SupervisionSegment("spk0-x", "no-such-recording", 0, 1, speaker="spk0")
+    lhotse.SupervisionSet.from_segments([segment]).to_file(options[3])
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, "no-such-recording", "spk0-x")
+    options[1].write_text("not gzip")
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, "recordings.jsonl.gz", "no manifest")
+
+
+def kaldi_dir(tree, directory, speakers=SPEAKERS, entry="{}"):
+    """A Kaldi data directory over the tree's takes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    utts = [(speaker, session, take) for speaker in speakers for session in ("s0", "s1") for take in "01"]
+    (directory / "wav.scp").write_text(
+        "".join(f"{s}-{n}-{t} " + entry.replace("{}", str(tree / s / n / f"{t}.wav")) + "\n" for s, n, t in utts)
+    )
+    (directory / "utt2spk").write_text("".join(f"{s}-{n}-{t} {s}\n" for s, n, t in utts))
+    (directory / "spk2gender").write_text("".join(f"{speaker} f\n" for speaker in speakers))
+    return directory
+
+
+def test_a_kaldi_directory_is_a_pool(tree, tmp_path):
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi"), "--eval-fraction=0.4") == 0
+    data = check_data_dir(tmp_path / "data/train", 16, 4)
+    assert set(data.read("spk2gender").values()) == {"f"}
+
+
+def test_kaldi_segments_are_cut_out(tree, tmp_path):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    utts = (kaldi / "utt2spk").read_text().splitlines()
+    (kaldi / "segments").write_text("".join(f"{line.split()[0]}-a {line.split()[0]} 0.025 0.075\n" for line in utts))
+    (kaldi / "utt2spk").write_text("".join("{0}-a {1}\n".format(*line.split()) for line in utts))
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    data = check_data_dir(tmp_path / "data/test", 8, 2)
+    for utt, heard in samples_of(data).items():
+        whole = soundfile.read(tree.joinpath(*utt[:-2].split("-")).with_suffix(".wav"), dtype="int16")[0]
+        assert np.array_equal(heard, whole[400:1200])
+
+
+def test_kaldi_sets_and_their_trials_are_taken_over(tree, tmp_path):
+    top = tmp_path / "kaldi"
+    kaldi_dir(tree, top / "train", SPEAKERS[:4])
+    kaldi_dir(tree, top / "enroll", SPEAKERS[4:])
+    kaldi_dir(tree, top / "test", SPEAKERS[4:])
+    (top / "test/trials").write_text("spk4 spk4-s1-0 target\nspk4-s0-0 spk5-s1-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", top) == 0
+    assert check_data_dir(tmp_path / "data/enroll", 8, 2).model2utts["spk4"] == [
+        f"spk4-s{n}-{t}" for n in "01" for t in "01"
+    ]
+    assert trial_lines(tmp_path / "data", "trials") == [
+        ["spk4", "spk4-s1-0", "target"],
+        ["spk4-s0-0", "spk5-s1-0", "nontarget"],
+    ]
+
+
+@pytest.mark.parametrize("entry", ["cat {} |", "flac -c -d -s {} |", "sph2pipe -f wav -p -c 1 {} |"])
+def test_commands_that_only_decode_are_read_directly(tree, tmp_path, entry):
+    assert (
+        prepare(
+            tmp_path / "data", "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi", entry=entry), "--eval-fraction=0.4"
+        )
+        == 0
+    )
+    check_data_dir(tmp_path / "data/train", 16, 4)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "touch {}.ran; cat {} |",
+        "cat {} && touch x |",
+        "sox {} -t wav - |",
+        "sph2pipe -p $(touch x) {} |",
+        "cat {};touch${IFS}x |",
+    ],
+)
+def test_other_commands_are_refused_and_never_run(tree, tmp_path, capsys, monkeypatch, entry):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi", entry=entry)
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(
+        capsys, "the command" if " " in entry[3:-2].strip("{} ") else "0 of 24 audio headers"
+    )  # the last one is taken for a name
+    assert not [path for path in set(tmp_path.rglob("*")) - before if path.name.endswith(("ran", "x"))]
