@@ -1,5 +1,4 @@
-"""Own data in four shapes: a tree of audio files, tables, lhotse manifests, Kaldi data directories. Each reader gives
-utterances.
+"""Own data as a tree of audio files, tables, or lhotse manifests (kaldi_source.py: Kaldi data directories).
 
 A pool is utterances that nobody has divided into training and evaluation yet; a protocol is already divided.
 """
@@ -7,8 +6,6 @@ A pool is utterances that nobody has divided into training and evaluation yet; a
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +13,6 @@ from typing import Any, Iterator
 
 from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio
 from local.common import Utterance, index_by_id, prefixed
-from pyasp.datadir import DataDir, read_table
 from pyasp.errors import InputError
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
@@ -29,7 +25,7 @@ class Source:
     known.
 
     pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the
-    data.
+    data. hints: utterances whose channel counts only if their file has so many (Kaldi's reco2file_and_channel).
     """
     pool: dict[str, Utterance] = field(default_factory=dict)
     train: dict[str, Utterance] = field(default_factory=dict)
@@ -39,6 +35,7 @@ class Source:
     aliases: dict[str, str] = field(default_factory=dict)
     audio: dict[str, Audio] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
+    hints: set[str] = field(default_factory=set)
 
     def all(self) -> Iterator[Utterance]:
         """Every utterance of every set."""
@@ -174,6 +171,13 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
     """One utterance; its file's header is what the manifest says."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
     file = next((each for each in recording.sources if wanted in each.channels), None)
+    if recording.transforms:
+        raise InputError(
+            recording.id,
+            f"a recording with transforms ({recording.transforms})",
+            "recordings as they are stored",
+            "Save the transformed audio, or take the transforms out of the manifest",
+        )
     if file is None or file.type != "file":
         raise InputError(recording.id, f"a source of type {file.type if file else None!r}", "files holding the channel",
                          "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)", item=item.id)
@@ -194,84 +198,3 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
         "" if whole else recording.id,
         custom,
     )
-
-
-# Commands of a Kaldi wav.scp that only decode a file: read directly, never run. (pattern, channel group or None)
-DECODERS = (re.compile(r"\S*sph2pipe (?:-f wav|-p|-c (?P<channel>[12])|\s)* (?P<path>\S+)"),
-            re.compile(r"\S*flac (?:-c|-d|-s|-dc|-cd|-cds|-dcs|\s)* (?P<path>\S+)"), re.compile(r"cat (?P<path>\S+)"))
-
-
-def _wav_entry(entry: str, where: Path, key: str) -> tuple[str, int]:
-    """(path, channel) of a wav.scp entry. Raises InputError for a command that does more than decode, or an archive."""
-    if not entry.endswith("|"):
-        return entry, 0
-    for pattern in DECODERS:
-        match = pattern.fullmatch(" ".join(entry[:-1].split()))
-        if match:
-            return shlex.split(match.group("path"))[0], int(match.groupdict().get("channel") or 1) - 1
-    raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one",
-                     "Convert the recordings to files: a preparation runs no commands", item=key)
-
-
-def read_kaldi_dir(directory: Path, with_speakers: bool = True) -> dict[str, Utterance]:
-    """Utterances of one Kaldi data directory; further columns from utt2info.tsv if it is there."""
-    data = DataDir(directory)
-    data.require("utt2spk", "wav.scp")
-    wav, genders = data.read("wav.scp"), read_table(directory / "spk2gender") if data.has("spk2gender") else {}
-    segments = {utt: line.split() for utt, line in data.read("segments").items()} if data.has("segments") else {}
-    utterances = []
-    for utt, speaker in data.utt2spk.items():
-        reco, *times = segments.get(utt, [utt])
-        if reco not in wav or (utt in segments and len(times) < 2) or (segments and utt not in segments):
-            raise InputError(
-                directory,
-                f"no recording or no segment of {utt}",
-                "wav.scp and segments that cover utt2spk",
-                "Run Kaldi's utils/fix_data_dir.sh",
-            )
-        path, channel = _wav_entry(wav[reco], directory / "wav.scp", reco)
-        start, end = (float(time) for time in times[:2]) if times else (0.0, -1.0)
-        utterances.append(
-            Utterance(
-                prefixed(utt, speaker),
-                speaker,
-                os.path.abspath(path),
-                GENDERS.get(genders.get(speaker, ""), ""),
-                channel,
-                start,
-                end - start if end > 0 else None,
-                reco if times else "",
-                data.info.get(utt, {}),
-            )
-        )
-    return index_by_id(utterances, directory)
-
-
-def from_kaldi(directory: str) -> Source:
-    """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (with model2utts, or Kaldi's spk2utt as
-    models)."""
-    top = Path(directory)
-    if (top / "utt2spk").is_file():
-        return Source(pool=read_kaldi_dir(top))
-    for name in ("train", "test"):
-        if not (top / name / "utt2spk").is_file():
-            raise InputError(
-                top,
-                f"no utt2spk and no {name}/utt2spk",
-                "a Kaldi data directory, or train/ and test/ in it",
-                "Check --kaldi-data",
-            )
-    source = Source(train=read_kaldi_dir(top / "train"), test=read_kaldi_dir(top / "test"))
-    source.enroll = read_kaldi_dir(top / "enroll") if (top / "enroll").is_dir() else dict(source.test)
-    source.models = {utt: [utt] for utt in source.enroll}
-    if (top / "enroll" / "model2utts").is_file():
-        source.models = DataDir(top / "enroll").model2utts
-    elif (top / "enroll").is_dir():
-        for utt in source.enroll.values():
-            source.models.setdefault(utt.speaker, []).append(utt.id)
-    places = [top / "trials", top / "test" / "trials"]
-    files = [each for place in places for each in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    source.lists = [
-        str(path) for path in files if path.is_file() and path.suffix != ".tsv" and not path.name.endswith(".json")
-    ]
-    return source

@@ -10,7 +10,8 @@ from typing import Any, Iterator
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all
 from local.common import PrepOptions, index_by_id, listing_digest, recipe, report, start, write_data_dir
-from local.folder_sources import Source, from_kaldi, from_lhotse, from_tables, from_tree
+from local.folder_sources import Source, from_lhotse, from_tables, from_tree
+from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
 from pyasp import artefact, cli
 from pyasp.cli import option
@@ -110,16 +111,43 @@ def drop_unreadable(source: Source) -> None:
                      if (kept := [utt for utt in utts if utt in source.enroll])}
 
 
+def settle_channels(source: Source) -> None:
+    """Doubtful channels that the file does not have become its only one; prints how often one of several is used."""
+    several: list[str] = []
+    for utt in source.all():
+        count = source.audio[utt.path].channels
+        if utt.id in source.hints and utt.channel >= count:
+            utt.channel = 0
+        if utt.channel >= count:
+            raise InputError(
+                utt.path, f"{count} channels", f"channel {utt.channel + 1}", "Repair the table", item=utt.id
+            )
+        if count > 1:
+            several.append(f"channel {utt.channel + 1} of {count} in {utt.path}")
+    if several:
+        print(f"{len(several)} utterances are one channel of several (first: {several[0]})")
+
+
+def _open(group: Any, source: Source) -> Iterator[Trial]:
+    """A list's trials, from its path or as they were drawn."""
+    return read_trials(group, source) if isinstance(group, str) else iter(group)
+
+
 def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]:
     """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
     summary: dict[str, Any] = {}
     columns = folder_trials.split_columns(source)
     for name, group in groups.items():
-        trials = lambda: read_trials(group, source) if isinstance(group, str) else iter(group)
-        sizes = folder_trials.enrolment_sizes(trials(), source)
+        sizes = folder_trials.enrolment_sizes(_open(group, source), source)
         names = (*columns, *(("enroll_utts",) if sizes else ()))
         summary[f"trials/{name}"] = trial_lists.write_list(
-            data, name, folder_trials.with_columns(trials(), source, columns, sizes), names, source.models, source.test)
+            data,
+            name,
+            folder_trials.with_columns(_open(group, source), source, columns, sizes),
+            names,
+            source.models,
+            source.test,
+        )
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
     summary["train"] = write_data_dir(data / "train", source.train, source.audio)
     summary["enroll"] = write_data_dir(data / "enroll", source.enroll, source.audio, source.models)
@@ -144,6 +172,7 @@ def prepare(options: FolderOptions) -> None:
             missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
         )
     drop_unreadable(source)
+    settle_channels(source)
     groups = trial_groups(options, source)
     report(options.data, made, _write(Path(options.data), source, groups))
 

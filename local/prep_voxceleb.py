@@ -31,7 +31,7 @@ TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev
 class VoxcelebOptions(PrepOptions):
     """Options of this preparation."""
     root: str = option("", "VoxCeleb1: the directory with dev/ and test/, wav/, voxceleb1/ or voxceleb1_wav/")
-    voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/wav or dev/aac (m4a needs ffmpeg)")
+    voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/wav (m4a must be converted)")
     train_on: str = option(
         "auto",
         "training speakers; auto = VoxCeleb1 dev, and VoxCeleb2 dev if its directory is given",
@@ -101,21 +101,28 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
 
 
 def voxceleb2_dev(root: str) -> list[Utterance]:
-    """Training utterances of VoxCeleb2: a converted wav tree if there is one, else m4a.
-    Raises InputError without ffmpeg."""
+    """Training utterances of VoxCeleb2, a tree of converted wav files.
+    Raises InputError for m4a, with what converts it."""
     metadata = find_metadata(root, "vox2_meta.csv")
     for place in ("dev/wav", "wav", "dev/aac", "aac"):
         paths = find_audio(os.path.join(os.path.abspath(root), place), (".wav", ".m4a"))
         if not paths:
             continue
-        if paths[0].endswith(".m4a") and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-            raise InputError(paths[0], "m4a files but no ffmpeg and ffprobe on PATH", "ffmpeg, or wav files",
-                             "Install it (Debian, Ubuntu: apt install ffmpeg), or convert the tree to dev/wav")
+        if paths[0].endswith(".m4a"):
+            raise _m4a(paths[0], len(paths), root)
         clips = (parse_name(path) for path in paths)
         return [
             _utterance(clip, metadata) for clip in clips if clip and metadata.part.get(clip.speaker, "dev") == "dev"
         ]
     raise missing_audio(os.path.abspath(root))
+
+
+def _m4a(first: str, count: int, root: str) -> InputError:
+    """m4a is not read directly: libsndfile does not know it. The cure converts the tree once."""
+    missing = "" if shutil.which("ffmpeg") else " and no ffmpeg on PATH (Debian, Ubuntu: apt install ffmpeg)"
+    each = "g=${f/aac/wav}; mkdir -p \"${g%/*}\"; ffmpeg -nostdin -v 8 -i \"$f\" -ac 1 -ar 16000 \"${g%.m4a}.wav\""
+    cure = f"Convert once, in {root}: find dev/aac -name '*.m4a' | while read -r f; do {each}; done"
+    return InputError(first, f"{count} m4a files{missing}", "wav files, as dev/wav", cure)
 
 
 def read_trials(path: str, metadata: Metadata, training: set[str]) -> Iterator[Trial]:

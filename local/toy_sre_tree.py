@@ -137,7 +137,8 @@ def _enrolment(root: Path, size: SreSize, seed: int) -> tuple[list[Call], dict[s
         {name: [] for name, _ in people},
     )
     for turn in range(size.utterances):
-        order = rng.permutation(len(people))
+        order = [int(index) for index in rng.permutation(len(people))]
+        order += [order[0]] * (len(order) % 2)  # an odd one talks to somebody for a second time
         for a, b in zip(order[::2], order[1::2]):
             path = f"NIST_SRE08/data/short2/{next(names)}.sph"
             seconds = round(2 * float(rng.uniform(*size.seconds)), 2)
