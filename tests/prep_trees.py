@@ -25,7 +25,7 @@ def speech(rate=16000, seconds=1.0):
 
 def wav(path, start=0, samples=1600, rate=16000):
     """A short wav file, different for different starts; returns its path."""
-    write_wav(str(path), np.roll(speech(rate), -17 * start)[:samples], rate)
+    write_wav(str(path), np.roll(speech(rate), -rate // 4 - 17 * start)[:samples], rate)
     return Path(path)
 
 

@@ -160,3 +160,35 @@ def test_other_commands_are_refused_and_never_run(tree, tmp_path, capsys, monkey
         capsys, "the command" if " " in entry[3:-2].strip("{} ") else "0 of 24 audio headers"
     )  # the last one is taken for a name
     assert not [path for path in set(tmp_path.rglob("*")) - before if path.name.endswith(("ran", "x"))]
+
+
+def two_channels(path, silent):
+    """Makes a wav file of the tree stereo, with one silent channel."""
+    whole, rate = soundfile.read(path)
+    soundfile.write(path, np.stack([whole * (silent != side) for side in (0, 1)], axis=1), rate)
+
+
+def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, tmp_path, capsys):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    for path in tree.glob("spk0/*/*.wav"):
+        two_channels(path, silent=0)
+    recordings = [line.split()[0] for line in (kaldi / "wav.scp").read_text().splitlines()]
+    (kaldi / "reco2file_and_channel").write_text("".join(f"{reco} {reco[:-2]} B\n" for reco in recordings))
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    assert "4 utterances are one channel of several (first: channel 2 of 2 in" in capsys.readouterr().out
+    for name in ("train", "test"):
+        assert all(np.abs(heard).max() > 100 for heard in samples_of(tmp_path / "data" / name).values())
+
+
+def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys):
+    two_channels(tree / "spk3/s0/1.wav", silent=1)
+    assert prepare(tmp_path / "data", "--root", tree, "--eval-fraction=0.4") == 0
+    assert "1 utterances are one channel of several (first: channel 1 of 2 in" in capsys.readouterr().out
+
+
+def test_recordings_with_transforms_are_refused(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "lhotse")
+    recordings = lhotse.RecordingSet.from_file(options[1]).resample(8000)
+    lhotse.RecordingSet.from_recordings(recordings).to_file(options[1])
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, "transforms", "spk0-s0")

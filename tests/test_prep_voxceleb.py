@@ -170,10 +170,11 @@ def test_a_conf_file_says_what_to_train_on(tree, tmp_path):
     check_data_dir(tmp_path / "data/train", 8, 2)
 
 
-def test_m4a_without_ffmpeg_is_told_before_any_work(tree, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(prep_voxceleb.shutil, "which", lambda name: None)
+@pytest.mark.parametrize("place, said", [(None, "apt install ffmpeg"), ("/usr/bin/ffmpeg", "Convert once")])
+def test_m4a_is_told_before_any_work_with_what_converts_it(tree, tmp_path, capsys, monkeypatch, place, said):
+    monkeypatch.setattr(prep_voxceleb.shutil, "which", lambda name: place)
     assert prepare(tree, tmp_path / "data", "--voxceleb2", str(voxceleb2(tmp_path / "vox2", "aac"))) == 1
-    refused(capsys, "m4a", "no ffmpeg", "apt install ffmpeg")
+    refused(capsys, "4 m4a files", "ffmpeg -nostdin", said)
     assert not (tmp_path / "data").exists()
 
 

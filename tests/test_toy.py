@@ -1,4 +1,4 @@
-"""The toy corpora: the synthesiser does what its equations say, sessions keep their levels, trees are seeded and whole."""
+"""Toy corpora: the synthesiser does what its equations say, sessions keep their levels, trees are seeded and whole."""
 
 import csv
 import dataclasses
