@@ -38,6 +38,7 @@ class TrainOptions:
     whitening: bool = option(True, "whiten the mean-subtracted training vectors (est-pca --normalize-variance)")
     lda_dim: int = option(0, "project to this many dimensions by LDA; 0 = no LDA, as in the paper")
     lda_total_covariance_factor: float = option(0.0, "share of the total covariance in what LDA normalises")
+    train_copies: bool = option(True, "train on augmented copies too; false: on the clean recordings alone")
     plda_iters: int = option(10, "EM iterations of PLDA")
     eigenvalue_floor: float = option(1e-9, "directions with less than this share of the largest variance are dropped")
     max_missing: float = option(0.0, "share of the training utterances that may lack an embedding")

@@ -15,7 +15,7 @@ for set in enroll test; do need "$exp/$set/embedding.scp" 8; done
 if [ -z "${o[backend]}" ]; then
   need "$exp/train/embedding.scp" 8
   "${o[cmd]}" "$exp/log/train_backend.log" python -m pyasp.bin.train_backend --config "${o[conf]}" --force "${o[force]}" \
-    "$exp/train/embedding.scp" "$data/train_sel/utt2spk" "$backend"
+    --utt2clean "$data/train_sel/utt2clean" "$exp/train/embedding.scp" "$data/train_sel/utt2spk" "$backend"
 fi
 for trials in "$data"/trials/*; do
   case $trials in *.tsv | *.json) continue ;; esac

@@ -8,12 +8,25 @@ import numpy as np
 from pyasp import artefact, backend, cli, kaldi_io
 from pyasp.backend import BackEnd, BackendOptions, TrainOptions
 from pyasp.datadir import c_sorted, read_table
+from pyasp.errors import InputError
 
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of train_backend; it takes a whole backend.conf and uses the training part."""
+    utt2clean: str = cli.option("", "table of augmented copies, for --train-copies=false")
     force: bool = cli.option(False, "make again what is out of date")
+
+
+def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
+    """{utterance: speaker} to train on: all of UTT2SPK, or those that are no copies."""
+    utt2speaker = read_table(utt2spk)
+    if options.train_copies:
+        return utt2speaker
+    if not options.utt2clean:
+        raise InputError("command line", "--train-copies=false alone", "--utt2clean with it", "Give the table of copies")
+    original = read_table(options.utt2clean)
+    return {utt: speaker for utt, speaker in utt2speaker.items() if original[utt] == utt}
 
 
 def save(result: BackEnd, directory: Path, made: dict) -> None:
@@ -33,11 +46,12 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     BACKEND_DIR/mean.vec, transform.mat and plda are Kaldi files: its programs read them, and score reads Kaldi's.
     """
     train_options, directory = cli.subset(options, TrainOptions), Path(backend_dir)
-    made = artefact.describe("train_backend", train_options, [scp, utt2spk])
+    copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
+    made = artefact.describe("train_backend", train_options, [scp, utt2spk, *copies])
     names = (backend.MEAN, backend.TRANSFORM, backend.PLDA)
     if all([artefact.is_current(directory / name, made, options.force) for name in names]):
         return
-    utt2speaker, reader = read_table(utt2spk), kaldi_io.ScpReader(scp)
+    utt2speaker, reader = training_speakers(options, utt2spk), kaldi_io.ScpReader(scp)
     utts = backend.with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     backend.check_speakers(labels, utt2spk)
