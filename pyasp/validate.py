@@ -109,7 +109,8 @@ class Checker:
         if self.dropped or list(self.cuts) != c_sorted(kept):
             self.repaired.append("cuts.jsonl.gz")
             write_cuts(self.data / "cuts.jsonl.gz", [self.cuts[utt] for utt in c_sorted(kept)])
-        for name in BY_UTTERANCE:
+        keyed_by_recording = {"wav.scp"} if self.data.has("segments") else set()
+        for name in (name for name in BY_UTTERANCE if name not in keyed_by_recording):
             self._fix_table(name, kept)
         for name in BY_SPEAKER:
             self._fix_table(name, set(kept.values()))
