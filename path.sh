@@ -30,7 +30,7 @@ _ready() { echo "$PYASP_ROOT/.venv/.ready-$(basename "$1" .txt)-$(sha256sum "$1"
 _install() {
   local marker
   marker=$(_ready "$1")
-  [ -e "$marker" ] && return 0
+  [ -e "$marker" ] && return 0 # another process may have been faster
   echo "Installing the packages of ${1#"$PYASP_ROOT"/} into .venv (once; torch is large) ..." >&2
   if ! "$PYASP_ROOT/.venv/bin/python" -m pip install --disable-pip-version-check --requirement "$1" >&2; then
     echo "error: pip could not install ${1#"$PYASP_ROOT"/}; see its message above, then run the same command again" >&2
@@ -55,7 +55,7 @@ _make_venv() {
   _install "$PYASP_ROOT/conf/requirements.txt"
 }
 
-if [ ! -e "$(_ready "$PYASP_ROOT/conf/requirements.txt")" ]; then
+if [ ! -x "$PYASP_ROOT/.venv/bin/python" ] || [ ! -e "$(_ready "$PYASP_ROOT/conf/requirements.txt")" ]; then
   if command -v flock >/dev/null; then
     exec 8>"$PYASP_ROOT/.venv.lock"
     flock 8

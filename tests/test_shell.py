@@ -148,3 +148,38 @@ def test_run_sh_checks_its_options_before_any_work(words, message):
 def test_run_sh_is_a_table_of_contents():
     lines = (ROOT / "run.sh").read_text().splitlines()
     assert len(lines) <= 150 and sum("stage " in line and "; then" in line for line in lines) == 11
+
+
+@pytest.fixture
+def bare_root(tmp_path):
+    """A project root with nothing but path.sh and requirements that need no network."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "requirements.txt").write_text("# nothing\n")
+    (tmp_path / "path.sh").write_text((ROOT / "path.sh").read_text())
+    return tmp_path
+
+
+def source_path(root, **environment):
+    return subprocess.run(["bash", "-c", f"set -e; . {root}/path.sh; command -v python"], text=True, capture_output=True, timeout=120,
+                          env={**os.environ, **environment})
+
+
+def test_the_environment_is_made_once_and_repaired(bare_root):
+    first = source_path(bare_root)
+    assert first.returncode == 0 and "Making .venv" in first.stderr and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
+    assert source_path(bare_root).stderr == ""
+    (bare_root / ".venv" / "bin" / "python").unlink()
+    (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
+    repaired = source_path(bare_root)
+    assert repaired.returncode == 0 and "Making .venv" in repaired.stderr
+    (bare_root / "conf" / "requirements.txt").write_text("# changed\n")
+    assert "Installing the packages of conf/requirements.txt" in source_path(bare_root).stderr
+
+
+def test_a_missing_or_old_python_is_named_with_the_cure(bare_root):
+    old = bare_root / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    result = source_path(bare_root, PYTHON=str(old))
+    assert result.returncode != 0 and "no Python from 3.11 to 3.13 found" in result.stderr and "apt install" in result.stderr
+    assert not (bare_root / ".venv").exists()
