@@ -243,6 +243,7 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
 
     Raises InputError for unusable data, options that changed since last.pt or final.pt, and a loss that is not finite.
     """
+    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")       # names the stage; a fingerprint would not
     made = recipe_of(data, options, seed)
     if is_current(directory / "final.pt", made, force):
         return
