@@ -18,7 +18,7 @@ from pyasp.errors import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64")
 PLAIN_CODINGS = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files whose length follows from their size
-THREADS = 8  # header reads wait for the disk
+THREADS = 16  # header reads wait for the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def probe_all(paths: Iterable[str], max_bad: float = 0.0) -> dict[str, Audio]:
     """{path: header} of the readable files. Prints how many failed;
     InputError when more than the fraction max_bad did."""
     wanted = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(min(THREADS, 4 * (os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(_try_probe, wanted, chunksize=256)
         found = dict(zip(wanted, tqdm(results, total=len(wanted), desc="audio headers", unit="file", disable=None)))
     failures = {path: result for path, result in found.items() if isinstance(result, str)}
