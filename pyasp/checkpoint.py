@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -104,23 +105,27 @@ def load_network(path: str | Path, device: torch.device) -> tuple[Tdnn, dict[str
 
 
 def append_record(path: str | Path, record: dict[str, Any]) -> None:
-    """One more JSON line."""
+    """One more JSON line, on the disk before the checkpoint that follows it."""
     with open(path, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(record) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def truncate_records(path: str | Path, epochs: int) -> None:
-    """Keeps the lines of epochs 1 to `epochs`: what was logged after the checkpoint will be logged again."""
-    kept = []
+    """Keeps the lines of epochs 1 to `epochs`: what was logged after the checkpoint will be logged again.
+
+    Raises InputError when one of them is missing or another epoch's.
+    """
     lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
-    for number, line in enumerate(lines[:epochs], 1):
+    kept = (lines + [""] * epochs)[:epochs]
+    for number, line in enumerate(kept, 1):
         try:
             complete = json.loads(line)["epoch"] == number
         except (ValueError, KeyError, TypeError):
             complete = False
         if not complete:
-            raise InputError(path, repr(line[:60]), f"the JSON line of epoch {number}", "Re-run stage 7 with --force",
-                             item=f"line {number}")
-        kept.append(line + "\n")
+            raise InputError(path, repr(line[:60]), f"the JSON line of epoch {number}",
+                             "Delete last.pt beside it and re-run stage 7: training starts anew", item=f"line {number}")
     with atomic_write(path, "w") as stream:
-        stream.writelines(kept)
+        stream.writelines(line + "\n" for line in kept)

@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -159,12 +164,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(data, tmp_pat
     assert records(tmp_path / "a") != records(tmp_path / "c")
 
 
-@pytest.mark.parametrize("memory", ["32", "0"])
-@pytest.mark.parametrize("name, call", [("settle", 2), ("settle", 8), ("validate", 3), ("truncate_records", 1), ("append_record", 3),
-                                        ("save", 3), ("save", 4), ("save", 6)])
-def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, name, call, memory):
+@pytest.mark.parametrize("name, call, more", [
+    ("settle", 2, "--memory-gb=0"), ("settle", 8, "--memory-gb=0"), ("settle", 8, "--optimiser=sgd"), ("validate", 3, "--dropout=0.5"),
+    ("truncate_records", 1, ""), ("append_record", 3, ""), ("save", 3, ""), ("save", 4, ""), ("save", 6, "")])
+def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, name, call, more):
     """settle: in the middle of an epoch; append_record, save: between the log and the checkpoint; last save: final.pt."""
-    chosen = options(f"--memory-gb={memory}")
+    chosen = options(*more.split())
     train(data, tmp_path / "straight", chosen, 1)
     with monkeypatch.context() as patch:
         kill_at(patch, name, call)
@@ -173,6 +178,20 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch,
     assert not (tmp_path / "killed" / "final.pt").exists()
     torch.manual_seed(999)      # another process
     train(data, tmp_path / "killed", chosen, 1)
+    assert_same_training(tmp_path / "straight", tmp_path / "killed")
+
+
+def test_a_training_killed_by_the_system_goes_on_to_the_same_bits(data, tmp_path):
+    words = [*SMALL, "--epochs=60", "--steps-per-epoch=2", "--dropout=0.2", str(data.path), str(tmp_path / "killed")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-m", "pyasp.bin.train_tdnn", *words], env=environment, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed" / "train.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and 1 <= checkpoint.load(tmp_path / "killed" / "last.pt")["epoch"] < 60
+    assert train_tdnn.main(words) == 0
+    assert train_tdnn.main([*words[:-1], str(tmp_path / "straight")]) == 0
     assert_same_training(tmp_path / "straight", tmp_path / "killed")
 
 
