@@ -4,8 +4,8 @@ last.pt   model, optimiser, schedule, sampler position, states of the random gen
           with its metric, options: with them, k epochs straight equal j epochs, kill, resume, bit for bit on CPU
 final.pt, init.pt   a network alone: model, options, input dimension, speakers, epoch, metric
 
-Files hold tensors, numbers, strings, lists and dicts only (torch.load with weights_only=True), and are renamed into place
-when complete.
+Files hold tensors, numbers, strings, lists and dicts only (torch.load with weights_only=True), and are renamed into
+place when complete.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ def load(path: str | Path, *keys: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(path, "no such file", "a network checkpoint", "Run stage 7 first (./run.sh --stage 7)") from None
+        raise InputError(path, "no such file", "a network checkpoint",
+                         "Run stage 7 first (./run.sh --stage 7)") from None
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(path, f"an unreadable file ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
-                         "a network checkpoint", "Delete it and re-run stage 7") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(path, f"an unreadable file ({reason})", "a network checkpoint",
+                         "Delete it and re-run stage 7") from None
     missing = [key for key in keys if not isinstance(state, dict) or key not in state]
     if missing:
         raise InputError(path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", "Re-run stage 7")

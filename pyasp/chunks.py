@@ -3,8 +3,8 @@
     U, S     recordings, speakers        B, T   chunks of a batch, frames of each
     labels   (U,)  speaker of each recording, 0..S-1
 
-All chunks of a batch have the same length, and what is drawn depends on (seed, epoch, step) alone, so the place to resume
-at is two numbers. Where the frames come from is pyasp.frame_source's business.
+All chunks of a batch have the same length, and what is drawn depends on (seed, epoch, step) alone, so the place to
+resume at is two numbers. Where the frames come from is pyasp.frame_source's business.
 
 A recording shorter than the chunk is repeated from its beginning (wrap-around) instead of padded: batches stay
 rectangular, every frame of a batch is real speech, and no mask is needed; the seam is no stranger than the seams that
@@ -58,7 +58,7 @@ class ChunkOptions:
     sampling: str = option("utterance", "utterance: every recording as often as any other; speaker: every speaker",
                            choices=("utterance", "speaker"))
     steps_per_epoch: int = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
-    memory_gb: float = option(32.0, "features are kept in memory up to so many GB (float32); above, chunks are read from the arks")
+    memory_gb: float = option(32.0, "GB of features (float32) kept in memory; more are read from the arks by chunks")
 
     def __post_init__(self) -> None:
         wrong = [("--batch-size", self.batch_size, self.batch_size < 2),
@@ -67,8 +67,9 @@ class ChunkOptions:
                  ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0)]
         for name, value, bad in wrong:
             if bad:
-                raise InputError("chunk options", str(value), f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, "
-                                 "steps not negative", "Correct tdnn.conf", item=name)
+                raise InputError("chunk options", str(value),
+                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative",
+                                 "Correct tdnn.conf", item=name)
 
 
 def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:
@@ -113,7 +114,7 @@ class Sampler:
         self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
         mean_chunk = (options.min_chunk + options.max_chunk) / 2
-        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))    # short recordings: each drawn once at least
+        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))    # short recordings too are drawn once
         self.steps = options.steps_per_epoch or -(-int(chunks) // options.batch_size)
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,11 +144,12 @@ class Sampler:
 
 
 def make_batch(source: FrameSource, which: np.ndarray, places: np.ndarray, length: int) -> Batch:
-    """Chunks of `length` frames of recordings `which` (B,), each begun at its `places` (B,) in [0, 1) of what is possible."""
+    """Chunks of `length` frames of recordings `which` (B,), begun at `places` (B,) in [0, 1) of what is possible."""
     available = source.lengths[which]
     room = np.where(available >= length, available - length + 1, available)
     offsets = (places * room).astype(np.int64)
-    return Batch(source.gather(which, offsets, length), torch.from_numpy(source.labels[which]), [source.utts[u] for u in which])
+    return Batch(source.gather(which, offsets, length), torch.from_numpy(source.labels[which]),
+                 [source.utts[u] for u in which])
 
 
 def validation_batches(source: FrameSource, options: ChunkOptions) -> Iterator[Batch]:

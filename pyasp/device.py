@@ -29,9 +29,9 @@ def synchronise(device: torch.device) -> None:
 
 
 def matmul_peak(device: torch.device) -> float:
-    """Floating point operations per second of the fastest of a few square single-precision products; a fraction of a second.
+    """Floating point operations per second of the fastest of a few square single-precision products.
 
-    Reads the generators' state nowhere: the operands are ones.
+    Takes a fraction of a second and leaves the random generators alone: the operands are ones.
     """
     size = PEAK_SIZE[device.type]
     a, seconds = torch.ones(size, size, device=device), []

@@ -1,12 +1,12 @@
-"""Embeddings of whole recordings: long ones in chunks averaged by length, short ones repeated, batches of similar length.
+"""Embeddings of whole recordings: long ones in chunks averaged by length, short ones repeated, in masked batches.
 
     x_1..x_n   chunks of a recording, of at most `extract_chunk` frames (Kaldi: --chunk-size), n_i frames each
     a_i        embedding of chunk i (affine output of the first fully connected layer)
     result     sum_i n_i a_i / sum_i n_i
 
-As in Kaldi's sid/nnet3/xvector/extract_xvectors.sh all chunks but the last have `extract_chunk` frames, and a last one shorter
-than `extract_min_frames` is left out. A recording shorter than that is repeated from its beginning up to it, as the
-training repeats recordings that are shorter than its chunk; `Embedder.repeated` counts them.
+As in Kaldi's sid/nnet3/xvector/extract_xvectors.sh all chunks but the last have `extract_chunk` frames, and a last one
+shorter than `extract_min_frames` is left out. A recording shorter than that is repeated from its beginning up to it, as
+the training repeats recordings that are shorter than its chunk; `Embedder.repeated` counts them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WINDOW = 8      # batches' worth of frames read ahead, to find chunks of similar
 @dataclass(frozen=True)
 class EmbedOptions:
     """How recordings become embeddings."""
-    extract_chunk: int = option(10000, "extraction: longest chunk in frames; embeddings of chunks are averaged by length")
+    extract_chunk: int = option(10000, "extraction: longest chunk in frames; its embeddings are averaged by length")
     extract_min_frames: int = option(25, "extraction: shorter recordings are repeated up to so many frames")
     extract_batch_frames: int = option(16000, "extraction: frames of a batch, padding included")
 
@@ -88,7 +88,8 @@ class Embedder:
 
     def _prepare(self, utt: str, feats: np.ndarray) -> Recording:
         if feats.ndim != 2 or feats.shape[1] != self.net.in_dim:
-            raise InputError("features", f"shape {feats.shape}", f"frames of {self.net.in_dim} coefficients, as in training",
+            raise InputError("features", f"shape {feats.shape}",
+                             f"frames of {self.net.in_dim} coefficients, as in training",
                              "Use features of the same mfcc.conf as the network's", item=utt)
         self.repeated += len(feats) < self.options.extract_min_frames
         feats = repeat_to(feats, self.options.extract_min_frames)
@@ -97,7 +98,8 @@ class Embedder:
 
     def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:
         """Embeds the chunks of a window, shortest first, and gives the recordings in their order."""
-        chunks = sorted(((recording, chunk) for recording in window for chunk in recording.chunks), key=lambda c: len(c[1]))
+        chunks = [(recording, chunk) for recording in window for chunk in recording.chunks]
+        chunks.sort(key=lambda item: len(item[1]))
         for batch in self._batches(chunks):
             for (recording, chunk), vector in zip(batch, self._embed([chunk for _, chunk in batch])):
                 recording.total += len(chunk) * vector
@@ -120,7 +122,7 @@ class Embedder:
 
     @torch.inference_mode()
     def _embed(self, chunks: list[np.ndarray]) -> np.ndarray:
-        """Embeddings (B, E) float64 of chunks in ascending order of length, padded to the longest, the padding masked."""
+        """Embeddings (B, E) float64 of chunks in ascending order of length, padded to the longest and masked."""
         lengths = torch.tensor([len(chunk) for chunk in chunks])
         x = torch.zeros(len(chunks), len(chunks[-1]), self.net.in_dim)
         for row, chunk in zip(x, chunks):

@@ -4,10 +4,10 @@
     lengths  (U,) int64               voiced frames of each recording
     labels   (U,) int64               speaker of each recording, 0..S-1
 
-Both read the stored features in place (memory maps) through the front end, and nothing is written to disk. Reading every
-recording once and keeping the frames is fastest: 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB; a toy corpus:
-megabytes). Where that is more than `--memory-gb`, each chunk is read from the arks when it is drawn, with the rows around
-it that the mean normalisation needs: no memory but the voicing decisions, about a millisecond a chunk.
+Both read the stored features in place (memory maps) through the front end, and nothing is written to disk. Reading
+every recording once and keeping the frames is fastest: 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB; a
+toy corpus: megabytes). Where that is more than `--memory-gb`, each chunk is read from the arks when it is drawn, with
+the rows around it that the mean normalisation needs: no memory but the voicing decisions, about a millisecond a chunk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class FrameSource:
     read: Callable[[np.ndarray, np.ndarray, int], Tensor]
 
     def gather(self, which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        """Chunks (B, length, D) float32 of recordings `which` (B,) from frame `offsets` (B,) on, repeated where too short."""
+        """Chunks (B, length, D) float32 of recordings `which` (B,) from frame `offsets` (B,) on.
+
+        A recording that ends too early goes on from its beginning.
+        """
         return self.read(which, offsets, length)
 
 
@@ -68,7 +71,8 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
             raise InputError(data / "vad.scp", "no entry", "decisions for every recording", "Re-run stage 2", item=utt)
         decisions.append(vad[utt] > 0)
         if not decisions[-1].any():
-            raise InputError(data / "vad.scp", "no voiced frame", "at least one", "Re-run stage 4, which leaves it out", item=utt)
+            raise InputError(data / "vad.scp", "no voiced frame", "at least one", "Re-run stage 4, which leaves it out",
+                             item=utt)
     return decisions
 
 
@@ -79,8 +83,8 @@ def memory_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int,
     reading = bar(iterate(data, options, utts), total=len(utts), title=f"{title}: features", unit="utt")
     for (utt, features), start, length in zip(reading, starts, lengths):
         if features.shape != (length, dim):
-            raise InputError(data / "feats.scp", f"{features.shape[1]} coefficients", f"{dim}, as in the first recording",
-                             "Re-run stage 2 with --force", item=utt)
+            raise InputError(data / "feats.scp", f"{features.shape[1]} coefficients",
+                             f"{dim}, as in the first recording", "Re-run stage 2 with --force", item=utt)
         frames[start:start + length] = torch.from_numpy(features)
 
     def read(which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:

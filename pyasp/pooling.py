@@ -11,8 +11,8 @@ Okabe, Koshinaka, Shinoda, "Attentive Statistics Pooling for Deep Speaker Embedd
 
     average = mu    attention = mu~    statistics = [mu; sigma]    attentive_statistics = [mu~; sigma~]
 
-Every function takes batches (B, T, C) and an optional mask (B, T), true on real frames: padding has weight zero, takes no
-part in batch normalisation, and a padded recording gives what it gives alone.
+Every function takes batches (B, T, C) and an optional mask (B, T), true on real frames: padding has weight zero, takes
+no part in batch normalisation, and a padded recording gives what it gives alone.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def weighted_mean(h: Tensor, weights: Tensor) -> Tensor:
 def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor) -> Tensor:
     """sigma~ = sqrt(sum_t alpha_t h_t*h_t - mu~*mu~) (eq. 6; eq. 2 with uniform weights). (B, T, C) -> (B, C).
 
-    Computed as sum_t alpha_t (h_t - mu~)*(h_t - mu~), which is the same and does not cancel in single precision. Floored
+    Computed as sum_t alpha_t (h_t - mu~)*(h_t - mu~): the same, without cancellation in single precision. Floored
     before the root: a constant input gives sqrt(VARIANCE_FLOOR) and a zero gradient instead of an infinite one.
     """
     variance = weighted_mean((h - mean.unsqueeze(1)).square(), weights)

@@ -8,8 +8,8 @@ Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3; the frame-level part is 
     a      (B, E)        affine output of the first fully connected layer: the embedding
 
 A TDNN layer is ONE matrix product over all frames of the batch: the frames of its context are laid side by side (three
-shifted slices of x), then multiplied. On one CPU core that is as fast as a convolution, and ReLU and batch normalisation,
-which are bound by memory, run over rows that stay contiguous.
+shifted slices of x), then multiplied. On one CPU core that is as fast as a convolution, and ReLU and batch
+normalisation, which are bound by memory, run over rows that stay contiguous.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Tdnn(nn.Module):
         return x, mask
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Embeddings (B, E): the affine output of the first fully connected layer. x (B, T, D), lengths (B,) or None."""
+        """Embeddings (B, E): affine output of the first fully connected layer. x (B, T, D), lengths (B,) or None."""
         return self.embedding.affine(self.pooling(*self.frame_level(x, lengths)))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -4,9 +4,9 @@
     step    one batch;  epoch: `Sampler.steps` batches, then validation, a line in train.jsonl and last.pt
     rate    learning rate of step k of K: options.learning_rate x SCHEDULES[...](k / K), after a linear warm-up
 
-Files in the system's directory: init.pt (the network before the first step), last.pt (to resume from), final.pt (best by
-validation loss, written at the end), train.jsonl, options.conf. A run that was killed goes on after its last whole epoch
-and ends with the same bits as one that was not, on a CPU with the same number of threads.
+Files in the system's directory: init.pt (the network before the first step), last.pt (to resume from), final.pt (best
+by validation loss, written at the end), train.jsonl, options.conf. A run that was killed goes on after its last whole
+epoch and ends with the same bits as one that was not, on a CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ class TrainOptions:
     device: str = option("auto", "where to compute", choices=DEVICES)
 
     def __post_init__(self) -> None:
-        wrong = {"epochs": self.epochs < 1, "learning_rate": self.learning_rate <= 0, "warmup": not 0 <= self.warmup < 1,
-                 "weight_decay": self.weight_decay < 0, "clip_norm": self.clip_norm <= 0}
+        wrong = {"epochs": self.epochs < 1, "learning_rate": self.learning_rate <= 0, "clip_norm": self.clip_norm <= 0,
+                 "warmup": not 0 <= self.warmup < 1, "weight_decay": self.weight_decay < 0}
         for name in (name for name, bad in wrong.items() if bad):
-            raise InputError("training options", str(getattr(self, name)), "epochs of at least 1, positive rates and norms, "
-                             "0 <= warmup < 1", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
+            raise InputError("training options", str(getattr(self, name)),
+                             "epochs of at least 1, positive rates and norms, 0 <= warmup < 1", "Correct tdnn.conf",
+                             item=f"--{name.replace('_', '-')}")
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,14 @@ class NetworkOptions(FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, T
             part.__post_init__(self)
 
 
-ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}     # options that make no other network
+# Options that make no other network.
+ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
     """What makes the network: the record beside init.pt, last.pt and final.pt."""
-    kept = {key: value for key, value in dataclasses.asdict(subset(options, NetworkOptions)).items() if key not in ELSEWHERE}
+    every = dataclasses.asdict(subset(options, NetworkOptions))
+    kept = {key: value for key, value in every.items() if key not in ELSEWHERE}
     inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
     return describe("train_tdnn", kept, inputs, seed)
 
@@ -124,9 +127,9 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """What last.pt holds."""
-        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "sampler": self.sampler.state(),
-                "rng": checkpoint.rng_state(), "epoch": self.epoch, "step": self.step, "best": self.best,
-                "options": self.options, "dim": self.net.in_dim, "speakers": self.speakers}
+        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "sampler": self.sampler.state(), "rng": checkpoint.rng_state(), "epoch": self.epoch, "step": self.step,
+                "best": self.best, "options": self.options, "dim": self.net.in_dim, "speakers": self.speakers}
 
     def restore(self, path: Path) -> None:
         """Goes on from last.pt. Raises InputError when it does not fit."""
@@ -139,8 +142,9 @@ class Run:
 
     def save_network(self, path: Path, made: dict[str, Any], best: dict[str, Any]) -> None:
         """init.pt or final.pt, with its record."""
+        state = checkpoint.network_state(self.net, best["model"], self.options, self.speakers, best)
         with making(path, made) as temporary:
-            checkpoint.save(temporary, checkpoint.network_state(self.net, best["model"], self.options, self.speakers, best))
+            checkpoint.save(temporary, state)
 
 
 def check_finite(values: dict[str, float], batch: Batch, run: Run, last: Path) -> None:
@@ -150,10 +154,10 @@ def check_finite(values: dict[str, float], batch: Batch, run: Run, last: Path) -
     broken = [utt for utt, x in zip(batch.utts, batch.features) if not torch.isfinite(x).all()]
     what = "features that are not finite in" if broken else "a batch of"
     good = f"{last} (epoch {run.epoch})" if run.epoch else "none yet"
-    raise InputError(f"training, epoch {run.epoch + 1}", ", ".join(f"{name} {value}" for name, value in values.items()) +
-                     f"; {what} {' '.join(dict.fromkeys(broken or batch.utts))}", "finite numbers",
-                     f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or --clip-norm and "
-                     "train again with --force")
+    found, utts = ", ".join(f"{name} {value}" for name, value in values.items()), dict.fromkeys(broken or batch.utts)
+    raise InputError(f"training, epoch {run.epoch + 1}", f"{found}; {what} {' '.join(utts)}", "finite numbers",
+                     f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or --clip-norm "
+                     "and train again with --force")
 
 
 def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, float]:
@@ -208,9 +212,10 @@ def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], opti
     """The epoch's line in train.jsonl. data_wait is the share of the training time spent waiting for batches."""
     rate = done["frames"] / done["seconds"]
     flop = training_flop(run.net, (options.min_chunk + options.max_chunk) // 2)
-    return {"epoch": run.epoch, "step": run.step, "loss": done["loss"], "valid_loss": valid[0], "valid_accuracy": valid[1],
-            "learning_rate": done["learning_rate"], "frames_per_second": rate, "flop_per_frame": flop,
-            "peak_fraction": rate * flop / peak, "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
+    return {"epoch": run.epoch, "step": run.step, "loss": done["loss"], "valid_loss": valid[0],
+            "valid_accuracy": valid[1], "learning_rate": done["learning_rate"], "frames_per_second": rate,
+            "flop_per_frame": flop, "peak_fraction": rate * flop / peak, "data_wait": done["waited"] / done["seconds"],
+            "seconds": seconds}
 
 
 def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
@@ -224,7 +229,7 @@ def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, s
 
 
 def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool) -> None:
-    """From last.pt where it is of the same recipe; otherwise from the beginning, leaving nothing of an older training."""
+    """From last.pt where it is of the same recipe; else from the beginning, leaving nothing of an older training."""
     last = directory / "last.pt"
     if is_current(last, made, force):
         run.restore(last)

@@ -11,8 +11,8 @@ from pyasp import checkpoint
 from pyasp.errors import InputError
 from pyasp.tdnn import Tdnn, TdnnOptions
 
-OPTIONS = {"pooling": "attention", "frame_dim": 5, "pooling_dim": 6, "attention_dim": 3, "embedding_dim": 4, "segment_dim": 4,
-           "dropout": 0.0}
+OPTIONS = {"pooling": "attention", "frame_dim": 5, "pooling_dim": 6, "attention_dim": 3, "embedding_dim": 4,
+           "segment_dim": 4, "dropout": 0.0}
 BEST = {"epoch": 3, "valid_loss": 0.5, "valid_accuracy": 0.9}
 
 
@@ -24,7 +24,8 @@ def network(seed=0):
 @pytest.fixture
 def saved(tmp_path):
     net = network()
-    checkpoint.save(tmp_path / "final.pt", checkpoint.network_state(net, net.state_dict(), OPTIONS, ["a", "b", "c"], BEST))
+    state = checkpoint.network_state(net, net.state_dict(), OPTIONS, ["a", "b", "c"], BEST)
+    checkpoint.save(tmp_path / "final.pt", state)
     return tmp_path / "final.pt"
 
 
@@ -127,7 +128,8 @@ def test_lines_beyond_the_checkpoint_are_cut(tmp_path, tail):
     write_records(path, 4, tail)
     checkpoint.truncate_records(path, 3)
     checkpoint.append_record(path, {"epoch": 4, "loss": 1.5})
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}, {"epoch": 4, "loss": 1.5}]
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert found == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}, {"epoch": 4, "loss": 1.5}]
 
 
 @pytest.mark.parametrize("text", ['{"epoch": 2}\n', "{}\n", "nonsense\n", "[1]\n", ""])

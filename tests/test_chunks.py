@@ -17,7 +17,8 @@ FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 def numbered(lengths, labels):
     """A source without features, for questions of drawing alone."""
     utts = [f"u{k}" for k in range(len(lengths))]
-    return FrameSource(utts, np.array(labels), np.array(lengths), 1, lambda which, offsets, length: torch.zeros(len(which), length, 1))
+    return FrameSource(utts, np.array(labels), np.array(lengths), 1,
+                       lambda which, offsets, length: torch.zeros(len(which), length, 1))
 
 
 def drawn(sampler):
@@ -54,7 +55,8 @@ def test_labels_are_positions_among_the_training_speakers(data, source):
 
 def test_held_out_recordings_are_never_drawn(data, source):
     held_out = set(data.read("valid_utts"))
-    assert len(held_out) == 4 and not held_out & set(drawn(Sampler(source, ChunkOptions(8, 20, 30, steps_per_epoch=50), 1)))
+    sampler = Sampler(source, ChunkOptions(8, 20, 30, steps_per_epoch=50), 1)
+    assert len(held_out) == 4 and not held_out & set(drawn(sampler))
 
 
 def test_every_recording_equally_often():
@@ -83,8 +85,12 @@ def test_chunk_lengths_cover_their_range_and_are_equal_within_a_batch():
 def test_chunks_begin_everywhere_in_a_recording():
     starts = []
     source = numbered([30], [0])
-    source = FrameSource(source.utts, source.labels, source.lengths, 1,
-                         lambda which, offsets, length: starts.extend(offsets.tolist()) or torch.zeros(len(which), length, 1))
+
+    def read(which, offsets, length):
+        starts.extend(offsets.tolist())
+        return torch.zeros(len(which), length, 1)
+
+    source = FrameSource(source.utts, source.labels, source.lengths, 1, read)
     list(Sampler(source, ChunkOptions(50, 20, 20, steps_per_epoch=20), 1))
     assert set(starts) == set(range(11))
     make_batch(source, np.zeros(3, int), np.array([0.0, 0.5, 0.999]), 40)     # repeated from any frame on
@@ -92,7 +98,8 @@ def test_chunks_begin_everywhere_in_a_recording():
 
 
 def same(one, other):
-    return one.utts == other.utts and torch.equal(one.features, other.features) and torch.equal(one.labels, other.labels)
+    return (one.utts == other.utts and torch.equal(one.features, other.features)
+            and torch.equal(one.labels, other.labels))
 
 
 def test_seed_and_epoch_decide_what_is_drawn(source):
@@ -106,7 +113,8 @@ def test_seed_and_epoch_decide_what_is_drawn(source):
 
 @pytest.mark.parametrize("done", [0, 1, 3])
 def test_a_sampler_goes_on_where_its_state_says(source, done):
-    straight, stopped, resumed = (Sampler(source, ChunkOptions(8, 20, 30, steps_per_epoch=4), seed) for seed in (1, 1, 9))
+    options = ChunkOptions(8, 20, 30, steps_per_epoch=4)
+    straight, stopped, resumed = (Sampler(source, options, seed) for seed in (1, 1, 9))
     expected = [*straight, *straight]
     batches = iter(stopped)
     for _ in range(done):
@@ -126,7 +134,8 @@ def test_validation_is_one_middle_chunk_of_each_recording_in_order(data, source)
 
 def test_memory_and_archives_give_the_same_batches(data):
     train, _, speakers = split_validation(data)
-    samplers = [Sampler(open_source(data, train, speakers, FRONTEND, gb, "test"), ChunkOptions(8, 20, 60), 1) for gb in (32.0, 0.0)]
+    sources = [open_source(data, train, speakers, FRONTEND, gb, "test") for gb in (32.0, 0.0)]
+    samplers = [Sampler(each, ChunkOptions(8, 20, 60), 1) for each in sources]
     for one, other in zip(*samplers):
         assert one.utts == other.utts
         torch.testing.assert_close(one.features, other.features, rtol=0, atol=1e-5)
@@ -147,7 +156,8 @@ def test_a_validation_recording_that_is_not_there(data):
         split_validation(data)
 
 
-@pytest.mark.parametrize("valid, message", [([], "empty list"), ([f"s{s}-u{u}" for s in range(1, 4) for u in range(5)], "1 training speakers")])
+@pytest.mark.parametrize("valid, message", [
+    ([], "empty list"), ([f"s{s}-u{u}" for s in range(1, 4) for u in range(5)], "1 training speakers")])
 def test_nothing_to_validate_or_train_on(data, valid, message):
     write_list(data / "valid_utts", valid)
     with pytest.raises(InputError, match=message):

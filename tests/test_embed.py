@@ -51,9 +51,10 @@ def test_batches_give_what_recordings_give_alone_in_their_order(pooling, batch_f
 def test_a_batch_never_holds_more_frames_than_asked_for():
     net, sizes = network(), []
     whole, net.embed = net.embed, lambda x, lengths: sizes.append(x.shape[:2]) or whole(x, lengths)
-    list(Embedder(net, EmbedOptions(extract_batch_frames=200), CPU).stream(recordings(30, 90, 60, 50, 25, 250, 100, 70)))
-    assert all(count * longest <= 200 or count == 1 for count, longest in sizes) and sum(count for count, _ in sizes) == 8
-    assert len(sizes) < 8
+    given = recordings(30, 90, 60, 50, 25, 250, 100, 70)
+    list(Embedder(net, EmbedOptions(extract_batch_frames=200), CPU).stream(given))
+    assert all(count * longest <= 200 or count == 1 for count, longest in sizes)
+    assert sum(count for count, _ in sizes) == 8 and len(sizes) < 8
 
 
 def test_long_recordings_are_averages_of_chunks_weighted_by_length():
@@ -64,8 +65,9 @@ def test_long_recordings_are_averages_of_chunks_weighted_by_length():
     np.testing.assert_allclose(found, (50 * parts[0] + 50 * parts[1] + 30 * parts[2]) / 130, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("frames, bounds", [(1, [(0, 1)]), (100, [(0, 100)]), (125, [(0, 100), (100, 125)]), (124, [(0, 100)]),
-                                            (224, [(0, 100), (100, 200)]), (300, [(0, 100), (100, 200), (200, 300)])])
+@pytest.mark.parametrize("frames, bounds", [
+    (1, [(0, 1)]), (100, [(0, 100)]), (125, [(0, 100), (100, 125)]), (124, [(0, 100)]),
+    (224, [(0, 100), (100, 200)]), (300, [(0, 100), (100, 200), (200, 300)])])
 def test_chunks_of_a_recording(frames, bounds):
     assert chunk_bounds(frames, EmbedOptions(extract_chunk=100, extract_min_frames=25)) == bounds
 
@@ -121,15 +123,15 @@ def prepared(tmp_path):
 def extract(prepared, out, job=1, num_jobs=1, reuse=""):
     data, _, _, root = prepared
     (root / out).mkdir(exist_ok=True)
-    code = extract_embedding.main(["--config", str(root / "tdnn.conf"), "--job", str(job), "--num-jobs", str(num_jobs), "--reuse", reuse,
-                                   "--force", "false", "--device", "auto", str(data.path), str(root / "final.pt"), str(root / out / "e")])
-    assert code == 0
+    words = ["--config", str(root / "tdnn.conf"), "--job", str(job), "--num-jobs", str(num_jobs), "--reuse", reuse,
+             "--force", "false", "--device", "auto"]
+    assert extract_embedding.main([*words, str(data.path), str(root / "final.pt"), str(root / out / "e")]) == 0
     return {utt: vector for scp in sorted((root / out).glob("e.*.scp")) for utt, vector in ScpReader(scp).items()}
 
 
 def test_the_tool_embeds_every_recording_with_the_network_s_own_front_end(prepared):
     data, net, options, root = prepared
-    (root / "tdnn.conf").write_text("--cmn-window=200\n--frame-dim=64\n")      # edited after training: the model's own count
+    (root / "tdnn.conf").write_text("--cmn-window=200\n--frame-dim=64\n")   # edited later: the model's own count
     found = extract(prepared, "out")
     feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
     assert set(found) == set(data.utt2spk)
@@ -143,8 +145,8 @@ def test_any_number_of_jobs_gives_the_same_files(prepared):
     for job in (1, 2, 3):
         extract(prepared, "three", job, 3)
     root = prepared[3]
-    names = sorted(path.name for path in (root / "one").glob("*.ark"))
-    assert len(names) == 8 and all((root / "one" / name).read_bytes() == (root / "three" / name).read_bytes() for name in names)
+    arks = list((root / "one").glob("*.ark"))
+    assert len(arks) == 8 and all(ark.read_bytes() == (root / "three" / ark.name).read_bytes() for ark in arks)
 
 
 def test_recordings_of_another_set_are_not_computed_again(prepared):
@@ -166,7 +168,8 @@ def test_a_recording_without_voiced_frames_is_counted_with_its_reason(prepared, 
     assert "1 failed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spoil, message", [(lambda path: path.unlink(), "no such file"), (lambda path: path.write_bytes(b"x"), "unreadable")])
+@pytest.mark.parametrize("spoil, message", [
+    (lambda path: path.unlink(), "no such file"), (lambda path: path.write_bytes(b"x"), "unreadable")])
 def test_a_model_that_cannot_be_read(prepared, capsys, spoil, message):
     data, _, _, root = prepared
     spoil(root / "final.pt")

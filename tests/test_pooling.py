@@ -36,8 +36,8 @@ def test_attentive_statistics_equal_the_formulas_written_out():
     """e_t = v^T f(W h_t + b) + k with f = ReLU, then batch norm; softmax; weighted mean; root of E[hh] - mu mu."""
     pool, h = pooling("attentive_statistics"), frames()
     a, norm = pool.attention, pool.attention.norm
-    w, b, v, k, m, s2, g, o = (x.detach().numpy() for x in (
-        a.hidden.weight, a.hidden.bias, a.score.weight[0], a.score.bias[0], norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    w, b, v, k = (x.detach().numpy() for x in (a.hidden.weight, a.hidden.bias, a.score.weight[0], a.score.bias[0]))
+    m, s2, g, o = (x.detach().numpy() for x in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
     for row, ours in zip(h.numpy(), pool(h).detach().numpy()):
         f = (np.maximum(row @ w.T + b, 0) - m) / np.sqrt(s2 + norm.eps) * g + o
         e = np.array([v @ f_t + k for f_t in f])

@@ -52,12 +52,14 @@ def test_a_layer_is_a_dilated_convolution_relu_batch_norm(context):
     step = context[1] - context[0] if len(context) > 1 else 1
     kernel = layer.affine.weight.view(10, len(context), D).transpose(1, 2)
     conv = functional.conv1d(x.transpose(1, 2), kernel, layer.affine.bias, dilation=step)
-    torch.testing.assert_close(layer(x), functional.batch_norm(conv.relu(), None, None, training=True, eps=1e-3).transpose(1, 2))
+    expected = functional.batch_norm(conv.relu(), None, None, training=True, eps=1e-3)
+    torch.testing.assert_close(layer(x), expected.transpose(1, 2))
 
 
 def test_splice_lays_the_frames_of_a_context_side_by_side():
     x = torch.arange(7.0).view(1, 7, 1)
-    assert splice(x, (-3, 0, 3))[0].tolist() == [[0, 3, 6]] and splice(x, (-2, 0, 2))[0].tolist() == [[0, 2, 4], [1, 3, 5], [2, 4, 6]]
+    assert splice(x, (-3, 0, 3))[0].tolist() == [[0, 3, 6]]
+    assert splice(x, (-2, 0, 2))[0].tolist() == [[0, 2, 4], [1, 3, 5], [2, 4, 6]]
 
 
 @pytest.mark.parametrize("dim, first", [(20, 51712), (40, 102912)])

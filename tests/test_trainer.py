@@ -65,7 +65,8 @@ def assert_same_training(one, other):
 @pytest.mark.parametrize("pooling", ["average", "attentive_statistics"])
 def test_a_tiny_set_is_learned_by_heart(tmp_path, pooling):
     data = tiny_data(tmp_path / "data", speakers=3, utts=3)
-    train(data, tmp_path / "exp", options(f"--pooling={pooling}", "--epochs=6", "--steps-per-epoch=20", "--dropout=0"), 1)
+    chosen = options(f"--pooling={pooling}", "--epochs=6", "--steps-per-epoch=20", "--dropout=0")
+    train(data, tmp_path / "exp", chosen, 1)
     losses = [record["loss"] for record in records(tmp_path / "exp")]
     assert losses[0] < math.log(3) + 0.3 and losses[-1] < 0.05 and losses[-1] < losses[2] < losses[0]
     assert records(tmp_path / "exp")[-1]["valid_accuracy"] > 0.6
@@ -74,8 +75,8 @@ def test_a_tiny_set_is_learned_by_heart(tmp_path, pooling):
 @pytest.mark.parametrize("optimiser", trainer.OPTIMISERS)
 @pytest.mark.parametrize("schedule", trainer.SCHEDULES)
 def test_every_optimiser_and_schedule_lowers_the_loss(data, tmp_path, optimiser, schedule):
-    train(data, tmp_path / "exp", options(f"--optimiser={optimiser}", f"--schedule={schedule}", "--epochs=2", "--steps-per-epoch=15",
-                                          "--learning-rate=0.02"), 1)
+    train(data, tmp_path / "exp", options(f"--optimiser={optimiser}", f"--schedule={schedule}", "--epochs=2",
+                                          "--steps-per-epoch=15", "--learning-rate=0.02"), 1)
     first, last = records(tmp_path / "exp")
     assert last["loss"] < first["loss"] < math.log(4) + 0.2
 
@@ -165,10 +166,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(data, tmp_pat
 
 
 @pytest.mark.parametrize("name, call, more", [
-    ("settle", 2, "--memory-gb=0"), ("settle", 8, "--memory-gb=0"), ("settle", 8, "--optimiser=sgd"), ("validate", 3, "--dropout=0.5"),
-    ("truncate_records", 1, ""), ("append_record", 3, ""), ("save", 3, ""), ("save", 4, ""), ("save", 6, "")])
+    ("settle", 2, "--memory-gb=0"), ("settle", 8, "--memory-gb=0"), ("settle", 8, "--optimiser=sgd"),
+    ("validate", 3, "--dropout=0.5"), ("truncate_records", 1, ""), ("append_record", 3, ""),
+    ("save", 3, ""), ("save", 4, ""), ("save", 6, "")])
 def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, name, call, more):
-    """settle: in the middle of an epoch; append_record, save: between the log and the checkpoint; last save: final.pt."""
+    """settle: in the middle of an epoch; append_record, save: between log and checkpoint; last save: final.pt."""
     chosen = options(*more.split())
     train(data, tmp_path / "straight", chosen, 1)
     with monkeypatch.context() as patch:
@@ -184,7 +186,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch,
 def test_a_training_killed_by_the_system_goes_on_to_the_same_bits(data, tmp_path):
     words = [*SMALL, "--epochs=60", "--steps-per-epoch=2", "--dropout=0.2", str(data.path), str(tmp_path / "killed")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-m", "pyasp.bin.train_tdnn", *words], env=environment, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "pyasp.bin.train_tdnn", *words]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     log = tmp_path / "killed" / "train.jsonl"
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
         time.sleep(0.002)
@@ -251,7 +254,7 @@ def test_features_that_are_not_finite_are_named(tmp_path):
     feats = {f"s{s}-u{u}": rng.normal(size=(40, 6)) for s in range(4) for u in range(3)}
     feats["s2-u1"][17] = np.nan
     data = write_data(tmp_path / "d", feats, {utt: np.ones(40) for utt in feats}, ["s0-u2"])
-    with pytest.raises(InputError, match=r"epoch 1: found loss nan.* not finite in s2-u1; expected.*checkpoint: none yet"):
+    with pytest.raises(InputError, match="epoch 1: found loss nan.* not finite in s2-u1; exp.*checkpoint: none yet"):
         train(data, tmp_path / "exp", options("--max-chunk=40", "--min-chunk=40"), 1)
 
 
@@ -264,7 +267,8 @@ def test_a_diverging_loss_names_the_batch_and_the_last_good_checkpoint(data, tmp
         return whole(*arguments, **words) * (math.inf if len(calls) == 6 else 1)
 
     monkeypatch.setattr(trainer.functional, "cross_entropy", diverging)
-    with pytest.raises(InputError, match=r"epoch 2: found loss inf.*a batch of( s\d-u\d){4,8}; .*last\.pt \(epoch 1\).*--learning-rate"):
+    message = r"epoch 2: found loss inf.*a batch of( s\d-u\d){4,8}; .*last\.pt \(epoch 1\).*--learning-rate"
+    with pytest.raises(InputError, match=message):
         train(data, tmp_path / "exp", options(), 1)
     assert checkpoint.load(tmp_path / "exp" / "last.pt")["epoch"] == 1 and not (tmp_path / "exp" / "final.pt").exists()
 
@@ -291,8 +295,9 @@ def test_cuda_that_is_not_there():
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("wrong", ["--epochs=0", "--learning-rate=0", "--warmup=1", "--clip-norm=-1", "--weight-decay=-0.1",
-                                   "--frame-dim=0", "--batch-size=1", "--extract-min-frames=3", "--cmn-window=-1"])
+@pytest.mark.parametrize("wrong", ["--epochs=0", "--learning-rate=0", "--warmup=1", "--clip-norm=-1",
+                                   "--weight-decay=-0.1", "--frame-dim=0", "--batch-size=1",
+                                   "--extract-min-frames=3", "--cmn-window=-1"])
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match=wrong.split("=")[0]):
         options(wrong)
@@ -300,7 +305,8 @@ def test_options_out_of_range(wrong):
 
 def test_command_line(data, tmp_path, capsys):
     (tmp_path / "tdnn.conf").write_text("\n".join([*SMALL, "--epochs=2  # few", "--steps-per-epoch=2"]) + "\n")
-    words = ["--config", str(tmp_path / "tdnn.conf"), "--pooling", "attention", "--seed", "3", str(data.path), str(tmp_path / "exp")]
+    words = ["--config", str(tmp_path / "tdnn.conf"), "--pooling", "attention", "--seed", "3",
+             str(data.path), str(tmp_path / "exp")]
     assert train_tdnn.main(words) == 0
     assert checkpoint.load(tmp_path / "exp" / "final.pt")["options"]["pooling"] == "attention"
     assert "epoch 2: loss" in capsys.readouterr().err

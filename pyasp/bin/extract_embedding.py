@@ -22,11 +22,11 @@ class Options(JobOptions, NetworkOptions):
 
 @cli.command(Options, "DATA", "MODEL", "PREFIX")
 def main(options: Options, data: str, model: str, prefix: str) -> None:
-    """Writes the embedding of every recording of DATA by the network MODEL (final.pt): PREFIX.S.ark, .scp for each shard S
-    of this job.
+    """Writes the embedding of every recording of DATA by the network MODEL (final.pt): PREFIX.S.ark, .scp for each
+    shard S of this job.
 
-    Sizes and front end are those that the network was trained with. A shard is always computed in the same batches: with
-    the same number of threads the embeddings are the same bits for any --num-jobs.
+    Sizes and front end are those that the network was trained with. A shard is always computed in the same batches:
+    with the same number of threads the embeddings are the same bits for any --num-jobs.
     """
     source, settings = DataDir(data), cli.subset(options, EmbedOptions)
 
