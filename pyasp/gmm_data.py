@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
 from dataclasses import dataclass
-from typing import Iterable, Iterator, TypeVar
+from typing import Iterable, Iterator
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from pyasp.datadir import DataDir, c_sorted
 from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions, iterate
+from pyasp.prefetch import prefetched
+from pyasp.progress import bar
 
 Recording = tuple[str, np.ndarray]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Recordings:
         """(id, (V, D) float32) of every usable recording; `what` names the pass in the progress bar."""
         failed: dict[str, str] = {}
         stream = prefetched(iterate(self.data, self.options, self.utts, failed))
-        for utt, feats in tqdm(stream, desc=what, total=len(self.utts), unit="utt", disable=None):
+        for utt, feats in bar(stream, len(self.utts), what, "utt"):
             yield utt, feats[::self.subsample]
         self._check(failed)
 
@@ -101,38 +99,3 @@ class Recordings:
             raise InputError(self.data.path, f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
                              f"some recordings, and at most {self.allowed:.1%} unusable",
                              "Remove them from the directory (stage 1), or raise --allow-fail-fraction")
-
-
-def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
-    """The same items in the same order, made in a thread while the consumer computes; exceptions come through."""
-    ready: queue.Queue = queue.Queue(ahead)
-    stopped, end = threading.Event(), object()
-
-    def put(item: object) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-
-    def produce() -> None:
-        try:
-            for item in items:
-                put((item, None))
-                if stopped.is_set():
-                    return
-            put((end, None))
-        except BaseException as problem:  # handed over: the consumer raises it
-            put((end, problem))
-
-    threading.Thread(target=produce, daemon=True).start()
-    try:
-        while True:
-            item, problem = ready.get()
-            if problem is not None:
-                raise problem
-            if item is end:
-                return
-            yield item
-    finally:
-        stopped.set()

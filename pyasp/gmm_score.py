@@ -24,11 +24,6 @@ SCORE_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}  # of one block of dense scores
 GROUP_PAIRS = {"cpu": 1 << 14, "cuda": 1 << 20}  # pairs in one batched product
 
 
-def device_of(name: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu` or `cuda`."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
 @dataclass(frozen=True)
 class Groups:
     """Pairs of a batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""

@@ -20,12 +20,13 @@ import torch
 
 from pyasp import cli
 from pyasp.artefact import atomic_write, describe, is_current, making
+from pyasp.device import device_of
 from pyasp.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_data import Recordings, blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, sample_frames
-from pyasp.gmm_score import DTYPES, Aligner, DiagScorer, device_of
+from pyasp.gmm_score import DTYPES, Aligner, DiagScorer
 
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
 HISTORY = "likelihood.json"

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from pyasp import cli
+from pyasp.device import device_of
 from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm import FullGmm
 from pyasp.gmm_data import Recordings, blocks
 from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import DTYPES, Aligner, device_of
+from pyasp.gmm_score import DTYPES, Aligner
 from pyasp.gmm_train import Iterations
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats

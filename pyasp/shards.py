@@ -20,6 +20,7 @@ from pyasp.cli import option
 from pyasp.datadir import DataDir, c_sorted, read_table, write_table
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_scp
+from pyasp.progress import bar
 
 MIN_SHARDS = 8        # a small corpus still feeds eight jobs
 SHARD_SIZE = 2000     # utterances of a shard of a large one: minutes of work, lost at most once by a kill
@@ -77,21 +78,21 @@ def run_shards(data: DataDir, options: JobOptions, prefix: str, recipe: Callable
     mine = shards_of_job(len(utts), options)
     made = describe(**recipe())
     done = failed = 0
-    with tqdm(total=sum(s.end - s.start for s in mine), unit="utt", disable=None) as bar:
+    with bar(total=sum(s.end - s.start for s in mine), unit="utt") as progress:
         for shard in mine:
             stem = f"{prefix}.{shard.number}"
             ours = utts[shard.start:shard.end]
             record = {**made, "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)}}
             if not is_current(f"{stem}.scp", record, options.force):
-                shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, bar)
+                shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, progress)
                 done, failed = done + shard_done, failed + shard_failed
             else:
-                bar.update(len(ours))
+                progress.update(len(ours))
     print(f"job {options.job} of {options.num_jobs}: {len(mine)} shards, done {done} of {done + failed} utterances, "
           f"{failed} failed", file=sys.stderr)
 
 
-def _make_shard(stem: str, results: Iterable[Result], record: dict[str, Any], method: int, bar: tqdm) -> tuple[int, int]:
+def _make_shard(stem: str, results: Iterable[Result], record: dict[str, Any], method: int, progress: tqdm) -> tuple[int, int]:
     """Writes one shard; the scp, which is what makes it complete, comes last."""
     tables: dict[str, dict[str, str]] = {"failed": {}}
     Path(f"{stem}.scp").unlink(missing_ok=True)
@@ -104,7 +105,7 @@ def _make_shard(stem: str, results: Iterable[Result], record: dict[str, Any], me
                 done += 1
             for name, value in values.items():
                 tables.setdefault(name, {})[utt] = value
-            bar.update()
+            progress.update()
         for name, table in tables.items():
             write_table(f"{stem}.{name}", table)
     return done, len(tables["failed"])

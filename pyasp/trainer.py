@@ -33,7 +33,7 @@ from pyasp.embed import EmbedOptions
 from pyasp.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
 from pyasp.frontend import FrontendOptions
-from pyasp.gmm_data import prefetched
+from pyasp.prefetch import prefetched
 from pyasp.progress import bar
 from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
 

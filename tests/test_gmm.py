@@ -10,7 +10,8 @@ from scipy.stats import multivariate_normal
 from pyasp import gmm_score
 from pyasp.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm, pack, unpack
-from pyasp.gmm_data import Recordings, blocks, prefetched
+from pyasp.gmm_data import Recordings, blocks
+from pyasp.prefetch import prefetched
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, random_start, sample_frames, split
 from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, grouped, prune

@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pyasp import cli
 from pyasp.artefact import describe, is_current, making
 from pyasp.audio import use_libsndfile
 from pyasp.augment import Augmenter, AugmentOptions, find_audio, generate, musan_noises, recordings
 from pyasp.datadir import DataDir, c_sorted
+from pyasp.progress import bar
 from pyasp.validate import read_cuts, write_cuts
 
 
@@ -41,7 +40,7 @@ def copies(options: Options, clean: DataDir, folder: Path):
     """(copy's id, clean id, kind, JSON line) of every augmented copy."""
     from lhotse.serialization import deserialize_item
     augmenters = {}
-    for utt, line in tqdm(read_cuts(clean / "cuts.jsonl.gz"), total=len(clean.utt2spk), unit="utt", disable=None):
+    for utt, line in bar(read_cuts(clean / "cuts.jsonl.gz"), len(clean.utt2spk), "augment", "utt"):
         cut = deserialize_item(json.loads(line))
         if cut.sampling_rate not in augmenters:
             found = sources(options, folder, cut.sampling_rate)

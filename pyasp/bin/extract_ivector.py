@@ -9,7 +9,7 @@ from typing import Any, Iterator
 from pyasp import cli
 from pyasp.datadir import DataDir
 from pyasp.frontend import FrontendOptions, iterate
-from pyasp.gmm_data import prefetched
+from pyasp.prefetch import prefetched
 from pyasp.gmm_train import PLACE
 from pyasp.ivector_stats import extract
 from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
