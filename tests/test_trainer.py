@@ -185,7 +185,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch,
 
 def test_a_training_killed_by_the_system_goes_on_to_the_same_bits(data, tmp_path):
     words = [*SMALL, "--epochs=60", "--steps-per-epoch=2", "--dropout=0.2", str(data.path), str(tmp_path / "killed")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = {**os.environ, **one, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pyasp.bin.train_tdnn", *words]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     log = tmp_path / "killed" / "train.jsonl"
