@@ -1,7 +1,6 @@
 """Runs run.sh on the tiny corpus, and compares what two runs left."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,7 @@ SYSTEMS = ("ivector", "average", "attention", "statistics", "attentive_statistic
 
 def command(where: Path, *options: str) -> list[str]:
     """The command line of a run whose data and models lie under `where`."""
-    return [str(ROOT / "run.sh"), "--data", str(where / "data"), "--exp", str(where / "exp"), "--conf", CONF, "--nj", "2", *options]
+    return [str(ROOT / "run.sh"), "--data", str(where / "data"), "--exp", str(where / "exp"), "--conf", CONF, "--nj", "1", *options]
 
 
 def run(where: Path, *options: str) -> subprocess.CompletedProcess:
@@ -28,21 +27,6 @@ def run(where: Path, *options: str) -> subprocess.CompletedProcess:
 def results(where: Path) -> dict:
     """results.json of a run."""
     return json.loads((where / "exp" / "results.json").read_text())
-
-
-def copy(source: Path, target: Path) -> Path:
-    """A copy of a run under another directory: scp files name the old place, so they are rewritten."""
-    shutil.copytree(source, target)
-    for path in target.rglob("*"):
-        if path.is_file() and path.suffix in (".scp", ".json", ".gz") or path.name == "wav.scp":
-            replace(path, str(source), str(target))
-    return target
-
-
-def replace(path: Path, old: str, new: str) -> None:
-    """Replaces a string in a file that is text."""
-    if path.suffix != ".gz":
-        path.write_text(path.read_text().replace(old, new))
 
 
 def artefacts(where: Path) -> dict[str, object]:
