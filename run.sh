@@ -35,7 +35,7 @@ for name in $corpus_options; do
 done
 
 . ./path.sh
-hold_lock "$data"
+hold_locks "$data" "$exp"
 trap 'on_exit $? "$@"' EXIT
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then

@@ -50,13 +50,16 @@ stage() {
   log "stage $1: $2"
 }
 
-# hold_lock DIR: one run at a time in a directory; the lock lives as long as this run and every job it started.
-hold_lock() {
-  mkdir -p "$1"
+# hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
+#   What a killed run left half-written is deleted.
+hold_locks() {
+  mkdir -p "$1" "$2"
   command -v flock >/dev/null || return 0
-  exec 9>>"$1/.lock"
+  exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
-  echo "process $$ since $(date '+%F %T')" >"$1/.lock"
+  flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
+  echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
+  find "$1" "$2" -name '.*.tmp' -type f -delete
 }
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -114,6 +115,34 @@ def test_other_numbers_of_jobs_give_the_same_bits_and_a_truncated_archive_is_nam
     process = run(tmp_path, "--stage", "5", "--systems", "ivector")
     assert process.returncode == 1 and "raw_mfcc.8.ark" in process.stderr and "Traceback" not in process.stderr
     assert "Its log: " in process.stderr and re.search(r"resume with:\n +./run.sh .*--stage 5", process.stderr)
+
+
+def with_kaldi_models(where, target, conf=CONF):
+    """Stages 8 to 10 of the i-vector system with the models of `where` given as Kaldi would lay them out."""
+    for name in ("ubm/final.ubm", "ivector/final.ie", "ivector/backend/mean.vec", "ivector/backend/transform.mat", "ivector/backend/plda"):
+        place = target / ("backend" if "backend" in name else "extractor")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(where / "exp" / name, place)
+    words = ["--exp", str(target / "exp"), "--conf", str(conf), "--stage", "8", "--systems", "ivector",
+             "--kaldi-ivector", str(target / "extractor"), "--kaldi-backend", str(target / "backend")]
+    return run(where, *words)
+
+
+def test_models_of_kaldi_stand_in_for_trained_ones(finished, tmp_path):
+    where, _ = finished
+    process = with_kaldi_models(where, tmp_path)
+    assert process.returncode == 0, process.stderr[-2000:]
+    for name in ("scores/veri_test", "metrics.json"):
+        assert (tmp_path / "exp/ivector" / name).read_bytes() == (where / "exp/ivector" / name).read_bytes()
+
+
+def test_models_of_another_dimension_are_an_error(finished, tmp_path):
+    where, _ = finished
+    conf = tmp_path / "conf"
+    shutil.copytree(ROOT / CONF, conf)
+    (conf / "ivector.conf").write_text((conf / "ivector.conf").read_text().replace("--num-ceps=12", "--num-ceps=11"))
+    process = with_kaldi_models(where, tmp_path, conf)
+    assert process.returncode == 1 and re.search(r"found 36|36 dim|33", process.stderr) and "Traceback" not in process.stderr
 
 
 def wait_for(path, seconds=300):

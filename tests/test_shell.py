@@ -118,15 +118,17 @@ def alive(pid):
 
 
 def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
-    holder = subprocess.Popen(["bash", "-c", f". {ROOT}/steps/common.sh; hold_lock {tmp_path}; sleep 50"], start_new_session=True)
+    holder = subprocess.Popen(["bash", "-c", f". {ROOT}/steps/common.sh; hold_locks {tmp_path}/data {tmp_path}/exp; sleep 50"], start_new_session=True)
     try:
-        assert wait_until(lambda: (tmp_path / ".lock").exists() and (tmp_path / ".lock").read_text())
-        result = bash(f"hold_lock {tmp_path}")
+        assert wait_until(lambda: (tmp_path / "exp/.lock").exists() and (tmp_path / "exp/.lock").read_text())
+        result = bash(f"hold_locks {tmp_path}/data {tmp_path}/exp")
         assert result.returncode == 1 and f"held by another run" in result.stderr and f"process {holder.pid}" in result.stderr
     finally:
         os.killpg(holder.pid, signal.SIGKILL)
         holder.wait()
-    assert bash(f"hold_lock {tmp_path}").returncode == 0
+    (tmp_path / "data" / ".feats.scp.123.tmp").write_text("half")
+    assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("words, message", [
