@@ -34,6 +34,7 @@ for name in $corpus_options; do
   done <<<"${opt[$name]}"
 done
 
+{ # bash reads to the closing brace before it runs any of it: editing this file does not disturb a run
 . ./path.sh
 hold_locks "$data" "$exp"
 trap 'on_exit $? "$@"' EXIT
@@ -128,3 +129,5 @@ if stage 10 "metrics and report"; then
   # shellcheck disable=SC2086
   python -m pyasp.bin.report --corpus "$corpus" "$data/trials" "$exp" $systems
 fi
+exit 0
+}

@@ -40,8 +40,10 @@ def artefacts(where: Path) -> dict[str, object]:
             found[name] = tensors(torch.load(path, weights_only=True))
         elif path.suffix in (".dubm", ".ubm", ".ie", ".vec", ".mat") or path.parent.name == "scores" and path.suffix == "":
             found[name] = path.read_bytes()
-        elif path.name in ("plda", "results.json"):
+        elif path.name == "plda":
             found[name] = path.read_bytes()
+        elif path.name == "results.json":
+            found[name] = json.loads(path.read_text())
     return found
 
 
