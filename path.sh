@@ -67,3 +67,6 @@ if [ ! -x "$PYASP_ROOT/.venv/bin/python" ] || [ ! -e "$(_ready "$PYASP_ROOT/conf
 fi
 export VIRTUAL_ENV="$PYASP_ROOT/.venv"
 export PATH="$VIRTUAL_ENV/bin:$PATH"
+
+# The command `pyasp <verb>`, in an interactive shell too, without installing the package.
+pyasp() { python -m pyasp "$@"; }

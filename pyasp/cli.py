@@ -1,7 +1,8 @@
 """Options declared once: a frozen dataclass holds name, type, default and help of every option of a tool.
 
 The command line reads `--key=value` or `--key value`; `--config=FILE` reads Kaldi's conf lines (`--key=value  # why`).
-Precedence: default < conf file < command line. Nothing is evaluated. Help is generated from the dataclass.
+A true|false option may stand alone, which means true. Precedence: default < conf file < command line. Nothing is
+evaluated. Help is generated from the dataclass.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true|false", 
 @functools.cache
 def _types(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
+
+
+def type_of(cls: type, name: str) -> Any:
+    """Declared type of the option in the field `name`."""
+    return _types(cls)[name]
 
 
 def _fields(cls: type) -> dict[str, dataclasses.Field]:
@@ -129,13 +135,16 @@ def write_conf(path: str | Path, *options: Any) -> None:
         stream.write("\n".join(conf_lines(*options)) + "\n")
 
 
-def _split(argv: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """(key, value) pairs and positional arguments; `--` ends the options."""
+def _split(argv: list[str], switches: set[str]) -> tuple[list[tuple[str, str]], list[str], list[str] | None]:
+    """(key, value) pairs, positional arguments, and those behind `--`, which ends the options (None without it).
+
+    switches: options that are true when no true or false follows.
+    """
     pairs, positional, rest = [], [], list(argv)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return pairs, positional + rest
+            return pairs, positional, rest
         if not word.startswith("--"):
             positional.append(word)
             continue
@@ -143,16 +152,26 @@ def _split(argv: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
         if key == "help":
             raise SystemExit("help")
         if not equals:
-            if not rest:
+            if key in switches and rest[:1] not in (["true"], ["false"]):
+                value = "true"
+            elif not rest:
                 raise UsageError(f"--{key} needs a value")
-            value = rest.pop(0)
+            else:
+                value = rest.pop(0)
         pairs.append((key, value))
-    return pairs, positional
+    return pairs, positional, None
 
 
 def parse(cls: type[T], argv: list[str]) -> tuple[T, list[str]]:
     """Options object and positional arguments of a command line (conf files first, then the line itself)."""
-    pairs, positional = _split(argv)
+    options, words, behind = parse_parts(cls, argv)
+    return options, words + (behind or [])
+
+
+def parse_parts(cls: type[T], argv: list[str]) -> tuple[T, list[str], list[str] | None]:
+    """As `parse`, with the arguments behind `--` apart (None without a `--`)."""
+    pairs, positional, behind = _split(argv, {key for key, field in _fields(cls).items()
+                                              if _types(cls)[field.name] is bool})
     values: dict[str, Any] = {}
     for path in (value for key, value in pairs if key == "config"):
         values.update(_conf_values(path, cls))
@@ -160,11 +179,22 @@ def parse(cls: type[T], argv: list[str]) -> tuple[T, list[str]]:
     for key, value in pairs:
         if key != "config":
             _store(cls, given, key, value, "command line")
-    return cls(**{**values, **given}), positional
+    return cls(**{**values, **given}), positional, behind
+
+
+def _bind_parts(names: tuple[str, ...], words: list[str], behind: list[str] | None) -> list[Any]:
+    """As _bind; where `names` holds "--", the words behind `--` belong to the names behind it."""
+    if behind is None or "--" not in names:
+        return _bind(tuple(name for name in names if name != "--"), words + (behind or []))
+    place = names.index("--")
+    return _bind(names[:place], words) + _bind(names[place + 1:], behind)
 
 
 def _bind(names: tuple[str, ...], words: list[str]) -> list[Any]:
-    """Positional words in the order of `names`: "DATA", "[KEY]" (optional, None), "FILE..." (a list, at least one)."""
+    """Positional words in the order of `names`: "DATA", "[KEY]" (optional, None), "FILE..." (a list, at least one).
+
+    Of several "..." names the first takes what the others can spare.
+    """
     rest, bound = list(words), []
     for index, name in enumerate(names):
         later = sum(not n.startswith("[") for n in names[index + 1:])
@@ -193,19 +223,22 @@ def usage(cls: type, names: tuple[str, ...], doc: str, tool: str) -> str:
 
 def _tool_name(function: Callable) -> str:
     path = Path(inspect.getsourcefile(function) or "tool.py")
-    return f"python -m pyasp.bin.{path.stem}" if path.parent.name == "bin" else f"python {path.parent.name}/{path.name}"
+    if path.parent.name != "bin":
+        return f"python {path.parent.name}/{path.name}"
+    return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
-def command(cls: type, *names: str) -> Callable[[Callable], Callable[[list[str] | None], int]]:
+def command(cls: type, *names: str, failure: int = 1) -> Callable[[Callable], Callable[[list[str] | None], int]]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
-    InputError and OSError become one line on stderr and exit code 1; a mistake on the command line exits with 2.
+    InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
+    2. The result carries its declarations: `main.options` (the class) and `main.names`.
     """
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
         def main(argv: list[str] | None = None) -> int:
             try:
-                options, words = parse(cls, sys.argv[1:] if argv is None else argv)
-                return function(options, *_bind(names, words)) or 0
+                options, words, behind = parse_parts(cls, sys.argv[1:] if argv is None else argv)
+                return function(options, *_bind_parts(names, words, behind)) or 0
             except UsageError as error:
                 print(f"error: {error}\n\n{usage(cls, names, function.__doc__, _tool_name(function))}", file=sys.stderr)
                 return 2
@@ -213,11 +246,13 @@ def command(cls: type, *names: str) -> Callable[[Callable], Callable[[list[str] 
                 raise
             except (InputError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
-                return 1
+                return failure
             except SystemExit as request:
                 if request.code != "help":
                     raise
                 print(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
-        return functools.wraps(function)(main)
+        functools.update_wrapper(main, function)
+        main.options, main.names = cls, names
+        return main
     return decorate
