@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import re
 import warnings
 from pathlib import Path
@@ -20,16 +19,14 @@ from lhotse.audio.backend import set_current_audio_backend
 from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
-from scipy.signal import resample_poly
 
 from pyasp.audio_file import CheckedBackend
 from pyasp.errors import InputError
+from pyasp.resample import INT16, check_rate, resample
 from pyasp.validate import read_cut_lines
 
-INT16 = np.float32(32768.0)
 ONE_SAMPLE = 1e-5       # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
-RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
 BACKEND = CheckedBackend()
 
 
@@ -136,34 +133,6 @@ def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.n
         raise InputError(name, f"channels {channels}", "one, or --channel to choose among them",
                          "Give each side its own utterance, or set --channel", item=cut.id)
     return samples[channels.index(channel)]
-
-
-def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
-    """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
-    down = source > target
-    name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
-    if source != target and not allowed:
-        raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}",
-                         f"Use a conf of that rate, or set {name}=true", item=utt)
-
-
-def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True) -> np.ndarray:
-    """(n,) on the int16 scale at `source` Hz -> (ceil(n target / source),) float32 at `target` Hz.
-
-    Equal to resample_poly over the whole signal, in blocks with context; `rounded`: to integers, clipped to 16 bit.
-    """
-    if source == target:
-        return samples
-    up, down = target // math.gcd(source, target), source // math.gcd(source, target)
-    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter reaches 10 max(up, down) / up samples
-    block = max(RESAMPLE_BLOCK // down, 1) * down
-    parts = []
-    for start in range(0, len(samples), block):
-        first, end = max(start - context, 0), min(start + block, len(samples))
-        converted = resample_poly(samples[first:end + context].astype(np.float64), up, down)
-        parts.append(converted[(start - first) // down * up:-(-(end - first) * up // down)])
-    whole = np.concatenate(parts)
-    return (np.clip(np.rint(whole), -32768, 32767) if rounded else whole).astype(np.float32)
 
 
 def duration_text(samples: int, rate: float) -> str:

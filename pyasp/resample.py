@@ -1,0 +1,41 @@
+"""Change of sampling rate: `scipy.signal.resample_poly` in double precision over signals of any length, in blocks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pyasp.errors import InputError
+
+INT16 = np.float32(32768.0)
+RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
+
+
+def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
+    """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
+    down = source > target
+    name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
+    if source != target and not allowed:
+        raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}",
+                         f"Use a conf of that rate, or set {name}=true", item=utt)
+
+
+def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True) -> np.ndarray:
+    """(n,) on the int16 scale at `source` Hz -> (ceil(n target / source),) float32 at `target` Hz.
+
+    Equal to resample_poly over the whole signal, in blocks with context; `rounded`: to integers, clipped to 16 bit.
+    """
+    if source == target:
+        return samples
+    from scipy.signal import resample_poly      # most recordings do without it, and it takes half a second to import
+    up, down = target // math.gcd(source, target), source // math.gcd(source, target)
+    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter reaches 10 max(up, down) / up samples
+    block = max(RESAMPLE_BLOCK // down, 1) * down
+    parts = []
+    for start in range(0, len(samples), block):
+        first, end = max(start - context, 0), min(start + block, len(samples))
+        converted = resample_poly(samples[first:end + context].astype(np.float64), up, down)
+        parts.append(converted[(start - first) // down * up:-(-(end - first) * up // down)])
+    whole = np.concatenate(parts)
+    return (np.clip(np.rint(whole), -32768, 32767) if rounded else whole).astype(np.float32)
