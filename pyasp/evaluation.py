@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import artefact, metrics
+from pyasp import artefact, llr, metrics
 from pyasp.cli import option
 from pyasp.errors import InputError
 from pyasp.trials import read_categories, read_scored, trial_lists
@@ -71,7 +71,7 @@ def evaluate_list(trials: Path, scores: Path,
                   priors: tuple[float, ...]) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """The entry of one list, with `by` when `<list>.tsv` is there, and its DET curve."""
     values, target = read_scored(trials, scores)
-    entry, counts = metrics.summarise(values, target, priors)
+    entry, counts = llr.summarise(values, target, priors)
     entry["by"] = by = {}
     if Path(f"{trials}.tsv").is_file():
         for column, (names, codes) in read_categories(f"{trials}.tsv", len(target)).items():
@@ -83,8 +83,8 @@ def evaluate_list(trials: Path, scores: Path,
 def _subset(values: np.ndarray, target: np.ndarray, priors: tuple[float, ...]) -> dict[str, Any]:
     """The entry of some trials; counts alone when a class is missing."""
     if target.all() or not target.any():
-        return metrics.counts_only(target, priors)
-    return metrics.summarise(values, target, priors)[0]
+        return llr.counts_only(target, priors)
+    return llr.summarise(values, target, priors)[0]
 
 
 def evaluate(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:

@@ -10,18 +10,21 @@ Symbols
 
 Between one target score and the next a rising threshold only removes false alarms, so every minimum over all distinct
 thresholds is attained at a target score or at reject-all: these n + 1 points are all that is kept (any number of
-nontargets costs one sort). Everything is O((n + m) log (n + m)).
+nontargets costs one sort). Everything is O((n + m) log (n + m)), and work arrays are BLOCK long: what grows with the
+number of trials is the scores themselves and, for each target, one ErrorCounts entry of 24 bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Callable, Iterator
 
 import numpy as np
 
 from pyasp.errors import InputError
 
 COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
+BLOCK = 1 << 20        # points worked on at a time
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,29 @@ def eer_kaldi(t: np.ndarray, u: np.ndarray) -> tuple[float, float]:
     The first k with u[m - 1 - floor(m k / n)] < t[k]; the last target is taken untested. t, u: sorted scores.
     """
     n, m = t.size, u.size
-    k = np.arange(n - 1, dtype=np.int64)
-    crossed = u[m - 1 - m * k // n] < t[:-1]
-    first = int(crossed.argmax()) if crossed.any() else n - 1
-    return first / n, float(t[first])
+    for part in blocks(n - 1):
+        k = np.arange(part.start, part.stop, dtype=np.int64)
+        crossed = u[m - 1 - m * k // n] < t[part]
+        if crossed.any():
+            first = part.start + int(crossed.argmax())
+            return first / n, float(t[first])
+    return (n - 1) / n, float(t[-1])
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """0..size cut into slices of at most BLOCK."""
+    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+
+def lowest(size: int, cost: Callable[[slice], np.ndarray]) -> tuple[int, float]:
+    """Index and value of the first least of `size` costs, which `cost` gives for one slice at a time."""
+    best, least = 0, np.inf
+    for part in blocks(size):
+        values = cost(part)
+        place = int(values.argmin())
+        if values[place] < least:
+            best, least = part.start + place, values[place]
+    return best, least
 
 
 def eer_interpolated(counts: ErrorCounts) -> float:
@@ -110,9 +132,9 @@ def eer_rocch(counts: ErrorCounts) -> float:
     left, right = (0, n), (m, 0)  # (false alarms, misses): reject-all above the diagonal, accept-all below it
     while True:
         normal = left[1] - right[1], right[0] - left[0]
-        depth = counts.false_alarms * normal[0] + counts.misses * normal[1]
-        best = int(depth.argmin())
-        if depth[best] >= left[0] * normal[0] + left[1] * normal[1]:
+        best, depth = lowest(counts.misses.size, lambda part: (
+            counts.false_alarms[part] * normal[0] + counts.misses[part] * normal[1]))
+        if depth >= left[0] * normal[0] + left[1] * normal[1]:
             return _crossing(left, right, n, m)
         point = int(counts.false_alarms[best]), int(counts.misses[best])
         if point[1] * m >= point[0] * n:
@@ -128,38 +150,41 @@ def _crossing(left: tuple[int, int], right: tuple[int, int], n: int, m: int) -> 
     return left[1] / n + share * (right[1] - left[1]) / n
 
 
+def check_point(p_target: float, c_miss: float, c_fa: float) -> None:
+    """InputError unless 0 < p_target < 1 and both costs are positive."""
+    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
+        raise InputError("detection cost", f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
+                         "a prior between 0 and 1 and positive costs", "Correct the operating point")
+
+
 def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
     """Normalised minimum detection cost and its threshold, over all distinct thresholds and reject-all.
 
     min over x of (c_miss p P_miss(x) + c_fa (1 - p) P_fa(x)) / min(c_miss p, c_fa (1 - p)). Raises InputError unless
     0 < p_target < 1 and both costs are positive.
     """
-    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
-        raise InputError("minDCF", f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
-                         "a prior between 0 and 1 and positive costs", "Correct the operating point")
+    best, cost = _min_cost(counts, p_target, c_miss, c_fa)
+    return cost, float(counts.thresholds[best])
+
+
+def _min_cost(counts: ErrorCounts, p_target: float, c_miss: float, c_fa: float) -> tuple[int, float]:
+    """Index of the best threshold, and the normalised cost there."""
+    check_point(p_target, c_miss, c_fa)
     miss_cost, fa_cost = c_miss * p_target, c_fa * (1 - p_target)
-    cost = miss_cost * counts.p_miss + fa_cost * counts.p_fa
-    best = int(cost.argmin())
-    return float(cost[best] / min(miss_cost, fa_cost)), float(counts.thresholds[best])
+    best, cost = lowest(counts.misses.size, lambda part: (
+        miss_cost * (counts.misses[part] / counts.n_target)
+        + fa_cost * (counts.false_alarms[part] / counts.n_nontarget)))
+    return best, float(cost / min(miss_cost, fa_cost))
 
 
-def summarise(scores: np.ndarray, target: np.ndarray,
-              p_targets: tuple[float, ...] = COSTS) -> tuple[dict[str, object], ErrorCounts]:
-    """The entry of results.json for one set of trials (both EERs in percent), and the error counts behind it.
+def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> dict[str, float | int | None]:
+    """Misses and false alarms (counts) when scores >= threshold are accepted; t, u: sorted scores.
 
-    scores (N,) float; target (N,) bool. Raises InputError as `split` does.
+    A threshold beyond every score (reject all) is stored as None: JSON has no infinity.
     """
-    t, u = split(scores, target)
-    counts = error_counts(t, u)
-    entry = {"eer": 100 * eer_kaldi(t, u)[0], "min_dcf": {f"{p:g}": min_dcf(counts, p)[0] for p in p_targets},
-             "n_target": counts.n_target, "n_nontarget": counts.n_nontarget, "eer_rocch": 100 * eer_rocch(counts)}
-    return entry, counts
-
-
-def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, object]:
-    """The entry of a subset that lacks one class: counts, and null for every figure."""
-    return {"eer": None, "min_dcf": {f"{p:g}": None for p in p_targets}, "n_target": int(target.sum()),
-            "n_nontarget": int((~target).sum()), "eer_rocch": None}
+    return {"threshold": threshold if np.isfinite(threshold) else None,
+            "misses": int(np.searchsorted(t, threshold, "left")),
+            "false_alarms": int(u.size - np.searchsorted(u, threshold, "left"))}
 
 
 def det_points(counts: ErrorCounts, points: int = 300) -> dict[str, list[float]]:

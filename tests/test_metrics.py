@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from pyasp import metrics
+from pyasp import llr, metrics
 from pyasp.errors import InputError
 
 few_values = st.lists(st.integers(-4, 4), min_size=1, max_size=25)  # small integers: many ties
@@ -56,20 +56,35 @@ def test_against_brute_force(t, u, p, c_miss):
 @given(few_values, few_values, st.randoms())
 def test_order_of_trials_and_monotone_maps_do_not_matter(t, u, random):
     pairs = [(x, True) for x in t] + [(x, False) for x in u]
-    before = metrics.summarise(np.array([x for x, _ in pairs], float), np.array([y for _, y in pairs]))[0]
+    before = llr.summarise(np.array([x for x, _ in pairs], float), np.array([y for _, y in pairs]))[0]
     random.shuffle(pairs)
-    after = metrics.summarise(np.array([x ** 3 + 7.0 for x, _ in pairs]), np.array([y for _, y in pairs]))[0]
-    assert before == after
+    after = llr.summarise(np.array([x ** 3 + 7.0 for x, _ in pairs]), np.array([y for _, y in pairs]))[0]
+    ranked = ("eer", "eer_rocch", "min_dcf", "n_target", "n_nontarget")
+    assert [before[key] for key in ranked] == [after[key] for key in ranked]
+    assert before["calibration"]["min_cllr"] == after["calibration"]["min_cllr"]
 
 
 @pytest.mark.parametrize("distance", [1.0, 3.0])
 def test_eer_of_gaussians(distance):
     generator = np.random.default_rng(1)
     scores = np.concatenate([generator.normal(distance, 1, 100_000), generator.normal(0, 1, 300_000)])
-    entry, _ = metrics.summarise(scores, np.arange(400_000) < 100_000)
+    entry, _ = llr.summarise(scores, np.arange(400_000) < 100_000)
     expected = 100 * norm.cdf(-distance / 2)
     assert entry["eer"] == pytest.approx(expected, abs=0.3)
     assert entry["eer_rocch"] == pytest.approx(expected, abs=0.3)
+
+
+def test_work_in_blocks_changes_nothing(monkeypatch):
+    generator = np.random.default_rng(4)
+    t, u = np.sort(generator.normal(1, 1, 700).round(1)), np.sort(generator.normal(0, 1, 900).round(1))
+    counts = metrics.error_counts(t, u)
+
+    def figures():
+        return metrics.eer_kaldi(t, u), metrics.eer_rocch(counts), metrics.min_dcf(counts, 0.05), llr.min_cllr(counts), llr.cllr(t, u)
+
+    whole = figures()
+    monkeypatch.setattr(metrics, "BLOCK", 7)
+    assert figures()[:4] == whole[:4] and figures()[4] == pytest.approx(whole[4], rel=1e-12)
 
 
 def test_min_dcf_threshold_attains_the_cost():
@@ -86,7 +101,7 @@ def test_min_dcf_threshold_attains_the_cost():
     ([2, 3], [0, 1], 0.0, 0.0, 0.0), ([0, 1], [2, 3], 50.0, 50.0, 1.0), ([1], [1], 0.0, 50.0, 1.0),
     ([1, 1], [1], 50.0, 50.0, 1.0), ([5], [1], 0.0, 0.0, 0.0), ([-np.inf, 1], [0, -np.inf], 50.0, 100 / 3, 0.5)])
 def test_degenerate_sets(t, u, eer, rocch, dcf):
-    entry, _ = metrics.summarise(np.array(t + u, float), np.array([True] * len(t) + [False] * len(u)))
+    entry, _ = llr.summarise(np.array(t + u, float), np.array([True] * len(t) + [False] * len(u)))
     assert (entry["eer"], entry["min_dcf"]["0.01"]) == (eer, dcf)
     assert entry["eer_rocch"] == pytest.approx(rocch, abs=1e-12)
 
@@ -96,7 +111,7 @@ def test_degenerate_sets(t, u, eer, rocch, dcf):
     ([1.0, np.nan], [True, False], "not a number"), ([1.0], [True, False], "1 scores; expected 2")])
 def test_bad_scores(scores, target, message):
     with pytest.raises(InputError, match=message):
-        metrics.summarise(np.array(scores), np.array(target, bool))
+        llr.summarise(np.array(scores), np.array(target, bool))
 
 
 @pytest.mark.parametrize("p, c_miss, c_fa", [(0.0, 1, 1), (1.0, 1, 1), (0.01, 0, 1), (0.01, 1, -1)])

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from pyasp import metrics, report
+from pyasp import llr, report
 from pyasp.artefact import describe, making
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
@@ -67,10 +67,10 @@ def test_metrics_of_a_system(root):
     entry = found["trials"]["cc2"]
     values = np.array([float(line.split()[2]) for line in (root / "exp/ivector/scores/cc2").read_text().splitlines()])
     target, number = np.arange(400) % 4 == 0, np.arange(400)
-    expected = metrics.summarise(values, target)[0]
+    expected = llr.summarise(values, target)[0]
     assert {key: entry[key] for key in expected} == expected and (entry["n_target"], entry["n_nontarget"]) == (100, 300)
     short = number % 3 == 0
-    assert entry["by"]["duration_class"]["30"] == metrics.summarise(values[short], target[short])[0]
+    assert entry["by"]["duration_class"]["30"] == llr.summarise(values[short], target[short])[0]
     unknown = entry["by"]["known"]["unknown"]               # nontargets only: counted, no figures
     assert unknown["eer"] is None and unknown["min_dcf"] == {"0.01": None, "0.001": None} and unknown["n_target"] == 0
     assert found["trials"]["cc1"]["by"] == {} and set(found["det"]) == set(LISTS)
