@@ -8,22 +8,24 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Mapping
 
 import soundfile
 from tqdm import tqdm
 
-from local import sphere
+from pyasp import mp4_header, sphere_header
+from pyasp.decoders import AAC_SUFFIXES, require_program
 from pyasp.errors import InputError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64")
+AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".m4a")
+FOREIGN = {"shorten": "shorten-compressed SPHERE", "m4a": "AAC in MP4"}  # kind -> what needs a decoding program
 PLAIN_CODINGS = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files whose length follows from their size
 THREADS = 16  # header reads wait for the disk
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """rate in Hz; samples per channel; channels; kind: "sphere" or libsndfile's name of the format."""
+    """rate in Hz; samples per channel; channels; kind: "sphere", "shorten", "m4a" or libsndfile's format."""
     rate: int
     samples: int
     channels: int
@@ -35,9 +37,12 @@ def probe(path: str) -> Audio:
     with open(path, "rb") as stream:
         start = stream.read(4096)
         size = os.fstat(stream.fileno()).st_size
-    if start.startswith(b"NIST_1A"):
-        header = sphere.read_header(path)
-        return Audio(header.rate, header.samples, header.channels, "sphere")
+    if start.startswith(sphere_header.MAGIC):
+        header = sphere_header.read_header(path)
+        return Audio(header.rate, header.samples, header.channels, "shorten" if header.compressed else "sphere")
+    if path.lower().endswith(AAC_SUFFIXES):
+        aac = mp4_header.read_header(path)
+        return Audio(aac.rate, aac.samples, aac.channels, "m4a")
     return _riff(path, start, size) or _libsndfile(path)
 
 
@@ -106,7 +111,16 @@ def probe_all(paths: Iterable[str], max_bad: float = 0.0) -> dict[str, Audio]:
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unreadable",
                              "Repair or delete them, or allow a fraction with --max-bad")
     print(told, file=sys.stderr)
-    return {path: result for path, result in found.items() if not isinstance(result, str)}
+    audio = {path: result for path, result in found.items() if not isinstance(result, str)}
+    need_decoders(audio)
+    return audio
+
+
+def need_decoders(audio: Mapping[str, Audio]) -> None:
+    """Raises InputError, naming the first file, when a program that some files need is not on PATH."""
+    first = {header.kind: path for path, header in reversed(audio.items()) if header.kind in FOREIGN}
+    for kind, path in first.items():
+        require_program(FOREIGN[kind], path)
 
 
 def find_audio(root: str | Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[str]:

@@ -129,7 +129,7 @@ def ffmpeg_entry(path: str, channel: int, count: int) -> str:
 
 def kaldi_entry(utt: Utterance, audio: Audio) -> str:
     """What wav.scp says for a recording: a wav file, or the command that makes one channel of it."""
-    form = ".sph" if audio.kind == "sphere" else Path(utt.path).suffix.lower()
+    form = ".sph" if audio.kind in ("sphere", "shorten") else Path(utt.path).suffix.lower()
     line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
 

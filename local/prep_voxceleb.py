@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
 from pyasp import artefact, cli
 from pyasp.cli import option
+from pyasp.decoders import require_program
 from pyasp.errors import InputError
 
 DEFAULT_LIST = "veri_test.txt"
@@ -30,8 +30,9 @@ TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev
 @dataclass(frozen=True)
 class VoxcelebOptions(PrepOptions):
     """Options of this preparation."""
+
     root: str = option("", "VoxCeleb1: the directory with dev/ and test/, wav/, voxceleb1/ or voxceleb1_wav/")
-    voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/wav (m4a must be converted)")
+    voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/aac (m4a, through ffmpeg) or dev/wav")
     train_on: str = option(
         "auto",
         "training speakers; auto = VoxCeleb1 dev, and VoxCeleb2 dev if its directory is given",
@@ -101,28 +102,24 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
 
 
 def voxceleb2_dev(root: str) -> list[Utterance]:
-    """Training utterances of VoxCeleb2, a tree of converted wav files.
-    Raises InputError for m4a, with what converts it."""
+    """Training utterances of VoxCeleb2: converted files, and m4a where there are none.
+
+    Raises InputError when there is no audio, or when m4a files need ffmpeg and it is missing (said before any work).
+    """
     metadata = find_metadata(root, "vox2_meta.csv")
-    for place in ("dev/wav", "wav", "dev/aac", "aac"):
-        paths = find_audio(os.path.join(os.path.abspath(root), place), (".wav", ".m4a"))
-        if not paths:
-            continue
-        if paths[0].endswith(".m4a"):
-            raise _m4a(paths[0], len(paths), root)
-        clips = (parse_name(path) for path in paths)
-        return [
-            _utterance(clip, metadata) for clip in clips if clip and metadata.part.get(clip.speaker, "dev") == "dev"
-        ]
-    raise missing_audio(os.path.abspath(root))
-
-
-def _m4a(first: str, count: int, root: str) -> InputError:
-    """m4a is not read directly: libsndfile does not know it. The cure converts the tree once."""
-    missing = "" if shutil.which("ffmpeg") else " and no ffmpeg on PATH (Debian, Ubuntu: apt install ffmpeg)"
-    each = "g=${f/aac/wav}; mkdir -p \"${g%/*}\"; ffmpeg -nostdin -v 8 -i \"$f\" -ac 1 -ar 16000 \"${g%.m4a}.wav\""
-    cure = f"Convert once, in {root}: find dev/aac -name '*.m4a' | while read -r f; do {each}; done"
-    return InputError(first, f"{count} m4a files{missing}", "wav files, as dev/wav", cure)
+    clips: dict[str, Clip] = {}
+    for place in ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac"):
+        for path in find_audio(os.path.join(os.path.abspath(root), place), (".wav", ".flac", ".m4a")):
+            clip = parse_name(path)
+            if clip and metadata.part.get(clip.speaker, "dev") == "dev":
+                clips.setdefault(clip.id, clip)
+    if not clips:
+        raise missing_audio(os.path.abspath(root), 2)
+    aac = [clip.path for clip in clips.values() if clip.path.endswith(".m4a")]
+    if aac:
+        require_program("AAC in MP4", aac[0])
+        print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")
+    return [_utterance(clip, metadata) for clip in clips.values()]
 
 
 def read_trials(path: str, metadata: Metadata, training: set[str]) -> Iterator[Trial]:
@@ -170,19 +167,29 @@ def prepare(options: VoxcelebOptions) -> None:
         raise InputError(
             "command line", "no --root or no --data", "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)"
         )
-    summary: dict[str, Any] = {"archives verified": " ".join(check_md5(options.root))} if options.check_md5 else {}
+    automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
+    wanted = automatic if options.train_on == "auto" else options.train_on
+    if "dev2" in TRAINING[wanted] and not options.voxceleb2:
+        raise InputError(
+            "command line",
+            f"--train-on={wanted} without --voxceleb2",
+            "VoxCeleb2's directory",
+            "Give --voxceleb2=DIR, or a conf that trains on VoxCeleb1 (conf/voxceleb)",
+        )
+    roots = [root for root in (options.root, options.voxceleb2) if root]
+    summary: dict[str, Any] = {"archives verified": " ".join(check_md5(roots))} if options.check_md5 else {}
     lists = find_lists(options)
     second = voxceleb2_dev(options.voxceleb2) if options.voxceleb2 else []
     parts, metadata = voxceleb1(options.root)
+    for part in ("test", *(("dev",) if "dev1" in TRAINING[wanted] else ())):
+        if not parts[part]:
+            raise missing_audio(os.path.abspath(options.root), 1, part)
     listing = listing_digest(utt.path for group in (parts["dev"], parts["test"], second) for utt in group)
     made = artefact.describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
     if not start(options.data, made, options.force):
         return
     pools = {"dev1": parts["dev"], "dev2": second}
-    automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
-    train = [
-        utt for name in TRAINING[automatic if options.train_on == "auto" else options.train_on] for utt in pools[name]
-    ]
+    train = [utt for name in TRAINING[wanted] for utt in pools[name]]
     _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary)
     report(options.data, made, summary)
 

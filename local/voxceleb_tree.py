@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from local.audio_header import find_audio
 from pyasp.errors import InputError
 
@@ -19,16 +21,20 @@ ARCHIVES = {
     "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402",
     "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312",
 }
+PIECE = re.compile(r"^(vox\d_(?:dev|test)_(?:wav|aac))_?part\w+$")  # an archive downloaded in pieces
 # Directories that may hold the speakers' directories of one part; {} = dev or test. "" as part: both together.
-PLACES = {"dev": ("dev/wav", "voxceleb1/dev/wav", "voxceleb1/dev", "dev"),
-          "test": ("test/wav", "voxceleb1/test/wav", "voxceleb1/test", "test"),
-          "": ("wav", "voxceleb1/wav", "voxceleb1_wav", "voxceleb1", "")}
+PLACES = {
+    "dev": ("dev/wav", "voxceleb1/dev/wav", "voxceleb1/dev", "dev"),
+    "test": ("test/wav", "voxceleb1/test/wav", "voxceleb1/test", "test"),
+    "": ("wav", "voxceleb1/wav", "voxceleb1_wav", "voxceleb1", ""),
+}
 WHERE_TO_ASK = "Ask for access at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/"
 
 
 @dataclass(frozen=True)
 class Clip:
     """One file; part: dev, test or "" (metadata decides)."""
+
     path: str
     speaker: str
     video: str
@@ -53,7 +59,7 @@ def parse_name(path: str, part: str = "") -> Clip | None:
     return None
 
 
-def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav",)) -> list[Clip]:
+def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav", ".flac")) -> list[Clip]:
     """Every clip of VoxCeleb1 under root, whatever its layout.
     Raises InputError when there is none, with the way out."""
     root = os.path.abspath(root)
@@ -92,21 +98,27 @@ def _listing(directory: str) -> list[str]:
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
 
-def missing_audio(root: str) -> InputError:
-    """The error for a root without audio: names the command that unpacks what lies there, or where to ask."""
-    names = _listing(root)
-    parts = sorted(name for name in names if re.match(r"vox\d_\w+_(wav|aac)_?part", name))
+def missing_audio(root: str, release: int = 1, part: str = "") -> InputError:
+    """The error for a root without audio (of a part): names the command that unpacks what lies there, or where to
+    ask."""
+    names = [name for name in _listing(root) if name.startswith(f"vox{release}_{part}")]
+    parts = sorted(name for name in names if PIECE.match(name))
     archives = [name for name in names if name in ARCHIVES]
-    cure = f"Expected {root}/dev/wav/id10001/... (v1.1) or {root}/voxceleb1_wav/<speaker>/... (v1.0). {WHERE_TO_ASK}"
+    places = {
+        1: f"{root}/dev/wav/id10001/... (v1.1) or {root}/voxceleb1_wav/<speaker>/... (v1.0)",
+        2: f"{root}/dev/aac/id00012/... (m4a) or {root}/dev/wav/id00012/... (converted)",
+    }
+    cure = f"Expected {places[release]}. {WHERE_TO_ASK}"
     if parts:
-        whole = re.sub(r"_?part.*", "", parts[0]) + ".zip"
-        prefix = re.match(r".*part", parts[0]).group(0)
-        join = f"cat {root}/{prefix}* > {root}/{whole}"
+        whole = PIECE.match(parts[0]).group(1) + ".zip"
+        pieces = re.match(r".*part", parts[0]).group(0)
+        join = f"cat {root}/{pieces}* > {root}/{whole}"
         cure = f"Join and unpack: {join} && unzip -q {root}/{whole} -d {root}/{_part_of(whole)}"
     elif archives:
         cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
+    but = " but archives" if parts or archives else ""
     return InputError(
-        root, "no VoxCeleb audio" + (" but archives" if parts or archives else ""), "unpacked wav files", cure
+        root, f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else ""), "unpacked audio files", cure
     )
 
 
@@ -114,23 +126,52 @@ def _part_of(archive: str) -> str:
     return archive.split("_")[1]
 
 
-def check_md5(root: str | Path) -> list[str]:
-    """Verifies every known archive under root; returns their names.
-    Raises InputError on a wrong sum or when there is none."""
-    found = [name for name in ARCHIVES if (Path(root) / name).is_file()]
-    if not found:
-        raise InputError(root, "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5")
-    for name in found:
-        with open(Path(root) / name, "rb") as stream:
-            digest = hashlib.file_digest(stream, "md5").hexdigest()
-        if digest != ARCHIVES[name]:
-            raise InputError(Path(root) / name, f"md5 {digest}", ARCHIVES[name], "Download the archive again")
+def _pieces(root: Path) -> dict[str, list[Path]]:
+    """{archive: its file, or the pieces it was downloaded in} of every known archive in a directory."""
+    found: dict[str, list[Path]] = {}
+    for name in _listing(str(root)):
+        piece = PIECE.match(name)
+        archive = piece.group(1) + ".zip" if piece else name
+        if archive in ARCHIVES and not (piece and (root / archive).is_file()):
+            found.setdefault(archive, []).append(root / name)
     return found
+
+
+def _md5(paths: list[Path]) -> str:
+    """MD5 of files one after the other, with a bar: the archives have tens of gigabytes."""
+    digest, total = hashlib.md5(usedforsecurity=False), sum(path.stat().st_size for path in paths)
+    with tqdm(total=total, desc=f"md5 {paths[0].name}", unit="B", unit_scale=True, disable=None) as progress:
+        for path in paths:
+            with open(path, "rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+                    progress.update(len(block))
+    return digest.hexdigest()
+
+
+def check_md5(roots: list[str]) -> list[str]:
+    """Verifies every known archive, whole or in pieces, in some directories; returns their names.
+
+    Raises InputError on a wrong sum or when there is none.
+    """
+    checked: list[str] = []
+    for root in roots:
+        for name, paths in _pieces(Path(root)).items():
+            digest = _md5(paths)
+            if digest != ARCHIVES[name]:
+                raise InputError(paths[0], f"md5 {digest}", ARCHIVES[name], "Download the archive again")
+            checked.append(name)
+    if not checked:
+        raise InputError(
+            " ".join(roots), "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5"
+        )
+    return checked
 
 
 @dataclass(frozen=True)
 class Metadata:
     """By speaker id: gender (m, f) and part (dev, test); ids: {celebrity name: id} for v1.0 directories."""
+
     gender: dict[str, str]
     part: dict[str, str]
     ids: dict[str, str]
@@ -149,8 +190,13 @@ def read_metadata(path: Path) -> Metadata:
         if not line.strip():
             continue
         if len(cells) < 4 or cells[2] not in ("m", "f") or cells[-1] not in ("dev", "test"):
-            raise InputError(path, repr(line), "id, name, m or f, (nationality), dev or test", "Fetch the file again",
-                             item=f"line {number}")
+            raise InputError(
+                path,
+                repr(line),
+                "id, name, m or f, (nationality), dev or test",
+                "Fetch the file again",
+                item=f"line {number}",
+            )
         gender[cells[0]], part[cells[0]], ids[cells[1]] = cells[2], cells[-1], cells[0]
     return Metadata(gender, part, ids)
 

@@ -6,13 +6,9 @@ Here only shorten-compressed SPHERE goes through sph2pipe, and AAC through ffmpe
 
 from __future__ import annotations
 
-import functools
 import io
 import os
-import shutil
 import struct
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,45 +17,17 @@ import soundfile
 from lhotse.audio.backend import LibsndfileBackend, LibsndfileCompatibleAudioInfo
 from lhotse.utils import compute_num_samples
 
+from pyasp import sphere_header
+from pyasp.decoders import decode, foreign_format, head_of
 from pyasp.errors import InputError
+from pyasp.sphere_header import AGAIN
 
-# What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix.
-DECODERS = {"shorten-compressed SPHERE": ("sph2pipe", "-p", "-f", "wav", "IN", "OUT"),
-            "AAC in MP4": ("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", "IN", "-c:a", "pcm_s16le", "OUT")}
-AAC_SUFFIXES = (".m4a", ".mp4", ".aac")
 UNKNOWN_LENGTH = 0x7FFFF000     # from here on the length in a wav header means "written to a pipe, read to the end"
-AGAIN = "Copy the recording again from its source, or remove it"
-
-
-def head_of(path: str | Path) -> bytes:
-    """The first kilobyte of a file. Raises InputError when it is missing or empty."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(1024)
-    except OSError as error:
-        raise InputError(path, error.strerror or str(error), "an audio file",
-                         "Check the path in cuts.jsonl.gz, or run stage 0 again") from None
-    if not head:
-        raise InputError(path, "an empty file", "audio", AGAIN)
-    return head
 
 
 def _check_sphere(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
     """The header's sample_count against the bytes that follow it."""
-    try:
-        start = int(head[8:16])
-        stream.seek(0)
-        lines = stream.read(start).decode("latin-1").split("end_head")[0].splitlines()
-        fields = {line.split()[0]: line.split()[-1] for line in lines[2:] if len(line.split()) >= 3}
-        if "embedded" in fields.get("sample_coding", "pcm"):
-            return
-        told = int(fields["sample_count"])
-        frame = int(fields["channel_count"]) * int(fields["sample_n_bytes"])
-    except (ValueError, KeyError) as error:
-        raise InputError(path, f"a SPHERE header without a usable {error}",
-                         "sample_count, channel_count, sample_n_bytes", AGAIN) from None
-    if told * frame != size - start:
-        raise InputError(path, f"{(size - start) / frame:.10g} samples a channel", f"{told} as its header says", AGAIN)
+    sphere_header.read_header(path)
 
 
 def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
@@ -86,38 +54,6 @@ def check_header(path: str | Path) -> None:
         if head.startswith(magic):
             with open(path, "rb") as stream:
                 check(path, head, stream, os.fstat(stream.fileno()).st_size)
-
-
-def foreign_format(path: str | Path) -> str | None:
-    """Key of DECODERS when libsndfile cannot read the file."""
-    if str(path).lower().endswith(AAC_SUFFIXES):
-        return "AAC in MP4"
-    head = head_of(path)
-    return "shorten-compressed SPHERE" if head.startswith(b"NIST_1A") and b"embedded-shorten" in head else None
-
-
-def decode(path: str | Path) -> bytes:
-    """A wav file, in memory, of one that libsndfile cannot read. InputError when the program is missing or fails."""
-    status = os.stat(path)
-    return _decode(os.path.abspath(path), foreign_format(path), status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1)     # the two sides of a call follow each other
-def _decode(path: str, form: str, size: int, changed: int) -> bytes:
-    program, *arguments = DECODERS[form]
-    if shutil.which(program) is None:
-        raise InputError(path, form, "a format that libsndfile reads",
-                         f"Install {program} so that it is on PATH, or convert the file")
-    with tempfile.TemporaryDirectory() as folder:
-        target = os.path.join(folder, "decoded.wav")
-        places = {"IN": path, "OUT": target}
-        done = subprocess.run([program, *(places.get(word, word) for word in arguments)], stdin=subprocess.DEVNULL,
-                              capture_output=True, check=False)
-        if done.returncode != 0 or not os.path.isfile(target):
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise InputError(path, f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})",
-                             "a file that it can decode", AGAIN)
-        return Path(target).read_bytes()
 
 
 def _name(path_or_fd: Any) -> str:

@@ -1,6 +1,7 @@
 """Small trees of the real corpora for the tests of their preparation; audio from the toy synthesiser."""
 
 import functools
+import struct
 from pathlib import Path
 
 import lhotse
@@ -85,3 +86,33 @@ def put(path, *lines):
     """A text file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _box(kind, *contents):
+    """A box of an MP4 file."""
+    body = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def m4a(path, frames, priming=1024, rate=16000, channels=1):
+    """The header of an AAC file as ffmpeg writes it, in front of silent data that no decoder would take."""
+    sound = struct.pack(">6xH8xHHII", 1, 2, 16, 0, rate << 16)
+    config = struct.pack(">H", 2 << 11 | 8 << 7 | channels << 3)
+    esds = b"\x03\x19\0\x01\0\x04\x80\x11\x40" + bytes(12) + b"\x05\x02" + config
+    stsd = _box(b"stsd", struct.pack(">II", 0, 1), _box(b"mp4a", sound, _box(b"esds", bytes(4), esds)))
+    stts = _box(b"stts", struct.pack(">IIII", 0, 1, frames, 1024))
+    mdhd = _box(b"mdhd", struct.pack(">IIIIIHH", 0, 0, 0, rate, 1024 * frames, 0, 0))
+    edts = _box(b"edts", _box(b"elst", struct.pack(">IIIiI", 0, 1, 1000, priming, 65536))) if priming else b""
+    media = _box(b"mdia", mdhd, _box(b"minf", _box(b"stbl", stsd, stts)))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    moov = _box(b"moov", _box(b"trak", edts, media))
+    Path(path).write_bytes(_box(b"ftyp", b"M4A ") + _box(b"mdat", bytes(100)) + moov)
+    return Path(path)
+
+
+def program(directory, monkeypatch, name, script):
+    """A program of this name first on PATH, a shell script."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 from lhotse import MonoCut, MultiCut, Recording
+from prep_trees import m4a, program
 from scipy.signal import resample_poly
 
 from local import sphere
-from pyasp import audio, audio_file
+from pyasp import audio, decoders
 from pyasp.audio import CutStream, duration_text, read_samples, resample, use_libsndfile
 from pyasp.errors import InputError
 
@@ -108,7 +109,7 @@ def test_sphere_header_that_counts_less_than_there_is(tmp_path):
     sphere.write(path, speech(4000), 8000, "ulaw")
     item = cut(path)
     path.write_bytes(path.read_bytes().replace(b"sample_count -i 4000", b"sample_count -i 3000"))
-    with pytest.raises(InputError, match="found 4000 samples a channel; expected 3000 as its header says"):
+    with pytest.raises(InputError, match="found 4000 samples a channel .a wrong count.; expected 3000 as its header says"):
         read_samples(item, 8000)
 
 
@@ -166,7 +167,7 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch, source, target):
     divisor = np.gcd(source, target)
     expected = resample_poly(samples.astype(float), target // divisor, source // divisor)
     np.testing.assert_array_equal(whole, expected.astype(np.float32))
-    monkeypatch.setattr(audio, "RESAMPLE_BLOCK", 500)
+    monkeypatch.setattr("pyasp.resample.RESAMPLE_BLOCK", 500)
     np.testing.assert_array_equal(resample(samples, source, target, rounded=False), whole)
 
 
@@ -244,16 +245,8 @@ def shortened(tmp_path):
     head = content[:1024].replace(b"sample_coding -s3 pcm", b"sample_coding -s26 pcm,embedded-shorten-v2.00")[:1024]
     (tmp_path / "a b.sph").write_bytes(head + b"ajkg" + bytes(100))
     wav(tmp_path / "decoded.wav", speech(800))
-    audio_file._decode.cache_clear()
+    decoders._decode.cache_clear()
     return item
-
-
-def fake_program(tmp_path, monkeypatch, name, script):
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / name
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
 
 def test_shorten_without_its_decoder(tmp_path, monkeypatch):
@@ -266,21 +259,21 @@ def test_shorten_without_its_decoder(tmp_path, monkeypatch):
 def test_shorten_through_sph2pipe(tmp_path, monkeypatch):
     item = shortened(tmp_path)
     script = f'[ "$4" = "{tmp_path}/a b.sph" ] && cp "{tmp_path}/decoded.wav" "$5"'
-    fake_program(tmp_path, monkeypatch, "sph2pipe", script)
+    program(tmp_path / "bin", monkeypatch, "sph2pipe", script)
     np.testing.assert_array_equal(read_samples(item, 8000), speech(800))
 
 
 def test_a_decoder_that_fails(tmp_path, monkeypatch):
     item = shortened(tmp_path)
-    fake_program(tmp_path, monkeypatch, "sph2pipe", "echo checksum error >&2; exit 3")
+    program(tmp_path / "bin", monkeypatch, "sph2pipe", "echo checksum error >&2; exit 3")
     with pytest.raises(InputError, match="sph2pipe exit code 3 .checksum error"):
         read_samples(item, 8000)
 
 
 def test_aac_through_ffmpeg(tmp_path, monkeypatch):
     wav(tmp_path / "decoded.wav", speech(800))
-    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
-    fake_program(tmp_path, monkeypatch, "ffmpeg", f'for last; do :; done; cp "{tmp_path}/decoded.wav" "$last"')
+    m4a(tmp_path / "a.m4a", 2, priming=1248, rate=8000)
+    program(tmp_path / "bin", monkeypatch, "ffmpeg", f'for last; do :; done; cp "{tmp_path}/decoded.wav" "$last"')
     np.testing.assert_array_equal(read_samples(cut(tmp_path / "a.m4a"), 8000), speech(800))
 
 

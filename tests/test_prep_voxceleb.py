@@ -1,19 +1,36 @@
 """VoxCeleb as it lies on people's discs: every layout gives the same data directories, every defect its message."""
 
+import io
 import os
+import shutil
+import subprocess
 import zipfile
 
+import numpy as np
 import pytest
-from prep_trees import check_data_dir, refused, tables, trial_lines, wav
+import soundfile
+from lhotse import AudioSource, Recording
+from prep_trees import check_data_dir, m4a, program, refused, tables, trial_lines, wav
+from scipy.signal import correlate
 
 from local import prep_voxceleb, voxceleb_tree
+from pyasp import decoders, mp4_header
+from pyasp.audio import read_samples, use_libsndfile
+from pyasp.errors import InputError
 
 VIDEOS = ("-a_b-c_d-e_", "ZZz0123456_")  # 11 characters each, with the separators that ids are full of
-SPEAKERS = {"id10001": ("Ada_Lovelace", "f", "dev"), "id10002": ("Bob_Dylan", "m", "dev"),
-            "id10270": ("Eve_Arden", "f", "test"), "id10271": ("Eric_Blore", "m", "test")}
-LAYOUTS = {"apart": {"dev": "dev/wav", "test": "test/wav"}, "together": {"dev": "wav", "test": "wav"},
-           "below voxceleb1": {"dev": "voxceleb1/dev/wav", "test": "voxceleb1/test/wav"},
-           "roots named voxceleb1": {"dev": "voxceleb1/dev", "test": "voxceleb1/test"}}
+SPEAKERS = {
+    "id10001": ("Ada_Lovelace", "f", "dev"),
+    "id10002": ("Bob_Dylan", "m", "dev"),
+    "id10270": ("Eve_Arden", "f", "test"),
+    "id10271": ("Eric_Blore", "m", "test"),
+}
+LAYOUTS = {
+    "apart": {"dev": "dev/wav", "test": "test/wav"},
+    "together": {"dev": "wav", "test": "wav"},
+    "below voxceleb1": {"dev": "voxceleb1/dev/wav", "test": "voxceleb1/test/wav"},
+    "roots named voxceleb1": {"dev": "voxceleb1/dev", "test": "voxceleb1/test"},
+}
 
 
 def meta(path, separator="\t"):
@@ -34,8 +51,11 @@ def clip(speaker, video=0, number=1):
     return f"{speaker}/{VIDEOS[video]}/{number:05d}.wav"
 
 
-LIST_O = [f"1 {clip('id10270')} {clip('id10270', 1)}", f"0 {clip('id10270')} {clip('id10271', 1)}",
-          f"1 {clip('id10271', 0, 2)} {clip('id10271', 1)}"]
+LIST_O = [
+    f"1 {clip('id10270')} {clip('id10270', 1)}",
+    f"0 {clip('id10270')} {clip('id10271', 1)}",
+    f"1 {clip('id10271', 0, 2)} {clip('id10271', 1)}",
+]
 
 
 def make_tree(root, layout="apart", with_list=True):
@@ -77,7 +97,8 @@ def test_every_layout_of_v11_gives_the_same_data(tmp_path, layout, capsys):
     assert trial_lines(data, "veri_test") == [
         ["id10270--a_b-c_d-e_-00001", "id10270-ZZz0123456_-00001", "target"],
         ["id10270--a_b-c_d-e_-00001", "id10271-ZZz0123456_-00001", "nontarget"],
-        ["id10271--a_b-c_d-e_-00002", "id10271-ZZz0123456_-00001", "target"]]
+        ["id10271--a_b-c_d-e_-00002", "id10271-ZZz0123456_-00001", "target"],
+    ]
     assert "train: 8 utterances, 2 speakers" in capsys.readouterr().out
 
 
@@ -140,10 +161,11 @@ def test_list_e_over_training_speakers_is_refused_with_the_reason(tree, tmp_path
 
 
 def voxceleb2(root, form="wav"):
-    """A VoxCeleb2 tree with metadata separated by commas and stray spaces."""
+    """A VoxCeleb2 tree with metadata separated by commas and stray spaces; m4a: headers of 3 AAC frames."""
     for index, speaker in enumerate(("id00012", "id00015")):
         for video in VIDEOS:
-            wav(root / "dev" / form / speaker / video / f"00001.{'wav' if form == 'wav' else 'm4a'}", index)
+            place = root / "dev" / form / speaker / video / "00001"
+            wav(f"{place}.wav", index) if form == "wav" else m4a(f"{place}.m4a", 3)
     (root / "vox2_meta.csv").write_text(
         "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00015 ,n000015 ,f ,dev \n"
     )
@@ -170,12 +192,65 @@ def test_a_conf_file_says_what_to_train_on(tree, tmp_path):
     check_data_dir(tmp_path / "data/train", 8, 2)
 
 
-@pytest.mark.parametrize("place, said", [(None, "apt install ffmpeg"), ("/usr/bin/ffmpeg", "Convert once")])
-def test_m4a_is_told_before_any_work_with_what_converts_it(tree, tmp_path, capsys, monkeypatch, place, said):
-    monkeypatch.setattr(prep_voxceleb.shutil, "which", lambda name: place)
+def test_m4a_without_ffmpeg_is_told_before_any_work(tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert prepare(tree, tmp_path / "data", "--voxceleb2", str(voxceleb2(tmp_path / "vox2", "aac"))) == 1
-    refused(capsys, "4 m4a files", "ffmpeg -nostdin", said)
+    refused(
+        capsys, "00001.m4a", "AAC in MP4, and no ffmpeg on PATH", "Install ffmpeg (Debian, Ubuntu: apt install ffmpeg)"
+    )
     assert not (tmp_path / "data").exists()
+
+
+def decoding(tmp_path, monkeypatch, samples):
+    """A stand-in of ffmpeg that gives so many samples."""
+    wav(tmp_path / "decoded.wav", 5, samples)
+    program(tmp_path / "bin", monkeypatch, "ffmpeg", f'for last; do :; done; cp "{tmp_path}/decoded.wav" "$last"')
+    decoders._decode.cache_clear()
+
+
+def test_m4a_is_read_through_ffmpeg_with_the_length_of_its_header(tree, tmp_path, capsys, monkeypatch):
+    decoding(tmp_path, monkeypatch, 2048)  # three AAC frames of 1024 less the priming
+    second = voxceleb2(tmp_path / "vox2", "aac")
+    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    train = check_data_dir(tmp_path / "data/train", 4, 2)  # reads every cut
+    assert set(train.read("utt2dur").values()) == {"0.1280"} and train.read("wav.scp")[
+        "id00012--a_b-c_d-e_-00001"
+    ].startswith("ffmpeg")
+    assert "4 of 4 clips are m4a" in capsys.readouterr().out
+    wav(second / "dev/wav/id00012" / VIDEOS[0] / "00001.wav", 1)  # one clip is converted already
+    assert prepare(tree, tmp_path / "mixed", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    assert "3 of 4 clips are m4a" in capsys.readouterr().out
+
+
+def test_m4a_that_decodes_to_another_length_is_refused(tmp_path, monkeypatch):
+    decoding(tmp_path, monkeypatch, 1500)
+    header = mp4_header.read_header(m4a(tmp_path / "a.m4a", 3))
+    assert header == mp4_header.Header(16000, 2048, 1, 1024)
+    recording = Recording("a", [AudioSource("file", [0], str(tmp_path / "a.m4a"))], 16000, 2048, 0.128)
+    use_libsndfile()
+    with pytest.raises(InputError, match="a.m4a: found 1500 samples.*expected 2048"):
+        read_samples(recording.to_cut().to_dict(), 16000)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
+@pytest.mark.parametrize("samples", [16000, 9001])
+def test_a_real_m4a_has_the_length_that_its_header_says_and_no_shift(tmp_path, samples):
+    wav(tmp_path / "a.wav", 3, samples)
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), "-c:a", "aac", str(tmp_path / "a.m4a")]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    header = mp4_header.read_header(tmp_path / "a.m4a")
+    assert header.priming == 1024 and samples <= header.samples < samples + 1024
+    decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a")), dtype="int16")[0].astype(float)
+    clean = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype(float)
+    assert len(decoded) == header.samples and np.argmax(correlate(decoded, clean)) == samples - 1
+
+
+@pytest.mark.parametrize("keep, message", [(60, "truncated"), (8, "no usable"), (0, "no usable")])
+def test_a_damaged_m4a_is_named(tmp_path, keep, message):
+    path = m4a(tmp_path / "a.m4a", 3)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=f"a.m4a.*{message}"):
+        mp4_header.read_header(path)
 
 
 def test_missing_files_are_counted_and_named(tree, tmp_path, capsys):
@@ -188,17 +263,18 @@ def test_missing_files_are_counted_and_named(tree, tmp_path, capsys):
     assert len(trial_lines(tmp_path / "data", "veri_test")) == 2
 
 
-@pytest.mark.parametrize(
-    "names, command",
-    [
-        (["vox1_dev_wav.zip"], "unzip -q {root}/vox1_dev_wav.zip -d {root}/dev"),
-        (
-            ["vox1_dev_wav_partaa", "vox1_dev_wav_partab"],
-            "cat {root}/vox1_dev_wav_part* > {root}/vox1_dev_wav.zip && unzip",
-        ),
-        ([], "Ask for access"),
-    ],
-)
+PACKED = [
+    (["vox1_dev_wav.zip"], "unzip -q {root}/vox1_dev_wav.zip -d {root}/dev"),
+    (
+        ["vox1_dev_wav_partaa", "vox1_dev_wav_partab"],
+        "cat {root}/vox1_dev_wav_part* > {root}/vox1_dev_wav.zip && unzip",
+    ),
+    (["vox2_dev_aac.zip"], "Ask for access"),
+    ([], "Ask for access"),
+]
+
+
+@pytest.mark.parametrize("names, command", PACKED)
 def test_archives_still_packed_are_named_with_the_command(tmp_path, capsys, names, command):
     root = tmp_path / "vox"
     root.mkdir()
@@ -207,6 +283,23 @@ def test_archives_still_packed_are_named_with_the_command(tmp_path, capsys, name
         (root / name).write_bytes(b"PK")
     assert prepare(root, tmp_path / "data") == 1
     refused(capsys, "no VoxCeleb audio", command.format(root=root))
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_a_part_still_packed_is_named(tree, tmp_path, capsys, part):
+    shutil.rmtree(tree / part)
+    (tree / f"vox1_{part}_wav.zip").write_bytes(b"PK")
+    assert prepare(tree, tmp_path / "data") == 1
+    refused(capsys, f"archives of the part {part}", f"unzip -q {tree}/vox1_{part}_wav.zip -d {tree}/{part}")
+
+
+def test_voxceleb2_still_packed_or_not_given(tree, tmp_path, capsys):
+    (tmp_path / "vox2").mkdir()
+    (tmp_path / "vox2/vox2_dev_aac_partaa").write_bytes(b"PK")
+    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(tmp_path / "vox2")) == 1
+    refused(capsys, "no VoxCeleb audio but archives", "vox2_dev_aac.zip -d")
+    assert prepare(tree, tmp_path / "data", "--config", "conf/voxceleb12/prep.conf") == 1
+    refused(capsys, "--train-on=voxceleb1+2 without --voxceleb2", "conf/voxceleb")
 
 
 def test_md5_sums_are_checked_when_asked_for(tree, tmp_path, capsys, monkeypatch):
@@ -220,12 +313,20 @@ def test_md5_sums_are_checked_when_asked_for(tree, tmp_path, capsys, monkeypatch
     monkeypatch.setitem(voxceleb_tree.ARCHIVES, "vox1_dev_wav.zip", digest)
     assert prepare(tree, tmp_path / "data", "--check-md5=true") == 0
     assert "archives verified: vox1_dev_wav.zip" in capsys.readouterr().out
+    whole = (tree / "vox1_dev_wav.zip").read_bytes()
+    (tree / "vox1_dev_wav.zip").unlink()
+    for name, content in (("aa", whole[:50]), ("ab", whole[50:])):
+        (tree / f"vox1_dev_wav_part{name}").write_bytes(content)
+    assert voxceleb_tree.check_md5([str(tree)]) == ["vox1_dev_wav.zip"]
 
 
-BAD_LISTS = {"empty": ([], "an empty trial list"), "one class": (LIST_O[:1], "1 target and 0 nontarget"),
-             "wrong label": ([LIST_O[1], f"2 {clip('id10270')} {clip('id10271')}"], "line 2: found label '2'"),
-             "two fields": ([*LIST_O, "1 onlyone"], "line 4: found 2 fields"),
-             "no clip": ([*LIST_O, "1 a.wav b.wav"], "line 4: found 'a.wav'")}
+BAD_LISTS = {
+    "empty": ([], "an empty trial list"),
+    "one class": (LIST_O[:1], "1 target and 0 nontarget"),
+    "wrong label": ([LIST_O[1], f"2 {clip('id10270')} {clip('id10271')}"], "line 2: found label '2'"),
+    "two fields": ([*LIST_O, "1 onlyone"], "line 4: found 2 fields"),
+    "no clip": ([*LIST_O, "1 a.wav b.wav"], "line 4: found 'a.wav'"),
+}
 
 
 @pytest.mark.parametrize("case", BAD_LISTS)

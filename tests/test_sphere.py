@@ -3,26 +3,32 @@
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import speech
+from prep_trees import program, speech
 
 from local import sphere
-from local.audio_header import Audio, probe
+from local.audio_header import Audio, probe, probe_all
+from pyasp import sphere_header
 from pyasp.errors import InputError
 
 
-@pytest.mark.parametrize("coding, share", [("ulaw", 1 / 32), ("pcm", 0.0)])
+@pytest.mark.parametrize(
+    "coding, order, share", [("ulaw", "01", 1 / 32), ("alaw", "01", 1 / 32), ("pcm", "01", 0), ("pcm", "10", 0)]
+)
+@pytest.mark.parametrize("rate", [8000, 16000])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("header_size", [1024, 4096])
-def test_what_is_written_is_read_back_by_libsndfile(tmp_path, coding, share, channels, header_size):
+def test_what_is_written_is_read_back_by_libsndfile(tmp_path, coding, order, share, rate, channels, header_size):
     samples = np.stack([np.roll(speech(8000), 31 * side) for side in range(channels)], axis=1)
-    sphere.write(tmp_path / "x.sph", samples, 8000, coding, header_size)
-    read, rate = soundfile.read(tmp_path / "x.sph", dtype="int16", always_2d=True)
-    assert rate == 8000 and read.shape == samples.shape
+    sphere.write(tmp_path / "x.sph", samples, rate, coding, header_size, order)
+    read, found = soundfile.read(tmp_path / "x.sph", dtype="int16", always_2d=True)
+    assert found == rate and read.shape == samples.shape
     magnitude = np.abs(samples.astype(int)) + 132  # the bias of mu-law: half a step is at most 1/32 of this
-    assert np.all(np.abs(read - samples.astype(int)) <= share * magnitude)
-    assert sphere.read_header(tmp_path / "x.sph") == sphere.Header(
-        header_size, 8000, len(samples), channels, 1 if coding == "ulaw" else 2, coding)
-    assert probe(str(tmp_path / "x.sph")) == Audio(8000, len(samples), channels, "sphere")
+    least = 8 if coding == "alaw" else 0  # half of the smallest step of A-law
+    assert np.all(np.abs(read - samples.astype(int)) <= np.maximum(share * magnitude, least))
+    assert sphere_header.read_header(tmp_path / "x.sph") == sphere_header.Header(
+        header_size, rate, len(samples), channels, 2 if coding == "pcm" else 1, coding
+    )
+    assert probe(str(tmp_path / "x.sph")) == Audio(rate, len(samples), channels, "sphere")
 
 
 def test_mu_law_code_words_are_g711s():
@@ -44,25 +50,41 @@ def written(path, **fields):
     return path
 
 
-DAMAGE = {"too few samples": ({"sample_count": 101}, "truncated"), "no samples": ({"sample_count": 0}, "0 samples"),
-          "no rate": ({"sample_rate": None}, "sample_rate"), "no number": ({"channel_count": "two"}, "usable"),
-          "two channels said": ({"channel_count": 2}, "100 bytes of samples where the header says 200")}
+DAMAGE = {
+    "too few samples": ({"sample_count": 101}, "truncated"),
+    "no samples": ({"sample_count": 0}, "0 samples"),
+    "no rate": ({"sample_rate": None}, "sample_rate"),
+    "no number": ({"channel_count": "two"}, "usable"),
+    "two channels said": ({"channel_count": 2}, "50 samples a channel .truncated.; expected 100 as its header says"),
+    "too many samples": ({"sample_count": 99}, "100 samples a channel .a wrong count.; expected 99"),
+}
 
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_false_headers_are_refused(tmp_path, case):
     fields, message = DAMAGE[case]
     with pytest.raises(InputError, match=message):
-        sphere.read_header(written(tmp_path / "x.sph", **fields))
+        sphere_header.read_header(written(tmp_path / "x.sph", **fields))
 
 
 def test_another_file_is_not_taken_for_sphere(tmp_path):
     (tmp_path / "x.sph").write_bytes(b"RIFF....")
     with pytest.raises(InputError, match="RIFF"):
-        sphere.read_header(tmp_path / "x.sph")
+        sphere_header.read_header(tmp_path / "x.sph")
 
 
 def test_a_compressed_file_may_be_shorter_than_its_samples(tmp_path):
     path = written(tmp_path / "x.sph", sample_count=8000, sample_coding="ulaw,embedded-shorten-v2.00")
-    header = sphere.read_header(path)
+    header = sphere_header.read_header(path)
     assert header.compressed and header.samples == 8000
+
+
+def test_shorten_without_sph2pipe_is_told_when_the_headers_are_read(tmp_path, monkeypatch):
+    path = written(tmp_path / "x.sph", sample_count=8000, sample_coding="ulaw,embedded-shorten-v2.00")
+    program(tmp_path / "bin", monkeypatch, "sph2pipe", "exit 1")
+    assert probe_all([str(path)]) == {str(path): Audio(8000, 8000, 1, "shorten")}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        InputError, match="x.sph: found shorten-compressed SPHERE, and no sph2pipe on PATH.*Install sph2pipe"
+    ):
+        probe_all([str(path)])

@@ -1,0 +1,106 @@
+"""Length, rate and channels of AAC in MP4 (`.m4a`) from its header, without a decoder (a million files in minutes).
+
+Boxes of ISO/IEC 14496-12: `mdhd` holds the rate, `stsd` the channels, `stts` the samples of each AAC frame, and the
+edit list `elst` the priming samples that come before the sound. The length is what follows the priming.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Iterator
+
+from pyasp.errors import InputError
+
+CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
+AGAIN = "Copy or download the file again, or remove it"
+
+
+@dataclass(frozen=True)
+class Header:
+    """rate in Hz; samples a channel after the priming; channels; priming: samples before the sound."""
+
+    rate: int
+    samples: int
+    channels: int
+    priming: int
+
+
+def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(type, start of the content, end) of each box between two places, containers opened."""
+    while start + 8 <= end:
+        stream.seek(start)
+        size, kind = struct.unpack(">I4s", stream.read(8))
+        content = start + 8
+        if size == 1:
+            size, content = struct.unpack(">Q", stream.read(8))[0], start + 16
+        stop = start + size if size else end
+        if stop < content or stop > end:
+            raise ValueError(f"box {kind!r} (truncated)")
+        if kind in CONTAINERS:
+            yield from _boxes(stream, content, stop)
+        else:
+            yield kind, content, stop
+        start = stop
+
+
+def _content(stream: BinaryIO, start: int, end: int) -> bytes:
+    stream.seek(start)
+    return stream.read(min(end - start, 1 << 20))
+
+
+def _timescale(box: bytes) -> int:
+    return struct.unpack_from(">I", box, 20 if box[0] == 1 else 12)[0]
+
+
+def _channels(box: bytes) -> int:
+    """Channels of the AudioSpecificConfig (ISO/IEC 14496-3): the count in stsd itself is a constant 2 of most
+    writers."""
+    if box[12:16] != b"mp4a":
+        raise ValueError(f"sound: {box[12:16]!r} where mp4a is expected")
+    place = box.index(b"esds", 44) + 8
+    for tag, fixed in ((3, 3), (4, 13), (5, 0)):  # ES, DecoderConfig, DecoderSpecificInfo, one in the other
+        if box[place] != tag:
+            raise ValueError(f"descriptor {tag} in esds")
+        place += 1
+        while box[place] & 0x80:
+            place += 1
+        place += 1 + fixed
+    return struct.unpack_from(">H", box, place)[0] >> 3 & 0xF
+
+
+def _total(box: bytes) -> int:
+    pairs = struct.unpack_from(">I", box, 4)[0]
+    return sum(count * each for count, each in struct.iter_unpack(">II", box[8 : 8 + 8 * pairs]))
+
+
+def _priming(box: bytes) -> int:
+    form = ">qq" if box[0] == 1 else ">Ii"
+    return max(struct.unpack_from(form, box, 8)[1], 0) if struct.unpack_from(">I", box, 4)[0] else 0
+
+
+READERS = {b"mdhd": _timescale, b"stsd": _channels, b"stts": _total, b"elst": _priming}
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of an m4a file with one sound track.
+
+    Raises InputError when it is not one, or is truncated; OSError.
+    """
+    found: dict[bytes, int] = {b"elst": 0}
+    with open(path, "rb") as stream:
+        try:
+            for kind, start, end in _boxes(stream, 0, os.fstat(stream.fileno()).st_size):
+                if kind in READERS:
+                    found[kind] = READERS[kind](_content(stream, start, end))
+            priming = found[b"elst"]
+            header = Header(found[b"mdhd"], found[b"stts"] - priming, found[b"stsd"], priming)
+        except (KeyError, ValueError, struct.error, IndexError) as error:
+            raise InputError(path, f"no usable {error}", "AAC in MP4 (.m4a)", AGAIN) from None
+    if header.samples <= 0 or header.rate <= 0 or header.channels <= 0:
+        raise InputError(
+            path, f"{header.samples} samples, {header.channels} channels, {header.rate} Hz", "audio", AGAIN
+        )
+    return header
