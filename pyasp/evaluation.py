@@ -1,6 +1,9 @@
-"""Metrics of one system: every scored trial list, whole and by each categorical column beside the list.
+"""Metrics of one system: every scored trial list, whole and by every column that splits it, with intervals.
 
-metrics.json: {"trials": {list: the entry of results.json}, "det": {list: {"p_fa": [...], "p_miss": [...]}}}.
+metrics.json  {"trials_dir", "trials": {list: the entry of results.json}, "det": {list: {"p_fa", "p_miss", "band"}},
+              "scores": {list: histograms of the scores}}
+bootstrap.npz `<list>/<figure>`: the figure in each replicate; systems with equal draws can be compared pair by pair
+Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of sides.py.
 """
 
 from __future__ import annotations
@@ -12,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import artefact, llr, metrics
+from pyasp import artefact, bootstrap, llr, metrics
 from pyasp.cli import option
 from pyasp.errors import InputError
-from pyasp.trials import read_categories, read_scored, trial_lists
+from pyasp.sides import Columns, Evaluation, tsv_columns
+from pyasp.trials import TrialList, read_scored, trial_lists
+
+BINS = 60       # of a histogram of scores, over the range that holds all but a thousandth at either end
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class EvaluateOptions:
     """What is computed."""
 
     p_target: tuple[str, ...] = option(("0.01", "0.001"), "prior of a minDCF (C_miss = C_fa = 1)")
+    replicates: int = option(1000, "draws of the bootstrap over speakers; huge lists get fewer; 0 = no intervals")
+    bootstrap_seed: int = option(1, "seed of these draws: systems can be compared when it is the same")
 
     @property
     def priors(self) -> tuple[float, ...]:
@@ -61,39 +69,101 @@ def recipe(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOpti
     """What makes a system's metrics.json; checks that its scores are up to date themselves."""
     inputs: list[Path] = []
     for name in scored_lists(trials_dir, system_dir):
-        check_scores(Path(system_dir) / "scores" / name)
-        inputs += [Path(trials_dir) / name, Path(system_dir) / "scores" / name]
-        inputs += [path for path in [Path(trials_dir) / f"{name}.tsv"] if path.is_file()]
-    return artefact.describe("evaluate", options, inputs)
+        listed, scores = Path(trials_dir) / name, Path(system_dir) / "scores" / name
+        check_scores(scores)
+        inputs += [listed, scores]
+        inputs += [path for path in (Path(f"{listed}.tsv"), Path(f"{scores}.tsv")) if path.is_file()]
+    return artefact.describe("evaluate", options, inputs + Evaluation(Path(trials_dir).parent).inputs())
 
 
-def evaluate_list(trials: Path, scores: Path,
-                  priors: tuple[float, ...]) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """The entry of one list, with `by` when `<list>.tsv` is there, and its DET curve."""
-    values, target = read_scored(trials, scores)
-    entry, counts = llr.summarise(values, target, priors)
-    entry["by"] = by = {}
-    if Path(f"{trials}.tsv").is_file():
-        for column, (names, codes) in read_categories(f"{trials}.tsv", len(target)).items():
-            chosen = ((name, codes == code) for code, name in enumerate(names))
-            by[column] = {name: _subset(values[mask], target[mask], priors) for name, mask in chosen}
-    return entry, metrics.det_points(counts)
+def histograms(values: np.ndarray, target: np.ndarray) -> dict[str, list[float]]:
+    """{"edges" (BINS + 1), "target", "nontarget" (BINS): shares of each class}; scores beyond the range in its ends."""
+    low, high = np.quantile(values[np.isfinite(values)], [0.001, 0.999]) if np.isfinite(values).any() else (0.0, 0.0)
+    edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
+    clipped = np.clip(values, edges[0], edges[-1])
+    return {"edges": edges.tolist(), **{name: (np.histogram(clipped[mask], edges)[0] / mask.sum()).tolist()
+                                        for name, mask in (("target", target), ("nontarget", ~target))}}
 
 
-def _subset(values: np.ndarray, target: np.ndarray, priors: tuple[float, ...]) -> dict[str, Any]:
-    """The entry of some trials; counts alone when a class is missing."""
-    if target.all() or not target.any():
-        return llr.counts_only(target, priors)
-    return llr.summarise(values, target, priors)[0]
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a": 1, "b/x": 2} -> {"a": 1, "b": {"x": 2}}."""
+    found: dict[str, Any] = {}
+    for name, value in flat.items():
+        outer, _, inner = name.partition("/")
+        if inner:
+            found.setdefault(outer, {})[inner] = value
+        else:
+            found[outer] = value
+    return found
 
 
-def evaluate(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:
-    """The content of metrics.json."""
-    result: dict[str, Any] = {"trials": {}, "det": {}}
+def intervals(values: np.ndarray, trials: TrialList, evaluation: Evaluation,
+              options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, list[float]] | None]:
+    """`ci` of an entry, the replicates behind it, and the band of the DET curve; nothing without speakers."""
+    count = bootstrap.how_many(len(trials), options.replicates)
+    if not (evaluation.known and count):
+        return {}, {}, None
+    names, speakers = evaluation.trial_speakers(trials)
+    found, curves = bootstrap.replicates(values, trials.target, speakers, count, options.bootstrap_seed, options.priors)
+    ci = {"level": bootstrap.LEVEL, "replicates": count, "speakers": len(names), "seed": options.bootstrap_seed,
+          **nested({name: bootstrap.interval(each) for name, each in found.items()})}
+    if np.isnan(curves[:, 0]).mean() > 0.05:
+        return ci, found, None
+    low, high = np.nanpercentile(curves, [50 - bootstrap.LEVEL / 2, 50 + bootstrap.LEVEL / 2], axis=0)
+    return ci, found, {"p_fa": bootstrap.DET_GRID.tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def split_by(values: np.ndarray, target: np.ndarray, columns: Columns, priors: tuple[float, ...],
+             known: np.ndarray | None) -> dict[str, dict[str, Any]]:
+    """{column: {value: entry of its trials}}; counts alone where a class is missing."""
+    def entry(mask: np.ndarray) -> dict[str, Any]:
+        if target[mask].all() or not target[mask].any():
+            return llr.counts_only(target[mask], priors)
+        return llr.summarise(values[mask], target[mask], priors, None if known is None else known[mask])[0]
+
+    return {column: {name: entry(codes == code) for code, name in enumerate(names)}
+            for column, (names, codes) in columns.items()}
+
+
+def evaluate_list(listed: Path, scores: Path, evaluation: Evaluation,
+                  options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Of one list: the entry of results.json, the DET curve, the histograms of its scores, the bootstrap's replicates."""
+    values, trials = read_scored(listed, scores)
+    columns = {**tsv_columns(f"{listed}.tsv", len(trials)), **tsv_columns(f"{scores}.tsv", len(trials))}
+    known = None
+    if "known" in columns:
+        names, codes = columns["known"]
+        known = codes == names.index("known") if "known" in names else None
+    entry, counts = llr.summarise(values, trials.target, options.priors, known)
+    curve: dict[str, Any] = metrics.det_points(counts)
+    del counts
+    entry["by"] = split_by(values, trials.target, evaluation.columns(trials, columns), options.priors, known)
+    ci, found, band = intervals(values, trials, evaluation, options)
+    entry.update({"ci": ci} if ci else {})
+    curve.update({"band": band} if band else {})
+    return entry, curve, histograms(values, trials.target), found
+
+
+def evaluate(trials_dir: str | Path, system_dir: str | Path,
+             options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The contents of metrics.json and of bootstrap.npz."""
+    result: dict[str, Any] = {"trials_dir": str(trials_dir), "trials": {}, "det": {}, "scores": {}}
+    evaluation, arrays = Evaluation(Path(trials_dir).parent), {}
     for name in scored_lists(trials_dir, system_dir):
-        entry, curve = evaluate_list(Path(trials_dir) / name, Path(system_dir) / "scores" / name, options.priors)
-        result["trials"][name], result["det"][name] = entry, curve
-    return result
+        entry, curve, shown, found = evaluate_list(Path(trials_dir) / name, Path(system_dir) / "scores" / name,
+                                                   evaluation, options)
+        result["trials"][name], result["det"][name], result["scores"][name] = entry, curve, shown
+        arrays.update({f"{name}/{figure}": values for figure, values in found.items()})
+    return result, arrays
+
+
+def read_replicates(system_dir: str | Path) -> dict[str, np.ndarray]:
+    """{`<list>/<figure>`: replicates} of bootstrap.npz; nothing when there is none."""
+    path = Path(system_dir) / "bootstrap.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def load_metrics(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:

@@ -165,25 +165,29 @@ def trial_lists(directory: str | Path) -> list[str]:
     return sorted(name for name in names if not name.startswith(".") and not name.endswith((".tsv", ".json")))
 
 
-def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N,) float64 and labels (N,) bool of a list and its score file, which must be line-aligned.
+def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.ndarray, TrialList]:
+    """Scores (N,) float64 and the trials of a list and its score file, which must be line-aligned.
 
     Streams both. InputError on the first line whose pair differs, on lists of different length, on a score that is no
     number, and as `check_classes`.
     """
+    model_index, test_index, model, test = _Index(), _Index(), array("i"), array("i")
     scores, target = array("d"), bytearray()
     with open(trials_path, "rb") as listed, open(scores_path, "rb") as scored:
         for first, lines in _blocks(listed):
             columns = columns_of(lines, first, trials_path, TRIAL)
+            model.extend(map(model_index.__getitem__, columns[0]))
+            test.extend(map(test_index.__getitem__, columns[1]))
             target.extend(_labels(columns[2], first, trials_path))
             found = columns_of(list(islice(scored, len(lines))), first, scores_path, SCORED)
             _check_pairs(columns, found, first, scores_path)
             scores.extend(_numbers(found[2], first, scores_path))
         if scored.readline():
             raise InputError(scores_path, f"more than {len(target)} lines", "one per trial", "Score this list again")
-    labels = np.frombuffer(target, bool)
-    check_classes(labels, trials_path)
-    return np.frombuffer(scores, np.float64), labels
+    trials = TrialList(_ids(model_index, trials_path), _ids(test_index, trials_path), np.frombuffer(model, np.int32),
+                       np.frombuffer(test, np.int32), np.frombuffer(target, bool))
+    check_classes(trials.target, trials_path)
+    return np.frombuffer(scores, np.float64), trials
 
 
 def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: int, path: object) -> None:

@@ -80,8 +80,9 @@ def test_duplicates_are_counted(tmp_path, monkeypatch, capsys, at_once):
 
 def test_scored_list(tmp_path):
     listed = write(tmp_path / "t", GOOD)
-    scores, target = read_scored(listed, write(tmp_path / "s", "m1 a 1.5\nm2 b -2e-3\nm1 b 0\n"))
-    assert scores.tolist() == [1.5, -0.002, 0.0] and target.tolist() == [True, False, False]
+    scores, trials = read_scored(listed, write(tmp_path / "s", "m1 a 1.5\nm2 b -2e-3\nm1 b 0\n"))
+    assert scores.tolist() == [1.5, -0.002, 0.0] and trials.target.tolist() == [True, False, False]
+    assert trials.models == ["m1", "m2"] and trials.model.tolist() == [0, 1, 0] and trials.test.tolist() == [0, 1, 1]
 
 
 def test_scores_that_end_with_a_block(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pyasp import artefact, cli
 from pyasp.evaluation import EvaluateOptions, evaluate, recipe
 from pyasp.report import grouped, percent
@@ -18,17 +20,21 @@ class Options(EvaluateOptions):
 
 @cli.command(Options, "TRIALS_DIR", "SYSTEM_DIR")
 def main(options: Options, trials_dir: str, system_dir: str) -> None:
-    """Writes SYSTEM_DIR/metrics.json: EER and minDCF of every list of TRIALS_DIR in SYSTEM_DIR/scores.
+    """Writes SYSTEM_DIR/metrics.json: error rates and costs of every list of TRIALS_DIR in SYSTEM_DIR/scores.
 
-    A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns.
+    A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns; so do
+    the tables of the data directories beside TRIALS_DIR, which also give the speakers: intervals by a bootstrap over
+    speakers, whose replicates are in SYSTEM_DIR/bootstrap.npz.
     """
     chosen, path = cli.subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
     made = recipe(trials_dir, system_dir, chosen)
     if artefact.is_current(path, made, options.force):
         return
-    result = evaluate(trials_dir, system_dir, chosen)
+    result, replicates = evaluate(trials_dir, system_dir, chosen)
+    with artefact.atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
+        np.savez(stream, **replicates)
     with artefact.making(path, made) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])
         print(f"{system_dir} {name}: EER {percent(entry['eer'])} % ({trials} trials)")

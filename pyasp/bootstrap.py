@@ -1,0 +1,153 @@
+"""How sure an error rate is: bootstrap over speakers, and tests between two systems on the same trials.
+
+References: Efron and Tibshirani, "An introduction to the bootstrap" (1993), percentile intervals; Poh and Bengio,
+"Performance generalization in biometric authentication using joint user-specific and sample bootstraps" (2007);
+McNemar (1947), exact form.
+
+Trials of one speaker are not independent, so speakers are drawn, with replacement. In a replicate
+  w_s     how often speaker s was drawn
+  weight  of a trial: w_a w_b for enrolment speaker a and test speaker b, w_a when they are the same one
+and every figure is that of the list in which a trial stands `weight` times: exactly, ties included, by counting in the
+intervals between the K distinct target scores (as metrics.py does). Lists with more distinct target scores than
+MOST_THRESHOLDS are counted in as many quantiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from pyasp import metrics
+from pyasp.llr import DECISION_PRIORS, bayes_threshold
+
+MOST_THRESHOLDS = 1 << 17
+WORK = 2_000_000_000        # trials x replicates at most: fewer replicates for huge lists
+MOST_TRIALS = 20_000_000    # above it there is no bootstrap: its arrays would take more memory than the list
+LEVEL = 95                  # percent
+DET_GRID = np.geomspace(1e-4, 0.9, 60)      # false-alarm rates at which the band of the DET curve is taken
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """Speaker numbers 0..count-1 of both sides of each trial: enroll (N,), test (N,) integers."""
+
+    enroll: np.ndarray
+    test: np.ndarray
+    count: int
+
+
+def draw(count: int, generator: np.random.Generator) -> np.ndarray:
+    """How often each of `count` speakers is drawn in one replicate, (count,) int64."""
+    return np.bincount(generator.integers(count, size=count), minlength=count)
+
+
+def trial_weights(drawn: np.ndarray, speakers: Speakers) -> np.ndarray:
+    """Weight of each trial in a replicate, (N,) int64."""
+    weight = drawn[speakers.enroll]
+    return np.where(speakers.enroll == speakers.test, weight, weight * drawn[speakers.test])
+
+
+class Resampler:
+    """Figures of replicates of one scored list."""
+
+    def __init__(self, scores: np.ndarray, target: np.ndarray, speakers: Speakers, p_targets: tuple[float, ...]):
+        thresholds = np.unique(scores[target])
+        if thresholds.size > MOST_THRESHOLDS:
+            thresholds = np.unique(thresholds[np.linspace(0, thresholds.size - 1, MOST_THRESHOLDS).astype(np.int64)])
+        self.interval = np.searchsorted(thresholds, scores, "right").astype(np.int32)   # thresholds <= score
+        self.size, self.target, self.speakers, self.p_targets = thresholds.size + 1, target, speakers, p_targets
+        self.softplus = np.logaddexp(0.0, np.where(target, -1.0, 1.0) * scores) / np.log(2.0)
+        self.wrong = {p: (scores >= bayes_threshold(p)) != target for p in sorted({*DECISION_PRIORS, *p_targets})}
+
+    def counts(self, weights: np.ndarray) -> metrics.ErrorCounts:
+        """Errors at the thresholds and at reject-all in the list where each trial stands `weights` (N,) times."""
+        both = [np.bincount(self.interval[chosen], weights[chosen], self.size).astype(np.int64).cumsum()
+                for chosen in (self.target, ~self.target)]
+        return metrics.ErrorCounts(np.arange(self.size, dtype=np.float64), both[0], both[1][-1] - both[1],
+                                   int(both[0][-1]), int(both[1][-1]))
+
+    def figures(self, weights: np.ndarray, counts: metrics.ErrorCounts) -> dict[str, float]:
+        """{name: value} of one replicate: eer (percent), min_dcf/p, act_dcf/p, cllr."""
+        found = {"eer": 100 * eer_kaldi(counts)}
+        found.update({f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets})
+        share = weights / np.where(self.target, counts.n_target, counts.n_nontarget)
+        for p, wrong in self.wrong.items():
+            miss, false = share @ (wrong & self.target), share @ (wrong & ~self.target)
+            found[f"act_dcf/{p:g}"] = float((p * miss + (1 - p) * false) / min(p, 1 - p))
+        found["cllr"] = float(0.5 * share @ self.softplus)
+        return found
+
+
+def eer_kaldi(counts: metrics.ErrorCounts) -> float:
+    """EER (a share) by the rule of compute-eer, from weighted counts at the distinct target scores and reject-all.
+
+    Target k of n (ascending) is the crossing when floor(m k / n) >= the false alarms at its score, hence the first k of
+    each run of equal scores that can be: max(first of the run, ceil(n false_alarms / m)).
+    """
+    n, m = counts.n_target, counts.n_nontarget
+    first = np.maximum(counts.misses[:-1], -(-counts.false_alarms[:-1] * n // m))
+    crossed = first < counts.misses[1:]
+    return min(int(first[crossed.argmax()]), n - 1) / n if crossed.any() else (n - 1) / n
+
+
+def miss_rates(counts: metrics.ErrorCounts, p_fa: np.ndarray) -> np.ndarray:
+    """P_miss at the lowest threshold whose P_fa is at most each of `p_fa` (ascending shares)."""
+    rising = counts.false_alarms[::-1] / counts.n_nontarget
+    last = np.searchsorted(rising, p_fa, "right") - 1           # reject-all has P_fa 0: always one
+    return counts.misses[::-1][last] / counts.n_target
+
+
+def how_many(trials: int, wanted: int) -> int:
+    """Replicates that are affordable for a list of so many trials; none above MOST_TRIALS."""
+    return min(wanted, WORK // trials) if trials <= MOST_TRIALS else 0
+
+
+def replicates(scores: np.ndarray, target: np.ndarray, speakers: Speakers, count: int, seed: int,
+               p_targets: tuple[float, ...] = metrics.COSTS) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """{figure: (R,) float64} of R replicates and P_miss (R, 60) at DET_GRID; NaN where a replicate lacks a class.
+
+    scores (N,) float, target (N,) bool. Two systems with the same list, seed and count have the same draws.
+    """
+    resampler, generator = Resampler(scores, target, speakers, p_targets), np.random.default_rng([seed, 3])
+    rows: list[dict[str, float]] = []
+    curves = np.full((count, DET_GRID.size), np.nan)
+    for number in range(count):
+        weights = trial_weights(draw(speakers.count, generator), speakers)
+        counts = resampler.counts(weights)
+        if counts.n_target and counts.n_nontarget:
+            rows.append(resampler.figures(weights, counts))
+            curves[number] = miss_rates(counts, DET_GRID)
+        else:
+            rows.append({})
+    names = list(max(rows, key=len))
+    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}, curves
+
+
+def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
+    """Percentile interval of replicates (R,); None when more than a twentieth of them lack a class."""
+    known = values[np.isfinite(values)]
+    if not known.size or known.size < 0.95 * values.size:
+        return None
+    return [float(x) for x in np.percentile(known, [50 - level / 2, 50 + level / 2])]
+
+
+def paired(a: np.ndarray, b: np.ndarray, difference: float) -> dict[str, float | list[float] | None]:
+    """Two systems on the same draws: a, b (R,) replicates of one figure, `difference` a - b on the list itself.
+
+    p: two-sided, (1 + replicates on the rarer side of zero) / (R + 1), doubled; ties count on both sides.
+    """
+    gap = (a - b)[np.isfinite(a - b)]
+    rarer = min(int((gap <= 0).sum()), int((gap >= 0).sum()))
+    return {"difference": difference, "ci": interval(a - b), "p": min(1.0, 2 * (1 + rarer) / (gap.size + 1))}
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float | int]:
+    """McNemar's exact test on decisions about the same trials; right_a, right_b (N,) bool: who decided rightly.
+
+    It takes trials for independent, which those of one speaker are not: its p is too small rather than too large.
+    """
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {"only_a": only_a, "only_b": only_b, "p": float(p)}
