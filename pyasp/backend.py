@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Callable, Iterable, Mapping
 
 import numpy as np
-from scipy import sparse
 
 from pyasp import kaldi_io, plda_em
 from pyasp.cli import option
@@ -149,11 +148,17 @@ class BackEnd:
             if not (directory / name).is_file():
                 raise InputError(directory / name, "no such file", "a trained back end",
                                  "Run stage 9 (train_backend) first")
-        mean, transform = (np.asarray(kaldi_io.load(directory / name), np.float64) for name in (MEAN, TRANSFORM))
-        plda = Plda.read(directory / PLDA)
+        return cls.read_files(directory / MEAN, directory / TRANSFORM, directory / PLDA)
+
+    @classmethod
+    def read_files(cls, mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
+        """As `read`, from three files wherever they lie."""
+        mean, transform = (np.asarray(kaldi_io.load(path), np.float64) for path in (mean_path, transform_path))
+        plda = Plda.read(plda_path)
         fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
         if not fits or transform.shape[0] != plda.dim:
-            raise InputError(directory, f"mean {mean.shape}, transform {transform.shape}, PLDA of dimension {plda.dim}",
+            raise InputError(plda_path.parent,
+                             f"mean {mean.shape}, transform {transform.shape}, PLDA of dimension {plda.dim}",
                              "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together")
         return cls(mean, transform, plda)
 
@@ -167,6 +172,9 @@ class BackEnd:
 
 def average_rows(vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
     """Mean of the rows of `vectors` (N, R) listed in each of `members` (M index arrays): (M, R) float64."""
+    if len(members) == 1:
+        return np.asarray(vectors, np.float64)[members[0]].mean(axis=0, keepdims=True)
+    from scipy import sparse    # here, so that scoring two recordings does not wait for its import
     counts = np.array([len(rows) for rows in members])
     owner, rows = np.repeat(np.arange(len(members)), counts), np.concatenate(members)
     member = sparse.csr_matrix((1.0 / counts[owner], (owner, rows)), shape=(len(members), len(vectors)))

@@ -1,0 +1,38 @@
+"""Puts a trained system into one directory that scores anywhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp import cli
+from pyasp.bundle import MANIFEST
+from pyasp.bundle_kaldi import is_kaldi, read_kaldi
+from pyasp.bundle_make import make, survey
+from pyasp.speaker_model import SpeakerModel
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of bundle."""
+    backend: str = cli.option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
+    conf: str = cli.option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
+    force: bool = cli.option(False, "replace the bundle MODEL")
+
+
+@cli.command(Options, "SYSTEM", "MODEL")
+def main(options: Options, system: str, model: str) -> None:
+    """Writes the bundle MODEL of SYSTEM: options, network or UBM and extractor, back end, calibration, model card.
+
+    SYSTEM is EXP/SYSTEM of a finished run (exp/toy/ivector), or a Kaldi directory with final.ubm and final.ie.
+    MODEL holds no pickles and needs none of the recipe's directories.
+    """
+    kaldi = is_kaldi(system) and not (Path(system) / "scores").is_dir()
+    make(read_kaldi(system, options.backend, options.conf) if kaldi else survey(Path(system)), Path(model), options.force)
+    loaded = SpeakerModel.load(model)
+    size = sum(path.stat().st_size for path in Path(model).iterdir())
+    calibrated = "calibrated" if loaded.calibrated else "not calibrated: it answers with the PLDA model's own ratio"
+    print(f"{Path(model) / MANIFEST}: {loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, "
+          f"{size / 1e6:.1f} MB, {calibrated}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,218 @@
+"""A bundle from a finished experiment: the records beside its artefacts lead from the scores back to the options.
+
+    scores/<list> -> the back end's three files, the scoring options
+    test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad.scp -> their options
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+
+from pyasp import cli
+from pyasp.artefact import made_path, remove_tree, temporary_name, versions
+from pyasp.backend import ScoreOptions
+from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
+from pyasp.bundle_card import card
+from pyasp.datadir import read_table
+from pyasp.errors import InputError
+from pyasp.extractors import network_options
+from pyasp.kaldi_io import ArkWriter
+from pyasp.mfcc import MfccOptions
+from pyasp.vad import VadOptions
+
+EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
+SHORT_PERCENTILE = 1    # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
+    mfcc, vad, scoring: options; backend: the three files; data: the test set's directory."""
+
+    directory: Path
+    model: dict[str, Any]
+    mfcc: MfccOptions
+    vad: VadOptions
+    scoring: ScoreOptions
+    backend: dict[str, Path]
+    data: Path
+
+
+def resolve(name: str, near: Path) -> Path:
+    """A path of a record, which is relative to where run.sh ran: here, or a parent of the experiment."""
+    places = [Path.cwd(), *near.resolve().parents]
+    return next((place / name for place in places if (place / name).exists()), Path(name))
+
+
+def record_of(path: Path) -> dict[str, Any] | None:
+    """The record beside an artefact, its inputs resolved; None when there is none."""
+    if not made_path(path).is_file():
+        return None
+    record = json.loads(made_path(path).read_text(encoding="utf-8"))
+    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
+
+
+def ancestors(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of what made an artefact, and of what made its inputs, nearest first."""
+    record = record_of(path)
+    if record is not None:
+        yield record
+        for name in record["inputs"]:
+            yield from ancestors(Path(name))
+
+
+def maker(path: Path, *tools: str) -> dict[str, Any]:
+    """The nearest record of one of some tools. Raises InputError when no record leads there."""
+    for record in ancestors(path):
+        if record["tool"] in tools:
+            return record
+    raise InputError(path, f"no record of {' or '.join(tools)} behind it", "records (.made.json) of a finished run",
+                     "Run stages 0 to 9 first, from the directory that run.sh lies in")
+
+
+def options_of(record: dict[str, Any], cls: type) -> Any:
+    """The options of class `cls` among those of a record (which may hold further ones)."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{name: tuple(value) if isinstance(value, list) else value
+                  for name, value in record["options"].items() if name in names})
+
+
+def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
+    """{file name: path} of a record's inputs of these names. Raises InputError when one is gone."""
+    found = {Path(path).name: Path(path) for path in record["inputs"] if Path(path).name in names}
+    missing = [name for name in names if name not in found or not found[name].is_file()]
+    if missing:
+        raise InputError(found.get(missing[0], missing[0]), "no such file", "an input of the recorded step",
+                         "Run the recipe again, or run pyasp bundle where its files lie")
+    return found
+
+
+def survey(directory: Path) -> Found:
+    """Everything that a bundle of EXP/SYSTEM holds. Raises InputError naming what is missing."""
+    scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
+    embeddings = directory / "test" / "embedding.scp"
+    if not scores or not embeddings.is_file():
+        raise InputError(directory, "no scores" if embeddings.is_file() else "no test/embedding.scp",
+                         "a finished system, EXP/SYSTEM", "Run stages 8 and 9 first (./run.sh --stage 8)")
+    scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
+    tables = inputs_named(model, "feats.scp", "vad.scp")
+    return Found(directory, model, options_of(maker(tables["feats.scp"], "make_mfcc"), MfccOptions),
+                 options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions), options_of(scored, ScoreOptions),
+                 inputs_named(scored, *BACKEND), tables["feats.scp"].parent)
+
+
+def shortest_voiced(found: Found) -> float:
+    """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE), or SHORTEST."""
+    path = found.data / "utt2num_voiced"
+    if not path.is_file():
+        return SHORTEST
+    frames = [int(value) for value in read_table(path).values()]
+    return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.mfcc.frame_shift / 1000, 2)
+
+
+def write_network(found: Found, target: Path) -> dict[str, Any]:
+    """network.conf and network.ark; returns facts of the network's training."""
+    from pyasp import checkpoint
+    path = next(iter(inputs_of(found, ".pt")))
+    state = checkpoint.load(path, "model", "options", "dim", "speakers")
+    options_class = network_options()
+    known = {field.name for field in dataclasses.fields(options_class)}
+    options = {key: value for key, value in state["options"].items() if key in known}
+    extraction = {key: value for key, value in found.model["options"].items() if key in known}
+    cli.write_conf(target / "network.conf", options_class(**{**options, **extraction, "input_dim": state["dim"]}))
+    with ArkWriter(target / "network.ark") as writer:
+        for key, value in state["model"].items():
+            if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
+                writer.write(key, value.float().numpy())
+    return {"training_speakers": len(state["speakers"]), "epoch": state.get("epoch")}
+
+
+def inputs_of(found: Found, suffix: str) -> list[Path]:
+    """Inputs of the extraction with this suffix. Raises InputError when there is none left."""
+    paths = [Path(name) for name in found.model["inputs"] if name.endswith(suffix)]
+    if not paths or not all(path.is_file() for path in paths):
+        raise InputError(found.directory, f"no {suffix} model that its vectors were made with", "the model's file",
+                         "Run stages 5 to 8 again")
+    return paths
+
+
+def write_ivector(found: Found, target: Path) -> dict[str, Any]:
+    """ivector.conf, final.ubm and final.ie."""
+    from pyasp.ivector_train import IvectorOptions
+    cli.write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
+    for suffix in (".ubm", ".ie"):
+        shutil.copyfile(inputs_of(found, suffix)[0], target / f"final{suffix}")
+    return {}
+
+
+WRITERS = {"network": write_network, "ivector": write_ivector}
+
+
+def results_of(directory: Path) -> dict[str, Any]:
+    """{list: its entry of metrics.json}; empty before stage 10."""
+    path = directory / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))["trials"] if path.is_file() else {}
+
+
+def facts_of(found: Found) -> dict[str, Any]:
+    """What bundle.json says beyond the files."""
+    return {"system": found.directory.name, "corpus": found.directory.resolve().parent.name,
+            "rate": int(found.mfcc.sample_frequency), "shortest_voiced_seconds": shortest_voiced(found),
+            "results": {name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")}
+                        for name, entry in results_of(found.directory).items()},
+            "versions": versions()}
+
+
+def fill(found: Found, target: Path) -> None:
+    """Writes every file of the bundle into `target`, the manifest last."""
+    kind = EXTRACTIONS[found.model["tool"]]
+    for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
+        cli.write_conf(target / f"{name}.conf", options)
+    for name, path in found.backend.items():
+        shutil.copyfile(path, target / name)
+    if (found.directory / CALIBRATION).is_file():
+        shutil.copyfile(found.directory / CALIBRATION, target / CALIBRATION)
+    facts = {**facts_of(found), **WRITERS[kind](found, target)}
+    facts["calibrated"] = (target / CALIBRATION).is_file()
+    (target / CARD).write_text(card(kind, facts), encoding="utf-8")
+    write_manifest(target, kind, facts)
+
+
+def copy_kaldi(bundle: Bundle, target: Path) -> None:
+    """A bundle of its own from Kaldi's files: the recipe's defaults written out."""
+    from pyasp.ivector_train import IvectorOptions
+    for name, path in bundle.files.items():
+        shutil.copyfile(path, target / name)
+    if "ivector.conf" not in bundle.files:
+        cli.write_conf(target / "ivector.conf", IvectorOptions())
+    if "backend.conf" not in bundle.files:
+        cli.write_conf(target / "backend.conf", ScoreOptions())
+    rate = int(cli.read_conf(target / "mfcc.conf", MfccOptions).sample_frequency)
+    facts = {**bundle.facts, "rate": rate, "shortest_voiced_seconds": SHORTEST, "results": {}, "versions": versions(),
+             "calibrated": CALIBRATION in bundle.files}
+    (target / CARD).write_text(card("ivector", facts), encoding="utf-8")
+    write_manifest(target, "ivector", facts)
+
+
+def make(source: Found | Bundle, target: Path, force: bool) -> None:
+    """Writes the bundle under a temporary name, then renames it. Raises InputError when `target` is there, without
+    `force`, or is no bundle."""
+    if target.exists() and not force:
+        raise InputError(target, "something of this name", "no such directory yet", "Give --force to replace a bundle")
+    if target.exists() and not (target / "bundle.json").is_file():
+        raise InputError(target, "a directory that is no bundle", "a bundle to replace", "Choose another name")
+    temporary = temporary_name(target)
+    remove_tree(temporary)
+    temporary.mkdir(parents=True)
+    try:
+        (fill if isinstance(source, Found) else copy_kaldi)(source, temporary)
+        remove_tree(target)
+        temporary.rename(target)
+    finally:
+        remove_tree(temporary)
