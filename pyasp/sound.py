@@ -46,7 +46,7 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
     empty, of several channels without a choice, or with samples that are not finite.
     """
     import soundfile    # a twentieth of a second that callers with samples of their own need not spend
-    from pyasp.audio_file import check_header
+    from pyasp.audio_checks import check_header
     from pyasp.decoders import decode, foreign_format
     if not Path(path).is_file():
         raise InputError(path, "no such file", "an audio file", "Check the path")
