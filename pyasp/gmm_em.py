@@ -21,7 +21,8 @@ import torch
 
 from pyasp.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, unpack
-from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks, grouped
+from pyasp.gmm_pairs import SUMS, augmented
+from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi_stream import open_object, write_object
 
 ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
@@ -103,17 +104,10 @@ class FullStats:
         """Adds the statistics of other frames."""
         _add(self, other)
 
-    def accumulate(self, x: torch.Tensor, alignment: Alignment) -> None:
-        """One block. x: (T, D) on the device; alignment: its posteriors."""
-        ones = torch.cat([x, x.new_ones(len(x), 1)], 1).double()  # N, F and S in one product
-        dim = x.shape[1]
-        for group in grouped(alignment.gauss, len(self.count)):
-            frames = ones[alignment.frame[group.pairs]]  # (G, n, D + 1)
-            weights = torch.where(group.valid, alignment.weight[group.pairs], 0.0)
-            sums = (frames[..., :dim] * weights[..., None]).mT @ frames  # (G, D, D + 1)
-            self.count[group.gauss] += weights.sum(1)
-            self.first[group.gauss] += sums[..., dim]
-            self.second[group.gauss] += sums[..., :dim]
+    def accumulate(self, x: torch.Tensor, alignment: Alignment, dtype: torch.dtype = torch.float64) -> None:
+        """One block. x: (T, D) on the device; alignment: its posteriors; dtype: of products, which are summed up in
+        float64."""
+        SUMS[x.device.type](augmented(x, dtype), alignment.frame, alignment.gauss, alignment.weight, self)
         self.loglike += alignment.loglike
         self.frames += len(x)
 

@@ -1,11 +1,11 @@
 """Log-likelihoods, Gaussian selection and pruned posteriors of many frames at once (torch, CPU or CUDA).
 
-    log w_i N(x; m_i, S_i) = k_i + b_i^T x - 1/2 p_i^T x^2            diagonal: ONE product [x, x^2] [b; -p/2]
+    log w_i N(x; m_i, S_i) = k_i + b_i^T x - 1/2 p_i^T x^2            diagonal: ONE product [1, x, x^2] [k; b; -p/2]
                            = k_i - 1/2 |L_i^T (x - m_i)|^2,  S_i^-1 = L_i L_i^T        full covariance
 
 T frames x (T, D) of D dimensions, C Gaussians, n of them selected for each frame; a pair is one (frame, Gaussian).
-Full covariances are evaluated for the selected pairs only: pairs are sorted by Gaussian, Gaussians of similar counts
-form one padded batch, each batch is one batched product. No loop runs over frames or recordings.
+Full covariances are evaluated for the selected pairs only, gathered by Gaussian: each one's are one product
+[x, 1] [L_i; -m_i^T L_i] (gmm_pairs). No loop runs over frames or recordings.
 Formulas and pruning: Kaldi's gmm-gselect, fgmm-global-gselect-to-post.
 """
 
@@ -18,42 +18,13 @@ import numpy as np
 import torch
 
 from pyasp.gmm import DiagGmm, FullGmm, full_factors
+from pyasp.gmm_pairs import DISTANCES, augmented, padded
+from pyasp.gmm_select import BEST
+from pyasp.threads import in_threads
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-SCORE_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}  # of one block of dense scores: near the cache on a CPU
-GROUP_PAIRS = {"cpu": 1 << 14, "cuda": 1 << 20}  # pairs in one batched product
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Pairs of a batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""
-
-    gauss: torch.Tensor
-    pairs: torch.Tensor
-    valid: torch.Tensor
-
-
-def grouped(gauss: torch.Tensor, num_gauss: int) -> Iterator[Groups]:
-    """Pairs gathered by their Gaussian; each Gaussian that has pairs comes up exactly once.
-
-    gauss: (P,) int64, the Gaussian of each pair. The order is a function of the input alone.
-    """
-    limit = GROUP_PAIRS[gauss.device.type]
-    order = torch.argsort(gauss, stable=True)
-    counts = torch.bincount(gauss, minlength=num_gauss)
-    starts = counts.cumsum(0) - counts
-    by_count = torch.argsort(counts, descending=True, stable=True)
-    sizes = counts[by_count].tolist()
-    begin, used = 0, sum(size > 0 for size in sizes)
-    while begin < used:
-        longest = sizes[begin]
-        end = min(used, begin + max(1, limit // longest))
-        chosen = by_count[begin:end]
-        offsets = torch.arange(longest, device=gauss.device)
-        valid = offsets < counts[chosen, None]
-        positions = torch.where(valid, starts[chosen, None] + offsets, starts[chosen, None])
-        yield Groups(chosen, order[positions], valid)
-        begin = end
+SCORE_BYTES = {"cpu": 2 << 20, "cuda": 1 << 30}  # of one block of dense scores: stays in the cache on a CPU
+PAIR_BYTES = {"cpu": 1 << 30, "cuda": 4 << 30}  # of the pairs of a block of frames
 
 
 def frame_chunks(num_frames: int, columns: int, dtype: torch.dtype, device: torch.device) -> Iterator[slice]:
@@ -68,54 +39,57 @@ class DiagScorer:
     def __init__(self, model: DiagGmm, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         self.device, self.dtype, self.num_gauss, self.dim = torch.device(device), dtype, model.num_gauss, model.dim
         p, b = model.inv_vars.astype(np.float64), model.means_invvars.astype(np.float64)
-        self.constants = torch.as_tensor(model.gconsts).to(self.device, dtype)
-        self.parameters = torch.as_tensor(np.concatenate([b, -0.5 * p], 1).T.copy()).to(self.device, dtype)
+        rows = np.concatenate([model.gconsts[:, None].astype(np.float64), b, -0.5 * p], 1)
+        self.parameters = torch.as_tensor(rows.T.copy()).to(self.device, dtype)     # (1 + 2 D, C)
 
     def loglikes(self, x: torch.Tensor) -> torch.Tensor:
         """x: (T, D) on the scorer's device -> (T, C) log w_i N(x_t; m_i, S_i) in the scorer's dtype."""
-        x = x.to(self.dtype)
-        return torch.addmm(self.constants, torch.cat([x, x * x], 1), self.parameters)
+        terms = torch.ones((len(x), len(self.parameters)), dtype=self.dtype, device=self.device)
+        terms[:, 1:1 + self.dim] = x
+        torch.square(terms[:, 1:1 + self.dim], out=terms[:, 1 + self.dim:])
+        return terms @ self.parameters
 
     def select(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The `count` best Gaussians of each frame, best first (Kaldi's gmm-gselect).
 
         x: (T, D) -> log-likelihoods (T, n) and int64 indices (T, n), n = min(count, C).
         """
-        count = min(count, self.num_gauss)
-        parts = [torch.topk(self.loglikes(x[part]), count, dim=1)
-                 for part in frame_chunks(len(x), self.num_gauss, self.dtype, self.device)]
+        count, best = min(count, self.num_gauss), BEST[self.device.type]
+        parts = in_threads(lambda part: best(self.loglikes(x[part]), count),
+                           frame_chunks(len(x), self.num_gauss, self.dtype, self.device))
         if not parts:
             none = torch.zeros((0, count), device=self.device)
             return none.to(self.dtype), none.long()
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+        return torch.cat([values for values, _ in parts]), torch.cat([columns for _, columns in parts])
 
 
 class FullScorer:
-    """A full-covariance GMM on a device; differences x - m_i are taken before the product, so float32 loses little."""
+    """A full-covariance GMM on a device: matrices (C, W, W) as in gmm_pairs, [L_i; -m_i^T L_i] padded with zeros."""
 
     def __init__(self, model: FullGmm, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         self.device, self.dtype, self.num_gauss, self.dim = torch.device(device), dtype, model.num_gauss, model.dim
         roots, projected, _ = full_factors(model.weights, model.means_invcovars, model.inv_covars)
         constants = model.gconsts + 0.5 * (projected * projected).sum(1)  # Kaldi scores with the float32 constants
-        self.roots, self.projected, self.constants = (
-            torch.as_tensor(a).to(self.device, dtype) for a in (roots, projected, constants))
+        self.constants = torch.as_tensor(constants).to(self.device, dtype)
+        wide = padded(self.dim)
+        self.matrices = torch.zeros((self.num_gauss, wide, wide), dtype=dtype, device=self.device)
+        self.matrices[:, :self.dim, :self.dim] = torch.as_tensor(roots).to(self.device, dtype)
+        self.matrices[:, self.dim, :self.dim] = torch.as_tensor(-projected).to(self.device, dtype)
 
     def loglikes(self, x: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
         """x: (T, D), selected: (T, n) int64 -> (T, n) log w_i N(x_t; m_i, S_i) of the selected Gaussians."""
-        x, result = x.to(self.dtype), torch.empty(selected.shape, dtype=self.dtype, device=self.device)
-        for part in frame_chunks(len(x), selected.shape[1] * self.dim, self.dtype, self.device):
-            result[part] = self._pairs(x[part], selected[part])
+        result = torch.empty(selected.shape, dtype=self.dtype, device=self.device)
+        step = max(1, PAIR_BYTES[self.device.type] // (64 * selected.shape[1]))
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            result[part] = self._pairs(augmented(x[part], self.dtype), selected[part])
         return result
 
     def _pairs(self, x: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
-        result = torch.empty(selected.numel(), dtype=self.dtype, device=self.device)
-        width = selected.shape[1]
-        for group in grouped(selected.reshape(-1), self.num_gauss):
-            frames = x[group.pairs // width]  # (G, n, D)
-            y = torch.baddbmm(self.projected[group.gauss, None], frames, self.roots[group.gauss], beta=-1)
-            scores = self.constants[group.gauss, None] - 0.5 * y.square().sum(2)
-            result[group.pairs[group.valid]] = scores[group.valid]
-        return result.reshape(selected.shape)
+        frame = torch.arange(len(x), device=self.device).repeat_interleave(selected.shape[1])
+        flat = selected.reshape(-1)
+        distances = DISTANCES[self.device.type](x, self.matrices, frame, flat)
+        return (self.constants[flat] - 0.5 * distances).reshape(selected.shape)
 
     def all_loglikes(self, x: torch.Tensor) -> torch.Tensor:
         """x: (T, D) -> (T, C) for every Gaussian."""

@@ -169,7 +169,7 @@ def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     stats = FullStats.zeros(model.num_gauss, model.dim, device)
     for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         x = block.x.to(device)
-        stats.accumulate(x, aligner(x))
+        stats.accumulate(x, aligner(x), DTYPES[options.precision])
     remove = options.remove_low_count_gaussians and number == options.num_iters_full
     model, report = update_full(model, stats, _limits(options, options.min_occupancy_full, remove))
     return model, _measured(stats, report, model.num_gauss)

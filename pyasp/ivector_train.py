@@ -7,6 +7,7 @@ stored. Iterations, resuming and likelihood.json as in pyasp.gmm_train; the obje
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,9 @@ def expectation(recordings, aligner: Aligner, extractor: IvectorExtractor, dtype
     stats = IvectorStats.zeros(*shape, extractor.ivector_dim, device)
     frames = FullStats.zeros(*shape, device)
     limit = recordings_per_block(*shape, extractor.ivector_dim, device)
+    observe = functools.partial(frames.accumulate, dtype=dtype)
     for block in blocks(recordings, BLOCK_FRAMES[device.type], limit, extractor.dim):
-        count, first = recording_stats(block, aligner, frames.accumulate)
+        count, first = recording_stats(block, aligner, observe)
         stats.accumulate(estimator, count, first)
     stats.add_frames(frames, extractor)
     return stats

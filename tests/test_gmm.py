@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from pyasp import gmm_score
+from pyasp import gmm_pairs, gmm_score
 from pyasp.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm, pack, unpack
 from pyasp.gmm_data import Recordings, blocks
 from pyasp.prefetch import prefetched
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, random_start, sample_frames, split
-from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, grouped, prune
+from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, prune
 
 F64 = torch.float64
 NO_LIMITS = UpdateOptions(1e-8, 1.0, 1e-8, 1e12, False)
@@ -111,7 +111,9 @@ def test_damaged_models_are_refused(tmp_path):
 def test_scores_equal_scipy(monkeypatch, small_groups):
     if small_groups:  # many chunks and many padded batches give the same
         monkeypatch.setitem(gmm_score.SCORE_BYTES, "cpu", 1)
-        monkeypatch.setitem(gmm_score.GROUP_PAIRS, "cpu", 7)
+        monkeypatch.setitem(gmm_score.PAIR_BYTES, "cpu", 5000)
+        monkeypatch.setattr(gmm_pairs, "RUN_PAIRS", 7)
+        monkeypatch.setattr(gmm_pairs, "PART_PAIRS", 50)
     rng = np.random.default_rng(4)
     model = random_full(rng)
     x = draw(model, 150, rng)
@@ -146,19 +148,6 @@ def test_pruning_drops_small_posteriors_and_keeps_the_best():
     result = align(posteriors.log(), torch.tensor([[7, 8, 9]] * 3), 0.39).scaled(0.5)
     assert result.gauss.tolist() == [7, 8, 8, 8] and result.frame.tolist() == [0, 0, 1, 2]
     assert result.weight.sum() == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize("limit", [1, 5, 10000])
-def test_grouping_visits_every_pair_once(monkeypatch, limit):
-    monkeypatch.setitem(gmm_score.GROUP_PAIRS, "cpu", limit)
-    gauss = torch.tensor([3, 0, 3, 3, 5, 0, 9, 3])
-    seen, gaussians = [], []
-    for group in grouped(gauss, 12):
-        assert all((gauss[pairs[valid]] == g).all() for g, pairs, valid in zip(group.gauss, group.pairs, group.valid))
-        seen += group.pairs[group.valid].tolist()
-        gaussians += group.gauss.tolist()
-    assert sorted(seen) == list(range(8)) and sorted(gaussians) == [0, 3, 5, 9]
-    assert not list(grouped(gauss[:0], 12))
 
 
 def test_statistics_equal_brute_force_and_add_up():

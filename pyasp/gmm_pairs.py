@@ -1,0 +1,171 @@
+"""Products over (frame, Gaussian) pairs, gathered by their Gaussian, so that each Gaussian's are matrix products.
+
+    X   (T, W)      frames [x, 1, 0 ...], W = D + 1 padded to a multiple of ALIGNMENT
+    A_i (W, W)      a matrix of each Gaussian: distances |A_i^T X_t|^2 of its pairs
+    w   (P,)        a weight of each pair: sums  sum_t w_t X_t X_t^T over the pairs of each Gaussian
+
+On a CPU a Gaussian's frames are copied into a buffer that stays in the cache and multiplied there, one product of up to
+RUN_PAIRS pairs at a time. On CUDA Gaussians of similar counts form one padded batch. No loop runs over frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterator, Protocol
+
+import numpy as np
+import torch
+
+from pyasp.threads import in_threads
+
+ALIGNMENT = 16                          # columns: whole vector registers and cache lines
+RUN_PAIRS = 512                         # pairs of one product on a CPU: in and out stay in the second-level cache
+PART_PAIRS = 1 << 15                    # pairs of the Gaussians that a thread takes at a time
+BATCH_PAIRS = 1 << 20                   # pairs of one batch on CUDA
+
+
+def augmented(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """x (T, D) -> X (T, W)."""
+    dim = x.shape[1]
+    wide = torch.zeros((len(x), padded(dim)), dtype=dtype, device=x.device)
+    wide[:, :dim], wide[:, dim] = x, 1.0
+    return wide
+
+
+def padded(dim: int) -> int:
+    """W of D."""
+    return -(-(dim + 1) // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Pairs of a batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""
+
+    gauss: torch.Tensor
+    pairs: torch.Tensor
+    valid: torch.Tensor
+
+
+def grouped(gauss: torch.Tensor, num_gauss: int, limit: int = BATCH_PAIRS) -> Iterator[Groups]:
+    """Pairs gathered by their Gaussian; each Gaussian that has pairs comes up exactly once.
+
+    gauss: (P,) int64, the Gaussian of each pair. The order is a function of the input alone.
+    """
+    order = torch.argsort(gauss, stable=True)
+    counts = torch.bincount(gauss, minlength=num_gauss)
+    starts = counts.cumsum(0) - counts
+    by_count = torch.argsort(counts, descending=True, stable=True)
+    sizes = counts[by_count].tolist()
+    begin, used = 0, sum(size > 0 for size in sizes)
+    while begin < used:
+        longest = sizes[begin]
+        end = min(used, begin + max(1, limit // longest))
+        chosen = by_count[begin:end]
+        offsets = torch.arange(longest, device=gauss.device)
+        valid = offsets < counts[chosen, None]
+        positions = torch.where(valid, starts[chosen, None] + offsets, starts[chosen, None])
+        yield Groups(chosen, order[positions], valid)
+        begin = end
+
+
+def distances_cuda(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:
+    """|A_i^T X_t|^2 (P,) of pairs (t, i). x (T, W), matrices (C, W, W), frame and gauss (P,) int64."""
+    result = x.new_empty(len(gauss))
+    for group in grouped(gauss, len(matrices)):
+        y = x[frame[group.pairs]] @ matrices[group.gauss]
+        result[group.pairs[group.valid]] = y.square().sum(2)[group.valid]
+    return result
+
+
+class Moments(Protocol):
+    """Where sums go: count (C,), first (C, D), second (C, D, D), float64."""
+
+    count: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+def sums_cuda(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: torch.Tensor, total: Moments) -> None:
+    """Adds sum_t w X_t X_t^T of each Gaussian's pairs, taken apart into their moments."""
+    dim = total.first.shape[1]
+    for group in grouped(gauss, len(total.count)):
+        frames = x[frame[group.pairs]]
+        weights = torch.where(group.valid, weight[group.pairs], 0.0).to(x.dtype)
+        sums = (frames * weights[..., None]).mT @ frames
+        total.count[group.gauss] += sums[:, dim, dim]
+        total.first[group.gauss] += sums[:, dim, :dim]
+        total.second[group.gauss] += sums[:, :dim, :dim]
+
+
+Run = tuple[int, int, int]      # Gaussian, first and end of a stretch of its sorted pairs
+
+
+class _Sorted:
+    """Pairs in the order of their Gaussians, and the parts that threads work on; a Gaussian is in one part."""
+
+    def __init__(self, gauss: torch.Tensor, num_gauss: int):
+        keys = gauss.numpy()
+        small = np.uint16 if num_gauss <= 1 << 16 else np.int64      # numpy sorts 16 bit by counting
+        self.order = np.argsort(keys.astype(small), kind="stable")
+        self.ends = np.cumsum(np.bincount(keys, minlength=num_gauss))
+
+    def parts(self) -> list[list[Run]]:
+        """Stretches of at most RUN_PAIRS pairs of one Gaussian, in parts of about PART_PAIRS."""
+        parts: dict[int, list[Run]] = {}
+        start = 0
+        for gauss, end in enumerate(self.ends.tolist()):
+            runs = parts.setdefault(start // PART_PAIRS, [])
+            runs.extend((gauss, k, min(k + RUN_PAIRS, end)) for k in range(start, end, RUN_PAIRS))
+            start = end
+        return list(parts.values())
+
+
+def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:
+    """As distances_cuda."""
+    pairs, each, rows = _Sorted(gauss, len(matrices)), matrices.unbind(0), x.numpy()
+    found = frame.numpy()[pairs.order]
+    sorted_result = np.empty(len(found), rows.dtype)
+
+    def work(runs: list[Run]) -> None:
+        inside, outside = (torch.empty((RUN_PAIRS, x.shape[1]), dtype=x.dtype) for _ in range(2))
+        gathered, y = inside.numpy(), outside.numpy()
+        for i, start, end in runs:
+            size = end - start
+            np.take(rows, found[start:end], axis=0, out=gathered[:size], mode="clip")
+            torch.mm(inside[:size], each[i], out=outside[:size])
+            np.vecdot(y[:size], y[:size], out=sorted_result[start:end])
+
+    in_threads(work, pairs.parts())
+    result = np.empty_like(sorted_result)
+    result[pairs.order] = sorted_result
+    return torch.from_numpy(result)
+
+
+def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: torch.Tensor, total: Moments) -> None:
+    """As sums_cuda. Products of up to RUN_PAIRS pairs are in the precision of x, their sums in float64."""
+    pairs, rows = _Sorted(gauss, len(total.count)), x.numpy()
+    count, first, second = (a.numpy() for a in (total.count, total.first, total.second))
+    dim = first.shape[1]
+    found, weights = frame.numpy()[pairs.order], weight.numpy().astype(rows.dtype)[pairs.order, None]
+
+    def work(runs: list[Run]) -> None:
+        inside, scaled = (torch.empty((RUN_PAIRS, x.shape[1]), dtype=x.dtype) for _ in range(2))
+        gathered, weighted = inside.numpy(), scaled.numpy()
+        product = torch.empty((x.shape[1], x.shape[1]), dtype=x.dtype)
+        sums = product.numpy()
+        for i, start, end in runs:
+            size = end - start
+            np.take(rows, found[start:end], axis=0, out=gathered[:size], mode="clip")
+            np.multiply(gathered[:size], weights[start:end], out=weighted[:size])
+            torch.mm(scaled[:size].T, inside[:size], out=product)
+            count[i] += sums[dim, dim]
+            first[i] += sums[dim, :dim]
+            second[i] += sums[:dim, :dim]
+
+    in_threads(work, pairs.parts())
+
+
+Distances = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Sums = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Moments], None]
+DISTANCES: dict[str, Distances] = {"cpu": distances_cpu, "cuda": distances_cuda}
+SUMS: dict[str, Sums] = {"cpu": sums_cpu, "cuda": sums_cuda}
