@@ -1,4 +1,4 @@
-"""Prepares NIST SRE12: target speakers with several recordings, trial lists cc1..cc5, a training corpus.
+"""Prepares NIST SRE12: target speakers with several recordings, trial lists cc1..cc5, training corpora.
 
 Test durations are classed by the nearest of 30, 100, 300 s in log duration (limits 54.8 and 173.2 s) of the header's
 length. Who speaks in a test recording is not used: its speaker is the recording itself.
@@ -10,12 +10,12 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from local.audio_header import Audio, probe_all
-from local.common import PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
-from local.cts_superset import read_cts
+from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, find_key, read_key, read_targets
+from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
+from local.training import within
 from local.trial_lists import ListWriter, Trial, open_list
 from pyasp import artefact, cli
 from pyasp.cli import option
@@ -23,28 +23,14 @@ from pyasp.errors import InputError
 
 DURATION_CLASSES = ((54.8, "30"), (173.2, "100"), (float("inf"), "300"))  # (below this many seconds, class)
 COLUMNS = ("known", "duration_class")
-ENROLMENT = ("sre06", "sre08", "sre10")  # corpora that hold enrolment recordings
-NOT_YET = ("sre04", "sre05", "swbd2p1", "swbd2p2", "swbd2p3", "swbcell1", "swbcell2", "fisher1", "fisher2", "mixer6")
 
 
 @dataclass(frozen=True)
-class Sre12Options(PrepOptions):
+class Sre12Options(TrainingOptions):
     """Options of this preparation."""
+
     root: str = option("", "LDC2016E45_2012_NIST_SRE: data/ and docs/ (enrolment recordings are looked for here too)")
-    cts: str = option("", "NIST CTS superset, for training: docs/cts_superset_segment_key.tsv and data/")
-    sre06: str = option("", "SRE06: enrolment recordings")
-    sre08: str = option("", "SRE08: enrolment recordings")
-    sre10: str = option("", "SRE10: enrolment recordings")
-    sre04: str = option("", "SRE04: not prepared yet")
-    sre05: str = option("", "SRE05: not prepared yet")
-    swbd2p1: str = option("", "Switchboard-2 phase 1: not prepared yet")
-    swbd2p2: str = option("", "Switchboard-2 phase 2: not prepared yet")
-    swbd2p3: str = option("", "Switchboard-2 phase 3: not prepared yet")
-    swbcell1: str = option("", "Switchboard Cellular 1: not prepared yet")
-    swbcell2: str = option("", "Switchboard Cellular 2: not prepared yet")
-    fisher1: str = option("", "Fisher part 1: not prepared yet")
-    fisher2: str = option("", "Fisher part 2: not prepared yet")
-    mixer6: str = option("", "Mixer 6: not prepared yet")
+    min_enroll_seconds: float = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
     max_missing: float = option(
         0.0, "largest fraction of enrolment recordings, and of trials, that may be missing (left out)"
     )
@@ -55,32 +41,14 @@ def duration_class(seconds: float) -> str:
     return next(name for limit, name in DURATION_CLASSES if seconds < limit)
 
 
-def check_options(options: Sre12Options) -> None:
-    """Raises InputError when something needed is not given, or something given cannot be used yet;
-    lists what is absent."""
-    given = [name for name in NOT_YET if getattr(options, name)]
-    if given:
-        raise InputError(
-            "command line",
-            "--" + " --".join(given),
-            "--cts, the one training corpus that is prepared so far",
-            "Leave these out; the CTS superset stands in for them",
-        )
-    if not options.root or not options.data or not options.cts:
-        raise InputError(
-            "command line", "no --root, --data or --cts", "all three", "Give --root=SRE12 and --cts=CTS superset"
-        )
-    absent = [name for name in (*NOT_YET, *ENROLMENT) if not getattr(options, name)]
-    print(f"corpora not given: {' '.join(absent)}; training: CTS superset")
-
-
-def within(what: str, missing: list[str], total: int, allowed: float, cure: str) -> None:
-    """Prints how many are missing; InputError when more than the allowed fraction is."""
-    if missing:
-        told = f"{len(missing)} of {total} {what} missing (first: {missing[0]})"
-        if len(missing) > allowed * total:
-            raise InputError(what, told, f"at most {allowed:g} of them missing", cure)
-        print(f"left out: {told}")
+def check_options(options: Sre12Options) -> list[str]:
+    """The training corpora; lists those that are absent. Raises InputError when something needed is not given."""
+    if not options.root or not options.data:
+        raise InputError("command line", "no --root or no --data", "both", "Give --root=LDC2016E45_2012_NIST_SRE")
+    names = training_names(options)
+    absent = [name for name in (*TRAINING, "cts") if not getattr(options, name)]
+    print(f"corpora not given: {' '.join(absent) or 'none'}; training: {' '.join(names)}")
+    return names
 
 
 def enrolment(
@@ -97,14 +65,20 @@ def enrolment(
             utt = f"{speaker}-{Path(path).stem}-{side or 'a'}"
             utterances.append(Utterance(utt, speaker, path, targets.gender.get(speaker, ""), SIDES[side]))
             models.setdefault(speaker, []).append(utt)
-    within("enrolment recordings", missing, sum(map(len, targets.sides.values())), allowed,
-           "Give the corpora that hold them (--sre06 --sre08 --sre10), or allow a fraction with --max-missing")
+    within(
+        "enrolment recordings",
+        missing,
+        sum(map(len, targets.sides.values())),
+        allowed,
+        "Give the corpora that hold them (--sre06 --sre08 --sre10), or allow a fraction with --max-missing",
+    )
     return index_by_id(utterances, "target speaker tables"), models
 
 
 @dataclass
 class TestSides:
     """Test sides as the key names them: utterance ids, and the utterances themselves."""
+
     recordings: Recordings
     audio: dict[str, Audio]
     known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -128,8 +102,9 @@ class TestSides:
         return utt, duration_class(seconds)
 
 
-def write_lists(data: Path, key: Path, models: dict[str, list[str]], tests: TestSides, gender: dict[str, str],
-                allowed: float) -> dict[str, dict[str, int]]:
+def write_lists(
+    data: Path, key: Path, models: dict[str, list[str]], tests: TestSides, gender: dict[str, str], allowed: float
+) -> dict[str, dict[str, int]]:
     """Streams the key into one list a condition; returns their counts.
     A target trial tells the gender of its test side."""
     missing: Counter[str] = Counter()
@@ -171,32 +146,48 @@ def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], to
         )
 
 
+def usable(
+    index: dict[str, Utterance], audio: dict[str, Audio], what: str, shortest: float = 0.0
+) -> dict[str, Utterance]:
+    """Those whose file was readable, has their channel and is long enough; counts and prints the others."""
+    reasons: Counter[str] = Counter()
+    kept = {}
+    for name, utt in index.items():
+        header = audio.get(utt.path)
+        if header is None:
+            reasons["unreadable"] += 1
+        elif utt.channel >= header.channels:
+            reasons["side b of a one-channel file"] += 1
+        elif header.samples / header.rate < shortest:
+            reasons[f"shorter than {shortest:g} s"] += 1
+        else:
+            kept[name] = utt
+    if reasons:
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        print(f"{what}: left out {told} of {len(index)}")
+    return kept
+
+
 def prepare(options: Sre12Options) -> None:
     """Writes data directories and trial lists. Raises InputError for what the corpora lack."""
-    check_options(options)
+    names = check_options(options)
     root, data = Path(options.root), Path(options.data)
     targets, key = read_targets(root), find_key(root)
     recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
-    train = index_by_id(read_cts(options.cts), options.cts)
+    train, summary = read_training(options, names)
     listing = listing_digest([*recordings.paths, *(utt.path for utt in train.values())])
-    made = artefact.describe(
-        "prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed
-    )
+    made = artefact.describe("prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed)
     if not start(data, made, options.force):
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
     audio = probe_all([*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad)
-    summary: dict[str, Any] = {
-        "enrolment": {"target speakers": len(models), "summed recordings dropped": targets.summed}
-    }
     tests = TestSides(recordings, audio)
-    enroll = {name: utt for name, utt in enroll.items() if utt.path in audio and utt.channel < audio[utt.path].channels}
+    enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
+    summary["enrolment"] = {"target speakers": len(models), "summed recordings dropped": targets.summed}
     summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
-    summary["train"] = write_data_dir(
-        data / "train", {name: utt for name, utt in train.items() if utt.path in audio}, audio
-    )
+    summary["train"] = write_data_dir(data / "train", usable(train, audio, "training"), audio)
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
     report(data, made, summary)

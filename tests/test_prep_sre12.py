@@ -1,6 +1,7 @@
 """NIST SRE12: key, target tables, sides and conditions come out as the tables say, and what is missing is told."""
 
 import itertools
+import json
 import os
 import shutil
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from prep_trees import check_data_dir, put, refused, sph, trial_lines
+from test_prep_training import CORPORA
 
 from local import prep_sre12, sre12_tables
 from pyasp.audio import read_samples
@@ -212,20 +214,70 @@ def test_a_truncated_recording_is_named(own, tmp_path, capsys):
     refused(capsys, "7001_3.sph", "truncated")
 
 
-def test_corpora_not_given_are_listed_and_those_not_prepared_yet_refused(discs, tmp_path, capsys):
+def test_corpora_not_given_are_listed(discs, tmp_path, capsys):
     assert prepare(discs, tmp_path / "data") == 0
     said = capsys.readouterr().out
-    assert (
-        "not given" in said
-        and all(name in said for name in ("sre04", "sre10", "fisher1", "mixer6"))
-        and "sre08" not in said
-    )
-    assert prepare(discs, tmp_path / "data", "--fisher1", "x", "--sre04", "y") == 1
-    refused(capsys, "--sre04 --fisher1", "--cts")
-    assert prepare(discs, tmp_path / "data", cts=False) == 1
-    refused(capsys, "--cts")
+    assert "not given: sre04 sre05 sre06 sre10 swbd2p1" in said and "mixer6; training: cts" in said
+    assert prepare(discs, tmp_path / "data", cts=False, sre08=False) == 1
+    refused(capsys, "no training corpus", "--sre04 --sre05", "--mixer6 --cts")
+    assert prepare(discs, tmp_path / "data", "--train-on=fisher1,cts") == 1
+    refused(capsys, "'fisher1', which is not given", "some of: sre08 cts", "Give --fisher1=DIR")
     assert prepare(discs, tmp_path / "data", "--tables", "x") == 1
     refused(capsys, "unknown option --tables", "--swbd2p1")
+    assert prepare(discs, tmp_path / "data", "--fisher1", str(tmp_path)) == 1
+    refused(capsys, "no fe_03_p1_calldata.tbl below it", "transcripts")
+
+
+@pytest.fixture
+def more(tmp_path):
+    """SRE04, Switchboard-2 phase 1 and Mixer 6."""
+    for name in ("sre04", "swbd2p1", "mixer6"):
+        CORPORA[name][0](tmp_path / "more" / name, name)
+    return [f"--{name}={tmp_path}/more/{name}" for name in ("sre04", "swbd2p1", "mixer6")]
+
+
+def test_training_corpora_are_merged_and_counted(discs, more, tmp_path, capsys):
+    assert prepare(discs, tmp_path / "data", *more, "--train-on=sre04,swbd2p1,mixer6") == 0
+    said = capsys.readouterr().out
+    assert "left out: 1 of 4 sre04: recordings missing (first: tmissing)" in said
+    assert "train/merging: 7 speakers before merging, 6 speakers after" in said
+    train = check_data_dir(tmp_path / "data/train", 10, 6)
+    assert len(train.spk2utt["1001"]) == 2 and train.info["1001-mixer6-20090714_134807_8432-a"] == {"corpus": "mixer6"}
+    summary = json.loads((tmp_path / "data/prep.json").read_text())
+    assert summary["train/mixer6"] == {"sides": 3, "missing": 0, "sides without a speaker": 1}
+    assert prepare(discs, tmp_path / "data", *more, "--force=true") == 0  # and the CTS superset
+    assert "cts_7001" in check_data_dir(tmp_path / "data/train", 14, 8).spk2utt
+
+
+def test_pins_can_be_kept_apart(discs, more, tmp_path):
+    assert prepare(discs, tmp_path / "data", *more, "--merge-pins=false", "--train-on=sre04,mixer6") == 0
+    assert {"sre04_1001", "mixer6_1001"} <= set(check_data_dir(tmp_path / "data/train", 6, 4).spk2utt)
+
+
+def test_a_training_corpus_without_its_audio_is_refused(discs, more, tmp_path, capsys):
+    call = tmp_path / "more/swbd2p1/disc1/data/sw2001.sph"
+    call.unlink()
+    assert prepare(discs, tmp_path / "data", *more) == 1
+    refused(capsys, "2 of 4 swbd2p1: recordings missing (first: sw2001)", "--max-missing-train")
+    shutil.rmtree(tmp_path / "more/sre04/r1")
+    shutil.rmtree(tmp_path / "more/sre04/r2")
+    assert prepare(discs, tmp_path / "data", *more) == 1
+    refused(capsys, "no recording of its tables", "Check --sre04")
+
+
+def test_side_b_of_a_mono_training_file_is_left_out(discs, more, tmp_path, capsys):
+    sph(tmp_path / "more/swbd2p1/disc1/data/sw2001.sph", channels=1)
+    assert prepare(discs, tmp_path / "data", *more) == 0
+    assert "training: left out 1 side b of a one-channel file of 14" in capsys.readouterr().out
+
+
+def test_short_enrolment_recordings_can_be_left_out(own, tmp_path, capsys):
+    for name in ("fbbbb", "fcccc"):
+        sph(own / f"sre08/NIST_SRE08/data/short2/{name}.sph", 0.4)
+    assert prepare(own, tmp_path / "data", "--min-enroll-seconds=0.3") == 0
+    assert "enrolment: left out 2 shorter than 0.3 s of 5" in capsys.readouterr().out
+    enroll = check_data_dir(tmp_path / "data/enroll", 3, 3)
+    assert enroll.model2utts == {"4001": ["4001-fbbbb-a"], "4002": ["4002-fbbbb-b"], "4003": ["4003-fcccc-a"]}
 
 
 @pytest.mark.parametrize(

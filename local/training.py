@@ -1,0 +1,145 @@
+"""What the training corpora of SRE12 share: finding tables and recordings, sides of calls, and one label a person.
+
+Corpora of the Mixer collections (SRE04 to SRE10, Mixer 6) know a person by the same number, the PIN: their labels are
+merged, or one person would be several classes of the network. PINs of other collections are other numbers: prefixed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from local.common import Utterance
+from local.sre12_tables import GENDERS, Recordings
+from pyasp.errors import InputError
+
+MIXER = ("sre04", "sre05", "sre06", "sre08", "sre10", "mixer6")  # corpora whose speaker labels are Mixer PINs
+MAX_UNKNOWN = 0.05  # share of lines without m or f above which the columns are taken for wrong
+
+
+@dataclass
+class Corpus:
+    """One training corpus. sides: utterance by (file, channel), speaker = PIN, id = what follows the speaker in its
+    final id; missing: recordings named in the tables that have no file; left_out: {reason: count}; prefix: of its
+    speakers.
+    """
+
+    name: str
+    prefix: str = ""
+    sides: dict[tuple[str, int], Utterance] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    table_covers_more: bool = False  # the table lists recordings of other releases too: missing ones are no fault
+
+    def add(self, pin: str, gender: str, segment: str, channel: int, recordings: Recordings, where: object) -> None:
+        """Adds one side of a recording. Raises InputError when the side has another speaker already."""
+        path = recordings.find(segment)
+        if path is None:
+            self.missing.append(segment)
+            return
+        stem = Path(path).stem
+        side = Utterance(
+            f"{self.name}-{stem}-{'ab'[channel]}", pin, path, GENDERS.get(gender.strip().lower(), ""), channel
+        )
+        other = self.sides.setdefault((path, channel), side)
+        if other.speaker != pin:
+            raise InputError(
+                where,
+                f"speaker {pin} in {stem}, side {'ab'[channel]}",
+                f"{other.speaker}, as told before",
+                "Check the tables: one of the two lines is wrong",
+            )
+
+    def drop(self, reason: str) -> None:
+        """Counts a line that is not used."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+
+
+def check_genders(table: Path, genders: Iterable[str]) -> None:
+    """Raises InputError when so few of the lines have m or f that the columns must be other ones."""
+    values = [gender.strip().lower() for gender in genders]
+    unknown = [value for value in values if value not in GENDERS]
+    if not values or len(unknown) > MAX_UNKNOWN * len(values):
+        found = f"{len(unknown)} of {len(values)} genders unknown (first: {unknown[0]!r})" if unknown else "no line"
+        raise InputError(table, found, "m or f in the gender columns", "The layout has changed: report the first lines")
+
+
+def find_table(root: str, name: str) -> Path:
+    """A table by its file name, anywhere below root. Raises InputError when there is none."""
+    base = Path(root)
+    if not base.is_dir():
+        raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
+    places = [base / name, *(base / docs / name for docs in ("docs", "doc", "keys", "train"))]
+    found = next((place for place in places if place.is_file()), None) or next(iter(sorted(base.rglob(name))), None)
+    if found is None:
+        raise InputError(
+            root,
+            f"no {name} below it",
+            f"the table {name}, for example in docs/",
+            "Unpack the release's documentation (or its transcripts) below this directory",
+        )
+    return found
+
+
+def rows(table: Path, fields: int, separator: str | None = ",") -> Iterator[tuple[int, list[str]]]:
+    """(line number, stripped cells) of each line that is not empty. Raises InputError for a line with too few cells."""
+    with open(table, encoding="utf-8-sig", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            cells = [cell.strip() for cell in line.split(separator)]
+            if not line.strip():
+                continue
+            if len(cells) < fields:
+                raise InputError(
+                    table,
+                    f"{len(cells)} fields ({line.strip()[:60]!r})",
+                    f"at least {fields}",
+                    "The layout has changed: report the line",
+                    item=f"line {number}",
+                )
+            yield number, cells
+
+
+def _speakers(corpora: list[Corpus]) -> set[tuple[str, str]]:
+    return {(corpus.name, side.speaker) for corpus in corpora for side in corpus.sides.values()}
+
+
+def _two_people(corpora: list[Corpus]) -> set[str]:
+    """PINs that bear both genders in different Mixer corpora: two people, or a mistake; they are not merged."""
+    genders: dict[str, set[str]] = defaultdict(set)
+    for corpus in corpora:
+        if corpus.name in MIXER:
+            for side in corpus.sides.values():
+                genders[side.speaker].update(side.gender)
+    return {pin for pin, found in genders.items() if len(found) > 1}
+
+
+def label(corpora: list[Corpus], merge: bool) -> tuple[list[Utterance], dict[str, int]]:
+    """(utterances with their final ids and speakers, counts: speakers of each corpus added up, and as labels).
+
+    merge: one label a PIN across the Mixer corpora; otherwise each corpus has labels of its own.
+    """
+    apart = _two_people(corpora)
+    utterances = []
+    for corpus in corpora:
+        mixer = corpus.name in MIXER
+        for side in corpus.sides.values():
+            own = f"{corpus.name}_" if mixer and (not merge or side.speaker in apart) else corpus.prefix
+            speaker = f"{own}{side.speaker}"
+            utterances.append(replace(side, id=f"{speaker}-{side.id}", speaker=speaker, info={"corpus": corpus.name}))
+    counts = {
+        "speakers before merging": len(_speakers(corpora)),
+        "speakers after": len({utt.speaker for utt in utterances}),
+        "PINs of two genders kept apart": len(apart),
+    }
+    return utterances, counts
+
+
+def within(what: str, missing: list[str], total: int, allowed: float, cure: str) -> None:
+    """Prints how many are missing; InputError when more than the allowed fraction is."""
+    if missing:
+        told = f"{len(missing)} of {total} {what} missing (first: {missing[0]})"
+        if len(missing) > allowed * total:
+            raise InputError(what, told, f"at most {allowed:g} of them missing", cure)
+        print(f"left out: {told}")

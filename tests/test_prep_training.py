@@ -1,0 +1,304 @@
+"""The training corpora of SRE12: from each release's own tables to sides and speakers, counted; defects and their
+messages."""
+
+import pytest
+from prep_trees import put, sph
+
+from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard, training
+from local.common import Utterance
+from pyasp.errors import InputError
+
+CALLDATA = (
+    "CALL_ID,DATE_TIME,TOPICID,SIG_GRADE,CNV_GRADE,APIN,ASX.DL,APHNUM,APHSET,APHTYP,BPIN,BSX.DL,BPHNUM,BPHSET,BPHTYP"
+)
+
+
+def sre0406(root, name):
+    """The public list with another year's line, and two recordings, one of them of one channel."""
+    lines = [
+        f"1001 m sre20{name[-2:]} taaa A",
+        f"1002 f sre20{name[-2:]} taaa B",
+        f"1002 f sre20{name[-2:]} tbbb x",
+        f"1001 m sre20{name[-2:]} tmissing A",
+        "1009 m sre1999 taaa A",
+    ]
+    put(root / "speaker_list", *lines)
+    sph(root / "r1/disc1/train/data/taaa.sph")
+    sph(root / "r2/test/tbbb.sph", channels=1)
+
+
+def eight(root, name):
+    keys = root / "LDC2011S08/data/keys/NIST_SRE08_KEYS.v0.1"
+    put(
+        keys / "model-keys/NIST_SRE08_short2.model.key",
+        "model,gender,segment:channel,speaker",
+        "10001,m,faaa:a,1001",
+        "10002,f,fbbb:b,1008",
+    )
+    put(
+        keys / "trial-keys/NIST_SRE08_short2-short3.trial.key",
+        "model,segment,channel,target,conditions",
+        "10001,fccc,b,target,6",
+        "10001,fccc,a,nontarget,6",
+        "10002,fbbb,b,target,6",
+    )
+    sph(root / "LDC2011S05/data/faaa.sph")
+    sph(root / "LDC2011S05/data/fbbb.sph")
+    sph(root / "LDC2011S08/data/fccc.sph")
+
+
+def ten(root, name):
+    put(root / "keys/coreext.modelkey.csv", "model,sid", "50001,1001", "50002,NOT_SCORED", "50003,1010")
+    put(
+        root / "train/coreext.trn",
+        "50001 m data/phonecall/tel/taaa.sph:A",
+        "50002 f data/phonecall/tel/taaa.sph:B",
+        "50003 f data/interview/tbbb.sph:B",
+    )
+    put(
+        root / "keys/coreext-coreext.trialkey.csv",
+        "spkr,utt,side,target,is_scored,c1,c2",
+        "50001,tccc,a,target,Y,N,Y",
+        "50003,tccc,a,nontarget,Y,N,Y",
+        "50002,tccc,b,target,Y,N,Y",
+    )
+    for segment in ("phonecall/tel/taaa", "interview/tbbb", "phonecall/tel/tccc"):
+        sph(root / f"data/{segment}.sph")
+
+
+def phase1(root, name):
+    put(root / "docs/callstat.tbl", "sw2001.sph,x,301,302,x,M,F,x", "sw2002.sph,x,303,301,x,F,M,x")
+    for call in ("sw2001", "sw2002"):
+        sph(root / f"disc1/data/{call}.sph")
+
+
+def phase2(root, name):
+    put(root / "DISC1/doc/callstat.tbl", "970101,x,301,302,M,F", "970102,x,303,301,F,M")
+    put(root / "DISC1/doc/callinfo.tbl", "sw_10001,A,x", "sw_10001,B,x", "sw_10002,A,x", "sw_10002,B,x")
+    for call in ("sw_10001", "sw_10002"):
+        sph(root / f"DISC2/data/{call}.sph")
+
+
+def phase3(root, name):
+    put(root / "docs/callstat.tbl", "20001,x,x,301,302,M,F", "20002,x,x,303,301,F,M")
+    for call in ("sw_20001", "sw_20002"):
+        sph(root / f"data/{call}.sph")
+
+
+def cellular(root, name):
+    put(root / "docs/swb_callstats.tbl", "40001,301,302,M,F,x", "40002,303,301,F,M,x", "40019,303,301,F,M,x")
+    for call in ("sw_40001", "sw_40002", "sw_40019"):
+        sph(root / f"data/{call}.sph")
+
+
+def fishers(root, name):
+    put(
+        root / f"fe_03_p{name[-1]}_tran/doc/fe_03_p{name[-1]}_calldata.tbl",
+        CALLDATA,
+        "00001,d,t,1,1,2001,m.a,n,1,1,2002,f.a,n,1,1",
+        "00002,d,t,1,1,2001,f.o,n,1,1,2002,f.a,n,1,1",
+        "00446,d,t,1,1,2001,m.a,n,1,1,2002,f.a,n,1,1",
+    )
+    for call in ("00001", "00002", "00446"):
+        sph(root / f"fisher_eng_tr_sp_d1/audio/000/fe_03_{call}.sph")
+
+
+def mixer(root, name):
+    head = "call_id,date_time,topic,signal,sid_a,b,c,d,e,f,g,h,sid_b"
+    filler = ["x"] * 7
+    put(
+        root / "mx6_speech/docs/mx6_calls.csv",
+        head,
+        ",".join(["8432", "d", "t", "s", "1001", *filler, "1020"]),
+        ",".join(["8433", "d", "t", "s", "1020", *filler, ""]),
+    )
+    put(root / "mx6_speech/docs/mx6_subjs.csv", "subjid,sex,yob", "1001,M,1970", "1020,F,1980")
+    for call in ("8432", "8433"):
+        sph(root / f"mx6_speech/data/ulaw_sphere/20090714_134807_{call}.sph")
+
+
+# corpus: (maker of its tree, reader, expected {(file, side): speaker}, missing, left out)
+TWO_CALLS = {("a", 0): "301", ("a", 1): "302", ("b", 0): "303", ("b", 1): "301"}
+SRE = ({("taaa", 0): "1001", ("taaa", 1): "1002", ("tbbb", 0): "1002"}, 1, {})
+FISHER = (
+    {
+        ("fe_03_00001", 0): "2001m",
+        ("fe_03_00001", 1): "2002f",
+        ("fe_03_00002", 0): "2001f",
+        ("fe_03_00002", 1): "2002f",
+    },
+    0,
+    {"calls known to be bad": 1},
+)
+BAD_CALL = {"calls known to be bad": 1}
+
+
+def calls(a, b):
+    """What the two calls of every part of Switchboard hold, under the part's file names."""
+    return {({"a": a, "b": b}[call], side): speaker for (call, side), speaker in TWO_CALLS.items()}
+
+
+CORPORA = {
+    **{name: (sre0406, sre04_06.read, *SRE) for name in ("sre04", "sre05", "sre06")},
+    "sre08": (eight, sre08.read, {("faaa", 0): "1001", ("fbbb", 1): "1008", ("fccc", 1): "1001"}, 0, {}),
+    "sre10": (
+        ten,
+        sre10.read,
+        {("taaa", 0): "1001", ("tbbb", 1): "1010", ("tccc", 0): "1001"},
+        0,
+        {"models without a speaker in the key": 1},
+    ),
+    "swbd2p1": (phase1, switchboard.read, calls("sw2001", "sw2002"), 0, {}),
+    "swbd2p2": (phase2, switchboard.read, calls("sw_10001", "sw_10002"), 0, {}),
+    "swbd2p3": (phase3, switchboard.read, calls("sw_20001", "sw_20002"), 0, {}),
+    "swbcell1": (cellular, switchboard.read, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
+    "swbcell2": (cellular, switchboard.read, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
+    "fisher1": (fishers, fisher.read, *FISHER),
+    "fisher2": (fishers, fisher.read, *FISHER),
+    "mixer6": (
+        mixer,
+        mixer6.read,
+        {("20090714_134807_8432", 0): "1001", ("20090714_134807_8432", 1): "1020", ("20090714_134807_8433", 0): "1020"},
+        0,
+        {"sides without a speaker": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_each_release_gives_its_sides_and_speakers(tmp_path, name):
+    make, read, sides, missing, left_out = CORPORA[name]
+    make(tmp_path, name)
+    corpus = read(name, str(tmp_path))
+    found = {
+        (path.rsplit("/", 1)[1].removesuffix(".sph"), channel): utt.speaker
+        for (path, channel), utt in corpus.sides.items()
+    }
+    assert found == sides and len(corpus.missing) == missing and corpus.left_out == left_out
+    assert {utt.gender for utt in corpus.sides.values()} <= {"m", "f"}
+    assert all(utt.channel == channel for (_, channel), utt in corpus.sides.items())
+
+
+LABELS = {
+    "sre04": "1001",
+    "sre08": "1001",
+    "mixer6": "1001",
+    "swbd2p1": "sw_301",
+    "swbcell2": "sw_301",
+    "fisher1": "fe_2001m",
+}
+
+
+def corpora(tmp_path, *names):
+    for name in names:
+        CORPORA[name][0](tmp_path / name, name)
+    return [CORPORA[name][1](name, str(tmp_path / name)) for name in names]
+
+
+def test_pins_are_merged_across_mixer_and_prefixed_elsewhere(tmp_path):
+    utterances, counts = training.label(corpora(tmp_path, *LABELS), merge=True)
+    speakers = {(utt.info["corpus"], utt.speaker) for utt in utterances}
+    assert {(name, speaker) for name, speaker in LABELS.items()} <= speakers
+    # sre04 1001 1002, sre08 1001 1008, mixer6 1001 1020, swbd2p1 and swbcell2 301 to 303, fisher1 2001m 2001f 2002f
+    assert counts == {"speakers before merging": 15, "speakers after": 10, "PINs of two genders kept apart": 0}
+    assert all(utt.id.startswith(f"{utt.speaker}-{utt.info['corpus']}-") for utt in utterances)
+    assert len({utt.id for utt in utterances}) == len(utterances)
+
+
+def test_merging_can_be_switched_off(tmp_path):
+    utterances, counts = training.label(corpora(tmp_path, *LABELS), merge=False)
+    assert {"sre04_1001", "sre08_1001", "mixer6_1001", "sw_301", "fe_2001m"} <= {utt.speaker for utt in utterances}
+    assert counts["speakers after"] == 12  # Switchboard's PINs are one person in all its parts
+
+
+def test_a_pin_of_two_genders_is_two_people(tmp_path):
+    one, two = corpora(tmp_path, "sre04", "sre08")
+    for utt in two.sides.values():
+        utt.gender = "f"
+    utterances, counts = training.label([one, two], merge=True)
+    assert counts["PINs of two genders kept apart"] == 1
+    assert {"sre04_1001", "sre08_1001", "1002", "1008"} == {utt.speaker for utt in utterances}
+
+
+def change(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+DEFECTS = {  # what is wrong: (corpus, damage, message)
+    "no list of speakers": (
+        "sre04",
+        lambda root: (root / "speaker_list").unlink(),
+        "speaker_list.tgz there, or give --speaker-list",
+    ),
+    "a list of other years": (
+        "sre05",
+        lambda root: change(root / "speaker_list", "sre2005", "sre2011"),
+        "no line; expected m or f",
+    ),
+    "a channel c": (
+        "sre06",
+        lambda root: change(root / "speaker_list", "taaa B", "taaa C"),
+        "line 2: found channel 'C'",
+    ),
+    "two speakers of one side": (
+        "sre04",
+        lambda root: change(root / "speaker_list", "1002 f sre2004 taaa B", "1002 f sre2004 taaa A"),
+        "speaker 1002 in taaa, side a; expected 1001",
+    ),
+    "no keys": (
+        "sre08",
+        lambda root: next(root.rglob("*model.key")).unlink(),
+        "no NIST_SRE08_short2.model.key below it",
+    ),
+    "other columns": (
+        "swbd2p1",
+        lambda root: change(root / "docs/callstat.tbl", ",M,F", ",7,8"),
+        "genders unknown (first: '7')",
+    ),
+    "too few columns": ("fisher1", lambda root: put(next(root.rglob("*calldata.tbl")), "00001,d,t"), "3 fields"),
+    "no second table": (
+        "swbd2p2",
+        lambda root: (root / "DISC1/doc/callinfo.tbl").unlink(),
+        "the table with two lines a call",
+    ),
+    "one line a call": (
+        "swbd2p2",
+        lambda root: put(root / "DISC1/doc/callinfo.tbl", "sw_10001", "sw_10002"),
+        "2 lines for 2 calls",
+    ),
+    "calls of other names": (
+        "mixer6",
+        lambda root: [path.rename(path.with_name(f"c{n}.sph")) for n, path in enumerate(sorted(root.rglob("*.sph")))],
+        "no recording <date>_<time>_<call>",
+    ),
+    "no table": ("swbcell1", lambda root: (root / "docs/swb_callstats.tbl").unlink(), "no swb_callstats.tbl below it"),
+}
+
+
+@pytest.mark.parametrize("case", DEFECTS)
+def test_defects_are_named(tmp_path, case):
+    name, damage, message = DEFECTS[case]
+    CORPORA[name][0](tmp_path, name)
+    damage(tmp_path)
+    with pytest.raises(InputError) as error:
+        CORPORA[name][1](name, str(tmp_path))
+    assert message in str(error.value)
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="no such directory"):
+        mixer6.read("mixer6", str(tmp_path / "none"))
+
+
+def test_genders_may_be_unknown_now_and_then(tmp_path):
+    training.check_genders(tmp_path, ["m"] * 19 + ["?"])
+    with pytest.raises(InputError, match="2 of 20 genders unknown"):
+        training.check_genders(tmp_path, ["m"] * 18 + ["?"] * 2)
+
+
+def test_a_side_told_twice_is_one_utterance(tmp_path):
+    sph(tmp_path / "a.sph")
+    corpus = training.Corpus("x")
+    for _ in range(2):
+        corpus.add("7", "M", "a", 1, training.Recordings([str(tmp_path)]), "table")
+    assert list(corpus.sides.values()) == [Utterance("x-a-b", "7", str(tmp_path / "a.sph"), "m", 1)]
