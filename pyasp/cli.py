@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import sys
 import typing
 from pathlib import Path
@@ -19,6 +20,7 @@ from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
 
 T = TypeVar("T")
+CLOSED_PIPE = 141       # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -232,18 +234,22 @@ def command(cls: type, *names: str, failure: int = 1) -> Callable[[Callable], Ca
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
-    2. The result carries its declarations: `main.options` (the class) and `main.names`.
+    2; a closed pipe ends the tool with CLOSED_PIPE. The result carries its declarations: `main.options` (the class) and
+    `main.names`.
     """
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
         def main(argv: list[str] | None = None) -> int:
             try:
                 options, words, behind = parse_parts(cls, sys.argv[1:] if argv is None else argv)
-                return function(options, *_bind_parts(names, words, behind)) or 0
+                result = function(options, *_bind_parts(names, words, behind)) or 0
+                sys.stdout.flush()
+                return result
             except UsageError as error:
                 print(f"error: {error}\n\n{usage(cls, names, function.__doc__, _tool_name(function))}", file=sys.stderr)
                 return 2
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError:     # `| head` has seen enough; what is still buffered goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return CLOSED_PIPE
             except (InputError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 return failure

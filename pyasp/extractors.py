@@ -46,7 +46,7 @@ def load_tdnn(bundle: Bundle, options):
     from pyasp.tdnn import Tdnn, TdnnOptions
     path = bundle.files["network.ark"]
     weights = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in read_ark(path)}
-    with torch.device("meta"):      # no random numbers for weights that are replaced at once
+    with torch.random.fork_rng(devices=[]):     # the numbers that it begins with are replaced at once
         net = Tdnn(cli.subset(options, TdnnOptions), options.input_dim, 1)
     del net.segment, net.output
     for key, value in net.state_dict().items():
@@ -56,7 +56,7 @@ def load_tdnn(bundle: Bundle, options):
             raise InputError(path, f"{key} of shape {tuple(weights[key].shape)}", f"{tuple(value.shape)}",
                              "Make the bundle again", item=key)
     try:
-        net.load_state_dict(weights, strict=True, assign=True)
+        net.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise InputError(path, " ".join(str(error).split())[:200], "the weights of the network in network.conf",
                          "Make the bundle again") from None

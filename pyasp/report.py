@@ -100,10 +100,10 @@ def definitions(results: Results) -> list[str]:
     return lines
 
 
-def as_text(table: Table) -> str:
-    """Aligned columns: the first to the left, figures to the right."""
+def as_text(table: Table, left: int = 1) -> str:
+    """Aligned columns: the first `left` ones to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(*table)]
-    cells = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
+    cells = ([*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])] for row in table)
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 

@@ -23,6 +23,8 @@ QUIET_PEAK = 0.005 * FULL_SCALE     # -46 dB: speech this quiet is mostly quanti
 SPECTRUM_FRAME = 512        # samples of a frame of the mean spectrum
 SPECTRUM_SECONDS = 60       # looked at
 EDGE_POWER = 1e-6           # share of the power: -60 dB
+TELEPHONE_RATE = 8000       # Hz
+NARROWER, WIDER = 0.7, 1.2  # of the model's band: where a recording counts as of another bandwidth
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Sound:
 def read_sound(path: str | Path, channel: int = -1) -> Sound:
     """The recording in a file that libsndfile reads (or sph2pipe, ffmpeg: see pyasp.decoders).
 
-    channel: from 0, needed where there are several. Raises InputError for a file that is missing, no audio, cut short,
+    channel: from 0, needed where there are several, of no matter where there is one. Raises InputError for a file that is missing, no audio, cut short,
     empty, of several channels without a choice, or with samples that are not finite.
     """
     import soundfile    # a twentieth of a second that callers with samples of their own need not spend
@@ -67,10 +69,10 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
 def one_channel(samples: np.ndarray, channel: int, name: object) -> np.ndarray:
     """(n, channels) -> (n,) of the chosen channel (-1: the only one). Raises InputError as read_sound."""
     channels = samples.shape[1]
-    if not -1 <= channel < channels or (channel == -1 and channels > 1):
+    if channels > 1 and not 0 <= channel < channels:
         raise InputError(name, f"{channels} channels", "one, or --channel to choose among them",
                          f"Give --channel 0 to {channels - 1}")
-    mono = samples[:, max(channel, 0)]
+    mono = samples[:, channel if channels > 1 else 0]
     if not len(mono) or not np.isfinite(mono).all():
         raise InputError(name, "samples that are not finite" if len(mono) else "no samples", "audio",
                          "Replace the recording")
@@ -115,8 +117,8 @@ def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, short
         f"short: {voiced_seconds:.2f} s of voice, under {shortest:.2f} s": voiced_seconds < shortest,
         f"clipped: {100 * clipped:.1f} % of its samples stand at the limit": clipped > CLIPPED_SHARE,
         f"recorded at {sound.rate} Hz for a model of {rate} Hz: the upper band is missing": sound.rate < rate,
-        f"recorded at {sound.rate} Hz for a model of {rate} Hz: a wider band than it was trained on, brought down":
-            sound.rate > rate,
+        f"wide-band, with voice up to {edge / 1000:.1f} kHz, for a telephone model of {rate} Hz":
+            rate <= TELEPHONE_RATE and edge > WIDER * rate / 2,
         f"nothing above {edge / 1000:.1f} kHz for a model that looks up to {top / 1000:.1f} kHz":
-            sound.rate >= rate and edge < 0.7 * top}
+            sound.rate >= rate and edge < NARROWER * top}
     return [text for text, true in found.items() if true]

@@ -1,0 +1,80 @@
+"""Turns audio files into embeddings: files, folders or a table, to ark and scp or npy."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from pyasp import cli
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+from pyasp.kaldi_io import ArkWriter
+from pyasp.progress import bar
+from pyasp.sound_list import features_of, list_sounds
+from pyasp.verification import ModelOptions, load_model
+
+Vectors = Iterator[tuple[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Options(ModelOptions):
+    """Options of embed."""
+    threads: int = cli.option(0, "threads that read and analyse audio; 0 = one a core")
+    max_failed: float = cli.option(0.0, "share of the recordings that may fail")
+
+
+def write_ark(path: Path, vectors: Vectors) -> int:
+    """OUT.ark with OUT.scp."""
+    count = 0
+    with ArkWriter(path.with_suffix(".ark"), path.with_suffix(".scp")) as writer:
+        for count, (key, vector) in enumerate(vectors, 1):
+            writer.write(key, vector)
+    return count
+
+
+def write_npy(path: Path, vectors: Vectors) -> int:
+    """OUT.npy, (N, E) float32, with the keys in OUT.txt, one a line."""
+    found = list(vectors)
+    with atomic_write(path.with_suffix(".txt"), "w") as stream:
+        stream.writelines(f"{key}\n" for key, _ in found)
+    with atomic_write(path) as stream:
+        np.save(stream, np.stack([vector for _, vector in found]) if found else np.zeros((0, 0), np.float32))
+    return len(found)
+
+
+WRITERS = {".ark": write_ark, ".scp": write_ark, ".npy": write_npy}
+
+
+@cli.command(Options, "INPUT...", "OUT")
+def main(options: Options, inputs: list[str], out: str) -> int:
+    """Writes the embedding of every recording of INPUT to OUT: x.ark (with x.scp), or x.npy (with the keys in x.txt).
+
+    INPUT: audio files, folders of them, a wav.scp, or a .tsv with the columns utt and path. Recordings that cannot be
+    used are listed; more of them than --max-failed make the exit code 1.
+    """
+    path = Path(out)
+    if path.suffix not in WRITERS:
+        raise InputError("command line", repr(out), "a name ending in " + " or ".join(WRITERS), "Name the output last")
+    sounds, model, failed = list_sounds(inputs), load_model(options), {}
+    seconds = 0.0
+
+    def frames() -> Vectors:
+        nonlocal seconds
+        threads = options.threads or len(os.sched_getaffinity(0))
+        found = features_of(model, sounds, options.channel, threads, failed)
+        for key, features in bar(found, len(sounds), "embed", "file"):
+            seconds += features.seconds
+            yield key, features.frames
+
+    done = WRITERS[path.suffix](path, model.embed_features(frames()))
+    first = next(iter(failed.items()), None)
+    note = f" (first: {first[0]}: {first[1]})" if first else ""
+    print(f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice", file=sys.stderr)
+    return int(len(failed) > options.max_failed * len(sounds))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
