@@ -28,6 +28,7 @@ SHORT = 8  # rows; method 1 uses CM only above this
 METHODS = {2: "CM", 3: "CM2", 4: "CM2", 5: "CM3", 6: "CM3", 7: "CM3"}
 FIXED = {4: (-32768.0, 65535.0), 6: (0.0, 255.0), 7: (0.0, 1.0)}  # method: lo, range
 F32 = np.float32
+AT_ONCE = 1 << 14  # values encoded at a time: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ def _encode_bytes(header: Header, matrix: np.ndarray) -> bytes:
     return _scaled(header, matrix, 255).astype(CODES["CM3"]).tobytes()
 
 
-def _percentiles(header: Header, matrix: np.ndarray) -> np.ndarray:
-    """(columns, 4) strictly increasing 16-bit codes of minimum, quartiles and maximum of each column."""
-    rows = len(matrix)
+def _percentiles(header: Header, columns: np.ndarray) -> np.ndarray:
+    """(C, 4) strictly increasing 16-bit codes of minimum, quartiles and maximum of each of the columns (C, R)."""
+    rows = columns.shape[1]
     quarter = rows // 4
     places = [0, quarter, 3 * quarter, rows - 1] if rows >= 5 else [min(i, rows - 1) for i in range(4)]
-    codes = _scaled(header, np.sort(matrix, axis=0)[places], 65535)
+    codes = _scaled(header, np.sort(columns)[:, places].T, 65535)
     codes[rows:] = 0  # fewer than four rows: the missing percentiles just follow on
     codes[0] = np.minimum(codes[0], 65532)
     for i, top in ((1, 65533), (2, 65534), (3, 65535)):
@@ -159,18 +160,43 @@ def _percentiles(header: Header, matrix: np.ndarray) -> np.ndarray:
 
 
 def _encode_columns(header: Header, matrix: np.ndarray) -> bytes:
-    percentiles = _percentiles(header, matrix)
-    p0, p25, p75, p100 = _percentile_values(header, percentiles).T
-    codes = np.where(matrix < p25, _part(matrix, p0, p25, 0, 64),
-                     np.where(matrix < p75, _part(matrix, p25, p75, 64, 192), _part(matrix, p75, p100, 192, 255)))
-    return percentiles.astype(PERCENTILES).tobytes() + codes.T.astype(np.uint8).tobytes()
+    columns = np.ascontiguousarray(matrix.T)
+    percentiles = _percentiles(header, columns)
+    step = max(1, AT_ONCE // len(matrix))
+    parts = [_column_codes(columns[k:k + step], _percentile_values(header, percentiles[k:k + step]))
+             for k in range(0, len(columns), step)]
+    return b"".join([percentiles.astype(PERCENTILES).tobytes(), *parts])
 
 
-def _part(values: np.ndarray, low: np.ndarray, high: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Codes first..last of values between the percentiles `low` and `high` (columns,), clipped to them."""
-    fraction = (values - low) / (high - low)
-    steps = np.trunc((fraction * F32(last - first)).astype(np.float64) + 0.5)
-    return first + np.clip(steps, 0, last - first)
+def _column_codes(columns: np.ndarray, percentiles: np.ndarray) -> bytes:
+    """One byte for each value of columns (C, R), given their percentiles (C, 4)."""
+    p0, p25, p75, p100 = percentiles.T[:, :, None]
+    inside, upper = (columns >= p25).astype(F32), (columns >= p75).astype(F32)
+    first = inside + upper                                          # codes 0..64, 64..192, 192..255 by range of values
+    first += upper
+    first *= F32(64)
+    width = F32(64) * inside
+    width -= F32(65) * upper
+    width += F32(64)
+    between = inside - upper
+    steps = columns - _chosen(inside, between, upper, p0, p25, p75)
+    steps /= _chosen(inside, between, upper, p25 - p0, p75 - p25, p100 - p75)
+    steps *= width
+    codes = np.trunc(steps)
+    steps -= codes                                                  # exact, where adding 0.5 in float32 is not
+    codes += steps >= F32(0.5)
+    np.minimum(np.maximum(codes, 0, out=codes), width, out=codes)
+    codes += first
+    return codes.astype(np.uint8).tobytes()
+
+
+def _chosen(inside: np.ndarray, between: np.ndarray, upper: np.ndarray, low: np.ndarray, middle: np.ndarray,
+            high: np.ndarray) -> np.ndarray:
+    """Each value's own of low, middle and high. Products with 0 and 1 are exact, and faster than a choice by a mask."""
+    result = (1 - inside) * low
+    result += between * middle
+    result += upper * high
+    return result
 
 
 ENCODERS = {"CM": _encode_columns, "CM2": _encode_words, "CM3": _encode_bytes}

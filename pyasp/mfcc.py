@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from typing import Iterator
 
 import numpy as np
-import scipy.fft
+import torch
 
 from pyasp.cli import option
 from pyasp.errors import InputError
 
 BLOCK_BYTES = 1 << 19       # of one block of padded frames: fits the caches, and hides the overhead of calls
+BANDS = 5                   # groups of mel bins with a product of their own: a mel bin needs few of the FFT's
 FLOOR = np.float32(np.finfo(np.float32).eps)     # Kaldi's floor under energies before the logarithm
 
 WINDOWS = {     # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
@@ -156,13 +157,23 @@ def mirrored(samples: np.ndarray, start: int, end: int) -> np.ndarray:
     n = len(samples)
     if 0 <= start and end <= n:
         return samples[start:end]
-    index = np.arange(start, end) % (2 * n)
-    return samples[np.where(index < n, index, 2 * n - 1 - index)]
+    outside = [np.arange(start, min(end, 0)) % (2 * n), np.arange(max(start, n), end) % (2 * n)]
+    before, after = (samples[np.where(index < n, index, 2 * n - 1 - index)] for index in outside)
+    return np.concatenate([before, samples[max(start, 0):max(end, 0)], after])
 
 
 def seed_of(utt: str) -> int:
     """Seed of the dither of an utterance: the first 8 bytes of the SHA-256 of its id."""
     return int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "big")
+
+
+def _band(banks: np.ndarray, first_bin: int, columns: np.ndarray) -> tuple[slice, slice, np.ndarray]:
+    """FFT bins (counted from `first_bin`) that some mel bins need, these mel bins, their triangles float32."""
+    used = np.flatnonzero(banks[:, columns].any(axis=1))
+    rows = slice(int(used[0]), int(used[-1]) + 1)
+    chosen = slice(int(columns[0]), int(columns[-1]) + 1)
+    return (slice(rows.start - first_bin, rows.stop - first_bin), chosen,
+            np.ascontiguousarray(banks[rows, chosen], dtype=np.float32))
 
 
 class Mfcc:
@@ -175,13 +186,16 @@ class Mfcc:
         banks = mel_banks(options)
         used = np.flatnonzero(banks.any(axis=1))
         self.first_bin, self.end_bin = int(used[0]), int(used[-1]) + 1
-        # Real and imaginary parts are squared side by side, so each FFT bin has two rows here.
-        self.banks = np.repeat(banks[self.first_bin:self.end_bin], 2, axis=0).astype(np.float32)
+        self.bands = [_band(banks, self.first_bin, columns)
+                      for columns in np.array_split(np.arange(options.num_mel_bins), BANDS) if len(columns)]
         self.transform = cepstral_transform(options).astype(np.float32)
         self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))     # frames computed at a time
         # Scratch of every block; the zeros behind each frame stay.
         self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)
         self._centred = np.empty((self.block, options.length), dtype=np.float32)
+        self._mean = np.full(options.length, float(options.remove_dc_offset) / options.length, dtype=np.float32)
+        self._power = np.empty((self.block, self.end_bin - self.first_bin), dtype=np.float32)
+        self._mel = np.empty((self.block, options.num_mel_bins), dtype=np.float32)
 
     def compute(self, samples: np.ndarray, utt: str = "") -> np.ndarray:
         """samples (n,) on the int16 scale at --sample-frequency -> (T, C) float32.
@@ -197,41 +211,74 @@ class Mfcc:
             return np.zeros((0, 0), dtype=np.float32)
         out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
         random = np.random.default_rng(seed_of(utt)) if self.options.dither else None
-        for start, framed in self._framed(samples, frames):
-            self._block(framed, out[start:start + len(framed)], random)
+        for start, piece, framed in self._framed(samples, frames):
+            self._block(piece, framed, out[start:start + len(framed)], random)
         return self._finish(out)
 
-    def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first frame, overlapping view (B, N)) of each block; Kaldi: FirstSampleOfFrame, ExtractWindow."""
+    def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(first frame, its samples, overlapping view (B, N)) of each block; Kaldi: FirstSampleOfFrame, ExtractWindow."""
         shift, length = self.options.shift, self.options.length
         offset = 0 if self.options.snip_edges else shift // 2 - length // 2
         for start in range(0, frames, self.block):
             count = min(self.block, frames - start)
             begin = offset + start * shift
             piece = mirrored(samples, begin, begin + (count - 1) * shift + length)
-            yield start, np.ndarray((count, length), np.float32, piece, strides=(4 * shift, 4))
+            yield start, piece, self._overlapping(piece, count)
 
-    def _block(self, framed: np.ndarray, out: np.ndarray, random: np.random.Generator | None) -> None:
-        """Cepstra `out` (B, C) of frames (B, N)."""
+    def _overlapping(self, piece: np.ndarray, count: int) -> np.ndarray:
+        return np.ndarray((count, self.options.length), np.float32, piece, strides=(4 * self.options.shift, 4))
+
+    def _block(self, piece: np.ndarray, framed: np.ndarray, out: np.ndarray,
+               random: np.random.Generator | None) -> None:
+        """Cepstra `out` (B, C) of frames (B, N), a view into `piece`."""
         options, count = self.options, len(framed)
-        rows, centred = self._rows[:count], self._centred[:count]
         if random is not None:
-            framed = framed + np.float32(options.dither) * random.standard_normal(framed.shape, dtype=np.float32)
-        offset = np.add.reduce(framed, axis=1, keepdims=True) * np.float32(options.remove_dc_offset / options.length)
-        np.subtract(framed, offset, out=centred)
-        energy = np.vecdot(centred, centred) if options.use_energy and options.raw_energy else None
-        speech, coefficient = rows[:, :options.length], np.float32(options.preemphasis_coefficient)
-        np.multiply(centred[:, :-1], -coefficient, out=speech[:, 1:])
-        speech[:, 0] = -coefficient * centred[:, 0]
-        speech += centred
-        speech *= self.window
+            noise = random.standard_normal(framed.shape, dtype=np.float32)
+            framed = framed + np.float32(options.dither) * noise
+        mean = np.vecdot(framed, self._mean)[:, None]
+        energy = self._raw_energy(framed, mean) if options.use_energy and options.raw_energy else None
+        speech = self._rows[:count, :options.length]
+        self._emphasise(piece if random is None else framed, framed, mean, speech)
         if options.use_energy and energy is None:
             energy = np.vecdot(speech, speech)
-        power = scipy.fft.rfft(rows, axis=1).view(np.float32)[:, 2 * self.first_bin:2 * self.end_bin]
-        log_mel = np.maximum(np.square(power, out=power) @ self.banks, FLOOR)
-        np.matmul(np.log(log_mel, out=log_mel), self.transform, out=out)
+        self._log_mel(count)
+        np.matmul(self._mel[:count], self.transform, out=out)
         if energy is not None:
             out[:, 0] = np.log(np.maximum(energy, max(FLOOR, np.float32(options.energy_floor))))
+
+    def _raw_energy(self, framed: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """(B,) energies of frames (B, N) without their means (B, 1); summed without them, so that nothing cancels."""
+        centred = np.subtract(framed, mean, out=self._centred[:len(framed)])
+        return np.vecdot(centred, centred)
+
+    def _emphasise(self, source: np.ndarray, framed: np.ndarray, mean: np.ndarray, speech: np.ndarray) -> None:
+        """speech (B, N) = w_i (s_i - a s_{i-1}), s = framed - mean.
+
+        Consecutive samples differ the same way in every frame, so `source`, the samples behind the view, is gone
+        through once; with dither every frame has its own.
+        """
+        coefficient = np.float32(self.options.preemphasis_coefficient)
+        steps = np.empty_like(source)
+        np.multiply(source[..., :-1], -coefficient, out=steps[..., 1:])
+        steps[..., 1:] += source[..., 1:]
+        steps[..., 0] = 0.0
+        rows = self._overlapping(steps, len(framed)) if source.ndim == 1 else steps
+        left = np.float32(1.0) - coefficient        # of a constant
+        np.subtract(rows, left * mean, out=speech)
+        speech[:, 0] = left * (framed[:, 0] - mean[:, 0])
+        speech *= self.window
+
+    def _log_mel(self, count: int) -> None:
+        """Logarithms of the mel energies of the first `count` rows. MKL's FFT takes half the time of pocketfft's."""
+        power, log_mel = self._power[:count], self._mel[:count]
+        spectrum = torch.fft.rfft(torch.from_numpy(self._rows[:count])).numpy().view(np.float32)
+        parts = spectrum[:, 2 * self.first_bin:2 * self.end_bin]
+        np.square(parts, out=parts)
+        np.add(parts[:, ::2], parts[:, 1::2], out=power)
+        for rows, columns, banks in self.bands:
+            np.matmul(power[:, rows], banks, out=log_mel[:, columns])
+        np.maximum(log_mel, FLOOR, out=log_mel)
+        np.log(log_mel, out=log_mel)
 
     def _finish(self, out: np.ndarray) -> np.ndarray:
         """--htk-compat and --subtract-mean."""
