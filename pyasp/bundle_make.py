@@ -10,7 +10,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from pyasp.extractors import network_options
 from pyasp.kaldi_io import ArkWriter
 from pyasp.mfcc import MfccOptions
 from pyasp.vad import VadOptions
+from pyasp.variants import NORMS
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
 SHORT_PERCENTILE = 1    # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
@@ -93,10 +94,55 @@ def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
     return found
 
 
+def base_system(directory: Path) -> Path:
+    """EXP/SYSTEM of a variant EXP/SYSTEM+step+..."""
+    return directory.parent / directory.name.split("+")[0]
+
+
+def _check_variant(directory: Path) -> None:
+    """Raises InputError for a variant whose scores depend on more than one pair of recordings and the back end."""
+    steps = [step for step in directory.name.split("+")[1:] if step in NORMS]
+    if steps or directory.name.startswith("fusion:"):
+        raise InputError(directory, f"a variant with {steps[0]}" if steps else "a fusion",
+                         "a system, or a variant of its back end or with +cal", "Bundle the system itself")
+
+
+def calibration_file(directory: Path, given: str) -> Path | None:
+    """Where the calibration of EXP/SYSTEM is: `given`, the system's own, or its +cal variant's; None without one."""
+    if given == "none":
+        return None
+    if given and not Path(given).is_file():
+        raise InputError(given, "no such file", "a calibration.json", "Check --calibration, or give none")
+    places = [Path(given)] if given else [place / CALIBRATION for place in (
+        directory, directory.with_name(f"{directory.name}+cal"))]
+    return next((place for place in places if place.is_file()), None)
+
+
+def affine_map(path: Path) -> dict[str, Any]:
+    """{scale, offset, prior, trained_on} of a calibration.json of the recipe; the mean of two halves' models.
+
+    Raises InputError when it maps more than one system's score.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        models = next(iter(stored["lists"].values()))
+        weights = [list(model["weights"].values()) for model in models]
+        offsets, prior = [float(model["offset"]) for model in models], models[0]["prior"]
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
+        raise InputError(path, f"no usable calibration ({type(error).__name__}: {error})", "the recipe's calibration",
+                         "Calibrate again (pyasp calibrate)") from None
+    if any(len(each) != 1 for each in weights):
+        raise InputError(path, f"inputs {' '.join(models[0]['weights'])}", "the score of one system alone",
+                         "Calibrate without --quality, and without fusion")
+    return {"scale": float(np.mean(weights)), "offset": float(np.mean(offsets)), "prior": prior,
+            "trained_on": stored.get("trained_on", "")}
+
+
 def survey(directory: Path) -> Found:
     """Everything that a bundle of EXP/SYSTEM holds. Raises InputError naming what is missing."""
+    _check_variant(directory)
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
-    embeddings = directory / "test" / "embedding.scp"
+    embeddings = base_system(directory) / "test" / "embedding.scp"
     if not scores or not embeddings.is_file():
         raise InputError(directory, "no scores" if embeddings.is_file() else "no test/embedding.scp",
                          "a finished system, EXP/SYSTEM", "Run stages 8 and 9 first (./run.sh --stage 8)")
@@ -169,17 +215,16 @@ def facts_of(found: Found) -> dict[str, Any]:
             "versions": versions()}
 
 
-def fill(found: Found, target: Path) -> None:
+def fill(found: Found, calibration: Path | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
     for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
         cli.write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
-    if (found.directory / CALIBRATION).is_file():
-        shutil.copyfile(found.directory / CALIBRATION, target / CALIBRATION)
-    facts = {**facts_of(found), **WRITERS[kind](found, target)}
-    facts["calibrated"] = (target / CALIBRATION).is_file()
+    facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
+    if calibration:
+        (target / CALIBRATION).write_text(json.dumps(affine_map(calibration), indent=1) + "\n", encoding="utf-8")
     (target / CARD).write_text(card(kind, facts), encoding="utf-8")
     write_manifest(target, kind, facts)
 
@@ -200,9 +245,9 @@ def copy_kaldi(bundle: Bundle, target: Path) -> None:
     write_manifest(target, "ivector", facts)
 
 
-def make(source: Found | Bundle, target: Path, force: bool) -> None:
-    """Writes the bundle under a temporary name, then renames it. Raises InputError when `target` is there, without
-    `force`, or is no bundle."""
+def make(write: Callable[[Path], None], target: Path, force: bool) -> None:
+    """Lets `write` fill a directory of a temporary name, then renames it. Raises InputError when `target` is there,
+    without `force`, or is no bundle."""
     if target.exists() and not force:
         raise InputError(target, "something of this name", "no such directory yet", "Give --force to replace a bundle")
     if target.exists() and not (target / "bundle.json").is_file():
@@ -211,7 +256,7 @@ def make(source: Found | Bundle, target: Path, force: bool) -> None:
     remove_tree(temporary)
     temporary.mkdir(parents=True)
     try:
-        (fill if isinstance(source, Found) else copy_kaldi)(source, temporary)
+        write(temporary)
         remove_tree(target)
         temporary.rename(target)
     finally:

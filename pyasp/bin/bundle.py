@@ -1,12 +1,13 @@
 """Puts a trained system into one directory that scores anywhere."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp import cli
 from pyasp.bundle import MANIFEST
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
-from pyasp.bundle_make import make, survey
+from pyasp.bundle_make import calibration_file, copy_kaldi, fill, make, survey
 from pyasp.speaker_model import SpeakerModel
 
 
@@ -15,6 +16,7 @@ class Options:
     """Options of bundle."""
     backend: str = cli.option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
     conf: str = cli.option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
+    calibration: str = cli.option("", "calibration.json to take, or none; else SYSTEM's own or SYSTEM+cal's")
     force: bool = cli.option(False, "replace the bundle MODEL")
 
 
@@ -22,11 +24,16 @@ class Options:
 def main(options: Options, system: str, model: str) -> None:
     """Writes the bundle MODEL of SYSTEM: options, network or UBM and extractor, back end, calibration, model card.
 
-    SYSTEM is EXP/SYSTEM of a finished run (exp/toy/ivector), or a Kaldi directory with final.ubm and final.ie.
+    SYSTEM is EXP/SYSTEM of a finished run (exp/toy/ivector), or a Kaldi directory with final.ubm and final.ie. A system
+    is calibrated by its variant SYSTEM+cal (--variant=cal in backend.conf).
     MODEL holds no pickles and needs none of the recipe's directories.
     """
-    kaldi = is_kaldi(system) and not (Path(system) / "scores").is_dir()
-    make(read_kaldi(system, options.backend, options.conf) if kaldi else survey(Path(system)), Path(model), options.force)
+    kaldi = is_kaldi(system) and not any((Path(system) / ours).exists() for ours in ("scores", "results.json"))
+    if kaldi:
+        write = functools.partial(copy_kaldi, read_kaldi(system, options.backend, options.conf))
+    else:
+        write = functools.partial(fill, survey(Path(system)), calibration_file(Path(system), options.calibration))
+    make(write, Path(model), options.force)
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())
     calibrated = "calibrated" if loaded.calibrated else "not calibrated: it answers with the PLDA model's own ratio"
