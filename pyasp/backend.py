@@ -18,16 +18,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
-from pyasp import kaldi_io, plda_em
+from pyasp import artefact, kaldi_io, plda_em
 from pyasp.cli import option
 from pyasp.errors import InputError
 from pyasp.plda import Plda, normalising_transform
+from pyasp.variants import DevOptions, VariantOptions
 
-MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
+FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class ScoreOptions:
 
 
 @dataclass(frozen=True)
-class BackendOptions(TrainOptions, ScoreOptions):
-    """Everything in a backend.conf: training and scoring read the same file."""
+class BackendOptions(TrainOptions, ScoreOptions, VariantOptions, DevOptions):
+    """Everything in a backend.conf: training, scoring and the variants read the same file."""
 
 
 # ---------------------------------------------------------------- transforms
@@ -143,12 +144,11 @@ class BackEnd:
     @classmethod
     def read(cls, directory: str | Path) -> BackEnd:
         """Reads mean.vec (float or double), transform.mat and plda, ours or Kaldi's; checks that they fit together."""
-        directory = Path(directory)
-        for name in (MEAN, TRANSFORM, PLDA):
-            if not (directory / name).is_file():
-                raise InputError(directory / name, "no such file", "a trained back end",
+        for name in FILES:
+            if not (Path(directory) / name).is_file():
+                raise InputError(Path(directory) / name, "no such file", "a trained back end",
                                  "Run stage 9 (train_backend) first")
-        return cls.read_files(directory / MEAN, directory / TRANSFORM, directory / PLDA)
+        return cls.read_files(*(Path(directory) / name for name in FILES))
 
     @classmethod
     def read_files(cls, mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
@@ -157,10 +157,19 @@ class BackEnd:
         plda = Plda.read(plda_path)
         fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
         if not fits or transform.shape[0] != plda.dim:
-            raise InputError(plda_path.parent,
-                             f"mean {mean.shape}, transform {transform.shape}, PLDA of dimension {plda.dim}",
+            raise InputError(plda_path.parent, f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
                              "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together")
         return cls(mean, transform, plda)
+
+    def write(self, directory: str | Path, made: dict[str, Any]) -> None:
+        """Writes the three files with the record `made`, plda last: it tells that all are there."""
+        directory = Path(directory)
+        with artefact.making(directory / MEAN, made) as path:
+            kaldi_io.save(path, self.mean)
+        with artefact.making(directory / TRANSFORM, made) as path:
+            kaldi_io.save(path, np.asarray(self.transform, np.float32))
+        with artefact.making(directory / PLDA, made) as path:
+            self.plda.write(path)
 
     def process(self, vectors: np.ndarray) -> np.ndarray:
         """Mean, transform, length normalisation of each row of `vectors` (N, D): (N, R) float64."""

@@ -17,14 +17,14 @@ import numpy as np
 
 from pyasp.bootstrap import Speakers
 from pyasp.datadir import DataDir
+from pyasp.errors import InputError
 from pyasp.trials import TrialList, read_categories
 
 SECONDS = (2, 5, 10, 20, 40, 80, 160)           # limits of the duration classes of corpora that bring none
 RECORDINGS = (1, 2, 3, 5, 10)                   # upper ends of the classes of numbers of enrolment recordings
 MOST_VALUES = 12                                # a column with more values does not split results
 NO_SPLIT = {"session", "seconds", "sample_rate", "path", "duration_class"}
-INPUTS = ("enroll/utt2spk", "enroll/model2utts", "enroll/spk2gender", "enroll/utt2dur", "enroll/utt2info.tsv",
-          "test/utt2spk", "test/spk2gender", "test/utt2dur", "test/utt2info.tsv")
+INPUTS = ("utt2spk", "model2utts", "spk2gender", "utt2dur", "utt2info.tsv")
 
 Columns = dict[str, tuple[list[str], np.ndarray]]   # {column: (values, their codes (N,) uint8)}
 
@@ -80,11 +80,13 @@ class Side:
 
 
 class Evaluation:
-    """The enrolment and test side of a corpus, read when first asked for. `directory`: data/<corpus>."""
+    """The enrolment and test side of a corpus, read when first asked for.
 
-    def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
-        self.enroll, self.test = (Side(DataDir(self.directory / name)) for name in ("enroll", "test"))
+    directory: data/<corpus>; enroll, test: names of the data directories in it (the dev trials have `dev` on both).
+    """
+
+    def __init__(self, directory: str | Path, enroll: str = "enroll", test: str = "test"):
+        self.enroll, self.test = (Side(DataDir(Path(directory) / name)) for name in (enroll, test))
 
     @property
     def known(self) -> bool:
@@ -93,7 +95,8 @@ class Evaluation:
 
     def inputs(self) -> list[Path]:
         """The tables that columns and speakers come from."""
-        return [path for path in map(self.directory.joinpath, INPUTS) if path.is_file()] if self.known else []
+        paths = dict.fromkeys(side.data / name for side in (self.enroll, self.test) for name in INPUTS)
+        return [path for path in paths if path.is_file()] if self.known else []
 
     @cached_property
     def model2utts(self) -> dict[str, list[str]]:
@@ -121,6 +124,27 @@ class Evaluation:
         """Names of the speakers, and their numbers for each trial."""
         names, model, test = self.speakers(trials)
         return names, Speakers(model[trials.model], test[trials.test], len(names))
+
+    def qualities(self, trials: TrialList, names: Sequence[str]) -> np.ndarray:
+        """Natural logarithms (N, Q) of quality measures of each trial, in the order of `names` (variants.QUALITIES)."""
+        seconds = self.enroll.seconds
+        sides: dict[str, tuple[Callable[[str], float], list[str], np.ndarray]] = {
+            "enroll_seconds": (lambda model: sum(seconds[utt] for utt in self.model2utts[model]), trials.models, trials.model),
+            "test_seconds": (lambda utt: self.test.seconds[utt], trials.tests, trials.test),
+            "enroll_utts": (lambda model: len(set(self.model2utts[model])), trials.models, trials.model)}
+        unknown = [name for name in names if name not in sides]
+        if unknown:
+            raise InputError("--quality", unknown[0], " or ".join(sides), "Correct backend.conf")
+        columns = [np.log([function(each) for each in ids])[index] for function, ids, index in map(sides.__getitem__, names)]
+        return np.column_stack(columns) if columns else np.zeros((len(trials), 0))
+
+    def halves(self, trials: TrialList, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Half (0 or 1) of the enrolment and of the test speaker of each trial; every list divides speakers alike."""
+        everyone = sorted({*self.enroll.speaker.values(), *self.test.speaker.values()})
+        half = dict(zip(everyone, halves(everyone, self.genders(), seed).tolist()))
+        names, speakers = self.trial_speakers(trials)
+        of = np.array([half[name] for name in names])
+        return of[speakers.enroll], of[speakers.test]
 
     # ---- columns
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp import artefact, backend, cli, kaldi_io
-from pyasp.backend import BackEnd, BackendOptions, TrainOptions
+from pyasp.backend import BackendOptions, TrainOptions
 from pyasp.datadir import c_sorted, read_table
 from pyasp.errors import InputError
 
@@ -29,16 +29,6 @@ def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
     return {utt: speaker for utt, speaker in utt2speaker.items() if original[utt] == utt}
 
 
-def save(result: BackEnd, directory: Path, made: dict) -> None:
-    """Writes the three files, plda last: it tells that all are there."""
-    with artefact.making(directory / backend.MEAN, made) as path:
-        kaldi_io.save(path, result.mean)
-    with artefact.making(directory / backend.TRANSFORM, made) as path:
-        kaldi_io.save(path, np.asarray(result.transform, np.float32))
-    with artefact.making(directory / backend.PLDA, made) as path:
-        result.plda.write(path)
-
-
 @cli.command(Options, "TRAIN_EMBEDDING_SCP", "UTT2SPK", "BACKEND_DIR")
 def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     """Trains mean, whitening (or LDA) and PLDA on the embeddings of the utterances in UTT2SPK.
@@ -48,14 +38,13 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     train_options, directory = cli.subset(options, TrainOptions), Path(backend_dir)
     copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
     made = artefact.describe("train_backend", train_options, [scp, utt2spk, *copies])
-    names = (backend.MEAN, backend.TRANSFORM, backend.PLDA)
-    if all([artefact.is_current(directory / name, made, options.force) for name in names]):
+    if all([artefact.is_current(directory / name, made, options.force) for name in backend.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi_io.ScpReader(scp)
     utts = backend.with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     backend.check_speakers(labels, utt2spk)
-    save(backend.train(backend.load_embeddings(reader, utts, scp), labels, train_options), directory, made)
+    backend.train(backend.load_embeddings(reader, utts, scp), labels, train_options).write(directory, made)
     cli.write_conf(directory / "options.conf", train_options)
 
 

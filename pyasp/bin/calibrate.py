@@ -1,0 +1,123 @@
+"""Calibrates the scores of a system, or fuses those of several."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyasp import artefact, calibration, cli, variant_files
+from pyasp.backend import BackendOptions
+from pyasp.calibration import Calibration
+from pyasp.errors import InputError
+from pyasp.trials import TrialList
+from pyasp.variant_files import Scored
+
+USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "train_on")
+
+
+@dataclass(frozen=True)
+class Options(BackendOptions):
+    """Options of calibrate; it takes a whole backend.conf and uses what is about calibration."""
+    train_on: str = cli.option("dev", "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
+                               "evaluation's speakers; auto: dev where there are such scores, else halves",
+                               choices=("dev", "halves", "auto"))
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+def inputs_of(data: str, systems: list[str], scored: Scored, options: Options) -> tuple[np.ndarray, TrialList]:
+    """Inputs (N, F) of the trials of a list: a column of scores a system, then quality measures."""
+    columns, trials = [], None
+    for system in systems:
+        scores, trials = scored.read(system)
+        columns.append(scores)
+    qualities = variant_files.evaluation_of(data, scored).qualities(trials, options.quality)
+    return np.column_stack([*columns, qualities]), trials
+
+
+def names_of(systems: list[str], options: Options) -> tuple[str, ...]:
+    """Names of the inputs."""
+    return tuple(Path(system).name for system in systems) + tuple(f"log {name}" for name in options.quality)
+
+
+def way_of(data: str, systems: list[str], options: Options) -> str:
+    """`dev` or `halves`, `auto` being settled by what is there."""
+    if options.train_on != "auto":
+        return options.train_on
+    there = options.calibration_list or all(variant_files.dev_list(data) in variant_files.lists(data, each) for each in systems)
+    return "dev" if there else "halves"
+
+
+def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
+    """The model trained on the dev trials or the named list, which every system must have scored."""
+    found = [variant_files.training_list(data, system, options.calibration_list) for system in systems]
+    inputs, trials = inputs_of(data, systems, found[0], options)
+    return calibration.train(inputs, trials.target, names_of(systems, options), options.calibration_prior)
+
+
+def calibrate_list(data: str, systems: list[str], out: str, scored: Scored, model: Calibration | None, options: Options,
+                   made: dict) -> list[Calibration]:
+    """Calibrates one list, and gives the models used: `model`, or two trained on the halves."""
+    inputs, trials = inputs_of(data, systems, scored, options)
+    if model:
+        variant_files.write(out, scored, trials, model.apply(inputs), made)
+        return [model]
+    half = variant_files.evaluation_of(data, scored).halves(trials, options.variant_seed)
+    scores, models = calibration.train_halves(inputs, trials.target, half, names_of(systems, options),
+                                              options.calibration_prior)
+    mixed = (half[0] != half[1]).astype(np.uint8)
+    variant_files.write(out, scored, trials, scores, made, {"halves": (["disjoint", "mixed"], mixed)})
+    return models
+
+
+def needed(data: str, systems: list[str], way: str, options: Options) -> list[Path]:
+    """The files that all scores of the variant depend on: those of the training list, for training on dev."""
+    if way == "halves":
+        return []
+    used = variant_files.training_list(data, systems[0], options.calibration_list)
+    return [used.trials, *(Path(system) / used.scores for system in systems),
+            *variant_files.evaluation_of(data, used).inputs()]
+
+
+@cli.command(Options, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...")
+def main(options: Options, data: str, out: str, systems: list[str]) -> None:
+    """Writes OUT_SYSTEM_DIR/scores/<list>, natural-log likelihood ratios, and calibration.json, which has the weights.
+
+    Several SYSTEM_DIRs are fused: one logistic regression over all their scores. Trained on `halves`, a column `halves`
+    beside the scores says which trials are `disjoint`: neither speaker was in the training; trials across the halves
+    (`mixed`) get the mean of both models.
+    """
+    way, common = way_of(data, systems, options), [
+        each for each in variant_files.lists(data, systems[0])
+        if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)]
+    if not common:
+        raise InputError(out, "no list that all systems scored", "one", "Run stage 9 for each of them")
+    settings = {**{name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED},
+                "train_on": way}
+    shared, model, used = needed(data, systems, way, options), None, {}
+    for each in common:
+        inputs = [each.trials, *(Path(system) / each.scores for system in systems),
+                  *variant_files.evaluation_of(data, each).inputs(), *shared]
+        made = artefact.describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+        if artefact.is_current(Path(out) / each.scores, made, options.force):
+            continue
+        model = model or (on_dev(data, systems, options) if way == "dev" else None)
+        used[each.name] = [found.as_dict() for found in calibrate_list(data, systems, out, each, model, options, made)]
+    if used:
+        save(Path(out) / "calibration.json", way, options, used)
+
+
+def save(path: Path, way: str, options: Options, used: dict) -> None:
+    """Adds the models of some lists to calibration.json."""
+    old = json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else {}
+    trained_on = "halves" if way == "halves" else options.calibration_list or "dev"
+    with artefact.atomic_write(path, "w") as stream:
+        json.dump({"trained_on": trained_on, "lists": {**old, **used}}, stream, indent=1)
+        stream.write("\n")
+    first = next(iter(used.values()))[0]
+    terms = " ".join(f"{weight:+.4f} x {name}" for name, weight in first["weights"].items())
+    print(f"{path.parent.name}: trained on {trained_on}: llr = {terms} {first['offset']:+.4f}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,82 @@
+"""Normalises the scores of a system with a cohort."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyasp import artefact, backend, cli, score_files, variant_files
+from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
+from pyasp.datadir import DataDir, read_table
+from pyasp.kaldi_io import ScpReader
+from pyasp.score_norm import Cohort, draw_cohort
+from pyasp.variant_files import Scored
+from pyasp.variants import NORMS
+
+
+@dataclass(frozen=True)
+class Options(BackendOptions):
+    """Options of normalise_scores; it takes a whole backend.conf."""
+    kind: str = cli.option("snorm", "which normalisation", choices=NORMS)
+    force: bool = cli.option(False, "make again what is out of date")
+
+
+COHORTS = {"train": ("train_sel/utt2spk", "train_sel/utt2clean", "train"), "dev": ("dev/utt2spk", "", "dev")}
+
+
+def cohort_files(data: str, vectors: str, options: Options) -> tuple[Path, Path | None, Path]:
+    """utt2spk, utt2clean (None: no copies) and embeddings of the cohort."""
+    utt2spk, utt2clean, place = COHORTS[options.cohort]
+    return Path(data) / utt2spk, Path(data) / utt2clean if utt2clean else None, Path(vectors) / place / "embedding.scp"
+
+
+def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, options: Options) -> Cohort:
+    """The cohort's vectors: clean recordings alone, averaged by speaker."""
+    utt2spk, scp = read_table(files[0]), ScpReader(files[2])
+    clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
+    chosen = draw_cohort({utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp},
+                         options.cohort_size, options.variant_seed)
+    utts = [utt for each in chosen.values() for utt in each]
+    row, members = {utt: number for number, utt in enumerate(utts)}, []
+    for each in chosen.values():
+        members.append(np.array([row[utt] for utt in each]))
+    return Cohort(back_end, backend.load_embeddings(scp, utts, files[2]), members, options)
+
+
+def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort: Cohort, options: Options) -> tuple:
+    """The trials of a list and their normalised scores."""
+    scores, trials = scored.read(system)
+    model2utts = DataDir(Path(data) / scored.enroll).model2utts
+    scps = [Path(vectors) / place / "embedding.scp" for place in (scored.enroll, scored.test)]
+    enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
+    tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
+    score_files.check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
+    models = backend.enroll(cohort.back_end, enroll, members, options.average), np.array([len(rows) for rows in members])
+    return trials, cohort.normalise(options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test))
+
+
+@cli.command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
+def main(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
+    """Writes OUT_SYSTEM_DIR/scores/<list> from SYSTEM_DIR/scores/<list>, the dev trials' scores too.
+
+    EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are of.
+    """
+    files = cohort_files(data, vectors, options)
+    back_end_files = [Path(backend_dir) / name for name in backend.FILES]
+    settings = {**vars(cli.subset(options, ScoreOptions)), "kind": options.kind, "cohort": options.cohort,
+                "cohort_size": options.cohort_size, "cohort_top": options.cohort_top}
+    cohort = None
+    for each in variant_files.lists(data, system):
+        scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
+        inputs = [each.trials, Path(system) / each.scores, *back_end_files, *(path for path in files if path), *sorted(scps)]
+        made = artefact.describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+        if artefact.is_current(Path(out) / each.scores, made, options.force):
+            continue
+        cohort = cohort or read_cohort(files, BackEnd.read(backend_dir), options)
+        trials, scores = normalise_list(data, vectors, system, each, cohort, options)
+        variant_files.write(out, each, trials, scores, made)
+        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort.vectors)} cohort speakers")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,97 @@
+"""Score normalisation with a cohort: Z-, T-, S- and adaptive S-norm.
+
+References: Auckenthaler et al., "Score normalization for text-independent speaker verification systems" (2000) (Z, T);
+Kenny, "Bayesian speaker verification with heavy-tailed priors" (2010) (S); Matějka et al., "Analysis of score
+normalization in multilingual speaker recognition" (2017) (adaptive S).
+
+Symbols
+  s_ij       score of model i and test recording j
+  z_i, d_i   mean and standard deviation of model i's scores against the cohort (as tests)
+  t_j, e_j   mean and standard deviation of test j's scores against the cohort (as models)
+  znorm (s - z_i) / d_i    tnorm (s - t_j) / e_j    snorm the mean of both
+  asnorm  snorm where z, d (t, e) are taken over the K highest scores of model i (test j) alone
+A cohort speaker is one vector, the average of the speaker's clean recordings, length-normalised; as a model it counts
+as many recordings.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+import numpy as np
+
+from pyasp.backend import AVERAGES, BackEnd, BackendOptions
+from pyasp.datadir import c_sorted, invert
+from pyasp.errors import InputError
+from pyasp.scoring import SCORERS, Scorer
+
+AT_ONCE = 1 << 22       # scores against the cohort held at a time
+
+
+def draw_cohort(utt2spk: Mapping[str, str], size: int, seed: int) -> dict[str, list[str]]:
+    """{speaker: recordings} of at most `size` speakers, drawn by seed, in C order. InputError for fewer than two."""
+    speakers = invert(utt2spk)
+    if len(speakers) < 2 or size < 2:
+        raise InputError("cohort", f"{min(len(speakers), size)} speakers", "at least 2",
+                         "Give more training speakers, or raise --cohort-size")
+    chosen = np.random.default_rng([seed, 5]).permutation(len(speakers))[:size]
+    names = list(speakers)
+    return {name: speakers[name] for name in c_sorted(names[k] for k in chosen)}
+
+
+def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (N,) of each row of scores (N, C); of its `top` highest alone when that is positive.
+
+    InputError when the scores of a row are all the same.
+    """
+    if 0 < top < scores.shape[1]:
+        scores = np.partition(scores, scores.shape[1] - top, axis=1)[:, -top:]
+    deviation = scores.std(axis=1)
+    if not (deviation > 0).all():
+        raise InputError("score normalisation", f"{int((~(deviation > 0)).sum())} models or tests whose scores against "
+                         "the cohort do not vary", "a cohort of different speakers", "Raise --cohort-size or --cohort-top")
+    return scores.mean(axis=1), deviation
+
+
+def model_scores(scorer: Scorer, models: np.ndarray) -> np.ndarray:
+    """Scores (len(models), T) of some models with every test recording."""
+    return scorer.left[models] @ scorer.right.T + scorer.model[models, None] + scorer.test[scorer.group[models]]
+
+
+def test_scores(scorer: Scorer, tests: np.ndarray) -> np.ndarray:
+    """Scores (len(tests), M) of some test recordings with every model."""
+    return (scorer.left @ scorer.right[tests].T + scorer.model[:, None] + scorer.test[scorer.group][:, tests]).T
+
+
+def cohort_moments(scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarray], count: int, width: int,
+                   top: int) -> tuple[np.ndarray, np.ndarray]:
+    """`moments` of `count` rows of `width` scores, a block at a time; rows: model_scores or test_scores."""
+    step = max(1, AT_ONCE // width)
+    parts = [moments(rows(scorer, np.arange(start, min(start + step, count))), top) for start in range(0, count, step)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+class Cohort:
+    """Cohort vectors (C, R), processed and averaged by speaker, with their numbers of recordings (C,)."""
+
+    def __init__(self, back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], options: BackendOptions):
+        self.back_end, self.options = back_end, options
+        self.vectors = AVERAGES["normalised"](back_end, vectors, members)
+        self.num_utts = np.array([len(rows) for rows in members])
+
+    def normalise(self, kind: str, scores: np.ndarray, models: tuple[np.ndarray, np.ndarray], tests: np.ndarray,
+                  pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Scores (N,) normalised. models: vectors (M, R) and their numbers of recordings; tests (T, R), processed;
+        pairs: model and test number of each trial."""
+        score, top = SCORERS[self.options.scoring], self.options.cohort_top if kind == "asnorm" else 0
+        plda = self.back_end.plda
+        found = []
+        if kind != "tnorm":
+            scorer = score(*models, self.vectors, plda, self.options)
+            mean, deviation = cohort_moments(scorer, model_scores, len(models[0]), len(self.vectors), top)
+            found.append((scores - mean[pairs[0]]) / deviation[pairs[0]])
+        if kind != "znorm":
+            scorer = score(self.vectors, self.num_utts, tests, plda, self.options)
+            mean, deviation = cohort_moments(scorer, test_scores, len(tests), len(self.vectors), top)
+            found.append((scores - mean[pairs[1]]) / deviation[pairs[1]])
+        return np.mean(found, axis=0)

@@ -1,0 +1,96 @@
+"""Variants of a system: steps after the paper's back end, switched on in backend.conf, each a system of its own.
+
+`--variant=snorm+cal` makes `<system>+snorm` and from it `<system>+snorm+cal`; `--fuse=a+b` makes `fusion:a+b`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable
+
+from pyasp.cli import option
+from pyasp.errors import InputError
+
+BACK_ENDS = {"lda": "LDA instead of whitening alone (--variant-lda-dim)",
+             "cosine": "cosine instead of PLDA",
+             "adapt": "PLDA adapted to unlabelled vectors (--adapt-to)"}
+NORMS = {"znorm": "scores normalised by the model's scores against a cohort",
+         "tnorm": "scores normalised by the test recording's scores against a cohort",
+         "snorm": "mean of znorm and tnorm",
+         "asnorm": "snorm with the best-scoring part of the cohort alone (--cohort-top)"}
+CALIBRATIONS = {"cal": "calibrated on the dev speakers, or on --calibration-list",
+                "calhalf": "each half of the evaluation's speakers calibrated on the other half"}
+STEPS = {**BACK_ENDS, **NORMS, **CALIBRATIONS}
+QUALITIES = ("enroll_seconds", "test_seconds", "enroll_utts")
+
+
+@dataclass(frozen=True)
+class VariantOptions:
+    """What is made beside the paper's systems, and how; nothing by default."""
+
+    variant: tuple[str, ...] = option((), f"a chain of {' '.join(STEPS)}, such as snorm+cal: systems of their own")
+    fuse: tuple[str, ...] = option((), "systems fused by logistic regression, such as ivector+attentive_statistics")
+    variant_lda_dim: int = option(0, "dimension of the lda variant")
+    adapt_to: str = option("enroll", "unlabelled vectors of the adapt variant", choices=("enroll", "test", "dev"))
+    adapt_within: float = option(0.75, "share of the excess variance that goes within speakers (Kaldi sre16)")
+    adapt_between: float = option(0.25, "share of the excess variance that goes between speakers (Kaldi sre16)")
+    cohort: str = option("train", "speakers of the cohort: those of the back end's training, or the dev speakers",
+                         choices=("train", "dev"))
+    cohort_size: int = option(1000, "speakers of the cohort at most, drawn by seed")
+    cohort_top: int = option(200, "asnorm: so many of the best-scoring cohort speakers")
+    calibration_prior: float = option(0.5, "prior of a target at which logistic regression weighs its errors")
+    calibration_list: str = option("", "trial list on which `cal` and fusions are trained instead of the dev speakers")
+    quality: tuple[str, ...] = option((), f"further inputs of calibration, as logarithms: {' '.join(QUALITIES)}")
+    variant_seed: int = option(1, "seed of the cohort and of the halves")
+
+
+@dataclass(frozen=True)
+class DevOptions:
+    """Trials among the dev speakers (backend.conf); used only when select.conf holds dev speakers out."""
+
+    dev_min_voiced: int = option(10, "least voiced frames of a recording of the dev speakers")
+    dev_enroll_utts: tuple[str, ...] = option(("1",), "recordings of a model; repeat for several kinds of model")
+    dev_targets: int = option(10000, "target trials at most")
+    dev_nontargets: int = option(50000, "nontarget trials at most")
+    dev_differ: str = option("", "column of utt2info.tsv in which the two sides of a trial differ, such as word")
+
+
+def steps_of(chain: str) -> list[str]:
+    """'snorm+cal' -> its steps. InputError on an unknown step, or steps in an order that makes no sense."""
+    steps = chain.split("+")
+    unknown = [step for step in steps if step not in STEPS]
+    if unknown:
+        raise InputError("--variant", repr(chain), f"a chain of {' '.join(STEPS)}", "Correct backend.conf", item=unknown[0])
+    rank = [(step in NORMS) + 2 * (step in CALIBRATIONS) for step in steps]
+    if rank != sorted(rank) or rank.count(2) > 1 or rank.count(1) > 1 or len(set(steps)) < len(steps):
+        raise InputError("--variant", repr(chain), "back ends, then at most one normalisation, then at most one calibration",
+                         "Correct backend.conf")
+    return steps
+
+
+def expand(chains: Iterable[str]) -> list[str]:
+    """Every chain after the chains it builds on, each once: ['snorm+cal'] -> ['snorm', 'snorm+cal']."""
+    found: dict[str, None] = {}
+    for chain in chains:
+        steps = steps_of(chain)
+        found.update(dict.fromkeys("+".join(steps[:count]) for count in range(1, len(steps) + 1)))
+    return list(found)
+
+
+def fusions(options: VariantOptions, systems: Iterable[str]) -> dict[str, list[str]]:
+    """{`fusion:<a>+<b>`: its members} of those whose members are all among `systems`. InputError on a fusion of one."""
+    known, found = set(systems), {}
+    for text in options.fuse:
+        members = text.split("+")
+        if len(members) < 2 or len(set(members)) < len(members):
+            raise InputError("--fuse", repr(text), "two or more systems joined by +", "Correct backend.conf")
+        if known >= set(members):
+            found[f"fusion:{text}"] = members
+    return found
+
+
+def explained(name: str) -> str:
+    """What a variant is, in words; nothing for a system of the paper."""
+    if name.startswith("fusion:"):
+        return "scores of " + " and ".join(name.removeprefix("fusion:").split("+")) + " fused by logistic regression"
+    return "; ".join(STEPS[step] for step in name.split("+")[1:] if step in STEPS)
