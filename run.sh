@@ -40,6 +40,7 @@ hold_locks "$data" "$exp"
 trap 'on_exit $? "$@"' EXIT
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
+  python -m pyasp.bin.check_augment --config "$conf/augment.conf" # fails now, not in stage 3
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
 fi
 
@@ -71,6 +72,8 @@ if stage 4 "choose training material: clean for UBM and extractor, clean and aug
   need "$data/train_aug/vad.scp" 3
   python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
+  python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
+    "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
 fi
 
 if wants ivector && stage 5 "UBM: diagonal, then full covariance"; then
@@ -103,8 +106,9 @@ for system in $systems; do
     else
       need "${models[0]}" 7
     fi
-    for set in train test enroll; do
+    for set in train dev test enroll; do
       source=$set reuse=
+      [ $set = dev ] && [ ! -s "$data/dev/trials" ] && continue
       [ $set = train ] && { source=train_sel; [ "$system:${opt[kaldi-backend]:+given}" = ivector:given ] && continue; }
       [ $set = enroll ] && reuse=$exp/$system/test/embedding.scp
       steps/extract.sh --conf "$system_conf" --reuse "$reuse" --device "$device" "${jobs[@]}" \
@@ -120,14 +124,14 @@ for system in $systems; do
     steps/score.sh --conf "$conf/backend.conf" --backend "$backend" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp/$system"
   fi
 done
+if stage 9 "fusions of systems, where backend.conf has some"; then
+  steps/fuse.sh --conf "$conf/backend.conf" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp" "$systems"
+fi
 
 if stage 10 "metrics and report"; then
-  for system in $systems; do
-    need "$exp/$system/test/embedding.scp" 8
-    python -m pyasp.bin.evaluate --force "$force" "$data/trials" "$exp/$system"
-  done
+  for system in $systems; do need "$exp/$system/test/embedding.scp" 8; done
   # shellcheck disable=SC2086
-  python -m pyasp.bin.report --corpus "$corpus" "$data/trials" "$exp" $systems
+  steps/report.sh --conf "$conf" --corpus "$corpus" --force="$force" "$data" "$exp" $systems
 fi
 exit 0
 }

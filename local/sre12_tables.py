@@ -22,6 +22,7 @@ FLAGS = {"Y": True, "N": False}
 
 class Side(NamedTuple):
     """One channel of a recording as the tables name it."""
+
     path: str
     side: str
 
@@ -29,6 +30,7 @@ class Side(NamedTuple):
 @dataclass
 class Targets:
     """sides: {speaker: enrolment sides, in the tables' order}; gender: {speaker: m or f}; summed: sides dropped."""
+
     sides: dict[str, list[Side]] = field(default_factory=dict)
     gender: dict[str, str] = field(default_factory=dict)
     summed: int = 0
@@ -88,6 +90,7 @@ def _genders(path: Path) -> Iterator[tuple[str, str]]:
 
 class KeyLine(NamedTuple):
     """One trial of the key; conditions: indices into CONDITIONS whose flag is Y."""
+
     speaker: str
     segment: str
     side: str

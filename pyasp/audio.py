@@ -20,6 +20,7 @@ from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
+from pyasp import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio_file import CheckedBackend
 from pyasp.errors import InputError
 from pyasp.resample import INT16, check_rate, resample
@@ -90,7 +91,8 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
         raise
     except Exception as error:      # lhotse raises many kinds; all mean that this recording cannot be used
         raise _readable(error, name, utt) from None
-    mono = _one_channel(cut, samples, channel, name) * INT16
+    mono = _one_channel(cut, samples, channel, name)
+    mono = np.multiply(mono, INT16, out=mono if plain else None)        # other arrays may be lhotse's
     if len(mono) == 0 or not np.isfinite(mono).all():
         raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite", "audio",
                          "Replace or remove the recording", item=utt)
@@ -120,7 +122,7 @@ def _read_plain(cut: Cut) -> np.ndarray:
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
         raise InputError(source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says",
                          "Run stage 0 again")
-    return samples[rows]
+    return samples if rows == list(range(len(samples))) else samples[rows]     # a list of rows would copy
 
 
 def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.ndarray:

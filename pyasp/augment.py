@@ -1,40 +1,30 @@
 """Augmented copies of a training set as lazy lhotse cuts: nothing is mixed until features are extracted.
 
-The paper's additive noise at 8, 15 or 20 dB and reverberation. Noises and impulse responses come from folders (MUSAN,
-RIRS_NOISES, or any others) or are generated. What each copy gets is drawn from a generator seeded by the run's seed and the
-copy's id, so it does not depend on order or number of jobs. lhotse sets the level over the whole recording, pauses included.
+The paper's additive noise at 8, 15 or 20 dB over the speech, reverberation, and AMR-NB for telephone speech. Noises
+and impulse responses come from folders (MUSAN, RIRS_NOISES, or any others) or are generated. What each copy gets is
+drawn from a generator seeded by the run's seed and the copy's id: it does not depend on order or number of jobs.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import hashlib
 import math
 from pathlib import Path
-from typing import Iterable
 
 import lhotse
 import numpy as np
 import soundfile
-from lhotse.cut import Cut, MonoCut, append_cuts
+from lhotse.cut import MonoCut
 
 from pyasp.artefact import replacing
-from pyasp.cli import option
+from pyasp.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
 from pyasp.errors import InputError
 from pyasp.rooms import NOISES, random_noise, random_response
+from pyasp.transforms import AddNoise, Transcode
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".mp3", ".ogg")
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentOptions:
-    """What the augmented copies are (augment.conf)."""
-    copies: int = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
-    kinds: str = option("noise,reverb", "kinds of which each copy gets one, drawn evenly: noise reverb, comma between")
-    snrs: str = option("8,15,20", "signal-to-noise ratios in dB of which each noisy copy gets one, comma between")
-    generated_noises: int = option(20, "noises to generate when no folder is given")
-    generated_responses: int = option(20, "impulse responses to generate when no folder is given")
-    noise_seconds: float = option(20.0, "length of a generated noise in seconds")
+ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 
 
 def rng_for(seed: int, name: str) -> np.random.Generator:
@@ -47,7 +37,9 @@ def find_audio(folder: str | Path) -> list[Path]:
     """Audio files below a folder, sorted. Raises InputError when there is none."""
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        raise InputError(folder, "no audio file", f"{' '.join(AUDIO_SUFFIXES)} below it", "Give the unpacked corpus' folder")
+        raise InputError(
+            folder, "no audio file", f"{' '.join(AUDIO_SUFFIXES)} below it", "Give the unpacked corpus' folder"
+        )
     return files
 
 
@@ -55,6 +47,16 @@ def musan_noises(root: str | Path) -> list[Path]:
     """MUSAN's noise and music when the folder has that layout, else every audio file below it."""
     parts = [Path(root) / name for name in ("noise", "music") if (Path(root) / name).is_dir()]
     return [path for part in parts for path in find_audio(part)] if parts else find_audio(root)
+
+
+def responses_of(root: str | Path) -> list[Path]:
+    """Impulse responses of RIRS_NOISES (its noises left out) when the folder has that layout, else every audio file."""
+    for top in (Path(root), Path(root) / "RIRS_NOISES"):
+        parts = [top / name for name in ROOMS if (top / name).is_dir()]
+        if parts:
+            files = [path for part in parts for path in find_audio(part)]
+            return [path for path in files if path.parent.name != ROOMS[1] or "_noise_" not in path.name]
+    return find_audio(root)
 
 
 def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tuple[list[Path], list[Path]]:
@@ -77,41 +79,50 @@ def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
         soundfile.write(temporary, samples, rate, subtype="PCM_16", format="WAV")
 
 
-def recordings(paths: Iterable[Path], rate: int) -> list[lhotse.Recording]:
-    """lhotse recordings of audio files, resampled (lazily) to `rate` Hz."""
-    found = [lhotse.Recording.from_file(path, recording_id=f"{path.parent.name}-{path.stem}") for path in paths]
-    return [each if each.sampling_rate == rate else each.resample(rate) for each in found]
+@functools.lru_cache(maxsize=4096)
+def recording(path: Path, rate: int) -> lhotse.Recording:
+    """The manifest of an audio file, resampled (lazily) to `rate` Hz. Raises InputError when it cannot be read."""
+    try:
+        found = lhotse.Recording.from_file(path, recording_id=f"{path.parent.name}-{path.stem}")
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise InputError(path, f"{type(error).__name__}: {error}", "audio", "Take it out of the folder") from None
+    return found if found.sampling_rate == rate else found.resample(rate)
 
 
 class Augmenter:
     """Draws one augmentation for a copy of a clean cut."""
 
-    def __init__(self, options: AugmentOptions, noises: list[lhotse.Recording], responses: list[lhotse.Recording], seed: int):
-        self.kinds = [kind.strip() for kind in options.kinds.split(",")]
-        unknown = [kind for kind in self.kinds if kind not in self.MAKERS]
-        if unknown:
-            raise InputError("augment.conf", repr(unknown[0]), " or ".join(self.MAKERS), "Correct --kinds", item="--kinds")
-        self.snrs = [float(snr) for snr in options.snrs.split(",")]
-        self.noises, self.responses, self.seed = noises, responses, seed
+    def __init__(self, options: AugmentOptions, noises: list[Path], responses: list[Path], seed: int):
+        self.kinds, self.snrs, self.rates = kinds_of(options), snrs_of(options), rates_of(options)
+        self.options, self.noises, self.responses, self.seed = options, noises, responses, seed
 
-    def copy(self, clean: Cut, number: int) -> tuple[Cut, str]:
-        """The `number`-th augmented copy of a clean cut (id `<clean>-<kind><number>`), and its kind."""
+    def copy(self, clean: MonoCut, number: int, vad: str = "") -> tuple[MonoCut, str]:
+        """The `number`-th augmented copy of a clean cut (id `<clean>-<kind><number>`), and its kind.
+
+        vad: the clean cut's entry of vad.scp, over whose voiced frames the level of a noise is set.
+        """
         rng = rng_for(self.seed, f"{clean.id} {number}")
         kind = self.kinds[rng.integers(len(self.kinds))]
-        return self.MAKERS[kind](self, clean, rng).with_id(f"{clean.id}-{kind}{number}"), kind
+        return self.MAKERS[kind](self, clean, rng, vad).with_id(f"{clean.id}-{kind}{number}"), kind
 
-    def _noise(self, clean: Cut, rng: np.random.Generator) -> Cut:
-        noise: Cut = self.noises[rng.integers(len(self.noises))].to_cut()
-        assert isinstance(noise, MonoCut)
-        noise = noise.drop_supervisions()
-        if noise.duration < clean.duration:
-            noise = append_cuts([noise] * math.ceil(clean.duration / noise.duration))
-        start = rng.uniform(0, noise.duration - clean.duration) if noise.duration > clean.duration else 0.0
-        noise = noise.truncate(offset=start, duration=clean.duration)
-        return clean.mix(noise, snr=self.snrs[rng.integers(len(self.snrs))], preserve_id="left")
+    def _noise(self, clean: MonoCut, rng: np.random.Generator, vad: str) -> MonoCut:
+        noise = recording(self.noises[rng.integers(len(self.noises))], clean.sampling_rate)
+        length = noise.duration * math.ceil(max(clean.duration / noise.duration, 1))  # repeated where it is too short
+        offset = rng.uniform(0, length - clean.duration) if length > clean.duration else 0.0
+        snr = self.snrs[rng.integers(len(self.snrs))]
+        return _with(clean, AddNoise(noise.to_dict(), round(offset, 6), snr, vad, self.options.frame_shift))
 
-    def _reverb(self, clean: Cut, rng: np.random.Generator) -> Cut:
-        response = self.responses[rng.integers(len(self.responses))]
+    def _reverb(self, clean: MonoCut, rng: np.random.Generator, vad: str) -> MonoCut:
+        response = recording(self.responses[rng.integers(len(self.responses))], clean.sampling_rate)
         return clean.reverb_rir(rir_recording=response, affix_id=False)
 
-    MAKERS = {"noise": _noise, "reverb": _reverb}
+    def _codec(self, clean: MonoCut, rng: np.random.Generator, vad: str) -> MonoCut:
+        return _with(clean, Transcode(self.options.codec, self.rates[rng.integers(len(self.rates))]))
+
+    MAKERS = {"noise": _noise, "reverb": _reverb, "codec": _codec}
+
+
+def _with(clean: MonoCut, transform: AddNoise | Transcode) -> MonoCut:
+    """The cut of a recording that has one more transform."""
+    transforms = [*(clean.recording.transforms or []), transform]
+    return lhotse.utils.fastcopy(clean, recording=lhotse.utils.fastcopy(clean.recording, transforms=transforms))

@@ -138,6 +138,8 @@ def markdown(results: Results) -> str:
         parts += [f"## {name}", f"{_class_counts(results, name)}.", as_markdown(main_table(results, name))]
         for column in columns_of(results, name):
             parts += [f"EER % by {column}:", as_markdown(by_table(results, name, column))]
+    if "training_copies" in results:
+        parts += ["## Training copies", f"{results['training_copies']}."]
     parts += ["## What the numbers are", "\n".join(f"- {line}" for line in definitions(results)),
               "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
               "subset without targets or without nontargets. Curves: det.png."]

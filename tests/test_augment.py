@@ -1,42 +1,91 @@
-"""Augmentation: rooms, noise levels, alignment of reverberated speech, draws that depend on the id alone."""
+"""Augmentation: rooms, levels over the speech, alignment, codecs, draws that depend on the id alone."""
+
+import json
 
 import lhotse
 import numpy as np
 import pytest
 import soundfile
+from lhotse.serialization import deserialize_item
+from prep_trees import program, speech as toy_speech
 from scipy.signal import correlate
 
-from pyasp.augment import Augmenter, AugmentOptions, generate, recordings
+from pyasp import codec
+from pyasp.audio import read_samples, use_libsndfile
+from pyasp.augment import Augmenter, find_audio, generate, musan_noises, responses_of
+from pyasp.augment_options import AugmentOptions, check
+from pyasp.bin import augment as augment_tool, check_augment
+from pyasp.datadir import DataDir
 from pyasp.errors import InputError
+from pyasp.kaldi_io import ArkWriter
 from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
 
 RATE = 8000
 
 
+@pytest.fixture(autouse=True)
+def reader():
+    use_libsndfile()
+
+
+def cut_of(path, samples, rate=RATE):
+    """A cut of a wav file of these samples, called by the file's name."""
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    return lhotse.Recording.from_file(path).to_cut().with_id(path.stem)
+
+
 @pytest.fixture
 def speech(tmp_path):
-    """A cut of 2 s of modulated noise."""
+    """A cut of 2 s: half a second of faint hiss, a second of modulated noise, half a second of hiss."""
     rng = np.random.default_rng(0)
-    samples = 0.1 * rng.normal(size=2 * RATE) * (1 + np.sin(np.arange(2 * RATE) / 400))
-    soundfile.write(tmp_path / "s1-u1.wav", samples, RATE)
-    return lhotse.Recording.from_file(tmp_path / "s1-u1.wav").to_cut().with_id("s1-u1")
+    loud = (1 + np.sin(np.arange(2 * RATE) / 400)) * ((np.arange(2 * RATE) // (RATE // 2) % 3) > 0)
+    return cut_of(tmp_path / "s1-u1.wav", 0.1 * rng.normal(size=2 * RATE) * (loud + 0.001))
+
+
+VOICED = np.repeat([0, 1, 1, 0], 50).astype(np.float32)  # frames of 10 ms
 
 
 @pytest.fixture
-def augmenter(tmp_path):
-    def build(**options):
-        settings = AugmentOptions(generated_noises=5, generated_responses=3, noise_seconds=1.5, **options)
-        noises, responses = generate(tmp_path / "sources", settings, RATE, seed=1)
-        return Augmenter(settings, recordings(noises, RATE), recordings(responses, RATE), seed=1)
+def vad(tmp_path):
+    """The entry of vad.scp for the cut of `speech`."""
+    with ArkWriter(tmp_path / "vad.ark", tmp_path / "vad.scp") as writer:
+        writer.write("s1-u1", VOICED)
+    return (tmp_path / "vad.scp").read_text().split(maxsplit=1)[1].strip()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Generated noises and responses."""
+    settings = AugmentOptions(generated_noises=5, generated_responses=3, noise_seconds=1.5)
+    return generate(tmp_path_factory.mktemp("sources"), settings, RATE, seed=1)
+
+
+@pytest.fixture
+def augmenter(made):
+    def build(noises=None, responses=None, **options):
+        settings = AugmentOptions(**options)
+        return Augmenter(settings, noises or made[0], responses or made[1], seed=1)
+
     return build
+
+
+def stored(cut):
+    """The cut as it comes back from cuts.jsonl.gz."""
+    return deserialize_item(json.loads(json.dumps(cut.to_dict())))
+
+
+def level(clean, noisy, frames=VOICED):
+    """Signal-to-noise ratio in dB over the voiced samples."""
+    voiced = np.repeat(frames > 0, RATE // 100)
+    return 10 * np.log10(np.sum(clean[voiced] ** 2) / np.sum((noisy - clean)[voiced] ** 2))
 
 
 def test_room_response_starts_with_the_direct_path_and_decays_as_told():
     size, t60 = np.array([5.0, 4.0, 3.0]), 0.4
     response = shoebox_response(size, np.array([1.0, 1, 1]), np.array([3.0, 2, 1.5]), t60, RATE)
     assert np.argmax(response) == 0 and response[0] == pytest.approx(1)
-    energy = 10 * np.log10(np.cumsum(response[::-1] ** 2)[::-1] / np.sum(response ** 2))
-    slope = np.polyfit(np.arange(800, 2000) / RATE, energy[800:2000], 1)[0]    # dB per second, 0.1 s to 0.25 s
+    energy = 10 * np.log10(np.cumsum(response[::-1] ** 2)[::-1] / np.sum(response**2))
+    slope = np.polyfit(np.arange(800, 2000) / RATE, energy[800:2000], 1)[0]  # dB per second, 0.1 s to 0.25 s
     assert -60 / slope == pytest.approx(t60, rel=0.35)
     assert 0 < sabine_reflection(size, 0.8) - sabine_reflection(size, 0.2)
 
@@ -54,19 +103,162 @@ def test_noises_are_finite_loud_and_reproducible(kind):
     assert one.shape == (RATE,) and np.abs(one).max() == pytest.approx(0.5) and np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("snr", [8.0, 20.0])
-def test_noise_is_added_at_the_wanted_level(speech, augmenter, snr):
-    copy, kind = augmenter(kinds="noise", snrs=str(snr)).copy(speech, 1)
-    clean, noisy = speech.load_audio()[0], copy.load_audio()[0]
+@pytest.mark.parametrize("snr", [8.0, 15.0, 20.0])
+def test_noise_is_added_at_the_wanted_level_over_the_speech(speech, vad, augmenter, snr):
+    copy, kind = augmenter(kinds="noise", snrs=str(snr)).copy(speech, 1, vad)
+    clean, noisy = speech.load_audio()[0], stored(copy).load_audio()[0]
     assert (kind, copy.id) == ("noise", "s1-u1-noise1") and len(noisy) == len(clean)
-    assert 10 * np.log10(np.sum(clean ** 2) / np.sum((noisy - clean) ** 2)) == pytest.approx(snr, abs=0.1)
+    assert level(clean, noisy) == pytest.approx(snr, abs=0.01)
+    whole = 10 * np.log10(np.sum(clean**2) / np.sum((noisy - clean) ** 2))
+    assert whole < snr - 2  # half of the recording is pause: what lhotse's own mix would have set
 
 
-def test_reverberated_speech_stays_aligned(speech, augmenter):
-    copy, _ = augmenter(kinds="reverb").copy(speech, 1)
-    clean, wet = speech.load_audio()[0], copy.load_audio()[0]
+def test_levels_hold_after_reading_on_the_int16_scale(speech, vad, augmenter):
+    item = stored(augmenter(kinds="noise", snrs="8").copy(speech, 1, vad)[0]).to_dict()
+    assert level(read_samples(speech.to_dict(), RATE), read_samples(item, RATE)) == pytest.approx(8, abs=0.1)
+
+
+def test_without_voice_activity_the_whole_recording_counts(speech, tmp_path, augmenter):
+    clean = speech.load_audio()[0]
+    with ArkWriter(tmp_path / "none.ark", tmp_path / "none.scp") as writer:
+        writer.write("s1-u1", np.zeros(200, np.float32))
+    for entry in ("", (tmp_path / "none.scp").read_text().split()[1]):
+        noisy = augmenter(kinds="noise", snrs="10").copy(speech, 1, entry)[0].load_audio()[0]
+        assert level(clean, noisy, np.ones(200)) == pytest.approx(10, abs=0.01)
+
+
+@pytest.mark.parametrize("seconds, rate", [(0.3, RATE), (1.99, RATE), (7.0, 2 * RATE), (2.0, RATE)])
+def test_noises_of_any_length_and_rate_fill_the_recording(tmp_path, speech, vad, augmenter, seconds, rate):
+    noise = np.random.default_rng(1).normal(size=round(seconds * rate)) * 0.1
+    soundfile.write(tmp_path / "n.wav", noise, rate)
+    copy, _ = augmenter([tmp_path / "n.wav"], kinds="noise", snrs="8").copy(speech, 1, vad)
+    added = stored(copy).load_audio()[0] - speech.load_audio()[0]
+    assert level(speech.load_audio()[0], speech.load_audio()[0] + added) == pytest.approx(8, abs=0.01)
+    assert (added[:400] ** 2).mean() / (added[-400:] ** 2).mean() == pytest.approx(1, abs=0.5)
+
+
+def test_a_noise_that_is_silent_over_the_speech_is_moved_and_a_silent_one_named(tmp_path, speech, vad, augmenter):
+    noise = np.random.default_rng(1).normal(size=2 * RATE) * 0.1 * np.repeat([1, 0, 0, 0], RATE // 2)
+    soundfile.write(tmp_path / "n.wav", noise, RATE)
+    copy, _ = augmenter([tmp_path / "n.wav"], kinds="noise", snrs="15").copy(speech, 1, vad)
+    assert level(speech.load_audio()[0], copy.load_audio()[0]) == pytest.approx(15, abs=0.01)
+    soundfile.write(tmp_path / "z.wav", np.zeros(RATE), RATE)
+    with pytest.raises(InputError, match="z.wav: found silence.*Take it out"):
+        read_samples(augmenter([tmp_path / "z.wav"], kinds="noise").copy(speech, 1, vad)[0].to_dict(), RATE)
+
+
+def test_a_side_of_a_call_gets_its_noise_at_its_own_level(tmp_path, speech, vad, augmenter):
+    clean = speech.load_audio()[0]
+    soundfile.write(tmp_path / "call.wav", np.stack([np.ones(len(clean)) * 0.5, clean], axis=1), RATE, subtype="FLOAT")
+    side = lhotse.MonoCut(
+        "call-b", 0, len(clean) / RATE, 1, recording=lhotse.Recording.from_file(tmp_path / "call.wav")
+    )
+    noisy = stored(augmenter(kinds="noise", snrs="8").copy(side, 1, vad)[0]).load_audio()
+    assert noisy.shape == (1, len(clean)) and level(clean, noisy[0]) == pytest.approx(8, abs=0.01)
+
+
+@pytest.mark.parametrize("delay", [0, 37, 1600])
+def test_reverberated_speech_stays_aligned(tmp_path, speech, augmenter, delay):
+    """Recorded responses start before the sound arrives."""
+    response = np.zeros(4000)
+    response[[delay, delay + 500, delay + 1300]] = 0.9, 0.4, 0.2
+    soundfile.write(tmp_path / "r.wav", response, RATE)
+    copy, _ = augmenter(responses=[tmp_path / "r.wav"], kinds="reverb").copy(speech, 1)
+    clean, wet = speech.load_audio()[0], stored(copy).load_audio()[0]
     assert len(wet) == len(clean) and not np.allclose(wet, clean, atol=1e-3)
     assert np.argmax(correlate(wet, clean)) - (len(clean) - 1) == 0
+
+
+def test_generated_rooms_keep_speech_aligned(speech, augmenter):
+    for number in range(1, 5):
+        clean, wet = speech.load_audio()[0], augmenter(kinds="reverb").copy(speech, number)[0].load_audio()[0]
+        assert np.argmax(correlate(wet, clean)) - (len(clean) - 1) == 0
+
+
+def real(seconds=1.0):
+    """Toy speech in [-1, 1] at 8 kHz."""
+    return toy_speech(RATE, seconds) / 32768
+
+
+def alike(clean, coded):
+    """Lag of the best correlation, and the correlation there."""
+    found = correlate(coded, clean)
+    return np.argmax(found) - (len(clean) - 1), found.max() / np.sqrt(np.sum(clean**2) * np.sum(coded**2))
+
+
+@pytest.mark.parametrize("name, least", [("gsm", 0.9), ("g711", 0.999)])
+def test_stand_ins_code_and_stay_aligned(tmp_path, augmenter, name, least):
+    clean = cut_of(tmp_path / "s1-u1.wav", real()[:7777])
+    copy, kind = augmenter(kinds="codec", codec=name).copy(clean, 1)
+    coded = stored(copy).load_audio()[0]
+    lag, likeness = alike(real()[:7777], coded)
+    assert (kind, copy.id, len(coded), lag) == ("codec", "s1-u1-codec1", 7777, 0) and least < likeness < 1
+
+
+def test_wide_band_speech_goes_through_a_narrow_codec(tmp_path, augmenter):
+    clean = np.repeat(real(0.5), 2) + 0.05 * np.sin(np.arange(8000) * 2 * np.pi * 6000 / 16000)
+    copy, _ = augmenter(kinds="codec", codec="g711").copy(cut_of(tmp_path / "s1-u1.wav", clean, 16000), 1)
+    spectrum = np.abs(np.fft.rfft(copy.load_audio()[0]))
+    assert copy.num_samples == 8000 and spectrum[3000] < 0.01 * np.abs(np.fft.rfft(clean))[3000]
+
+
+@pytest.fixture
+def no_encoder(monkeypatch, tmp_path):
+    codec.amr_program.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    yield
+    codec.amr_program.cache_clear()
+
+
+def test_amr_without_an_encoder_is_refused_before_any_work(no_encoder, capsys):
+    assert check_augment.main(["--kinds=noise,codec"]) == 1
+    said = capsys.readouterr().err
+    assert all(
+        text in said
+        for text in (
+            "no program that encodes AMR-NB",
+            "apt install ffmpeg libavcodec-extra",
+            "sox libsox-fmt-all",
+            "--codec=gsm or --codec=g711",
+        )
+    )
+    assert (
+        check_augment.main(["--kinds=noise,reverb"]) == 0 and check_augment.main(["--kinds=codec", "--copies=0"]) == 0
+    )
+    assert check_augment.main(["--kinds=codec", "--codec=gsm"]) == 0
+    assert "GSM 06.10 as a stand-in for AMR-NB" in capsys.readouterr().err
+
+
+def test_an_encoder_that_only_says_it_can_is_passed_over(no_encoder, tmp_path, monkeypatch):
+    program(tmp_path / "bin", monkeypatch, "ffmpeg", "echo Unknown encoder libopencore_amrnb >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(InputError, match="no program that encodes AMR-NB"):
+        check(AugmentOptions(kinds="codec"))
+
+
+@pytest.mark.parametrize("name", codec.ENCODERS)
+@pytest.mark.parametrize("kbits", ["6.7", "4.75"])
+def test_amr_where_an_encoder_is_installed(monkeypatch, name, kbits):
+    monkeypatch.setattr(codec, "ENCODERS", {name: codec.ENCODERS[name]})
+    codec.amr_program.cache_clear()
+    if codec.amr_program() is None:
+        pytest.skip(f"{name} cannot encode AMR-NB")
+    coded = codec.round_trip(real(), "amr", kbits)
+    lag, likeness = alike(real(), coded)
+    assert len(coded) == RATE and abs(lag) <= 1 and likeness > 0.6
+    assert codec.named("amr", ["6.7", "4.75"]) == f"AMR-NB at 6.7 or 4.75 kbit/s through {name}"
+    codec.amr_program.cache_clear()
+
+
+def test_the_bit_rate_decides_the_length_of_the_coded_file(no_encoder, tmp_path, monkeypatch):
+    """A stand-in for ffmpeg notes what it is asked for, and gives the file back a look-ahead later."""
+    script = (
+        f'echo "$*" >> {tmp_path}/asked; for last; do :; done; while [ "$1" != -i ]; do shift; done; cp "$2" "$last"'
+    )
+    program(tmp_path / "bin", monkeypatch, "ffmpeg", script)
+    coded = codec.round_trip(real(), "amr", "6.7")
+    np.testing.assert_allclose(coded[:-40], real()[40:], atol=1e-4)
+    assert "-c:a libopencore_amrnb -b:a 6700" in (tmp_path / "asked").read_text()
 
 
 def test_draws_depend_on_seed_and_id_alone(speech, augmenter):
@@ -77,10 +269,56 @@ def test_draws_depend_on_seed_and_id_alone(speech, augmenter):
 
 
 def test_unknown_kind_is_named(augmenter):
-    with pytest.raises(InputError, match="found 'echo'; expected noise or reverb"):
+    with pytest.raises(InputError, match="found 'echo'; expected noise or reverb or codec"):
         augmenter(kinds="noise,echo")
+    with pytest.raises(InputError, match="--amr-rates: found '8'; expected kbit/s of AMR-NB: 4.75"):
+        augmenter(kinds="codec", codec="gsm", amr_rates="8")
+    with pytest.raises(InputError, match="--snrs: found 'loud'"):
+        augmenter(snrs="loud")
 
 
 def test_random_rooms_differ():
     rng = np.random.default_rng(0)
     assert not np.array_equal(random_response(rng, RATE)[:100], random_response(rng, RATE)[:100])
+
+
+def test_noises_of_rirs_noises_are_no_responses_and_speech_of_musan_is_no_noise(tmp_path):
+    for name in (
+        "RIRS_NOISES/simulated_rirs/smallroom/Room001/Room001-00001.wav",
+        "RIRS_NOISES/real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_far_angla.wav",
+        "RIRS_NOISES/real_rirs_isotropic_noises/RVB2014_type1_noise_largeroom1_1.wav",
+        "RIRS_NOISES/pointsource_noises/noise-free-sound-0000.wav",
+        "musan/music/fma/m.wav",
+        "musan/noise/free-sound/n.wav",
+        "musan/speech/us-gov/s.wav",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, np.ones(10), RATE)
+    for root in (tmp_path, tmp_path / "RIRS_NOISES"):
+        assert [path.name for path in responses_of(root)] == [
+            "Room001-00001.wav",
+            "RVB2014_type1_rir_largeroom1_far_angla.wav",
+        ]
+    assert [path.name for path in musan_noises(tmp_path / "musan")] == ["n.wav", "m.wav"]
+    assert len(responses_of(tmp_path / "musan")) == 3  # any folder of responses
+    with pytest.raises(InputError, match="no audio file"):
+        find_audio(tmp_path / "RIRS_NOISES/none")
+
+
+def test_the_tool_counts_copies_and_says_what_they_are(tmp_path, speech, vad, capsys):
+    clean = DataDir(tmp_path / "train")
+    clean.path.mkdir()
+    clean.write_speakers({"s1-u1": "s1"})
+    clean.write("vad.scp", {"s1-u1": vad})
+    lhotse.CutSet.from_cuts([speech]).to_file(clean / "cuts.jsonl.gz")
+    options = ["--copies=4", "--kinds=noise,codec", "--codec=gsm", "--generated-noises=2", "--generated-responses=1"]
+    assert augment_tool.main([*options, str(clean.path), str(tmp_path / "aug")]) == 0
+    told = (tmp_path / "aug/augment.txt").read_text()
+    assert (
+        told.startswith("1 clean, ")
+        and "2 noises from a generator" in told
+        and "codec: GSM 06.10 as a stand-in" in told
+    )
+    copies = list(lhotse.CutSet.from_file(tmp_path / "aug/cuts.jsonl.gz"))
+    assert len(copies) == 5 and {cut.id.split("-")[-1].rstrip("1234") for cut in copies} == {"u", "noise", "codec"}
+    assert not list((tmp_path / "aug").glob("*.wav"))

@@ -56,6 +56,9 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     directory = Path(exp_dir)
     found = gather(options, trials_dir, directory, systems)
     results = report.merge(options.corpus, found)
+    copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
+    if copies.is_file():
+        results["training_copies"] = copies.read_text(encoding="utf-8").strip()
     made = artefact.describe("report", options, [directory / name / "metrics.json" for name in found])
     contents = {"results.json": json.dumps(results, indent=1) + "\n", "RESULTS.md": report.markdown(results)}
     for name, text in contents.items():
