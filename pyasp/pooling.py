@@ -87,7 +87,11 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weights alpha (B, T) of h (B, T, C): they sum to one over time, zero on padding."""
-        f = self.norm(functional.relu(self.hidden(h)), mask)
+        return self.from_hidden(self.hidden(h), mask)
+
+    def from_hidden(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """Weights alpha (B, T) of W h_t + b (B, T, A)."""
+        f = self.norm(functional.relu(hidden), mask)
         scores = self.score(f).squeeze(-1)
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)

@@ -8,8 +8,9 @@ Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3; the frame-level part is 
     a      (B, E)        affine output of the first fully connected layer: the embedding
 
 A TDNN layer is ONE matrix product over all frames of the batch: the frames of its context are laid side by side (three
-shifted slices of x), then multiplied. On one CPU core that is as fast as a convolution, and ReLU and batch
-normalisation, which are bound by memory, run over rows that stay contiguous.
+shifted slices of x), then multiplied; ReLU and batch normalisation run over rows that stay contiguous. Training on a
+CPU in single precision takes pyasp.folded_network instead of the layers and the pooling: the same values and gradients
+up to rounding, with fewer passes over memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from torch.nn import functional
 
 from pyasp.cli import option
 from pyasp.errors import InputError
-from pyasp.pooling import POOLINGS, MaskedBatchNorm, Pooling, length_mask
+from pyasp.folded import Workspace
+from pyasp.folded_network import frame_network
+from pyasp.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
+from pyasp.processes import part_of, world
 
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
 RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)     # 15 frames
@@ -56,6 +60,12 @@ def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
     return torch.cat([x[:, offset - context[0]:offset - context[0] + frames] for offset in context], dim=2)
 
 
+def foldable(x: Tensor) -> bool:
+    """True for a batch that pyasp.folded_network can train on: single precision on a CPU, without a compiler."""
+    plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
+
+
 class Layer(nn.Module):
     """Affine -> ReLU -> batch normalisation (-> dropout) over the spliced frames of `context`."""
 
@@ -74,10 +84,16 @@ class Layer(nn.Module):
     def activate(self, affine: Tensor, mask: Tensor | None = None) -> Tensor:
         """What follows the affine output (B, T, out_dim)."""
         y = self.norm(functional.relu(affine), mask)
+        keep = self.keep_mask(y)
+        return y if keep is None else y * keep
+
+    def keep_mask(self, x: Tensor) -> Tensor | None:
+        """Dropout's factors (B, 1, out_dim) for a batch x of B chunks, None without; drawn for all processes' chunks."""
         if not (self.dropout and self.training):
-            return y
-        keep = torch.full((y.shape[0], 1, y.shape[2]), 1 - self.dropout, dtype=y.dtype, device=y.device)
-        return y * (torch.bernoulli(keep) / (1 - self.dropout))
+            return None
+        shape = (x.shape[0] * world(), 1, self.affine.out_features)
+        keep = torch.full(shape, 1 - self.dropout, dtype=x.dtype, device=x.device)
+        return (torch.bernoulli(keep) / (1 - self.dropout))[part_of(shape[0])]
 
 
 class Tdnn(nn.Module):
@@ -98,6 +114,20 @@ class Tdnn(nn.Module):
         self.output = nn.Linear(options.segment_dim, num_speakers)
         nn.init.zeros_(self.output.weight)      # as in Kaldi: the first loss is log(speakers)
         nn.init.zeros_(self.output.bias)
+        self.work = Workspace()
+
+    def pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """x (B, T, D), lengths (B,) or None -> the pooled vector (B, pooling.output_dim)."""
+        if not (self.training and torch.is_grad_enabled() and lengths is None and foldable(x)):
+            return self.pooling(*self.frame_level(x, lengths))
+        keeps, parts = [layer.keep_mask(x) for layer in self.frames], self.pooling.parts
+        mean, variance, scale, shift = frame_network(list(self.frames), self.pooling.attention, parts.deviation,
+                                                     splice(x, CONTEXTS[0]), keeps, self.work)
+        keep = 1.0 if keeps[-1] is None else keeps[-1].squeeze(1)
+        mean = (mean * scale + shift) * keep
+        if not parts.deviation:
+            return mean
+        return torch.cat([mean, (variance * (scale * keep) ** 2).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
 
     def frame_level(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D), T >= 15, lengths (B,) >= 15 or None -> h (B, T-14, C) and its mask (B, T-14) or None."""
@@ -114,7 +144,7 @@ class Tdnn(nn.Module):
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeddings (B, E): affine output of the first fully connected layer. x (B, T, D), lengths (B,) or None."""
-        return self.embedding.affine(self.pooling(*self.frame_level(x, lengths)))
+        return self.embedding.affine(self.pooled(x, lengths))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (B, speakers) of x (B, T, D)."""

