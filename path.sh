@@ -3,8 +3,9 @@
 export LC_ALL=C
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}"
 export MKL_NUM_THREADS="$OMP_NUM_THREADS" OPENBLAS_NUM_THREADS="$OMP_NUM_THREADS"
-# glibc keeps up to 128 MB of freed memory: arrays of each step would else be given back and faulted in page by page again.
-export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-134217728}"
+# glibc keeps up to 128 MB of freed memory: what each step frees would else be given back and faulted in again.
+export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}"
+export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-134217728}"
 PYASP_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || return 1
 export PYASP_ROOT
 export PYTHONPATH="$PYASP_ROOT${PYTHONPATH:+:$PYTHONPATH}"
