@@ -23,10 +23,18 @@ F64 = torch.float64
 KINDS = {"<DiagGMM>": DiagGmm, "<FullGMM>": FullGmm, "<IvectorExtractor>": IvectorExtractor}
 
 
+def _first_token(relative: str) -> str:
+    return (path(relative).read_bytes()[:40].replace(b"\0B", b"").split() or [b""])[0].decode("latin-1")
+
+
+def is_model(relative: str) -> bool:
+    """Whether a file of the golden set is a GMM or an extractor, binary or text."""
+    return path(relative).is_file() and _first_token(relative) in KINDS
+
+
 def read_model(relative: str):
     """The model of a golden file, of the kind that its first token says."""
-    text = path(relative).read_bytes()[:40].replace(b"\0B", b"").split()[0].decode()
-    return KINDS[text].read(path(relative))
+    return KINDS[_first_token(relative)].read(path(relative))
 
 
 def joined(relative: str | list[str]) -> dict[str, np.ndarray]:

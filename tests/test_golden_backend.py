@@ -44,13 +44,14 @@ def ivector_mean(roles, binary=False):
             "num_utts": {key: len(utts) for key, utts in zip(roles["spk2utt"], members)}}
 
 
-def subtract_global_mean(roles):
+def subtract_global_mean(roles, subtract_mean=True):
     mean = roles.get("mean")
-    return {"vectors": rows(roles["vectors"], lambda x: x - (x.mean(axis=0) if mean is None else mean))}
+    return {"vectors": rows(roles["vectors"],
+                            lambda x: x - subtract_mean * (x.mean(axis=0) if mean is None else mean))}
 
 
-def normalize_length(roles, scaleup=True):
-    return {"vectors": rows(roles["vectors"], lambda x: backend.length_normalise(x, scaleup))}
+def normalize_length(roles, scaleup=True, normalize=True):
+    return {"vectors": rows(roles["vectors"], lambda x: backend.length_normalise(x, scaleup) if normalize else x)}
 
 
 def transform_vectors(roles):
@@ -63,10 +64,11 @@ def est_pca(roles, read_vectors, dim=0, normalize_mean=False, normalize_variance
             "full_transform": backend.pca(vectors, 0, normalize_mean, normalize_variance)}
 
 
-def compute_lda(roles, dim, total_covariance_factor=0.0):
+def compute_lda(roles, dim, total_covariance_factor=0.0, covariance_floor=1e-6):
     vectors = roles["vectors"]
     _, labels = np.unique([roles["utt2spk"][utt] for utt in vectors], return_inverse=True)
-    return {"transform": backend.lda(np.array(list(vectors.values())), labels, dim, total_covariance_factor)}
+    return {"transform": backend.lda(np.array(list(vectors.values())), labels, dim,
+                                     total_covariance_factor, covariance_floor)}
 
 
 def compute_plda(roles, num_em_iters=10):

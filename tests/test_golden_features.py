@@ -43,7 +43,7 @@ def _mfcc(entries: tuple, options: MfccOptions) -> dict:
     extractor = Mfcc(options)
     rate = int(options.sample_frequency)
     samples = {utt: read_samples(item_of(utt, path(file)), rate, options.channel) for utt, file in entries}
-    return {utt: extractor.compute(each, utt) for utt, each in samples.items()}
+    return {utt: extractor.compute(each, utt) for utt, each in samples.items() if len(each) >= options.min_duration * rate}
 
 
 def run_mfcc(roles: dict, options: dict) -> dict:
@@ -59,9 +59,9 @@ def run_subset(roles: dict, options: dict) -> dict:
 
 def run_deltas(roles: dict, options: dict) -> dict:
     chosen = {**KALDI_DELTAS, **named(options)}
-    window, order = chosen.pop("delta_window"), chosen.pop("delta_order")
+    window, order, dim = chosen.pop("delta_window"), chosen.pop("delta_order"), chosen.pop("truncate", None)
     assert not chosen
-    return {utt: add_deltas(feats, window, order) for utt, feats in roles["feats"].items()}
+    return {utt: add_deltas(feats[:, :dim], window, order) for utt, feats in roles["feats"].items()}
 
 
 def run_cmn(roles: dict, options: dict) -> dict:
@@ -77,7 +77,8 @@ def run_select(roles: dict, options: dict) -> dict:
 
 def run_vad(roles: dict, options: dict) -> dict:
     chosen = VadOptions(**named(options))
-    return {utt: energy_vad(feats[:, 0], chosen) for utt, feats in roles["feats"].items()}
+    decided = {utt: energy_vad(feats[:, 0], chosen) for utt, feats in roles["feats"].items()}
+    return {utt: voiced for utt, voiced in decided.items() if voiced.any() or not chosen.omit_unvoiced_utts}
 
 
 PROGRAMS = {"compute-mfcc-feats": run_mfcc, "subset-feats": run_subset, "compute-vad": run_vad,

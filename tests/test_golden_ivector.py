@@ -41,9 +41,10 @@ def test_golden_start_comes_from_the_ubm(case):
 
 @pytest.mark.parametrize("case", cases("extractor-acc"))
 def test_golden_statistics(case):
-    reference, stream = IvectorStats.read(path(case["outputs"]["accumulators"])), io.BytesIO()
-    reference.write(stream)
-    assert stream.getvalue() == path(case["outputs"]["accumulators"]).read_bytes()
+    where, stream = path(case["outputs"]["accumulators"]), io.BytesIO()
+    reference = IvectorStats.read(where)
+    reference.write(stream, where.read_bytes().startswith(b"\0B"))
+    assert stream.getvalue() == where.read_bytes()
     values = roles(case)
     result = STEPS[case["program"]](case["options"], values["model"], values["feats"], values["posteriors"])
     for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter", "recordings", "objective"):
