@@ -24,13 +24,13 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "toy_sre12": {
         "full": SreSize(
-            speakers=60,
-            sessions=5,
+            speakers=160,
+            sessions=6,
             eval_speakers=24,
             utterances=4,
             unknowns=8,
-            calls=(30, 20, 10),
-            seconds=(15.0, 25.0),
+            calls=(60, 20, 10),
+            seconds=(14.0, 22.0),
         ),
         "tiny": SreSize(
             speakers=8, sessions=3, eval_speakers=6, utterances=2, unknowns=2, calls=(5, 2, 1), seconds=(4.0, 6.0)

@@ -92,8 +92,8 @@ def synthesise(call: Call) -> float:
     rng = toy_speech.stream(call.seed, call.name)
     turns, left, who = [], call.seconds, 0
     while left > 0:
-        turn = left if left < 4 or len(call.sides) == 1 and left < 30 else min(left, float(rng.uniform(3.0, 12.0)))
-        turns.append((who % len(call.sides), round(turn, 3)))
+        turn = left if left < 4 else min(left, float(rng.uniform(3.0, 12.0)))
+        turns.append((who % 2, round(turn, 3)))  # of a single side, the other's turns are pauses
         left, who = round(left - turn, 3), who + 1
     sides = np.stack([_side(call, index, turns) for index in range(len(call.sides))], axis=1)
     os.makedirs(os.path.dirname(call.path), exist_ok=True)
