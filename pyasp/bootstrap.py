@@ -50,34 +50,39 @@ def trial_weights(drawn: np.ndarray, speakers: Speakers) -> np.ndarray:
 
 
 class Resampler:
-    """Figures of replicates of one scored list."""
+    """Figures of replicates of one scored list, from what is prepared once: for targets and for nontargets (in this
+    order) speakers, intervals, and a row for each trial of its Cllr and of its errors at the Bayes thresholds."""
 
     def __init__(self, scores: np.ndarray, target: np.ndarray, speakers: Speakers, p_targets: tuple[float, ...]):
         thresholds = np.unique(scores[target])
         if thresholds.size > MOST_THRESHOLDS:
             thresholds = np.unique(thresholds[np.linspace(0, thresholds.size - 1, MOST_THRESHOLDS).astype(np.int64)])
-        self.interval = np.searchsorted(thresholds, scores, "right").astype(np.int32)   # thresholds <= score
-        self.size, self.target, self.speakers, self.p_targets = thresholds.size + 1, target, speakers, p_targets
-        self.softplus = np.logaddexp(0.0, np.where(target, -1.0, 1.0) * scores) / np.log(2.0)
-        self.wrong = {p: (scores >= bayes_threshold(p)) != target for p in sorted({*DECISION_PRIORS, *p_targets})}
+        self.size, self.p_targets = thresholds.size + 1, p_targets
+        self.priors = sorted({*DECISION_PRIORS, *p_targets})
+        limits, classes = [bayes_threshold(p) for p in self.priors], ((target, -1.0), (~target, 1.0))
+        self.speakers = [Speakers(speakers.enroll[chosen], speakers.test[chosen], speakers.count) for chosen, _ in classes]
+        self.interval = [np.searchsorted(thresholds, scores[chosen], "right") for chosen, _ in classes]  # limits <= score
+        self.rows = [np.stack([np.logaddexp(0.0, sign * scores[chosen]) / np.log(2.0),
+                               *((scores[chosen] >= x) == (sign > 0) for x in limits)]) for chosen, sign in classes]
 
-    def counts(self, weights: np.ndarray) -> metrics.ErrorCounts:
-        """Errors at the thresholds and at reject-all in the list where each trial stands `weights` (N,) times."""
-        both = [np.bincount(self.interval[chosen], weights[chosen], self.size).astype(np.int64).cumsum()
-                for chosen in (self.target, ~self.target)]
-        return metrics.ErrorCounts(np.arange(self.size, dtype=np.float64), both[0], both[1][-1] - both[1],
-                                   int(both[0][-1]), int(both[1][-1]))
+    def replicate(self, drawn: np.ndarray) -> tuple[dict[str, float], metrics.ErrorCounts] | None:
+        """{eer (percent), min_dcf/p, act_dcf/p, cllr} and the errors at the thresholds, or None without a class.
 
-    def figures(self, weights: np.ndarray, counts: metrics.ErrorCounts) -> dict[str, float]:
-        """{name: value} of one replicate: eer (percent), min_dcf/p, act_dcf/p, cllr."""
+        drawn (S,): how often each speaker was drawn.
+        """
+        weights = [trial_weights(drawn, each) for each in self.speakers]
+        sums = [np.bincount(place, weight, self.size).astype(np.int64).cumsum()
+                for place, weight in zip(self.interval, weights)]
+        n, m = int(sums[0][-1]), int(sums[1][-1])
+        if not (n and m):
+            return None
+        counts = metrics.ErrorCounts(np.arange(self.size, dtype=np.float64), sums[0], m - sums[1], n, m)
+        miss, false = (rows @ weight.astype(np.float64) / total for rows, weight, total in zip(self.rows, weights, (n, m)))
         found = {"eer": 100 * eer_kaldi(counts)}
         found.update({f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets})
-        share = weights / np.where(self.target, counts.n_target, counts.n_nontarget)
-        for p, wrong in self.wrong.items():
-            miss, false = share @ (wrong & self.target), share @ (wrong & ~self.target)
-            found[f"act_dcf/{p:g}"] = float((p * miss + (1 - p) * false) / min(p, 1 - p))
-        found["cllr"] = float(0.5 * share @ self.softplus)
-        return found
+        found.update({f"act_dcf/{p:g}": float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))
+                      for k, p in enumerate(self.priors, 1)})
+        return {**found, "cllr": float(miss[0] + false[0]) / 2}, counts
 
 
 def eer_kaldi(counts: metrics.ErrorCounts) -> float:
@@ -114,13 +119,10 @@ def replicates(scores: np.ndarray, target: np.ndarray, speakers: Speakers, count
     rows: list[dict[str, float]] = []
     curves = np.full((count, DET_GRID.size), np.nan)
     for number in range(count):
-        weights = trial_weights(draw(speakers.count, generator), speakers)
-        counts = resampler.counts(weights)
-        if counts.n_target and counts.n_nontarget:
-            rows.append(resampler.figures(weights, counts))
-            curves[number] = miss_rates(counts, DET_GRID)
-        else:
-            rows.append({})
+        found = resampler.replicate(draw(speakers.count, generator))
+        rows.append(found[0] if found else {})
+        if found:
+            curves[number] = miss_rates(found[1], DET_GRID)
     names = list(max(rows, key=len))
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}, curves
 

@@ -10,8 +10,8 @@ Symbols
   t_j, e_j   mean and standard deviation of test j's scores against the cohort (as models)
   znorm (s - z_i) / d_i    tnorm (s - t_j) / e_j    snorm the mean of both
   asnorm  snorm where z, d (t, e) are taken over the K highest scores of model i (test j) alone
-A cohort speaker is one vector, the average of the speaker's clean recordings, length-normalised; as a model it counts
-as many recordings.
+A cohort vector is one clean recording, or the length-normalised average of a speaker's, which as a model counts as many
+recordings.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from pyasp.scoring import SCORERS, Scorer
 AT_ONCE = 1 << 22       # scores against the cohort held at a time
 
 
-def draw_cohort(utt2spk: Mapping[str, str], size: int, seed: int) -> dict[str, list[str]]:
-    """{speaker: recordings} of at most `size` speakers, drawn by seed, in C order. InputError for fewer than two."""
-    speakers = invert(utt2spk)
-    if len(speakers) < 2 or size < 2:
-        raise InputError("cohort", f"{min(len(speakers), size)} speakers", "at least 2",
+def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> dict[str, list[str]]:
+    """{cohort member: its recordings} of at most `size` recordings or speakers (`unit`), drawn by seed, in C order.
+
+    InputError for fewer than two.
+    """
+    members = invert(utt2spk) if unit == "speaker" else {utt: [utt] for utt in c_sorted(utt2spk)}
+    if min(len(members), size) < 2:
+        raise InputError("cohort", f"{min(len(members), size)} {unit}s", "at least 2",
                          "Give more training speakers, or raise --cohort-size")
-    chosen = np.random.default_rng([seed, 5]).permutation(len(speakers))[:size]
-    names = list(speakers)
-    return {name: speakers[name] for name in c_sorted(names[k] for k in chosen)}
+    names = np.array(list(members), dtype=object)
+    chosen = np.random.default_rng([seed, 5]).permutation(len(names))[:size]
+    return {name: members[name] for name in c_sorted(names[chosen])}
 
 
 def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +75,7 @@ def cohort_moments(scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarr
 
 
 class Cohort:
-    """Cohort vectors (C, R), processed and averaged by speaker, with their numbers of recordings (C,)."""
+    """Cohort vectors (C, R), processed and averaged by member, with their numbers of recordings (C,)."""
 
     def __init__(self, back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], options: BackendOptions):
         self.back_end, self.options = back_end, options

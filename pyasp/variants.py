@@ -36,8 +36,10 @@ class VariantOptions:
     adapt_between: float = option(0.25, "share of the excess variance that goes between speakers (Kaldi sre16)")
     cohort: str = option("train", "speakers of the cohort: those of the back end's training, or the dev speakers",
                          choices=("train", "dev"))
-    cohort_size: int = option(1000, "speakers of the cohort at most, drawn by seed")
-    cohort_top: int = option(200, "asnorm: so many of the best-scoring cohort speakers")
+    cohort_unit: str = option("recording", "a cohort vector: one clean recording, or the average of a speaker's",
+                              choices=("recording", "speaker"))
+    cohort_size: int = option(1000, "vectors of the cohort at most, drawn by seed")
+    cohort_top: int = option(200, "asnorm: so many of the best-scoring cohort vectors")
     calibration_prior: float = option(0.5, "prior of a target at which logistic regression weighs its errors")
     calibration_list: str = option("", "trial list on which `cal` and fusions are trained instead of the dev speakers")
     quality: tuple[str, ...] = option((), f"further inputs of calibration, as logarithms: {' '.join(QUALITIES)}")

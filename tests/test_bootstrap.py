@@ -27,8 +27,7 @@ def test_a_replicate_is_the_list_written_out(seed, shift):
     scores, target, speakers = scored(seed % 7, shift=shift)
     drawn = bootstrap.draw(speakers.count, np.random.default_rng(seed))
     weights = bootstrap.trial_weights(drawn, speakers)
-    resampler = Resampler(scores, target, speakers, (0.01, 0.001))
-    found = resampler.figures(weights, resampler.counts(weights))
+    found, _ = Resampler(scores, target, speakers, (0.01, 0.001)).replicate(drawn)
     whole = llr.summarise(np.repeat(scores, weights), np.repeat(target, weights))[0]
     assert found["eer"] == pytest.approx(whole["eer"], abs=1e-12)
     assert found["cllr"] == pytest.approx(whole["calibration"]["cllr"])
@@ -46,8 +45,8 @@ def test_weights_by_hand():
 
 def test_every_speaker_once_gives_the_list_itself():
     scores, target, speakers = scored(3)
-    resampler, ones = Resampler(scores, target, speakers, (0.01,)), np.ones(scores.size, np.int64)
-    ours, whole = resampler.counts(ones), metrics.error_counts(*metrics.split(scores, target))
+    _, ours = Resampler(scores, target, speakers, (0.01,)).replicate(np.ones(8, np.int64))
+    whole = metrics.error_counts(*metrics.split(scores, target))
     assert np.array_equal(ours.misses, whole.misses) and np.array_equal(ours.false_alarms, whole.false_alarms)
 
 

@@ -31,11 +31,11 @@ def cohort_files(data: str, vectors: str, options: Options) -> tuple[Path, Path 
 
 
 def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, options: Options) -> Cohort:
-    """The cohort's vectors: clean recordings alone, averaged by speaker."""
+    """The cohort's vectors: clean recordings alone, in C order."""
     utt2spk, scp = read_table(files[0]), ScpReader(files[2])
     clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
     chosen = draw_cohort({utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp},
-                         options.cohort_size, options.variant_seed)
+                         options.cohort_size, options.cohort_unit, options.variant_seed)
     utts = [utt for each in chosen.values() for utt in each]
     row, members = {utt: number for number, utt in enumerate(utts)}, []
     for each in chosen.values():
@@ -64,7 +64,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     files = cohort_files(data, vectors, options)
     back_end_files = [Path(backend_dir) / name for name in backend.FILES]
     settings = {**vars(cli.subset(options, ScoreOptions)), "kind": options.kind, "cohort": options.cohort,
-                "cohort_size": options.cohort_size, "cohort_top": options.cohort_top}
+                **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")}}
     cohort = None
     for each in variant_files.lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
@@ -75,7 +75,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
         cohort = cohort or read_cohort(files, BackEnd.read(backend_dir), options)
         trials, scores = normalise_list(data, vectors, system, each, cohort, options)
         variant_files.write(out, each, trials, scores, made)
-        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort.vectors)} cohort speakers")
+        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort.vectors)} cohort vectors")
 
 
 if __name__ == "__main__":
