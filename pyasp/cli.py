@@ -18,6 +18,7 @@ from typing import Any, Callable, Iterable, TypeVar
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
+from pyasp.usage import record_usage
 
 T = TypeVar("T")
 CLOSED_PIPE = 141       # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
@@ -230,12 +231,12 @@ def _tool_name(function: Callable) -> str:
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
-def command(cls: type, *names: str, failure: int = 1) -> Callable[[Callable], Callable[[list[str] | None], int]]:
+def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE) -> Callable[[Callable], Callable[[list[str] | None], int]]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
-    2; a closed pipe ends the tool with CLOSED_PIPE. The result carries its declarations: `main.options` (the class) and
-    `main.names`.
+    2, and one whose reader went away (`| head`) with `closed_pipe`: 0 for tools that only print. The result carries its
+    declarations: `main.options` (the class) and `main.names`.
     """
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
         def main(argv: list[str] | None = None) -> int:
@@ -249,7 +250,7 @@ def command(cls: type, *names: str, failure: int = 1) -> Callable[[Callable], Ca
                 return 2
             except BrokenPipeError:     # `| head` has seen enough; what is still buffered goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return CLOSED_PIPE
+                return closed_pipe
             except (InputError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 return failure
@@ -258,6 +259,8 @@ def command(cls: type, *names: str, failure: int = 1) -> Callable[[Callable], Ca
                     raise
                 print(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
+            finally:
+                record_usage(_tool_name(function).rpartition(".")[2])
         functools.update_wrapper(main, function)
         main.options, main.names = cls, names
         return main

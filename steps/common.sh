@@ -46,8 +46,20 @@ check_number() {
 # stage N TITLE: true when stage N is to be run; remembers it for the message on failure.
 stage() {
   [ "$first_stage" -le "$1" ] && [ "$1" -le "$last_stage" ] || return 1
-  current_stage=$1
+  end_stage
+  current_stage=$1 stage_title=$2 stage_start=$EPOCHREALTIME
+  mkdir -p "$exp/log"
+  export PYASP_USAGE=$exp/log/usage.jsonl PYASP_STAGE=$1 # every tool adds a line with its time and memory
   log "stage $1: $2"
+}
+
+# end_stage: the time of the stage that has just ended, as a line of EXP/log/stages.jsonl.
+end_stage() {
+  [ -n "${stage_start:-}" ] || return 0
+  local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
+  printf '{"stage": %d, "title": "%s", "seconds": %d.%03d}\n' "$current_stage" "${stage_title//[\"\\]/}" \
+    $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl"
+  stage_start=
 }
 
 # hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
@@ -113,6 +125,7 @@ wants() { [[ " $systems " == *" $1 "* && -z ${opt[kaldi-ivector]} ]]; }
 on_exit() {
   local code=$1 word skip=false line=./run.sh
   shift
+  end_stage
   [ "$code" -eq 0 ] && return
   for word in "$@"; do
     if $skip; then skip=false; continue; fi

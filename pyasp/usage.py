@@ -1,0 +1,60 @@
+"""Time and memory of the tools of a run: a line each in the file named by PYASP_USAGE, which run.sh sets.
+
+  EXP/log/usage.jsonl    {"stage", "tool", "cpu_seconds", "peak_mb"} of each tool's process
+  EXP/log/stages.jsonl   {"stage", "title", "seconds"} of each stage run, written by steps/common.sh
+A run that was resumed, or given again, adds lines; seconds add up, and a peak is that of the largest process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024   # bytes in a unit of ru_maxrss
+
+
+def record_usage(tool: str) -> None:
+    """Appends this process's CPU seconds and largest resident memory, when a run asks for it."""
+    path = os.environ.get("PYASP_USAGE")
+    if not path or not Path(path).parent.is_dir():
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "tool": tool,
+            "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+            "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2 ** 20, 1)}
+    with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
+        stream.write(json.dumps(line) + "\n")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines that are whole; one that a killed run left torn is passed over."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def by_stage(exp: str | Path) -> list[dict[str, Any]]:
+    """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of the stage's tools "cpu_seconds",
+    "peak_mb" (of the largest process) and "tool" (whose it is)."""
+    log, stages = Path(exp) / "log", {}
+    for line in _lines(log / "stages.jsonl"):
+        row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0})
+        row["seconds"] += line["seconds"]
+        row["runs"] += 1
+    used = _lines(log / "usage.jsonl")
+    for stage in {line["stage"] for line in used}:
+        mine = [line for line in used if line["stage"] == stage]
+        largest = max(mine, key=lambda line: line["peak_mb"])
+        stages.setdefault((stage, ""), {"stage": stage, "title": "", "seconds": None, "runs": 0})
+        first = min(key for key in stages if key[0] == stage)
+        stages[first].update(cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"],
+                             tool=largest["tool"])
+    return [stages[key] for key in sorted(stages)]
