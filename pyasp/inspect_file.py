@@ -1,48 +1,44 @@
 """Any file of the recipe in words: what it is, keys, shapes, types, ranges, NaNs, frame counts; and Kaldi's text form.
 
-`describe(path, key)` yields lines while it reads, so the first lines of a huge archive come at once. An scp is listed
-without reading the data, unless a key is given. Nothing found in a file is run or unpickled.
+`describe(path, key)` yields lines (with the same facts for programs) while it reads, so the first lines of a huge
+archive come at once. An scp is listed without reading the data, unless a key is given. Nothing found in a file is run
+or unpickled.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
-from pyasp import inspect_other, inspect_table
+from pyasp import inspect_directory, inspect_model, inspect_other, inspect_table
 from pyasp.errors import InputError
-from pyasp.inspect_kind import NUMBER_TABLES, kind_of, source_of
-from pyasp.inspect_table import Lines, missing, span, whole
+from pyasp.inspect_kind import kind_of, source_of
+from pyasp.inspect_line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
+from pyasp.inspect_table import missing, whole
 from pyasp.kaldi_ark import serialise
 from pyasp.kaldi_location import is_command, parse_location
-from pyasp.kaldi_model import MODELS, Item, read_items, write_items
-from pyasp.kaldi_post import print_integers, print_lists, print_posteriors
 from pyasp.kaldi_source import Source
 from pyasp.kaldi_table import load, read_array, read_entries, read_scp
-from pyasp.kaldi_writer import BINARY, Writer
+from pyasp.kaldi_writer import BINARY
 
 NAMES = {"FV": "float32 vector", "DV": "float64 vector", "FM": "float32 matrix", "DM": "float64 matrix",
          "CM": "compressed matrix (CM, 8 bit by column)", "CM2": "compressed matrix (CM2, 16 bit)",
          "CM3": "compressed matrix (CM3, 8 bit)"}
 
-SIZES = {"<MEANS_INVVARS>": " of {0} Gaussians in {2} dimensions",
-         "<MEANS_INVCOVARS>": " of {0} Gaussians in {2} dimensions",
-         "<M>": " of {0} Gaussians in {1} dimensions, i-vectors of {2}", "<Plda>": " in {1} dimensions"}
-
 
 @dataclass(frozen=True)
 class View:
-    """How to show one kind of file: all of it, one entry, and as text (None: it has no text form)."""
+    """How to show one kind of file: all of it, one entry, as text, and as an array (None: it has no such form)."""
 
     describe: Callable[[str], Lines]
     entry: Callable[[str, str, bool], Lines]
     text: Callable[[str, str | None, bool], Iterable[str]] | None = None
+    array: Callable[[str, str | None, bool], np.ndarray] | None = None
 
 
 def describe(path: str | os.PathLike, key: str | None = None, allow_commands: bool = False) -> Lines:
@@ -61,14 +57,34 @@ def as_text(path: str | os.PathLike, key: str | None = None, allow_commands: boo
     return VIEWS[kind].text(path, key, allow_commands)
 
 
-def shape_text(array: np.ndarray) -> str:
-    """`260 x 20` or `50`."""
-    return " x ".join(str(size) for size in array.shape)
+def array_of(path: str | os.PathLike, key: str | None = None, allow_commands: bool = False) -> np.ndarray:
+    """The array in a file, of one of its entries, or (N, D) of an archive's vectors of equal length.
+
+    Raises InputError for files without arrays, and for entries that are no vectors of one length.
+    """
+    path = os.fspath(path)
+    kind = kind_of(path)
+    if VIEWS[kind].array is None:
+        raise InputError(path, f"a file of kind {kind}", "one that holds arrays", "Leave --npy and --frames out")
+    return VIEWS[kind].array(path, key, allow_commands)
 
 
-def _array_line(kind: str, array: np.ndarray) -> str:
-    name = NAMES.get(kind) or f"{kind} {'matrix' if array.ndim == 2 else 'vector'}"
-    return f"{name} {shape_text(array)}  {span(array)}"
+def describe_array(name: str, array: np.ndarray) -> Lines:
+    """One array with all of its rows."""
+    yield line(f"{name}: {array.dtype} {shape_text(array)}  {span(array)}", **array_facts(str(array.dtype), array))
+    rows = array if array.ndim == 2 else array[:, None]
+    yield from (line(f"[{number}]", *(f"{value:.5g}" for value in row)) for number, row in enumerate(rows))
+    yield line(f"{len(array)} rows", values=array.tolist())
+
+
+def _name(kind: str, array: np.ndarray) -> str:
+    return NAMES.get(kind) or f"{kind} {'matrix' if array.ndim == 2 else 'vector'}"
+
+
+def _array_line(kind: str, array: np.ndarray, where: str, **facts: Any) -> Line:
+    """A file or entry on one line."""
+    return line(f"{where}: {_name(kind, array)} {shape_text(array)}  {span(array)}", **facts,
+                **array_facts(kind, array))
 
 
 def _typed(source: Source) -> tuple[str, np.ndarray]:
@@ -84,16 +100,9 @@ def _typed(source: Source) -> tuple[str, np.ndarray]:
 def _array(path: str) -> Lines:
     with source_of(path) as source:
         kind, array = _typed(source)
-    yield f"{path}: Kaldi object, {_array_line(kind, array)}"
-    yield from _rows(array)
-
-
-def _rows(array: np.ndarray) -> Lines:
-    """Every row of a small array, the ends of a large one."""
-    rows = array if array.ndim == 2 else array[None]
-    for number in [i for i in range(len(rows)) if i < 5 or i >= len(rows) - 2]:
-        values = " ".join(f"{value:.5g}" for value in rows[number][:8])
-        yield f"  [{number}] {values}{' ...' if rows.shape[1] > 8 else ''}"
+    yield line(f"{path}: Kaldi object, {_name(kind, array)} {shape_text(array)}  {span(array)}", kind="array",
+               **array_facts(kind, array))
+    yield from row_lines(array)
 
 
 def _array_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
@@ -104,26 +113,49 @@ def _array_text(path: str, key: str | None, allow_commands: bool) -> Iterable[st
 
 
 def _archive(path: str) -> Lines:
-    yield f"{path}: Kaldi archive of vectors or matrices"
+    yield line(f"{path}: Kaldi archive of vectors or matrices", kind="archive")
     entries = frames = elements = bad = 0
     shapes: Counter[str] = Counter()
     for key, (kind, array) in read_entries(f"ark:{path}", _typed):
-        yield f"{key}  {_array_line(kind, array)}"
+        yield line(key, _name(kind, array), shape_text(array), span(array), key=key, **array_facts(kind, array))
         entries, bad = entries + 1, bad + int(np.size(array) - np.isfinite(array).sum())
         frames, elements = (frames + len(array), elements) if array.ndim == 2 else (frames, elements + len(array))
         shapes[f"{kind} with {array.shape[-1]} columns" if array.ndim == 2 else kind] += 1
     summary = ", ".join(f"{count} {name}" for name, count in shapes.most_common(5))
-    yield (f"{entries} entries ({summary}), {frames} frames (rows of matrices), {elements} elements of vectors, "
-           f"{bad} NaN or infinite values")
+    hours = f" ({frames / 360000:.2f} h at 10 ms)" if frames else ""
+    yield line(f"{entries} entries ({summary}), {frames} frames (rows of matrices){hours}, {elements} elements of "
+               f"vectors, {bad} NaN or infinite values", count=entries, frames=frames, elements=elements, bad=bad)
 
 
 def _archive_entry(path: str, key: str, allow_commands: bool) -> Lines:
     for found, (kind, array) in read_entries(f"ark:{path}", _typed):
         if found == key:
-            yield f"{path}: {key}: {_array_line(kind, array)}"
-            yield from _rows(array)
+            yield _array_line(kind, array, f"{path}: {key}", name=key)
+            yield from row_lines(array)
+            yield line("", values=array.tolist())
             return
     raise missing(path, key)
+
+
+def _archive_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    return _stacked(path, key, read_entries(f"ark:{path}", read_array))
+
+
+def _stacked(path: str, key: str | None, entries: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
+    """One entry, or all vectors as rows."""
+    rows: list[np.ndarray] = []
+    for found, array in entries:
+        if found == key:
+            return array
+        if key is None:
+            rows.append(array)
+    shapes = {row.shape for row in rows}
+    if key is not None:
+        raise missing(path, key)
+    if len(shapes) != 1 or rows[0].ndim != 1:
+        raise InputError(path, f"{len(rows)} arrays of {len(shapes)} shapes", "vectors of one length, or a KEY",
+                         "Give the KEY of one entry")
+    return np.stack(rows)
 
 
 def _archive_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
@@ -139,21 +171,33 @@ def _archive_text(path: str, key: str | None, allow_commands: bool) -> Iterable[
 def _scp(path: str) -> Lines:
     entries = read_scp(path, allow_commands=True)
     commands = sum(map(is_command, entries.values()))
-    yield f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)"
+    yield line(f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)", kind="scp",
+               count=len(entries), commands=commands)
     if commands:
-        yield f"{commands} entries are commands; they were not run"
+        yield line(f"{commands} entries are commands; they were not run")
     files = Counter(value.rsplit("[", 1)[0].rsplit(":", 1)[0] for value in entries.values() if not is_command(value))
-    yield f"{len(files)} files" + "".join(f"\n  {name} ({count} entries)" for name, count in files.most_common(5))
+    yield line(f"{len(files)} files", files=len(files))
+    yield from (line(f"  {name} ({count} entries)") for name, count in files.most_common(5))
     keys = list(entries)
-    yield f"keys {'sorted' if keys == sorted(keys) else 'NOT sorted in C order'}"
-    for key, value in entries.items():
-        yield f"{key}  {value}"
+    in_order = keys == sorted(keys)
+    yield line(f"keys {'sorted' if in_order else 'NOT sorted in C order'}", sorted=in_order)
+    rows = iter(entries.items())
+    while some := list(islice(rows, BLOCK)):
+        yield block(some, "location")
 
 
 def _scp_entry(path: str, key: str, allow_commands: bool) -> Lines:
     array = _scp_array(path, key, allow_commands)
-    yield f"{path}: {key}: {array.dtype} {shape_text(array)}  {span(array)}"
-    yield from _rows(array)
+    yield line(f"{path}: {key}: {array.dtype} {shape_text(array)}  {span(array)}", name=key,
+               **array_facts(str(array.dtype), array))
+    yield from row_lines(array)
+    yield line("", values=array.tolist())
+
+
+def _scp_arrays(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    if key is not None:
+        return _scp_array(path, key, allow_commands)
+    return _stacked(path, None, ((found, _scp_array(path, found, allow_commands)) for found in read_scp(path, True)))
 
 
 def _scp_array(path: str, key: str, allow_commands: bool) -> np.ndarray:
@@ -169,110 +213,10 @@ def _scp_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]
         yield f"{found} {serialise(_scp_array(path, found, allow_commands), binary=False).decode('ascii')}"
 
 
-# models
-
-
-def _model(path: str) -> Lines:
-    binary, items = read_items(path)
-    yield f"{path}: {MODELS[items[0].value]}{_sizes(items)}, {'binary' if binary else 'text'}"
-    for name, group in groupby((item for item in items if item.kind != "token"), key=lambda item: item.name):
-        yield from _item_lines(name, list(group))
-
-
-def _sizes(items: list[Item]) -> str:
-    """Numbers of Gaussians and dimensions, where the model has matrices of means."""
-    shapes = {item.name: item.value.shape for item in items if item.kind == "array" and item.value.ndim == 2}
-    gaussians = sum(item.kind == "packed" for item in items)
-    for name, text in SIZES.items():
-        if name in shapes:
-            return text.format(gaussians or shapes[name][0], *shapes[name])
-    return ""
-
-
-def _item_lines(name: str, items: list[Item]) -> Lines:
-    """One line for each run of equal shapes among the items after one token."""
-    for (kind, shape), group in groupby(items, key=lambda item: (item.kind, np.shape(item.value))):
-        values = [item.value for item in group]
-        if kind in ("int", "float"):
-            yield from (f"  {name} {kind} {value:.7g}" for value in values)
-            continue
-        size = int((2 * shape[0] + 0.25) ** 0.5)
-        what = f"symmetric {size} x {size}" if kind == "packed" else " x ".join(map(str, shape))
-        count = f"{len(values)} of " if len(values) > 1 else ""
-        yield f"  {name} {count}{values[0].dtype} {what}  {span(np.stack(values))}"
-
-
-def _model_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    name = f"<{key.strip('<>')}>"
-    found = [item for item in read_items(path)[1] if item.name == name and item.kind != "token"]
-    if not found:
-        raise missing(path, key)
-    for item in found:
-        yield from _item_lines(name, [item])
-        if item.kind == "array":
-            yield from _rows(item.value)
-
-
-def _model_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
-    name, file = key and f"<{key.strip('<>')}>", io.BytesIO()
-    items = [item for item in read_items(path)[1] if name in (None, item.name)]
-    if not items:
-        raise missing(path, key)
-    write_items(Writer(file, binary=False), items)
-    return [file.getvalue().decode("ascii")]
-
-
-# posteriors, selections, integers, numbers
-
-
-def _posterior_line(frames: list) -> str:
-    gauss = np.concatenate([g for g, _ in frames]) if frames else np.zeros(0, np.int32)
-    weight = np.concatenate([w for _, w in frames]) if frames else np.zeros(0, np.float32)
-    return f"{len(frames)} frames, {len(gauss)} pairs, Gaussians {span(gauss)}, weights {span(weight)}"
-
-
-def _selection_line(frames: list) -> str:
-    sizes = np.array([len(frame) for frame in frames])
-    gauss = np.concatenate(frames) if frames else np.zeros(0, np.int32)
-    return f"{len(frames)} frames, Gaussians a frame {span(sizes)}, Gaussians {span(gauss)}"
-
-
-NUMBER_VIEWS: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {  # one line; text form
-    "posteriors": (_posterior_line, print_posteriors),
-    "gselect": (_selection_line, print_lists),
-    "int vectors": (lambda vector: f"{len(vector)} integers  {span(vector)}", print_integers),
-    "scalars": (lambda value: f"{value:.7g}", lambda value: f"{value:.7g} "),
-}
-
-
-def _number_view(kind: str) -> View:
-    line, text = NUMBER_VIEWS[kind]
-
-    def entries(path: str, key: str | None) -> Iterator[tuple[str, Any]]:
-        found = False
-        for name, value in read_entries(f"ark:{path}", NUMBER_TABLES[kind]):
-            if key in (None, name):
-                found = True
-                yield name, value
-        if key is not None and not found:
-            raise missing(path, key)
-
-    def describe_all(path: str) -> Lines:
-        yield f"{path}: table of {kind}"
-        count = 0
-        for count, (name, value) in enumerate(entries(path, None), 1):
-            yield f"{name}  {line(value)}"
-        yield f"{count} entries"
-
-    return View(describe_all, lambda path, key, _: (f"{path}: {k}: {line(v)}" for k, v in entries(path, key)),
-                lambda path, key, _: (f"{k} {text(v)}\n" for k, v in entries(path, key)))
-
-
 VIEWS: dict[str, View] = {
-    "array": View(_array, whole, _array_text),
-    "archive": View(_archive, _archive_entry, _archive_text),
-    "scp": View(_scp, _scp_entry, _scp_text),
-    "model": View(_model, _model_entry, _model_text),
-    **{kind: _number_view(kind) for kind in NUMBER_VIEWS},
-    **{kind: View(*functions) for kind, functions in {**inspect_other.VIEWS, **inspect_table.VIEWS}.items()},
+    "array": View(_array, whole, _array_text, lambda path, key, _: load(path) if key is None else whole(path, key, _)),
+    "archive": View(_archive, _archive_entry, _archive_text, _archive_array),
+    "scp": View(_scp, _scp_entry, _scp_text, _scp_arrays),
+    **{kind: View(*functions) for kind, functions in
+       {**inspect_model.VIEWS, **inspect_other.VIEWS, **inspect_table.VIEWS, **inspect_directory.VIEWS}.items()},
 }

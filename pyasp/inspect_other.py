@@ -9,9 +9,8 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from pyasp.errors import InputError
-from pyasp.inspect_table import Lines, lines_of, missing, span, text_lines, whole
-
-
+from pyasp.inspect_line import Line, Lines, line, span, span_facts
+from pyasp.inspect_table import lines_of, missing, text_lines, whole
 
 # torch, NumPy, audio
 
@@ -38,20 +37,27 @@ def _load_checkpoint(path: str) -> Any:
                          ) from None
 
 
-def _leaf_text(value: Any) -> str:
+def _leaf(name: str, value: Any) -> Line:
+    """An entry of a checkpoint on a line."""
     if hasattr(value, "detach"):
         array = value.detach().float().numpy() if value.is_floating_point() else value.numpy()
-        return f"{value.dtype} {' x '.join(map(str, value.shape)) or 'scalar'}  {span(array)}"
+        shape = " x ".join(map(str, value.shape)) or "scalar"
+        return line(name, str(value.dtype).removeprefix("torch."), shape, span(array), key=name,
+                    type=str(value.dtype), shape=list(value.shape), **span_facts(array))
     text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return line(name, text if len(text) <= 100 else f"{text[:97]}...", key=name, value=_simple(value))
+
+
+def _simple(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, type(None), list)) else repr(value)
 
 
 def _checkpoint(path: str) -> Lines:
     leaves = list(_flat(_load_checkpoint(path)))
     numbers = sum(leaf.numel() for _, leaf in leaves if hasattr(leaf, "numel"))
-    yield f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors"
-    for name, leaf in leaves:
-        yield f"  {name}  {_leaf_text(leaf)}"
+    yield line(f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors", kind="checkpoint",
+               numbers=numbers)
+    yield from (_leaf(name, leaf) for name, leaf in leaves)
 
 
 def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
@@ -59,18 +65,30 @@ def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
     if not found:
         raise missing(path, key)
     for name, leaf in found:
-        yield f"{name}  {_leaf_text(leaf)}"
+        yield _leaf(name, leaf)
         if name == key:
-            yield f"{leaf}"
+            yield line(f"{leaf}", **({"values": leaf.tolist()} if hasattr(leaf, "tolist") else {}))
 
 
-def _npy(path: str) -> Lines:
+def _checkpoint_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    found = dict(_flat(_load_checkpoint(path))).get(key) if key else None
+    if not hasattr(found, "detach"):
+        raise InputError(path, "no KEY of a tensor", "one of its tensors", "List them by leaving KEY out", item=key)
+    return found.detach().float().numpy() if found.is_floating_point() else found.numpy()
+
+
+def _load_npy(path: str) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as problem:
         raise InputError(path, f"an array that does not load ({problem})", "numbers in .npy form", "Make it again"
                          ) from None
-    yield f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}"
+
+
+def _npy(path: str) -> Lines:
+    array = _load_npy(path)
+    yield line(f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}", kind="npy",
+               type=str(array.dtype), shape=list(array.shape), **span_facts(array))
 
 
 def _audio(path: str) -> Lines:
@@ -79,8 +97,9 @@ def _audio(path: str) -> Lines:
         info = soundfile.info(path)
     except RuntimeError as problem:
         raise InputError(path, f"audio that does not open ({problem})", "WAV, FLAC or SPHERE", "Convert it") from None
-    yield (f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
-           f"{info.frames} samples, {info.frames / info.samplerate:.3f} s")
+    yield line(f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
+               f"{info.frames} samples, {info.frames / info.samplerate:.3f} s", kind="audio", channels=info.channels,
+               rate=info.samplerate, samples=info.frames, seconds=info.frames / info.samplerate)
 
 
 # JSON
@@ -103,10 +122,10 @@ def _load_json(path: str) -> Any:
 
 def _json(path: str) -> Lines:
     value = _load_json(path)
-    yield f"{path}: JSON, {_json_text(value)}"
+    yield line(f"{path}: JSON, {_json_text(value)}", kind="json")
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in inside:
-        yield f"  {key}  {_json_text(inner)}"
+        yield line(f"  {key}", _json_text(inner), key=str(key), value=inner)
 
 
 def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
@@ -121,14 +140,14 @@ def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
             raise missing(path, key)
         name = max(names, key=len)
         value, rest = value[name], rest[len(name) + 1:]
-    yield json.dumps(value, indent=1)
+    yield line(json.dumps(value, indent=1), name=key, value=value)
 
 
 def _objects(path: str) -> Iterator[Any]:
     """The value on each line. Raises InputError for a line that is not JSON."""
-    for number, line in enumerate(lines_of(path), 1):
+    for number, text in enumerate(lines_of(path), 1):
         try:
-            yield json.loads(line)
+            yield json.loads(text)
         except ValueError:
             raise InputError(path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
                              ) from None
@@ -138,23 +157,23 @@ def _jsonl(path: str) -> Lines:
     count, keys, last = 0, Counter(), None
     for count, last in enumerate(_objects(path), 1):
         keys.update(last if isinstance(last, dict) else [])
-    yield f"{path}: JSON lines, {count} objects"
-    yield from (f"  {key} in {times}" for key, times in keys.items())
-    yield f"last: {json.dumps(last)[:300]}"
+    yield line(f"{path}: JSON lines, {count} objects", kind="jsonl", count=count)
+    yield from (line(f"  {key} in {times}", key=key, objects=times) for key, times in keys.items())
+    yield line(f"last: {json.dumps(last)[:300]}", last=last)
 
 
 def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
     """The object whose `id` is `key`, or the key-th line (from 1)."""
     for number, value in enumerate(_objects(path), 1):
         if str(number) == key or isinstance(value, dict) and value.get("id") == key:
-            yield json.dumps(value, indent=1)
+            yield line(json.dumps(value, indent=1), name=key, value=value)
             return
     raise missing(path, key)
 
 
-VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, (its text)
-    "checkpoint": (_checkpoint, _checkpoint_entry),
-    "npy": (_npy, whole),
+VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, its text, its array
+    "checkpoint": (_checkpoint, _checkpoint_entry, None, _checkpoint_array),
+    "npy": (_npy, whole, None, lambda path, key, _: _load_npy(path) if key is None else whole(path, key, _)),
     "audio": (_audio, whole),
     "json": (_json, _json_entry, text_lines),
     "jsonl": (_jsonl, _jsonl_entry, text_lines),

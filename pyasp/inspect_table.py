@@ -1,4 +1,4 @@
-"""Text tables and data directories in words: trials, scores, maps, tables with a header, options."""
+"""Text tables in words: trials, scores, maps, tables with a header, options."""
 
 from __future__ import annotations
 
@@ -11,25 +11,14 @@ import numpy as np
 
 from pyasp.errors import InputError
 from pyasp.inspect_kind import LABELS, source_of
+from pyasp.inspect_line import Line, Lines, line, span, span_facts
 
-Lines = Iterator[str]
 SHOWN = 10  # rows of a table
 INFO = {"utt2spk": "speaker of each utterance", "spk2utt": "utterances of each speaker", "wav.scp": "audio",
         "feats.scp": "features", "vad.scp": "voice activity", "utt2num_frames": "frames", "utt2dur": "seconds",
         "model2utts": "enrolment recordings of each model", "segments": "pieces of recordings",
         "spk2gender": "gender", "utt2clean": "clean original", "utt2num_voiced": "voiced frames",
         "embedding.scp": "embeddings", "reco2file_and_channel": "file and channel", "valid_utts": "held-out utterances"}
-
-
-def span(values: np.ndarray) -> str:
-    """`min .. max, mean m`, and the number of values that are not finite if there are any."""
-    values = np.asarray(values)
-    finite = values[np.isfinite(values)]
-    bad = values.size - finite.size
-    alarm = f", {int(np.isnan(values).sum())} NaN and {int(np.isinf(values).sum())} infinite" if bad else ""
-    if not finite.size:
-        return f"no {'finite values' if bad else 'values'}{alarm}"
-    return f"{finite.min():.5g} .. {finite.max():.5g}, mean {finite.mean(dtype=np.float64):.5g}{alarm}"
 
 
 def missing(path: str, key: str) -> InputError:
@@ -42,11 +31,11 @@ def lines_of(path: str) -> Iterator[str]:
     with source_of(path) as source:
         while True:
             raw = source.until(b"\n", "line")
-            line = source.rest() if raw is None else raw
-            if raw is None and not line:
+            found = source.rest() if raw is None else raw
+            if raw is None and not found:
                 return
             try:
-                yield line.decode("utf-8")
+                yield found.decode("utf-8")
             except UnicodeDecodeError:
                 raise source.error("bytes that are not UTF-8", "text") from None
 
@@ -54,65 +43,75 @@ def lines_of(path: str) -> Iterator[str]:
 def text_lines(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
     """The file as it is, or the lines whose first field is `key`."""
     found = False
-    for line in lines_of(path):
-        if key is None or line.split(None, 1)[:1] == [key]:
+    for each in lines_of(path):
+        if key is None or each.split(None, 1)[:1] == [key]:
             found = True
-            yield line + "\n"
+            yield each + "\n"
     if key is not None and not found:
         raise missing(path, key)
 
 
 def table_entry(path: str, key: str, allow_commands: bool) -> Lines:
     """Lines of a text table whose first field is `key`."""
-    return (line.rstrip("\n") for line in text_lines(path, key, allow_commands))
+    for text in text_lines(path, key, allow_commands):
+        name, *rest = text.split(None, 1)
+        yield line(text.rstrip("\n"), key=name, value=rest[0].rstrip("\n") if rest else "")
+
+
+def first_lines(path: str) -> Iterator[Line]:
+    """The beginning of a table, as it is."""
+    return (line(text) for text in islice(lines_of(path), SHOWN))
 
 
 def _trials(path: str) -> Lines:
     labels, models, tests, total = Counter(), set(), set(), 0
-    for total, line in enumerate(lines_of(path), 1):
-        fields = line.split()
+    for total, text in enumerate(lines_of(path), 1):
+        fields = text.split()
         if len(fields) != 3 or fields[2] not in LABELS:
-            raise InputError(path, repr(line[:80]), "<model> <test> target|nontarget", "Repair the list",
+            raise InputError(path, repr(text[:80]), "<model> <test> target|nontarget", "Repair the list",
                              f"line {total}")
         labels[fields[2]] += 1
         models.add(fields[0])
         tests.add(fields[1])
-    yield (f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
-           f"{len(models)} models, {len(tests)} test recordings")
-    yield from islice(lines_of(path), SHOWN)
+    yield line(f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
+               f"{len(models)} models, {len(tests)} test recordings", kind="trials", count=total,
+               target=labels["target"], nontarget=labels["nontarget"], models=len(models), tests=len(tests))
+    yield from first_lines(path)
 
 
 def _numbers(path: str, column: int, what: str) -> tuple[np.ndarray, Counter]:
     """The numbers in one column, and how often each value of the last column occurs."""
     values, last = [], Counter()
-    for number, line in enumerate(lines_of(path), 1):
+    for number, text in enumerate(lines_of(path), 1):
         try:
-            fields = line.split()
+            fields = text.split()
             values.append(float(fields[column]))
             last[fields[-1]] += fields[-1] in LABELS
         except (ValueError, IndexError):
-            raise InputError(path, repr(line[:80]), what, "Make the file again", f"line {number}") from None
+            raise InputError(path, repr(text[:80]), what, "Make the file again", f"line {number}") from None
     return np.array(values), last
 
 
 def _scores(path: str) -> Lines:
     values, _ = _numbers(path, 2, "<model> <test> <score>")
-    yield f"{path}: scores, {len(values)} trials, {span(values)}"
-    yield from islice(lines_of(path), SHOWN)
+    yield line(f"{path}: scores, {len(values)} trials, {span(values)}", kind="scores", count=len(values),
+               **span_facts(values))
+    yield from first_lines(path)
 
 
 def _labelled(path: str) -> Lines:
     values, labels = _numbers(path, 0, "<score> target|nontarget")
     counts = ", ".join(f"{labels[label]} {label}" for label in LABELS)
-    yield f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}"
-    yield from islice(lines_of(path), SHOWN)
+    yield line(f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}", kind="labelled scores",
+               count=len(values), **labels, **span_facts(values))
+    yield from first_lines(path)
 
 
 def _table(path: str) -> Lines:
     keys, fields, values, previous, ordered = set(), Counter(), [], b"", True
     count = 0
-    for count, line in enumerate(lines_of(path), 1):
-        words = line.split()
+    for count, text in enumerate(lines_of(path), 1):
+        words = text.split()
         key = words[0] if words else ""
         ordered, previous = ordered and previous <= key.encode(), key.encode()
         keys.add(key)
@@ -120,14 +119,25 @@ def _table(path: str) -> Lines:
         values += words[1:2] if values is not None and len(words) == 2 else []
     name = INFO.get(Path(path).name)
     widths = " or ".join(str(width) for width in sorted(fields)[:6]) + (" ..." if len(fields) > 6 else "")
-    yield f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields"
-    yield f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}"
+    yield line(f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields", kind="table",
+               what=name, count=count)
+    yield line(f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}", keys=len(keys),
+               sorted=ordered)
     numbers = _as_numbers(values)
     if len(numbers):
-        yield f"values {span(numbers)}, sum {numbers.sum():.9g}"
+        yield line(f"values {span(numbers)}, sum {numbers.sum():.9g}{_hours(path, numbers)}", sum=float(numbers.sum()),
+                   **span_facts(numbers))
     elif values:
-        yield f"{len(set(values))} different values"
-    yield from islice(lines_of(path), SHOWN)
+        yield line(f"{len(set(values))} different values", different_values=len(set(values)))
+    yield from first_lines(path)
+
+
+HOURS = {"utt2dur": 3600.0, "utt2num_frames": 360000.0, "utt2num_voiced": 360000.0}     # units of an hour: s, 10 ms
+
+
+def _hours(path: str, numbers: np.ndarray) -> str:
+    unit = HOURS.get(Path(path).name)
+    return f" ({numbers.sum() / unit:.2f} h)" if unit else ""
 
 
 def _as_numbers(words: list[str]) -> np.ndarray:
@@ -138,7 +148,7 @@ def _as_numbers(words: list[str]) -> np.ndarray:
 
 
 def _tsv(path: str) -> Lines:
-    rows = (line.split("\t") for line in lines_of(path))
+    rows = (text.split("\t") for text in lines_of(path))
     header = next(rows, [])
     columns: list[Counter] = [Counter() for _ in header]
     count = 0
@@ -148,42 +158,18 @@ def _tsv(path: str) -> Lines:
                              f"line {count + 1}")
         for column, value in zip(columns, row):
             column[value] += 1
-    yield f"{path}: table with a header, {count} rows, {len(header)} columns"
+    yield line(f"{path}: table with a header, {count} rows, {len(header)} columns", kind="tsv", count=count)
     for name, column in zip(header, columns):
         common = ", ".join(f"{value} ({times})" for value, times in column.most_common(5))
-        yield f"  {name}: {len(column)} different values: {common}"
+        yield line(f"  {name}: {len(column)} different values: {common}", key=name, different_values=len(column),
+                   common=dict(column.most_common(5)))
 
 
 def _conf(path: str) -> Lines:
-    yield f"{path}: options"
-    yield from lines_of(path)
-
-
-def _directory(path: str) -> Lines:
-    names = sorted(Path(path).iterdir())
-    what = "data directory" if (Path(path) / "utt2spk").is_file() else "directory"
-    yield f"{path}: {what}, {len(names)} entries"
-    for name in names:
-        if name.is_dir():
-            yield f"  {name.name}/"
-        elif name.name in INFO:
-            yield f"  {name.name}: {INFO[name.name]}, {sum(1 for _ in lines_of(str(name)))} lines"
-        else:
-            yield f"  {name.name}: {name.stat().st_size} bytes"
-
-
-def _directory_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    """What each table of a data directory says about one utterance or speaker."""
-    found = False
-    for name in sorted(Path(path).iterdir()):
-        if name.name not in INFO:
-            continue
-        for line in lines_of(str(name)):
-            if line.split(None, 1)[:1] == [key]:
-                found = True
-                yield f"{name.name}: {line}"
-    if not found:
-        raise missing(path, key)
+    yield line(f"{path}: options", kind="conf")
+    for text in lines_of(path):
+        key, equals, value = text.split("#")[0].strip().partition("=")
+        yield line(text, **({"key": key.removeprefix("--"), "value": value} if equals else {}))
 
 
 def whole(path: str, key: str, allow_commands: bool) -> Lines:
@@ -198,5 +184,4 @@ VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, (its t
     "labelled scores": (_labelled, table_entry, text_lines),
     "table": (_table, table_entry, text_lines),
     "tsv": (_tsv, table_entry, text_lines),
-    "directory": (_directory, _directory_entry),
 }

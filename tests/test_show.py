@@ -1,6 +1,7 @@
 """show: every kind of file in words, entries by key, Kaldi's text form; nothing runs, nothing large is read unasked."""
 
 import gzip
+import io
 import json
 import os
 import pickle
@@ -14,8 +15,9 @@ import pytest
 
 from pyasp.bin.show import main
 from pyasp.errors import InputError
-from pyasp.inspect_file import as_text, describe
+from pyasp.inspect_file import array_of, as_text, describe
 from pyasp.inspect_kind import kind_of
+from pyasp.inspect_line import aligned, line, show
 from pyasp.kaldi_io import ArkWriter, save, write_gselect, write_int_vectors, write_posteriors, write_scalars
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,15 +44,15 @@ def run(*arguments):
 
 def test_archive(folder):
     text = shown("feats.ark")
-    assert "u1  float32 matrix 2 x 3  -5 .. 6, mean 1.6, 1 NaN and 0 infinite" in text
-    assert "2 entries (2 FM with 3 columns), 42 frames (rows of matrices), 0 elements of vectors, 1 NaN" in text
+    assert "u1  float32 matrix  2 x 3  -5 .. 6, mean 1.6, 1 NaN and 0 infinite" in text
+    assert "2 entries (2 FM with 3 columns), 42 frames (rows of matrices) (0.00 h at 10 ms), 0 elements of vectors, 1 NaN" in text
     assert "[1] 4 -5 6" in shown("feats.ark", "u1") and "u2" not in shown("feats.ark", "u1")
     with pytest.raises(InputError, match="no entry 'u3'"):
         shown("feats.ark", "u3")
     for method, name in ((2, "CM, 8 bit by column"), (3, "CM2, 16 bit"), (5, "CM3, 8 bit")):
         with ArkWriter("c.ark", compression_method=method) as writer:
             writer.write("u2", np.zeros((40, 3), np.float32))
-        assert f"u2  compressed matrix ({name}) 40 x 3" in shown("c.ark")
+        assert f"u2  compressed matrix ({name})  40 x 3" in shown("c.ark")
 
 
 def test_script_file_reads_data_only_for_a_key(folder):
@@ -182,7 +184,7 @@ def test_checkpoint_and_nothing_is_unpickled(folder):
     torch.save({"model": {"w": torch.ones(2, 3), "h": torch.ones(2, dtype=torch.bfloat16)}, "epoch": 4}, "final.pt")
     text = shown("final.pt")
     assert "torch checkpoint, 3 entries, 8 numbers in tensors" in text
-    assert "model.w  torch.float32 2 x 3  1 .. 1, mean 1" in text and "epoch  4" in text
+    assert "model.w  float32  2 x 3  1 .. 1, mean 1" in text and "epoch  4" in text
     assert "model.w" in shown("final.pt", "model") and "epoch" not in shown("final.pt", "model")
     with pytest.raises(InputError, match="no entry"):
         shown("final.pt", "optimiser")
@@ -233,3 +235,85 @@ def test_errors_are_told(folder, capsys):
 def test_kinds_of_text(tmp_path, line, kind):
     (tmp_path / "file").write_text(line + "\n")
     assert kind_of(tmp_path / "file") == kind
+
+
+def as_json(*arguments):
+    done = run("--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_json_has_the_facts_of_file_and_entries(folder):
+    found = as_json("feats.ark")
+    assert (found["kind"], found["count"], found["frames"], found["bad"]) == ("archive", 2, 42, 1)
+    first, second = found["entries"]
+    assert first["key"] == "u1" and first["shape"] == [2, 3] and first["nan"] == 1 and first["max"] == 6
+    assert as_json("feats.ark", "u1")["values"] == [[1, 2, None], [4, -5, 6]]
+    assert as_json("feats.scp")["entries"][1]["location"].startswith("feats.ark:")
+    Path("list").write_text("m1 t1 target\nm1 t2 nontarget\n")
+    assert as_json("list")["target"] == 1
+    Path("mfcc.conf").write_text("--num-ceps=20  # why\n")
+    assert as_json("mfcc.conf")["entries"] == [{"key": "num-ceps", "value": "20"}]
+
+
+@pytest.mark.parametrize("file", ["feats.ark", "feats.scp"])
+def test_npy_and_frames(folder, file):
+    def npy(*arguments):
+        done = subprocess.run([sys.executable, "-m", "pyasp.bin.show", "--npy", *arguments], capture_output=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        return np.load(io.BytesIO(done.stdout))
+    np.testing.assert_array_equal(npy(file, "u1"), MATRIX)
+    np.testing.assert_array_equal(npy("--frames", "1:2", file, "u1"), MATRIX[1:])
+    assert run("--frames=0:3", file, "u2").stdout.splitlines()[1:4] == [f"[{i}]  0  0  0" for i in range(3)]
+
+
+def test_vectors_come_as_rows_of_one_npy(folder):
+    with ArkWriter("e.ark", "e.scp") as writer:
+        for key in "ab":
+            writer.write(key, np.float32([1, 2, ord(key)]))
+    np.testing.assert_array_equal(array_of("e.scp"), [[1, 2, 97], [1, 2, 98]])
+    with pytest.raises(InputError, match="Give the KEY"):
+        array_of("feats.ark")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--frames", "5:2", "feats.ark", "u1"], "FIRST:END within 0:2"), (["--frames", "0:3", "feats.ark", "u1"], "0:2"),
+    (["--frames", "x", "feats.ark", "u1"], "0:2"), (["--text", "--json", "feats.ark"], "several forms"),
+    (["--npy", "feats.ark", "u9"], "no entry 'u9'"), (["--npy", "names"], "one that holds arrays")])
+def test_bad_slices_and_forms(folder, capsys, arguments, message):
+    Path("names").write_text("a b\n")
+    assert main(arguments) == 1 and message in capsys.readouterr().err
+
+
+def test_columns_align_and_a_terminal_gets_colour_and_its_width(monkeypatch):
+    lines = [line("first NaN"), line("a", "1 NaN and 0 infinite"), line("longer", "x" * 100), line("", hidden=1)]
+    assert list(aligned(lines))[1:] == ["a       1 NaN and 0 infinite", "longer  " + "x" * 100]
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+    stream = Terminal()
+    show(lines, stream)
+    printed = stream.getvalue().splitlines()
+    assert printed[0] == "\x1b[1mfirst NaN\x1b[0m" and "\x1b[31m1 NaN and 0 infinite" in printed[1]
+    assert len(printed[2]) == 40 and printed[2].endswith("…")
+    plain = io.StringIO()
+    show(lines, plain)
+    assert "\x1b" not in plain.getvalue() and "x" * 100 in plain.getvalue()
+
+
+def test_directories_are_known_by_what_lies_in_them(folder):
+    Path("utt2spk").write_text("u1 s1\nu2 s2\n")
+    Path("utt2dur").write_text("u1 1800\nu2 1800\n")
+    assert "2 recordings of 2 speakers, 1.00 h" in shown(".")
+    entry = {"eer": 3.5, "min_dcf": {"0.01": 0.5}, "n_target": 10, "n_nontarget": 90}
+    for name, file, content in (("e", "results.json", {"systems": {"ivector": {"trials": {"list": entry}}}}),
+                                ("s", "metrics.json", {"trials": {"list": entry}}),
+                                ("b", "bundle.json", {"kind": "network", "rate": 8000, "results": {"list": entry}})):
+        Path(name).mkdir()
+        (Path(name) / file).write_text(json.dumps(content))
+        assert "3.50" in shown(name) and "0.500" in shown(name)
+    assert "e: experiment" in shown("e") and "s: system" in shown("s") and "b: bundle" in shown("b")
