@@ -9,14 +9,14 @@
 
 For B recordings the precisions are ONE product N (B, C) by U, the linear terms another. Statistics are centred at m_i
 in float64 first, which takes the large offset p out of the sums: float32 products then keep i-vectors to about 1e-4.
-Factorisations run in float64 always.
+Factorisations run in float64 always, a few recordings at a time in each thread.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import IO, Iterator
+from typing import IO, Callable, Iterator, TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +24,14 @@ import torch
 from pyasp.errors import InputError
 from pyasp.gmm import FullGmm, check_finite, cholesky, triangle_size, unpack
 from pyasp.kaldi_stream import open_object, write_object
+from pyasp.packed import lower_from_packed, packed_from_full
+from pyasp.threads import in_threads
+
+T = TypeVar("T")
 
 PRIOR_OFFSET = 100.0  # of a new extractor, as Kaldi's ivector-extractor-init
 CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # of (R, R) matrices handled at a time
+SOLVE_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}  # of (R, R) matrices that one thread factorises at a time
 WEIGHT_ITERATIONS, WEIGHT_CHANGE = 4, 0.1  # Kaldi's, for extractors that regress the weights
 
 
@@ -119,28 +124,6 @@ def _stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
     return np.stack(arrays)
 
 
-def _lower_positions(size: int, device: torch.device) -> torch.Tensor:
-    """Flat positions in an (n, n) matrix of its packed lower triangle, row by row: (n(n+1)/2,)."""
-    rows, columns = torch.tril_indices(size, size, device=device)
-    return rows * size + columns
-
-
-def packed_from_full(matrices: torch.Tensor) -> torch.Tensor:
-    """(B, n, n) -> lower triangles (B, n(n+1)/2), row by row, one gather (many times faster than pairs of indices)."""
-    flat = matrices.reshape(len(matrices), -1)
-    return flat.gather(1, _lower_positions(matrices.shape[1], matrices.device).expand(len(flat), -1))
-
-
-def full_from_packed(packed: torch.Tensor) -> torch.Tensor:
-    """(B, n(n+1)/2) -> symmetric (B, n, n), one gather."""
-    size = triangle_size(packed.shape[1])
-    lower = _lower_positions(size, packed.device)
-    positions = torch.zeros((size, size), dtype=torch.int64, device=packed.device)
-    positions.view(-1)[lower] = torch.arange(len(lower), device=packed.device)
-    positions = torch.maximum(positions, positions.T)  # the upper triangle holds zeros
-    return packed.gather(1, positions.reshape(-1).expand(len(packed), -1)).reshape(len(packed), size, size)
-
-
 def gaussian_chunks(num_gauss: int, matrix_size: int, device: torch.device) -> Iterator[slice]:
     """Slices of Gaussians whose (matrix_size, matrix_size) float64 matrices stay within CHUNK_BYTES."""
     step = max(1, CHUNK_BYTES[device.type] // (8 * matrix_size * matrix_size))
@@ -155,6 +138,17 @@ class Posterior:
     mean: torch.Tensor
     root: torch.Tensor
     linear: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Of a batch. count: N (B, C) float64; centred: F_i - N_i m_i (B, C D); linear: a (B, R) float64; packed: the lower
+    triangles of sum_i N_i U_i (B, R(R+1)/2)."""
+
+    count: torch.Tensor
+    centred: torch.Tensor
+    linear: torch.Tensor
+    packed: torch.Tensor
 
 
 class Estimator:
@@ -180,15 +174,44 @@ class Estimator:
             self.quadratic[part] = packed_from_full(projections.mT @ weighted).to(dtype)
         self.weight_projections = torch.as_tensor(extractor.weight_projections).to(self.device)
 
-    def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
-        """count: N (B, C), first: F (B, C, D), float64 on the device -> Posterior of the B recordings."""
-        centred = torch.addcmul(first, count[..., None], self.centres, value=-1.0)
-        linear = (centred.reshape(len(count), -1).to(self.dtype) @ self.linear.reshape(-1, self.ivector_dim)).double()
-        precision = full_from_packed((count.to(self.dtype) @ self.quadratic).double())
+    def terms(self, count: torch.Tensor, first: torch.Tensor) -> Terms:
+        """What a batch's posteriors are made of, as matrix products. count: N (B, C), first: F (B, C, D), float64 on the
+        device."""
+        size = len(count)
+        centred = torch.empty((size, self.num_gauss * self.dim), dtype=self.dtype, device=self.device)
+
+        def centre(part: slice) -> None:
+            around = torch.addcmul(first[part], count[part, :, None], self.centres, value=-1.0)
+            centred[part] = around.reshape(len(around), -1)
+
+        self.each(centre, size)
+        linear = (centred @ self.linear.reshape(-1, self.ivector_dim)).double()
+        return Terms(count, centred, linear, count.to(self.dtype) @ self.quadratic)
+
+    def each(self, work: Callable[[slice], T], size: int) -> list[T]:
+        """work(part) for slices of `size` recordings, in threads on a CPU; a slice's matrices fit SOLVE_BYTES."""
+        step = max(1, SOLVE_BYTES[self.device.type] // (8 * self.ivector_dim ** 2))
+        parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
+        return in_threads(work, parts) if self.device.type == "cpu" else [work(part) for part in parts]
+
+    def solve(self, terms: Terms, part: slice = slice(None)) -> Posterior:
+        """Posteriors of some of a batch's recordings."""
+        precision = lower_from_packed(terms.packed[part])
         precision.diagonal(dim1=1, dim2=2).add_(1.0)
         if self.weight_projections.numel():
-            return self._with_weights(count, linear, precision)
-        return solve(linear, precision)
+            return self._with_weights(terms.count[part], terms.linear[part], precision)
+        return solve(terms.linear[part], precision)
+
+    def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
+        """count: N (B, C), first: F (B, C, D), float64 on the device -> Posterior of the B recordings."""
+        terms = self.terms(count, first)
+        parts = self.each(lambda part: self.solve(terms, part), len(count))
+        return Posterior(*(torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "root", "linear")))
+
+    def means(self, count: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        """The means of `posterior` alone, (B, R) float64: i-vectors."""
+        terms = self.terms(count, first)
+        return torch.cat(self.each(lambda part: self.solve(terms, part).mean, len(count)))
 
     def _with_weights(self, count: torch.Tensor, linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
         """Adds the weights' part of the likelihood, expanded to second order around the last estimate, until a

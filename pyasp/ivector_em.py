@@ -27,8 +27,11 @@ import torch
 from pyasp.errors import InputError
 from pyasp.gmm import LOG_2PI, unpack
 from pyasp.gmm_em import FullStats
-from pyasp.ivector import Estimator, IvectorExtractor, gaussian_chunks, packed_from_full
+from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
+from pyasp.packed import PACK
+
+GAUSSIANS = 256     # whose products are in memory at a time: 82 MB in single precision at R = 400
 
 
 @dataclass
@@ -64,27 +67,39 @@ class IvectorStats:
 
     def accumulate(self, estimator: Estimator, count: torch.Tensor, first: torch.Tensor) -> None:
         """E-step of B recordings. count: (B, C), first: (B, C, D) float64 on the device of these statistics."""
-        result = estimator.posterior(count, first)
-        h = result.mean.clone()
-        h[:, 0] += estimator.prior_offset
-        scatter = torch.cholesky_inverse(result.root)
-        scatter.baddbmm_(h[:, :, None], h[:, None, :])
-        self.linear.reshape(-1, h.shape[1]).addmm_(first.reshape(len(first), -1).T, h)
-        self._add_quadratic(count, scatter, estimator.dtype)
-        self.vector_sum += h.sum(0)
-        self.vector_scatter += scatter.sum(0)
-        self.recordings += len(count)
-        log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).log().sum()
-        self.objective += 0.5 * float((result.mean * result.linear).sum() - log_det)
+        terms = estimator.terms(count, first)
 
-    def _add_quadratic(self, count: torch.Tensor, scatter: torch.Tensor, dtype: torch.dtype) -> None:
-        packed = packed_from_full(scatter)
-        if dtype == torch.float64:
-            self.quadratic.addmm_(count.T, packed)
-            return
-        packed, count = packed.to(dtype), count.to(dtype)
-        for part in gaussian_chunks(count.shape[1], scatter.shape[1], scatter.device):  # bounds the float32 product
-            self.quadratic[part] += count[:, part].T @ packed
+        def moments(part: slice) -> tuple[torch.Tensor, torch.Tensor, float]:
+            """h, the sum of <hh^T>, the objective; <hh^T> takes the place of the precisions in terms.packed."""
+            result = estimator.solve(terms, part)
+            h = result.mean.clone()
+            h[:, 0] += estimator.prior_offset
+            scatter = torch.cholesky_inverse(result.root)
+            scatter.baddbmm_(h[:, :, None], h[:, None, :])
+            PACK[h.device.type](scatter, terms.packed[part])
+            log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).log().sum()
+            return h, scatter.sum(0), 0.5 * float((result.mean * result.linear).sum() - log_det)
+
+        parts = estimator.each(moments, len(count))
+        h = torch.cat([each for each, _, _ in parts])
+        self._add_products(estimator, terms, h)
+        self.vector_sum += h.sum(0)
+        for _, scatter, objective in parts:
+            self.vector_scatter += scatter
+            self.objective += objective
+        self.recordings += len(count)
+
+    def _add_products(self, estimator: Estimator, terms: Terms, h: torch.Tensor) -> None:
+        """Y and R from a batch whose terms.packed holds <hh^T>, some Gaussians at a time: products in the estimator's
+        precision, sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
+        count, short = terms.count.to(estimator.dtype), h.to(estimator.dtype)
+        weighted, dim = terms.count.T @ h, estimator.dim
+        for start in range(0, estimator.num_gauss, GAUSSIANS):
+            part = slice(start, start + GAUSSIANS)
+            self.quadratic[part] += count[:, part].T @ terms.packed
+            linear = terms.centred[:, start * dim:(start + GAUSSIANS) * dim].T @ short
+            self.linear[part] += linear.reshape(-1, dim, h.shape[1])
+            self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])
 
     def add_frames(self, frames: FullStats, extractor: IvectorExtractor) -> None:
         """Adds what does not depend on the recording: counts, second order, and their part of the objective."""

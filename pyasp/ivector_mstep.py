@@ -12,8 +12,9 @@ import torch
 
 from pyasp.errors import InputError
 from pyasp.gmm import pack, unpack
-from pyasp.ivector import IvectorExtractor, full_from_packed, gaussian_chunks
+from pyasp.ivector import IvectorExtractor, gaussian_chunks
 from pyasp.ivector_em import IvectorStats
+from pyasp.packed import full_from_packed
 
 MAX_CONDITION = 1e4  # of R_i after diagonal preconditioning, and of the covariance floor
 COVARIANCE_FLOOR = 1e-7  # of the eigenvalues of the i-vectors' covariance

@@ -10,47 +10,55 @@ from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from pyasp.gmm_data import Block, Recording, blocks
 from pyasp.gmm_score import Aligner, Alignment
 from pyasp.ivector import Estimator
 
-BLOCK_BYTES = {"cpu": 512 << 20, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings
+BLOCK_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings
+MAX_FRAMES = {"cpu": 1 << 19, "cuda": 1 << 21}  # of a block, in memory: 240 bytes each at 60 dimensions
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}  # frames aligned at a time: about 1 kB each
 MAX_RECORDINGS = 256  # of a block: products over more of them gain nothing
 
 
 def recordings_per_block(num_gauss: int, dim: int, ivector_dim: int, device: torch.device) -> int:
     """How many recordings' statistics and (R, R) matrices fit into BLOCK_BYTES."""
-    each = 8 * (2 * num_gauss * dim + 4 * ivector_dim * ivector_dim)
+    each = 8 * (2 * num_gauss * dim + ivector_dim * ivector_dim)
     return max(1, min(MAX_RECORDINGS, BLOCK_BYTES[device.type] // each))
 
 
-def segment_sum_cpu(values: torch.Tensor, keys: torch.Tensor, size: int) -> torch.Tensor:
-    """values: (P, D), keys: (P,) int64 -> (size, D) sums of the values of each key."""
-    return values.new_zeros((size, values.shape[1])).index_add_(0, keys, values)
+def weighted_sums_cpu(rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor,
+                      size: int) -> torch.Tensor:
+    """sum of weight_p rows[frame_p] over the pairs p of each key: (size, D). rows: (T, D) float64; the others (P,)."""
+    member = sparse.csr_matrix((weight.numpy(), (keys.numpy(), frame.numpy())), shape=(size, len(rows)))
+    return torch.from_numpy(member @ rows.numpy())
 
 
-def segment_sum_cuda(values: torch.Tensor, keys: torch.Tensor, size: int) -> torch.Tensor:
+def weighted_sums_cuda(rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor,
+                       size: int) -> torch.Tensor:
     """The same in an order that is fixed: CUDA's index_add_ adds in any order, which would not repeat bit for bit."""
     order = torch.argsort(keys, stable=True)
-    lengths = torch.bincount(keys, minlength=size)
-    return torch.segment_reduce(values[order], "sum", lengths=lengths, axis=0, initial=0.0, unsafe=True)
+    values = rows[frame[order]] * weight[order, None]
+    return torch.segment_reduce(values, "sum", lengths=torch.bincount(keys, minlength=size), axis=0, initial=0.0,
+                                unsafe=True)
 
 
-SEGMENT_SUM: dict[str, Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
-    "cpu": segment_sum_cpu, "cuda": segment_sum_cuda}
+WEIGHTED_SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
+    "cpu": weighted_sums_cpu, "cuda": weighted_sums_cuda}
 
 
 def add_recording_stats(count: torch.Tensor, first: torch.Tensor, x: torch.Tensor, recording: torch.Tensor,
                         alignment: Alignment) -> None:
-    """Adds frames to count (B, C) and first (B, C, D). x: (T, D); recording: (T,) int64 in 0 .. B-1."""
+    """Adds frames to count (B, C) and first (B, C, D). x: (T, D); recording: (T,) int64 in 0 .. B-1, not falling."""
     num_gauss, dim = count.shape[1], x.shape[1]
-    keys = recording[alignment.frame] * num_gauss + alignment.gauss
-    values = torch.cat([x, x.new_ones(len(x), 1)], 1)[alignment.frame].double() * alignment.weight[:, None]
-    sums = SEGMENT_SUM[x.device.type](values, keys, count.numel()).reshape(*count.shape, dim + 1)
-    count += sums[..., dim]
-    first += sums[..., :dim]
+    begin, end = int(recording[0]), int(recording[-1]) + 1
+    keys = (recording[alignment.frame] - begin) * num_gauss + alignment.gauss
+    rows = torch.cat([x, x.new_ones(len(x), 1)], 1).double()
+    sums = WEIGHTED_SUMS[x.device.type](rows, alignment.frame, alignment.weight, keys, (end - begin) * num_gauss)
+    sums = sums.reshape(end - begin, num_gauss, dim + 1)
+    count[begin:end] += sums[..., dim]
+    first[begin:end] += sums[..., :dim]
 
 
 def recording_stats(block: Block, aligner: Aligner,
@@ -95,7 +103,7 @@ def extract(recordings: Iterable[Recording], aligner: Aligner, estimator: Estima
     Raises InputError when feature dimensions do not fit the models.
     """
     limit = recordings_per_block(estimator.num_gauss, estimator.dim, estimator.ivector_dim, estimator.device)
-    for block in blocks(recordings, BLOCK_FRAMES[estimator.device.type], limit, estimator.dim):
+    for block in blocks(recordings, MAX_FRAMES[estimator.device.type], limit, estimator.dim):
         count, first = scale_stats(*recording_stats(block, aligner), acoustic_weight, max_count)
-        means = estimator.posterior(count, first).mean.cpu().numpy().astype(np.float32)
+        means = estimator.means(count, first).cpu().numpy().astype(np.float32)
         yield from zip(block.names, means)

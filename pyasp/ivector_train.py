@@ -26,7 +26,7 @@ from pyasp.gmm_train import Iterations
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update
-from pyasp.ivector_stats import BLOCK_FRAMES, recording_stats, recordings_per_block
+from pyasp.ivector_stats import MAX_FRAMES, recording_stats, recordings_per_block
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def expectation(recordings, aligner: Aligner, extractor: IvectorExtractor, dtype
     frames = FullStats.zeros(*shape, device)
     limit = recordings_per_block(*shape, extractor.ivector_dim, device)
     observe = functools.partial(frames.accumulate, dtype=dtype)
-    for block in blocks(recordings, BLOCK_FRAMES[device.type], limit, extractor.dim):
+    for block in blocks(recordings, MAX_FRAMES[device.type], limit, extractor.dim):
         count, first = recording_stats(block, aligner, observe)
         stats.accumulate(estimator, count, first)
     stats.add_frames(frames, extractor)

@@ -13,12 +13,13 @@ from pyasp.gmm import FullGmm, pack, unpack
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner, Alignment
-from pyasp.ivector import Estimator, IvectorExtractor, full_from_packed, packed_from_full
+from pyasp import packed as packed_module
+from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import (EstimationOptions, apply_floor, average_quadratic, householder, prior_transform,
                                  solve_projections, update)
 from pyasp.ivector_stats import (add_recording_stats, extract, pool_stats, recording_stats, scale_stats,
-                                 segment_sum_cpu, segment_sum_cuda)
+                                 weighted_sums_cpu, weighted_sums_cuda)
 
 F64 = torch.float64
 C, D, R = 4, 3, 5
@@ -278,10 +279,13 @@ def test_recording_statistics_equal_brute_force(monkeypatch):
         assert torch.allclose(seen.count, count.sum(0)) and torch.allclose(seen.first, first.sum(0))
 
 
-def test_segment_sums_agree():
+def test_weighted_sums_agree():
     rng = np.random.default_rng(14)
-    values, keys = torch.as_tensor(rng.standard_normal((200, 3))), torch.as_tensor(rng.integers(0, 17, 200))
-    assert torch.allclose(segment_sum_cpu(values, keys, 20), segment_sum_cuda(values, keys, 20), atol=1e-12)
+    rows, weight = torch.as_tensor(rng.standard_normal((50, 3))), torch.as_tensor(rng.uniform(0, 1, 200))
+    frame, keys = (torch.as_tensor(np.sort(rng.integers(0, n, 200))) for n in (50, 17))
+    direct = torch.zeros((20, 3), dtype=F64).index_add_(0, keys, rows[frame] * weight[:, None])
+    for sums in (weighted_sums_cpu, weighted_sums_cuda):
+        assert torch.allclose(sums(rows, frame, weight, keys, 20), direct, atol=1e-12)
 
 
 def test_pooled_statistics_are_those_of_one_long_recording():
@@ -368,5 +372,11 @@ def test_damaged_extractors_are_refused(tmp_path):
 
 def test_packed_and_full_matrices():
     packed = torch.as_tensor(np.random.default_rng(20).standard_normal((2, 15)))
-    assert np.array_equal(full_from_packed(packed), unpack(packed.numpy()))
-    assert torch.equal(packed_from_full(full_from_packed(packed)), packed)
+    full = packed_module.full_from_packed(packed)
+    assert np.array_equal(full, unpack(packed.numpy()))
+    assert torch.equal(packed_module.packed_from_full(full), packed)
+    for device in ("cpu", "cuda"):
+        assert torch.equal(packed_module.LOWER[device](packed.float()).tril(), full.float().double().tril())
+        target = torch.empty((2, 15))
+        packed_module.PACK[device](full, target)
+        assert torch.equal(target, packed.float())
