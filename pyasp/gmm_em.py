@@ -179,13 +179,17 @@ def _write_head(writer, count: torch.Tensor, first: torch.Tensor) -> None:
 
 @dataclass(frozen=True)
 class UpdateOptions:
-    """Limits of an M-step, Kaldi's names and (for diagonal models) defaults."""
+    """Limits of an M-step, Kaldi's names and (for diagonal models) defaults.
+
+    update_flags: what is updated, letters of m (means), v (variances), w (weights).
+    """
 
     min_gaussian_weight: float = 1e-5
     min_gaussian_occupancy: float = 10.0
     variance_floor: float = 0.001
     max_condition: float = 1e4  # full covariances only
     remove_low_count: bool = True
+    update_flags: str = "mvw"
 
 
 @dataclass(frozen=True)
@@ -219,11 +223,14 @@ def full_objective(model: FullGmm, stats: FullStats) -> float:
 def update_diag(model: DiagGmm, stats: DiagStats, options: UpdateOptions) -> tuple[DiagGmm, UpdateReport]:
     """M-step of a diagonal GMM (Kaldi's gmm-global-est). Raises InputError when there are no frames."""
     count, first, second = _arrays(stats)
-    weights, enough = _weights(count, options)
-    means = first[enough] / count[enough, None]
-    variances = second[enough] / count[enough, None] - means**2
+    weights, enough = _weights(count, model, options)
+    centre = first[enough] / count[enough, None]
+    means = centre if "m" in options.update_flags else model.means[enough]
+    variances = second[enough] / count[enough, None] - centre**2 + (means - centre)**2
     low = variances < options.variance_floor
-    estimated = DiagGmm.from_moments(weights[enough], means, np.where(low, options.variance_floor, variances))
+    variances = np.where(low, options.variance_floor, variances)
+    estimated = DiagGmm.from_moments(weights[enough], means,
+                                     variances if "v" in options.update_flags else model.variances[enough])
     linear, inverse = model.means_invvars.copy(), model.inv_vars.copy()
     linear[enough], inverse[enough] = estimated.means_invvars, estimated.inv_vars
     updated = DiagGmm.from_natural(weights, linear, inverse)
@@ -235,13 +242,16 @@ def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tup
     """M-step of a full-covariance GMM (Kaldi's fgmm-global-est): eigenvalues are floored at
     max(variance_floor, largest / max_condition). Raises InputError when there are no frames."""
     count, first, second = _arrays(stats)
-    weights, enough = _weights(count, options)
-    means = first[enough] / count[enough, None]
-    covariances = second[enough] / count[enough, None, None] - means[:, :, None] * means[:, None, :]
+    weights, enough = _weights(count, model, options)
+    centre = first[enough] / count[enough, None]
+    means = centre if "m" in options.update_flags else model.means[enough]
+    covariances = second[enough] / count[enough, None, None] - _outer(centre) + _outer(means - centre)
     values, vectors = np.linalg.eigh(covariances)
     floors = np.maximum(options.variance_floor, np.abs(values).max(1, initial=0.0) / options.max_condition)[:, None]
     low = values < floors
     covariances = (vectors * np.maximum(values, floors)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    if "v" not in options.update_flags:
+        covariances = np.linalg.inv(unpack(model.inv_covars[enough].astype(np.float64)))
     estimated = FullGmm.from_moments(weights[enough], means, covariances)
     linear, inverse = model.means_invcovars.copy(), model.inv_covars.copy()
     linear[enough], inverse[enough] = estimated.means_invcovars, estimated.inv_covars
@@ -258,7 +268,11 @@ def _weighted(constants: np.ndarray, count: np.ndarray) -> float:
     return float(np.where(count > 0, constants * np.where(count > 0, count, 1.0), 0.0).sum())
 
 
-def _weights(count: np.ndarray, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
+def _outer(x: np.ndarray) -> np.ndarray:
+    return x[:, :, None] * x[:, None, :]
+
+
+def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
     """New weights (C,), and the mask of Gaussians with enough data to estimate the rest."""
     total = count.sum()
     if not np.isfinite(total) or total <= 0.0:
@@ -266,6 +280,8 @@ def _weights(count: np.ndarray, options: UpdateOptions) -> tuple[np.ndarray, np.
                          "Check that the training recordings have voiced frames (stage 2)")
     share = count / total
     enough = (count > options.min_gaussian_occupancy) & (share > options.min_gaussian_weight)
+    if "w" not in options.update_flags:
+        return model.weights, enough
     return np.where(enough, share, np.maximum(share, options.min_gaussian_weight)), enough
 
 

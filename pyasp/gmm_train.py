@@ -11,7 +11,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -51,6 +51,7 @@ class UbmOptions:
     min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
     max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
     remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in last iterations")
+    update_flags: str = cli.option("mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)")
     precision: str = cli.option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
     allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
@@ -62,6 +63,9 @@ class UbmOptions:
             if getattr(self, name) < low:
                 raise InputError("UBM options", str(getattr(self, name)), f"at least {low}", "Correct ubm.conf",
                                  item=f"--{name.replace('_', '-')}")
+        if not set(self.update_flags) <= set("mvw"):
+            raise InputError("UBM options", self.update_flags, "letters of m, v and w", "Correct ubm.conf",
+                             item="--update-flags")
         if not 0.0 < self.initial_gauss_proportion <= 1.0:
             raise InputError("UBM options", str(self.initial_gauss_proportion), "a part in (0, 1]", "Correct ubm.conf",
                              item="--initial-gauss-proportion")
@@ -138,14 +142,15 @@ def _start(recordings: Recordings, options: UbmOptions, device: torch.device,
            seed: int) -> tuple[DiagGmm, dict[str, Any]]:
     frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
     init = InitOptions(options.num_gauss, max(1, int(options.num_gauss * options.initial_gauss_proportion)),
-                       options.num_iters_init, _limits(options, options.min_occupancy_diag, True))
+                       options.num_iters_init, _limits(replace(options, update_flags="mvw"),
+                                                       options.min_occupancy_diag, True))
     model, history = initialise(frames, init, np.random.default_rng([seed, 1]), device, DTYPES[options.precision])
     return model, {"frames": len(frames), "start": history}
 
 
 def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOptions:
     return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition,
-                         remove)
+                         remove, options.update_flags)
 
 
 def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,

@@ -140,7 +140,7 @@ def roles(case: dict) -> dict:
 
 UPDATE_OPTIONS = {"min-gaussian-weight": "min_gaussian_weight", "remove-low-count-gaussians": "remove_low_count",
                   "min-gaussian-occupancy": "min_gaussian_occupancy", "variance-floor": "variance_floor",
-                  "min-variance": "variance_floor", "max-condition": "max_condition"}
+                  "min-variance": "variance_floor", "max-condition": "max_condition", "update-flags": "update_flags"}
 
 
 def update_options(case: dict) -> UpdateOptions:
