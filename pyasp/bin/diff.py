@@ -1,0 +1,63 @@
+"""Compares two files or directories: keys only in one, the largest and the mean deviation, and where."""
+
+from dataclasses import dataclass
+
+from pyasp import cli
+from pyasp.compare import Difference, compare, finite
+from pyasp.errors import InputError
+
+LISTED = 5      # keys named of each sort of difference
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of diff."""
+    tolerance: float = cli.option(0.0, "largest deviation of two numbers that counts as equal")
+    all: bool = cli.option(False, "of directories: name the files that are equal, too")
+
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise InputError("command line", str(self.tolerance), "0 or more", "Correct it", item="--tolerance")
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+
+
+def report(found: Difference, a: str, b: str) -> list[str]:
+    """One result in words."""
+    lines = [f"only in {side}: {len(keys)}: {_some(keys)}" for side, keys in ((a, found.only_a), (b, found.only_b)) if keys]
+    most, key, place = found.largest
+    if most:
+        where = f"{key or 'the array'}{list(place) if place else ''}"
+        lines.append(f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} numbers")
+    told = [f"{key or 'the array'}: {found.reasons[key]}" for key in found.differing if key in found.reasons]
+    beyond = len(found.differing) - len(told)
+    lines += told[:LISTED] + ([f"... and {len(told) - LISTED} more"] if len(told) > LISTED else [])
+    if beyond:
+        keys = [key or "the array" for key in found.differing if key not in found.reasons]
+        lines.append(f"{beyond} of {found.common} values deviate: {_some(keys)}")
+    return lines
+
+
+@cli.command(Options, "A", "B", failure=2)
+def main(options: Options, a: str, b: str) -> int:
+    """Compares A and B: two archives, script files, models, score files, tables, or two experiment directories.
+
+    Script files are compared by what they lead to, checkpoints and models tensor by tensor; in directories logs, shards
+    and records are left out, as are the times in train.jsonl. Exit code 0: equal, 1: different, 2: trouble.
+    """
+    equal = True
+    for found in compare(a, b, options.tolerance):
+        equal = equal and found.equal
+        lines = report(found, a, b)
+        if lines or options.all:
+            verdict = "equal" if found.equal and not lines else "within the tolerance" if found.equal else "different"
+            print(f"{found.name}: {verdict}, {found.common} in both")
+            print("".join(f"  {line}\n" for line in lines), end="")
+    print("equal" if equal else "different")
+    return int(not equal)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
