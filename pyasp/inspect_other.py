@@ -15,19 +15,19 @@ from pyasp.inspect_table import lines_of, missing, text_lines, whole
 # torch, NumPy, audio
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, leaf) of nested dictionaries, lists of them included."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, (list, tuple)) and any(isinstance(inner, (dict, list, tuple)) for inner in value):
         for number, inner in enumerate(value):
-            yield from _flat(inner, f"{name}.{number}")
+            yield from flat(inner, f"{name}.{number}")
     else:
         yield name, value
 
 
-def _load_checkpoint(path: str) -> Any:
+def load_checkpoint(path: str) -> Any:
     import torch  # only here: the other files need no torch
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -53,7 +53,7 @@ def _simple(value: Any) -> Any:
 
 
 def _checkpoint(path: str) -> Lines:
-    leaves = list(_flat(_load_checkpoint(path)))
+    leaves = list(flat(load_checkpoint(path)))
     numbers = sum(leaf.numel() for _, leaf in leaves if hasattr(leaf, "numel"))
     yield line(f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors", kind="checkpoint",
                numbers=numbers)
@@ -61,7 +61,7 @@ def _checkpoint(path: str) -> Lines:
 
 
 def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    found = [(name, leaf) for name, leaf in _flat(_load_checkpoint(path)) if name == key or name.startswith(f"{key}.")]
+    found = [(name, leaf) for name, leaf in flat(load_checkpoint(path)) if name == key or name.startswith(f"{key}.")]
     if not found:
         raise missing(path, key)
     for name, leaf in found:
@@ -71,13 +71,13 @@ def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
 
 
 def _checkpoint_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    found = dict(_flat(_load_checkpoint(path))).get(key) if key else None
+    found = dict(flat(load_checkpoint(path))).get(key) if key else None
     if not hasattr(found, "detach"):
         raise InputError(path, "no KEY of a tensor", "one of its tensors", "List them by leaving KEY out", item=key)
     return found.detach().float().numpy() if found.is_floating_point() else found.numpy()
 
 
-def _load_npy(path: str) -> np.ndarray:
+def load_npy(path: str) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as problem:
@@ -86,7 +86,7 @@ def _load_npy(path: str) -> np.ndarray:
 
 
 def _npy(path: str) -> Lines:
-    array = _load_npy(path)
+    array = load_npy(path)
     yield line(f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}", kind="npy",
                type=str(array.dtype), shape=list(array.shape), **span_facts(array))
 
@@ -113,7 +113,7 @@ def _json_text(value: Any) -> str:
     return json.dumps(value)
 
 
-def _load_json(path: str) -> Any:
+def load_json(path: str) -> Any:
     try:
         return json.loads("\n".join(lines_of(path)))
     except ValueError as problem:
@@ -121,7 +121,7 @@ def _load_json(path: str) -> Any:
 
 
 def _json(path: str) -> Lines:
-    value = _load_json(path)
+    value = load_json(path)
     yield line(f"{path}: JSON, {_json_text(value)}", kind="json")
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in inside:
@@ -130,7 +130,7 @@ def _json(path: str) -> Lines:
 
 def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
     """`a.b.c` walks into the value; keys with dots are tried whole first."""
-    value, rest = _load_json(path), key
+    value, rest = load_json(path), key
     while rest:
         if isinstance(value, list) and rest.split(".")[0].isdigit():
             value = dict(zip(map(str, range(len(value))), value))
@@ -173,7 +173,7 @@ def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
 
 VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, its text, its array
     "checkpoint": (_checkpoint, _checkpoint_entry, None, _checkpoint_array),
-    "npy": (_npy, whole, None, lambda path, key, _: _load_npy(path) if key is None else whole(path, key, _)),
+    "npy": (_npy, whole, None, lambda path, key, _: load_npy(path) if key is None else whole(path, key, _)),
     "audio": (_audio, whole),
     "json": (_json, _json_entry, text_lines),
     "jsonl": (_jsonl, _jsonl_entry, text_lines),
