@@ -11,6 +11,8 @@ place when complete.
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import pickle
@@ -26,12 +28,25 @@ from pyasp.errors import InputError
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")
+LATER = ("attention_heads", "loss")     # a checkpoint without them is of a network that had their defaults
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint atomically; the same state gives the same bytes."""
-    with atomic_write(path) as stream:      # a stream: torch would store the name of a file
-        torch.save(canonical(state), stream)
+    """Writes a checkpoint atomically; the same state gives the same bytes.
+
+    Raises InputError when the disk is full: what was under that name is still there, whole.
+    """
+    stream = io.BytesIO()       # in memory first: torch hides what the system says about a failed write
+    torch.save(canonical(state), stream)        # a stream: torch would store the name of a file
+    try:
+        with atomic_write(path) as file:
+            file.write(stream.getbuffer())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        kept = "The checkpoint of before is whole. " if Path(path).exists() else ""
+        raise InputError(path, f"a full disk ({error.strerror})", f"room for {stream.tell() / 1e6:.0f} MB",
+                         f"{kept}Make room and run the same command again") from error
 
 
 def canonical(value: Any) -> Any:
@@ -85,10 +100,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
     """An options object of class `cls` from the options stored in a checkpoint."""
     names = [field.name for field in dataclasses.fields(cls)]
-    missing = [name for name in names if name not in values]
+    missing = [name for name in names if name not in values and name not in LATER]
     if missing:
         raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
-    return cls(**{name: values[name] for name in names})
+    return cls(**{name: values[name] for name in names if name in values})
 
 
 def network_state(net: Tdnn, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str],

@@ -4,7 +4,8 @@
     labels   (U,)  speaker of each recording, 0..S-1
 
 All chunks of a batch have the same length, and what is drawn depends on (seed, epoch, step) alone, so the place to
-resume at is two numbers. Where the frames come from is pyasp.frame_source's business.
+resume at is two numbers: the training keeps its own, since a sampler that is read ahead of has gone further. Of several
+processes each takes its part of every batch. Where the frames come from is pyasp.frame_source's business.
 
 A recording shorter than the chunk is repeated from its beginning (wrap-around) instead of padded: batches stay
 rectangular, every frame of a batch is real speech, and no mask is needed; the seam is no stranger than the seams that
@@ -23,7 +24,8 @@ from torch import Tensor
 from pyasp.cli import option
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
-from pyasp.frame_source import FrameSource
+from pyasp.frame_source import STORES, FrameSource
+from pyasp.processes import part_of, world
 from pyasp.tdnn import RECEPTIVE_FIELD
 
 
@@ -58,17 +60,24 @@ class ChunkOptions:
     sampling: str = option("utterance", "utterance: every recording as often as any other; speaker: every speaker",
                            choices=("utterance", "speaker"))
     steps_per_epoch: int = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
-    memory_gb: float = option(32.0, "GB of features (float32) kept in memory; more are read from the arks by chunks")
+    memory_gb: float = option(32.0, "GB of features kept in memory; more are read from the arks by chunks")
+    store: str = option("auto", "float, byte: all frames in memory, in 32 or 8 bits; archive: read when drawn; "
+                        "auto: what fits into --memory-gb, on a GPU 8 bits", choices=STORES)
+    mask_frames: int = option(0, "SpecAugment: a run of up to so many frames of each chunk becomes zero; 0 = none")
+    mask_coefficients: int = option(0, "SpecAugment: a run of up to so many coefficients becomes zero; 0 = none")
 
     def __post_init__(self) -> None:
         wrong = [("--batch-size", self.batch_size, self.batch_size < 2),
                  ("--min-chunk", self.min_chunk, self.min_chunk < RECEPTIVE_FIELD),
                  ("--max-chunk", self.max_chunk, self.max_chunk < self.min_chunk),
-                 ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0)]
+                 ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0),
+                 ("--mask-frames", self.mask_frames, not 0 <= self.mask_frames <= self.min_chunk),
+                 ("--mask-coefficients", self.mask_coefficients, self.mask_coefficients < 0)]
         for name, value, bad in wrong:
             if bad:
                 raise InputError("chunk options", str(value),
-                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative",
+                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps and masks not negative, "
+                                 "masks of at most the shortest chunk",
                                  "Correct tdnn.conf", item=name)
 
 
@@ -103,6 +112,9 @@ class Batch:
     utts: list[str]
 
 
+SPECAUGMENT = 1         # marks the random numbers of the masks: those of the chunks stay what they are without masks
+
+
 class Sampler:
     """Batches of an endless sequence of epochs; `epoch` and `step` are its whole state.
 
@@ -111,6 +123,9 @@ class Sampler:
     """
 
     def __init__(self, source: FrameSource, options: ChunkOptions, seed: int):
+        if options.batch_size % world():
+            raise InputError("chunk options", str(options.batch_size), f"a multiple of the {world()} processes",
+                             "Correct tdnn.conf, or start another number of processes", item="--batch-size")
         self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
         mean_chunk = (options.min_chunk + options.max_chunk) / 2
@@ -127,9 +142,12 @@ class Sampler:
 
     def __iter__(self) -> Iterator[Batch]:
         which, places, lengths = self.plan(self.epoch)
+        mine = part_of(self.options.batch_size)
         while self.step < self.steps:
-            chosen, length = which[self.step], int(lengths[self.step])
-            batch = make_batch(self.source, chosen, places[self.step], length)
+            batch = make_batch(self.source, which[self.step][mine], places[self.step][mine], int(lengths[self.step]))
+            if self.options.mask_frames or self.options.mask_coefficients:
+                rng = np.random.default_rng([self.seed, self.epoch, self.step, SPECAUGMENT])
+                mask_runs(batch.features, self.options, rng)
             self.step += 1
             yield batch
         self.epoch, self.step = self.epoch + 1, 0
@@ -141,6 +159,19 @@ class Sampler:
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes to a position that `state` gave."""
         self.seed, self.epoch, self.step = state["seed"], state["epoch"], state["step"]
+
+
+def mask_runs(x: Tensor, options: ChunkOptions, rng: np.random.Generator) -> None:
+    """SpecAugment (Park et al. 2019) without warping, in place: in each chunk of x (B, T, D) one run of frames and one of
+    coefficients become zero, the mean after normalisation. Widths are uniform from 0 to the options', places uniform."""
+    for axis, widest in ((1, options.mask_frames), (2, options.mask_coefficients)):
+        size, total = x.shape[axis], options.batch_size
+        widths = rng.integers(0, min(widest, size) + 1, total)
+        starts = (rng.random(total) * (size - widths + 1)).astype(np.int64)
+        places = np.arange(size)
+        hidden = (places >= starts[:, None]) & (places < (starts + widths)[:, None])
+        masked = torch.from_numpy(hidden[part_of(total)]).to(x.device).unsqueeze(3 - axis)
+        x.masked_fill_(masked, 0.0)
 
 
 def make_batch(source: FrameSource, which: np.ndarray, places: np.ndarray, length: int) -> Batch:

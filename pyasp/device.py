@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import torch
@@ -11,6 +12,7 @@ from pyasp.errors import InputError
 DEVICES = ("auto", "cpu", "cuda")
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}     # rows and columns of the measured product: large enough to saturate
 PEAK_TRIALS = 8
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def device_of(name: str) -> torch.device:
@@ -19,7 +21,9 @@ def device_of(name: str) -> torch.device:
     if name == "cuda" and not there:
         raise InputError("command line", "no usable CUDA device", "one, for --device cuda", "Use --device auto or cpu",
                          item="--device")
-    return torch.device("cuda" if name != "cpu" and there else "cpu")
+    if name == "cpu" or not there:
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))     # torchrun: one GPU a process
 
 
 def synchronise(device: torch.device) -> None:
@@ -28,13 +32,13 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_peak(device: torch.device) -> float:
-    """Floating point operations per second of the fastest of a few square single-precision products.
+def matmul_peak(device: torch.device, precision: str = "float32") -> float:
+    """Floating point operations per second of the fastest of a few square products; precision: a torch dtype's name.
 
     Takes a fraction of a second and leaves the random generators alone: the operands are ones.
     """
     size = PEAK_SIZE[device.type]
-    a, seconds = torch.ones(size, size, device=device), []
+    a, seconds = torch.ones(size, size, device=device, dtype=DTYPES[precision]), []
     for _ in range(PEAK_TRIALS):
         synchronise(device)
         start = time.perf_counter()

@@ -21,11 +21,12 @@ same values come out of the plain layers (pyasp.tdnn), up to rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pyasp.pooling import MaskedBatchNorm
 from pyasp.processes import sum_over
 
 BLOCK_FRAMES = 512
@@ -51,27 +52,29 @@ class Workspace:
 
 @dataclass
 class Norm:
-    """Batch norm of one layer as scale and shift, and what its gradient needs. All (C,) float64 but the last."""
+    """Batch norm of one layer as scale and shift, and what its gradient needs. (C,) float64 but where said."""
     mean: Tensor
     deviation: Tensor       # 1 / sqrt(v + eps)
     gamma: Tensor
-    frames: float           # N, of all processes
+    frames: float           # N, of all processes when they are synchronised
+    gather: Callable[[Tensor], Tensor]      # sum over the processes, or nothing
     scale: Tensor           # s, float32
     shift: Tensor           # t, float32
 
     def gradients(self, d_scale: Tensor, d_shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """d gamma, d beta of this process; c1, c2 of the whole batch. All (C,) float32."""
         own = torch.stack([(d_scale - self.mean * d_shift) * self.deviation, d_shift])
-        every = sum_over(own.clone())
+        every = self.gather(own.clone())
         d_variance = -0.5 * every[0] * self.gamma * self.deviation ** 2
         c2 = 2 * d_variance / self.frames
         c1 = -self.gamma * self.deviation * every[1] / self.frames - c2 * self.mean
         return own[0].float(), own[1].float(), c1.float(), c2.float()
 
 
-def norm_of(sums: Tensor, frames: int, module: nn.BatchNorm1d) -> Norm:
+def norm_of(sums: Tensor, frames: int, module: MaskedBatchNorm) -> Norm:
     """From sums (2, C) float64 of r and r*r over `frames` frames of this process; updates the running statistics."""
-    every = sum_over(torch.cat([sums.flatten(), sums.new_tensor([frames])]))
+    gather = sum_over if module.synchronised else _alone
+    every = gather(torch.cat([sums.flatten(), sums.new_tensor([frames])]))
     count = float(every[-1])
     mean, square = every[:-1].view(2, -1) / count
     variance = (square - mean * mean).clamp(min=0)
@@ -81,7 +84,12 @@ def norm_of(sums: Tensor, frames: int, module: nn.BatchNorm1d) -> Norm:
         module.running_var.lerp_((variance * count / (count - 1)).float(), module.momentum)
     gamma, deviation = module.weight.detach().double(), (variance + module.eps).rsqrt()
     scale = gamma * deviation
-    return Norm(mean, deviation, gamma, count, scale.float(), (module.bias.detach().double() - mean * scale).float())
+    shift = module.bias.detach().double() - mean * scale
+    return Norm(mean, deviation, gamma, count, gather, scale.float(), shift.float())
+
+
+def _alone(values: Tensor) -> Tensor:
+    return values
 
 
 @dataclass

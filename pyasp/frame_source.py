@@ -1,17 +1,24 @@
-"""Where training frames come from: one block in memory, or the feature arks themselves.
+"""Where training frames come from: memory, the memory of the GPU, or the feature arks themselves.
 
     U        recordings               N, D   voiced frames of all of them; coefficients
     lengths  (U,) int64               voiced frames of each recording
     labels   (U,) int64               speaker of each recording, 0..S-1
 
-Both read the stored features in place (memory maps) through the front end, and nothing is written to disk. Reading
-every recording once and keeping the frames is fastest: 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB; a
-toy corpus: megabytes). Where that is more than `--memory-gb`, each chunk is read from the arks when it is drawn, with
-the rows around it that the mean normalisation needs: no memory but the voicing decisions, about a millisecond a chunk.
+All read the stored features in place (memory maps) through the front end; nothing is written to disk. STORES:
+
+    float    every frame in memory, 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB)
+    byte     every frame in 8 bits (pyasp.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there, else
+             in the host's, from where batches go over pinned; numbers are made on the device
+    archive  each chunk is read from the arks when it is drawn, with the rows around it that the mean normalisation needs:
+             no memory but the voicing decisions, about a millisecond a chunk
+
+`auto` takes, on a CPU, the first of them that fits into `--memory-gb`, and `byte` before `float` on a GPU.
 """
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Callable
 
@@ -24,6 +31,11 @@ from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi_io import ScpReader
 from pyasp.progress import bar
+from pyasp.quantise import encode
+
+STORES = ("auto", "float", "byte", "archive")
+FREE_SHARE = 0.5        # of a GPU's free memory that features may take: the rest is the network's
+Reader = Callable[[np.ndarray, np.ndarray, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,8 @@ class FrameSource:
     labels: np.ndarray      # (U,) int64
     lengths: np.ndarray     # (U,) int64, at least 1
     dim: int                # D
-    read: Callable[[np.ndarray, np.ndarray, int], Tensor]
+    read: Reader
+    kind: str = "float"     # one of STORES but auto
 
     def gather(self, which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
         """Chunks (B, length, D) float32 of recordings `which` (B,) from frame `offsets` (B,) on.
@@ -44,8 +57,8 @@ class FrameSource:
 
 
 def open_source(data: DataDir, utts: list[str], speakers: list[str], options: FrontendOptions, memory_gb: float,
-                title: str) -> FrameSource:
-    """The recordings `utts` of `data`; labels are positions in `speakers`.
+                title: str, store: str = "auto", device: torch.device = torch.device("cpu")) -> FrameSource:
+    """The recordings `utts` of `data`; labels are positions in `speakers`; chunks of 8 bits come out on `device`.
 
     Raises InputError when a recording has no usable frames, or its speaker is not in `speakers`.
     """
@@ -58,9 +71,22 @@ def open_source(data: DataDir, utts: list[str], speakers: list[str], options: Fr
     decisions = read_decisions(data, utts, title)
     lengths = np.array([voiced.sum() for voiced in decisions], dtype=np.int64)
     dim = output_dim(ScpReader(data / "feats.scp").shape(utts[0])[1], options)
-    if 4e-9 * lengths.sum() * dim <= memory_gb:
-        return FrameSource(utts, labels, lengths, dim, memory_reader(data, utts, lengths, dim, options, title))
-    return FrameSource(utts, labels, lengths, dim, archive_reader(data, utts, decisions, options))
+    kind = choose_store(store, int(lengths.sum()) * dim, memory_gb, device)
+    readers: dict[str, Callable[[], Reader]] = {
+        "float": lambda: memory_reader(data, utts, lengths, dim, options, title),
+        "byte": lambda: byte_reader(data, utts, lengths, dim, options, title, device),
+        "archive": lambda: archive_reader(data, utts, decisions, options)}
+    return FrameSource(utts, labels, lengths, dim, readers[kind](), kind)
+
+
+def choose_store(store: str, values: int, memory_gb: float, device: torch.device) -> str:
+    """One of STORES for `values` numbers; `auto` is resolved."""
+    if store != "auto":
+        return store
+    fitting = [kind for kind, size in (("float", 4), ("byte", 1)) if 1e-9 * size * values <= memory_gb]
+    if device.type == "cuda" and ("byte" in fitting or values <= FREE_SHARE * torch.cuda.mem_get_info(device)[0]):
+        return "byte"
+    return fitting[0] if fitting else "archive"
 
 
 def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarray]:
@@ -76,27 +102,97 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
     return decisions
 
 
+def each_recording(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str,
+                   put: Callable[[int, np.ndarray], None]) -> None:
+    """Calls put(index, frames (T, D) float32) for every recording, from as many threads as torch has.
+
+    Raises InputError for features of another dimension.
+    """
+    progress, workers = bar(total=len(utts), title=f"{title}: features", unit="utt"), min(torch.get_num_threads(), len(utts))
+
+    failed = threading.Event()      # in one thread: the others need not go on
+
+    def work(part: np.ndarray) -> None:
+        try:
+            read(part)
+        except BaseException:
+            failed.set()
+            raise
+
+    def read(part: np.ndarray) -> None:
+        for index, (utt, features) in zip(part, iterate(data, options, [utts[k] for k in part])):
+            if failed.is_set():
+                return
+            if features.shape != (lengths[index], dim):
+                raise InputError(data / "feats.scp", f"{features.shape[1]} coefficients",
+                                 f"{dim}, as in the first recording", "Re-run stage 2 with --force", item=utt)
+            put(int(index), features)
+            progress.update()
+
+    with ThreadPoolExecutor(workers) as pool, progress:
+        for done in [pool.submit(work, part) for part in np.array_split(np.arange(len(utts)), workers)]:
+            done.result()
+
+
+def rows_of(starts: Tensor, lengths: Tensor, which: Tensor, offsets: Tensor, length: int) -> Tensor:
+    """Row numbers (B * length,) of chunks that go on from the recording's beginning where it ends too early."""
+    steps = (offsets[:, None] + torch.arange(length, device=offsets.device)) % lengths[which][:, None]
+    return (starts[which][:, None] + steps).flatten()
+
+
 def memory_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions,
-                  title: str) -> Callable[[np.ndarray, np.ndarray, int], Tensor]:
+                  title: str) -> Reader:
     """All frames (N, D) in one block; a batch is one gather of its rows."""
     frames, starts = torch.empty(int(lengths.sum()), dim), lengths.cumsum() - lengths
-    reading = bar(iterate(data, options, utts), total=len(utts), title=f"{title}: features", unit="utt")
-    for (utt, features), start, length in zip(reading, starts, lengths):
-        if features.shape != (length, dim):
-            raise InputError(data / "feats.scp", f"{features.shape[1]} coefficients",
-                             f"{dim}, as in the first recording", "Re-run stage 2 with --force", item=utt)
-        frames[start:start + length] = torch.from_numpy(features)
+
+    def put(index: int, features: np.ndarray) -> None:
+        frames[starts[index]:starts[index] + lengths[index]] = torch.from_numpy(features)
+
+    each_recording(data, utts, lengths, dim, options, title, put)
+    sizes = torch.from_numpy(starts), torch.from_numpy(lengths)
 
     def read(which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        steps = (offsets[:, None] + np.arange(length)) % lengths[which][:, None]
-        rows = torch.from_numpy((starts[which][:, None] + steps).ravel())
+        rows = rows_of(*sizes, torch.from_numpy(which), torch.from_numpy(offsets), length)
         return frames.index_select(0, rows).view(len(which), length, dim)
 
     return read
 
 
+def byte_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str,
+                device: torch.device) -> Reader:
+    """All frames in 8 bits, on `device` where they fit, else on the host; a batch is gathered, then decoded on `device`."""
+    codes, starts = torch.empty(int(lengths.sum()), dim, dtype=torch.uint8), lengths.cumsum() - lengths
+    ranges = torch.empty(2, len(utts), dim)
+
+    def put(index: int, features: np.ndarray) -> None:
+        code, low, step = encode(features)
+        codes[starts[index]:starts[index] + lengths[index]] = torch.from_numpy(code)
+        ranges[0, index], ranges[1, index] = torch.from_numpy(low), torch.from_numpy(step)
+
+    each_recording(data, utts, lengths, dim, options, title, put)
+    return coded_reader(codes, torch.from_numpy(starts), torch.from_numpy(lengths), ranges, device)
+
+
+def coded_reader(codes: Tensor, starts: Tensor, lengths: Tensor, ranges: Tensor, device: torch.device) -> Reader:
+    """Chunks of codes (N, D) uint8 with ranges (2, U, D): low and step. float32 on `device`."""
+    if device.type == "cuda" and codes.numel() <= FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        codes = codes.to(device)
+    on_the_way = codes.device != device
+    starts, lengths, ranges = starts.to(codes.device), lengths.to(codes.device), ranges.to(device)
+
+    def read(which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
+        chosen = torch.from_numpy(which).to(codes.device)
+        rows = rows_of(starts, lengths, chosen, torch.from_numpy(offsets).to(codes.device), length)
+        picked = codes.index_select(0, rows).view(len(which), length, -1)
+        picked = picked.pin_memory().to(device, non_blocking=True) if on_the_way else picked
+        low, step = ranges[:, chosen.to(device)].unsqueeze(2)
+        return torch.addcmul(low, picked.float(), step)
+
+    return read
+
+
 def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray],
-                   options: FrontendOptions) -> Callable[[np.ndarray, np.ndarray, int], Tensor]:
+                   options: FrontendOptions) -> Reader:
     """Each chunk from its rows of the ark."""
     feats = ScpReader(data / "feats.scp")
 

@@ -11,6 +11,9 @@ Okabe, Koshinaka, Shinoda, "Attentive Statistics Pooling for Deep Speaker Embedd
 
     average = mu    attention = mu~    statistics = [mu; sigma]    attentive_statistics = [mu~; sigma~]
 
+With H > 1 heads (beyond the paper) v, k and e_t have H rows, and head i weighs the i-th of H equal groups of channels; H = C
+weighs every channel on its own.
+
 Every function takes batches (B, T, C) and an optional mask (B, T), true on real frames: padding has weight zero, takes
 no part in batch normalisation, and a padded recording gives what it gives alone.
 """
@@ -23,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyasp.processes import SumOver, joined
+
 VARIANCE_FLOOR = 1e-6           # under the root of sigma; features are batch-normalised, so of variance near 1
 BATCH_NORM_EPSILON = 1e-3       # Kaldi's BatchNormComponent
 
@@ -31,8 +36,11 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of the last axis over the real frames of the batch.
 
     What comes out for padded frames is of no use to anyone: no later layer mixes them with real ones, and pooling
-    replaces them. In evaluation every frame is scaled alone, so the mask is not needed.
+    replaces them. In evaluation every frame is scaled alone, so the mask is not needed. In a training of several
+    processes `synchronised` says whether the batch is that of all of them.
     """
+
+    synchronised = True
 
     def __init__(self, dim: int):
         super().__init__(dim, eps=BATCH_NORM_EPSILON)
@@ -40,10 +48,24 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (..., C) float, mask (...) bool or None -> (..., C)."""
         if mask is None or not self.training:
-            return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
+            return self.rows(x.reshape(-1, x.shape[-1])).view(x.shape)
         out = torch.zeros_like(x)
-        out[mask] = super().forward(x[mask])
+        out[mask] = self.rows(x[mask])
         return out
+
+    def rows(self, x: Tensor) -> Tensor:
+        """x (N, C) -> (N, C)."""
+        if not (self.training and self.synchronised and joined()):
+            return super().forward(x)
+        wide = x.float()
+        mean, count = SumOver.apply(torch.stack([wide.sum(0), torch.full_like(wide[0], len(x))]))
+        mean = mean / count
+        variance = SumOver.apply((wide - mean).square().sum(0)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return ((wide - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias).to(x.dtype)
 
 
 def length_mask(lengths: Tensor, frames: int) -> Tensor:
@@ -60,8 +82,10 @@ def uniform_weights(h: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def weighted_mean(h: Tensor, weights: Tensor) -> Tensor:
-    """mu~ = sum_t alpha_t h_t (eq. 5; eq. 1 with uniform weights). h (B, T, C), weights (B, T) -> (B, C)."""
-    return torch.bmm(weights.unsqueeze(1), h).squeeze(1)
+    """mu~ = sum_t alpha_t h_t (eq. 5; eq. 1 with uniform weights). h (B, T, C), weights (B, T) or (B, T, H) -> (B, C)."""
+    if weights.ndim == 2:
+        return torch.bmm(weights.unsqueeze(1), h).squeeze(1)
+    return torch.einsum("bth,bthc->bhc", weights, h.unflatten(2, (weights.shape[2], -1))).flatten(1)
 
 
 def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor) -> Tensor:
@@ -75,27 +99,28 @@ def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Scalar attention, one head: e_t = v^T f(W h_t + b) + k (eq. 3), alpha_t = softmax over time (eq. 4)."""
+    """Scalar attention: e_t = v^T f(W h_t + b) + k (eq. 3), alpha_t = softmax over time (eq. 4); one head or more."""
 
-    def __init__(self, dim: int, hidden_dim: int = 64):
+    def __init__(self, dim: int, hidden_dim: int = 64, heads: int = 1):
         super().__init__()
         self.hidden = nn.Linear(dim, hidden_dim)        # W, b
         self.norm = MaskedBatchNorm(hidden_dim)         # f is ReLU, then this
-        self.score = nn.Linear(hidden_dim, 1)           # v, k
+        self.score = nn.Linear(hidden_dim, heads)       # v, k
         nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
         nn.init.zeros_(self.hidden.bias)
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Weights alpha (B, T) of h (B, T, C): they sum to one over time, zero on padding."""
+        """Weights alpha (B, T), or (B, T, H) of several heads, of h (B, T, C): they sum to one over time, zero on
+        padding."""
         return self.from_hidden(self.hidden(h), mask)
 
     def from_hidden(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """Weights alpha (B, T) of W h_t + b (B, T, A)."""
+        """Weights alpha of W h_t + b (B, T, A)."""
         f = self.norm(functional.relu(hidden), mask)
-        scores = self.score(f).squeeze(-1)
+        scores = self.score(f)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return scores.softmax(dim=1)
+            scores = scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)
+        return scores.softmax(dim=1).squeeze(-1) if scores.shape[2] == 1 else scores.softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -114,14 +139,14 @@ POOLINGS = {"average": Parts(attention=False, deviation=False),
 class Pooling(nn.Module):
     """One of POOLINGS over frame-level vectors of `dim` coefficients; `output_dim` is dim or 2 dim."""
 
-    def __init__(self, name: str, dim: int, attention_dim: int = 64):
+    def __init__(self, name: str, dim: int, attention_dim: int = 64, heads: int = 1):
         super().__init__()
         self.parts = POOLINGS[name]
-        self.attention = Attention(dim, attention_dim) if self.parts.attention else None
+        self.attention = Attention(dim, attention_dim, heads) if self.parts.attention else None
         self.output_dim = dim * (2 if self.parts.deviation else 1)
 
     def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
-        """alpha_t or 1/T: (B, T) of h (B, T, C)."""
+        """alpha_t or 1/T: (B, T), or (B, T, H) of several heads, of h (B, T, C)."""
         return uniform_weights(h, mask) if self.attention is None else self.attention(h, mask)
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -129,7 +154,10 @@ class Pooling(nn.Module):
         if mask is not None:
             h = h.masked_fill(~mask.unsqueeze(-1), 0.0)     # whatever is in the padding, even NaN
         weights = self.weights(h, mask)
-        mean = weighted_mean(h, weights)
-        if not self.parts.deviation:
-            return mean
-        return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1)
+        with torch.autocast(h.device.type, enabled=False):      # sums over time: in single precision at least
+            wide = torch.promote_types(h.dtype, torch.float32)
+            h, weights = h.to(wide), weights.to(wide)
+            mean = weighted_mean(h, weights)
+            if not self.parts.deviation:
+                return mean
+            return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1)

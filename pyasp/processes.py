@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from datetime import timedelta
-from typing import Iterator, Sequence
+from typing import Any, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -70,6 +70,20 @@ def sum_over(values: Tensor) -> Tensor:
     return values
 
 
+class SumOver(torch.autograd.Function):
+    """Sum over the processes that gradients go through: the gradient of each is the sum of all."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """x, any shape, the same in every process."""
+        return sum_over(x.clone())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """The sum of the gradients."""
+        return sum_over(grad.clone())
+
+
 def sum_all(parts: Sequence[Tensor]) -> None:
     """Each of `parts` summed over the processes, in place."""
     for part in parts:
@@ -80,15 +94,6 @@ def wait_for_all() -> None:
     """Returns when every process has come here."""
     if joined():
         distributed.barrier()
-
-
-def agreed(flag: bool) -> bool:
-    """True when it is true in any process: all of them stop, or none."""
-    return bool(sum_over(torch.tensor(float(flag), device=_device()))) if joined() else flag
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def part_of(count: int) -> slice:

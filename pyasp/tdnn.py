@@ -25,6 +25,7 @@ from pyasp.cli import option
 from pyasp.errors import InputError
 from pyasp.folded import Workspace
 from pyasp.folded_network import frame_network
+from pyasp.objective import LOSSES, CosineOutput
 from pyasp.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
 from pyasp.processes import part_of, world
 
@@ -42,14 +43,19 @@ class TdnnOptions:
     embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
     segment_dim: int = option(512, "nodes of the second fully connected layer")
     dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
+    attention_heads: int = option(1, "attentions side by side, each for its share of the pooled channels; as many as "
+                                  "--pooling-dim: one a channel")
+    loss: str = option("softmax", "softmax; am, aam: additive (angular) margin on cosines", choices=LOSSES)
 
     def __post_init__(self) -> None:
-        sizes = {"frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim"}
+        sizes = {"frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim",
+                 "attention_heads"}
         wrong = [name for name, value in vars(self).items() if name in sizes and value < 1]
         wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
+        wrong += [] if self.attention_heads < 1 or self.pooling_dim % self.attention_heads == 0 else ["attention_heads"]
         for name in wrong:
-            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1",
-                             "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
+            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1, heads that "
+                             "divide --pooling-dim", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
 
 
 def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
@@ -96,6 +102,14 @@ class Layer(nn.Module):
         return (torch.bernoulli(keep) / (1 - self.dropout))[part_of(shape[0])]
 
 
+def linear_output(dim: int, speakers: int) -> nn.Linear:
+    """Zero, as in Kaldi: the first loss is log(speakers)."""
+    layer = nn.Linear(dim, speakers)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Tdnn(nn.Module):
     """Features of chunks -> embeddings (`embed`) and speaker logits (`forward`).
 
@@ -108,17 +122,17 @@ class Tdnn(nn.Module):
         sizes = [in_dim] + [options.frame_dim] * (len(CONTEXTS) - 1) + [options.pooling_dim]
         self.frames = nn.ModuleList(Layer(context, n_in, n_out, options.dropout)
                                     for context, n_in, n_out in zip(CONTEXTS, sizes, sizes[1:]))
-        self.pooling = Pooling(options.pooling, options.pooling_dim, options.attention_dim)
+        self.pooling = Pooling(options.pooling, options.pooling_dim, options.attention_dim, options.attention_heads)
         self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
         self.segment = Layer((0,), options.embedding_dim, options.segment_dim, options.dropout)
-        self.output = nn.Linear(options.segment_dim, num_speakers)
-        nn.init.zeros_(self.output.weight)      # as in Kaldi: the first loss is log(speakers)
-        nn.init.zeros_(self.output.bias)
-        self.work = Workspace()
+        make_output = linear_output if LOSSES[options.loss] is None else CosineOutput
+        self.output = make_output(options.segment_dim, num_speakers)
+        self.heads, self.work = options.attention_heads, Workspace()
 
     def pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (B, T, D), lengths (B,) or None -> the pooled vector (B, pooling.output_dim)."""
-        if not (self.training and torch.is_grad_enabled() and lengths is None and foldable(x)):
+        folds = self.training and torch.is_grad_enabled() and lengths is None and self.heads == 1 and foldable(x)
+        if not folds:
             return self.pooling(*self.frame_level(x, lengths))
         keeps, parts = [layer.keep_mask(x) for layer in self.frames], self.pooling.parts
         mean, variance, scale, shift = frame_network(list(self.frames), self.pooling.attention, parts.deviation,
@@ -147,7 +161,7 @@ class Tdnn(nn.Module):
         return self.embedding.affine(self.pooled(x, lengths))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits (B, speakers) of x (B, T, D)."""
+        """Output (B, speakers) of x (B, T, D): logits of --loss softmax, cosines of the others (pyasp.objective)."""
         a = self.embedding.activate(self.embed(x, lengths).unsqueeze(1))
         return self.output(self.segment(a).squeeze(1))
 

@@ -4,85 +4,47 @@
     step    one batch;  epoch: `Sampler.steps` batches, then validation, a line in train.jsonl and last.pt
     rate    learning rate of step k of K: options.learning_rate x SCHEDULES[...](k / K), after a linear warm-up
 
-Files in the system's directory: init.pt (the network before the first step), last.pt (to resume from), final.pt (best
-by validation loss, written at the end), train.jsonl, options.conf. A run that was killed goes on after its last whole
-epoch and ends with the same bits as one that was not, on a CPU with the same number of threads.
+Files in the system's directory: those of pyasp.training_run, train.jsonl, options.conf; final.pt is the best epoch by
+validation loss. A run that was killed goes on after its last checkpoint and ends with the same bits as one that was
+not, on a CPU with the same number of threads. Several processes (torchrun) share every batch and give what one gives,
+up to the order of sums; the first of them writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pyasp import checkpoint
-from pyasp.artefact import describe, is_current, making, write_made
-from pyasp.chunks import Batch, ChunkOptions, Sampler, split_validation, validation_batches
-from pyasp.cli import option, subset, write_conf
+from pyasp.artefact import describe, is_current
+from pyasp.chunks import Batch, split_validation, validation_batches
+from pyasp.cli import subset, write_conf
+from pyasp.compute import autocast, explained_memory, precision_of
 from pyasp.datadir import DataDir
-from pyasp.device import DEVICES, device_of, matmul_peak, synchronise
+from pyasp.device import device_of, matmul_peak, synchronise
 from pyasp.embed import EmbedOptions
 from pyasp.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
-from pyasp.frontend import FrontendOptions
+from pyasp.interruption import Watch
+from pyasp.objective import logits_of
 from pyasp.prefetch import prefetched
+from pyasp.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.progress import bar
-from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
-
-OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], "TrainOptions"], torch.optim.Optimizer]] = {
-    "adamw": lambda groups, options: torch.optim.AdamW(groups, lr=options.learning_rate),
-    "sgd": lambda groups, options: torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9, nesterov=True),
-}
-
-# Share of the learning rate at a point of the training in [0, 1], after the warm-up.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
-    "exponential": lambda done: 0.1 ** done,        # Kaldi's sre16/v2: 1e-3 to 1e-4
-    "constant": lambda done: 1.0,
-}
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How the network is trained. The paper states none of this."""
-    epochs: int = option(10, "epochs of training")
-    optimiser: str = option("adamw", "rule of the steps", choices=OPTIMISERS)
-    learning_rate: float = option(1e-3, "largest learning rate")
-    schedule: str = option("cosine", "how the learning rate falls after the warm-up", choices=SCHEDULES)
-    warmup: float = option(0.05, "part of the steps in which the learning rate rises linearly from zero")
-    weight_decay: float = option(0.01, "decay of weight matrices (times the learning rate); norms and biases have none")
-    clip_norm: float = option(5.0, "gradients are scaled down to this norm")
-    device: str = option("auto", "where to compute", choices=DEVICES)
-
-    def __post_init__(self) -> None:
-        wrong = {"epochs": self.epochs < 1, "learning_rate": self.learning_rate <= 0, "clip_norm": self.clip_norm <= 0,
-                 "warmup": not 0 <= self.warmup < 1, "weight_decay": self.weight_decay < 0}
-        for name in (name for name, bad in wrong.items() if bad):
-            raise InputError("training options", str(getattr(self, name)),
-                             "epochs of at least 1, positive rates and norms, 0 <= warmup < 1", "Correct tdnn.conf",
-                             item=f"--{name.replace('_', '-')}")
-
-
-@dataclass(frozen=True)
-class NetworkOptions(FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, TrainOptions):
-    """Everything that tdnn.conf may say: front end, sizes, chunks, training, extraction."""
-    delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
-
-    def __post_init__(self) -> None:
-        for part in NetworkOptions.__bases__:
-            part.__post_init__(self)
-
+from pyasp.tdnn import training_flop
+from pyasp.train_options import CheckpointOptions, NetworkOptions, learning_rate
+from pyasp.training_run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 
 # Options that make no other network.
-ELSEWHERE = {"device", *(field.name for field in dataclasses.fields(EmbedOptions))}
+ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
@@ -93,183 +55,180 @@ def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, An
     return describe("train_tdnn", kept, inputs, seed)
 
 
-def learning_rate(options: TrainOptions, step: int, total: int) -> float:
-    """Rate of step `step` (from 0) of `total`: linear warm-up, then the schedule; never zero."""
-    warm = int(options.warmup * total)
-    if step < warm:
-        return options.learning_rate * (step + 1) / (warm + 1)
-    return options.learning_rate * SCHEDULES[options.schedule]((step - warm) / max(total - warm, 1))
-
-
-def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices with weight decay, vectors (norms, biases) without."""
-    parameters = list(net.parameters())
-    return [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
-
-
-@dataclass
-class Run:
-    """The state of a training: all of it goes into last.pt."""
-    net: Tdnn
-    optimiser: torch.optim.Optimizer
-    sampler: Sampler
-    speakers: list[str]
-    options: dict[str, Any]
-    device: torch.device
-    epoch: int = 0
-    step: int = 0
-    best: dict[str, Any] = dataclasses.field(default_factory=dict)      # epoch, valid_loss, valid_accuracy, model
-
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the network's parameters and buffers on the CPU."""
-        return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
-
-    def state(self) -> dict[str, Any]:
-        """What last.pt holds."""
-        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "sampler": self.sampler.state(), "rng": checkpoint.rng_state(), "epoch": self.epoch, "step": self.step,
-                "best": self.best, "options": self.options, "dim": self.net.in_dim, "speakers": self.speakers}
-
-    def restore(self, path: Path) -> None:
-        """Goes on from last.pt. Raises InputError when it does not fit."""
-        state = checkpoint.load(path, *self.state())
-        checkpoint.load_weights(self.net, state["model"], path)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.sampler.load_state(state["sampler"])
-        checkpoint.set_rng_state(state["rng"])
-        self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
-
-    def save_network(self, path: Path, made: dict[str, Any], best: dict[str, Any]) -> None:
-        """init.pt or final.pt, with its record."""
-        state = checkpoint.network_state(self.net, best["model"], self.options, self.speakers, best)
-        with making(path, made) as temporary:
-            checkpoint.save(temporary, state)
-
-
-def check_finite(values: dict[str, float], batch: Batch, run: Run, last: Path) -> None:
+def check_finite(values: dict[str, float], batch: Batch, run: Run) -> None:
     """Raises InputError, naming utterances and the last good checkpoint, when one of `values` is not finite."""
     if all(map(math.isfinite, values.values())):
         return
     broken = [utt for utt, x in zip(batch.utts, batch.features) if not torch.isfinite(x).all()]
     what = "features that are not finite in" if broken else "a batch of"
-    good = f"{last} (epoch {run.epoch})" if run.epoch else "none yet"
     found, utts = ", ".join(f"{name} {value}" for name, value in values.items()), dict.fromkeys(broken or batch.utts)
     raise InputError(f"training, epoch {run.epoch + 1}", f"{found}; {what} {' '.join(utts)}", "finite numbers",
-                     f"Last good checkpoint: {good}. Repair these recordings, or lower --learning-rate or --clip-norm "
-                     "and train again with --force")
+                     f"Last good checkpoint: {run.saved}. Repair these recordings, or lower --learning-rate or "
+                     "--clip-norm and train again with --force")
 
 
-def train_epoch(run: Run, options: NetworkOptions, last: Path) -> dict[str, float]:
-    """One pass of the sampler. Returns mean loss, last learning rate, frames, seconds, seconds waited for data."""
-    total = options.epochs * run.sampler.steps
-    losses, frames, waited, pending = [], 0, 0.0, None
+def train_step(run: Run, batch: Batch, watch: Watch) -> Tensor:
+    """One step. Returns (4,) on the device: loss and gradient norm; more than 0: to stop, to save; of all processes."""
+    phase = run.phase
+    x, labels = batch.features.to(run.device), batch.labels.to(run.device)
+    rate = learning_rate(phase.options, run.step - phase.first_step, phase.steps)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    with autocast(run.options, run.device):
+        output = run.model(x)
+    choice = run.options.loss, phase.options.margin, run.options.logit_scale
+    loss = functional.cross_entropy(logits_of(output, labels, *choice), labels)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(run.net.parameters(), run.options.clip_norm)
+    run.optimiser.step()
+    flags = torch.tensor([float(bool(watch.received)), float(watch.due())], device=run.device)
+    return sum_over(torch.cat([torch.stack([loss.detach(), norm]) / world(), flags]))
+
+
+def settle(values: Tensor, batch: Batch, run: Run) -> tuple[bool, bool]:
+    """Counts the loss of a step when loss and gradient norm are finite. Returns whether to stop and to save."""
+    loss, norm, stop, save = values.tolist()
+    check_finite({"loss": loss, "gradient norm": norm}, batch, run)
+    run.sums["loss"] += loss
+    return stop > 0, save > 0
+
+
+def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
+    """The rest of the sampler's pass. Returns mean loss, frames, seconds and seconds waited for data of the epoch."""
+    sampler, sums = run.phase.sampler, run.sums
+    sampler.load_state({"seed": sampler.seed, "epoch": run.epoch, "step": run.within})
     synchronise(run.device)
-    start = mark = time.perf_counter()
+    pending, before, start = None, sums["seconds"], time.perf_counter()
+    mark = start
     run.net.train()
-    for batch in bar(prefetched(run.sampler), run.sampler.steps, f"epoch {run.epoch + 1} of {options.epochs}", "batch"):
-        x, labels = batch.features.to(run.device), batch.labels.to(run.device)
-        waited += time.perf_counter() - mark
-        rate = learning_rate(options, run.step, total)
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate
-        loss = functional.cross_entropy(run.net(x), labels)
-        run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(run.net.parameters(), options.clip_norm)
-        run.optimiser.step()
-        run.step, frames = run.step + 1, frames + x.shape[0] * x.shape[1]
-        if pending:     # looked at one step late, so that an accelerator never waits for it
-            losses.append(settle(*pending, run, last))
-        pending, mark = (torch.stack([loss.detach(), norm]), batch), time.perf_counter()
-    losses.append(settle(*pending, run, last))
-    return {"loss": sum(losses) / len(losses), "learning_rate": rate, "frames": frames,
-            "seconds": time.perf_counter() - start, "waited": waited}
+    for batch in bar(prefetched(sampler), sampler.steps - run.within, f"epoch {run.epoch + 1} of {run.epochs}", "batch"):
+        sums["waited"] += time.perf_counter() - mark
+        values = train_step(run, batch, watch)
+        run.step, run.within = run.step + 1, run.within + 1
+        sums["frames"] += batch.features.shape[0] * batch.features.shape[1] * world()
+        # looked at one step late, so that an accelerator never waits for it
+        stop, save = settle(*pending, run) if pending else (False, False)
+        pending, mark = (values, batch), time.perf_counter()
+        if (stop or save) and run.within < sampler.steps:
+            settle(*pending, run)
+            pending, sums["seconds"] = None, before + time.perf_counter() - start
+            interrupt(run, watch, last, stop)
+    if pending:
+        settle(*pending, run)
+    return {"loss": sums["loss"] / sampler.steps, "frames": sums["frames"], "waited": sums["waited"],
+            "seconds": before + time.perf_counter() - start}
 
 
-def settle(values: Tensor, batch: Batch, run: Run, last: Path) -> float:
-    """The loss of a step as a number, when loss and gradient norm are finite."""
-    loss, norm = values.tolist()
-    check_finite({"loss": loss, "gradient norm": norm}, batch, run, last)
-    return loss
+def interrupt(run: Run, watch: Watch, last: Path, stop: bool) -> None:
+    """A checkpoint in mid-epoch; SystemExit with the signal's exit code when one asked to stop."""
+    run.save(last)
+    watch.saved()
+    if stop:
+        print(f"stopped by signal {watch.received or 'to another process'} after step {run.step}, which is in {last}: "
+              "the same command goes on from there", file=sys.stderr)
+        raise SystemExit(128 + watch.received if watch.received else 1)
 
 
 @torch.inference_mode()
-def validate(run: Run, batches: Iterable[Batch], last: Path) -> tuple[float, float]:
-    """Mean cross entropy and share of chunks whose speaker is found, over all held-out recordings."""
+def validate(run: Run, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Mean cross entropy (without margin) and share of chunks whose speaker is found, over all held-out recordings."""
     run.net.eval()
-    total, correct, count = 0.0, 0, 0
-    for batch in batches:
-        logits, labels = run.net(batch.features.to(run.device)), batch.labels.to(run.device)
+    sums = torch.zeros(3, dtype=torch.float64)      # loss, found, chunks
+    for batch in itertools.islice(batches, rank(), None, world()):
+        labels = batch.labels.to(run.device)
+        with autocast(run.options, run.device):
+            output = run.net(batch.features.to(run.device))
+        logits = logits_of(output, labels, run.options.loss, 0.0, run.options.logit_scale)
         loss = float(functional.cross_entropy(logits, labels, reduction="sum"))
-        check_finite({"validation loss": loss}, batch, run, last)
-        total, correct, count = total + loss, correct + int((logits.argmax(dim=1) == labels).sum()), count + len(labels)
-    return total / count, correct / count
+        check_finite({"validation loss": loss}, batch, run)
+        sums += torch.tensor([loss, float((logits.argmax(dim=1) == labels).sum()), len(labels)], dtype=torch.float64)
+    loss, found, count = sum_over(sums.to(run.device)).tolist()
+    return loss / count, found / count
 
 
-def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], options: ChunkOptions, peak: float,
-              seconds: float) -> dict[str, Any]:
+def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], peak: float, seconds: float) -> dict[str, Any]:
     """The epoch's line in train.jsonl. data_wait is the share of the training time spent waiting for batches."""
-    rate = done["frames"] / done["seconds"]
+    rate, options, phase = done["frames"] / done["seconds"], run.phase.options, run.phase
     flop = training_flop(run.net, (options.min_chunk + options.max_chunk) // 2)
-    return {"epoch": run.epoch, "step": run.step, "loss": done["loss"], "valid_loss": valid[0],
-            "valid_accuracy": valid[1], "learning_rate": done["learning_rate"], "frames_per_second": rate,
-            "flop_per_frame": flop, "peak_fraction": rate * flop / peak, "data_wait": done["waited"] / done["seconds"],
-            "seconds": seconds}
+    return {"epoch": run.epoch + 1, "step": run.step, "loss": done["loss"], "valid_loss": valid[0],
+            "valid_accuracy": valid[1], "learning_rate": learning_rate(options, run.step - 1 - phase.first_step, phase.steps),
+            "frames_per_second": rate, "flop_per_frame": flop, "peak_fraction": rate * flop / (peak * world()),
+            "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
 
 
-def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
-    """A network and its optimiser before the first step; every random number comes from the seed."""
-    device = device_of(options.device)
-    torch.manual_seed(seed)
-    net = Tdnn(subset(options, TdnnOptions), source.dim, len(speakers)).to(device)
-    optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options)
-    return Run(net, optimiser, Sampler(source, subset(options, ChunkOptions), seed), speakers,
-               dataclasses.asdict(subset(options, NetworkOptions)), device)
+def finish_epoch(run: Run, directory: Path, done: dict[str, float], valid: tuple[float, float], peak: float,
+                 seconds: float) -> None:
+    """The log's line, the best network so far, last.pt."""
+    record = record_of(run, done, valid, peak, seconds)
+    if run.epoch == run.phase.first_epoch:      # fine-tuning is judged on chunks of another length
+        run.best = {}
+    run.epoch, run.within, run.sums = run.epoch + 1, 0, dict(NOTHING_DONE)
+    if valid[0] < run.best.get("valid_loss", math.inf):
+        run.best = {"epoch": run.epoch, "valid_loss": valid[0], "valid_accuracy": valid[1], "model": run.weights()}
+    if rank() == 0:
+        checkpoint.append_record(directory / "train.jsonl", record)
+        print("epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
+              "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record), file=sys.stderr)
+    run.save(directory / "last.pt")
+    keep_epoch(run, directory)
 
 
-def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool) -> None:
-    """From last.pt where it is of the same recipe; else from the beginning, leaving nothing of an older training."""
-    last = directory / "last.pt"
-    if is_current(last, made, force):
-        run.restore(last)
-        print(f"{last}: going on after epoch {run.epoch}", file=sys.stderr)
-    else:
-        for name in ("last.pt", "final.pt", "train.jsonl"):
-            (directory / name).unlink(missing_ok=True)
-        run.save_network(directory / "init.pt", made, {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0,
-                                                       "model": run.weights()})
-        write_made(last, made)
-    checkpoint.truncate_records(directory / "train.jsonl", run.epoch)
+def average(run: Run, directory: Path, held_out: FrameSource) -> None:
+    """The mean of the last epochs' networks becomes the best one when its validation loss is lower."""
+    wait_for_all()      # the first process has written them
+    count = min(run.options.average_epochs, run.phase.options.epochs)
+    if not count:
+        return
+    mean = mean_network(directory, range(run.epoch - count + 1, run.epoch + 1))
+    checkpoint.load_weights(run.net, mean, directory / "last.pt")
+    loss, accuracy = validate(run, validation_batches(held_out, run.phase.options))
+    print(f"mean of the last {count} epochs: validation loss {loss:.3f}, best epoch's {run.best['valid_loss']:.3f}",
+          file=sys.stderr)
+    if loss < run.best["valid_loss"]:
+        run.best = {"epoch": run.epoch, "valid_loss": loss, "valid_accuracy": accuracy, "model": mean}
 
 
 def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, force: bool = False) -> None:
     """Trains one network on `data` (a directory of stage 4) into `directory`; goes on where a killed run stopped.
 
-    Raises InputError for unusable data, options that changed since last.pt or final.pt, and a loss that is not finite.
+    Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
+    too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
     data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")       # names the stage; a fingerprint would not
     made = recipe_of(data, options, seed)
-    if is_current(directory / "final.pt", made, force):
-        return
+    device = device_of(options.device)
+    with together(device.type):
+        current = is_current(directory / "final.pt", made, force)
+        wait_for_all()
+        if not current:
+            train_here(data, directory, options, seed, made, force)
+
+
+def train_here(data: DataDir, directory: Path, options: NetworkOptions, seed: int, made: dict[str, Any],
+               force: bool) -> None:
+    """The training proper, in this process as one of those that were joined."""
     train_utts, valid_utts, speakers = split_validation(data)
-    source = open_source(data, train_utts, speakers, options, options.memory_gb, "training")
-    held_out = open_source(data, valid_utts, speakers, options, options.memory_gb, "validation")
+    rest = options, options.memory_gb
+    source = open_source(data, train_utts, speakers, *rest, "training", options.store, device_of(options.device))
+    held_out = open_source(data, valid_utts, speakers, *rest, "validation", options.store, device_of(options.device))
     run = prepare(source, speakers, options, seed)
     directory.mkdir(parents=True, exist_ok=True)
-    write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    if rank() == 0:
+        write_conf(directory / "options.conf", subset(options, NetworkOptions))
     start_or_resume(run, directory, made, force)
-    peak = matmul_peak(run.device)
-    while run.epoch < options.epochs:
-        start = time.perf_counter()
-        done = train_epoch(run, options, directory / "last.pt")
-        valid = validate(run, validation_batches(held_out, options), directory / "last.pt")
-        run.epoch += 1
-        if valid[0] < run.best.get("valid_loss", math.inf):
-            run.best = {"epoch": run.epoch, "valid_loss": valid[0], "valid_accuracy": valid[1], "model": run.weights()}
-        record = record_of(run, done, valid, options, peak, time.perf_counter() - start)
-        checkpoint.append_record(directory / "train.jsonl", record)
-        checkpoint.save(directory / "last.pt", run.state())
-        print("epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
-              "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record), file=sys.stderr)
-    run.save_network(directory / "final.pt", made, run.best)
+    peak = matmul_peak(run.device, precision_of(options, run.device))
+    longest = max(phase.options.max_chunk for phase in run.phases)
+    sizes = options.batch_size // world(), longest, options, run.device
+    with Watch(options.checkpoint_minutes) as watch, explained_memory(run.net, *sizes):
+        while run.epoch < run.epochs:
+            start = time.perf_counter()
+            done = train_epoch(run, watch, directory / "last.pt")
+            valid = validate(run, validation_batches(held_out, run.phase.options))
+            finish_epoch(run, directory, done, valid, peak, time.perf_counter() - start)
+            watch.saved()
+        average(run, directory, held_out)
+    if rank() == 0:
+        run.save_network(directory / "final.pt", made, run.best)
+        drop_epochs(directory, run.epoch - options.keep_epochs)
+    wait_for_all()

@@ -13,7 +13,7 @@ from pyasp.frontend import frontend
 from pyasp.kaldi_io import ArkWriter, ScpReader
 from pyasp.pooling import POOLINGS
 from pyasp.tdnn import Tdnn, TdnnOptions
-from pyasp.trainer import NetworkOptions
+from pyasp.train_options import NetworkOptions
 
 D = 6
 CPU = torch.device("cpu")

@@ -19,8 +19,10 @@ from pyasp.chunks import split_validation, validation_batches
 from pyasp.device import device_of
 from pyasp.errors import InputError
 from pyasp.frame_source import open_source
-from pyasp.tdnn import training_flop
-from pyasp.trainer import NetworkOptions, TrainOptions, learning_rate, train
+from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
+from pyasp.train_options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOptions, learning_rate
+from pyasp.trainer import train
+from pyasp.training_run import parameter_groups
 
 KEYS = {"epoch", "step", "loss", "valid_loss", "valid_accuracy", "learning_rate", "frames_per_second", "flop_per_frame",
         "peak_fraction", "data_wait", "seconds"}
@@ -30,7 +32,7 @@ TIMES = {"frames_per_second", "peak_fraction", "data_wait", "seconds"}
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """One thread, so that bits can be compared, and no time spent on measuring the peak."""
-    monkeypatch.setattr("pyasp.trainer.matmul_peak", lambda device: 1e9)
+    monkeypatch.setattr("pyasp.trainer.matmul_peak", lambda *device: 1e9)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -72,8 +74,8 @@ def test_a_tiny_set_is_learned_by_heart(tmp_path, pooling):
     assert records(tmp_path / "exp")[-1]["valid_accuracy"] > 0.6
 
 
-@pytest.mark.parametrize("optimiser", trainer.OPTIMISERS)
-@pytest.mark.parametrize("schedule", trainer.SCHEDULES)
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_optimiser_and_schedule_lowers_the_loss(data, tmp_path, optimiser, schedule):
     train(data, tmp_path / "exp", options(f"--optimiser={optimiser}", f"--schedule={schedule}", "--epochs=2",
                                           "--steps-per-epoch=15", "--learning-rate=0.02"), 1)
@@ -92,7 +94,7 @@ def test_final_is_the_best_epoch_by_validation_loss(data, tmp_path):
     held_out = open_source(data, valid, speakers, chosen, 1.0, "test")
     run = trainer.prepare(held_out, speakers, chosen, 9)
     checkpoint.load_weights(run.net, final["model"], "final.pt")
-    again = trainer.validate(run, validation_batches(held_out, chosen), tmp_path / "last.pt")
+    again = trainer.validate(run, validation_batches(held_out, chosen))
     assert again == (final["valid_loss"], final["valid_accuracy"])
 
 
@@ -100,7 +102,7 @@ def test_init_is_the_network_before_the_first_step(data, tmp_path):
     train(data, tmp_path, options("--epochs=1"), 7)
     net, _ = checkpoint.load_network(tmp_path / "init.pt", torch.device("cpu"))
     torch.manual_seed(7)
-    fresh = trainer.Tdnn(cli.subset(options(), trainer.TdnnOptions), 6, 4).state_dict()
+    fresh = Tdnn(cli.subset(options(), TdnnOptions), 6, 4).state_dict()
     assert all(torch.equal(value, fresh[name]) for name, value in net.state_dict().items())
     assert (tmp_path / "init.pt.made.json").exists()
 
@@ -131,8 +133,8 @@ def test_learning_rates():
 
 
 def test_norms_and_biases_have_no_weight_decay():
-    net = trainer.Tdnn(cli.subset(options(), trainer.TdnnOptions), 6, 4)
-    decayed, free = trainer.parameter_groups(net, 0.3)
+    net = Tdnn(cli.subset(options(), TdnnOptions), 6, 4)
+    decayed, free = parameter_groups(net, 0.3)
     assert decayed["weight_decay"] == 0.3 and free["weight_decay"] == 0
     assert sum(p.numel() for p in decayed["params"] + free["params"]) == sum(p.numel() for p in net.parameters())
     assert net.output.weight in set(decayed["params"]) and net.frames[0].norm.weight in set(free["params"])
@@ -268,7 +270,7 @@ def test_a_diverging_loss_names_the_batch_and_the_last_good_checkpoint(data, tmp
         return whole(*arguments, **words) * (math.inf if len(calls) == 6 else 1)
 
     monkeypatch.setattr(trainer.functional, "cross_entropy", diverging)
-    message = r"epoch 2: found loss inf.*a batch of( s\d-u\d){4,8}; .*last\.pt \(epoch 1\).*--learning-rate"
+    message = r"epoch 2: found loss inf.*a batch of( s\d-u\d){4,8}; .*last\.pt \(epoch 1, step 3\).*--learning-rate"
     with pytest.raises(InputError, match=message):
         train(data, tmp_path / "exp", options(), 1)
     assert checkpoint.load(tmp_path / "exp" / "last.pt")["epoch"] == 1 and not (tmp_path / "exp" / "final.pt").exists()

@@ -12,7 +12,7 @@ from pyasp.device import device_of
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.shards import JobOptions, Result, run_shards
-from pyasp.trainer import NetworkOptions
+from pyasp.train_options import NetworkOptions
 
 
 @dataclass(frozen=True)

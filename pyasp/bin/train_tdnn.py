@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pyasp import cli
 from pyasp.datadir import DataDir
-from pyasp.trainer import NetworkOptions, train
+from pyasp.train_options import NetworkOptions
+from pyasp.trainer import train
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ def main(options: Options, data: str, exp: str) -> None:
 
     Goes on from EXP/last.pt where a killed run stopped. EXP/train.jsonl has a line an epoch, EXP/init.pt the untrained
     network.
+    `torchrun --nproc-per-node=N -m pyasp.bin.train_tdnn ...` trains with N processes, on one machine or many.
     """
     train(DataDir(data), Path(exp), cli.subset(options, NetworkOptions), options.seed, options.force)
 

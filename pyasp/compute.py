@@ -1,0 +1,127 @@
+"""How the network computes: precision, compiler, several processes, and what to say when memory runs out.
+
+    precision  float32: single precision throughout; bfloat16: products and activations in bfloat16 (autocast), weights,
+               optimiser, batch statistics, pooling and loss in single precision. `auto`: bfloat16 on CUDA, float32 on a CPU
+    tf32       single-precision products on CUDA may round their factors to 10 bits of mantissa (NVIDIA's TF32)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Callable, ContextManager, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pyasp.cli import option
+from pyasp.device import DEVICES
+from pyasp.errors import InputError
+from pyasp.processes import joined
+from pyasp.tdnn import Tdnn
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+BYTES_OF_A_WEIGHT = 16      # parameter, gradient, two moments of the optimiser
+COPIES = {"cpu": 1, "cuda": 4}      # of each layer's output that live until the backward pass
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where and in which precision."""
+    device: str = option("auto", "where to compute", choices=DEVICES)
+    precision: str = option("auto", "of products and activations; auto: bfloat16 on CUDA, float32 on a CPU",
+                            choices=PRECISIONS)
+    tf32: bool = option(True, "single-precision products on CUDA in TF32")
+    compile: bool = option(False, "torch.compile; where that fails the network runs as it is")
+    deterministic: bool = option(False, "CUDA: only operations that repeat themselves bit for bit (slower)")
+    sync_batch_norm: bool = option(True, "several processes: statistics of batch norm over all of them, so that the "
+                                   "result is that of one process; false: each over its own part")
+
+    def __post_init__(self) -> None:
+        """Every value that the parser lets through is a choice that exists."""
+
+
+def prepare_device(options: ComputeOptions, device: torch.device) -> None:
+    """The process-wide switches of torch."""
+    torch.set_float32_matmul_precision("high" if options.tf32 and device.type == "cuda" else "highest")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = options.tf32
+        if options.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # read when cuBLAS starts
+    torch.use_deterministic_algorithms(options.deterministic)
+
+
+def precision_of(options: ComputeOptions, device: torch.device) -> str:
+    """`float32` or `bfloat16`."""
+    automatic = "bfloat16" if device.type == "cuda" else "float32"
+    return automatic if options.precision == "auto" else options.precision
+
+
+def autocast(options: ComputeOptions, device: torch.device) -> ContextManager:
+    """The context of a forward pass."""
+    if precision_of(options, device) == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+class Compiled:
+    """A network under torch.compile, for chunks of any length; as it is from the first failure of the compiler on."""
+
+    def __init__(self, net: nn.Module):
+        self.net = net
+        self.call: Callable[[Tensor], Tensor] = torch.compile(net, dynamic=True)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What net(x) is."""
+        if self.call is not self.net:
+            try:
+                return self.call(x)
+            except Exception as error:      # of the compiler's many; the plain call below shows whether it was another
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                print(f"torch.compile failed ({reason}): going on without", file=sys.stderr)
+                self.call = self.net
+        return self.net(x)
+
+
+def runner(net: Tdnn, options: ComputeOptions, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What the training calls instead of `net`: compiled if asked for, its gradients averaged over the processes."""
+    model: Any = net
+    if joined():
+        ids = [device.index or 0] if device.type == "cuda" else None
+        model = nn.parallel.DistributedDataParallel(net, ids, broadcast_buffers=not options.sync_batch_norm)
+    return Compiled(model) if options.compile else model
+
+
+def bytes_needed(net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> int:
+    """About the bytes of a training step on batches of `chunks` x `frames`."""
+    widths = sum(layer.affine.out_features + layer.affine.in_features for layer in net.frames)
+    size = 2 if precision_of(options, device) == "bfloat16" else 4
+    weights = BYTES_OF_A_WEIGHT * sum(p.numel() for p in net.parameters())
+    return weights + COPIES[device.type] * size * widths * chunks * frames
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory that the device has."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextlib.contextmanager
+def explained_memory(net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> Iterator[None]:
+    """Turns running out of memory in the block into an InputError that names the batch size that fits."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) \
+                and "can't allocate memory" not in str(error):
+            raise
+        fits = chunks // 2
+        while fits > 2 and bytes_needed(net, fits, frames, options, device) > 0.7 * memory_of(device):
+            fits //= 2
+        raise InputError("training", f"no memory for batches of {chunks} chunks of up to {frames} frames on {device}",
+                         f"about {bytes_needed(net, chunks, frames, options, device) / 1e9:.1f} GB beside the features",
+                         f"Train with --batch-size {fits} (it fits by the network's sizes), or with shorter chunks; "
+                         "last.pt, if there is one, is whole") from error
