@@ -175,8 +175,7 @@ class Estimator:
         self.weight_projections = torch.as_tensor(extractor.weight_projections).to(self.device)
 
     def terms(self, count: torch.Tensor, first: torch.Tensor) -> Terms:
-        """What a batch's posteriors are made of, as matrix products. count: N (B, C), first: F (B, C, D), float64 on the
-        device."""
+        """What a batch's posteriors are made of, as matrix products. count: N (B, C), first: F (B, C, D), float64."""
         size = len(count)
         centred = torch.empty((size, self.num_gauss * self.dim), dtype=self.dtype, device=self.device)
 

@@ -30,7 +30,9 @@ from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import PACK
+from pyasp.threads import in_threads
 
+AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 GAUSSIANS = 256     # whose products are in memory at a time: 82 MB in single precision at R = 400
 
 
@@ -94,12 +96,15 @@ class IvectorStats:
         precision, sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
         count, short = terms.count.to(estimator.dtype), h.to(estimator.dtype)
         weighted, dim = terms.count.T @ h, estimator.dim
-        for start in range(0, estimator.num_gauss, GAUSSIANS):
-            part = slice(start, start + GAUSSIANS)
-            self.quadratic[part] += count[:, part].T @ terms.packed
-            linear = terms.centred[:, start * dim:(start + GAUSSIANS) * dim].T @ short
-            self.linear[part] += linear.reshape(-1, dim, h.shape[1])
+
+        def add(part: slice) -> None:
+            _add_rows(self.quadratic[part], count[:, part].T @ terms.packed)
+            linear = terms.centred[:, part.start * dim:part.stop * dim].T @ short
+            _add_rows(self.linear[part].view(-1, h.shape[1]), linear)
             self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])
+
+        parts = [slice(start, start + GAUSSIANS) for start in range(0, estimator.num_gauss, GAUSSIANS)]
+        in_threads(add, parts) if h.device.type == "cpu" else [add(part) for part in parts]
 
     def add_frames(self, frames: FullStats, extractor: IvectorExtractor) -> None:
         """Adds what does not depend on the recording: counts, second order, and their part of the objective."""
@@ -109,7 +114,10 @@ class IvectorStats:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> IvectorStats:
-        """From Kaldi's accumulator file (ivector-extractor-acc-stats) of an extractor that does not regress weights."""
+        """From Kaldi's accumulator file (ivector-extractor-acc-stats) of an extractor that does not regress weights.
+
+        `second` is empty, (0, D, D), when they were accumulated with --update-variances=false.
+        """
         with open_object(path) as reader:
             reader.expect("<IvectorExtractorStats>")
             reader.expect("<TotAuxf>")
@@ -133,10 +141,9 @@ class IvectorStats:
             reader.expect("<IvectorScatter>")
             scatter = unpack(reader.packed(np.float64)[1])
             reader.expect("</IvectorExtractorStats>")
-        if not triangles:
-            raise InputError(path, "no second-order statistics", "statistics with <S>",
-                             "Accumulate with --update-variances=true")
-        arrays = (count, linear, quadratic, unpack(np.stack(triangles)), vector_sum, scatter)
+        dim = linear.shape[1]
+        second = unpack(np.stack(triangles)) if triangles else np.zeros((0, dim, dim))
+        arrays = (count, linear, quadratic, second, vector_sum, scatter)
         return cls(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
 
     def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
@@ -168,6 +175,14 @@ class IvectorStats:
             scatter = self.vector_scatter.cpu().numpy()
             writer.packed(scatter[np.tril_indices(len(scatter))])
             writer.token("</IvectorExtractorStats>")
+
+
+def _add_rows(total: torch.Tensor, rows: torch.Tensor) -> None:
+    """total (n, m) float64 += rows (n, m), some values at a time: torch adds single to double precision slowly, but
+    converts fast what stays in the cache."""
+    step = max(1, AT_ONCE[rows.device.type] // rows.shape[1])
+    for start in range(0, len(rows), step):
+        total[start:start + step] += rows[start:start + step].double()
 
 
 def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:
