@@ -1,6 +1,6 @@
 """Metrics of one system: every scored trial list, whole and by every column that splits it, with intervals.
 
-metrics.json  {"trials_dir", "trials": {list: the entry of results.json}, "det": {list: {"p_fa", "p_miss", "band"}},
+metrics.json  {"trials_dir", "fingerprints": {list: of its file}, "trials": {list: the entry of results.json}, "det": {list: {"p_fa", "p_miss", "band"}},
               "scores": {list: histograms of the scores}}
 bootstrap.npz `<list>/<figure>`: the figure in each replicate; systems with equal draws can be compared pair by pair
 Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of sides.py.
@@ -147,12 +147,13 @@ def evaluate_list(listed: Path, scores: Path, evaluation: Evaluation,
 def evaluate(trials_dir: str | Path, system_dir: str | Path,
              options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The contents of metrics.json and of bootstrap.npz."""
-    result: dict[str, Any] = {"trials_dir": str(trials_dir), "trials": {}, "det": {}, "scores": {}}
+    result: dict[str, Any] = {"trials_dir": str(trials_dir), "fingerprints": {}, "trials": {}, "det": {}, "scores": {}}
     evaluation, arrays = Evaluation(Path(trials_dir).parent), {}
     for name in scored_lists(trials_dir, system_dir):
         entry, curve, shown, found = evaluate_list(Path(trials_dir) / name, Path(system_dir) / "scores" / name,
                                                    evaluation, options)
         result["trials"][name], result["det"][name], result["scores"][name] = entry, curve, shown
+        result["fingerprints"][name] = artefact.fingerprint(Path(trials_dir) / name)
         arrays.update({f"{name}/{figure}": values for figure, values in found.items()})
     return result, arrays
 

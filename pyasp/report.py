@@ -1,17 +1,19 @@
-"""Results for people and programs: results.json, RESULTS.md, the table on screen, det.png.
+"""Results for people and programs: results.json, RESULTS.md, report.html, the table on screen, det.png.
 
-results.json holds the numbers as computed; RESULTS.md and the screen show the same cells, rounded once, here. The
-paper's figures stand beside ours only on the paper's own trials (paper.py).
+results.json holds the numbers as computed; RESULTS.md, report.html and the screen show the same cells, rounded once,
+here and in report_tables.py. The paper's figures stand beside ours only on the paper's own trials (paper.py).
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+import re
+from typing import Any, Iterable, Mapping
 
 from pyasp.paper import paper_rows
 
 Results = Mapping[str, Any]   # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
 Table = list[list[str]]       # a header and rows of cells
+Tables = Iterable[tuple[str, Table]]    # with their titles
 
 DURATION_LIMITS = ("SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
                    "(limits 54.8 and 173.2 s).")
@@ -57,16 +59,17 @@ def main_table(results: Results, trial_list: str) -> Table:
     return table
 
 
-def _numeric(value: str) -> tuple[float, str]:
-    digits = value.removesuffix("s").strip()
-    return (float(digits) if digits.replace(".", "", 1).isdigit() else float("inf")), value
+def numeric(value: str) -> tuple[float, str]:
+    """Order of the values of a column: by their first number ('<2', '2-5', '100'), then words."""
+    found = re.match(r"<?(\d+(\.\d+)?)", value)
+    return (float(found[1]) - value.startswith("<") if found else float("inf")), value
 
 
 def by_table(results: Results, trial_list: str, column: str) -> Table:
     """EER in percent by the values of one column of a list; the paper's rows for its duration classes."""
     found = entries(results, trial_list)
     ours = {name: entry["by"][column] for name, entry in found.items() if column in entry.get("by", {})}
-    values = sorted({value for groups in ours.values() for value in groups}, key=_numeric)
+    values = sorted({value for groups in ours.values() for value in groups}, key=numeric)
     paper = paper_rows(results["corpus"], trial_list) if column == "duration_class" else {}
     table = [["system", *values]]
     for system, groups in ours.items():
@@ -114,35 +117,42 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
-def _class_counts(results: Results, trial_list: str) -> str:
+def class_counts(results: Results, trial_list: str) -> str:
+    """'800 target and 3 200 nontarget trials'."""
     entry = next(iter(entries(results, trial_list).values()))
     return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
 
 
-def screen(results: Results) -> str:
-    """The report on screen: one block per list, EER by duration class where there is one, then the definitions."""
-    blocks = []
+def screen(results: Results, extra: Tables = ()) -> str:
+    """The report on screen: `extra` blocks, EER by duration class where there is one, then one table a list, the last
+    thing before the definitions."""
+    blocks = [f"{title}\n{as_text(table)}" for title, table in extra]
     for name in list_names(results):
         title = f"{results['corpus']} {name}"
-        blocks.append(f"{title}: {_class_counts(results, name)}\n{as_text(main_table(results, name))}")
         if "duration_class" in columns_of(results, name):
             table = as_text(by_table(results, name, "duration_class"))
             blocks.append(f"{title}: EER % by duration class (seconds)\n{table}")
+    for name in list_names(results):
+        title = f"{results['corpus']} {name}"
+        blocks.append(f"{title}: {class_counts(results, name)}\n{as_text(main_table(results, name))}")
     return "\n\n".join([*blocks, "\n".join(definitions(results))])
 
 
-def markdown(results: Results) -> str:
-    """RESULTS.md: the tables of the screen, EER by every column, and each number's definition."""
+def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]) -> str:
+    """RESULTS.md: the tables of the screen, the further tables of each list, EER by every column, and each number's
+    definition; `notes` are more definitions."""
     parts = [f"# Results: {results['corpus']}"]
     for name in list_names(results):
-        parts += [f"## {name}", f"{_class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        parts += [f"## {name}", f"{class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        for title, table in extra.get(name, ()):
+            parts += [f"{title}:", as_markdown(table)]
         for column in columns_of(results, name):
             parts += [f"EER % by {column}:", as_markdown(by_table(results, name, column))]
     if "training_copies" in results:
         parts += ["## Training copies", f"{results['training_copies']}."]
-    parts += ["## What the numbers are", "\n".join(f"- {line}" for line in definitions(results)),
+    parts += ["## What the numbers are", "\n".join(f"- {line}" for line in [*definitions(results), *notes]),
               "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
-              "subset without targets or without nontargets. Curves: det.png."]
+              "subset without targets or without nontargets. Curves and more: report.html."]
     return "\n\n".join(parts) + "\n"
 
 

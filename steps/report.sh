@@ -19,4 +19,5 @@ for name in "${names[@]}"; do
   made+=("$name")
   python -m pyasp.bin.evaluate --force "${o[force]}" "$data/trials" "$exp/$name"
 done
-python -m pyasp.bin.report --corpus "${o[corpus]}" "$data/trials" "$exp" "${made[@]}"
+python -m pyasp.bin.attention --force "${o[force]}" "$data" "$exp"
+python -m pyasp.bin.report --corpus "${o[corpus]}" --conf "${o[conf]}" "$data/trials" "$exp" "${made[@]}"

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import artefact, cli, det, report
+from pyasp import artefact, cli, comparison, det, html_report, report, report_tables
 from pyasp.errors import InputError
-from pyasp.evaluation import EvaluateOptions, load_metrics
+from pyasp.evaluation import EvaluateOptions, load_metrics, read_replicates
 
 
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of report."""
     corpus: str = cli.option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
+    conf: str = cli.option("", "conf directory of the run, shown in report.html")
+    compare: bool = cli.option(False, "instead: two experiment directories side by side, with significance")
     force: bool = cli.option(False, "accepted as in every tool; a report is always written anew")
 
 
@@ -42,31 +44,61 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
 
 
 def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> det.Curves:
-    """{list: {system: curve}}."""
-    return {name: {system: found[system]["det"][name] for system in report.entries(results, name)}
+    """{list: {system: curve}} of the systems whose curve is their own: calibration moves no curve."""
+    return {name: {system: found[system]["det"][name] for system in report.entries(results, name)
+                   if not report_tables.calibrated(system) or system.startswith("fusion:")}
             for name in report.list_names(results)}
 
 
-@cli.command(Options, "TRIALS_DIR", "EXP_DIR", "SYSTEM...")
+def compare(directories: tuple[str, str]) -> str:
+    """The systems that two runs share, side by side, as text. InputError when one of them has no report."""
+    runs = [read_old(Path(each) / "results.json") for each in directories]
+    for each, found in zip(directories, runs):
+        if found is None:
+            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", "Run stage 10 there")
+    return comparison.side_by_side([Path(each) for each in directories], runs)
+
+
+@cli.command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
 def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) -> None:
-    """Writes EXP_DIR/results.json, RESULTS.md and det.png from each system's metrics.json, and prints the table last.
+    """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the table
+    last.
 
     Metrics of other scores or settings are refused. Systems of an earlier report stay while theirs are up to date.
+    With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference.
     """
+    if options.compare:
+        print(compare((trials_dir, exp_dir)))
+        return
+    if not systems:
+        raise InputError("command line", "no SYSTEM", "the systems to report", "Name them after EXP_DIR")
     directory = Path(exp_dir)
     found = gather(options, trials_dir, directory, systems)
     results = report.merge(options.corpus, found)
+    results["paired"] = report_tables.all_pairs(results, {name: read_replicates(directory / name) for name in found})
     copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
-    made = artefact.describe("report", options, [directory / name / "metrics.json" for name in found])
-    contents = {"results.json": json.dumps(results, indent=1) + "\n", "RESULTS.md": report.markdown(results)}
+    settings = {key: value for key, value in vars(options).items() if key not in ("force", "compare", "conf")}
+    write(options, directory, Path(trials_dir).parent, found, results, artefact.describe("report", settings, [
+        directory / name / "metrics.json" for name in found]))
+    print(report.screen(results, report_tables.on_screen(results)))
+
+
+def write(options: Options, directory: Path, data: Path, found: dict[str, dict[str, Any]], results: dict[str, Any],
+          made: dict[str, Any]) -> None:
+    """Writes the four files, report.html last: it shows what the others hold."""
+    tables = {name: report_tables.tables(results, name) for name in report.list_names(results)}
+    contents = {"results.json": json.dumps(results, indent=1, allow_nan=False) + "\n",
+                "RESULTS.md": report.markdown(results, tables, report_tables.notes(results))}
     for name, text in contents.items():
         with artefact.making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")
     with artefact.making(directory / "det.png", made) as path:
         det.draw(det_curves(results, found), path)
-    print(report.screen(results))
+    run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
+    with artefact.making(directory / "report.html", made) as path:
+        path.write_text(html_report.document(run), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Two runs side by side: every system and list that both have, with the significance of each difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+from pyasp import bootstrap, report_tables
+from pyasp.errors import InputError
+from pyasp.evaluation import read_replicates
+from pyasp.report import Results, Table, as_text, cost, entries, list_names, percent
+from pyasp.run_facts import read_json
+from pyasp.trials import read_scored
+
+SHOWN = {"eer": ("EER %", percent), "min_dcf/0.01": ("minDCF(0.01)", cost), "min_dcf/0.001": ("minDCF(0.001)", cost),
+         "cllr": ("Cllr", cost)}
+
+
+def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
+    """True when both runs scored the same list, bit for bit."""
+    marks = [read_json(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
+    return marks[0] is not None and marks[0] == marks[1]
+
+
+def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
+    """Which trials a system decides rightly at a threshold (None: reject all), (N,) bool; None without its files."""
+    listed = Path(read_json(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
+    scores = exp / system / "scores" / trial_list
+    if not (listed.is_file() and scores.is_file()):
+        return None
+    values, trials = read_scored(listed, scores)
+    return (values >= (np.inf if threshold is None else threshold)) == trials.target
+
+
+def _mcnemar(exps: list[Path], both: list[Mapping[str, Any]], system: str, trial_list: str) -> str:
+    """p of McNemar's test on the decisions at each run's EER threshold."""
+    if both[0]["n_target"] + both[0]["n_nontarget"] > bootstrap.MOST_TRIALS:
+        return "-"
+    right = [_right(exp, system, trial_list, entry["errors"]["eer"]["threshold"]) for exp, entry in zip(exps, both)]
+    return "-" if right[0] is None or right[1] is None else report_tables.probability(bootstrap.mcnemar(*right)["p"])
+
+
+def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
+    """A row for each system and figure of a list: A, B, A - B with its interval and p, and McNemar's p beside the EER."""
+    ours = [entries(run, trial_list) for run in runs]
+    table = [["system", "figure", "A", "B", "A - B", "95 %", "p", "McNemar p"]]
+    for system in (system for system in ours[0] if system in ours[1]):
+        both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
+        tests = report_tables.compare(*((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)),
+                                      trial_list) if same else []
+        by_figure = {row["figure"]: row for row in tests}
+        for figure, (title, show) in SHOWN.items():
+            try:
+                values = [report_tables.value_of(entry, figure) for entry in both]
+            except KeyError:        # a prior that one run did not report
+                continue
+            row = by_figure.get(figure)
+            gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
+            test = [report_tables.between(row["ci"], lambda x: f"{x:+.3f}"), report_tables.probability(row["p"])] if row else ["-", "-"]
+            decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
+            table.append([system, title, *map(show, values), gap, *test, decided])
+    return table
+
+
+def side_by_side(exps: list[Path], runs: list[Results]) -> str:
+    """The whole comparison as text. InputError when the runs share no list and system."""
+    blocks = [f"A: {exps[0]} ({runs[0]['corpus']})\nB: {exps[1]} ({runs[1]['corpus']})"]
+    for name in (name for name in list_names(runs[0]) if name in list_names(runs[1])):
+        table = list_table(exps, runs, name)
+        if len(table) > 1:
+            blocks.append(f"{name}\n{as_text(table, 2)}")
+    if len(blocks) == 1:
+        raise InputError(exps[1], "no system and list in common with the other run", "runs of the same trials",
+                         "Compare runs of one corpus")
+    return "\n\n".join([*blocks, (
+        "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws are not the same.\n"
+        "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so it is too small.")])

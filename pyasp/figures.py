@@ -1,0 +1,153 @@
+"""Drawings of the report as SVG that lives inside a page: lines and text take the page's colour, light or dark.
+
+Reference for DET curves: Martin et al., "The DET curve in assessment of detection task performance" (Eurospeech 1997).
+Each drawing is one small panel, legible at the width of a phone; legends stand in the page (`colours`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any, Callable, Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from pyasp.det import HIGHEST, LOWEST, TICKS
+
+INK = "#010203"         # replaced by the page's text colour
+PALETTE = ("#3d8bd4", "#e08a1e", "#22a079", "#c2649a", "#d8572a", "#8a7fd6", "#5fb3d9", "#a0a53a", "#b07b4f", "#7f8c99")
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "pyasp", "font.size": 9, "font.family": "sans-serif",
+         "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "lines.linewidth": 1.5,
+         "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True}
+SMALL, WIDE = (4.2, 3.4), (7.6, 3.0)
+
+
+def colours(names: list[str]) -> dict[str, str]:
+    """{name: colour}; names beyond the palette start it again."""
+    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
+
+
+def svg(draw: Callable[[Figure], None], prefix: str, label: str, size: tuple[float, float] = SMALL) -> str:
+    """What `draw` puts on a figure, as an <svg> element of the page; `prefix` keeps its ids apart from other figures'."""
+    stream = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None,
+                                                                         "Type": None})
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.S)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text).replace(INK, "currentColor")
+    text = re.sub(r"(?<=\.\d\d)\d+", "", text)      # a hundredth of a point is fine enough
+    return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+                  rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+                  rf'role="img" aria-label="{label}">', text, count=1)
+
+
+def _probit(shares: Any) -> np.ndarray:
+    return norm.ppf(np.clip(np.asarray(shares, float), LOWEST / 10, 1 - LOWEST / 10))
+
+
+def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple[str, float, float]]],
+        colour: Mapping[str, str], dashed: set[str]) -> Callable[[Figure], None]:
+    """DET curves with bands; points: {system: [(marker, P_fa, P_miss)]}; `dashed`: variants, drawn without a band."""
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for system, curve in curves.items():
+            band = curve.get("band")
+            if band and system not in dashed:
+                axes.fill_between(_probit(band["p_fa"]), _probit(band["low"]), _probit(band["high"]), color=colour[system],
+                                  alpha=0.10, linewidth=0)
+            axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), color=colour[system],
+                      linestyle="--" if system in dashed else "-", linewidth=1.0 if system in dashed else 1.5)
+            for marker, p_fa, p_miss in points.get(system, ()):
+                axes.plot(_probit(p_fa), _probit(p_miss), marker, color=colour[system], markersize=4.5, markeredgewidth=0.8)
+        ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
+        axes.set_xticks(ticks, labels)
+        axes.set_yticks(ticks, labels)
+        axes.plot(limits, limits, color=INK, linewidth=0.6, alpha=0.4)
+        axes.set(xlabel="false alarms, % of nontargets", ylabel="misses, % of targets", xlim=limits, ylim=limits)
+    return draw
+
+
+def histogram(scores: Mapping[str, list[float]], thresholds: Mapping[str, float], colour: str) -> Callable[[Figure], None]:
+    """Histograms of target and nontarget scores, thresholds as lines; scores: evaluation.histograms."""
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        edges = np.array(scores["edges"])
+        axes.stairs(scores["nontarget"], edges, color=INK, alpha=0.55, fill=False, linewidth=1.0)
+        axes.stairs(scores["target"], edges, color=colour, fill=True, alpha=0.55)
+        top = max(max(scores["target"]), max(scores["nontarget"]))
+        for name, x in thresholds.items():
+            if edges[0] <= x <= edges[-1]:
+                axes.axvline(x, color=INK, linewidth=0.8, linestyle=":")
+                axes.text(x, top * 1.02, name, fontsize=7, ha="center", va="bottom", alpha=0.8)
+        axes.set(xlabel="score", ylabel="share of the class", yticks=[], ylim=(0, top * 1.12))
+    return draw
+
+
+def by_class(values: list[str], ours: Mapping[str, list[float | None]], paper: Mapping[str, list[float | None]],
+             colour: Mapping[str, str], label: str) -> Callable[[Figure], None]:
+    """EER in percent over the classes of a column; the paper's points hollow and dotted."""
+    def draw(figure: Figure) -> None:
+        axes, places = figure.add_subplot(), np.arange(len(values))
+        for rows, style in ((ours, {"marker": "o"}), (paper, {"marker": "D", "linestyle": ":", "fillstyle": "none"})):
+            for system, row in rows.items():
+                axes.plot(places, [np.nan if x is None else x for x in row], color=colour[system], markersize=4, **style)
+        axes.set_xticks(places, values)
+        axes.set(xlabel=label, ylabel="EER, %", ylim=(0, None), xlim=(-0.3, len(values) - 0.7))
+    return draw
+
+
+def lines(curves: Mapping[str, tuple[list[float], list[float], str, str]], x_label: str, y_label: str,
+          log: bool = False) -> Callable[[Figure], None]:
+    """Curves {name: (x, y, colour, line style)} over whole numbers such as epochs."""
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for x, y, colour, style in curves.values():
+            axes.plot(x, y, style, color=colour, marker=".", markersize=4)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel=x_label, ylabel=y_label, **({"yscale": "log"} if log else {}))
+    return draw
+
+
+def duration_histograms(seconds: Mapping[str, np.ndarray], colour: Mapping[str, str]) -> Callable[[Figure], None]:
+    """Shares of recordings by seconds, logarithmic, one outline a set."""
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        everything = np.concatenate(list(seconds.values()))
+        low, high = max(everything.min(), 0.05), max(everything.max(), 0.1)
+        edges = np.geomspace(low * 0.95, high * 1.05, 40)
+        for name, values in seconds.items():
+            axes.stairs(np.histogram(values, edges)[0] / values.size, edges, color=colour[name], linewidth=1.4)
+        axes.set(xscale="log", xlabel="seconds", ylabel="share of the recordings")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.xaxis.set_minor_formatter(lambda x, _: "")
+    return draw
+
+
+def attention(image: np.ndarray, voiced: np.ndarray, highest: float, weights: Mapping[str, np.ndarray],
+              colour: Mapping[str, str]) -> Callable[[Figure], None]:
+    """Spectrogram, VAD and attention weights over time; arrays of attention.npz."""
+    def draw(figure: Figure) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
+        seconds = np.arange(len(voiced)) / 100
+        top.imshow(image, origin="lower", aspect="auto", extent=(0, len(voiced) / 100, 0, highest / 1000), cmap="magma",
+                   interpolation="nearest")
+        top.set(ylabel="kHz")
+        top.grid(False)
+        peak = max(np.nanmax(row) for row in weights.values())
+        bottom.fill_between(seconds, 0, peak * 1.05, where=voiced, step="mid", color=INK, alpha=0.10, linewidth=0)
+        for name, row in weights.items():
+            bottom.plot(seconds, row, color=colour[name], linewidth=1.1)
+        bottom.axhline(1, color=INK, linewidth=0.6, linestyle=":")
+        bottom.set(xlabel="seconds", ylabel="weight × frames", ylim=(0, peak * 1.05))
+    return draw

@@ -1,0 +1,210 @@
+"""Further tables of the report: intervals, calibration, errors, comparisons of systems; cells rounded once, here.
+
+`paired` in results.json: {list: [{"a", "b", "figure", "difference", "ci", "p"}]}, differences a - b of the same trials.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import numpy as np
+
+from pyasp import bootstrap
+from pyasp.report import Results, Table, cost, entries, grouped, list_names, percent
+from pyasp.variants import CALIBRATIONS, explained
+
+FEW_ERRORS = 30     # Doddington's rule: fewer errors say little
+FIGURES = ("eer", "min_dcf/0.01", "cllr")       # compared pair by pair
+HALVES = "halves"   # column of scores calibrated on the other half of the speakers
+
+
+def is_variant(system: str) -> bool:
+    """True of what was made from a system of the paper."""
+    return "+" in system or ":" in system
+
+
+def calibrated(system: str) -> bool:
+    """True of scores that are meant to be log-likelihood ratios by training on trials."""
+    return system.startswith("fusion:") or system.rpartition("+")[2] in CALIBRATIONS
+
+
+def between(ends: list[float] | None, show: Any) -> str:
+    """'3.88 to 11.50'; '-' without an interval."""
+    return f"{show(ends[0])} to {show(ends[1])}" if ends else "-"
+
+
+def intervals_table(results: Results, trial_list: str) -> Table:
+    """95 % intervals over speakers of EER, minDCF and Cllr; nothing where no system has any."""
+    found = {name: entry["ci"] for name, entry in entries(results, trial_list).items() if "ci" in entry}
+    priors = list(dict.fromkeys(prior for ci in found.values() for prior in ci.get("min_dcf", {})))
+    table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "Cllr"]]
+    for system, ci in found.items():
+        table.append([system, between(ci.get("eer"), percent),
+                      *(between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors),
+                      between(ci.get("cllr"), cost)])
+    return table if found else []
+
+
+def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its training."""
+    rows = []
+    for system, entry in entries(results, trial_list).items():
+        disjoint = entry["by"].get(HALVES, {}).get("disjoint")
+        rows += [(f"{system}, disjoint", disjoint)] if disjoint else [(system, entry)]
+    return [(name, entry) for name, entry in rows if entry.get("calibration")]
+
+
+def calibration_table(results: Results, trial_list: str) -> Table:
+    """Cllr, its minimum and their ratio, actual and minimum DCF at the decision priors."""
+    rows = calibration_rows(results, trial_list)
+    priors = list(dict.fromkeys(prior for _, entry in rows for prior in entry["calibration"]["act_dcf"]))
+    table = [["system", "Cllr", "min Cllr", "ratio", *(f"{kind}DCF({prior})" for prior in priors for kind in ("act", "min")),
+              "trials"]]
+    for name, entry in rows:
+        found = entry["calibration"]
+        ratio = found["cllr"] / found["min_cllr"] if found["cllr"] is not None and found["min_cllr"] else None
+        costs = [cost(found[kind][prior]) for prior in priors for kind in ("act_dcf", "min_dcf")]
+        table.append([name, cost(found["cllr"]), cost(found["min_cllr"]), percent(ratio), *costs,
+                      grouped(entry["n_target"] + entry["n_nontarget"])])
+    return table if rows else []
+
+
+def _errors(found: Mapping[str, Any] | None) -> list[str]:
+    """Misses and false alarms, marked where they are too few to tell systems apart."""
+    counts = (found[key] for key in ("misses", "false_alarms")) if found else (None, None)
+    return ["-" if count is None else grouped(count) + ("*" if count < FEW_ERRORS else "") for count in counts]
+
+
+def errors_table(results: Results, trial_list: str) -> Table:
+    """Numbers of misses and false alarms at the EER's threshold and at those of the minDCFs."""
+    found = entries(results, trial_list)
+    priors = list(dict.fromkeys(prior for entry in found.values() for prior in entry["errors"]["min_dcf"]))
+    places = ["EER", *(f"minDCF({prior})" for prior in priors)]
+    table = [["system", *(f"{place} {kind}" for place in places for kind in ("misses", "false alarms"))]]
+    for system, entry in found.items():
+        errors = [entry["errors"]["eer"], *(entry["errors"]["min_dcf"].get(prior) for prior in priors)]
+        table.append([system, *(cell for each in errors for cell in _errors(each))])
+    return table
+
+
+def c_primary_table(results: Results, trial_list: str) -> Table:
+    """SRE12's C_primary where the list knows which nontargets are known speakers."""
+    rows = [[system, cost(entry["c_primary"]["actual"]), cost(entry["c_primary"]["minimum"])]
+            for system, entry in entries(results, trial_list).items() if "c_primary" in entry]
+    return [["system", "C_primary", "min C_primary"], *rows] if rows else []
+
+
+# ---------------------------------------------------------------- comparisons
+
+def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Which systems are compared: each with the best of the paper's, each variant with what it was made from."""
+    plain = [name for name in systems if not is_variant(name)]
+    best = min(plain, key=lambda name: eers[name]) if plain else systems[0]
+    found = [(name, best) for name in plain if name != best]
+    for name in (name for name in systems if is_variant(name)):
+        base = best if name.startswith("fusion:") else name.rpartition("+")[0]
+        found += [(name, base)] if base in systems else []
+    return found
+
+
+def value_of(entry: Mapping[str, Any], figure: str) -> float | None:
+    """A figure such as `eer`, `min_dcf/0.01` or `cllr` of an entry of results.json."""
+    outer, _, inner = figure.partition("/")
+    found = entry["calibration"] if outer in ("cllr", "act_dcf") else entry
+    return found[outer][inner] if inner else found[outer]
+
+
+def compare(a: tuple[Mapping[str, Any], Mapping[str, np.ndarray]], b: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
+            trial_list: str) -> list[dict[str, Any]]:
+    """The comparison of two systems on one list, a row a figure; each is (entry of results.json, all replicates).
+
+    Nothing when one of them has no replicates, or of other draws.
+    """
+    draws = [{key: entry.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers")} for entry, _ in (a, b)]
+    found = []
+    for figure in FIGURES:
+        name, values = f"{trial_list}/{figure}", (value_of(a[0], figure), value_of(b[0], figure))
+        if draws[0] == draws[1] and name in a[1] and name in b[1] and None not in values:
+            found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], values[0] - values[1])})
+    return found
+
+
+def all_pairs(results: Results, replicates: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[dict[str, Any]]]:
+    """`paired` of results.json: every comparison that `pairs` names, on every list."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in list_names(results):
+        ours = entries(results, name)
+        found[name] = [{"a": a, "b": b, **row} for a, b in pairs(list(ours), {key: each["eer"] for key, each in ours.items()})
+                       for row in compare((ours[a], replicates[a]), (ours[b], replicates[b]), name)]
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def probability(p: float) -> str:
+    """A p value with three decimals, or that it is smaller."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _shown(figure: str) -> tuple[str, Any]:
+    """Heading and rounding of a figure's differences."""
+    return ("EER, points", lambda x: f"{x:+.2f}") if figure == "eer" else (
+        figure.replace("min_dcf/", "minDCF ").replace("cllr", "Cllr"), lambda x: f"{x:+.3f}")
+
+
+def paired_table(rows: list[Mapping[str, Any]]) -> Table:
+    """Differences of systems on the same trials: value, interval and p of each figure."""
+    figures = list(dict.fromkeys(row["figure"] for row in rows))
+    table = [["system minus other", *(cell for figure in figures for cell in (_shown(figure)[0], "95 %", "p"))]]
+    for a, b in dict.fromkeys((row["a"], row["b"]) for row in rows):
+        cells = [f"{a} - {b}"]
+        for figure in figures:
+            row = next((row for row in rows if (row["a"], row["b"], row["figure"]) == (a, b, figure)), None)
+            show = _shown(figure)[1]
+            cells += [show(row["difference"]), between(row["ci"], show), probability(row["p"])] if row else ["-"] * 3
+        table.append(cells)
+    return table if rows else []
+
+
+# ---------------------------------------------------------------- together
+
+def tables(results: Results, trial_list: str) -> list[tuple[str, Table]]:
+    """Every further table of a list with its title; empty ones left out."""
+    found = [("95 % intervals (bootstrap over speakers)", intervals_table(results, trial_list)),
+             ("As log-likelihood ratios: calibration", calibration_table(results, trial_list)),
+             ("SRE12's C_primary", c_primary_table(results, trial_list)),
+             ("Differences on the same trials", paired_table(results.get("paired", {}).get(trial_list, []))),
+             ("Errors in numbers of trials (* fewer than 30: no ground to rank systems)", errors_table(results, trial_list))]
+    return [(title, table) for title, table in found if len(table) > 1]
+
+
+def on_screen(results: Results) -> list[tuple[str, Table]]:
+    """What the screen shows before the main tables: calibration, where there are calibrated systems."""
+    found = []
+    for name in list_names(results):
+        table = calibration_table(results, name)
+        rows = [row for row in table[1:] if calibrated(row[0].removesuffix(", disjoint"))]
+        found += [(f"{results['corpus']} {name}: calibration", [table[0], *rows])] if rows else []
+    return found
+
+
+def variant_notes(results: Results) -> list[str]:
+    """What each kind of variant is."""
+    kinds = {name if name.startswith("fusion:") else name[name.index("+"):]: explained(name)
+             for name in results["systems"] if is_variant(name)}
+    return [f"{kind}: {text}." for kind, text in kinds.items()]
+
+
+def notes(results: Results) -> list[str]:
+    """Definitions of the further tables' numbers."""
+    return [
+        "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, of scores s taken "
+        "as natural-log likelihood ratios: 0 is perfect, 1 says nothing. min Cllr: after the best map that keeps the "
+        "scores' order (ROC convex hull); ratio: Cllr / min Cllr.",
+        "actDCF(p): (p P_miss + (1-p) P_fa) / min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = 1; "
+        "minDCF(p): at the best threshold.",
+        "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; percentiles "
+        "2.5 and 97.5. Differences: of the same draws; p: two-sided, from the share of draws on the other side of zero.",
+        "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
+        "nontarget speakers; at the thresholds ln 99 and ln 999, and at the best ones.",
+        "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials across "
+        "the halves are left out.",
+        *variant_notes(results)]
