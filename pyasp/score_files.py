@@ -73,7 +73,10 @@ def load_tests(trials: TrialList, reader: Mapping[str, np.ndarray], where: objec
 
 def score_list(trials: TrialList, scorer: scoring.Scorer, missing: np.ndarray) -> np.ndarray:
     """Scores (N,) float32 of a list; `missing` (N,) bool trials get the lowest score of the others."""
-    scores = np.concatenate(list(scoring.score_blocks(scorer, trials.model, trials.test)))
+    scores, done = np.empty(len(trials), np.float32), 0
+    for block in scoring.score_blocks(scorer, trials.model, trials.test):
+        scores[done:done + len(block)] = block
+        done += len(block)
     bad = ~np.isfinite(scores) & ~missing
     if bad.any():
         first = int(bad.argmax())

@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from typing import Callable, Iterator
 
 import numpy as np
+import torch
 
 from pyasp.backend import ScoreOptions, length_normalise
 from pyasp.plda import Plda
+from pyasp.threads import in_threads
 
 TRIALS_PER_BLOCK = 1 << 20
 PAIRS_PER_PRODUCT = 1 << 22    # scores of one matrix product: 32 MB
-DENSE_ENOUGH = 30              # a matrix product does so many pairs in the time of one gathered pair
+DENSE_ENOUGH = 20              # a matrix product does so many pairs in the time of one that is gathered
+GATHERED_PER_PART = 1 << 14    # listed pairs that a thread takes at a time
+ROWS_AT_ONCE = 128             # test vectors copied side by side: 410 kB at R = 400
 
 
 @dataclass(frozen=True)
@@ -37,29 +41,73 @@ class Scorer:
 
     def pairs(self, models: np.ndarray, tests: np.ndarray) -> np.ndarray:
         """Scores (N,) of the trials models[k], tests[k] (both (N,) integers)."""
-        rows, row = np.unique(models, return_inverse=True)
-        columns, column = np.unique(tests, return_inverse=True)
+        rows, row = _numbered(models, len(self.left))
+        columns, column = _numbered(tests, len(self.right))
         if rows.size * columns.size <= DENSE_ENOUGH * models.size:
             cross = self._dense(rows, row, columns, column)
         else:
             cross = self._gathered(models, tests)
         return cross + self.model[models] + self.test[self.group[models], tests]
 
+    def cross(self, dtype: type = np.float32) -> Iterator[tuple[int, np.ndarray]]:
+        """(first model, scores (m, T)) of all models with all tests, some models at a time, in the precision `dtype`.
+
+        One matrix product each: the terms of models and tests are further columns of left and right.
+        """
+        member = np.zeros((len(self.left), len(self.test)))
+        member[np.arange(len(self.left)), self.group] = 1.0
+        left = np.hstack([self.left, self.model[:, None], member]).astype(dtype)
+        right = np.hstack([self.right, np.ones((len(self.right), 1)), self.test.T]).astype(dtype)
+        for start, block in _products(left, right):
+            yield start, block
+
     def _dense(self, rows: np.ndarray, row: np.ndarray, columns: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Matrix products over ranges of models, from which the listed pairs are picked."""
-        order, height = np.argsort(row, kind="stable"), max(1, PAIRS_PER_PRODUCT // columns.size)
-        bounds = np.searchsorted(row[order], np.arange(0, rows.size + height, height))
-        right, cross = self.right[columns].T, np.empty(row.size)
-        for number, (start, end) in enumerate(zip(bounds, bounds[1:])):
-            chosen = order[start:end]
-            block = self.left[rows[number * height:(number + 1) * height]] @ right
-            cross[chosen] = block[row[chosen] - number * height, column[chosen]]
+        order = np.argsort(row, kind="stable")
+        cross = np.empty(row.size)
+        for start, block in _products(self.left[rows], self.right[columns]):
+            first, end = np.searchsorted(row[order], [start, start + len(block)])
+            chosen = order[first:end]
+            cross[chosen] = block[row[chosen] - start, column[chosen]]
         return cross
 
     def _gathered(self, models: np.ndarray, tests: np.ndarray) -> np.ndarray:
-        step = max(1, PAIRS_PER_PRODUCT // self.left.shape[1])
-        return np.concatenate([np.einsum("ij,ij->i", self.left[models[k:k + step]], self.right[tests[k:k + step]])
-                               for k in range(0, models.size, step)])
+        """Of each model the tests it is listed with, copied side by side in the cache, times its vector."""
+        order = np.argsort(models, kind="stable")
+        model, test = models[order], tests[order]
+        sorted_scores = np.empty(model.size)
+
+        def work(part: slice) -> None:
+            starts = part.start + np.flatnonzero(np.diff(model[part], prepend=-1))
+            copied = np.empty((ROWS_AT_ONCE, self.right.shape[1]))
+            for first, end in zip(starts.tolist(), [*starts[1:].tolist(), part.stop]):
+                for k in range(first, end, ROWS_AT_ONCE):
+                    stop = min(k + ROWS_AT_ONCE, end)
+                    chosen = np.take(self.right, test[k:stop], axis=0, out=copied[:stop - k], mode="clip")
+                    np.vecdot(chosen, self.left[model[k]], out=sorted_scores[k:stop])
+
+        in_threads(work, (slice(k, min(k + GATHERED_PER_PART, model.size))
+                          for k in range(0, model.size, GATHERED_PER_PART)))
+        scores = np.empty(model.size)
+        scores[order] = sorted_scores
+        return scores
+
+
+def _numbered(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids (k,), rising, and which of them each is (N,): np.unique without sorting; ids are below `size`."""
+    used = np.zeros(size, bool)
+    used[ids] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[ids]
+
+
+def _products(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, left (m, R) times right (T, R) transposed) for ranges of the rows of left; the array is used again."""
+    height, common = max(1, PAIRS_PER_PRODUCT // len(right)), np.result_type(left, right)
+    factors = torch.from_numpy(left.astype(common, copy=False)), torch.from_numpy(right.astype(common, copy=False)).T
+    out = torch.empty((min(height, len(left)), len(right)), dtype=factors[0].dtype)
+    for start in range(0, len(left), height):
+        size = min(height, len(left) - start)
+        yield start, torch.mm(factors[0][start:start + size], factors[1], out=out[:size]).numpy()
 
 
 def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda,

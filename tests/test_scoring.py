@@ -61,6 +61,17 @@ def test_dense_and_gathered_routes_agree(parts, monkeypatch, dense_enough, per_p
     np.testing.assert_allclose(scorer.pairs(pairs[:, 0], pairs[:, 1]), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-4), (np.float64, 1e-12)])
+def test_the_cross_product_has_every_pair(parts, monkeypatch, dtype, tolerance):
+    plda, models, counts, tests = parts
+    scorer = scoring.plda_scorer(models, counts, tests, plda, ScoreOptions())
+    monkeypatch.setattr(scoring, "PAIRS_PER_PRODUCT", 7 * len(tests))
+    blocks = {start: block.copy() for start, block in scorer.cross(dtype)}      # the array is used again
+    assert list(blocks) == list(range(0, len(models), 7)) and blocks[0].dtype == dtype
+    every = scorer.pairs(*np.indices((len(models), len(tests))).reshape(2, -1)).reshape(len(models), -1)
+    np.testing.assert_allclose(np.concatenate(list(blocks.values())), every, rtol=tolerance, atol=tolerance)
+
+
 def test_cosine(parts):
     plda, models, counts, tests = parts
     scorer = scoring.cosine_scorer(models, counts, tests, plda, ScoreOptions(scoring="cosine"))
