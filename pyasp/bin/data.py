@@ -1,0 +1,130 @@
+"""Validates, fixes, cuts, joins, counts and converts data directories."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from pyasp import cli, data_check, data_tools, manifests
+from pyasp.datadir import DataDir
+from pyasp.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of data."""
+    utts: str = cli.option("", "subset: file with utterances, the first field of each line")
+    speakers: str = cli.option("", "subset: file with speakers, or their names with commas between")
+    count: int = cli.option(0, "subset: draw so many utterances; 0 = all")
+    per_speaker: int = cli.option(0, "subset: draw so many of each speaker; 0 = all")
+    seed: int = cli.option(1, "subset: seed of the draws")
+    by_speaker: bool = cli.option(True, "split: no speaker in two parts")
+    rate: int = cli.option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
+    json: bool = cli.option(False, "stats: print JSON")
+
+
+def existing(path: str) -> DataDir:
+    """A data directory. Raises InputError when it has no utt2spk."""
+    if not (Path(path) / "utt2spk").is_file():
+        raise InputError(path, "no utt2spk", "a Kaldi data directory", "Check the path")
+    return DataDir(path)
+
+
+def fresh(path: str) -> Path:
+    """A directory to write. Raises InputError when it holds data already."""
+    if (Path(path) / "utt2spk").exists() or (Path(path) / manifests.RECORDINGS).exists():
+        raise InputError(path, "data already", "a new directory", "Choose another name, or delete it")
+    return Path(path)
+
+
+def validate(options: Options, words: list[str]) -> int:
+    found = [(path, problem) for path in words for problem in data_check.problems(existing(path))]
+    for path, problem in found:
+        print(f"{path}: {problem}")
+    print(f"{len(words)} directories, {len(found)} problems")
+    return int(bool(found))
+
+
+def fix(options: Options, words: list[str]) -> int:
+    for path in words:
+        existing(path)
+        print(f"{path}: {data_check.fix(Path(path))}")
+    return 0
+
+
+def subset(options: Options, words: list[str]) -> int:
+    data = existing(words[0])
+    chosen = data_tools.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
+    data_tools.write_part(data, chosen, fresh(words[1]))
+    print(f"{words[1]}: {len(chosen)} of {len(data.utt2spk)} utterances")
+    return 0
+
+
+def split(options: Options, words: list[str]) -> int:
+    if not words[1].isdigit():
+        raise InputError("command line", repr(words[1]), "a number of parts", "pyasp data split DIR PARTS [OUT]")
+    data, out = existing(words[0]), Path(words[2] if len(words) > 2 else f"{words[0].rstrip('/')}/split{words[1]}")
+    for number, utts in enumerate(data_tools.parts_of(data, int(words[1]), options.by_speaker), 1):
+        data_tools.write_part(data, utts, fresh(str(out / str(number))))
+        print(f"{out / str(number)}: {len(utts)} utterances")
+    return 0
+
+
+def combine(options: Options, words: list[str]) -> int:
+    sources = [existing(path) for path in words[1:]]
+    data_tools.combine(sources, fresh(words[0]))
+    print(f"{words[0]}: {len(DataDir(words[0]).utt2spk)} utterances of {len(sources)} directories")
+    return 0
+
+
+def stats(options: Options, words: list[str]) -> int:
+    found = {path: data_tools.statistics(existing(path)) for path in words}
+    if options.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 0
+    for path, facts in found.items():
+        print(f"{path}:")
+        for name, value in facts.items():
+            text = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+            print(f"  {name.replace('_', ' ')}: {text}")
+    return 0
+
+
+def to_lhotse(options: Options, words: list[str]) -> int:
+    recordings, supervisions = manifests.to_lhotse(existing(words[0]), fresh(words[1]), options.rate)
+    print(f"{words[1]}: {recordings} recordings, {supervisions} supervisions")
+    return 0
+
+
+def from_lhotse(options: Options, words: list[str]) -> int:
+    places = [Path(words[0]) / name for name in (manifests.RECORDINGS, manifests.SUPERVISIONS)] if len(words) == 2 else words[:2]
+    recordings, utts = manifests.to_kaldi(*places, fresh(words[-1]))
+    print(f"{words[-1]}: {utts} utterances of {recordings} recordings")
+    return 0
+
+
+ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {   # how, arguments, their number
+    "validate": (validate, "DIR...", (1, float("inf"))), "fix": (fix, "DIR...", (1, float("inf"))),
+    "subset": (subset, "DIR OUT", (2, 2)), "split": (split, "DIR PARTS [OUT]", (2, 3)),
+    "combine": (combine, "OUT DIR...", (2, float("inf"))), "stats": (stats, "DIR...", (1, float("inf"))),
+    "to-lhotse": (to_lhotse, "DIR OUT", (2, 2)), "from-lhotse": (from_lhotse, "MANIFESTS | RECORDINGS SUPERVISIONS, OUT", (2, 3))}
+
+
+@cli.command(Options, "ACTION", "ARGUMENT...")
+def main(options: Options, action: str, words: list[str]) -> int:
+    """Works on Kaldi data directories: validate DIR..., fix DIR..., subset DIR OUT, split DIR PARTS [OUT],
+    combine OUT DIR..., stats DIR..., to-lhotse DIR OUT, from-lhotse (MANIFESTS | RECORDINGS SUPERVISIONS) OUT.
+
+    validate changes nothing and exits with 1 when something is wrong. to-lhotse and from-lhotse lose nothing: what
+    lhotse has no field for is kept in `custom`.
+    """
+    if action not in ACTIONS:
+        raise InputError("command line", repr(action), " or ".join(ACTIONS), "Name one of these actions")
+    run, arguments, (least, most) = ACTIONS[action]
+    if not least <= len(words) <= most:
+        raise InputError("command line", f"{len(words)} arguments", arguments, f"pyasp data {action} {arguments}")
+    return run(options, words)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

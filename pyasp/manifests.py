@@ -1,0 +1,262 @@
+"""Kaldi data directories and lhotse manifests, one into the other and back without loss.
+
+    recordings.jsonl.gz     lhotse Recordings: what wav.scp says, with rate and length
+    supervisions.jsonl.gz   lhotse SupervisionSegments: one an utterance, with speaker, gender, text; in `custom`, under
+                            names that begin with `kaldi/`, every table entry that the other fields do not hold
+A directory keeps the manifests' own content in cuts.jsonl.gz (recording and supervision in full); recordings that no
+supervision uses are kept beside it. Manifests are read and written as JSON, as lhotse stores them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator
+
+from pyasp.artefact import atomic_write
+from pyasp.data_tools import BY_RECORDING, CUTS, INFO, MODELS, tables_of
+from pyasp.datadir import DataDir, c_sorted
+from pyasp.errors import InputError
+from pyasp.validate import read_cut_lines, read_cuts, write_cuts
+
+RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
+UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
+Json = dict[str, Any]
+
+
+def read_jsonl(path: str | Path) -> Iterator[Json]:
+    """The objects of a .jsonl.gz. Raises InputError on a missing or damaged file."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "a lhotse manifest (.jsonl.gz)", "Check the path")
+    for number, text in enumerate(read_cut_lines(path), 1):
+        try:
+            yield json.loads(text)
+        except ValueError:
+            raise InputError(path, "broken JSON", "one object a line", "Write the manifest again", f"line {number}") from None
+
+
+def write_jsonl(path: Path, objects: list[Json]) -> None:
+    """Writes objects as .jsonl.gz, atomically; the same objects give the same bytes."""
+    write_cuts(path, [json.dumps(each, ensure_ascii=False) for each in objects])
+
+
+# ---------------------------------------------------------------- Kaldi to lhotse
+
+def header_of(path: str) -> tuple[int, int, int]:
+    """(rate, samples, channels) of an audio file. Raises InputError when it cannot be read."""
+    import soundfile
+    from pyasp.audio_checks import check_header
+    check_header(path)
+    try:
+        info = soundfile.info(path)
+    except soundfile.SoundFileError as error:
+        raise InputError(path, str(error), "audio that libsndfile reads", "Convert it") from None
+    return info.samplerate, info.frames, info.channels
+
+
+def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Json:
+    """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
+    if entry.endswith("|"):
+        if not rate or seconds is None:
+            raise InputError("wav.scp", f"the command {entry[:60]!r}", "--rate, and utt2dur or reco2dur",
+                             "Give them: the command is not run to find its length", item=name)
+        kind, source, samples, channels = "command", entry[:-1].strip(), round(seconds * rate), 1
+    else:
+        kind, source = "file", entry
+        rate, samples, channels = header_of(entry)
+    return {"id": name, "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
+            "sampling_rate": rate, "num_samples": samples, "duration": samples / rate, "channel_ids": list(range(channels))}
+
+
+def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
+    """{id: recording} and {utt: supervision} of a directory without cuts."""
+    data.require("utt2spk", "wav.scp")
+    segments = data.read("segments") if data.has("segments") else {}
+    seconds = {key: float(value) for name in ("utt2dur", "reco2dur") if data.has(name)
+               for key, value in data.read(name).items()}
+    recordings = {name: recording_of(name, entry, seconds.get(name), rate) for name, entry in data.read("wav.scp").items()}
+    supervisions = {}
+    for utt in data.utt2spk:
+        name, *times = segments[utt].split() if utt in segments else [utt]
+        if name not in recordings:
+            raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Fix the directory", utt)
+        recording = recordings[name]
+        start, end = (float(text) for text in times[:2]) if times else (0.0, recording["duration"])
+        supervisions[utt] = {"id": utt, "recording_id": name, "start": start,
+                             "duration": (end if end > 0 else recording["duration"]) - start,
+                             "channel": recording["channel_ids"][0]}
+    return recordings, supervisions
+
+
+def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
+    """{id: recording} and {utt: supervision} of a directory with cuts. InputError for cuts that are mixed."""
+    recordings, supervisions = {}, {}
+    for utt, text in read_cuts(data / CUTS):
+        cut = json.loads(text)
+        if "recording" not in cut or len(cut.get("supervisions", ())) != 1:
+            raise InputError(data / CUTS, "a mixed cut, or not one supervision", "plain recordings",
+                             "Convert the clean directory: augmentation is made by the recipe", item=utt)
+        recording, supervision = cut["recording"], cut["supervisions"][0]
+        if recordings.setdefault(recording["id"], recording) != recording:
+            raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", "Run stage 0 again", item=utt)
+        supervisions[utt] = {**supervision, "start": cut["start"] + supervision["start"]}
+    if data.has(UNUSED):
+        recordings.update((each["id"], each) for each in read_jsonl(data / UNUSED))
+    return recordings, supervisions
+
+
+def cut_of(recording: Json, supervision: Json) -> Json:
+    """The lhotse MonoCut of one supervision, as the recipe's preparations write it."""
+    return {"id": supervision["id"], "start": supervision["start"], "duration": supervision["duration"],
+            "channel": supervision["channel"], "supervisions": [{**supervision, "start": 0.0}], "recording": recording,
+            "type": "MonoCut"}
+
+
+def entries_of(data: DataDir, supervisions: dict[str, Json]) -> None:
+    """Adds every table entry of a directory to its supervisions' `custom`."""
+    tables = {name: data.read(name) for name in tables_of(data)}
+    members: dict[str, dict[str, int]] = {}
+    for model, utts in (data.model2utts if data.has(MODELS) else {}).items():
+        for place, utt in enumerate(utts):
+            members.setdefault(utt, {})[model] = place
+    for utt, supervision in supervisions.items():
+        places = {UTT: utt, SPK: data.utt2spk[utt], RECO: supervision["recording_id"]}
+        custom = supervision.setdefault("custom", {}) or {}
+        for name, table in tables.items():
+            kind = RECO if name in BY_RECORDING and data.has("segments") else UTT if utt in table else SPK
+            if places[kind] in table:
+                custom[f"{kind}{name}"] = table[places[kind]]
+        custom.update({f"{MODEL}{model}": place for model, place in members.get(utt, {}).items()})
+        custom.update({f"{COLUMN}{name}": value for name, value in data.info.get(utt, {}).items()})
+        supervision["custom"] = custom
+
+
+def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
+    """Writes the manifests of a directory; returns the numbers of recordings and supervisions.
+
+    Raises InputError for mixed cuts, utterances without audio, and commands without a rate.
+    """
+    recordings, supervisions = from_cuts(data) if data.has(CUTS) else from_tables(data, rate)
+    missing = set(data.utt2spk) ^ set(supervisions)
+    if missing:
+        raise InputError(data.path, f"{len(missing)} utterances in one of utt2spk and {CUTS} alone", "the same in both",
+                         "Fix the directory first: pyasp data fix", item=min(missing))
+    genders = data.read("spk2gender") if data.has("spk2gender") else {}
+    texts = data.read("text") if data.has("text") else {}
+    for utt, supervision in supervisions.items():
+        speaker = data.utt2spk[utt]
+        supervision["speaker"] = speaker
+        if speaker in genders:
+            supervision["gender"] = genders[speaker]
+        if utt in texts:
+            supervision["text"] = texts[utt]
+    entries_of(data, supervisions)
+    for utt, text in read_cuts(data / CUTS) if data.has(CUTS) else ():
+        each = supervisions[utt]
+        if json.loads(text) != cut_of(recordings[each["recording_id"]], _plain(each)):
+            each["custom"][CUT] = text.strip()
+    target.mkdir(parents=True, exist_ok=True)
+    write_jsonl(target / RECORDINGS, [recordings[key] for key in c_sorted(recordings)])
+    write_jsonl(target / SUPERVISIONS, [supervisions[key] for key in c_sorted(supervisions)])
+    return len(recordings), len(supervisions)
+
+
+# ---------------------------------------------------------------- lhotse to Kaldi
+
+def wav_entry(recording: Json) -> str:
+    """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
+    source = recording["sources"][0]
+    if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
+        raise InputError(RECORDINGS, f"{len(recording['sources'])} sources of type {source['type']}", "one file or command",
+                         "Save the audio to files first", item=recording["id"])
+    return source["source"] if source["type"] == "file" else f"{source['source']} |"
+
+
+def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
+    """{table: entries} that `custom` holds, models and further columns among them."""
+    tables: dict[str, dict[str, str]] = {}
+    members: dict[str, list[tuple[int, str]]] = {}
+    for utt, supervision in supervisions.items():
+        keys = {UTT: utt, SPK: supervision.get("speaker", utt), RECO: supervision["recording_id"]}
+        for name, value in (supervision.get("custom") or {}).items():
+            kind = next((prefix for prefix in (*keys, MODEL) if name.startswith(prefix)), None)
+            if kind == MODEL:
+                members.setdefault(name.removeprefix(MODEL), []).append((value, utt))
+            elif kind:
+                tables.setdefault(name.removeprefix(kind), {})[keys[kind]] = value
+    if members:
+        tables[MODELS] = {model: " ".join(utt for _, utt in sorted(utts)) for model, utts in members.items()}
+    return tables
+
+
+def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
+    """The tables that manifests which know nothing of Kaldi amount to."""
+    used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
+    whole = all(utt == each["recording_id"] and each["start"] == 0
+                and abs(each["duration"] - used[utt]["duration"]) < 1e-4 for utt, each in supervisions.items())
+    tables = {"wav.scp": {name: wav_entry(each) for name, each in used.items()},
+              "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
+              "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
+              "spk2gender": {each.get("speaker", utt): each["gender"] for utt, each in supervisions.items()
+                             if each.get("gender")}}
+    if not whole:
+        tables["segments"] = {utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
+                              for utt, each in supervisions.items()}
+    return tables
+
+
+def _plain(supervision: Json) -> Json:
+    """A supervision without what is Kaldi's in its `custom`."""
+    custom = {name: value for name, value in (supervision.get("custom") or {}).items() if not name.startswith("kaldi/")}
+    rest = {name: value for name, value in supervision.items() if name != "custom"}
+    return {**rest, "custom": custom} if custom else rest
+
+
+def write_info(target: Path, supervisions: dict[str, Json]) -> None:
+    """utt2info.tsv from `custom`."""
+    rows = {utt: {name.removeprefix(COLUMN): value for name, value in (each.get("custom") or {}).items()
+                  if name.startswith(COLUMN)} for utt, each in supervisions.items()}
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    if columns:
+        with atomic_write(target / INFO, "w") as stream:
+            stream.write("\t".join(["utt", *columns]) + "\n")
+            stream.writelines("\t".join([utt, *(rows[utt].get(name, "") for name in columns)]) + "\n"
+                              for utt in c_sorted(rows))
+
+
+def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
+    """Writes the data directory of two manifests; returns the numbers of recordings and utterances.
+
+    Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
+    """
+    recordings = _by_id(recordings_path)
+    supervisions = _by_id(supervisions_path)
+    for utt, each in supervisions.items():
+        if each["recording_id"] not in recordings:
+            raise InputError(supervisions_path, f"recording {each['recording_id']}", "one of the recordings",
+                             "Give the manifests that belong together", item=utt)
+    target.mkdir(parents=True, exist_ok=True)
+    data, stored = DataDir(target), stored_tables(supervisions)
+    tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
+    for name, table in tables.items():
+        if table:
+            data.write(name, table)
+    write_info(target, supervisions)
+    cuts = {utt: (each.get("custom") or {}).get(CUT) or json.dumps(
+        cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False) for utt, each in supervisions.items()}
+    write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
+    used = {each["recording_id"] for each in supervisions.values()}
+    if set(recordings) - used:
+        write_jsonl(target / UNUSED, [recordings[key] for key in c_sorted(set(recordings) - used)])
+    data.write_speakers({utt: each.get("speaker") or utt for utt, each in supervisions.items()})
+    return len(recordings), len(supervisions)
+
+
+def _by_id(path: str | Path) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for each in read_jsonl(path):
+        if each.get("id") in found or "id" not in each:
+            raise InputError(path, f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}", "each id once",
+                             "Write the manifest again")
+        found[each["id"]] = each
+    return found

@@ -1,0 +1,80 @@
+"""A tiny bundle of a random network, with a back end of random parameters, and recordings to score."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from pyasp import bundle, cli, kaldi_io
+from pyasp.backend import ScoreOptions
+from pyasp.extractors import network_options
+from pyasp.mfcc import MfccOptions
+from pyasp.plda import Plda
+from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.vad import VadOptions
+
+RATE, CEPS, DIM = 8000, 10, 8
+
+
+def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
+    """mean.vec, transform.mat, plda."""
+    rng = np.random.default_rng(3)
+    kaldi_io.save(path / "mean.vec", rng.standard_normal(dim))
+    kaldi_io.save(path / "transform.mat", rng.standard_normal((rank, dim)).astype(np.float32))
+    root = rng.standard_normal((rank, rank))
+    Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T).write(path / "plda")
+
+
+def write_front_end(path: Path) -> None:
+    """mfcc.conf and vad.conf."""
+    cli.write_conf(path / "mfcc.conf", MfccOptions(sample_frequency=RATE, num_ceps=CEPS, dither=0.0, high_freq=3700.0,
+                                                   snip_edges=False))
+    cli.write_conf(path / "vad.conf", VadOptions(vad_energy_threshold=5.5, vad_proportion_threshold=0.12,
+                                                 vad_frames_context=2))
+
+
+def network(pooling: str = "attentive_statistics", seed: int = 1) -> tuple[Tdnn, object]:
+    """A random network in evaluation mode with running moments of its own, and the options of its network.conf."""
+    options = network_options()(pooling=pooling, frame_dim=16, pooling_dim=24, attention_dim=6, embedding_dim=DIM,
+                                segment_dim=7, delta_order=0, input_dim=CEPS)
+    torch.manual_seed(seed)
+    net = Tdnn(cli.subset(options, TdnnOptions), CEPS, 5).eval()
+    for name, buffer in net.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.uniform_(0.5, 1.5)
+    return net, options
+
+
+def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: object) -> Path:
+    """A bundle of a random network."""
+    path.mkdir(parents=True)
+    net, options = network(pooling)
+    write_front_end(path)
+    write_backend(path)
+    cli.write_conf(path / "backend.conf", ScoreOptions())
+    cli.write_conf(path / "network.conf", options)
+    with kaldi_io.ArkWriter(path / "network.ark") as writer:
+        for key, value in net.state_dict().items():
+            if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
+                writer.write(key, value.numpy())
+    bundle.write_manifest(path, "network", {"system": pooling, "rate": RATE, "calibrated": False,
+                                            "shortest_voiced_seconds": 0.5, "results": {}, **facts})
+    return path
+
+
+def speech(seconds: float = 2.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    """(n,) float32: bursts of noise with a resonance, loud enough for the VAD."""
+    rng = np.random.default_rng(seed)
+    n = int(seconds * rate)
+    noise, wave = rng.standard_normal(n), np.zeros(n)
+    pole = 2 * 0.95 * np.cos(2 * np.pi * rng.uniform(300, 900) / rate)
+    for t in range(2, n):
+        wave[t] = noise[t] + pole * wave[t - 1] - 0.9025 * wave[t - 2]
+    return (0.2 * wave / np.abs(wave).max() * (1 + np.sin(2 * np.pi * 3 * np.arange(n) / rate)) / 1.2).astype(np.float32)
+
+
+def write_wav(path: Path, wave: np.ndarray, rate: int = RATE) -> str:
+    """A 16-bit wav file."""
+    soundfile.write(path, wave, rate, subtype="PCM_16")
+    return str(path)
