@@ -1,0 +1,35 @@
+# Sourced by the job runners run_jobs and slurm_jobs: their command line, [JOB=1:N] LOG COMMAND [ARG ...], and what both say.
+
+usage_error() { echo "error: ${0##*/}: $*" >&2; exit 2; }
+
+# parse_jobs WORDS...: sets first, last, array, log_pattern and command; makes the log's directory.
+parse_jobs() {
+  first=1 last=1 array=false
+  if [[ ${1:-} == JOB=* ]]; then
+    [[ $1 =~ ^JOB=([0-9]+):([0-9]+)$ ]] || usage_error "found '$1'; expected JOB=1:N"
+    first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} array=true
+    shift
+  fi
+  [ $# -ge 2 ] || usage_error "expected [JOB=1:N] LOG COMMAND [ARG ...]"
+  log_pattern=$1 command=("${@:2}")
+  mkdir -p "$(dirname "$log_pattern")" || exit 1
+  # Where a single command's output goes besides its log (a socket cannot be opened by name).
+  screen=/dev/stderr
+  { [ -w "$screen" ] && : 2>/dev/null >>"$screen"; } || screen=/dev/null
+}
+
+report_failure() {
+  { echo; echo "A job failed with exit code $2. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'; } >&2
+}
+
+# alone ME CALLER: true when this script or its caller has died, even if nobody has waited for it yet.
+alone() {
+  local stat
+  if [ -r /proc/self/stat ]; then
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    stat=${stat##*) } # state, parent, ...
+    [[ $stat == Z* || $stat != [A-Za-z]" $2 "* ]]
+  else
+    ! { kill -0 "$1" && kill -0 "$2"; } 2>/dev/null
+  fi
+}
