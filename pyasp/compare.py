@@ -1,7 +1,7 @@
 """Two files or directories side by side: keys only in one, the largest and the mean deviation, and where it is.
 
 Every kind is turned into {key: value} first: arrays of archives, script files, models and checkpoints; numbers of
-score files; text of tables and options. Values that are arrays or numbers are compared by difference, others by equality.
+score files; text of tables and options. Arrays and numbers are compared by difference, everything else by equality.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def _short(value: Any) -> str:
 
 def kind_for(path: str) -> str:
     """Kind of a file that can be compared. Raises InputError for others."""
-    kind = "table" if Path(path).name == "wav.scp" else kind_of(path)
+    special = {"wav.scp": "table", "train.jsonl": "jsonl"}      # commands; an epoch alone is JSON by its look
+    kind = special.get(Path(path).name) or kind_of(path)
     if kind not in READERS:
         raise InputError(path, f"a file of kind {kind}", "an archive, scp, model, table, score file or directory",
                          "Compare the bytes with cmp")
@@ -255,8 +256,8 @@ def compare(a: str, b: str, tolerance: float) -> Iterator[Difference]:
         yield compare_files(a, b, tolerance)
         return
     left, right = listing(a), listing(b)
-    yield Difference("files", [name for name in left if name not in right], [name for name in right if name not in left],
-                     common=sum(name in right for name in left))
+    yield Difference("files", [name for name in left if name not in right],
+                     [name for name in right if name not in left], common=sum(name in right for name in left))
     for name in left:
         if name in right:
             yield _compare_in_directory(left[name], right[name], tolerance, name)

@@ -18,7 +18,7 @@ from pyasp.datadir import DataDir, c_sorted, invert, read_table
 from pyasp.errors import InputError
 from pyasp.validate import read_cuts, write_cuts
 
-BY_RECORDING = ("wav.scp", "reco2file_and_channel")     # where there are segments; else by utterance
+BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")      # where there are segments; else by utterance
 DERIVED = ("spk2utt",)
 INFO, CUTS, MODELS, DROPPED = "utt2info.tsv", "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 

@@ -53,7 +53,8 @@ def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     real = np.isfinite(weights)
     mean = 1.0 / max(int(real.sum()), 1)
     return Plot(f"{Path(path).name}: attention of {pooling}", [
-        Image("spectrogram (dB)", spectrogram(sound.samples, sound.rate), seconds, (0, sound.rate / 2000), ylabel="kHz"),
+        Image("spectrogram (dB)", spectrogram(sound.samples, sound.rate), seconds, (0, sound.rate / 2000),
+              ylabel="kHz"),
         Strip(f"attention weight over its mean (1 = uniform; largest {np.nanmax(weights) / mean:.2f})", weights / mean,
               seconds),
         Strip("voiced", voiced.astype(np.float64), seconds)])
@@ -65,8 +66,8 @@ def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndar
     centred = np.asarray(vectors, np.float64) - vectors.mean(axis=0)
     if projection == "pca":
         return backend.apply_transform(backend.pca(centred, 2), centred)
-    reduced = backend.apply_transform(backend.pca(centred, min(len(centred) - 1, centred.shape[1]), eigenvalue_floor=1e-9),
-                                      centred)
+    axes = backend.pca(centred, min(len(centred) - 1, centred.shape[1]), eigenvalue_floor=1e-9)
+    reduced = backend.apply_transform(axes, centred)
     return backend.apply_transform(backend.lda(reduced, labels, 2, covariance_floor=1e-3), reduced)
 
 
@@ -88,7 +89,8 @@ def embeddings(scp: str, utt2spk: str, projection: str, most: int) -> Plot:
                 [Points("", groups, f"{name} 1", f"{name} 2")])
 
 
-TRAINING = {"loss": ("loss", "valid_loss"), "validation accuracy": ("valid_accuracy",), "learning rate": ("learning_rate",)}
+TRAINING = {"loss": ("loss", "valid_loss"), "validation accuracy": ("valid_accuracy",),
+            "learning rate": ("learning_rate",)}
 
 
 def training(directories: list[str]) -> Plot:

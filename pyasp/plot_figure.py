@@ -23,7 +23,7 @@ def save(plot: Plot, path: str | Path) -> None:
     """Writes a plot to x.png or x.svg. Raises InputError for another suffix."""
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise InputError("command line", repr(path.name), " or ".join(FORMATS), "Name the output x.png or x.svg", "--out")
+        raise InputError("--out", repr(path.name), " or ".join(FORMATS), "Name the output x.png or x.svg")
     heights = [5.0 if isinstance(panel, Curves) and panel.deviates else HEIGHTS[type(panel)] for panel in plot.panels]
     square = any(isinstance(panel, Points) or isinstance(panel, Curves) and panel.deviates for panel in plot.panels)
     figure = Figure(figsize=(6.5 if square else WIDTH, sum(heights) + 0.6), layout="constrained")
@@ -39,8 +39,8 @@ def save(plot: Plot, path: str | Path) -> None:
 
 def _image(panel: Image, axes: Any) -> None:
     low, high = np.percentile(panel.values, (1, 99))
-    axes.imshow(panel.values, origin="lower", aspect="auto", extent=(*panel.x, *panel.y), cmap="magma", vmin=low, vmax=high,
-                interpolation="nearest")
+    axes.imshow(panel.values, origin="lower", aspect="auto", extent=(*panel.x, *panel.y), cmap="magma", vmin=low,
+                vmax=high, interpolation="nearest")
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     axes.set_title(panel.title, fontsize="small", loc="left")
 

@@ -26,11 +26,13 @@ def _some(keys: list[str]) -> str:
 
 def report(found: Difference, a: str, b: str) -> list[str]:
     """One result in words."""
-    lines = [f"only in {side}: {len(keys)}: {_some(keys)}" for side, keys in ((a, found.only_a), (b, found.only_b)) if keys]
+    sides = ((a, found.only_a), (b, found.only_b))
+    lines = [f"only in {side}: {len(keys)}: {_some(keys)}" for side, keys in sides if keys]
     most, key, place = found.largest
     if most:
         where = f"{key or 'the array'}{list(place) if place else ''}"
-        lines.append(f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} numbers")
+        lines.append(f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} "
+                     "numbers")
     told = [f"{key or 'the array'}: {found.reasons[key]}" for key in found.differing if key in found.reasons]
     beyond = len(found.differing) - len(told)
     lines += told[:LISTED] + ([f"... and {len(told) - LISTED} more"] if len(told) > LISTED else [])
