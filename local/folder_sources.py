@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
-from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio
+from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
 from pyasp.errors import InputError
 
@@ -167,6 +167,21 @@ def _manifest(kind: Any, path: str) -> Any:
         ) from None
 
 
+def _place_of(file: Any, wanted: int, recording: Any, item: Any) -> tuple[str, int]:
+    """(path, channel in it) of a lhotse source: a file, or a command that only decodes one, which is read directly.
+
+    Raises InputError for anything else; nothing is run.
+    """
+    if file is not None and file.type == "command":
+        from local.kaldi_source import wav_entry  # only here: that module imports this one
+        path, channel = wav_entry(f"{file.source} |", recording.id, item.id)
+        return os.path.abspath(path), channel
+    if file is None or file.type != "file":
+        raise InputError(recording.id, f"a source of type {file.type if file else None!r}", "files holding the channel",
+                         "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)", item=item.id)
+    return os.path.abspath(file.source), file.channels.index(wanted)
+
+
 def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
     """One utterance; its file's header is what the manifest says."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
@@ -178,11 +193,11 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
             "recordings as they are stored",
             "Save the transformed audio, or take the transforms out of the manifest",
         )
-    if file is None or file.type != "file":
-        raise InputError(recording.id, f"a source of type {file.type if file else None!r}", "files holding the channel",
-                         "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)", item=item.id)
-    path = os.path.abspath(file.source)
-    source.audio[path] = Audio(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
+    path, channel = _place_of(file, wanted, recording, item)
+    if file.type == "file":
+        source.audio[path] = Audio(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
+    else:
+        source.audio[path] = probe(path)
     name = prefixed(item.id, item.speaker)
     source.aliases[item.id] = name
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
@@ -192,7 +207,7 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
         item.speaker,
         path,
         GENDERS.get((item.gender or "").lower(), ""),
-        file.channels.index(wanted),
+        channel,
         0.0 if whole else item.start,
         None if whole else item.duration,
         "" if whole else recording.id,

@@ -21,7 +21,7 @@ DECODERS = (
 SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
-def wav_entry(entry: str, where: Path, key: str) -> tuple[str, int]:
+def wav_entry(entry: str, where: object, key: str) -> tuple[str, int]:
     """(path, channel) of a wav.scp entry. Raises InputError for a command that does more than decode, or an archive."""
     if not entry.endswith("|"):
         return entry, 0

@@ -4,7 +4,8 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, trial_lines
+from lhotse import AudioSource
+from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, sph, trial_lines
 
 from local import prep_folder
 from pyasp.audio import read_samples
@@ -128,6 +129,28 @@ def test_kaldi_sets_and_their_trials_are_taken_over(tree, tmp_path):
         ["spk4", "spk4-s1-0", "target"],
         ["spk4-s0-0", "spk5-s1-0", "nontarget"],
     ]
+
+
+@pytest.mark.parametrize("command, good", [("sph2pipe -f wav -p -c 2 {}", True), ("touch {}.ran; cat {}", False)])
+def test_commands_of_lhotse_sources_are_read_directly_or_refused(tree, tmp_path, capsys, command, good):
+    """A source that decodes one side of a call, as lhotse's recipes for telephone speech write it."""
+    options, recordings, supervisions = manifests(tree, tmp_path / "m"), [], []
+    for index, speaker in enumerate(SPEAKERS):
+        for take in (0, 1):
+            path = tmp_path / "calls" / f"{speaker}-{take}.sph"
+            sph(path)
+            whole = AudioSource("command", [0], command.format(path, path))
+            recordings.append(lhotse.Recording(path.stem, [whole], 8000, 1600, 0.2))
+            supervisions.append(lhotse.SupervisionSegment(path.stem, path.stem, 0, 0.2, 0, speaker=speaker))
+    lhotse.RecordingSet.from_recordings(recordings).to_file(options[1])
+    lhotse.SupervisionSet.from_segments(supervisions).to_file(options[3])
+    assert prepare(tmp_path / "data", *options, "--eval-fraction=0.4") == (0 if good else 1)
+    if good:
+        train = check_data_dir(tmp_path / "data/train", 8, 4)
+        assert {entry.split()[5] for entry in train.read("wav.scp").values()} == {"2"}
+    else:
+        refused(capsys, "the command", "a preparation runs no commands")
+        assert not list(tmp_path.rglob("*.ran"))
 
 
 @pytest.mark.parametrize("entry", ["cat {} |", "flac -c -d -s {} |", "sph2pipe -f wav -p -c 1 {} |"])
