@@ -13,6 +13,7 @@ from pyasp.datadir import DataDir, c_sorted
 from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.prefetch import prefetched
+from pyasp.processes import rank, world
 from pyasp.progress import bar
 
 Recording = tuple[str, np.ndarray]
@@ -76,6 +77,12 @@ class Recordings:
         self.data, self.options, self.subsample, self.allowed = data, options, subsample, allow_fail_fraction
         self.utts = c_sorted(data.utt2spk)
         self.said = False
+
+    def shared(self) -> Recordings:
+        """The part of this process when several train together; all of them when it is alone."""
+        part = Recordings(self.data, self.options, self.subsample, self.allowed)
+        part.utts, part.said = self.utts[rank()::world()], self.said
+        return part
 
     def __iter__(self) -> Iterator[Recording]:
         return self.passing("")

@@ -2,7 +2,8 @@
 
 Every iteration is an artefact: 0.dubm, 1.dubm, ..., final.dubm, 0.ubm, ..., final.ubm. An iteration starts from the
 file of the one before, never from memory, and its random draws from the seed and its number alone: a killed run
-continues to the same bits. likelihood.json keeps what each iteration measured.
+continues to the same bits. likelihood.json keeps what each iteration measured. Several processes (torchrun) each go
+through their part of the recordings and sum their statistics; the first of them writes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pyasp.gmm_data import Recordings, blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, sample_frames
 from pyasp.gmm_score import DTYPES, Aligner, DiagScorer
+from pyasp.processes import rank, sum_statistics, wait_for_all
 
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
 HISTORY = "likelihood.json"
@@ -90,20 +92,29 @@ class Iterations:
         build: gives the model, which writes itself, and what to keep of it in likelihood.json.
         """
         made = self._made(name, sources)
-        if is_current(self.directory / name, made, self.force):
+        if self._current(name, made):
             return
         model, record = build()
-        self._note(name, record)
-        with making(self.directory / name, made) as temporary:
-            model.write(temporary)
-        print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
+        if rank() == 0:
+            self._note(name, record)
+            with making(self.directory / name, made) as temporary:
+                model.write(temporary)
+            print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
+        wait_for_all()
 
     def copy(self, name: str, source: str) -> None:
         """Makes directory/name as a copy of the artefact `source`."""
         made = self._made(name, [source])
-        if not is_current(self.directory / name, made, self.force):
+        if not self._current(name, made) and rank() == 0:
             with making(self.directory / name, made) as temporary:
                 shutil.copyfile(self.directory / source, temporary)
+        wait_for_all()
+
+    def _current(self, name: str, made: dict[str, Any]) -> bool:
+        """Whether the artefact may be skipped; every process has looked before the first of them makes it."""
+        current = is_current(self.directory / name, made, self.force)
+        wait_for_all()
+        return current
 
     def _made(self, name: str, sources: list[str]) -> dict[str, Any]:
         inputs = [*self.inputs, *(self.directory / source for source in sources)]
@@ -125,7 +136,7 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
     """
     device = device_of(options.device)
     iterations.make("0.dubm", [], lambda: _start(recordings, options, device, seed))
-    thinned = Recordings(recordings.data, recordings.options, options.subsample, options.allow_fail_fraction)
+    thinned = Recordings(recordings.data, recordings.options, options.subsample, options.allow_fail_fraction).shared()
     for number in range(1, options.num_iters_diag + 1):
         iterations.make(f"{number}.dubm", [f"{number - 1}.dubm", "0.dubm"],
                         lambda: _diag_iteration(thinned, options, iterations.directory, number, device))
@@ -161,6 +172,7 @@ def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     stats = DiagStats.zeros(model.num_gauss, model.dim, device)
     for block in blocks(recordings.passing(f"{number}.dubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         stats.accumulate(block.x.to(device), scorer, selector, options.gselect_diag)
+    sum_statistics(stats)
     remove = options.remove_low_count_gaussians and number == options.num_iters_diag
     model, report = update_diag(model, stats, _limits(options, options.min_occupancy_diag, remove))
     return model, _measured(stats, report, model.num_gauss)
@@ -175,6 +187,7 @@ def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         x = block.x.to(device)
         stats.accumulate(x, aligner(x), DTYPES[options.precision])
+    sum_statistics(stats)
     remove = options.remove_low_count_gaussians and number == options.num_iters_full
     model, report = update_full(model, stats, _limits(options, options.min_occupancy_full, remove))
     return model, _measured(stats, report, model.num_gauss)

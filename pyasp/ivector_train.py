@@ -27,6 +27,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update
 from pyasp.ivector_stats import MAX_FRAMES, recording_stats, recordings_per_block
+from pyasp.processes import sum_statistics
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def train(recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, 
 def _iteration(recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path,
                number: int) -> tuple[IvectorExtractor, dict[str, Any]]:
     extractor = IvectorExtractor.read(directory / f"{number - 1}.ie")
-    stats = expectation(recordings.passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
+    stats = expectation(recordings.shared().passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
+    sum_statistics(stats)
     frames = float(stats.count.sum())
     extractor, report = update(extractor, stats, cli.subset(options, EstimationOptions))
     return extractor, {"frames": frames, "objective": stats.objective / max(frames, 1.0),

@@ -7,9 +7,10 @@ this does nothing.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from datetime import timedelta
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator
 
 import torch
 from torch import Tensor
@@ -84,10 +85,19 @@ class SumOver(torch.autograd.Function):
         return sum_over(grad.clone())
 
 
-def sum_all(parts: Sequence[Tensor]) -> None:
-    """Each of `parts` summed over the processes, in place."""
-    for part in parts:
-        sum_over(part)
+def sum_statistics(statistics: Any) -> None:
+    """Tensors and numbers of a dataclass of sums, each summed over the processes, in place."""
+    for field in dataclasses.fields(statistics) if joined() else ():
+        value = getattr(statistics, field.name)
+        if isinstance(value, Tensor):
+            sum_over(value)
+        else:
+            number = torch.tensor(float(value), dtype=torch.float64, device=_device())
+            setattr(statistics, field.name, type(value)(sum_over(number).item()))
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def wait_for_all() -> None:

@@ -1,26 +1,21 @@
-"""Training: checkpoints in mid-epoch, signals, kept epochs, averaging, fine-tuning, margins, precision, processes, memory."""
+"""Training: checkpoints in mid-epoch, signals, kept epochs, averaging, fine-tuning, margins, precision, memory."""
 
 import dataclasses
 import errno
 import math
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
-from tdnn_data import SMALL, tiny_data
+from tdnn_data import tiny_data
 from test_trainer import Killed, assert_same_training, kill_at, options, records
 from torch.nn import functional
 
 from pyasp import checkpoint, compute, trainer
-from pyasp.bin import train_tdnn
-from pyasp.chunks import ChunkOptions, Sampler
 from pyasp.cli import subset
 from pyasp.errors import InputError
 from pyasp.objective import CosineOutput, logits_of
-from pyasp.processes import together
 from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.trainer import train
 
@@ -246,42 +241,7 @@ def test_the_bytes_needed_grow_with_the_batch():
     assert 0 < one < two <= 2 * one
 
 
-# ---------------------------------------------------------------- several processes
-
-def torchrun(*words):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",
-                           "pyasp.bin.train_tdnn", *map(str, words)], env=environment, text=True, capture_output=True, timeout=300)
-
-
-def test_two_processes_train_what_one_trains(data, tmp_path):
-    """Equal losses, equal weights to 1e-5, with dropout, masks and batch norm over both; one of them writes."""
-    words = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--optimiser=sgd", "--learning-rate=0.05",
-             "--mask-frames=4", data.path]
-    process = torchrun(*words, tmp_path / "two")
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert train_tdnn.main([str(word) for word in (*words, tmp_path / "one")]) == 0
-    for two, one in zip(records(tmp_path / "two"), records(tmp_path / "one"), strict=True):
-        assert two == {key: pytest.approx(value, rel=1e-4) for key, value in one.items()}
-    weights = [checkpoint.load(tmp_path / name / "final.pt")["model"] for name in ("one", "two")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-5, msg=name)
-
-
-def test_a_batch_that_cannot_be_shared_evenly(data, monkeypatch):
-    monkeypatch.setattr("pyasp.chunks.world", lambda: 3)
-    with pytest.raises(InputError, match="--batch-size: found 8; expected a multiple of the 3 processes"):
-        Sampler(None, ChunkOptions(8, 20, 30), 1)
-
-
-def test_half_an_environment_of_processes(monkeypatch):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(InputError, match="without MASTER_ADDR.*torchrun"):
-        with together("cpu"):
-            pass
-
+# ---------------------------------------------------------------- bad input
 
 @pytest.mark.parametrize("wrong", ["--margin=-1", "--logit-scale=0", "--finetune-epochs=-1", "--checkpoint-minutes=-1",
                                    "--attention-heads=5", "--mask-frames=21", "--keep-epochs=-1"])

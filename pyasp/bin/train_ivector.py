@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pyasp import cli
 from pyasp.datadir import DataDir
+from pyasp.device import device_of
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm_data import Recordings
 from pyasp.gmm_train import Iterations
 from pyasp.ivector_train import IvectorOptions, train
+from pyasp.processes import rank, together
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,16 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
     """Trains an i-vector extractor on the recordings of DATA with UBM_DIR/final.ubm: IVECTOR_DIR/0.ie .. final.ie.
 
     Continues where a killed run stopped; likelihood.json has the objective per frame of every iteration.
+    `torchrun --nproc-per-node=N -m pyasp.bin.train_ivector ...` shares the recordings among N processes.
     """
     source, ivector_options = DataDir(data), cli.subset(options, IvectorOptions)
     recordings = Recordings(source, cli.subset(options, FrontendOptions), 1, options.allow_fail_fraction)
     inputs = [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), Path(ubm_dir) / "final.ubm"]
     iterations = Iterations(ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force)
-    train(recordings, ubm_dir, ivector_options, iterations, options.seed)
-    cli.write_conf(iterations.directory / "options.conf", ivector_options)
+    with together(device_of(options.device).type):
+        train(recordings, ubm_dir, ivector_options, iterations, options.seed)
+        if rank() == 0:
+            cli.write_conf(iterations.directory / "options.conf", ivector_options)
 
 
 if __name__ == "__main__":

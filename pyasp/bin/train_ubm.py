@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from pyasp import cli
 from pyasp.datadir import DataDir
+from pyasp.device import device_of
 from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm_data import Recordings
 from pyasp.gmm_train import Iterations, UbmOptions, train
 from pyasp.ivector_train import IvectorOptions
+from pyasp.processes import rank, together
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,16 @@ def frontend_of(path: str) -> FrontendOptions:
 def main(options: Options, data: str, ubm_dir: str) -> None:
     """Trains a GMM-UBM on the voiced frames of DATA: diagonal (UBM_DIR/0.dubm .. final.dubm), then full covariance
     (0.ubm .. final.ubm). Continues where a killed run stopped; likelihood.json has the log-likelihoods per frame.
+    `torchrun --nproc-per-node=N -m pyasp.bin.train_ubm ...` shares the recordings among N processes.
     """
     source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), cli.subset(options, UbmOptions)
     recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
     inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
     iterations = Iterations(ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force)
-    train(recordings, ubm_options, iterations, options.seed)
-    cli.write_conf(iterations.directory / "options.conf", ubm_options, frontend)
+    with together(device_of(options.device).type):
+        train(recordings, ubm_options, iterations, options.seed)
+        if rank() == 0:
+            cli.write_conf(iterations.directory / "options.conf", ubm_options, frontend)
 
 
 if __name__ == "__main__":
