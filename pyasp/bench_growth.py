@@ -1,0 +1,36 @@
+"""Rows of the benchmark: time and memory of the E-step from 1000 to 100 000 recordings of generated statistics."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import torch
+
+from pyasp import bench_models
+from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
+from pyasp.ivector import Estimator
+from pyasp.ivector_em import IvectorStats
+
+DIM, BATCH, RECORDINGS = 60, 200, (1000, 10_000, 100_000)
+
+
+def growth(setting: Setting) -> Iterator[Row]:
+    """The ratio is the time a recording takes among 1000 over the time it takes here: 1 where time is linear."""
+    num_gauss, ivector_dim = setting.size((64, 40), (512, 200))
+    model = bench_models.extractor(num_gauss, DIM, ivector_dim)
+    estimator = Estimator(model, setting.device, torch.float32)
+    count, first = (a.to(setting.device) for a in bench_models.statistics(model, BATCH))
+    stats = IvectorStats.zeros(num_gauss, DIM, ivector_dim, setting.device)
+    each = None
+
+    def work(recordings: int) -> None:
+        for number in range(recordings // BATCH):
+            scale = 0.5 + (number % 7) / 7.0       # statistics of other recordings
+            stats.accumulate(estimator, count * scale, first * scale)
+
+    for recordings in RECORDINGS:
+        memory = PeakMemory(setting.device)
+        own = in_turns(lambda: work(recordings), None, setting, 1, 1 if recordings > 10_000 else 3)[0]
+        each = each or own / recordings
+        yield Row(f"growth_{recordings}_recordings", recordings / own, "recordings/s", each * recordings / own, None,
+                  memory.bytes(), 1, "1000 recordings")

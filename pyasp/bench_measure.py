@@ -1,0 +1,132 @@
+"""Measuring: rates of two ways of doing the same work in turns, the machine's own limits, peak memory.
+
+On one thread the clock is the processor time of this process, so that other users of the machine count little; on more
+threads or on CUDA it is wall time. Ours and the reference run in turns, and the fastest of each counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import torch
+from scipy.linalg import blas
+
+from pyasp.device import synchronise
+
+TURNS = 3
+SGEMM_SIZE = {"cpu": 1024, "cuda": 8192}
+STREAM_BYTES = 1 << 29      # read to measure the memory's bandwidth: far larger than any cache
+
+
+@dataclass(frozen=True)
+class Setting:
+    """full: the paper's size; device: torch device; threads: of our side, one after the other; folder: for files."""
+
+    full: bool
+    device: torch.device
+    threads: tuple[int, ...]
+    folder: Path
+
+    def size(self, small: Any, full: Any) -> Any:
+        """The value for the small or the full size."""
+        return full if self.full else small
+
+
+@dataclass(frozen=True)
+class Row:
+    """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision matrix products (or, where
+    the unit of the limit is memory, of the bandwidth) measured in the same minute; reference_bandwidth: part of the
+    memory's bandwidth that the reference reached. None where there is no such thing."""
+
+    name: str
+    rate: float
+    unit: str
+    ratio: float | None
+    fraction_of_peak: float | None
+    peak_memory_bytes: int
+    threads: int = 1
+    reference: str = ""
+    reference_bandwidth: float | None = None
+
+    def json(self) -> dict[str, Any]:
+        """As an object of the report file."""
+        return dataclasses.asdict(self)
+
+
+def seconds(work: Callable[[], Any], threads: int = 1, device: torch.device = torch.device("cpu")) -> float:
+    """Time of one call: of the processor on one thread, of the clock on the wall otherwise."""
+    clock = time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter
+    synchronise(device)
+    start = clock()
+    work()
+    synchronise(device)
+    return clock() - start
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """torch's number of threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int,
+             turns: int = TURNS) -> tuple[float, float | None]:
+    """Least seconds of ours (on `threads`) and of the reference (on one thread of the CPU), measured alternately."""
+    own, other = [], []
+    for _ in range(turns):
+        with torch_threads(threads):
+            own.append(seconds(ours, threads, setting.device))
+        if reference is not None:
+            with torch_threads(1):
+                other.append(seconds(reference))
+    return min(own), min(other) if other else None
+
+
+def sgemm_rate(setting: Setting, threads: int, turns: int = 8) -> float:
+    """Floating point operations per second of a square single-precision product, the best of several."""
+    size = SGEMM_SIZE[setting.device.type]
+    a = torch.ones(size, size, device=setting.device)
+    with torch_threads(threads):
+        return 2 * size ** 3 / min(seconds(lambda: a @ a, threads, setting.device) for _ in range(turns))
+
+
+def bandwidth(turns: int = 4) -> float:
+    """Bytes per second that one thread reads from memory, by a BLAS dot product of two long vectors."""
+    a, b = np.ones(STREAM_BYTES // 16), np.ones(STREAM_BYTES // 16)
+    return STREAM_BYTES / min(seconds(lambda: blas.ddot(a, b)) for _ in range(turns))
+
+
+class PeakMemory:
+    """Largest memory of this process (on CUDA: of the device) since it was made, in bytes.
+
+    Linux forgets the former peak on request; elsewhere the peak of the whole process is given.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def bytes(self) -> int:
+        """The peak so far."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
