@@ -10,7 +10,7 @@ from lhotse.serialization import deserialize_item
 from prep_trees import program, speech as toy_speech
 from scipy.signal import correlate
 
-from pyasp import codec
+from pyasp import codec, report
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.augment import Augmenter, find_audio, generate, musan_noises, responses_of
 from pyasp.augment_options import AugmentOptions, check
@@ -322,3 +322,11 @@ def test_the_tool_counts_copies_and_says_what_they_are(tmp_path, speech, vad, ca
     copies = list(lhotse.CutSet.from_file(tmp_path / "aug/cuts.jsonl.gz"))
     assert len(copies) == 5 and {cut.id.split("-")[-1].rstrip("1234") for cut in copies} == {"u", "noise", "codec"}
     assert not list((tmp_path / "aug").glob("*.wav"))
+
+
+def test_the_report_says_what_the_copies_are():
+    figures = {"eer": 1.0, "min_dcf": {"0.01": 0.1}, "n_target": 1, "n_nontarget": 1}
+    results = report.merge("x", {"ivector": {"trials": {"list": figures}}})
+    told = "2 clean, 1 codec; codec: G.711 mu-law as a stand-in for AMR-NB"
+    assert f"## Training copies\n\n{told}." in report.markdown({**results, "training_copies": told}, {}, ())
+    assert "Training copies" not in report.markdown(results, {}, ())
