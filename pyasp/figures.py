@@ -89,8 +89,25 @@ def histogram(scores: Mapping[str, list[float]], thresholds: Mapping[str, float]
         for name, x in thresholds.items():
             if edges[0] <= x <= edges[-1]:
                 axes.axvline(x, color=INK, linewidth=0.8, linestyle=":")
-                axes.text(x, top * 1.02, name, fontsize=7, ha="center", va="bottom", alpha=0.8)
+                side = {"ha": "right" if x <= 0 else "left"}        # the two labels leave each other room
+                axes.text(x, top * 1.02, f" {name} ", fontsize=7, va="bottom", alpha=0.8, **side)
         axes.set(xlabel="score", ylabel="share of the class", yticks=[], ylim=(0, top * 1.12))
+    return draw
+
+
+def intervals(rows: list[tuple[str, float, list[float] | None, float | None, str]]) -> Callable[[Figure], None]:
+    """A dot and a bar for each (name, value, ends, the paper's value, colour), the first on top; hollow: the paper."""
+    def draw(figure: Figure) -> None:
+        axes, places = figure.add_subplot(), range(len(rows))[::-1]
+        for place, (_, value, ends, paper, colour) in zip(places, rows):
+            if ends:
+                axes.plot(ends, [place, place], color=colour, linewidth=3, alpha=0.35, solid_capstyle="round")
+            axes.plot(value, place, "o", color=colour, markersize=5)
+            if paper is not None:
+                axes.plot(paper, place, "D", color=colour, markersize=5, fillstyle="none")
+        axes.set_yticks(list(places), [name for name, *_ in rows])
+        axes.set(xlabel="EER, %", xlim=(0, None), ylim=(-0.6, len(rows) - 0.4))
+        axes.grid(axis="y", visible=False)
     return draw
 
 

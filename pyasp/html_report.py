@@ -13,7 +13,7 @@ from pyasp import figures, page, report, report_tables, run_facts, usage
 from pyasp.llr import DECISION_PRIORS, bayes_threshold
 from pyasp.paper import differences, paper_rows
 from pyasp.report import Results, class_counts, cost, entries, list_names, percent
-from pyasp.report_tables import calibrated, is_variant
+from pyasp.report_tables import HALVES, calibrated, is_variant
 
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
 Section = tuple[str, str, str]      # anchor, title, HTML
@@ -55,6 +55,17 @@ def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]
             for key, each in places if each]
 
 
+def _intervals(run: Run, name: str) -> str:
+    """EER of the systems that are not merely recalibrated, with intervals and the paper's values."""
+    paper = paper_rows(run.results["corpus"], name)
+    rows = [(system, entry["eer"], entry.get("ci", {}).get("eer"), paper[system].eer if system in paper else None,
+             run.colour[system]) for system, entry in entries(run.results, name).items()
+            if not calibrated(system) or system.startswith("fusion:")]
+    drawing = figures.svg(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (5.2, 0.9 + 0.24 * len(rows)))
+    return page.figures([page.figure(drawing, "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
+                                     + (" Hollow diamonds: the paper." if paper else ""))], wide=True)
+
+
 def _det(run: Run, name: str) -> str:
     found = {system: entry for system, entry in entries(run.results, name).items()
              if not calibrated(system) or system.startswith("fusion:")}
@@ -88,7 +99,7 @@ def _histograms(run: Run, name: str) -> str:
         return ""
     return ("<h3>Scores before and after calibration</h3>" + page.paragraph(
         "Filled: targets; outline: nontargets. Dotted: the thresholds that follow from a prior of 0.5 and 0.1 at equal costs, if "
-        "scores are log-likelihood ratios.", "soft") + page.figures(panels))
+        "scores are log-likelihood ratios.", "soft") + page.figures(panels, wide=True))
 
 
 def _duration(run: Run, name: str) -> str:
@@ -113,7 +124,7 @@ def _duration(run: Run, name: str) -> str:
 def _list(run: Run, name: str) -> Section:
     """The results on one trial list."""
     parts = [page.paragraph(f"{class_counts(run.results, name)}."),
-             page.table(report.main_table(run.results, name), classes=_classes(run, name))]
+             page.table(report.main_table(run.results, name), classes=_classes(run, name)), _intervals(run, name)]
     if paper_rows(run.results["corpus"], name):
         parts.append(page.paragraph("Why ours and the paper's differ:") + page.listing(differences(run.results["corpus"])))
     folded = ("Errors", "95 %")
@@ -128,19 +139,31 @@ def _list(run: Run, name: str) -> Section:
 
 # ---------------------------------------------------------------- the rest of the run
 
+def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
+    """Of one list: the best single system, the best fusion, the best calibration."""
+    everything = entries(run.results, name)
+    groups = {"lowest EER of a single system": [system for system in everything if not is_variant(system)],
+              "fusion": [system for system in everything if system.startswith("fusion:")]}
+    cards = []
+    for title, names in groups.items():
+        if names:
+            best = min(names, key=lambda system: everything[system]["eer"])
+            ci = report_tables.between(everything[best].get("ci", {}).get("eer"), percent)
+            cards.append((f"{name}: {title}", f"{percent(everything[best]['eer'])} %", f"{best}; 95 %: {ci}"))
+    rows = {system: entry["by"].get(HALVES, {}).get("disjoint") or entry for system, entry in everything.items() if calibrated(system)}
+    if rows:
+        best = min(rows, key=lambda system: rows[system]["calibration"]["cllr"] or np.inf)
+        found = rows[best]["calibration"]
+        cards.append((f"{name}: lowest Cllr", cost(found["cllr"]), f"{best}; min Cllr {cost(found['min_cllr'])}"))
+    return cards
+
+
 def _overview(run: Run) -> Section:
-    items = []
-    for name in list_names(run.results):
-        found = {system: entry for system, entry in entries(run.results, name).items() if not is_variant(system)} \
-            or entries(run.results, name)
-        best = min(found, key=lambda system: found[system]["eer"])
-        ci = report_tables.between(found[best].get("ci", {}).get("eer"), percent)
-        items.append((f"{name}: lowest EER of a single system", f"{percent(found[best]['eer'])} %",
-                      f"{best}; 95 % interval {ci}; minDCF(0.01) {cost(found[best]['min_dcf'].get('0.01'))}"))
-    papers = any(paper_rows(run.results["corpus"], name) for name in list_names(run.results))
-    note = "The paper's rows stand beside ours." if papers else (
+    names = list_names(run.results)
+    note = "The paper's rows stand beside ours." if any(paper_rows(run.results["corpus"], name) for name in names) else (
         "These are results of this corpus alone: none of them answers a table of the paper.")
-    return "overview", "At a glance", page.cards(items) + page.paragraph(note, "soft")
+    return ("overview", "At a glance", page.cards(card for name in names for card in _cards(run, name))
+            + page.paragraph(note, "soft"))
 
 
 def _training(run: Run) -> list[Section]:

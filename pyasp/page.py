@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Iterable, Mapping
 
 from pyasp.report import Table
+
+BREAKS = re.compile(r"([+_:])")     # where the name of a system may go on in the next line, on a phone
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9; --mark: #1f6fb8; }
@@ -18,6 +21,7 @@ header, main, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.1rem; }
 header { padding-top: 2.2rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .4rem; padding-top: 1.1rem; border-top: 1px solid var(--line); }
+main section:first-child h2 { border-top: 0; margin-top: .6rem; }
 h3 { font-size: 1.02rem; margin: 2rem 0 .4rem; }
 p, li { max-width: 46rem; } p { margin: .4rem 0 .8rem; }
 .lead, .soft, figcaption, .legend { color: var(--soft); }
@@ -49,7 +53,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; color: var(--mark); padd
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .7rem .9rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; margin: .4rem 0 1rem; }
 footer { color: var(--soft); font-size: .85rem; padding: 2.5rem 1.1rem 3rem; }
 @media (max-width: 40rem) { body { font-size: 15px; } header { padding-top: 1.3rem; } h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-  table { font-size: .8rem; } th, td { padding-right: .6rem; } .scroll > table td:first-child, .scroll > table th:first-child { white-space: normal; min-width: 7.5rem; max-width: 9rem; overflow-wrap: anywhere; padding-right: .7rem; } }
+  table { font-size: .8rem; } th, td { padding-right: .6rem; } .scroll > table td:first-child, .scroll > table th:first-child { white-space: normal; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff; --mark: #000; } nav { display: none; } body { font-size: 10pt; }
   h2 { margin-top: 1.4rem; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding-right: .4rem; white-space: normal; }
   pre { white-space: pre-wrap; font-size: 7pt; } tr { break-inside: avoid; } }
@@ -78,7 +82,8 @@ def table(rows: Table, caption: str = "", classes: Mapping[str, str] | None = No
     body = ""
     for row in rows[1:]:
         kind = (classes or {}).get(row[0], "")
-        body += f"<tr{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        cells = [BREAKS.sub(r"\1<wbr>", escape(row[0])), *map(escape, row[1:])]
+        body += (f'<tr class="{kind}">' if kind else "<tr>") + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (f'<div class="scroll"><table{" class=text" if text else ""}>{title}<thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>")

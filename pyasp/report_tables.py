@@ -10,11 +10,12 @@ from typing import Any, Mapping
 import numpy as np
 
 from pyasp import bootstrap
+from pyasp.llr import DECISION_PRIORS
 from pyasp.report import Results, Table, cost, entries, grouped, list_names, percent
 from pyasp.variants import CALIBRATIONS, explained
 
 FEW_ERRORS = 30     # Doddington's rule: fewer errors say little
-FIGURES = ("eer", "min_dcf/0.01", "cllr")       # compared pair by pair
+FIGURES = ("eer", "min_dcf/0.01", "cllr")       # compared pair by pair; the table shows the first two
 HALVES = "halves"   # column of scores calibrated on the other half of the speakers
 
 
@@ -57,9 +58,9 @@ def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mappi
 def calibration_table(results: Results, trial_list: str) -> Table:
     """Cllr, its minimum and their ratio, actual and minimum DCF at the decision priors."""
     rows = calibration_rows(results, trial_list)
-    priors = list(dict.fromkeys(prior for _, entry in rows for prior in entry["calibration"]["act_dcf"]))
-    table = [["system", "Cllr", "min Cllr", "ratio", *(f"{kind}DCF({prior})" for prior in priors for kind in ("act", "min")),
-              "trials"]]
+    priors = [f"{prior:g}" for prior in DECISION_PRIORS]        # those of the minDCFs: in results.json
+    costs = [f"{kind}DCF({prior})" for prior in priors for kind in ("act", "min")]
+    table = [["system", "Cllr", "min Cllr", "ratio", *costs, "trials"]]
     for name, entry in rows:
         found = entry["calibration"]
         ratio = found["cllr"] / found["min_cllr"] if found["cllr"] is not None and found["min_cllr"] else None
@@ -152,7 +153,7 @@ def _shown(figure: str) -> tuple[str, Any]:
 
 def paired_table(rows: list[Mapping[str, Any]]) -> Table:
     """Differences of systems on the same trials: value, interval and p of each figure."""
-    figures = list(dict.fromkeys(row["figure"] for row in rows))
+    figures = [figure for figure in FIGURES[:2] if any(row["figure"] == figure for row in rows)]
     table = [["system minus other", *(cell for figure in figures for cell in (_shown(figure)[0], "95 %", "p"))]]
     for a, b in dict.fromkeys((row["a"], row["b"]) for row in rows):
         cells = [f"{a} - {b}"]

@@ -31,6 +31,7 @@ def write_scores(root, system, name, seed, separation=2.0):
 def undrawn(monkeypatch):
     """Spares the tests of the figures the seconds of drawing."""
     monkeypatch.setattr(report_tool.det, "draw", lambda curves, path: path.write_bytes(b"not drawn"))
+    monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_results_json_has_the_schema(root):
     both(root)
     assert run_report(root, "ivector", "attentive_statistics") == 0
     results = json.loads((root / "exp/results.json").read_text())
-    assert set(results) == {"corpus", "systems"} and list(results["systems"]) == ["ivector", "attentive_statistics"]
+    assert set(results) == {"corpus", "systems", "paired"} and list(results["systems"]) == ["ivector", "attentive_statistics"]
     for system in results["systems"].values():
         for entry in system["trials"].values():
             assert {"eer", "min_dcf", "n_target", "n_nontarget", "by"} <= set(entry)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyasp import artefact, attention, cli
+from pyasp import artefact, attention_shown, cli
 from pyasp.audio import read_samples
 from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
@@ -47,11 +47,11 @@ def shown(data: DataDir, networks: dict[str, Path], utts: list[str]) -> dict[str
     for number, utt in enumerate(utts):
         samples, rate = audio[utt]
         voiced = np.asarray(vad[utt]) > 0
-        arrays[f"{number}/spectrogram"] = attention.spectrogram(samples, rate, len(voiced))
+        arrays[f"{number}/spectrogram"] = attention_shown.spectrogram(samples, rate, len(voiced))
         arrays[f"{number}/voiced"], arrays[f"{number}/highest"] = voiced, np.array(rate / 2)
         for name, (net, options) in loaded.items():
             front = options_from(options, FrontendOptions, networks[name])
-            arrays[f"{number}/{name}"] = attention.network_weights(net, front, feats[utt], voiced)
+            arrays[f"{number}/{name}"] = attention_shown.network_weights(net, front, feats[utt], voiced)
     return arrays
 
 
@@ -70,7 +70,7 @@ def main(options: Options, data: str, exp: str) -> None:
                                                                                 *networks.values()], options.seed)
     if artefact.is_current(path, made, True):       # a picture follows what it shows, without --force
         return
-    arrays = shown(test, networks, attention.choose(test, options.recordings, options.seed))
+    arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))
     with artefact.making(path, made) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
