@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
 
-from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, cli
+from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, bench_tdnn, cli
 from pyasp.artefact import atomic_write
 from pyasp.bench_measure import Row, Setting, bandwidth, sgemm_rate
 from pyasp.device import device_of
@@ -34,6 +34,7 @@ ROWS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "plda_stream_from_arrays": bench_scoring.stream_arrays,
     "plda_stream_from_text": bench_scoring.stream_text,
     "growth": bench_growth.growth,
+    "tdnn": bench_tdnn.tdnn,
 }
 HEAD = f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} {'ref. bandwidth':>14}"
 
