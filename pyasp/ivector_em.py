@@ -24,7 +24,6 @@ from typing import IO
 import numpy as np
 import torch
 
-from pyasp.errors import InputError
 from pyasp.gmm import LOG_2PI, unpack
 from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms

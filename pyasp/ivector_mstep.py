@@ -48,7 +48,8 @@ class EstimationReport:
 
 def update(extractor: IvectorExtractor, stats: IvectorStats,
            options: EstimationOptions = EstimationOptions()) -> tuple[IvectorExtractor, EstimationReport]:
-    """New extractor from statistics: M_i, then Sigma_i with the new M_i, then the prior. The inputs do not change.
+    """New extractor from statistics: M_i, then Sigma_i with the new M_i (where the statistics hold the second order),
+    then the prior. The inputs do not change.
 
     Raises InputError without recordings, when every Gaussian has too small a count, and for an extractor that regresses
     the weights (extraction with one is offered, training is not).
@@ -64,7 +65,7 @@ def update(extractor: IvectorExtractor, stats: IvectorStats,
                          "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count")
     projections, scatters, floored_quadratic = _projections(extractor, stats, enough)
     inv_covars, floored, floored_floor = extractor.inv_covars, 0, 0
-    if options.update_variances:
+    if options.update_variances and len(stats.second):
         inv_covars, floored, floored_floor = _covariances(extractor, stats.count, scatters, enough, options)
     del scatters
     transform, offset, floored_prior = prior_transform(stats, extractor.weights, projections, inv_covars,
@@ -90,7 +91,8 @@ def _projections(extractor: IvectorExtractor, stats: IvectorStats,
         new = torch.where(enough[part, None, None], new, old)
         floored += int(part_floored[enough[part]].sum())
         cross = linear @ new.mT
-        scatters[part] = stats.second[part] - cross - cross.mT + new @ quadratic @ new.mT
+        if len(scatters):
+            scatters[part] = stats.second[part] - cross - cross.mT + new @ quadratic @ new.mT
         projections[part] = new.cpu().numpy()
     return projections, scatters, floored
 

@@ -193,7 +193,7 @@ class Mfcc:
         # Scratch of every block; the zeros behind each frame stay.
         self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)
         self._centred = np.empty((self.block, options.length), dtype=np.float32)
-        self._mean = np.full(options.length, float(options.remove_dc_offset) / options.length, dtype=np.float32)
+        self._ones = np.full(options.length, options.remove_dc_offset, dtype=np.float32)
         self._mel = np.empty((self.block, options.num_mel_bins), dtype=np.float32)
 
     def compute(self, samples: np.ndarray, utt: str = "") -> np.ndarray:
@@ -234,7 +234,7 @@ class Mfcc:
         if random is not None:
             noise = random.standard_normal(framed.shape, dtype=np.float32)
             framed = framed + np.float32(options.dither) * noise
-        mean = np.vecdot(framed, self._mean)[:, None]
+        mean = (np.vecdot(framed, self._ones) / np.float32(options.length))[:, None]    # exact for constant frames
         energy = self._raw_energy(framed, mean) if options.use_energy and options.raw_energy else None
         speech = self._rows[:count, :options.length]
         self._emphasise(piece if random is None else framed, framed, mean, speech)
@@ -267,7 +267,7 @@ class Mfcc:
         steps[..., 0] = 0.0
         rows = self._overlapping(steps, len(framed)) if source.ndim == 1 else steps
         left = np.float32(1.0) - coefficient        # of a constant
-        np.subtract(rows, left * mean, out=speech)
+        np.subtract(rows, mean - coefficient * mean, out=speech)    # rounded as the steps: 0 for a constant frame
         speech[:, 0] = left * (framed[:, 0] - mean[:, 0])
         speech *= self.window
 

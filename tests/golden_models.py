@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm import DiagGmm, FullGmm, unpack
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions
 from pyasp.gmm_score import Alignment, DiagScorer, FullScorer, align
@@ -101,12 +101,18 @@ def recording_stats(extractor: IvectorExtractor, feats, posteriors,
     return count, first, total
 
 
-def ivector_stats(extractor: IvectorExtractor, feats, posteriors) -> IvectorStats:
-    """E-step from stored posteriors."""
+def ivector_stats(extractor: IvectorExtractor, feats, posteriors, second: bool = True) -> IvectorStats:
+    """E-step from stored posteriors. Without the second order Kaldi's objective takes the extractor's own variances."""
     count, first, total = recording_stats(extractor, feats, posteriors, list(feats))
     stats = IvectorStats.zeros(*extractor.projections.shape)
     stats.accumulate(Estimator(extractor), count, first)
+    if not second:
+        own = torch.as_tensor(np.linalg.inv(unpack(extractor.inv_covars)))
+        spread = torch.einsum("uci,ucj->cij", first / count.clamp_min(1e-300)[:, :, None], first)
+        total.second = total.count[:, None, None] * own + spread
     stats.add_frames(total, extractor)
+    if not second:
+        stats.second = stats.second[:0]
     return stats
 
 
@@ -126,7 +132,8 @@ STEPS = {
     "fgmm-global-to-gmm": lambda options, model: model.to_diag(),
     "gmm-global-acc-stats": lambda options, model, feats, gselect=None: gmm_stats(model, feats, gselect),
     "fgmm-global-acc-stats": lambda options, model, feats, gselect=None: gmm_stats(model, feats, gselect),
-    "ivector-extractor-acc-stats": lambda options, model, feats, posteriors: ivector_stats(model, feats, posteriors),
+    "ivector-extractor-acc-stats": lambda options, model, feats, posteriors: ivector_stats(
+        model, feats, posteriors, options.get("update-variances", True)),
 }
 
 

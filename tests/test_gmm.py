@@ -266,6 +266,30 @@ def test_singular_covariance_is_floored_and_counted():
     assert report.floored == 2 and np.allclose(updated.variances, 0.001)
 
 
+@pytest.mark.parametrize("flags", ["m", "v", "w", "mv", "mvw"])
+@pytest.mark.parametrize("full", [True, False])
+def test_update_flags_choose_what_changes(full, flags):
+    """Every choice changes its parts alone and gains by them; variances are taken around the means that are kept."""
+    rng = np.random.default_rng(19)
+    model, x = random_full(rng, 2), tensor(draw(random_full(rng, 2), 400, rng))
+    model = model if full else model.to_diag()
+    stats, update = (FullStats, update_full) if full else (DiagStats, update_diag)
+    stats = stats.zeros(2, 3)
+    stats.accumulate(x, *([Aligner(model.to_diag(), model, 2, dtype=F64)(x)] if full else [DiagScorer(model, dtype=F64)]))
+    updated, report = update(model, stats, UpdateOptions(remove_low_count=False, update_flags=flags))
+    spread = "covariances" if full else "variances"
+    for flag, name in (("m", "means"), ("v", spread), ("w", "weights")):
+        same = np.allclose(getattr(updated, name), getattr(model, name), rtol=1e-5, atol=1e-5)
+        assert same == (flag not in flags), name
+    assert report.objf_change > 0
+    if flags == "v":
+        count, first = (getattr(stats, name).numpy() for name in ("count", "first"))
+        square = (stats.second.diagonal(dim1=1, dim2=2) if full else stats.second).numpy()
+        around = (square - 2 * model.means * first) / count[:, None] + model.means**2
+        found = updated.covariances.diagonal(axis1=1, axis2=2) if full else updated.variances
+        np.testing.assert_allclose(found, around, rtol=1e-4)
+
+
 @pytest.mark.parametrize("full", [True, False])
 def test_gaussians_without_data_stay_or_go(full):
     model = random_full(np.random.default_rng(13), 3)

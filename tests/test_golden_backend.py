@@ -45,9 +45,10 @@ def ivector_mean(roles, binary=False):
 
 
 def subtract_global_mean(roles, subtract_mean=True):
+    """`subtract_mean` speaks of the input's own mean; one that is given is always subtracted."""
     mean = roles.get("mean")
     return {"vectors": rows(roles["vectors"],
-                            lambda x: x - subtract_mean * (x.mean(axis=0) if mean is None else mean))}
+                            lambda x: x - (subtract_mean * x.mean(axis=0) if mean is None else mean))}
 
 
 def normalize_length(roles, scaleup=True, normalize=True):
@@ -201,8 +202,9 @@ PLDA_FORMATS = [param for param in cases("model-formats") if param.values[0]["pr
 
 @pytest.mark.parametrize("where", PLDA_FILES)
 def test_golden_plda_bytes(where, tmp_path):
-    Plda.read(path(where)).write(tmp_path / "plda")
-    assert (tmp_path / "plda").read_bytes() == path(where).read_bytes()
+    data = path(where).read_bytes()
+    Plda.read(path(where)).write(tmp_path / "plda", data.startswith(b"\0B"))
+    assert (tmp_path / "plda").read_bytes() == data
 
 
 @pytest.mark.parametrize("case", PLDA_FORMATS)

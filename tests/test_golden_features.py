@@ -95,8 +95,15 @@ def before(case: dict) -> dict:
     roles = roles_of(case)
     for step in case.get("before", []):
         inputs = {name: roles[name] for name in step["inputs"]}
-        roles[step["gives"]] = PROGRAMS[step["program"]](inputs, step["options"])
+        roles[step["gives"]] = run_program(step, inputs)
     return roles
+
+
+def run_program(step: dict, roles: dict) -> dict:
+    """One program; those that read features leave out utterances without a frame."""
+    if "feats" in roles:
+        roles = {**roles, "feats": {utt: feats for utt, feats in roles["feats"].items() if len(feats)}}
+    return PROGRAMS[step["program"]](roles, step["options"])
 
 
 @pytest.mark.parametrize("case", cases("audio"))
@@ -110,7 +117,7 @@ def test_golden_sphere(case):
 @pytest.mark.parametrize("case", cases("mfcc", "vad", "deltas", "cmvn", "select-voiced"))
 def test_golden_features(case):
     role = {"compute-vad": "vad"}.get(case["program"], "feats")
-    result = PROGRAMS[case["program"]](before(case), case["options"])
+    result = run_program(case, before(case))
     compare_tables(case, result, table(case["outputs"][role]))
 
 
@@ -145,7 +152,7 @@ def test_golden_chain(case, tmp_path):
                 writer.write(utt, feats)
         result = dict(read_ark(tmp_path / "x.ark"))
     else:
-        result = PROGRAMS[case["program"]](roles, options)
+        result = run_program(case, roles)
     compare_tables(case, result, reference)
 
 
@@ -160,5 +167,5 @@ def test_golden_one_function_is_the_chain(case):
         pytest.skip("the golden set holds no MFCC of this chain")
     options = FrontendOptions(**{**KALDI_DELTAS, **KALDI_CMN, **named(deltas["options"]), **named(cmn["options"])})
     feats, vad = table(deltas["inputs"]["feats"]), table(case["inputs"]["vad"])
-    result = {utt: frontend(feats[utt], vad[utt] > 0, options) for utt in feats if vad[utt].any()}
+    result = {utt: frontend(feats[utt], vad[utt] > 0, options) for utt in feats if utt in vad and vad[utt].any()}
     compare_tables(case, result, table(case["outputs"]["feats"]))

@@ -132,6 +132,8 @@ def our_posteriors(case, values):
         x = torch.as_tensor(x)
         if case["program"] == "gmm-global-get-post":
             loglikes, selected = DiagScorer(model, dtype=F64).select(x, options.get("n", 50))
+            if options.get("min-post"):     # this program first drops what is small against the best one
+                loglikes[loglikes <= loglikes.amax(1, keepdim=True) + np.log(options["min-post"])] = -np.inf
         else:
             assert case["program"] == "fgmm-global-gselect-to-post"
             selected = values["gselect"][utt]

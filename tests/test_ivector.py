@@ -20,6 +20,7 @@ from pyasp.ivector_mstep import (EstimationOptions, apply_floor, average_quadrat
                                  solve_projections, update)
 from pyasp.ivector_stats import (add_recording_stats, extract, pool_stats, recording_stats, scale_stats,
                                  weighted_sums_cpu, weighted_sums_cuda)
+from pyasp.kaldi_model import copy_model
 
 F64 = torch.float64
 C, D, R = 4, 3, 5
@@ -334,6 +335,25 @@ def test_statistics_add_up_and_are_stored(tmp_path):
         for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter"):
             assert torch.allclose(getattr(other, name), getattr(whole, name), rtol=tolerance, atol=tolerance), name
         assert other.recordings == 10 and other.objective == pytest.approx(whole.objective)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_statistics_without_second_order_leave_the_covariances(tmp_path, binary):
+    """As accumulated with --update-variances=false: read, written again, and of use for all the rest of an update."""
+    rng = np.random.default_rng(23)
+    model = random_extractor(rng)
+    stats = e_step(model, *draw(model, 40, 60, rng)[:3])
+    whole, _ = update(model, stats, dataclasses.replace(NO_LIMITS, update_variances=False))
+    stats.second = stats.second[:0]
+    stats.write(tmp_path / "acc", binary)
+    read = IvectorStats.read(tmp_path / "acc")
+    read.write(tmp_path / "again", binary)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "acc").read_bytes() and len(read.second) == 0
+    copy_model(tmp_path / "acc", tmp_path / "copy", binary)
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "acc").read_bytes()
+    updated, _ = update(model, stats, NO_LIMITS)
+    assert np.array_equal(updated.inv_covars, model.inv_covars)
+    np.testing.assert_array_equal(updated.projections, whole.projections)
 
 
 def test_quadratic_statistics_in_float32():

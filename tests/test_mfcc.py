@@ -94,6 +94,15 @@ def test_int16_scale_and_digital_silence():
     np.testing.assert_allclose(loud[:, 1:], quiet[:, 1:], atol=2e-3)
 
 
+@pytest.mark.parametrize("level", [1, -7, 1234, 32767])
+def test_a_constant_recording_is_silence(level):
+    """A converter's offset leaves nothing behind, in the energy and in the mel bins, low_freq = 0 included."""
+    options = dataclasses.replace(SMALL, low_freq=0.0)
+    result = Mfcc(options).compute(np.full(4000, level, np.float32))
+    silence = Mfcc(options).compute(np.zeros(4000, np.float32))
+    np.testing.assert_allclose(result, silence, atol=1e-4)
+
+
 def test_silence_after_loud_speech_is_still_silence():
     samples = np.concatenate([noise(4000, scale=9000), np.zeros(4000)])
     np.testing.assert_allclose(Mfcc(SMALL).compute(samples)[-40:, 0], SILENCE, atol=1e-5)
