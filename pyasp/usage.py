@@ -53,7 +53,8 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
     for stage in {line["stage"] for line in used}:
         mine = [line for line in used if line["stage"] == stage]
         largest = max(mine, key=lambda line: line["peak_mb"])
-        stages.setdefault((stage, ""), {"stage": stage, "title": "", "seconds": None, "runs": 0})
+        if all(key[0] != stage for key in stages):      # tools of a stage that was killed before it ended
+            stages[stage, ""] = {"stage": stage, "title": "", "seconds": None, "runs": 0}
         first = min(key for key in stages if key[0] == stage)
         stages[first].update(cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"],
                              tool=largest["tool"])
