@@ -108,24 +108,28 @@ def _check_variant(directory: Path) -> None:
 
 
 def calibration_file(directory: Path, given: str) -> Path | None:
-    """Where the calibration of EXP/SYSTEM is: `given`, the system's own, or its +cal variant's; None without one."""
+    """Where the calibration of EXP/SYSTEM is: `given`, the system's own, its +cal or +calhalf variant's; or None."""
     if given == "none":
         return None
     if given and not Path(given).is_file():
         raise InputError(given, "no such file", "a calibration.json", "Check --calibration, or give none")
-    places = [Path(given)] if given else [place / CALIBRATION for place in (
-        directory, directory.with_name(f"{directory.name}+cal"))]
+    variants = [directory.with_name(directory.name + step) for step in ("", "+cal", "+calhalf")]
+    places = [Path(given)] if given else [place / CALIBRATION for place in variants]
     return next((place for place in places if place.is_file()), None)
 
 
-def affine_map(path: Path) -> dict[str, Any]:
+def affine_map(path: Path, trials: str = "") -> dict[str, Any]:
     """{scale, offset, prior, trained_on} of a calibration.json of the recipe; the mean of two halves' models.
 
-    Raises InputError when it maps more than one system's score.
+    trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, or when
+    the map takes more than one system's score.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        models = next(iter(stored["lists"].values()))
+        if trials and trials not in stored["lists"]:
+            raise InputError(path, f"no list {trials!r}", " or ".join(stored["lists"]), "Correct --trials")
+        trials = trials or next(iter(stored["lists"]))
+        models = stored["lists"][trials]
         weights = [list(model["weights"].values()) for model in models]
         offsets, prior = [float(model["offset"]) for model in models], models[0]["prior"]
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
@@ -135,7 +139,7 @@ def affine_map(path: Path) -> dict[str, Any]:
         raise InputError(path, f"inputs {' '.join(models[0]['weights'])}", "the score of one system alone",
                          "Calibrate without --quality, and without fusion")
     return {"scale": float(np.mean(weights)), "offset": float(np.mean(offsets)), "prior": prior,
-            "trained_on": stored.get("trained_on", "")}
+            "trained_on": stored.get("trained_on", ""), "trials": trials}
 
 
 def survey(directory: Path) -> Found:
@@ -215,7 +219,7 @@ def facts_of(found: Found) -> dict[str, Any]:
             "versions": versions()}
 
 
-def fill(found: Found, calibration: Path | None, target: Path) -> None:
+def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
     for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
@@ -224,7 +228,7 @@ def fill(found: Found, calibration: Path | None, target: Path) -> None:
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
     if calibration:
-        (target / CALIBRATION).write_text(json.dumps(affine_map(calibration), indent=1) + "\n", encoding="utf-8")
+        (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
     (target / CARD).write_text(card(kind, facts), encoding="utf-8")
     write_manifest(target, kind, facts)
 

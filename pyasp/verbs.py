@@ -7,8 +7,10 @@ libraries.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -47,8 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a verb; returns its exit code, 2 for a verb that there is none of."""
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("--help", "-h", "help"):
-        print(usage())
-        return 0 if words else 2
+        with contextlib.suppress(BrokenPipeError):      # `| head` has seen enough
+            print(usage(), flush=True)
+            return 0 if words else 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if words[0] == "--version":
         print(f"pyasp {__version__}")
         return 0

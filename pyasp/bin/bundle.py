@@ -7,7 +7,7 @@ from pathlib import Path
 from pyasp import cli
 from pyasp.bundle import MANIFEST
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
-from pyasp.bundle_make import calibration_file, copy_kaldi, fill, make, survey
+from pyasp.bundle_make import affine_map, calibration_file, copy_kaldi, fill, make, survey
 from pyasp.speaker_model import SpeakerModel
 
 
@@ -16,7 +16,8 @@ class Options:
     """Options of bundle."""
     backend: str = cli.option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
     conf: str = cli.option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
-    calibration: str = cli.option("", "calibration.json to take, or none; else SYSTEM's own or SYSTEM+cal's")
+    calibration: str = cli.option("", "calibration.json to take, or none; else SYSTEM's own, SYSTEM+cal's, +calhalf's")
+    trials: str = cli.option("", "list whose calibration to take, where they differ (+calhalf); else the first")
     force: bool = cli.option(False, "replace the bundle MODEL")
 
 
@@ -25,14 +26,17 @@ def main(options: Options, system: str, model: str) -> None:
     """Writes the bundle MODEL of SYSTEM: options, network or UBM and extractor, back end, calibration, model card.
 
     SYSTEM is EXP/SYSTEM of a finished run (exp/toy/ivector), or a Kaldi directory with final.ubm and final.ie. A system
-    is calibrated by its variant SYSTEM+cal (--variant=cal in backend.conf).
+    is calibrated by its variants SYSTEM+cal or SYSTEM+calhalf (--variant=cal in backend.conf).
     MODEL holds no pickles and needs none of the recipe's directories.
     """
     kaldi = is_kaldi(system) and not any((Path(system) / ours).exists() for ours in ("scores", "results.json"))
     if kaldi:
         write = functools.partial(copy_kaldi, read_kaldi(system, options.backend, options.conf))
     else:
-        write = functools.partial(fill, survey(Path(system)), calibration_file(Path(system), options.calibration))
+        path = calibration_file(Path(system), options.calibration)
+        calibration = affine_map(path, options.trials) if path else None
+        write = functools.partial(fill, survey(Path(system)), calibration)
+        print(f"calibration: {path or 'none'}" + (f", of {calibration['trials']}" if calibration else ""))
     make(write, Path(model), options.force)
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())
