@@ -10,13 +10,14 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from local.audio_header import Audio, probe_all
 from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
-from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, find_key, read_key, read_targets
+from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
-from local.trial_lists import ListWriter, Trial, open_list
+from local.trial_lists import ListWriter, open_list
 from pyasp import artefact, cli
 from pyasp.cli import option
 from pyasp.errors import InputError
@@ -102,29 +103,58 @@ class TestSides:
         return utt, duration_class(seconds)
 
 
+class Line(NamedTuple):
+    """What to write for a trial after its model; missing: the test side's name when it cannot be used."""
+
+    writers: list[ListWriter]
+    tail: str
+    row: str
+    target: bool
+    utt: str
+    missing: str
+
+
+def plan_of(test: TestSide, tests: TestSides, writers: list[ListWriter]) -> Line:
+    """The lines that a trial against this test side becomes, but for the model; no writers where no condition holds."""
+    utt, length = tests.look_up(test.segment, test.side) if test.conditions else ("", "")
+    label = "target" if test.target else "nontarget"
+    return Line(
+        [writers[index] for index in test.conditions],
+        f" {utt} {label}\n",
+        f"{test.known}\t{length}\n",
+        test.target,
+        utt,
+        "" if utt else f"{test.segment}:{test.side}",
+    )
+
+
 def write_lists(
-    data: Path, key: Path, models: dict[str, list[str]], tests: TestSides, gender: dict[str, str], allowed: float
+    data: Path,
+    key: Path,
+    models: dict[str, list[str]],
+    tests: TestSides,
+    gender: dict[str, str],
+    allowed: float,
 ) -> dict[str, dict[str, int]]:
     """Streams the key into one list a condition; returns their counts.
     A target trial tells the gender of its test side."""
     missing: Counter[str] = Counter()
     total = 0
     with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(open_list(data, name, COLUMNS, may_be_empty=True)) for name in CONDITIONS]
-        for line in read_key(key):
-            if not line.conditions:
+        lists = [stack.enter_context(open_list(data, name, COLUMNS, may_be_empty=True)) for name in CONDITIONS]
+        for speaker, line in read_key(key, lambda test: plan_of(test, tests, lists)):
+            if not line.writers:
                 continue
             total += 1
-            utt, length = tests.look_up(line.segment, line.side)
-            if not utt or line.speaker not in models:
-                missing[line.speaker if utt else f"{line.segment}:{line.side}"] += 1
+            if line.missing or speaker not in models:
+                missing[line.missing or speaker] += 1
                 continue
             if line.target:
-                tests.utterances[utt].gender = gender.get(line.speaker, "")
-            for index in line.conditions:
-                writers[index].add(Trial(line.speaker, utt, line.target, (line.known, length)))
-        _check_lists(key, writers, missing, total, allowed)
-    return {f"trials/{name}": writer.counts for name, writer in zip(CONDITIONS, writers)}
+                tests.utterances[line.utt].gender = gender.get(speaker, "")
+            for writer in line.writers:
+                writer.put(speaker + line.tail, line.row, line.target)
+        _check_lists(key, lists, missing, total, allowed)
+    return {f"trials/{name}": writer.counts for name, writer in zip(CONDITIONS, lists)}
 
 
 def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], total: int, allowed: float) -> None:

@@ -7,13 +7,14 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple
+from typing import Callable, Iterable, Iterator, NamedTuple, TypeVar
 
 from local.audio_header import find_audio
 from pyasp.errors import InputError
 
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"
+Plan = TypeVar("Plan")
 CONDITIONS = ("cc1", "cc2", "cc3", "cc4", "cc5")
 SIDES = {"a": 0, "b": 1, "x": 0, "": 0}
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
@@ -88,10 +89,9 @@ def _genders(path: Path) -> Iterator[tuple[str, str]]:
         yield cells[0], GENDERS[cells[1].lower()]
 
 
-class KeyLine(NamedTuple):
-    """One trial of the key; conditions: indices into CONDITIONS whose flag is Y."""
+class TestSide(NamedTuple):
+    """What a line of the key says after its speaker; conditions: indices into CONDITIONS whose flag is Y."""
 
-    speaker: str
     segment: str
     side: str
     target: bool
@@ -124,30 +124,32 @@ def segment_name(text: str) -> str:
     return name[:-6] if name.endswith("_sre12") else name
 
 
-def read_key(path: Path) -> Iterator[KeyLine]:
-    """Trials of the key, one after the other (a hundred million do not fit).
-    Raises InputError naming the first bad line."""
-    types: dict[str, tuple[bool, str]] = {}
-    flags: dict[tuple[str, ...], tuple[int, ...]] = {}
-    segments: dict[str, str] = {}
+def read_key(path: Path, plan: Callable[[TestSide], Plan]) -> Iterator[tuple[str, Plan]]:
+    """(speaker, plan of the rest of the line) of each trial, one after the other (a hundred million do not fit).
+
+    Lines differ in little after the speaker: `plan` is asked once for each different rest, and its answers are kept
+    (some hundred bytes for each side, type and set of conditions). Raises InputError naming the first bad line.
+    """
+    plans: dict[str, Plan] = {}
     with open(path, encoding="utf-8-sig") as stream:
         next(stream, None)
         for number, line in enumerate(stream, 2):
-            cells = line.rstrip("\r\n").split(",")
-            if len(cells) < 10:
-                if not line.strip():
-                    continue
-                raise InputError(
-                    path, f"{len(cells)} fields", "10 or more", "Fetch the key again", item=f"line {number}"
-                )
-            if cells[3] not in types:
-                types[cells[3]] = trial_type(cells[3], f"{path}: line {number}")
-            marks = tuple(cells[5:10])
-            if marks not in flags:
-                flags[marks] = _conditions(marks, f"{path}: line {number}")
-            if cells[1] not in segments:
-                segments[cells[1]] = segment_name(cells[1])
-            yield KeyLine(cells[0], segments[cells[1]], cells[2], *types[cells[3]], flags[marks])
+            speaker, _, rest = line.partition(",")
+            try:
+                yield speaker, plans[rest]
+            except KeyError:
+                if line.strip():
+                    plans[rest] = plan(_parse(rest, path, number))
+                    yield speaker, plans[rest]
+
+
+def _parse(rest: str, path: Path, number: int) -> TestSide:
+    """A line of the key without its speaker. Raises InputError naming the line."""
+    cells, where = [cell.strip() for cell in rest.split(",")], f"{path}: line {number}"
+    if len(cells) < 9:
+        raise InputError(where, f"{len(cells) + 1} fields", "10 or more", "Fetch the key again")
+    conditions = _conditions(tuple(cells[4:9]), where)
+    return TestSide(segment_name(cells[0]), cells[1], *trial_type(cells[2], where), conditions)
 
 
 def find_key(root: Path) -> Path:

@@ -75,14 +75,18 @@ class ListWriter:
 
     def add(self, trial: Trial) -> None:
         """Appends one trial."""
-        if trial.target:
+        label = "target" if trial.target else "nontarget"
+        self.put(f"{trial.model} {trial.test} {label}\n", "\t".join(trial.columns) + "\n", trial.target)
+
+    def put(self, line: str, row: str, target: bool) -> None:
+        """Appends one trial as the finished lines of the list and of the table beside it."""
+        if target:
             self.targets += 1
-            self._list.write(f"{trial.model} {trial.test} target\n")
         else:
             self.nontargets += 1
-            self._list.write(f"{trial.model} {trial.test} nontarget\n")
+        self._list.write(line)
         if self._table:
-            self._table.write("\t".join(trial.columns) + "\n")
+            self._table.write(row)
 
     @property
     def empty(self) -> bool:

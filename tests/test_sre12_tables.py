@@ -47,7 +47,8 @@ def test_the_key_is_streamed(tmp_path):
             f"{4000 + n % 50},t{n % 90:05d}_sre12.sph,a,known_nontarget,x,N,Y,N,N,N\n" for n in range(lines)
         )
     tracemalloc.start()
-    assert sum(1 for line in sre12_tables.read_key(tmp_path / "key.csv") if line.conditions == (1,)) == lines
+    trials = sre12_tables.read_key(tmp_path / "key.csv", lambda test: test.conditions)
+    assert sum(conditions == (1,) for _, conditions in trials) == lines
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.4e6  # bytes; the file has six times as many
