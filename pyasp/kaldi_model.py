@@ -21,7 +21,7 @@ MODELS = {"<DiagGMM>": "diagonal-covariance GMM", "<FullGMM>": "full-covariance 
           "<IvectorExtractor>": "i-vector extractor", "<IvectorExtractorStats>": "i-vector extractor accumulators",
           "<GMMACCS>": "GMM accumulators"}
 DOUBLE = {"<Plda>", "<IvectorExtractor>", "<IvectorExtractorStats>"}  # models of float64; the others hold float32
-PACKED = {"<INV_COVARS>", "<SigmaInv>", "<FULLVARACCS>", "<S>", "<IvectorScatter>"}  # tokens before packed matrices (text)
+PACKED = {"<INV_COVARS>", "<SigmaInv>", "<FULLVARACCS>", "<S>", "<IvectorScatter>"}  # before packed matrices (text)
 MATRICES = {"<w>", "<Q>", "<G>"}  # tokens before a matrix that may be empty (text cannot tell it from a vector)
 COUNTS = {"<M>", "<Y>", "<S>", "<VECSIZE>", "<NUMCOMPONENTS>"}  # tokens before an int32 (text)
 LINES = {"<DiagGMM>", "</DiagGMM>", "<FullGMM>", "</FullGMM>"}  # tokens that end a line of text

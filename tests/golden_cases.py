@@ -73,8 +73,9 @@ def limits_of(case: dict, block: str | None = None) -> dict:
     return tolerance["blocks"][names[0]]
 
 
-def _note(case: dict, measure: str, value: float, limit: float) -> None:
-    seen = DEVIATIONS.setdefault(case["stage"], {})
+def note(stage: str, measure: str, value: float, limit: float) -> None:
+    """Keeps the largest deviation of a stage for the table."""
+    seen = DEVIATIONS.setdefault(stage, {})
     share = value / limit if limit else float(value > 0)
     if measure not in seen or share > seen[measure][1]:
         seen[measure] = (value, share)
@@ -105,7 +106,7 @@ def compare(case: dict, result, reference, block: str | None = None, what: str =
         checks.append(("range_rel", difference.max(), limits["range_rel"] * np.ptp(reference)))
     assert checks, f"{where}: the manifest gives no limit"
     for measure, value, limit in checks:
-        _note(case, f"{block} {measure}" if block else measure, float(value), float(limit))
+        note(case["stage"], f"{block} {measure}" if block else measure, float(value), float(limit))
         assert value <= limit, f"{where}: {measure} {value:.3g}, allowed {limit:.3g}"
 
 

@@ -275,7 +275,8 @@ def test_update_flags_choose_what_changes(full, flags):
     model = model if full else model.to_diag()
     stats, update = (FullStats, update_full) if full else (DiagStats, update_diag)
     stats = stats.zeros(2, 3)
-    stats.accumulate(x, *([Aligner(model.to_diag(), model, 2, dtype=F64)(x)] if full else [DiagScorer(model, dtype=F64)]))
+    alignment = Aligner(model.to_diag(), model, 2, dtype=F64)(x) if full else DiagScorer(model, dtype=F64)
+    stats.accumulate(x, alignment)
     updated, report = update(model, stats, UpdateOptions(remove_low_count=False, update_flags=flags))
     spread = "covariances" if full else "variances"
     for flag, name in (("m", "means"), ("v", spread), ("w", "weights")):

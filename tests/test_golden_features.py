@@ -43,7 +43,8 @@ def _mfcc(entries: tuple, options: MfccOptions) -> dict:
     extractor = Mfcc(options)
     rate = int(options.sample_frequency)
     samples = {utt: read_samples(item_of(utt, path(file)), rate, options.channel) for utt, file in entries}
-    return {utt: extractor.compute(each, utt) for utt, each in samples.items() if len(each) >= options.min_duration * rate}
+    least = options.min_duration * rate
+    return {utt: extractor.compute(each, utt) for utt, each in samples.items() if len(each) >= least}
 
 
 def run_mfcc(roles: dict, options: dict) -> dict:
