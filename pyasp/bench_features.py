@@ -99,7 +99,7 @@ def native_work(samples: np.ndarray, times: int) -> Callable[[], None]:
 
 def mfcc(setting: Setting) -> Iterator[Row]:
     """8-s wav files to an archive, on one core, as it is written by default and uncompressed; and from memory."""
-    count, length = setting.size(100, 600), 8.0
+    count, length = setting.size(300, 600), 8.0
     data = corpus(setting.folder / "mfcc", count, length)
     samples = soundfile.read(data / "audio0.wav", dtype="int16")[0].astype(np.float32)
     extractor, peak = Mfcc(OPTIONS), sgemm_rate(setting, 1) if setting.device.type == "cpu" else None

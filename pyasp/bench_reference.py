@@ -29,8 +29,7 @@ class PairReference:
         self.linear = full.means_invcovars.astype(np.float64)
         _, projected, constants = full_factors(full.weights, full.means_invcovars, full.inv_covars)
         self.constants = constants - 0.5 * (projected * projected).sum(1)
-        self.sums = list(np.zeros_like(packed))
-        self.first, self.count = np.zeros_like(self.linear), np.zeros(full.num_gauss)
+        self.sums = list(np.zeros((full.num_gauss, (full.dim + 1) * (full.dim + 2) // 2)))
 
     def select(self, x: np.ndarray) -> np.ndarray:
         """(T, n) Gaussians of the frames x (T, D) float64 of a recording: one product, then a partial sort a frame."""
@@ -39,24 +38,23 @@ class PairReference:
 
     def posteriors(self, x: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """(T, n): the packed x x' of each frame times the packed precision of each selected Gaussian."""
-        scores = np.empty(selected.shape)
-        for t, chosen in enumerate(selected):
-            squares = blas.dspr(self.dim, 1.0, x[t], np.zeros(len(self.packed[0])))
-            quadratic = [blas.ddot(self.packed[i], squares) for i in chosen.tolist()]
-            scores[t] = self.constants[chosen] + self.linear[chosen] @ x[t] + quadratic
+        scores = self.constants[selected] + np.einsum("tnd,td->tn", self.linear[selected], x)
+        squares, packed, ddot = np.zeros(len(self.packed[0])), self.packed, blas.ddot
+        for t, chosen in enumerate(selected.tolist()):
+            squares.fill(0.0)
+            blas.dspr(self.dim, 1.0, x[t], squares, overwrite_ap=1)
+            scores[t] += [ddot(packed[i], squares) for i in chosen]
         weights = np.exp(scores - scores.max(1, keepdims=True))
         weights /= weights.sum(1, keepdims=True)
         weights[weights < self.min_post] = 0.0
         return weights / weights.sum(1, keepdims=True)
 
     def accumulate(self, x: np.ndarray, selected: np.ndarray, weights: np.ndarray) -> None:
-        """Packed second-order statistics of each pair (dspr), first order and counts."""
-        for t, chosen in enumerate(selected):
-            for i, weight in zip(chosen.tolist(), weights[t].tolist()):
-                if weight:
-                    blas.dspr(self.dim, weight, x[t], self.sums[i], overwrite_ap=1)
-                    self.first[i] += weight * x[t]
-                    self.count[i] += weight
+        """Statistics of each pair, packed: of [x, 1], so that one dspr brings second order, first order and count."""
+        wide, sums, dspr, size = np.concatenate([x, np.ones((len(x), 1))], 1), self.sums, blas.dspr, self.dim + 1
+        for row, chosen, given in zip(list(wide), selected.tolist(), weights.tolist()):
+            for i, weight in zip(chosen, given):
+                dspr(size, weight, row, sums[i], overwrite_ap=1)
 
     def bytes_per_frame(self) -> int:
         """Packed precisions that a frame's posteriors read."""

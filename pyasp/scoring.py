@@ -26,7 +26,7 @@ TRIALS_PER_BLOCK = 1 << 20
 PAIRS_PER_PRODUCT = 1 << 22    # scores of one matrix product: 32 MB
 DENSE_ENOUGH = 20              # a matrix product does so many pairs in the time of one that is gathered
 GATHERED_PER_PART = 1 << 14    # listed pairs that a thread takes at a time
-ROWS_AT_ONCE = 128             # test vectors copied side by side: 410 kB at R = 400
+ROWS_AT_ONCE = 64              # pairs copied side by side: 205 kB of each side at R = 400
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,19 @@ class Scorer:
         return cross
 
     def _gathered(self, models: np.ndarray, tests: np.ndarray) -> np.ndarray:
-        """Of each model the tests it is listed with, copied side by side in the cache, times its vector."""
+        """Vectors of the pairs, in the order of the models, copied side by side into the cache and multiplied there."""
         order = np.argsort(models, kind="stable")
         model, test = models[order], tests[order]
         sorted_scores = np.empty(model.size)
 
         def work(part: slice) -> None:
-            starts = part.start + np.flatnonzero(np.diff(model[part], prepend=-1))
-            copied = np.empty((ROWS_AT_ONCE, self.right.shape[1]))
-            for first, end in zip(starts.tolist(), [*starts[1:].tolist(), part.stop]):
-                for k in range(first, end, ROWS_AT_ONCE):
-                    stop = min(k + ROWS_AT_ONCE, end)
-                    chosen = np.take(self.right, test[k:stop], axis=0, out=copied[:stop - k], mode="clip")
-                    np.vecdot(chosen, self.left[model[k]], out=sorted_scores[k:stop])
+            left, right = (np.empty((ROWS_AT_ONCE, self.right.shape[1]), self.right.dtype) for _ in range(2))
+            for k in range(part.start, part.stop, ROWS_AT_ONCE):
+                chosen = slice(k, min(k + ROWS_AT_ONCE, part.stop))
+                size = chosen.stop - k
+                np.take(self.left, model[chosen], axis=0, out=left[:size], mode="clip")
+                np.take(self.right, test[chosen], axis=0, out=right[:size], mode="clip")
+                np.vecdot(left[:size], right[:size], out=sorted_scores[chosen])
 
         in_threads(work, (slice(k, min(k + GATHERED_PER_PART, model.size))
                           for k in range(0, model.size, GATHERED_PER_PART)))
