@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pyasp import kaldi_compress
-from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, torch_threads
+from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_threads
 from pyasp.compute import autocast, precision_of
 from pyasp.datadir import DataDir
 from pyasp.device import matmul_peak
@@ -38,10 +38,10 @@ VOXCELEB_FRAMES = 122_000_000
 WORKERS = 2         # of the DataLoader
 
 
-def options_of(setting: Setting, steps: int, **more: Any) -> NetworkOptions:
-    """The paper's network; batches of 16 chunks, or 64 at full size."""
-    return NetworkOptions(batch_size=setting.size(16, 64), min_chunk=CHUNK, max_chunk=CHUNK, steps_per_epoch=steps,
-                          device=setting.device.type, checkpoint_minutes=0.0, **more)
+def options_of(setting: Setting, steps: int) -> NetworkOptions:
+    """The paper's network, batches of 64 chunks."""
+    return NetworkOptions(batch_size=64, min_chunk=CHUNK, max_chunk=CHUNK, steps_per_epoch=steps,
+                          device=setting.device.type, checkpoint_minutes=0.0)
 
 
 class PlainNetwork(nn.Module):
@@ -122,8 +122,8 @@ class Contest:
 
     def row(self, name: str, rate: float, peak: float, reference: float | None, memory: int) -> Row:
         """A row of frames per second."""
-        return Row(name, rate, "frames/s", reference and rate / reference, rate * self.flop / peak, memory, self.threads,
-                   "Conv1d, BatchNorm1d" if reference else "")
+        return Row(name, rate, "frames/s", reference and rate / reference, rate * self.flop / peak, memory,
+                   self.threads, "Conv1d, BatchNorm1d" if reference else "")
 
 
 def epoch_of(run: Run) -> Callable[[], dict[str, float]]:
@@ -149,7 +149,7 @@ def compiled_step(plain: PlainNetwork, step: Callable[[Callable], None]) -> Call
 
 def tdnn(setting: Setting) -> Iterator[Row]:
     """Training end to end, its kernels alone, the plain layers, a compiler, a DataLoader; data wait; 8 bits."""
-    steps = setting.size(2, 4)
+    steps = setting.size(1, 4)
     options = options_of(setting, steps)
     data = arks(setting.folder / "tdnn", setting.size(200, 1000), 800)
     utts = sorted(data.utt2spk)
@@ -165,6 +165,13 @@ def tdnn(setting: Setting) -> Iterator[Row]:
         yield from contest(setting, options, threads, runs, data, steps)
     yield Row("tdnn_load_features", load, "frames/s", None, None, 0, torch.get_num_threads())
     yield from errors()
+
+
+def peak_of(setting: Setting, threads: int, options: NetworkOptions) -> float:
+    """Floating point operations per second of square products in the network's precision."""
+    if setting.device.type == "cuda":
+        return matmul_peak(setting.device, precision_of(options, setting.device))
+    return sgemm_rate(setting, threads)
 
 
 def contest(setting: Setting, options: NetworkOptions, threads: int, runs: dict[str, Run], data: DataDir,
@@ -193,8 +200,7 @@ def contest(setting: Setting, options: NetworkOptions, threads: int, runs: dict[
     memory = PeakMemory(setting.device)
     game = Contest(setting, options, threads, steps * options.batch_size * CHUNK, training_flop(run.net, CHUNK))
     rates = game.measure(works)
-    with torch_threads(threads):
-        peak = matmul_peak(setting.device, precision_of(options, setting.device))
+    peak = peak_of(setting, threads, options)
     for name, rate in rates.items():
         yield game.row(name, rate, peak, None if name == "tdnn_conv1d" else rates["tdnn_conv1d"], memory.bytes())
     done = works["tdnn"].done
@@ -224,7 +230,8 @@ def dataloader_rate(data: DataDir, plain: PlainNetwork, optimiser: torch.optim.O
     """Frames per second (wall) of the plain network fed by a DataLoader with two workers from the same arks."""
     utts = sorted(data.utt2spk)
     source = open_source(data, utts, utts, options, 0.0, "bench", "archive")
-    loader = torch.utils.data.DataLoader(ArkChunks(source, options.batch_size, steps + 2), batch_size=None, num_workers=WORKERS)
+    batches = ArkChunks(source, options.batch_size, steps + 2)
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=WORKERS)
     start = 0.0
     for number, x in enumerate(loader):
         if number == 2:         # the workers have started

@@ -76,8 +76,8 @@ class ChunkOptions:
         for name, value, bad in wrong:
             if bad:
                 raise InputError("chunk options", str(value),
-                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps and masks not negative, "
-                                 "masks of at most the shortest chunk",
+                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative, "
+                                 "masks from 0 to the shortest chunk",
                                  "Correct tdnn.conf", item=name)
 
 
@@ -162,8 +162,9 @@ class Sampler:
 
 
 def mask_runs(x: Tensor, options: ChunkOptions, rng: np.random.Generator) -> None:
-    """SpecAugment (Park et al. 2019) without warping, in place: in each chunk of x (B, T, D) one run of frames and one of
-    coefficients become zero, the mean after normalisation. Widths are uniform from 0 to the options', places uniform."""
+    """SpecAugment (Park et al. 2019) without warping, in place: in each chunk of x (B, T, D) one run of frames and one
+    of coefficients become zero, the mean after normalisation. Widths (from 0 to the options') and places are uniform.
+    """
     for axis, widest in ((1, options.mask_frames), (2, options.mask_coefficients)):
         size, total = x.shape[axis], options.batch_size
         widths = rng.integers(0, min(widest, size) + 1, total)

@@ -1,7 +1,7 @@
 """How the network computes: precision, compiler, several processes, and what to say when memory runs out.
 
     precision  float32: single precision throughout; bfloat16: products and activations in bfloat16 (autocast), weights,
-               optimiser, batch statistics, pooling and loss in single precision. `auto`: bfloat16 on CUDA, float32 on a CPU
+               optimiser, batch statistics, pooling and loss in single precision; auto: bfloat16 on CUDA alone
     tf32       single-precision products on CUDA may round their factors to 10 bits of mantissa (NVIDIA's TF32)
 """
 
@@ -110,7 +110,8 @@ def memory_of(device: torch.device) -> int:
 
 
 @contextlib.contextmanager
-def explained_memory(net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> Iterator[None]:
+def explained_memory(net: Tdnn, chunks: int, frames: int, options: ComputeOptions,
+                     device: torch.device) -> Iterator[None]:
     """Turns running out of memory in the block into an InputError that names the batch size that fits."""
     try:
         yield

@@ -1,8 +1,8 @@
 """Training of the frame-level layers and the pooling on a CPU: one pass over memory a layer, no pass for batch norm.
 
     r_l     (B, T_l, C_l)   output of the ReLU of layer l = 0..4;  u_l = r_l * m_l, m_l (B, C_l): dropout mask or ones
-    s, t    (C_l,)          batch norm as scale and shift: s = gamma / sqrt(v + eps), t = beta - mu s, where mu and v are
-                            mean and variance of r_l over the N frames of the batch
+    s, t    (C_l,)          batch norm as scale and shift: s = gamma / sqrt(v + eps), t = beta - mu s, where mu and v
+                            are mean and variance of r_l over the N frames of the batch
     z_{l+1} = sum_k W_k (s r_l + t) m_l + b        at the frames t + o_k of the context, o_k = 0 being its first
             = sum_k (W_k diag s) u_l + [b + sum_k W_k (t m_l)]
 

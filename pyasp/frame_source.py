@@ -7,10 +7,10 @@
 All read the stored features in place (memory maps) through the front end; nothing is written to disk. STORES:
 
     float    every frame in memory, 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB)
-    byte     every frame in 8 bits (pyasp.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there, else
-             in the host's, from where batches go over pinned; numbers are made on the device
-    archive  each chunk is read from the arks when it is drawn, with the rows around it that the mean normalisation needs:
-             no memory but the voicing decisions, about a millisecond a chunk
+    byte     every frame in 8 bits (pyasp.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there,
+             else in the host's, from where batches go over pinned; numbers are made on the device
+    archive  each chunk is read from the arks when it is drawn, with the rows around it that the mean normalisation
+             needs: no memory but the voicing decisions, about a millisecond a chunk
 
 `auto` takes, on a CPU, the first of them that fits into `--memory-gb`, and `byte` before `float` on a GPU.
 """
@@ -108,7 +108,8 @@ def each_recording(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int
 
     Raises InputError for features of another dimension.
     """
-    progress, workers = bar(total=len(utts), title=f"{title}: features", unit="utt"), min(torch.get_num_threads(), len(utts))
+    progress = bar(total=len(utts), title=f"{title}: features", unit="utt")
+    workers = min(torch.get_num_threads(), len(utts))
 
     failed = threading.Event()      # in one thread: the others need not go on
 
@@ -160,7 +161,7 @@ def memory_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int,
 
 def byte_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str,
                 device: torch.device) -> Reader:
-    """All frames in 8 bits, on `device` where they fit, else on the host; a batch is gathered, then decoded on `device`."""
+    """All frames in 8 bits, on `device` where they fit, else on the host; batches are decoded on `device`."""
     codes, starts = torch.empty(int(lengths.sum()), dim, dtype=torch.uint8), lengths.cumsum() - lengths
     ranges = torch.empty(2, len(utts), dim)
 

@@ -11,8 +11,8 @@ Okabe, Koshinaka, Shinoda, "Attentive Statistics Pooling for Deep Speaker Embedd
 
     average = mu    attention = mu~    statistics = [mu; sigma]    attentive_statistics = [mu~; sigma~]
 
-With H > 1 heads (beyond the paper) v, k and e_t have H rows, and head i weighs the i-th of H equal groups of channels; H = C
-weighs every channel on its own.
+With H > 1 heads (beyond the paper) v, k and e_t have H rows, and head i weighs the i-th of H equal groups of channels;
+H = C weighs every channel on its own.
 
 Every function takes batches (B, T, C) and an optional mask (B, T), true on real frames: padding has weight zero, takes
 no part in batch normalisation, and a padded recording gives what it gives alone.
@@ -82,7 +82,7 @@ def uniform_weights(h: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def weighted_mean(h: Tensor, weights: Tensor) -> Tensor:
-    """mu~ = sum_t alpha_t h_t (eq. 5; eq. 1 with uniform weights). h (B, T, C), weights (B, T) or (B, T, H) -> (B, C)."""
+    """mu~ = sum_t alpha_t h_t (eq. 5; eq. 1 with uniform weights). h (B, T, C), weights (B, T[, H]) -> (B, C)."""
     if weights.ndim == 2:
         return torch.bmm(weights.unsqueeze(1), h).squeeze(1)
     return torch.einsum("bth,bthc->bhc", weights, h.unflatten(2, (weights.shape[2], -1))).flatten(1)

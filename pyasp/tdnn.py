@@ -54,8 +54,8 @@ class TdnnOptions:
         wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
         wrong += [] if self.attention_heads < 1 or self.pooling_dim % self.attention_heads == 0 else ["attention_heads"]
         for name in wrong:
-            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1, heads that "
-                             "divide --pooling-dim", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
+            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1, heads "
+                             "that divide --pooling-dim", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
 
 
 def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
@@ -94,7 +94,7 @@ class Layer(nn.Module):
         return y if keep is None else y * keep
 
     def keep_mask(self, x: Tensor) -> Tensor | None:
-        """Dropout's factors (B, 1, out_dim) for a batch x of B chunks, None without; drawn for all processes' chunks."""
+        """Dropout's factors (B, 1, out_dim) for a batch x of B chunks, or None; drawn for all processes' chunks."""
         if not (self.dropout and self.training):
             return None
         shape = (x.shape[0] * world(), 1, self.affine.out_features)

@@ -42,8 +42,8 @@ class TrainOptions:
     clip_norm: float = option(5.0, "gradients are scaled down to this norm")
     margin: float = option(0.2, "margin of --loss am (in the cosine) or aam (in radians)")
     logit_scale: float = option(30.0, "scale of the cosines of --loss am and aam")
-    average_epochs: int = option(0, "final.pt is the mean of the networks of so many last epochs where that has the lower "
-                                 "validation loss; 0 = the best epoch")
+    average_epochs: int = option(0, "final.pt is the mean of the networks of so many last epochs where that has "
+                                 "the lower validation loss; 0 = the best epoch")
     finetune_epochs: int = option(0, "more epochs on long chunks with a large margin after the others; 0 = none")
     finetune_chunk: int = option(600, "fine-tuning: frames of a chunk")
     finetune_margin: float = option(0.5, "fine-tuning: margin of --loss am or aam")
@@ -57,8 +57,8 @@ class TrainOptions:
                  "finetune_margin": not 0 <= self.finetune_margin < math.pi / 2,
                  "finetune_learning_rate": self.finetune_learning_rate <= 0}
         for name in (name for name, bad in wrong.items() if bad):
-            raise InputError("training options", str(getattr(self, name)), "epochs of at least 1, positive rates, norms "
-                             "and scales, 0 <= warmup < 1, 0 <= margin < pi / 2", "Correct tdnn.conf",
+            raise InputError("training options", str(getattr(self, name)), "epochs of at least 1, positive rates, "
+                             "norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2", "Correct tdnn.conf",
                              item=f"--{name.replace('_', '-')}")
 
 

@@ -102,7 +102,8 @@ def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
     pending, before, start = None, sums["seconds"], time.perf_counter()
     mark = start
     run.net.train()
-    for batch in bar(prefetched(sampler), sampler.steps - run.within, f"epoch {run.epoch + 1} of {run.epochs}", "batch"):
+    title = f"epoch {run.epoch + 1} of {run.epochs}"
+    for batch in bar(prefetched(sampler), sampler.steps - run.within, title, "batch"):
         sums["waited"] += time.perf_counter() - mark
         values = train_step(run, batch, watch)
         run.step, run.within = run.step + 1, run.within + 1
@@ -147,12 +148,14 @@ def validate(run: Run, batches: Iterable[Batch]) -> tuple[float, float]:
     return loss / count, found / count
 
 
-def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], peak: float, seconds: float) -> dict[str, Any]:
+def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], peak: float,
+              seconds: float) -> dict[str, Any]:
     """The epoch's line in train.jsonl. data_wait is the share of the training time spent waiting for batches."""
     rate, options, phase = done["frames"] / done["seconds"], run.phase.options, run.phase
     flop = training_flop(run.net, (options.min_chunk + options.max_chunk) // 2)
+    learned = learning_rate(options, run.step - 1 - phase.first_step, phase.steps)
     return {"epoch": run.epoch + 1, "step": run.step, "loss": done["loss"], "valid_loss": valid[0],
-            "valid_accuracy": valid[1], "learning_rate": learning_rate(options, run.step - 1 - phase.first_step, phase.steps),
+            "valid_accuracy": valid[1], "learning_rate": learned,
             "frames_per_second": rate, "flop_per_frame": flop, "peak_fraction": rate * flop / (peak * world()),
             "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
 

@@ -140,7 +140,8 @@ def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, s
         if isinstance(module, MaskedBatchNorm):
             module.synchronised = options.sync_batch_norm
     optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options.learning_rate)
-    return Run(net, runner(net, options, device), optimiser, phases_of(source, options, seed), speakers, options, device)
+    phases = phases_of(source, options, seed)
+    return Run(net, runner(net, options, device), optimiser, phases, speakers, options, device)
 
 
 def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool) -> None:

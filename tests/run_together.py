@@ -1,4 +1,4 @@
-"""Runs tools one after another in one of several processes: python -m torch.distributed.run ... run_together.py JOBS.json
+"""Runs tools one after another in one of several processes: python -m torch.distributed.run ... THIS JOBS.json
 
 JOBS.json: a list of [name of a module in pyasp.bin, its words].
 """

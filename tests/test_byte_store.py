@@ -86,7 +86,8 @@ def test_codes_are_gathered_from_the_right_recording_and_wrap_around():
 
 def test_what_fits_is_taken():
     cpu = torch.device("cpu")
-    assert [choose_store("auto", 10 ** 9, gb, cpu) for gb in (4.0, 3.9, 1.0, 0.9)] == ["float", "byte", "byte", "archive"]
+    found = [choose_store("auto", 10 ** 9, gb, cpu) for gb in (4.0, 3.9, 1.0, 0.9)]
+    assert found == ["float", "byte", "byte", "archive"]
     assert choose_store("archive", 1, 32.0, cpu) == "archive" and choose_store("float", 10 ** 12, 1.0, cpu) == "float"
 
 
@@ -144,7 +145,8 @@ def test_masks_repeat_themselves_and_change_nothing_else_that_is_drawn():
     plain, masked, again = epoch(1), epoch(1, mask_frames=9), epoch(1, mask_frames=9)
     assert [batch.utts for batch in plain] == [batch.utts for batch in masked]
     assert all(torch.equal(a.features, b.features) for a, b in zip(masked, again))
-    assert any((batch.features == 0).any() for batch in masked) and not any((batch.features == 0).any() for batch in plain)
+    assert any((batch.features == 0).any() for batch in masked)
+    assert not any((batch.features == 0).any() for batch in plain)
 
 
 # ---------------------------------------------------------------- heads
@@ -172,11 +174,13 @@ def test_equal_heads_are_one_head(heads):
 
 def test_heads_are_trained():
     torch.manual_seed(0)
-    net = Tdnn(TdnnOptions(frame_dim=8, pooling_dim=12, attention_dim=4, embedding_dim=6, segment_dim=6, attention_heads=12), 5, 3)
+    sizes = {"frame_dim": 8, "pooling_dim": 12, "attention_dim": 4, "embedding_dim": 6, "segment_dim": 6}
+    net = Tdnn(TdnnOptions(**sizes, attention_heads=12), 5, 3)
     torch.nn.init.normal_(net.output.weight)
     assert isinstance(net.pooling.attention, Attention)
     torch.nn.functional.cross_entropy(net(torch.randn(4, 30, 5)), torch.tensor([0, 1, 2, 0])).backward()
-    assert net.pooling.attention.score.weight.grad.shape == (12, 4) and net.pooling.attention.score.weight.grad.abs().min() > 0
+    grad = net.pooling.attention.score.weight.grad
+    assert grad.shape == (12, 4) and grad.abs().min() > 0
 
 
 def test_heads_that_do_not_divide_the_channels():

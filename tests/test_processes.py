@@ -21,9 +21,9 @@ from pyasp.ivector import IvectorExtractor
 from pyasp.processes import part_of, sum_statistics, together, world
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
-STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]     # AdamW makes whole steps of gradients that are nothing but rounding
-UBM = ["--num-gauss=4", "--num-frames=2000", "--num-iters-init=4", "--num-iters-diag=2", "--num-iters-full=2", "--subsample=1",
-       "--gselect-diag=3", "--gselect-full=3", "--min-occupancy-full=20", "--device=cpu"]
+STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]     # AdamW makes whole steps of gradients that are only rounding
+UBM = ["--num-gauss=4", "--num-frames=2000", "--num-iters-init=4", "--num-iters-diag=2", "--num-iters-full=2",
+       "--subsample=1", "--gselect-diag=3", "--gselect-full=3", "--min-occupancy-full=20", "--device=cpu"]
 IVECTOR = ["--num-ceps=2", "--delta-order=1", "--cmn-window=0", "--ivector-dim=3", "--num-iters=2", "--gselect=3",
            "--gaussian-min-count=5"]
 
@@ -45,7 +45,8 @@ def trained(tmp_path_factory):
     conf.write_text("\n".join(IVECTOR) + "\n")
     (where / "jobs.json").write_text(json.dumps(jobs(str(data.path), str(where / "two"), str(conf))))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    words = ["--standalone", "--nproc-per-node=2", str(Path(__file__).with_name("run_together.py")), str(where / "jobs.json")]
+    script = Path(__file__).with_name("run_together.py")
+    words = ["--standalone", "--nproc-per-node=2", str(script), str(where / "jobs.json")]
     process = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], env=environment, text=True,
                              capture_output=True, timeout=300)
     assert process.returncode == 0, process.stderr[-3000:]
@@ -79,7 +80,8 @@ def test_batch_norm_of_each_process_alone_is_another_training(trained):
 
 def test_two_processes_estimate_the_ubm_and_the_extractor_that_one_estimates(trained):
     for name in ("1.dubm", "final.dubm", "1.ubm", "final.ubm"):
-        one, two = ((DiagGmm if "d" in name else FullGmm).read(trained / which / "ubm" / name) for which in ("one", "two"))
+        kind = DiagGmm if name.endswith(".dubm") else FullGmm
+        one, two = (kind.read(trained / which / "ubm" / name) for which in ("one", "two"))
         for ours, other in ((two.weights, one.weights), (two.means, one.means)):
             np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5)
     one, two = (IvectorExtractor.read(trained / which / "ie" / "final.ie") for which in ("one", "two"))
@@ -90,8 +92,8 @@ def test_two_processes_estimate_the_ubm_and_the_extractor_that_one_estimates(tra
 
 
 def test_only_the_first_process_writes(trained):
-    names = [sorted(str(path.relative_to(trained / which)) for path in (trained / which).rglob("*")) for which in ("one", "two")]
-    assert names[0] == names[1]
+    one, two = (trained / which for which in ("one", "two"))
+    assert {path.relative_to(one) for path in one.rglob("*")} == {path.relative_to(two) for path in two.rglob("*")}
 
 
 # ---------------------------------------------------------------- alone, and bad input

@@ -1,4 +1,4 @@
-"""steps/slurm_jobs on a real cluster of one node: the command line of run_jobs, kills, retries, and the recipe through it."""
+"""steps/slurm_jobs on a real cluster of one node: run_jobs' command line, kills, retries, and the recipe through it."""
 
 import os
 import signal
@@ -28,7 +28,8 @@ def cluster(tmp_path_factory):
 
 
 def jobs(cluster, cwd, *words):
-    return subprocess.run([ROOT / "steps/slurm_jobs", *words], cwd=cwd, env=cluster, text=True, capture_output=True, timeout=180)
+    return subprocess.run([ROOT / "steps/slurm_jobs", *words], cwd=cwd, env=cluster, text=True, capture_output=True,
+                          timeout=180)
 
 
 def slurm(cluster, *words):
@@ -44,7 +45,8 @@ def wait_until(condition, seconds=300):
 
 
 def test_an_array_of_tasks_writes_a_log_each(cluster, tmp_path):
-    result = jobs(cluster, tmp_path, "JOB=1:3", "log/x.JOB.log", "bash", "-c", "echo 'this is  JOB'; echo $OMP_NUM_THREADS")
+    script = "echo 'this is  JOB'; echo $OMP_NUM_THREADS"
+    result = jobs(cluster, tmp_path, "JOB=1:3", "log/x.JOB.log", "bash", "-c", script)
     assert result.returncode == 0, result.stderr
     for task in "123":
         lines = (tmp_path / f"log/x.{task}.log").read_text().splitlines()
@@ -67,13 +69,16 @@ def test_a_killed_task_is_submitted_again_and_the_others_are_not(cluster, tmp_pa
 
 
 def test_a_task_that_is_always_killed_fails_in_the_end(cluster, tmp_path):
-    result = jobs({**cluster, "PYASP_SLURM_RETRIES": "1"}, tmp_path, "x.log", "bash", "-c", "echo x >>tries; kill -KILL $$")
+    script = "echo x >>tries; kill -KILL $$"
+    result = jobs({**cluster, "PYASP_SLURM_RETRIES": "1"}, tmp_path, "x.log", "bash", "-c", script)
     assert result.returncode == 1 and "exit code 137" in result.stderr and (tmp_path / "tries").read_text() == "x\nx\n"
 
 
-@pytest.mark.parametrize("victim, sign", [("runner", signal.SIGTERM), ("runner", signal.SIGKILL), ("caller", signal.SIGKILL)])
+@pytest.mark.parametrize("victim, sign", [("runner", signal.SIGTERM), ("runner", signal.SIGKILL),
+                                          ("caller", signal.SIGKILL)])
 def test_no_task_outlives_its_run(cluster, tmp_path, victim, sign):
-    script = f"{ROOT}/steps/slurm_jobs JOB=1:2 log.JOB bash -c 'echo $$ > pid.JOB; sleep 60; touch survived' & echo $! > runner; wait"
+    task = "echo $$ > pid.JOB; sleep 60; touch survived"
+    script = f"{ROOT}/steps/slurm_jobs JOB=1:2 log.JOB bash -c '{task}' & echo $! > runner; wait"
     caller = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env=cluster, stderr=subprocess.DEVNULL)
     wait_until(lambda: all((tmp_path / f"pid.{task}").exists() for task in (1, 2)))
     os.kill(caller.pid if victim == "caller" else int((tmp_path / "runner").read_text()), sign)
@@ -92,7 +97,8 @@ def test_the_recipe_runs_through_slurm_with_a_node_drained_and_a_job_killed(clus
     running = ("squeue", "--noheader", "--array", "--states=running", "--format=%i")
     wait_until(lambda: (tmp_path / "slurm/data/train/feats.scp").exists())
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    wait_until(lambda: slurm(cluster, "squeue", "--noheader", "--states=pending", "--format=%i") and not slurm(cluster, *running))
+    pending = ("squeue", "--noheader", "--states=pending", "--format=%i")
+    wait_until(lambda: slurm(cluster, *pending) and not slurm(cluster, *running))
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=resume")
     wait_until(lambda: slurm(cluster, *running))
     slurm(cluster, "scancel", "--signal=KILL", slurm(cluster, *running)[0])
