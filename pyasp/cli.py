@@ -260,7 +260,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
                 print(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
             finally:
-                record_usage(_tool_name(function).rpartition(".")[2])
+                record_usage(Path(inspect.getsourcefile(function) or "tool.py").stem)
         functools.update_wrapper(main, function)
         main.options, main.names = cls, names
         return main

@@ -133,6 +133,8 @@ def lines(curves: Mapping[str, tuple[list[float], list[float], str, str]], x_lab
             axes.plot(x, y, style, color=colour, marker=".", markersize=4)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=x_label, ylabel=y_label, **({"yscale": "log"} if log else {}))
+        if not log:
+            axes.ticklabel_format(axis="y", useOffset=False)
     return draw
 
 

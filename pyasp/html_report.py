@@ -234,8 +234,8 @@ def document(run: Run) -> str:
     """The whole page."""
     systems, corpus = run.results["systems"], run.results["corpus"]
     plain = [name for name in systems if not is_variant(name)]
-    lead = (f"{len(plain)} systems of Okabe et al. 2018 (attentive statistics pooling) and {len(systems) - len(plain)} variants of them "
-            f"on {len(list_names(run.results))} trial {'list' if len(list_names(run.results)) == 1 else 'lists'}.")
+    lead = (f"Systems of Okabe et al. 2018 (attentive statistics pooling): {len(plain)}; variants of them: {len(systems) - len(plain)}; "
+            f"trial lists: {len(list_names(run.results))}. Run: {run.exp}.")
     definitions = page.listing([*report.definitions(run.results), *report_tables.notes(run.results)])
     sections = [_overview(run), *(_list(run, name) for name in list_names(run.results)), *_attention(run), *_training(run),
                 _data(run), ("definitions", "What the numbers are", definitions), _run(run)]

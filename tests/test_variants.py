@@ -1,9 +1,12 @@
 """Variants: chains and fusions by name, dev trials, adaptation, and the tools that make each from a tiny experiment."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
+
+from recipe import ROOT
 
 from pyasp import backend, dev_trials
 from pyasp.adaptation import adapt
@@ -241,3 +244,22 @@ def test_every_tool_reads_the_whole_conf(root, tmp_path):
     conf = f"--config={tmp_path}/b.conf"
     assert run(calibrate, root, conf, "data", "exp/one+cal", "exp/one") == 0
     assert run(normalise_scores, root, conf, "data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm") == 0
+
+
+@pytest.mark.slow
+def test_the_step_makes_every_variant(root):
+    """steps/score.sh over chains of back ends, normalisations and calibrations; then steps/fuse.sh."""
+    conf = root / "b.conf"
+    conf.write_text("--variant=lda+snorm+cal\n--variant=cosine+asnorm\n--variant=adapt\n--variant=calhalf\n"
+                    "--variant-lda-dim=5\n--cohort-top=20\n--fuse=one+two\n")
+    for command in (["score.sh", root / "data", root / "exp/one"], ["fuse.sh", root / "data", root / "exp", "one two"]):
+        words = [ROOT / "steps" / command[0], "--force", "--conf", conf, *command[1:]]
+        process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
+        assert process.returncode == 0, process.stderr[-3000:]
+    names = {path.parent.parent.name for path in root.glob("exp/*/scores/trials")}
+    assert names == {"one", "two", "fusion:one+two", *(f"one+{chain}" for chain in (
+        "lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf"))}
+    assert BackEnd.read(root / "exp/one+lda/backend").transform.shape[0] == 5
+    assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
+    found = [scores(root, name) for name in sorted(names)]
+    assert all(not np.allclose(a, b) for k, a in enumerate(found) for b in found[:k])
