@@ -298,3 +298,8 @@ def test_current_data_is_kept_and_a_changed_key_needs_force(own, tmp_path, capsy
     assert prepare(own, data) == 1
     refused(capsys, "changed", "--force")
     assert prepare(own, data, "--force=true") == 0
+
+
+def test_the_settings_of_the_real_corpora_are_options_of_their_preparations(discs, tmp_path):
+    assert prepare(discs, tmp_path / "data", "--config", "conf/sre12/prep.conf") == 0
+    assert check_data_dir(tmp_path / "data/train", 4, 2).spk2utt.keys() == {"7001", "7002"}
