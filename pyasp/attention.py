@@ -23,7 +23,7 @@ def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndar
     from pyasp.tdnn import RECEPTIVE_FIELD
     bundle = read_bundle(model_dir)
     if bundle.kind != "network":
-        raise InputError(model_dir, f"a bundle of kind {bundle.kind}", "a network with attention", "Give another bundle")
+        raise InputError(model_dir, f"a bundle of kind {bundle.kind}", "a network with attention", "Give another")
     options = cli.read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, options)
     if net.pooling.attention is None:

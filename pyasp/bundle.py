@@ -72,7 +72,7 @@ def read_bundle(path: str | Path) -> Bundle:
     names = (*FILES[kind], *COMMON)
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
-        raise InputError(path / missing[0], "no such file", "a file of the bundle", "Copy the bundle again, or make it again")
+        raise InputError(path / missing[0], "no such file", "a file of the bundle", "Copy or make the bundle again")
     names += (CALIBRATION,) if (path / CALIBRATION).is_file() else ()
     return Bundle(path, kind, {name: path / name for name in names}, facts)
 

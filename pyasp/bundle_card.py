@@ -47,8 +47,8 @@ EER by the rule of Kaldi's compute-eer; minDCF with C_miss = C_fa = 1, normalise
 ## Limits
 
 Another channel, language or kind of speech than the training's gives other error rates, and a threshold that is no
-longer right. Recordings with less than {facts['shortest_voiced_seconds']} s of voice are shorter than nearly all that it was measured
-on. A likelihood ratio is evidence to be weighed with other evidence, not proof of identity.
+longer right. Recordings with less than {facts['shortest_voiced_seconds']} s of voice are shorter than nearly
+all that it was measured on. A likelihood ratio is evidence to be weighed with other evidence, not proof of identity.
 
 Made with {versions}.
 """

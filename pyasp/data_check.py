@@ -16,7 +16,7 @@ from pyasp.datadir import DataDir, c_sorted, invert
 from pyasp.errors import InputError
 from pyasp.validate import Checker, audio_files, read_cuts
 
-COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")     # an entry for every utterance
+COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")     # every utterance is in them
 
 
 def problems(data: DataDir) -> Iterator[str]:
@@ -36,7 +36,8 @@ def problems(data: DataDir) -> Iterator[str]:
 
 
 def _speakers(data: DataDir) -> Iterator[str]:
-    wrong = [utt for utt, speaker in data.utt2spk.items() if not speaker or " " in speaker or not utt.startswith(speaker)]
+    wrong = [utt for utt, speaker in data.utt2spk.items()
+             if not speaker or " " in speaker or not utt.startswith(speaker)]
     if wrong:
         yield f"utt2spk: {len(wrong)} utterances whose speaker is not their prefix (first: {wrong[0]})"
     if data.has("spk2utt"):
@@ -63,7 +64,8 @@ def _audio(data: DataDir) -> Iterator[str]:
     """Files that are not there; commands are not run."""
     if data.has(CUTS):
         cuts = dict(read_cuts(data / CUTS))
-        for name, lacking in (("no cut", set(data.utt2spk) - set(cuts)), ("cuts of unknown", set(cuts) - set(data.utt2spk))):
+        known = set(data.utt2spk)
+        for name, lacking in (("no cut", known - set(cuts)), ("cuts of unknown", set(cuts) - known)):
             if lacking:
                 yield f"{CUTS}: {name}: {len(lacking)} utterances (first: {min(lacking)})"
         gone = [path for line in cuts.values() for path in audio_files(json.loads(line)) if not Path(path).is_file()]

@@ -1,8 +1,8 @@
 """Data directories as wholes: subsets, parts, unions, and their numbers.
 
-Every table is keyed by utterance, by speaker, by recording (wav.scp and reco2file_and_channel, where there are segments)
-or by enrolment model; a part of a directory keeps the entries that its utterances need. Unknown tables go along when
-their first fields are utterances or speakers.
+Every table is keyed by utterance, by speaker, by enrolment model, or by recording (BY_RECORDING, where there are
+segments); a part of a directory keeps the entries that its utterances need. Unknown tables go along when their first
+fields are utterances or speakers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyasp.datadir import DataDir, c_sorted, invert, read_table
 from pyasp.errors import InputError
 from pyasp.validate import read_cuts, write_cuts
 
-BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")      # where there are segments; else by utterance
+BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")      # else: by utterance
 DERIVED = ("spk2utt",)
 INFO, CUTS, MODELS, DROPPED = "utt2info.tsv", "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 
@@ -70,7 +70,8 @@ def _write_models(data: DataDir, chosen: Mapping[str, str], part: DataDir) -> No
 
 def _write_info(part: DataDir, lines: list[str], chosen: Mapping[str, str]) -> None:
     header, *rows = lines
-    kept = sorted((row for row in rows if row.split("\t", 1)[0] in chosen), key=lambda row: row.split("\t", 1)[0].encode())
+    keyed = ((row.split("\t", 1)[0], row) for row in rows)
+    kept = [row for _, row in sorted(((key.encode(), row) for key, row in keyed if key in chosen))]
     with atomic_write(part / INFO, "w") as stream:
         stream.write("\n".join([header, *kept]) + "\n")
 
@@ -102,7 +103,7 @@ def _draw(random: np.random.Generator, items: list[str], count: int) -> list[str
 
 
 def parts_of(data: DataDir, parts: int, by_speaker: bool) -> list[list[str]]:
-    """Contiguous parts of nearly equal numbers of utterances; `by_speaker`: no speaker in two. InputError if too many."""
+    """Contiguous parts of nearly equal numbers of utterances; `by_speaker`: no speaker in two. InputError: too many."""
     groups = list(data.spk2utt.values()) if by_speaker else [[utt] for utt in c_sorted(data.utt2spk)]
     if not 1 <= parts <= len(groups):
         raise InputError("command line", f"{parts} parts", f"1 to {len(groups)}", "Split into fewer parts")
@@ -124,7 +125,7 @@ def combine(directories: list[DataDir], target: Path) -> None:
     part = DataDir(target)
     names = {name for data in directories for name in tables_of(data)}
     if len({data.has("segments") for data in directories if data.has("wav.scp")}) > 1:
-        raise InputError(target, "segments in some directories", "in all or none", "Cut the recordings, or add segments")
+        raise InputError(target, "segments in some directories", "in all or none", "Add segments to the others")
     for name in sorted(names):
         having = [data for data in directories if data.has(name)]
         if len(having) == len(directories):

@@ -32,7 +32,7 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
         try:
             yield json.loads(text)
         except ValueError:
-            raise InputError(path, "broken JSON", "one object a line", "Write the manifest again", f"line {number}") from None
+            raise InputError(path, "broken JSON", "one object a line", "Write it again", f"line {number}") from None
 
 
 def write_jsonl(path: Path, objects: list[Json]) -> None:
@@ -65,7 +65,8 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
         kind, source = "file", entry
         rate, samples, channels = header_of(entry)
     return {"id": name, "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
-            "sampling_rate": rate, "num_samples": samples, "duration": samples / rate, "channel_ids": list(range(channels))}
+            "sampling_rate": rate, "num_samples": samples, "duration": samples / rate,
+            "channel_ids": list(range(channels))}
 
 
 def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -74,12 +75,13 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
     segments = data.read("segments") if data.has("segments") else {}
     seconds = {key: float(value) for name in ("utt2dur", "reco2dur") if data.has(name)
                for key, value in data.read(name).items()}
-    recordings = {name: recording_of(name, entry, seconds.get(name), rate) for name, entry in data.read("wav.scp").items()}
+    recordings = {name: recording_of(name, entry, seconds.get(name), rate)
+                  for name, entry in data.read("wav.scp").items()}
     supervisions = {}
     for utt in data.utt2spk:
         name, *times = segments[utt].split() if utt in segments else [utt]
         if name not in recordings:
-            raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Fix the directory", utt)
+            raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Add it", utt)
         recording = recordings[name]
         start, end = (float(text) for text in times[:2]) if times else (0.0, recording["duration"])
         supervisions[utt] = {"id": utt, "recording_id": name, "start": start,
@@ -98,7 +100,7 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
                              "Convert the clean directory: augmentation is made by the recipe", item=utt)
         recording, supervision = cut["recording"], cut["supervisions"][0]
         if recordings.setdefault(recording["id"], recording) != recording:
-            raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", "Run stage 0 again", item=utt)
+            raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", "Run stage 0 again", utt)
         supervisions[utt] = {**supervision, "start": cut["start"] + supervision["start"]}
     if data.has(UNUSED):
         recordings.update((each["id"], each) for each in read_jsonl(data / UNUSED))
@@ -167,8 +169,8 @@ def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
-        raise InputError(RECORDINGS, f"{len(recording['sources'])} sources of type {source['type']}", "one file or command",
-                         "Save the audio to files first", item=recording["id"])
+        raise InputError(RECORDINGS, f"{len(recording['sources'])} sources of type {source['type']}",
+                         "one file or command", "Save the audio to files first", item=recording["id"])
     return source["source"] if source["type"] == "file" else f"{source['source']} |"
 
 
@@ -242,8 +244,9 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if table:
             data.write(name, table)
     write_info(target, supervisions)
-    cuts = {utt: (each.get("custom") or {}).get(CUT) or json.dumps(
-        cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False) for utt, each in supervisions.items()}
+    cuts = {utt: (each.get("custom") or {}).get(CUT)
+            or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
+            for utt, each in supervisions.items()}
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
     used = {each["recording_id"] for each in supervisions.values()}
     if set(recordings) - used:

@@ -107,7 +107,8 @@ class Graph:
         if not pooling.parts.deviation:
             return self.node("Squeeze", mean, axis)
         centred = self.node("Sub", h, mean)
-        variance = self.node("ReduceSum", self.node("Mul", self.node("Mul", centred, centred), weights), axis, keepdims=1)
+        squares = self.node("Mul", self.node("Mul", centred, centred), weights)
+        variance = self.node("ReduceSum", squares, axis, keepdims=1)
         deviation = self.node("Sqrt", self.node("Max", variance, self.constant(VARIANCE_FLOOR)))
         return self.node("Squeeze", self.node("Concat", mean, deviation, axis=1), axis)
 
@@ -118,7 +119,8 @@ def to_onnx(net: Tdnn, facts: dict[str, str]) -> Any:
     real = graph.node("Less", graph.node("Range", graph.constant(0, np.int64), graph.node(
         "Gather", graph.node("Shape", "features"), graph.constant(1, np.int64)), graph.constant(1, np.int64)),
         graph.node("Unsqueeze", "lengths", graph.constant([1], np.int64)))
-    x = graph.node("Where", graph.node("Unsqueeze", real, graph.constant([2], np.int64)), "features", graph.constant(0.0))
+    real = graph.node("Unsqueeze", real, graph.constant([2], np.int64))
+    x = graph.node("Where", real, "features", graph.constant(0.0))
     x = graph.node("Transpose", x, perm=[0, 2, 1])
     for layer in net.frames:
         x = graph.layer(x, layer)

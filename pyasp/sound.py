@@ -44,8 +44,8 @@ class Sound:
 def read_sound(path: str | Path, channel: int = -1) -> Sound:
     """The recording in a file that libsndfile reads (or sph2pipe, ffmpeg: see pyasp.decoders).
 
-    channel: from 0, needed where there are several, of no matter where there is one. Raises InputError for a file that is missing, no audio, cut short,
-    empty, of several channels without a choice, or with samples that are not finite.
+    channel: from 0, needed where there are several, of no matter where there is one. Raises InputError for a file that
+    is missing, no audio, cut short, empty, of several channels without a choice, or with samples that are not finite.
     """
     import soundfile    # a twentieth of a second that callers with samples of their own need not spend
     from pyasp.audio_checks import check_header
@@ -112,8 +112,9 @@ def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, short
     """
     peak = float(np.abs(sound.samples).max(initial=0.0))
     edge, clipped = band_edge(sound.samples, sound.rate), clipped_share(sound.samples)
+    level = 20 * np.log10(max(peak, 1e-9) / FULL_SCALE)
     found = {
-        f"nearly silent: its peak is {20 * np.log10(max(peak, 1e-9) / FULL_SCALE):.0f} dB of full scale": peak < QUIET_PEAK,
+        f"nearly silent: its peak is {level:.0f} dB of full scale": peak < QUIET_PEAK,
         f"short: {voiced_seconds:.2f} s of voice, under {shortest:.2f} s": voiced_seconds < shortest,
         f"clipped: {100 * clipped:.1f} % of its samples stand at the limit": clipped > CLIPPED_SHARE,
         f"recorded at {sound.rate} Hz for a model of {rate} Hz: the upper band is missing": sound.rate < rate,

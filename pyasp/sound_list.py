@@ -56,7 +56,7 @@ def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
     for name in inputs:
         path = Path(name)
         if not path.exists():
-            raise InputError(path, "no such file or directory", "audio, a folder of it, a wav.scp or a .tsv", "Check it")
+            raise InputError(path, "no such file or directory", "audio, a folder, a wav.scp or a .tsv", "Check it")
         entries = _folder(path) if path.is_dir() else TABLES[path.suffix](path) if path.suffix in TABLES else \
             {_key(Path(path.name)): name}
         for key, file in entries.items():
@@ -64,7 +64,7 @@ def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
                 raise InputError(path, f"{found[key]} and {file}", "one recording a key",
                                  "Name them in a table: wav.scp or .tsv", item=key)
     if not found:
-        raise InputError(" ".join(inputs), "no audio file", f"files like {' '.join(sorted(SUFFIXES)[:4])}", "Check the folder")
+        raise InputError(" ".join(inputs), "no audio file", " ".join(sorted(SUFFIXES)), "Check the folder")
     return {key: found[key] for key in c_sorted(found)}
 
 

@@ -166,7 +166,7 @@ class SpeakerModel:
     def score(self, enrol: np.ndarray, test: np.ndarray) -> float | np.ndarray:
         """Log-likelihood ratio (natural logarithm) that one speaker spoke `enrol` and `test`, over two speakers.
 
-        enrol: an embedding (E,), or the N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
+        enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
         Calibrated when `calibrated`; else the back end's own ratio, which may be too sure of itself.
         """
         scores = self.raw_scores(enrol, test)
@@ -176,7 +176,7 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> Calibration | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. Raises InputError when they are missing."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None

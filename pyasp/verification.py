@@ -84,15 +84,15 @@ def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int = -1
 
 
 def threshold(options: DecisionOptions, candidates: int = 1) -> float:
-    """The log-likelihood ratio from which the closest of `candidates` speakers is accepted. InputError on a bad prior."""
+    """The ratio from which the closest of `candidates` speakers is accepted. Raises InputError on a bad prior."""
     return bayes_threshold(options.prior, options.c_miss, options.c_fa) + math.log(candidates)
 
 
 def threshold_text(options: DecisionOptions, candidates: int = 1) -> str:
     """`threshold 0.00 (prior 0.5, C_miss 1, C_fa 1)`."""
     shared = f" over {candidates} speakers" if candidates > 1 else ""
-    return (f"threshold {threshold(options, candidates):.2f} (prior {options.prior:g}{shared}, C_miss {options.c_miss:g}, "
-            f"C_fa {options.c_fa:g})")
+    return (f"threshold {threshold(options, candidates):.2f} (prior {options.prior:g}{shared}, "
+            f"C_miss {options.c_miss:g}, C_fa {options.c_fa:g})")
 
 
 def scale_text(model: SpeakerModel) -> str:
@@ -114,7 +114,7 @@ def speaker_file(directory: str | Path, name: str) -> Path:
 def _check_model(directory: Path, model: SpeakerModel) -> None:
     path = directory / MODEL_FILE
     if not path.is_file():
-        raise InputError(directory, "no enrolled speakers", "a directory that pyasp enroll made", "Enrol speakers first")
+        raise InputError(directory, "no enrolled speakers", "a directory of pyasp enroll", "Enrol speakers first")
     try:
         identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
     except (ValueError, KeyError, TypeError):
@@ -145,7 +145,8 @@ def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.nd
     """{speaker: embeddings (N, E)} of a directory. Raises InputError when it is empty or of another model."""
     directory = Path(directory)
     _check_model(directory, model)
-    speakers = {path.stem: np.stack([vector for _, vector in read_ark(path)]) for path in sorted(directory.glob("*.ark"))}
+    speakers = {path.stem: np.stack([vector for _, vector in read_ark(path)])
+                for path in sorted(directory.glob("*.ark"))}
     if not speakers:
         raise InputError(directory, "no enrolled speaker", "at least one", "Enrol speakers first")
     return speakers

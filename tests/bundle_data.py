@@ -71,7 +71,8 @@ def speech(seconds: float = 2.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
     pole = 2 * 0.95 * np.cos(2 * np.pi * rng.uniform(300, 900) / rate)
     for t in range(2, n):
         wave[t] = noise[t] + pole * wave[t - 1] - 0.9025 * wave[t - 2]
-    return (0.2 * wave / np.abs(wave).max() * (1 + np.sin(2 * np.pi * 3 * np.arange(n) / rate)) / 1.2).astype(np.float32)
+    envelope = 1 + np.sin(2 * np.pi * 3 * np.arange(n) / rate)
+    return (0.2 * wave / np.abs(wave).max() * envelope / 1.2).astype(np.float32)
 
 
 def write_wav(path: Path, wave: np.ndarray, rate: int = RATE) -> str:

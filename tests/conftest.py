@@ -13,6 +13,16 @@ def golden():
     return golden_cases
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run of all stages and systems."""
+    import recipe   # and torch, which most test files do without
+    where = tmp_path_factory.mktemp("recipe")
+    process = recipe.run(where)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return where, process
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Writes the largest deviation from Kaldi of each stage, when asked to."""
     target = os.environ.get("GOLDEN_REPORT")

@@ -81,8 +81,8 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
     recordings = [{"id": name, "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
                    "sampling_rate": RATE, "num_samples": RATE + 80, "duration": 1.01, "channel_ids": [0]}
                   for name in ("a-1", "b-1")]
-    supervisions = [{"id": "a-1-late", "recording_id": "a-1", "start": 0.5, "duration": 0.25, "channel": 0, "speaker": "a",
-                     "language": "xx", "custom": {"snr": 12.5, "tags": ["x", "y"]}}]
+    supervisions = [{"id": "a-1-late", "recording_id": "a-1", "start": 0.5, "duration": 0.25, "channel": 0,
+                     "speaker": "a", "language": "xx", "custom": {"snr": 12.5, "tags": ["x", "y"]}}]
     for name, objects in (("recordings", recordings), ("supervisions", supervisions)):
         with gzip.open(f"{name}.jsonl.gz", "wt") as stream:
             stream.writelines(json.dumps(each) + "\n" for each in objects)

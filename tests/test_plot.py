@@ -112,7 +112,8 @@ def test_text_shows_what_is_high_and_what_is_low():
 @pytest.mark.parametrize("words, message", [
     (["nonsense", "x"], "features or attention"), (["features", "DATA"], "DATA UTT"),
     (["features", "DATA", "u9"], "no such key"), (["attention", "WAV"], "a bundle and one recording"),
-    (["training", "DATA"], "no such file"), (["det", "DATA"], "metrics"), (["det", "SYS", "--out", "x.jpg"], ".png or .svg"),
+    (["training", "DATA"], "no such file"), (["det", "DATA"], "metrics"),
+    (["det", "SYS", "--out", "x.jpg"], ".png or .svg"),
     (["embeddings", "E", "NONE"], "no such file"), (["embeddings", "E", "OTHER"], "speakers to show"),
     (["attention", "--model", "AVERAGE", "WAV"], "weights are uniform")])
 def test_mistakes(run, tmp_path, monkeypatch, capsys, words, message):

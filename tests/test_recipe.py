@@ -15,15 +15,6 @@ from pyasp.datadir import DataDir, read_table
 from pyasp.kaldi_io import ScpReader
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A finished run of all stages and systems."""
-    where = tmp_path_factory.mktemp("recipe")
-    process = run(where)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return where, process
-
-
 def test_the_table_of_five_systems_is_the_last_thing_on_screen(finished):
     where, process = finished
     table = process.stdout.strip().splitlines()[-30:]

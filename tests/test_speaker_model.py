@@ -1,4 +1,4 @@
-"""SpeakerModel: what it computes is what the recipe's parts compute; threads; scales; Kaldi's directories; bad bundles."""
+"""SpeakerModel computes what the recipe's parts compute; threads; scales; Kaldi's directories; bad bundles."""
 
 import json
 import os
@@ -186,7 +186,8 @@ def kaldi(tmp_path_factory):
         pytest.skip("this golden set has no i-vectors from audio")
     top = tmp_path_factory.mktemp("kaldi")
     files = {"models/final.ubm": "extractor/final.ubm", "models/final.ie": "extractor/final.ie",
-             "backend/iv/mean.vec": "ivectors_train/mean.vec", "backend/iv/pca_whiten.mat": "ivectors_train/transform.mat",
+             "backend/iv/mean.vec": "ivectors_train/mean.vec",
+             "backend/iv/pca_whiten.mat": "ivectors_train/transform.mat",
              "backend/iv/plda": "ivectors_train/plda"}
     for source, place in files.items():
         (top / place).parent.mkdir(exist_ok=True)

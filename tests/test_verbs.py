@@ -60,7 +60,8 @@ def test_switches_and_the_double_dash(capsys, argv, said):
     assert tool(argv) == 0 and capsys.readouterr().out == said + "\n"
 
 
-@pytest.mark.parametrize("argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2), (["--name", "bad", "a", "b"], 7)])
+@pytest.mark.parametrize("argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2),
+                                        (["--name", "bad", "a", "b"], 7)])
 def test_mistakes_and_the_exit_code_of_failures(argv, code, capsys):
     assert tool(argv) == code and "error:" in capsys.readouterr().err
 

@@ -38,6 +38,7 @@ def fresh(path: str) -> Path:
 
 
 def validate(options: Options, words: list[str]) -> int:
+    """Prints every problem; 1 when there is one."""
     found = [(path, problem) for path in words for problem in data_check.problems(existing(path))]
     for path, problem in found:
         print(f"{path}: {problem}")
@@ -46,6 +47,7 @@ def validate(options: Options, words: list[str]) -> int:
 
 
 def fix(options: Options, words: list[str]) -> int:
+    """Mends or drops, and says what."""
     for path in words:
         existing(path)
         print(f"{path}: {data_check.fix(Path(path))}")
@@ -53,6 +55,7 @@ def fix(options: Options, words: list[str]) -> int:
 
 
 def subset(options: Options, words: list[str]) -> int:
+    """Writes a part."""
     data = existing(words[0])
     chosen = data_tools.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
     data_tools.write_part(data, chosen, fresh(words[1]))
@@ -61,6 +64,7 @@ def subset(options: Options, words: list[str]) -> int:
 
 
 def split(options: Options, words: list[str]) -> int:
+    """Writes contiguous parts."""
     if not words[1].isdigit():
         raise InputError("command line", repr(words[1]), "a number of parts", "pyasp data split DIR PARTS [OUT]")
     data, out = existing(words[0]), Path(words[2] if len(words) > 2 else f"{words[0].rstrip('/')}/split{words[1]}")
@@ -71,6 +75,7 @@ def split(options: Options, words: list[str]) -> int:
 
 
 def combine(options: Options, words: list[str]) -> int:
+    """Writes the union."""
     sources = [existing(path) for path in words[1:]]
     data_tools.combine(sources, fresh(words[0]))
     print(f"{words[0]}: {len(DataDir(words[0]).utt2spk)} utterances of {len(sources)} directories")
@@ -78,6 +83,7 @@ def combine(options: Options, words: list[str]) -> int:
 
 
 def stats(options: Options, words: list[str]) -> int:
+    """Prints the numbers of each directory."""
     found = {path: data_tools.statistics(existing(path)) for path in words}
     if options.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
@@ -91,23 +97,31 @@ def stats(options: Options, words: list[str]) -> int:
 
 
 def to_lhotse(options: Options, words: list[str]) -> int:
+    """Writes the manifests of a directory."""
     recordings, supervisions = manifests.to_lhotse(existing(words[0]), fresh(words[1]), options.rate)
     print(f"{words[1]}: {recordings} recordings, {supervisions} supervisions")
     return 0
 
 
 def from_lhotse(options: Options, words: list[str]) -> int:
-    places = [Path(words[0]) / name for name in (manifests.RECORDINGS, manifests.SUPERVISIONS)] if len(words) == 2 else words[:2]
+    """Writes the directory of two manifests."""
+    names = (manifests.RECORDINGS, manifests.SUPERVISIONS)
+    places = [Path(words[0]) / name for name in names] if len(words) == 2 else words[:2]
     recordings, utts = manifests.to_kaldi(*places, fresh(words[-1]))
     print(f"{words[-1]}: {utts} utterances of {recordings} recordings")
     return 0
 
 
-ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {   # how, arguments, their number
-    "validate": (validate, "DIR...", (1, float("inf"))), "fix": (fix, "DIR...", (1, float("inf"))),
-    "subset": (subset, "DIR OUT", (2, 2)), "split": (split, "DIR PARTS [OUT]", (2, 3)),
-    "combine": (combine, "OUT DIR...", (2, float("inf"))), "stats": (stats, "DIR...", (1, float("inf"))),
-    "to-lhotse": (to_lhotse, "DIR OUT", (2, 2)), "from-lhotse": (from_lhotse, "MANIFESTS | RECORDINGS SUPERVISIONS, OUT", (2, 3))}
+MANY = float("inf")
+ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {   # (arguments, their number)
+    "validate": (validate, "DIR...", (1, MANY)),
+    "fix": (fix, "DIR...", (1, MANY)),
+    "subset": (subset, "DIR OUT", (2, 2)),
+    "split": (split, "DIR PARTS [OUT]", (2, 3)),
+    "combine": (combine, "OUT DIR...", (2, MANY)),
+    "stats": (stats, "DIR...", (1, MANY)),
+    "to-lhotse": (to_lhotse, "DIR OUT", (2, 2)),
+    "from-lhotse": (from_lhotse, "(MANIFESTS | RECORDINGS SUPERVISIONS) OUT", (2, 3))}
 
 
 @cli.command(Options, "ACTION", "ARGUMENT...")

@@ -72,7 +72,8 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     done = WRITERS[path.suffix](path, model.embed_features(frames()))
     first = next(iter(failed.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
-    print(f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice", file=sys.stderr)
+    print(f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
+          file=sys.stderr)
     return int(len(failed) > options.max_failed * len(sounds))
 
 

@@ -30,7 +30,8 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
     return [*text, f"({scale})", as_text(table, left=2), *warnings]
 
 
-def record(heard: list[Heard], tests: list[Heard], scores: list[float], options: Options, calibrated: bool) -> dict[str, Any]:
+def record(heard: list[Heard], tests: list[Heard], scores: list[float], options: Options,
+           calibrated: bool) -> dict[str, Any]:
     """The answer for programs."""
     limit = threshold(options)
     return {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa, "threshold": limit,
