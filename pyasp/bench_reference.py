@@ -40,10 +40,12 @@ class PairReference:
         """(T, n): the packed x x' of each frame times the packed precision of each selected Gaussian."""
         scores = self.constants[selected] + np.einsum("tnd,td->tn", self.linear[selected], x)
         squares, packed, ddot = np.zeros(len(self.packed[0])), self.packed, blas.ddot
-        for t, chosen in enumerate(selected.tolist()):
+        quadratic = []
+        for row, chosen in zip(list(x), selected.tolist()):
             squares.fill(0.0)
-            blas.dspr(self.dim, 1.0, x[t], squares, overwrite_ap=1)
-            scores[t] += [ddot(packed[i], squares) for i in chosen]
+            blas.dspr(self.dim, 1.0, row, squares, overwrite_ap=1)
+            quadratic.append([ddot(packed[i], squares) for i in chosen])
+        scores += quadratic
         weights = np.exp(scores - scores.max(1, keepdims=True))
         weights /= weights.sum(1, keepdims=True)
         weights[weights < self.min_post] = 0.0
