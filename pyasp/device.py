@@ -32,6 +32,24 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class Later:
+    """A small tensor on its way to the host: copied behind the work that made it, not behind what is queued since."""
+
+    def __init__(self, values: torch.Tensor):
+        self.host, self.ready = values, None
+        if values.device.type == "cuda":
+            self.host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self.host.copy_(values, non_blocking=True)
+            self.ready = torch.cuda.Event()
+            self.ready.record()
+
+    def tolist(self) -> list[float]:
+        """The values, when they have arrived."""
+        if self.ready is not None:
+            self.ready.synchronize()
+        return self.host.tolist()
+
+
 def matmul_peak(device: torch.device, precision: str = "float32") -> float:
     """Floating point operations per second of the fastest of a few square products; precision: a torch dtype's name.
 

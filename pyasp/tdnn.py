@@ -97,9 +97,9 @@ class Layer(nn.Module):
         """Dropout's factors (B, 1, out_dim) for a batch x of B chunks, or None; drawn for all processes' chunks."""
         if not (self.dropout and self.training):
             return None
-        shape = (x.shape[0] * world(), 1, self.affine.out_features)
-        keep = torch.full(shape, 1 - self.dropout, dtype=x.dtype, device=x.device)
-        return (torch.bernoulli(keep) / (1 - self.dropout))[part_of(shape[0])]
+        shape, exact = (x.shape[0] * world(), 1, self.affine.out_features), torch.promote_types(x.dtype, torch.float32)
+        keep = torch.full(shape, 1 - self.dropout, dtype=exact, device=x.device)
+        return (torch.bernoulli(keep) / (1 - self.dropout))[part_of(shape[0])].to(x.dtype)
 
 
 def linear_output(dim: int, speakers: int) -> nn.Linear:

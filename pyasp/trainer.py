@@ -30,7 +30,7 @@ from pyasp.chunks import Batch, split_validation, validation_batches
 from pyasp.cli import subset, write_conf
 from pyasp.compute import autocast, explained_memory, precision_of
 from pyasp.datadir import DataDir
-from pyasp.device import device_of, matmul_peak, synchronise
+from pyasp.device import Later, device_of, matmul_peak, synchronise
 from pyasp.embed import EmbedOptions
 from pyasp.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
@@ -86,7 +86,7 @@ def train_step(run: Run, batch: Batch, watch: Watch) -> Tensor:
     return sum_over(torch.cat([torch.stack([loss.detach(), norm]) / world(), flags]))
 
 
-def settle(values: Tensor, batch: Batch, run: Run) -> tuple[bool, bool]:
+def settle(values: Later, batch: Batch, run: Run) -> tuple[bool, bool]:
     """Counts the loss of a step when loss and gradient norm are finite. Returns whether to stop and to save."""
     loss, norm, stop, save = values.tolist()
     check_finite({"loss": loss, "gradient norm": norm}, batch, run)
@@ -110,7 +110,7 @@ def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
         sums["frames"] += batch.features.shape[0] * batch.features.shape[1] * world()
         # looked at one step late, so that an accelerator never waits for it
         stop, save = settle(*pending, run) if pending else (False, False)
-        pending, mark = (values, batch), time.perf_counter()
+        pending, mark = (Later(values), batch), time.perf_counter()
         if (stop or save) and run.within < sampler.steps:
             settle(*pending, run)
             pending, sums["seconds"] = None, before + time.perf_counter() - start
