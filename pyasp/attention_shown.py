@@ -1,6 +1,7 @@
 """Where the attention of a network looks: its weights over the time of a recording, beside what there is to see.
 
-Okabe et al. 2018, eq. 4: alpha_t, one weight for each frame-level vector, of sum one. A frame-level vector sees 15 voiced
+Okabe et al. 2018, eq. 4: alpha_t, one weight for each frame-level vector, of sum one. A frame-level vector sees 15
+voiced
 frames; its weight is drawn at the middle one. Frames without speech, and the first and last seven with it, have none.
 """
 

@@ -60,8 +60,12 @@ class Resampler:
         self.size, self.p_targets = thresholds.size + 1, p_targets
         self.priors = sorted({*DECISION_PRIORS, *p_targets})
         limits, classes = [bayes_threshold(p) for p in self.priors], ((target, -1.0), (~target, 1.0))
-        self.speakers = [Speakers(speakers.enroll[chosen], speakers.test[chosen], speakers.count) for chosen, _ in classes]
-        self.interval = [np.searchsorted(thresholds, scores[chosen], "right") for chosen, _ in classes]  # limits <= score
+        self.speakers = [
+            Speakers(speakers.enroll[chosen], speakers.test[chosen], speakers.count) for chosen, _ in classes
+        ]
+        self.interval = [
+            np.searchsorted(thresholds, scores[chosen], "right") for chosen, _ in classes
+        ]  # limits <= score
         self.rows = [np.stack([np.logaddexp(0.0, sign * scores[chosen]) / np.log(2.0),
                                *((scores[chosen] >= x) == (sign > 0) for x in limits)]) for chosen, sign in classes]
 
@@ -77,7 +81,9 @@ class Resampler:
         if not (n and m):
             return None
         counts = metrics.ErrorCounts(np.arange(self.size, dtype=np.float64), sums[0], m - sums[1], n, m)
-        miss, false = (rows @ weight.astype(np.float64) / total for rows, weight, total in zip(self.rows, weights, (n, m)))
+        miss, false = (
+            rows @ weight.astype(np.float64) / total for rows, weight, total in zip(self.rows, weights, (n, m))
+        )
         found = {"eer": 100 * eer_kaldi(counts)}
         found.update({f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets})
         found.update({f"act_dcf/{p:g}": float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))

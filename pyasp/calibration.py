@@ -38,8 +38,12 @@ class Calibration:
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """Log-likelihood ratios (N,) float64 of inputs (N, F). InputError when F differs."""
         if inputs.shape[1] != len(self.weights):
-            raise InputError("calibration", f"{inputs.shape[1]} inputs", f"{len(self.weights)}: {', '.join(self.names)}",
-                             "Use the systems and quality measures it was trained with")
+            raise InputError(
+                "calibration",
+                f"{inputs.shape[1]} inputs",
+                f"{len(self.weights)}: {', '.join(self.names)}",
+                "Use the systems and quality measures it was trained with",
+            )
         return inputs @ self.weights + self.offset
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,7 +60,9 @@ class Calibration:
 def objective(llr: np.ndarray, target: np.ndarray, prior: float) -> float:
     """J of log-likelihood ratios (N,) with labels (N,) bool."""
     tau = np.log(prior / (1 - prior))
-    return float(prior * np.logaddexp(0, -llr[target] - tau).mean() + (1 - prior) * np.logaddexp(0, llr[~target] + tau).mean())
+    return float(
+        prior * np.logaddexp(0, -llr[target] - tau).mean() + (1 - prior) * np.logaddexp(0, llr[~target] + tau).mean()
+    )
 
 
 def _check(inputs: np.ndarray, target: np.ndarray, names: tuple[str, ...], prior: float) -> None:

@@ -43,7 +43,8 @@ def _mcnemar(exps: list[Path], both: list[Mapping[str, Any]], system: str, trial
 
 
 def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
-    """A row for each system and figure of a list: A, B, A - B with its interval and p, and McNemar's p beside the EER."""
+    """A row for each system and figure of a list: A, B, A - B with its interval and p, and McNemar's p beside the
+    EER."""
     ours = [entries(run, trial_list) for run in runs]
     table = [["system", "figure", "A", "B", "A - B", "95 %", "p", "McNemar p"]]
     for system in (system for system in ours[0] if system in ours[1]):
@@ -58,7 +59,11 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
                 continue
             row = by_figure.get(figure)
             gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
-            test = [report_tables.between(row["ci"], lambda x: f"{x:+.3f}"), report_tables.probability(row["p"])] if row else ["-", "-"]
+            test = (
+                [report_tables.between(row["ci"], lambda x: f"{x:+.3f}"), report_tables.probability(row["p"])]
+                if row
+                else ["-", "-"]
+            )
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
             table.append([system, title, *map(show, values), gap, *test, decided])
     return table
@@ -74,6 +79,14 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
     if len(blocks) == 1:
         raise InputError(exps[1], "no system and list in common with the other run", "runs of the same trials",
                          "Compare runs of one corpus")
-    return "\n\n".join([*blocks, (
-        "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws are not the same.\n"
-        "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so it is too small.")])
+    return "\n\n".join(
+        [
+            *blocks,
+            (
+                "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the "
+                "draws are not the same.\n"
+                "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so "
+                "it is too small."
+            ),
+        ]
+    )

@@ -79,7 +79,9 @@ def nontarget_trials(models: Mapping[str, list[str]], material: Material, count:
     return list(found)
 
 
-def draw(material: Material, options: DevOptions, seed: int) -> tuple[dict[str, list[str]], list[tuple[str, str, bool]]]:
+def draw(
+    material: Material, options: DevOptions, seed: int
+) -> tuple[dict[str, list[str]], list[tuple[str, str, bool]]]:
     """Models, and the trials (model, test, target) in C order. InputError when there are no targets or nontargets."""
     rng = np.random.default_rng([seed, 6])
     models = draw_models(material, options, rng)
@@ -93,4 +95,6 @@ def draw(material: Material, options: DevOptions, seed: int) -> tuple[dict[str, 
                          "Raise --dev-fraction in select.conf, or loosen the dev options in backend.conf")
     trials = [(*pair, True) for pair in targets] + [(*pair, False) for pair in nontargets]
     used = {model for model, _, _ in trials}
-    return {name: utts for name, utts in models.items() if name in used}, sorted(trials, key=lambda t: (t[0].encode(), t[1].encode()))
+    return {name: utts for name, utts in models.items() if name in used}, sorted(
+        trials, key=lambda t: (t[0].encode(), t[1].encode())
+    )

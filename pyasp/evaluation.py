@@ -1,6 +1,7 @@
 """Metrics of one system: every scored trial list, whole and by every column that splits it, with intervals.
 
-metrics.json  {"trials_dir", "fingerprints": {list: of its file}, "trials": {list: the entry of results.json}, "det": {list: {"p_fa", "p_miss", "band"}},
+metrics.json  {"trials_dir", "fingerprints": {list: of its file}, "trials": {list: the entry of results.json}, "det":
+{list: {"p_fa", "p_miss", "band"}},
               "scores": {list: histograms of the scores}}
 bootstrap.npz `<list>/<figure>`: the figure in each replicate; systems with equal draws can be compared pair by pair
 Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of sides.py.
@@ -127,7 +128,8 @@ def split_by(values: np.ndarray, target: np.ndarray, columns: Columns, priors: t
 
 def evaluate_list(listed: Path, scores: Path, evaluation: Evaluation,
                   options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Of one list: the entry of results.json, the DET curve, the histograms of its scores, the bootstrap's replicates."""
+    """Of one list: the entry of results.json, the DET curve, the histograms of its scores, the bootstrap's
+    replicates."""
     values, trials = read_scored(listed, scores)
     columns = {**tsv_columns(f"{listed}.tsv", len(trials)), **tsv_columns(f"{scores}.tsv", len(trials))}
     known = None

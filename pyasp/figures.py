@@ -34,7 +34,8 @@ def colours(names: list[str]) -> dict[str, str]:
 
 
 def svg(draw: Callable[[Figure], None], prefix: str, label: str, size: tuple[float, float] = SMALL) -> str:
-    """What `draw` puts on a figure, as an <svg> element of the page; `prefix` keeps its ids apart from other figures'."""
+    """What `draw` puts on a figure, as an <svg> element of the page; `prefix` keeps its ids apart from other
+    figures'."""
     stream = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -64,12 +65,20 @@ def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple
         for system, curve in curves.items():
             band = curve.get("band")
             if band and system not in dashed:
-                axes.fill_between(_probit(band["p_fa"]), _probit(band["low"]), _probit(band["high"]), color=colour[system],
-                                  alpha=0.10, linewidth=0)
+                axes.fill_between(
+                    _probit(band["p_fa"]),
+                    _probit(band["low"]),
+                    _probit(band["high"]),
+                    color=colour[system],
+                    alpha=0.10,
+                    linewidth=0,
+                )
             axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), color=colour[system],
                       linestyle="--" if system in dashed else "-", linewidth=1.0 if system in dashed else 1.5)
             for marker, p_fa, p_miss in points.get(system, ()):
-                axes.plot(_probit(p_fa), _probit(p_miss), marker, color=colour[system], markersize=4.5, markeredgewidth=0.8)
+                axes.plot(
+                    _probit(p_fa), _probit(p_miss), marker, color=colour[system], markersize=4.5, markeredgewidth=0.8
+                )
         ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
         axes.set_xticks(ticks, labels)
         axes.set_yticks(ticks, labels)
@@ -78,7 +87,9 @@ def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple
     return draw
 
 
-def histogram(scores: Mapping[str, list[float]], thresholds: Mapping[str, float], colour: str) -> Callable[[Figure], None]:
+def histogram(
+    scores: Mapping[str, list[float]], thresholds: Mapping[str, float], colour: str
+) -> Callable[[Figure], None]:
     """Histograms of target and nontarget scores, thresholds as lines; scores: evaluation.histograms."""
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -118,7 +129,9 @@ def by_class(values: list[str], ours: Mapping[str, list[float | None]], paper: M
         axes, places = figure.add_subplot(), np.arange(len(values))
         for rows, style in ((ours, {"marker": "o"}), (paper, {"marker": "D", "linestyle": ":", "fillstyle": "none"})):
             for system, row in rows.items():
-                axes.plot(places, [np.nan if x is None else x for x in row], color=colour[system], markersize=4, **style)
+                axes.plot(
+                    places, [np.nan if x is None else x for x in row], color=colour[system], markersize=4, **style
+                )
         axes.set_xticks(places, values)
         axes.set(xlabel=label, ylabel="EER, %", ylim=(0, None), xlim=(-0.3, len(values) - 0.7))
     return draw

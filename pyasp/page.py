@@ -11,12 +11,14 @@ from pyasp.report import Table
 BREAKS = re.compile(r"([+_:])")     # where the name of a system may go on in the next line, on a phone
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9; --mark: #1f6fb8; }
+:root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9;
+  --mark: #1f6fb8; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e7eb; --soft: #9aa4b1; --line: #343b44; --page: #14171b; --panel: #1c2026; --mark: #6db3f2; } }
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.2rem; -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
+  "Helvetica Neue", Arial, sans-serif; }
 header, main, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.1rem; }
 header { padding-top: 2.2rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
@@ -28,34 +30,46 @@ p, li { max-width: 46rem; } p { margin: .4rem 0 .8rem; }
 .lead { font-size: 1.05rem; }
 a { color: var(--mark); text-decoration: none; } a:hover { text-decoration: underline; }
 nav { position: sticky; top: 0; z-index: 2; background: var(--page); border-bottom: 1px solid var(--line); }
-nav div { max-width: 68rem; margin: 0 auto; padding: .55rem 1.1rem; display: flex; gap: 1.1rem; overflow-x: auto; white-space: nowrap; font-size: .9rem; }
+nav div { max-width: 68rem; margin: 0 auto; padding: .55rem 1.1rem; display: flex; gap: 1.1rem; overflow-x: auto;
+  white-space: nowrap; font-size: .9rem; }
 .scroll { overflow-x: auto; margin: .5rem 0 1.1rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .35rem; }
-th, td { padding: .32rem .75rem .32rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .32rem .75rem .32rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid
+  var(--line); }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-.scroll > table th:first-child, .scroll > table td:first-child { text-align: left; padding-right: 1.4rem; position: sticky; left: 0; background: var(--page); }
+.scroll > table th:first-child, .scroll > table td:first-child { text-align: left; padding-right: 1.4rem; position:
+  sticky; left: 0; background: var(--page); }
 .text td { text-align: left; white-space: normal; }
-tr.best td { font-weight: 650; } tr.paper td { color: var(--soft); font-style: italic; } tr.variant td:first-child { padding-left: .9rem; }
+tr.best td { font-weight: 650; } tr.paper td { color: var(--soft); font-style: italic; } tr.variant td:first-child {
+  padding-left: .9rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
 .card { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem .95rem; }
 .card b { display: block; font-size: 1.45rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .85rem; display: block; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem 1.6rem; margin: .8rem 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem 1.6rem;
+  margin: .8rem 0; }
 .figures.wide { grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); }
 figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; height: auto; max-width: 40rem; display: block; }
 figure svg text { font-family: inherit !important; }
 figcaption { font-size: .85rem; line-height: 1.4; margin-top: .2rem; overflow-wrap: anywhere; }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; font-size: .85rem; margin: .3rem 0; padding: 0; list-style: none; }
-.legend i { display: inline-block; width: 1.3rem; height: 0; border-top: 3px solid; vertical-align: middle; margin-right: .4rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; font-size: .85rem; margin: .3rem 0; padding: 0;
+  list-style: none; }
+.legend i { display: inline-block; width: 1.3rem; height: 0; border-top: 3px solid; vertical-align: middle;
+  margin-right: .4rem; }
 .legend i.dashed { border-top-style: dashed; border-top-width: 2px; }
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--mark); padding: .25rem 0; }
-pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .7rem .9rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; margin: .4rem 0 1rem; }
+pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .7rem .9rem; overflow-x:
+  auto; font-size: .8rem; line-height: 1.45; margin: .4rem 0 1rem; }
 footer { color: var(--soft); font-size: .85rem; padding: 2.5rem 1.1rem 3rem; }
-@media (max-width: 40rem) { body { font-size: 15px; } header { padding-top: 1.3rem; } h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-  table { font-size: .8rem; } th, td { padding-right: .6rem; } .scroll > table td:first-child, .scroll > table th:first-child { white-space: normal; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
-@media print { :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff; --mark: #000; } nav { display: none; } body { font-size: 10pt; }
-  h2 { margin-top: 1.4rem; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding-right: .4rem; white-space: normal; }
+@media (max-width: 40rem) { body { font-size: 15px; } header { padding-top: 1.3rem; } h1 { font-size: 1.4rem; } h2 {
+  font-size: 1.15rem; margin-top: 2.2rem; }
+  table { font-size: .8rem; } th, td { padding-right: .6rem; } .scroll > table td:first-child, .scroll > table
+  th:first-child { white-space: normal; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
+@media print { :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff; --mark: #000; } nav {
+  display: none; } body { font-size: 10pt; }
+  h2 { margin-top: 1.4rem; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; } table { font-size: 7.5pt; }
+  th, td { padding-right: .4rem; white-space: normal; }
   pre { white-space: pre-wrap; font-size: 7pt; } tr { break-inside: avoid; } }
 """
 
@@ -64,11 +78,17 @@ def page(title: str, lead: str, sections: Iterable[tuple[str, str, str]], footer
     """The document; sections: (anchor, title, HTML). title, lead and footer are text."""
     sections = list(sections)
     links = "".join(f'<a href="#{escape(anchor)}">{escape(name)}</a>' for anchor, name, _ in sections)
-    body = "".join(f'<section id="{escape(anchor)}"><h2>{escape(name)}</h2>{content}</section>\n' for anchor, name, content in sections)
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1><p class=\"lead\">{escape(lead)}</p></header>\n"
-            f"<nav><div>{links}</div></nav>\n<main>\n{body}</main>\n<footer>{escape(footer)}</footer>\n</body>\n</html>\n")
+    body = "".join(
+        f'<section id="{escape(anchor)}"><h2>{escape(name)}</h2>{content}</section>\n'
+        for anchor, name, content in sections
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f'<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1><p '
+        f'class="lead">{escape(lead)}</p></header>\n'
+        f"<nav><div>{links}</div></nav>\n<main>\n{body}</main>\n<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
+    )
 
 
 def paragraph(text: str, kind: str = "") -> str:

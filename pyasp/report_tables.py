@@ -47,7 +47,8 @@ def intervals_table(results: Results, trial_list: str) -> Table:
 
 
 def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its training."""
+    """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its
+    training."""
     rows = []
     for system, entry in entries(results, trial_list).items():
         disjoint = entry["by"].get(HALVES, {}).get("disjoint")
@@ -115,8 +116,11 @@ def value_of(entry: Mapping[str, Any], figure: str) -> float | None:
     return found[outer][inner] if inner else found[outer]
 
 
-def compare(a: tuple[Mapping[str, Any], Mapping[str, np.ndarray]], b: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
-            trial_list: str) -> list[dict[str, Any]]:
+def compare(
+    a: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
+    b: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
+    trial_list: str,
+) -> list[dict[str, Any]]:
     """The comparison of two systems on one list, a row a figure; each is (entry of results.json, all replicates).
 
     Nothing when one of them has no replicates, or of other draws.
@@ -135,8 +139,11 @@ def all_pairs(results: Results, replicates: Mapping[str, Mapping[str, np.ndarray
     found: dict[str, list[dict[str, Any]]] = {}
     for name in list_names(results):
         ours = entries(results, name)
-        found[name] = [{"a": a, "b": b, **row} for a, b in pairs(list(ours), {key: each["eer"] for key, each in ours.items()})
-                       for row in compare((ours[a], replicates[a]), (ours[b], replicates[b]), name)]
+        found[name] = [
+            {"a": a, "b": b, **row}
+            for a, b in pairs(list(ours), {key: each["eer"] for key, each in ours.items()})
+            for row in compare((ours[a], replicates[a]), (ours[b], replicates[b]), name)
+        ]
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -169,11 +176,13 @@ def paired_table(rows: list[Mapping[str, Any]]) -> Table:
 
 def tables(results: Results, trial_list: str) -> list[tuple[str, Table]]:
     """Every further table of a list with its title; empty ones left out."""
-    found = [("95 % intervals (bootstrap over speakers)", intervals_table(results, trial_list)),
-             ("As log-likelihood ratios: calibration", calibration_table(results, trial_list)),
-             ("SRE12's C_primary", c_primary_table(results, trial_list)),
-             ("Differences on the same trials", paired_table(results.get("paired", {}).get(trial_list, []))),
-             ("Errors in numbers of trials (* fewer than 30: no ground to rank systems)", errors_table(results, trial_list))]
+    found = [
+        ("95 % intervals (bootstrap over speakers)", intervals_table(results, trial_list)),
+        ("As log-likelihood ratios: calibration", calibration_table(results, trial_list)),
+        ("SRE12's C_primary", c_primary_table(results, trial_list)),
+        ("Differences on the same trials", paired_table(results.get("paired", {}).get(trial_list, []))),
+        ("Errors in numbers of trials (* fewer than 30: no ground to rank systems)", errors_table(results, trial_list)),
+    ]
     return [(title, table) for title, table in found if len(table) > 1]
 
 
@@ -197,15 +206,21 @@ def variant_notes(results: Results) -> list[str]:
 def notes(results: Results) -> list[str]:
     """Definitions of the further tables' numbers."""
     return [
-        "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, of scores s taken "
+        "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, of "
+        "scores s taken "
         "as natural-log likelihood ratios: 0 is perfect, 1 says nothing. min Cllr: after the best map that keeps the "
         "scores' order (ROC convex hull); ratio: Cllr / min Cllr.",
-        "actDCF(p): (p P_miss + (1-p) P_fa) / min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = 1; "
+        "actDCF(p): (p P_miss + (1-p) P_fa) / min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = "
+        "1; "
         "minDCF(p): at the best threshold.",
-        "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; percentiles "
-        "2.5 and 97.5. Differences: of the same draws; p: two-sided, from the share of draws on the other side of zero.",
+        "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; "
+        "percentiles "
+        "2.5 and 97.5. Differences: of the same draws; p: two-sided, from the share of draws on the other side of "
+        "zero.",
         "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
         "nontarget speakers; at the thresholds ln 99 and ln 999, and at the best ones.",
-        "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials across "
+        "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials "
+        "across "
         "the halves are left out.",
-        *variant_notes(results)]
+        *variant_notes(results),
+    ]

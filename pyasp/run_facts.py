@@ -26,8 +26,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
     """{system: the lines of its train.jsonl}."""
-    return {path.parent.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            for path in sorted(exp.glob("*/train.jsonl"))}
+    return {
+        path.parent.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for path in sorted(exp.glob("*/train.jsonl"))
+    }
 
 
 def likelihoods(exp: Path) -> dict[str, list[float]]:
@@ -57,7 +59,11 @@ def _row(directory: DataDir) -> list[str]:
     frames, voiced, seconds = column("utt2num_frames"), column("utt2num_voiced"), column("utt2dur")
     if seconds is None and frames is not None:
         seconds = frames / FRAMES_PER_SECOND
-    share = f"{100 * voiced.sum() / frames.sum():.1f}" if voiced is not None and frames is not None and frames.sum() else "-"
+    share = (
+        f"{100 * voiced.sum() / frames.sum():.1f}"
+        if voiced is not None and frames is not None and frames.sum()
+        else "-"
+    )
     hours, middle = ("-", "-") if seconds is None else (f"{seconds.sum() / 3600:.2f}", f"{np.median(seconds):.2f}")
     return [grouped(len(set(directory.utt2spk.values()))), grouped(len(directory.utt2spk)), hours, middle, share]
 
@@ -87,15 +93,23 @@ def dropped_table(data: Path) -> Table:
 
 def options(exp: Path, conf: Path | None) -> list[tuple[str, str]]:
     """(name, text) of every resolved options.conf of the run, and of the conf directory's files."""
-    found = [(str(path.relative_to(exp)), path.read_text(encoding="utf-8")) for path in sorted(exp.glob("**/options.conf"))]
+    found = [
+        (str(path.relative_to(exp)), path.read_text(encoding="utf-8")) for path in sorted(exp.glob("**/options.conf"))
+    ]
     files = sorted(conf.glob("*.conf")) if conf else []
     return [(f"{path.parent.name}/{path.name}", path.read_text(encoding="utf-8")) for path in files] + found
 
 
 def seeds(exp: Path, data: Path) -> dict[str, int]:
     """{artefact: the seed it was made with}."""
-    places = [(exp, "ubm/final.ubm"), (exp, "ivector/final.ie"), (data, "train_sel/utt2spk"), (data, "dev/utt2spk"),
-              (data, "train_aug/cuts.jsonl.gz"), *((exp, f"{path.parent.name}/final.pt") for path in sorted(exp.glob("*/final.pt")))]
+    places = [
+        (exp, "ubm/final.ubm"),
+        (exp, "ivector/final.ie"),
+        (data, "train_sel/utt2spk"),
+        (data, "dev/utt2spk"),
+        (data, "train_aug/cuts.jsonl.gz"),
+        *((exp, f"{path.parent.name}/final.pt") for path in sorted(exp.glob("*/final.pt"))),
+    ]
     records = {name: read_json(Path(f"{root / name}.made.json")) for root, name in places}
     return {name: record["seed"] for name, record in records.items() if record.get("seed") is not None}
 
@@ -109,7 +123,13 @@ def usage_table(rows: list[dict[str, Any]]) -> Table:
     """Stages with wall-clock and CPU seconds and the largest process's memory (rows of usage.by_stage)."""
     table = [["stage", "seconds", "CPU seconds", "peak MB", "of tool"]]
     for row in rows:
-        table.append([f"{row['stage']} {row['title']}".strip(), "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
-                      f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else "",
-                      grouped(round(row["peak_mb"])) if "peak_mb" in row else "", row.get("tool", "")])
+        table.append(
+            [
+                f"{row['stage']} {row['title']}".strip(),
+                "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
+                f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else "",
+                grouped(round(row["peak_mb"])) if "peak_mb" in row else "",
+                row.get("tool", ""),
+            ]
+        )
     return table if rows else []

@@ -51,8 +51,12 @@ def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
         scores = np.partition(scores, scores.shape[1] - top, axis=1)[:, -top:]
     deviation = scores.std(axis=1)
     if not (deviation > 0).all():
-        raise InputError("score normalisation", f"{int((~(deviation > 0)).sum())} models or tests whose scores against "
-                         "the cohort do not vary", "a cohort of different speakers", "Raise --cohort-size or --cohort-top")
+        raise InputError(
+            "score normalisation",
+            f"{int((~(deviation > 0)).sum())} models or tests whose scores against " "the cohort do not vary",
+            "a cohort of different speakers",
+            "Raise --cohort-size or --cohort-top",
+        )
     return scores.mean(axis=1), deviation
 
 

@@ -1,6 +1,7 @@
 """What is known about the two sides of a trial: speakers, genders, durations, numbers of recordings, phones.
 
-All of it comes from the data directories beside the trial lists (data/<corpus>/{enroll,test}); tables that a corpus does
+All of it comes from the data directories beside the trial lists (data/<corpus>/{enroll,test}); tables that a corpus
+does
 not have are left out. Columns by which results can be split: those of `<list>.tsv`, then for each side what its
 recordings say; a model whose recordings disagree is `mixed`.
 """
@@ -129,13 +130,20 @@ class Evaluation:
         """Natural logarithms (N, Q) of quality measures of each trial, in the order of `names` (variants.QUALITIES)."""
         seconds = self.enroll.seconds
         sides: dict[str, tuple[Callable[[str], float], list[str], np.ndarray]] = {
-            "enroll_seconds": (lambda model: sum(seconds[utt] for utt in self.model2utts[model]), trials.models, trials.model),
+            "enroll_seconds": (
+                lambda model: sum(seconds[utt] for utt in self.model2utts[model]),
+                trials.models,
+                trials.model,
+            ),
             "test_seconds": (lambda utt: self.test.seconds[utt], trials.tests, trials.test),
-            "enroll_utts": (lambda model: len(set(self.model2utts[model])), trials.models, trials.model)}
+            "enroll_utts": (lambda model: len(set(self.model2utts[model])), trials.models, trials.model),
+        }
         unknown = [name for name in names if name not in sides]
         if unknown:
             raise InputError("--quality", unknown[0], " or ".join(sides), "Correct backend.conf")
-        columns = [np.log([function(each) for each in ids])[index] for function, ids, index in map(sides.__getitem__, names)]
+        columns = [
+            np.log([function(each) for each in ids])[index] for function, ids, index in map(sides.__getitem__, names)
+        ]
         return np.column_stack(columns) if columns else np.zeros((len(trials), 0))
 
     def halves(self, trials: TrialList, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,15 +158,23 @@ class Evaluation:
 
     def _model_columns(self) -> dict[str, Callable[[str], str]]:
         """{column: value of a model}."""
-        seconds, gender, info = self.enroll.seconds, self.enroll.gender, {**self.test.data.info, **self.enroll.data.info}
+        seconds, gender, info = (
+            self.enroll.seconds,
+            self.enroll.gender,
+            {**self.test.data.info, **self.enroll.data.info},
+        )
 
         def total(model: str) -> str:
             return class_of(sum(seconds.get(utt, 0.0) for utt in self.model2utts[model]), SECONDS)
 
         def of(column: str) -> Callable[[str], str]:
             test = self.test.data.info              # a recording of both sets may be described in one alone
-            return lambda model: agreed([info[utt].get(column) or test.get(utt, {}).get(column, "") if utt in info else ""
-                                         for utt in self.model2utts[model]])
+            return lambda model: agreed(
+                [
+                    info[utt].get(column) or test.get(utt, {}).get(column, "") if utt in info else ""
+                    for utt in self.model2utts[model]
+                ]
+            )
 
         columns = {"enroll_utts": lambda model: recordings_class(len(set(self.model2utts[model]))),
                    "enroll_seconds": total if seconds else None,
@@ -181,7 +197,8 @@ class Evaluation:
         return columns
 
     def columns(self, trials: TrialList, given: Mapping[str, tuple[list[str], np.ndarray]]) -> Columns:
-        """`given` (of the list's .tsv), then what the data directories add; only what splits the list in a few parts."""
+        """`given` (of the list's .tsv), then what the data directories add; only what splits the list in a few
+        parts."""
         found = dict(given)
         if self.known:
             for columns, ids, index in ((self._model_columns(), trials.models, trials.model),

@@ -56,10 +56,13 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
     """The list that calibration is trained on: `name` of the corpus's lists, or the dev trials when it is empty."""
     found = {each.name: each for each in lists(data, system_dir)}
     if (name or "dev") not in found:
-        raise InputError(system_dir, f"no scores of {name or 'trials among dev speakers'}",
-                         "a scored list to train calibration on",
-                         "Hold dev speakers out (--dev-fraction in select.conf, then from stage 4 on), or name a list with "
-                         "--calibration-list, or use calhalf")
+        raise InputError(
+            system_dir,
+            f"no scores of {name or 'trials among dev speakers'}",
+            "a scored list to train calibration on",
+            "Hold dev speakers out (--dev-fraction in select.conf, then from stage 4 on), or name a list with "
+            "--calibration-list, or use calhalf",
+        )
     return found[name or "dev"]
 
 

@@ -16,7 +16,8 @@ class Options(BackendOptions):
 
 @cli.command(Options, "BACKEND_DIR", "EMBEDDING_SCP", "OUT_BACKEND_DIR")
 def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
-    """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them (ivector-adapt-plda)."""
+    """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
+    (ivector-adapt-plda)."""
     names, settings = backend.FILES, {"within": options.adapt_within, "between": options.adapt_between}
     made = artefact.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([artefact.is_current(Path(out) / name, made, options.force) for name in names]):

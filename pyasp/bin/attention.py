@@ -57,7 +57,8 @@ def shown(data: DataDir, networks: dict[str, Path], utts: list[str]) -> dict[str
 
 @cli.command(Options, "DATA", "EXP")
 def main(options: Options, data: str, exp: str) -> None:
-    """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the networks
+    """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
+    networks
     EXP/<system>/final.pt that have an attention."""
     networks = {name: path for name in SYSTEMS if (path := Path(exp) / name / "final.pt").is_file()}
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")

@@ -19,9 +19,12 @@ USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "tra
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of calibrate; it takes a whole backend.conf and uses what is about calibration."""
-    train_on: str = cli.option("dev", "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
-                               "evaluation's speakers; auto: dev where there are such scores, else halves",
-                               choices=("dev", "halves", "auto"))
+    train_on: str = cli.option(
+        "dev",
+        "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
+        "evaluation's speakers; auto: dev where there are such scores, else halves",
+        choices=("dev", "halves", "auto"),
+    )
     force: bool = cli.option(False, "make again what is out of date")
 
 
@@ -44,7 +47,9 @@ def way_of(data: str, systems: list[str], options: Options) -> str:
     """`dev` or `halves`, `auto` being settled by what is there."""
     if options.train_on != "auto":
         return options.train_on
-    there = options.calibration_list or all(variant_files.dev_list(data) in variant_files.lists(data, each) for each in systems)
+    there = options.calibration_list or all(
+        variant_files.dev_list(data) in variant_files.lists(data, each) for each in systems
+    )
     return "dev" if there else "halves"
 
 

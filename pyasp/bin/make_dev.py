@@ -34,8 +34,12 @@ def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Mate
         return {utt: train.info[utt][name] for utt in kept if name in train.info.get(utt, {})}
 
     if options.dev_differ and not column(options.dev_differ):
-        raise InputError(train / "utt2info.tsv", f"no column {options.dev_differ!r}", "the column named by --dev-differ",
-                         "Correct backend.conf")
+        raise InputError(
+            train / "utt2info.tsv",
+            f"no column {options.dev_differ!r}",
+            "the column named by --dev-differ",
+            "Correct backend.conf",
+        )
     return Material({utt: train.utt2spk[utt] for utt in kept}, column("session"), column(options.dev_differ))
 
 
@@ -51,8 +55,10 @@ def write(train: DataDir, dev: DataDir, material: Material, options: Options, ma
     dev.write_speakers(material.speaker)
     with making(dev / "utt2spk", made) as temporary:
         write_table(temporary, material.speaker)
-    print(f"{dev / 'trials'}: {len(trials)} trials of {len(models)} models, {sum(t for *_, t in trials)} of them target",
-          file=sys.stderr)
+    print(
+        f"{dev / 'trials'}: {len(trials)} trials of {len(models)} models, {sum(t for *_, t in trials)} of them target",
+        file=sys.stderr,
+    )
 
 
 @cli.command(Options, "TRAIN", "DEV_SPEAKERS", "DEV")

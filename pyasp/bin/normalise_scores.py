@@ -51,15 +51,20 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
     tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
     score_files.check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
-    models = backend.enroll(cohort.back_end, enroll, members, options.average), np.array([len(rows) for rows in members])
-    return trials, cohort.normalise(options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test))
+    models = backend.enroll(cohort.back_end, enroll, members, options.average), np.array(
+        [len(rows) for rows in members]
+    )
+    return trials, cohort.normalise(
+        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test)
+    )
 
 
 @cli.command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
 def main(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
     """Writes OUT_SYSTEM_DIR/scores/<list> from SYSTEM_DIR/scores/<list>, the dev trials' scores too.
 
-    EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are of.
+    EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
+    of.
     """
     files = cohort_files(data, vectors, options)
     back_end_files = [Path(backend_dir) / name for name in backend.FILES]
@@ -68,7 +73,13 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     cohort = None
     for each in variant_files.lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
-        inputs = [each.trials, Path(system) / each.scores, *back_end_files, *(path for path in files if path), *sorted(scps)]
+        inputs = [
+            each.trials,
+            Path(system) / each.scores,
+            *back_end_files,
+            *(path for path in files if path),
+            *sorted(scps),
+        ]
         made = artefact.describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
         if artefact.is_current(Path(out) / each.scores, made, options.force):
             continue

@@ -55,13 +55,16 @@ def compare(directories: tuple[str, str]) -> str:
     runs = [read_old(Path(each) / "results.json") for each in directories]
     for each, found in zip(directories, runs):
         if found is None:
-            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", "Run stage 10 there")
+            raise InputError(
+                Path(each) / "results.json", "no such file", "the results of a report", "Run stage 10 there"
+            )
     return comparison.side_by_side([Path(each) for each in directories], runs)
 
 
 @cli.command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
 def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) -> None:
-    """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the table
+    """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the
+    table
     last.
 
     Metrics of other scores or settings are refused. Systems of an earlier report stay while theirs are up to date.

@@ -11,8 +11,12 @@ from pyasp.variants import expand, fusions
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of variants; it takes a whole backend.conf and uses --variant and --fuse."""
-    show: str = cli.option("systems", "systems: all names; chains: the chains alone; fusions: each with its members; "
-                           "lda-dim, adapt-to: these settings", choices=("systems", "chains", "fusions", "lda-dim", "adapt-to"))
+    show: str = cli.option(
+        "systems",
+        "systems: all names; chains: the chains alone; fusions: each with its members; "
+        "lda-dim, adapt-to: these settings",
+        choices=("systems", "chains", "fusions", "lda-dim", "adapt-to"),
+    )
     exp: str = cli.option("", "experiment directory: a system that has scores there can be fused")
 
 
