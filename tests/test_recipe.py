@@ -45,7 +45,7 @@ def test_every_file_of_the_contract_is_there(finished):
     for name in ("train_aug/cuts.jsonl.gz", "train_aug/utt2clean", "train_ubm/feats.scp", "train_sel/valid_utts", "train_sel/dev_speakers"):
         assert (where / "data" / name).is_file()
     exp = where / "exp"
-    for name in ("ubm/0.dubm", "ubm/final.dubm", "ubm/final.ubm", "ivector/0.ie", "ivector/final.ie", "results.json", "RESULTS.md", "det.png"):
+    for name in ("ubm/0.dubm", "ubm/final.dubm", "ubm/final.ubm", "ivector/0.ie", "ivector/final.ie", "results.json", "RESULTS.md", "report.html", "det.png"):
         assert (exp / name).is_file()
     for system in SYSTEMS:
         for name in ("train/embedding.scp", "enroll/embedding.scp", "test/embedding.scp", "backend/mean.vec", "backend/transform.mat",
