@@ -152,7 +152,7 @@ def _jobs_wall(data: Path, jobs: int) -> float:
 
 
 def chain(setting: Setting) -> Iterator[Row]:
-    """wav files to i-vectors: reading, MFCC, voice activity, deltas and normalisation, posteriors, statistics, i-vector."""
+    """wav files to i-vectors: reading, MFCC, voice activity, deltas and normalisation, posteriors, i-vector."""
     num_gauss, ivector_dim = setting.size((512, 200), (2048, 400))
     count, length = setting.size(30, 300), 10.0
     data = corpus(setting.folder / "chain", count, length, files=30)

@@ -41,9 +41,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision matrix products (or, where
-    the unit of the limit is memory, of the bandwidth) measured in the same minute; reference_bandwidth: part of the
-    memory's bandwidth that the reference reached. None where there is no such thing."""
+    """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision matrix products measured
+    in the same minute (listed trials: of the memory's bandwidth); reference_bandwidth: part of the memory's bandwidth
+    that the reference reached. None where there is no such thing."""
 
     name: str
     rate: float

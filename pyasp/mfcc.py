@@ -215,7 +215,7 @@ class Mfcc:
         return self._finish(out)
 
     def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(first frame, its samples, overlapping view (B, N)) of each block; Kaldi: FirstSampleOfFrame, ExtractWindow."""
+        """(first frame, samples, overlapping view (B, N)) of each block; Kaldi: FirstSampleOfFrame, ExtractWindow."""
         shift, length = self.options.shift, self.options.length
         offset = 0 if self.options.snip_edges else shift // 2 - length // 2
         for start in range(0, frames, self.block):

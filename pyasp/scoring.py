@@ -86,14 +86,14 @@ class Scorer:
 
 
 def _numbered(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ids (k,), rising, and which of them each is (N,): np.unique without sorting; ids are below `size`."""
+    """The distinct ids (k,), rising, and which of them each is (N,): as np.unique; ids are below `size`."""
     used = np.zeros(size, bool)
     used[ids] = True
     return np.flatnonzero(used), (np.cumsum(used) - 1)[ids]
 
 
 def _products(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, left (m, R) times right (T, R) transposed) for ranges of the rows of left; the array is used again."""
+    """(first row, left (m, R) times right (T, R) transposed) for ranges of left's rows; the array is used again."""
     height, common = max(1, PAIRS_PER_PRODUCT // len(right)), np.result_type(left, right)
     factors = torch.from_numpy(left.astype(common, copy=False)), torch.from_numpy(right.astype(common, copy=False)).T
     out = torch.empty((min(height, len(left)), len(right)), dtype=factors[0].dtype)

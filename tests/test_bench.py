@@ -34,7 +34,8 @@ def test_reference_of_pairs_gives_our_statistics(min_post):
     reference.accumulate(wide, chosen, reference.posteriors(wide, chosen))
     sums = full_from_packed(torch.as_tensor(np.stack(reference.sums)))
     assert torch.allclose(sums[:, :6, :6], ours.second, atol=1e-3)
-    assert torch.allclose(sums[:, 6, :6], ours.first, atol=1e-3) and torch.allclose(sums[:, 6, 6], ours.count, atol=1e-4)
+    assert torch.allclose(sums[:, 6, :6], ours.first, atol=1e-3)
+    assert torch.allclose(sums[:, 6, 6], ours.count, atol=1e-4)
     assert reference.bytes_per_frame() == 5 * 21 * 8
 
 
@@ -59,7 +60,8 @@ def test_single_precision_is_within_a_thousandth_of_double():
     model = bench_models.extractor(40, 10, 30)
     count, first = bench_models.statistics(model, 20)
     exact, single = (Estimator(model, dtype=dtype).means(count, first) for dtype in (torch.float64, torch.float32))
-    assert float((torch.linalg.vector_norm(single - exact, dim=1) / torch.linalg.vector_norm(exact, dim=1)).max()) < 1e-3
+    distance = torch.linalg.vector_norm(single - exact, dim=1) / torch.linalg.vector_norm(exact, dim=1)
+    assert float(distance.max()) < 1e-3
     sums = [IvectorStats.zeros(40, 10, 30) for _ in range(2)]
     for total, dtype in zip(sums, (torch.float64, torch.float32)):
         total.accumulate(Estimator(model, dtype=dtype), count, first)
@@ -81,7 +83,8 @@ def test_reference_of_plda_gives_our_score():
 
 def test_every_row_is_complete(tmp_path, monkeypatch):
     """A fast row through the command: table on the screen, one object a row in the file."""
-    monkeypatch.setattr(bench, "ROWS", {"nothing": lambda setting: iter([Row("nothing", 2.0, "things/s", None, 0.5, 7)])})
+    rows = [Row("nothing", 2.0, "things/s", None, 0.5, 7)]
+    monkeypatch.setattr(bench, "ROWS", {"nothing": lambda setting: iter(rows)})
     monkeypatch.setattr(bench, "bandwidth", lambda: 1e10)
     monkeypatch.setattr(bench, "sgemm_rate", lambda setting, threads: 1e11)
     assert bench.main(["--only=nothing", f"--json={tmp_path / 'rows.json'}"]) in (None, 0)

@@ -36,7 +36,8 @@ ROWS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "growth": bench_growth.growth,
     "tdnn": bench_tdnn.tdnn,
 }
-HEAD = f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} {'ref. bandwidth':>14}"
+HEAD = (f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} "
+        f"{'ref. bandwidth':>14}")
 
 
 @dataclass(frozen=True)
