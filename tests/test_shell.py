@@ -1,6 +1,7 @@
 """The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -149,7 +150,8 @@ def test_run_sh_checks_its_options_before_any_work(words, message):
 
 def test_run_sh_is_a_table_of_contents():
     lines = (ROOT / "run.sh").read_text().splitlines()
-    assert len(lines) <= 150 and sum("stage " in line and "; then" in line for line in lines) == 11
+    stages = [int(found[1]) for line in lines if (found := re.search(r"\bstage (\d+) \".*; then$", line))]
+    assert len(lines) <= 150 and stages == sorted(stages) and set(stages) == set(range(11))
 
 
 @pytest.fixture
