@@ -18,7 +18,9 @@ ROOT = Path(os.environ.get("KALDI_GOLDEN") or Path(__file__).parent / "golden").
 MANIFEST = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
 LIMITS = {"exact", "max_abs", "p999_abs", "max_rel", "elem_rel", "range_rel", "up_to_sign"}
 OTHER_KEYS = {"blocks", "max_code_diff", "max_code_fraction", "same_index_sets", "swap_if_loglike_within"}
-DEVIATIONS: dict[str, dict[str, tuple[float, float]]] = {}   # stage -> measure -> (largest seen, its share of the limit)
+KALDI_DELTAS = {"delta-window": 2, "delta-order": 2}    # defaults of add-deltas and apply-cmvn-sliding
+KALDI_CMN = {"cmn-window": 600, "min-cmn-window": 100, "center": False, "norm-vars": False}
+DEVIATIONS: dict[str, dict[str, tuple[float, float]]] = {}   # stage -> measure -> (largest, share of the limit)
 
 
 def cases(*stages: str, compared: bool = True) -> list:
@@ -26,8 +28,8 @@ def cases(*stages: str, compared: bool = True) -> list:
 
     Cases of Kaldi's contiguity quirk are left out: their `instead` case is compared.
     """
-    chosen = [case for case in MANIFEST["cases"] if case["stage"] in stages and (case["tolerance"] is not None) == compared
-              and case.get("quirk") is None]
+    chosen = [case for case in MANIFEST["cases"] if case["stage"] in stages and case.get("quirk") is None
+              and (case["tolerance"] is not None) == compared]
     return [pytest.param(case, id=case["id"]) for case in chosen]
 
 
@@ -61,13 +63,14 @@ def align_signs(result: np.ndarray, reference: np.ndarray, axis: int = 0) -> np.
 
 
 def limits_of(case: dict, block: str | None = None) -> dict:
-    """The tolerance of a case, or of one of its blocks (a trailing * matches any ending). Unknown keys are a failure."""
+    """The tolerance of a case, or of one of its blocks (a trailing * matches any ending). Unknown keys fail."""
     tolerance = case["tolerance"]
     unknown = set(tolerance) - LIMITS - OTHER_KEYS
     assert not unknown, f"{case['id']}: unknown tolerance keys {sorted(unknown)}"
     if block is None:
         return tolerance
-    names = [name for name in tolerance["blocks"] if name == block or name.endswith("*") and block.startswith(name[:-1])]
+    names = [name for name in tolerance["blocks"]
+             if name == block or name.endswith("*") and block.startswith(name[:-1])]
     assert names, f"{case['id']}: no tolerance for block {block}"
     assert set(tolerance["blocks"][names[0]]) <= LIMITS, f"{case['id']}: unknown tolerance keys of block {block}"
     return tolerance["blocks"][names[0]]
@@ -111,7 +114,7 @@ def compare(case: dict, result, reference, block: str | None = None, what: str =
 
 
 def compare_tables(case: dict, result: dict, reference: dict) -> None:
-    """`compare` over every key of two tables; both must have the same keys. The 99.9 % quantile is over all elements."""
+    """`compare` over every key of two tables with the same keys. The 99.9 % quantile is over all elements."""
     assert list(result) == list(reference), f"{case['id']}: keys differ"
     pooled = "p999_abs" in case["tolerance"]
     limits = {**case, "tolerance": {k: v for k, v in case["tolerance"].items() if k != "p999_abs"}}

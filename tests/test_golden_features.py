@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from golden_cases import cases, compare, compare_tables, path, read_scp_lines, table
+from golden_cases import KALDI_CMN, KALDI_DELTAS, cases, compare, compare_tables, path, read_scp_lines, table
 from lhotse import MonoCut, MultiCut, Recording
 
 from pyasp.audio import duration_text, read_samples, use_libsndfile
@@ -14,9 +14,6 @@ from pyasp.frontend import FrontendOptions, add_deltas, frontend, select_voiced,
 from pyasp.kaldi_io import ArkWriter, read_ark
 from pyasp.mfcc import Mfcc, MfccOptions, num_frames
 from pyasp.vad import VadOptions, energy_vad
-
-KALDI_DELTAS = {"delta_window": 2, "delta_order": 2}
-KALDI_CMN = {"cmn_window": 600, "min_cmn_window": 100, "center": False, "norm_vars": False}
 
 
 def named(options: dict) -> dict:
@@ -59,14 +56,14 @@ def run_subset(roles: dict, options: dict) -> dict:
 
 
 def run_deltas(roles: dict, options: dict) -> dict:
-    chosen = {**KALDI_DELTAS, **named(options)}
+    chosen = named({**KALDI_DELTAS, **options})
     window, order, dim = chosen.pop("delta_window"), chosen.pop("delta_order"), chosen.pop("truncate", None)
     assert not chosen
     return {utt: add_deltas(feats[:, :dim], window, order) for utt, feats in roles["feats"].items()}
 
 
 def run_cmn(roles: dict, options: dict) -> dict:
-    chosen = FrontendOptions(**{**KALDI_CMN, **named(options)})
+    chosen = FrontendOptions(**named({**KALDI_CMN, **options}))
     return {utt: sliding_cmn(feats, chosen) for utt, feats in roles["feats"].items()}
 
 
@@ -166,7 +163,7 @@ def test_golden_one_function_is_the_chain(case):
     deltas = made_by.get(cmn["inputs"]["feats"]) if cmn else None
     if not deltas:
         pytest.skip("the golden set holds no MFCC of this chain")
-    options = FrontendOptions(**{**KALDI_DELTAS, **KALDI_CMN, **named(deltas["options"]), **named(cmn["options"])})
+    options = FrontendOptions(**named({**KALDI_DELTAS, **KALDI_CMN, **deltas["options"], **cmn["options"]}))
     feats, vad = table(deltas["inputs"]["feats"]), table(case["inputs"]["vad"])
     result = {utt: frontend(feats[utt], vad[utt] > 0, options) for utt in feats if utt in vad and vad[utt].any()}
     compare_tables(case, result, table(case["outputs"]["feats"]))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import golden_cases
+import golden_system
 import numpy as np
 import pytest
 import torch
@@ -175,37 +176,25 @@ def test_a_manifest_tells_changed_files(folder, tmp_path):
 
 # ---------------------------------------------------------------- Kaldi's directories
 
-CASES = {case["id"]: case for case in golden_cases.MANIFEST["cases"]}
-NEEDED = ("chain/all", "vad/sys_vad2", "ie/ivectors")
+SYSTEM = golden_system.find_system()
 
 
 @pytest.fixture(scope="module")
 def kaldi(tmp_path_factory):
     """Kaldi's own models in the places where its recipes have them, with the options of the features behind them."""
-    if not set(NEEDED) <= set(CASES):
+    if SYSTEM is None:
         pytest.skip("this golden set has no i-vectors from audio")
     top = tmp_path_factory.mktemp("kaldi")
-    files = {"models/final.ubm": "extractor/final.ubm", "models/final.ie": "extractor/final.ie",
-             "backend/iv/mean.vec": "ivectors_train/mean.vec",
-             "backend/iv/pca_whiten.mat": "ivectors_train/transform.mat",
-             "backend/iv/plda": "ivectors_train/plda"}
-    for source, place in files.items():
-        (top / place).parent.mkdir(exist_ok=True)
-        shutil.copy(golden_cases.path(source), top / place)
-    (top / "conf").mkdir()
-    mfcc = next(step for step in CASES["chain/all"]["before"] if step["program"] == "compute-mfcc-feats")
-    for name, options in (("mfcc", mfcc["options"]), ("vad", CASES["vad/sys_vad2"]["options"])):
-        (top / "conf" / f"{name}.conf").write_text("".join(f"--{key}={str(value).lower()}\n"
-                                                           for key, value in options.items()))
+    golden_system.write_directory(SYSTEM, top)
     return top
 
 
 def test_golden_kaldi_directory_gives_kaldis_ivectors_from_audio(kaldi):
     """Kaldi's features were compressed to 8 bits on their way, ours were not: agreement to some percent."""
     model = SpeakerModel.load(kaldi)
-    assert model.bundle.kind == "ivector" and model.dim == golden_cases.MANIFEST["sizes"]["ivector_dim"]
-    reference = golden_cases.table("ie/ivectors.ark")
-    wavs = golden_cases.read_scp_lines("lists/wav16.scp")
+    reference = golden_cases.table(SYSTEM["ivectors"]["outputs"]["ivectors"])
+    assert model.bundle.kind == "ivector" and model.dim == len(next(iter(reference.values())))
+    wavs = golden_cases.read_scp_lines(SYSTEM["feats"]["inputs"]["wav"])
     vectors = {}
     for utt in list(reference)[:3]:
         sound = read_sound(golden_cases.path(wavs[utt]))
