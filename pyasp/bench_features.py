@@ -99,7 +99,7 @@ def native_work(samples: np.ndarray, times: int) -> Callable[[], None]:
 
 def mfcc(setting: Setting) -> Iterator[Row]:
     """8-s wav files to an archive, on one core, as it is written by default and uncompressed; and from memory."""
-    count, length = setting.size(300, 600), 8.0
+    count, length = setting.size(150, 600), 8.0
     data = corpus(setting.folder / "mfcc", count, length)
     samples = soundfile.read(data / "audio0.wav", dtype="int16")[0].astype(np.float32)
     extractor, peak = Mfcc(OPTIONS), sgemm_rate(setting, 1) if setting.device.type == "cpu" else None
@@ -119,7 +119,7 @@ def mfcc(setting: Setting) -> Iterator[Row]:
 
 def short_files(setting: Setting) -> Iterator[Row]:
     """Files of one second, of each format: what a file costs beyond its frames."""
-    count = setting.size(300, 3000)
+    count = setting.size(200, 3000)
     for suffix in FORMATS:
         work = _made(corpus(setting.folder / f"short_{suffix}", count, 1.0, suffix, 300))
         memory = PeakMemory(torch.device("cpu"))
@@ -129,7 +129,7 @@ def short_files(setting: Setting) -> Iterator[Row]:
 
 def two_jobs(setting: Setting) -> Iterator[Row]:
     """The same directory by one process and by two at once, start-up included: wall time, for an idle machine."""
-    count = setting.size(1500, 12000)
+    count = setting.size(800, 12000)
     data = corpus(setting.folder / "jobs", count, 8.0)
     walls = {}
     for jobs in (1, 2):

@@ -22,7 +22,7 @@ class _Pieces:
     def __init__(self, setting: Setting, min_post: float):
         self.num_gauss = setting.size(512, 2048)
         model = bench_models.ubm(self.num_gauss, DIM)
-        x = bench_models.frames(model, setting.size(1 << 15, 1 << 16))
+        x = bench_models.frames(model, setting.size(1 << 14, 1 << 16))
         self.x = torch.from_numpy(x).to(setting.device)
         self.some = x[:1000].astype("f8")
         self.aligner = Aligner(model.to_diag(), model, SELECTED, min_post, device=setting.device)

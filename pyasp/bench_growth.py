@@ -16,7 +16,7 @@ DIM, BATCH, RECORDINGS = 60, 200, (1000, 10_000, 100_000)
 
 def growth(setting: Setting) -> Iterator[Row]:
     """The ratio is the time a recording takes among 1000 over the time it takes here: 1 where time is linear."""
-    num_gauss, ivector_dim = setting.size((64, 40), (512, 200))
+    num_gauss, ivector_dim = setting.size((32, 32), (512, 200))
     model = bench_models.extractor(num_gauss, DIM, ivector_dim)
     estimator = Estimator(model, setting.device, torch.float32)
     count, first = (a.to(setting.device) for a in bench_models.statistics(model, BATCH))

@@ -66,7 +66,7 @@ def _long_list(count: int) -> tuple[Scorer, np.ndarray, np.ndarray]:
 
 def stream_arrays(setting: Setting) -> Iterator[Row]:
     """A long list held as arrays: scored in blocks, nothing kept but the scores."""
-    count = setting.size(4_000_000, 100_000_000)
+    count = setting.size(2_000_000, 100_000_000)
     memory = PeakMemory(setting.device)
     scorer, models, tests = _long_list(count)
     threads = setting.threads[-1]
@@ -83,7 +83,7 @@ def stream_arrays(setting: Setting) -> Iterator[Row]:
 
 def stream_text(setting: Setting) -> Iterator[Row]:
     """The same list as text: read, checked, scored, written as text and as an array; wall time."""
-    count = setting.size(1_000_000, 100_000_000)
+    count = setting.size(500_000, 100_000_000)
     scorer, models, tests = _long_list(count)
     path, threads = setting.folder / "trials", setting.threads[-1]
     with open(path, "w", encoding="ascii", newline="\n") as stream:
