@@ -24,13 +24,13 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "toy_sre12": {
         "full": SreSize(
-            speakers=160,
-            sessions=6,
+            speakers=100,
+            sessions=16,
             eval_speakers=24,
-            utterances=4,
+            utterances=3,
             unknowns=8,
-            calls=(60, 20, 10),
-            seconds=(14.0, 22.0),
+            calls=(100, 30, 10),
+            seconds=(8.0, 12.0),
         ),
         "tiny": SreSize(
             speakers=8, sessions=3, eval_speakers=6, utterances=2, unknowns=2, calls=(5, 2, 1), seconds=(4.0, 6.0)
