@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Mapping
 
-from pyasp.paper import paper_rows
+from pyasp.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]   # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
 Table = list[list[str]]       # a header and rows of cells
 Tables = Iterable[tuple[str, Table]]    # with their titles
 
+PAPER_ORDER = tuple(PAPER["voxceleb"][1])     # of the systems in the paper's tables
 DURATION_LIMITS = ("SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
                    "(limits 54.8 and 173.2 s).")
 
@@ -32,6 +33,13 @@ def percent(value: float | None) -> str:
 def cost(value: float | None) -> str:
     """A minDCF with three decimals; '-' where there is none."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def place(system: str) -> tuple[int, int, int, str]:
+    """Sort key of a system: in the paper's order, each before its variants, fusions behind; others by name."""
+    base, *steps = system.removeprefix("fusion:").split("+")
+    order = PAPER_ORDER.index(base) if base in PAPER_ORDER else len(PAPER_ORDER)
+    return system.startswith("fusion:"), order, len(steps), system
 
 
 def list_names(results: Results) -> list[str]:

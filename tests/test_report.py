@@ -159,7 +159,7 @@ def test_metrics_of_other_priors_are_not_reported(root, capsys, undrawn):
 def test_systems_of_an_earlier_report_stay_while_up_to_date(root, capsys, undrawn):
     both(root)
     assert run_report(root, "ivector") == 0 and run_report(root, "attentive_statistics") == 0
-    assert list(json.loads((root / "exp/results.json").read_text())["systems"]) == ["attentive_statistics", "ivector"]
+    assert list(json.loads((root / "exp/results.json").read_text())["systems"]) == ["ivector", "attentive_statistics"]
     write_scores(root, "ivector", "cc1", seed=9)
     assert run_report(root, "attentive_statistics") == 0
     assert "ivector of the earlier report is left out" in capsys.readouterr().out

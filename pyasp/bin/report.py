@@ -40,7 +40,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)
         except InputError as error:
             print(f"{system} of the earlier report is left out: {error}")
-    return found
+    return {name: found[name] for name in sorted(found, key=report.place)}
 
 
 def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> det.Curves:
