@@ -13,9 +13,6 @@ parse_jobs() {
   [ $# -ge 2 ] || usage_error "expected [JOB=1:N] LOG COMMAND [ARG ...]"
   log_pattern=$1 command=("${@:2}")
   mkdir -p "$(dirname "$log_pattern")" || exit 1
-  # Where a single command's output goes besides its log (a socket cannot be opened by name).
-  screen=/dev/stderr
-  { [ -w "$screen" ] && : 2>/dev/null >>"$screen"; } || screen=/dev/null
 }
 
 report_failure() {

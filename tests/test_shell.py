@@ -68,6 +68,14 @@ def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
     assert "1 of 3 jobs failed" in result.stderr and (tmp_path / "done.3").exists()
 
 
+def test_a_screen_that_is_a_file_keeps_every_line_in_order(tmp_path):
+    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2'; echo after"
+    with open(tmp_path / "screen", "w") as screen:
+        subprocess.run(["bash", "-c", script], stdout=screen, stderr=subprocess.STDOUT, cwd=tmp_path, timeout=60)
+    assert (tmp_path / "screen").read_text().split() == ["before", "one", "two", "after"]
+    assert (tmp_path / "log").read_text().splitlines()[2:4] == ["one", "two"]
+
+
 def test_a_single_job_is_on_the_screen_and_in_the_log_without_progress_bars(tmp_path):
     result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n'; echo error >&2; exit 3", cwd=tmp_path)
     assert result.returncode == 1 and "exit code 3" in result.stderr and "error" in result.stderr
