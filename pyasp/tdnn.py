@@ -32,6 +32,10 @@ from pyasp.processes import part_of, world
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
 RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)     # 15 frames
 
+# Narrower layers than this spend the folded path's gain on calls for small blocks: with 128 and 384 nodes, two threads and
+# chunks of 60-120 frames it trained at 21 000 frames/s, the plain layers at 57 000.
+FOLD_WIDTH = 256
+
 
 @dataclass(frozen=True)
 class TdnnOptions:
@@ -66,9 +70,9 @@ def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
     return torch.cat([x[:, offset - context[0]:offset - context[0] + frames] for offset in context], dim=2)
 
 
-def foldable(x: Tensor) -> bool:
-    """True for a batch that pyasp.folded_network can train on: single precision on a CPU, without a compiler."""
-    plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+def foldable(x: Tensor, width: int) -> bool:
+    """True where pyasp.folded_network trains, and faster: single precision on a CPU, no compiler, layers wide enough."""
+    plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or width < FOLD_WIDTH
     return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
 
 
@@ -131,8 +135,8 @@ class Tdnn(nn.Module):
 
     def pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (B, T, D), lengths (B,) or None -> the pooled vector (B, pooling.output_dim)."""
-        folds = self.training and torch.is_grad_enabled() and lengths is None and self.heads == 1 and foldable(x)
-        if not folds:
+        one_pass = self.training and torch.is_grad_enabled() and lengths is None and self.heads == 1
+        if not (one_pass and foldable(x, self.frames[0].affine.out_features)):
             return self.pooling(*self.frame_level(x, lengths))
         keeps, parts = [layer.keep_mask(x) for layer in self.frames], self.pooling.parts
         mean, variance, scale, shift = frame_network(list(self.frames), self.pooling.attention, parts.deviation,

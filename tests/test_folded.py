@@ -4,12 +4,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pyasp import folded
+from pyasp import folded, tdnn
 from pyasp.folded import Workspace
 from pyasp.pooling import POOLINGS
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 SIZES = {"frame_dim": 10, "pooling_dim": 14, "attention_dim": 5, "embedding_dim": 9, "segment_dim": 8}
+
+
+@pytest.fixture(autouse=True)
+def narrow_layers_fold_too(monkeypatch):
+    monkeypatch.setattr(tdnn, "FOLD_WIDTH", 1)
 
 
 def network(pooling, dropout, plain, dtype=torch.float32):
