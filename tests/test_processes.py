@@ -22,6 +22,7 @@ from pyasp.processes import part_of, sum_statistics, together, world
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]     # AdamW makes whole steps of gradients that are only rounding
+WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]     # the folded path; few steps: rounding grows
 UBM = ["--num-gauss=4", "--num-frames=2000", "--num-iters-init=4", "--num-iters-diag=2", "--num-iters-full=2",
        "--subsample=1", "--gselect-diag=3", "--gselect-full=3", "--min-occupancy-full=20", "--device=cpu"]
 IVECTOR = ["--num-ceps=2", "--delta-order=1", "--cmn-window=0", "--ivector-dim=3", "--num-iters=2", "--gselect=3",
@@ -30,7 +31,7 @@ IVECTOR = ["--num-ceps=2", "--delta-order=1", "--cmn-window=0", "--ivector-dim=3
 
 def jobs(data, out, conf):
     """[tool, words] of everything that several processes can train, into `out`."""
-    return [["train_tdnn", [*TDNN, *STEPS, data, f"{out}/folded"]],
+    return [["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/folded"]],
             ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
             ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
             ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
