@@ -28,6 +28,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def load_checkpoint(path: str) -> Any:
+    """What a torch checkpoint holds, weights only. InputError when it does not load."""
     import torch  # only here: the other files need no torch
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -78,6 +79,7 @@ def _checkpoint_array(path: str, key: str | None, allow_commands: bool) -> np.nd
 
 
 def load_npy(path: str) -> np.ndarray:
+    """The array of a .npy file, mapped, of any shape and type. InputError when it does not load."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as problem:
@@ -114,6 +116,7 @@ def _json_text(value: Any) -> str:
 
 
 def load_json(path: str) -> Any:
+    """What a JSON file holds. InputError when it is broken."""
     try:
         return json.loads("\n".join(lines_of(path)))
     except ValueError as problem:

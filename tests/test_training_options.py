@@ -8,8 +8,7 @@ import signal
 
 import pytest
 import torch
-from tdnn_data import tiny_data
-from test_trainer import Killed, assert_same_training, kill_at, options, records
+from test_trainer import Killed, assert_same_training, data, kill_at, one_thread, options, records  # noqa: F401 (fixtures)
 from torch.nn import functional
 
 from pyasp import checkpoint, compute, trainer
@@ -21,20 +20,6 @@ from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.trainer import train
 
 ALWAYS = "--checkpoint-minutes=1e-9"        # a checkpoint after every step
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setattr("pyasp.trainer.matmul_peak", lambda *device: 1e9)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def data(tmp_path):
-    return tiny_data(tmp_path / "data")
 
 
 def last(directory):
