@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyasp import mp4_header
 from pyasp.errors import InputError
-from pyasp.sphere_header import AGAIN
+from pyasp.sphere_header import AGAIN, MAGIC, read_header
 
 # What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix. Of MP4's edit
 # list
@@ -38,6 +38,8 @@ DECODERS = {
 }
 PACKAGES = {"sph2pipe": "https://github.com/burrmill/sph2pipe", "ffmpeg": "Debian, Ubuntu: apt install ffmpeg"}
 AAC_SUFFIXES = (".m4a", ".mp4", ".aac")
+# What a program says of a file that ends too early while it ends with exit code 0, the lost samples made up
+CUT_SHORT = {"sph2pipe": "premature EOF"}
 
 
 def head_of(path: str | Path) -> bytes:
@@ -58,8 +60,8 @@ def foreign_format(path: str | Path) -> str | None:
     """Key of DECODERS when libsndfile cannot read the file."""
     if str(path).lower().endswith(AAC_SUFFIXES):
         return "AAC in MP4"
-    head = head_of(path)
-    return "shorten-compressed SPHERE" if head.startswith(b"NIST_1A") and b"embedded-shorten" in head else None
+    sphere = head_of(path).startswith(MAGIC)  # its header may be longer than its first kilobyte
+    return "shorten-compressed SPHERE" if sphere and read_header(path).compressed else None
 
 
 def require_program(form: str, path: str | Path) -> str:
@@ -98,8 +100,9 @@ def _decode(path: str, form: str, size: int, changed: int) -> bytes:
             capture_output=True,
             check=False,
         )
-        if done.returncode != 0 or not os.path.isfile(target):
-            said = done.stderr.decode(errors="replace").strip().splitlines()
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        cut_short = program in CUT_SHORT and any(CUT_SHORT[program] in line for line in said)
+        if done.returncode != 0 or cut_short or not os.path.isfile(target):
             raise InputError(
                 path,
                 f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})",

@@ -237,12 +237,16 @@ def test_addresses_are_never_fetched(tmp_path):
         read_samples(item, 8000, allow_commands=True)
 
 
-def shortened(tmp_path):
-    """A cut of a file whose header says shorten, and the wav that its decoder would give."""
-    sphere.write(tmp_path / "a b.sph", speech(800), 8000, "pcm")
+def shortened(tmp_path, before=b""):
+    """A cut of a file whose header says shorten, and the wav that its decoder would give.
+
+    before: lines in front of the one that says it.
+    """
+    size = 1024 if not before else 4096
+    sphere.write(tmp_path / "a b.sph", speech(800), 8000, "pcm", header_size=size)
     item = cut(tmp_path / "a b.sph")
-    content = (tmp_path / "a b.sph").read_bytes()
-    head = content[:1024].replace(b"sample_coding -s3 pcm", b"sample_coding -s26 pcm,embedded-shorten-v2.00")[:1024]
+    content, coding = (tmp_path / "a b.sph").read_bytes(), b"sample_coding -s26 pcm,embedded-shorten-v2.00"
+    head = content[:size].replace(b"sample_coding -s3 pcm", before + coding)[:size]
     (tmp_path / "a b.sph").write_bytes(head + b"ajkg" + bytes(100))
     wav(tmp_path / "decoded.wav", speech(800))
     decoders._decode.cache_clear()
@@ -256,8 +260,9 @@ def test_shorten_without_its_decoder(tmp_path, monkeypatch):
         read_samples(item, 8000)
 
 
-def test_shorten_through_sph2pipe(tmp_path, monkeypatch):
-    item = shortened(tmp_path)
+@pytest.mark.parametrize("before", [b"", b"filler -s9 123456789\n" * 100], ids=["plain header", "long header"])
+def test_shorten_through_sph2pipe(tmp_path, monkeypatch, before):
+    item = shortened(tmp_path, before)
     script = f'[ "$4" = "{tmp_path}/a b.sph" ] && cp "{tmp_path}/decoded.wav" "$5"'
     program(tmp_path / "bin", monkeypatch, "sph2pipe", script)
     np.testing.assert_array_equal(read_samples(item, 8000), speech(800))
@@ -267,6 +272,15 @@ def test_a_decoder_that_fails(tmp_path, monkeypatch):
     item = shortened(tmp_path)
     program(tmp_path / "bin", monkeypatch, "sph2pipe", "echo checksum error >&2; exit 3")
     with pytest.raises(InputError, match="sph2pipe exit code 3 .checksum error"):
+        read_samples(item, 8000)
+
+
+def test_samples_that_sph2pipe_made_up_are_refused(tmp_path, monkeypatch):
+    """Version 2.5 fills the last block of a truncated file, says so, and ends with exit code 0."""
+    item = shortened(tmp_path)
+    script = f'cp "{tmp_path}/decoded.wav" "$5"; echo "premature EOF on compressed stream in $4" >&2'
+    program(tmp_path / "bin", monkeypatch, "sph2pipe", script)
+    with pytest.raises(InputError, match="a b.sph: found sph2pipe exit code 0 .premature EOF"):
         read_samples(item, 8000)
 
 
