@@ -172,12 +172,17 @@ class Recordings:
     def __init__(self, roots: Iterable[str]):
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self.paths: list[str] = []
-        for root in roots:
+        self._roots = [os.path.abspath(root) for root in roots]
+        for root in self._roots:
             if not os.path.isdir(root):
                 raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
-            self.paths += find_audio(os.path.abspath(root), (".sph", ".wav", ".flac"))
+            self.paths += find_audio(root, (".sph", ".wav", ".flac"))
         for path in self.paths:
             self._by_name[_stem(path)].append(path)
+
+    def below(self, path: str) -> str:
+        """A found file's path below its root."""
+        return next(path[len(root) + 1 :] for root in self._roots if path.startswith(root + os.sep))
 
     def find(self, name: str) -> str | None:
         """The file whose path agrees with `name` in most directories from the end; None when no file has its name."""

@@ -13,7 +13,7 @@ from pyasp.cli import option
 from pyasp.errors import InputError
 
 ENROLMENT = ("sre06", "sre08", "sre10")  # corpora that hold enrolment recordings
-TRAINING: dict[str, Callable[[str, str], Corpus]] = {
+TRAINING: dict[str, Callable[..., Corpus]] = {
     "sre04": sre04_06.read,
     "sre05": sre04_06.read,
     "sre06": sre04_06.read,
@@ -50,6 +50,9 @@ class TrainingOptions(PrepOptions):
         "SRE08 and SRE10 serve enrolment alone), and every other that is given",
     )
     merge_pins: bool = option(True, "one speaker label a Mixer PIN across SRE04 to SRE10 and Mixer 6")
+    keep_microphone: bool = option(
+        False, "train on SRE08's and SRE10's microphone recordings too; the paper trains on telephone recordings"
+    )
     max_missing_train: float = option(0.05, "largest fraction of a training corpus's recordings that may be missing")
 
 
@@ -79,10 +82,9 @@ def training_names(options: TrainingOptions) -> list[str]:
 
 
 def _read(name: str, options: TrainingOptions) -> Corpus:
-    root = getattr(options, name)
-    if TRAINING[name] is sre04_06.read:
-        return sre04_06.read(name, root, options.speaker_list)
-    return TRAINING[name](name, root)
+    reader = TRAINING[name]
+    own = {sre04_06.read: options.speaker_list, sre08.read: options.keep_microphone, sre10.read: options.keep_microphone}
+    return reader(name, getattr(options, name), *([own[reader]] if reader in own else []))
 
 
 def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str, Utterance], dict[str, Any]]:
@@ -104,7 +106,7 @@ def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str,
             raise InputError(
                 getattr(options, name), "no recording of its tables", f"the audio of {name} below it", f"Check --{name}"
             )
-        summary[f"train/{name}"] = {"sides": len(corpus.sides), "missing": len(corpus.missing), **corpus.left_out}
+        summary[f"train/{name}"] = corpus.counts()
         corpora.append(corpus)
     utterances, counts = label(corpora, options.merge_pins)
     if corpora:

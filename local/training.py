@@ -6,11 +6,12 @@ merged, or one person would be several classes of the network. PINs of other col
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Iterator
 
+from local import telephone
 from local.common import Utterance
 from local.sre12_tables import GENDERS, Recordings
 from pyasp.errors import InputError
@@ -23,11 +24,13 @@ MAX_UNKNOWN = 0.05  # share of lines without m or f above which the columns are 
 class Corpus:
     """One training corpus. sides: utterance by (file, channel), speaker = PIN, id = what follows the speaker in its
     final id; missing: recordings named in the tables that have no file; left_out: {reason: count}; prefix: of its
-    speakers.
+    speakers; kinds: sides by telephone or microphone, of a corpus that holds both; keep_microphone: use the latter.
     """
 
     name: str
     prefix: str = ""
+    keep_microphone: bool = True
+    kinds: dict[tuple[str, int], str] = field(default_factory=dict)
     sides: dict[tuple[str, int], Utterance] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -51,6 +54,30 @@ class Corpus:
                 f"{other.speaker}, as told before",
                 "Check the tables: one of the two lines is wrong",
             )
+
+    def add_kind(
+        self, pin: str, gender: str, segment: str, channel: int, recordings: Recordings, where: object, told: str | None
+    ) -> None:
+        """As `add`, for a corpus of telephone and microphone recordings; told: which, where directories do not say it.
+
+        Counts each side by its kind, and leaves microphone sides out unless they are wanted.
+        """
+        path = recordings.find(segment)
+        side = (path or segment, channel)
+        by_place = telephone.of_path(recordings.below(path) if path else "") or telephone.of_path(segment)
+        kind = self.kinds[side] = by_place or told or self.kinds.get(side, telephone.UNKNOWN)
+        if kind == telephone.MICROPHONE and not self.keep_microphone:
+            self.sides.pop(side, None)
+        else:
+            self.add(pin, gender, segment, channel, recordings, where)
+
+    def counts(self) -> dict[str, int]:
+        """{"sides", "missing", each kind, each reason to leave out: count}."""
+        missing = set(self.missing)
+        kinds = Counter(kind for (place, _), kind in self.kinds.items() if place not in missing)
+        left_out = 0 if self.keep_microphone else kinds.pop(telephone.MICROPHONE, 0)
+        dropped = {"microphone recordings left out": left_out} if left_out else {}
+        return {"sides": len(self.sides), "missing": len(self.missing), **kinds, **dropped, **self.left_out}
 
     def drop(self, reason: str) -> None:
         """Counts a line that is not used."""

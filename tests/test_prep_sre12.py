@@ -254,6 +254,18 @@ def test_pins_can_be_kept_apart(discs, more, tmp_path):
     assert {"sre04_1001", "mixer6_1001"} <= set(check_data_dir(tmp_path / "data/train", 6, 4).spk2utt)
 
 
+BOTH_KINDS = [("false", 2, ["1001"], "4 microphone recordings left out"), ("true", 6, ["1001", "1010"], "4 microphone")]
+
+
+@pytest.mark.parametrize("keep, sides, speakers, told", BOTH_KINDS)
+def test_training_is_on_telephone_recordings_unless_asked(discs, tmp_path, capsys, keep, sides, speakers, told):
+    CORPORA["sre10"][0](tmp_path / "sre10", "sre10")
+    options = (f"--sre10={tmp_path}/sre10", "--train-on=sre10", f"--keep-microphone={keep}")
+    assert prepare(discs, tmp_path / "data", *options) == 0
+    assert f"train/sre10: {sides} sides, 0 missing, 2 telephone, {told}" in capsys.readouterr().out
+    assert list(check_data_dir(tmp_path / "data/train", sides, len(speakers)).spk2utt) == speakers
+
+
 def test_a_training_corpus_without_its_audio_is_refused(discs, more, tmp_path, capsys):
     call = tmp_path / "more/swbd2p1/disc1/data/sw2001.sph"
     call.unlink()

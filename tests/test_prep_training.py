@@ -4,7 +4,7 @@ messages."""
 import pytest
 from prep_trees import put, sph
 
-from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard, training
+from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard, telephone, training
 from local.common import Utterance
 from pyasp.errors import InputError
 
@@ -27,43 +27,61 @@ def sre0406(root, name):
     sph(root / "r2/test/tbbb.sph", channels=1)
 
 
+FLAGS = "one,two,three,four,five,six,seven,eight"
+
+
 def eight(root, name):
+    """Models 10001 and 10002 are calls, 10003 is an interview; fddd and feee are a call and an interview by microphone,
+    fggg is in no condition, fhhh is a microphone's and missing."""
     keys = root / "LDC2011S08/data/keys/NIST_SRE08_KEYS.v0.1"
     put(
         keys / "model-keys/NIST_SRE08_short2.model.key",
         "model,gender,segment:channel,speaker",
         "10001,m,faaa:a,1001",
         "10002,f,fbbb:b,1008",
+        "10003,m,fiii:a,1001",
     )
     put(
         keys / "trial-keys/NIST_SRE08_short2-short3.trial.key",
-        "model,segment,channel,target,conditions",
-        "10001,fccc,b,target,6",
-        "10001,fccc,a,nontarget,6",
-        "10002,fbbb,b,target,6",
+        f"model,segment,channel,target,{FLAGS}",
+        "10001,fccc,b,target,N,N,N,N,N,Y,Y,N",
+        "10001,fccc,a,nontarget,N,N,N,N,N,Y,N,N",
+        "10001,fddd,a,target,N,N,N,N,Y,N,N,N",
+        "10001,fggg,a,target,N,N,N,N,N,N,N,N",
+        "10001,fhhh,a,target,N,N,N,N,Y,N,N,N",
+        "10002,fbbb,b,target,N,N,N,N,N,Y,N,N",
+        "10003,feee,a,target,Y,Y,N,N,N,N,N,N",
+        "10003,fccc,b,target,N,N,N,Y,N,N,N,N",
     )
-    sph(root / "LDC2011S05/data/faaa.sph")
-    sph(root / "LDC2011S05/data/fbbb.sph")
-    sph(root / "LDC2011S08/data/fccc.sph")
+    for segment in ("05/data/faaa", "05/data/fbbb", "05/data/fiii"):
+        sph(root / f"LDC2011S{segment}.sph")
+    for segment in ("fccc", "fddd", "feee", "fggg"):
+        sph(root / f"LDC2011S08/data/test/data/short3/{segment}.sph")
 
 
 def ten(root, name):
-    put(root / "keys/coreext.modelkey.csv", "model,sid", "50001,1001", "50002,NOT_SCORED", "50003,1010")
+    """The directories say what is a telephone's; of tddd and its model 50004, in a directory of neither, the key."""
+    models = ("50001,1001", "50002,NOT_SCORED", "50003,1010", "50004,1010")
+    put(root / "keys/coreext.modelkey.csv", "model,sid", *models)
     put(
         root / "train/coreext.trn",
         "50001 m data/phonecall/tel/taaa.sph:A",
         "50002 f data/phonecall/tel/taaa.sph:B",
-        "50003 f data/interview/tbbb.sph:B",
+        "50003 f data/interview/mic/tbbb.sph:B",
+        "50004 f data/later/teee.sph:A",
     )
     put(
         root / "keys/coreext-coreext.trialkey.csv",
-        "spkr,utt,side,target,is_scored,c1,c2",
-        "50001,tccc,a,target,Y,N,Y",
-        "50003,tccc,a,nontarget,Y,N,Y",
-        "50002,tccc,b,target,Y,N,Y",
+        "spkr,utt,side,target,is_scored,c1,c2,c3,c4,c5,c6,c7,c8,c9",
+        "50001,tccc,a,target,Y,N,N,N,N,Y,N,N,N,N",
+        "50003,tccc,a,nontarget,Y,N,N,Y,N,N,N,N,N,N",
+        "50002,tccc,b,target,Y,N,N,N,N,Y,N,N,N,N",
+        "50004,tddd,b,target,Y,N,N,N,N,N,N,N,N,Y",
+        "50003,tfff,b,target,Y,N,N,N,Y,N,N,N,N,N",
     )
-    for segment in ("phonecall/tel/taaa", "interview/tbbb", "phonecall/tel/tccc"):
-        sph(root / f"data/{segment}.sph")
+    places = ("phonecall/tel/taaa", "interview/mic/tbbb", "phonecall/tel/tccc", "later/tddd", "later/teee")
+    for place in (*places, "phonecall/mic/tfff"):
+        sph(root / f"data/{place}.sph")
 
 
 def phase1(root, name):
@@ -140,11 +158,17 @@ def calls(a, b):
 
 CORPORA = {
     **{name: (sre0406, sre04_06.read, *SRE) for name in ("sre04", "sre05", "sre06")},
-    "sre08": (eight, sre08.read, {("faaa", 0): "1001", ("fbbb", 1): "1008", ("fccc", 1): "1001"}, 0, {}),
+    "sre08": (
+        eight,
+        sre08.read,
+        {("faaa", 0): "1001", ("fbbb", 1): "1008", ("fccc", 1): "1001", ("fggg", 0): "1001"},
+        0,
+        {},
+    ),
     "sre10": (
         ten,
         sre10.read,
-        {("taaa", 0): "1001", ("tbbb", 1): "1010", ("tccc", 0): "1001"},
+        {("taaa", 0): "1001", ("tccc", 0): "1001"},
         0,
         {"models without a speaker in the key": 1},
     ),
@@ -177,6 +201,50 @@ def test_each_release_gives_its_sides_and_speakers(tmp_path, name):
     assert found == sides and len(corpus.missing) == missing and corpus.left_out == left_out
     assert {utt.gender for utt in corpus.sides.values()} <= {"m", "f"}
     assert all(utt.channel == channel for (_, channel), utt in corpus.sides.items())
+
+
+KINDS = {  # corpus: (counts without its microphone recordings, and with them)
+    "sre08": (
+        {
+            "sides": 4,
+            "missing": 0,
+            "telephone": 3,
+            "not told whether telephone or microphone": 1,
+            "microphone recordings left out": 4,
+        },
+        {
+            "sides": 7,
+            "missing": 1,
+            "telephone": 3,
+            "microphone": 3,
+            "not told whether telephone or microphone": 1,
+        },
+    ),
+    "sre10": (
+        {
+            "sides": 2,
+            "missing": 0,
+            "telephone": 2,
+            "microphone recordings left out": 4,
+            "models without a speaker in the key": 1,
+        },
+        {"sides": 6, "missing": 0, "telephone": 2, "microphone": 4, "models without a speaker in the key": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("keep", [False, True], ids=["telephone alone", "both"])
+def test_microphone_recordings_are_told_by_directories_and_conditions(tmp_path, name, keep):
+    CORPORA[name][0](tmp_path / "mic", name)  # the directory above the corpus says nothing
+    assert CORPORA[name][1](name, str(tmp_path / "mic"), keep).counts() == KINDS[name][keep]
+
+
+def test_a_key_that_contradicts_itself_tells_nothing():
+    by_telephone, by_microphone = ["1", "seg", "a", "target", *"NNNNNYNN"], ["2", "seg", "a", "target", *"NYNNNNNN"]
+    kinds = telephone.Kinds([by_telephone, by_microphone], telephone.SRE08)
+    assert (kinds.of_model("1"), kinds.of_model("2")) == (telephone.TELEPHONE, telephone.MICROPHONE)
+    assert kinds.of_test("seg") is None and kinds.of_test("another") is None
 
 
 LABELS = {

@@ -24,7 +24,8 @@ from pyasp.kaldi_io import ScpReader
 from pyasp.sphere_header import read_header
 
 FILES = Path(os.environ.get("SPH2PIPE_TESTS") or os.devnull)
-MISSING = [what for what, there in (("SPH2PIPE_TESTS", FILES.is_dir()), ("sph2pipe", shutil.which("sph2pipe"))) if not there]
+NEEDED = {"SPH2PIPE_TESTS": FILES.is_dir(), "sph2pipe": shutil.which("sph2pipe")}
+MISSING = [name for name, there in NEEDED.items() if not there]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not there: {' and '.join(MISSING)}")
 RATE, SAMPLES = 20000, 37120
 # name: (its coding, byte order, the numbers in the list of checksums of the whole, side A and side B as raw pcm)
