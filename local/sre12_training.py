@@ -83,8 +83,9 @@ def training_names(options: TrainingOptions) -> list[str]:
 
 def _read(name: str, options: TrainingOptions) -> Corpus:
     reader = TRAINING[name]
-    own = {sre04_06.read: options.speaker_list, sre08.read: options.keep_microphone, sre10.read: options.keep_microphone}
-    return reader(name, getattr(options, name), *([own[reader]] if reader in own else []))
+    keep = (options.keep_microphone,)
+    own = {sre04_06.read: (options.speaker_list,), sre08.read: keep, sre10.read: keep}
+    return reader(name, getattr(options, name), *own.get(reader, ()))
 
 
 def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str, Utterance], dict[str, Any]]:

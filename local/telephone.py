@@ -24,9 +24,9 @@ class Conditions(NamedTuple):
     first: int
 
 
-# NIST's evaluation plans. SRE08: 1-3 interviews on both sides, 4 interview against call, 5 call against a call through a
-# microphone, 6-8 calls. SRE10: 1, 2 interviews, 3, 4 interview against call by telephone, by microphone, 5 calls, 6 and
-# 8 calls of high and low vocal effort by telephone, 7 and 9 by microphone.
+# NIST's evaluation plans. SRE08: 1-3 interviews on both sides, 4 interview against call, 5 call against a call through
+# a microphone, 6-8 calls. SRE10: 1, 2 interviews, 3, 4 interview against call by telephone, by microphone, 5 calls,
+# 6 and 8 calls of high and low vocal effort by telephone, 7 and 9 by microphone.
 SRE08 = Conditions("mmmmtttt", "mmmtmttt", 4)
 SRE10 = Conditions("mmmmttmtm", "mmtmttmtm", 5)
 
