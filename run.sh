@@ -40,7 +40,7 @@ hold_locks "$data" "$exp"
 trap 'on_exit $? "$@"' EXIT
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
-  python -m pyasp.bin.check_augment --config "$conf/augment.conf" # fails now, not in stage 3
+  python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage 3
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
 fi
 

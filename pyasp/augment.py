@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import lhotse
 import numpy as np
@@ -23,40 +25,11 @@ from pyasp.errors import InputError
 from pyasp.rooms import NOISES, random_noise, random_response
 from pyasp.transforms import AddNoise, Transcode
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".mp3", ".ogg")
-ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
-
 
 def rng_for(seed: int, name: str) -> np.random.Generator:
     """A generator that depends on the seed and a name alone."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
-
-
-def find_audio(folder: str | Path) -> list[Path]:
-    """Audio files below a folder, sorted. Raises InputError when there is none."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not files:
-        raise InputError(
-            folder, "no audio file", f"{' '.join(AUDIO_SUFFIXES)} below it", "Give the unpacked corpus' folder"
-        )
-    return files
-
-
-def musan_noises(root: str | Path) -> list[Path]:
-    """MUSAN's noise and music when the folder has that layout, else every audio file below it."""
-    parts = [Path(root) / name for name in ("noise", "music") if (Path(root) / name).is_dir()]
-    return [path for part in parts for path in find_audio(part)] if parts else find_audio(root)
-
-
-def responses_of(root: str | Path) -> list[Path]:
-    """Impulse responses of RIRS_NOISES (its noises left out) when the folder has that layout, else every audio file."""
-    for top in (Path(root), Path(root) / "RIRS_NOISES"):
-        parts = [top / name for name in ROOMS if (top / name).is_dir()]
-        if parts:
-            files = [path for part in parts for path in find_audio(part)]
-            return [path for path in files if path.parent.name != ROOMS[1] or "_noise_" not in path.name]
-    return find_audio(root)
 
 
 def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tuple[list[Path], list[Path]]:
@@ -120,6 +93,17 @@ class Augmenter:
         return _with(clean, Transcode(self.options.codec, self.rates[rng.integers(len(self.rates))]))
 
     MAKERS = {"noise": _noise, "reverb": _reverb, "codec": _codec}
+
+
+def json_line(copy: MonoCut, clean: dict[str, Any]) -> str:
+    """A copy as lhotse stores it; clean: the JSON object of its clean cut, from which it differs in id and transforms.
+
+    lhotse's own to_dict takes several times as long, which is minutes for a million cuts.
+    """
+    recording = copy.recording
+    transforms = [each if isinstance(each, dict) else each.to_dict() for each in recording.transforms or []]
+    whole = {**clean, "id": copy.id, "recording": {**clean["recording"], "transforms": transforms}}
+    return json.dumps(whole, ensure_ascii=False)
 
 
 def _with(clean: MonoCut, transform: AddNoise | Transcode) -> MonoCut:

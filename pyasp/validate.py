@@ -11,7 +11,7 @@ import json
 import sys
 import zlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 from pyasp.artefact import atomic_write
 from pyasp.datadir import DataDir, c_sorted
@@ -43,7 +43,7 @@ def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
             raise InputError(path, f"no cut ({error})", "a lhotse cut as JSON", "Run stage 0 again", item=f"line {number}") from None
 
 
-def write_cuts(path: str | Path, lines: list[str]) -> None:
+def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
     """Writes JSON lines as a gzip file with no time stamp in it (same content, same bytes), atomically."""
     with atomic_write(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
         for line in lines:

@@ -12,13 +12,14 @@ from scipy.signal import correlate
 
 from pyasp import codec, report
 from pyasp.audio import read_samples, use_libsndfile
-from pyasp.augment import Augmenter, find_audio, generate, musan_noises, responses_of
+from pyasp.augment import Augmenter, generate, json_line
 from pyasp.augment_options import AugmentOptions, check
 from pyasp.bin import augment as augment_tool, check_augment
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter
 from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
+from pyasp.sound_folders import find_audio, musan_noises, responses_of
 
 RATE = 8000
 
@@ -303,6 +304,52 @@ def test_noises_of_rirs_noises_are_no_responses_and_speech_of_musan_is_no_noise(
     assert len(responses_of(tmp_path / "musan")) == 3  # any folder of responses
     with pytest.raises(InputError, match="no audio file"):
         find_audio(tmp_path / "RIRS_NOISES/none")
+
+
+def test_folders_without_sounds_are_told_before_any_work(tmp_path, capsys):
+    for name in ("empty", "packed", "zipped"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "packed/musan.tar.gz").write_bytes(b"")
+    (tmp_path / "zipped/rirs_noises.zip").write_bytes(b"PK")
+    cures = {
+        "empty": "Give the unpacked corpus' folder",
+        "packed": f"tar -xzf {tmp_path}/packed/musan.tar.gz -C {tmp_path}/packed",
+        "zipped": f"unzip -q {tmp_path}/zipped/rirs_noises.zip -d {tmp_path}/zipped",
+        "nowhere": "Give the unpacked corpus' folder",
+    }
+    for option in ("--musan", "--rirs"):
+        for name, cure in cures.items():
+            assert check_augment.main([f"{option}={tmp_path / name}"]) == 1
+            said = capsys.readouterr().err
+            assert "no audio file" in said and cure in said
+    soundfile.write(tmp_path / "empty/n.wav", np.ones(10), RATE)
+    assert check_augment.main([f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
+    assert capsys.readouterr().err.count("1 sounds for the augmented copies") == 2
+    assert check_augment.main(["--copies=0", f"--musan={tmp_path}/nowhere"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["noise", "reverb", "codec"])
+@pytest.mark.parametrize("side", [False, True], ids=["mono", "a side of a call"])
+def test_a_copy_is_stored_as_lhotse_would_store_it(tmp_path, augmenter, kind, side):
+    clean = cut_of(tmp_path / "s1-u1.wav", np.ones((RATE, 2)) * 0.1 if side else np.ones(RATE) * 0.1)
+    if side:
+        clean = lhotse.MonoCut("s1-u1", 0.25, 0.5, 1, recording=clean.recording)
+    clean.supervisions = [lhotse.SupervisionSegment("s1-u1", "s1-u1", 0, clean.duration, speaker="s1", gender="f")]
+    for _ in range(2):  # the second time the clean cut has a transform of its own
+        copy, _ = augmenter(kinds=kind, codec="gsm").copy(clean, 1, "vad.ark:17")
+        line = json_line(copy, json.loads(json.dumps(clean.to_dict())))
+        assert json.loads(line) == json.loads(json.dumps(copy.to_dict())) and line.startswith('{"id": "s1-u1-')
+        clean = stored(copy).with_id("s1-u1")
+
+
+def test_groups_of_copies_are_put_in_order_as_they_come():
+    names = ["a", "a-b", "a-b0", "a-c", "aa", "b"]
+    groups = [[(name, name, "clean", "")] + [(f"{name}-{kind}", name, kind, "") for kind in ("noise1", "b2")]
+              for name in names]
+    ids = [entry[0] for entry in augment_tool.in_order(iter(groups), "cuts")]
+    assert ids == sorted((entry[0] for group in groups for entry in group), key=str.encode) and len(ids) == 18
+    with pytest.raises(InputError, match="cuts: a: found 'a' after 'a-b'; expected unique ids in C-locale order"):
+        list(augment_tool.in_order([groups[1], groups[0]], "cuts"))
 
 
 def test_the_tool_counts_copies_and_says_what_they_are(tmp_path, speech, vad, capsys):

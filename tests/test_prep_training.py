@@ -104,20 +104,23 @@ def phase3(root, name):
 
 
 def cellular(root, name):
-    put(root / "docs/swb_callstats.tbl", "40001,301,302,M,F,x", "40002,303,301,F,M,x", "40019,303,301,F,M,x")
-    for call in ("sw_40001", "sw_40002", "sw_40019"):
-        sph(root / f"data/{call}.sph")
+    bad = ("40019", "45024", "40022")
+    calls = ("40001,301,302,M,F,x", "40002,303,301,F,M,x", *(f"{call},303,301,F,M,x" for call in bad))
+    put(root / "docs/swb_callstats.tbl", *calls)
+    for call in ("40001", "40002", *bad):
+        sph(root / f"data/sw_{call}.sph")
 
 
 def fishers(root, name):
+    bad = ("01243", "06716", "00446")
     put(
         root / f"fe_03_p{name[-1]}_tran/doc/fe_03_p{name[-1]}_calldata.tbl",
         CALLDATA,
         "00001,d,t,1,1,2001,m.a,n,1,1,2002,f.a,n,1,1",
         "00002,d,t,1,1,2001,f.o,n,1,1,2002,f.a,n,1,1",
-        "00446,d,t,1,1,2001,m.a,n,1,1,2002,f.a,n,1,1",
+        *(f"{call},d,t,1,1,2001,m.a,n,1,1,2002,f.a,n,1,1" for call in bad),
     )
-    for call in ("00001", "00002", "00446"):
+    for call in ("00001", "00002", *bad):
         sph(root / f"fisher_eng_tr_sp_d1/audio/000/fe_03_{call}.sph")
 
 
@@ -146,9 +149,9 @@ FISHER = (
         ("fe_03_00002", 1): "2002f",
     },
     0,
-    {"calls known to be bad": 1},
+    {"calls known to be bad": 3},
 )
-BAD_CALL = {"calls known to be bad": 1}
+BAD_CALL = {"calls known to be bad": 3}
 
 
 def calls(a, b):

@@ -1,0 +1,38 @@
+"""Folders of noises and impulse responses: MUSAN, RIRS_NOISES, or any others. No audio library is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyasp.errors import InputError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".mp3", ".ogg")
+ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
+UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
+
+
+def find_audio(folder: str | Path) -> list[Path]:
+    """Audio files below a folder, sorted. Raises InputError when there is none."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not files:
+        packed = [path for path in sorted(Path(folder).glob("*")) if path.suffix in UNPACK]
+        command = UNPACK[packed[0].suffix].format(packed[0], folder) if packed else ""
+        cure = f"Unpack it: {command}" if packed else "Give the unpacked corpus' folder"
+        raise InputError(folder, "no audio file", f"{' '.join(AUDIO_SUFFIXES)} below it", cure)
+    return files
+
+
+def musan_noises(root: str | Path) -> list[Path]:
+    """MUSAN's noise and music when the folder has that layout, else every audio file below it."""
+    parts = [Path(root) / name for name in ("noise", "music") if (Path(root) / name).is_dir()]
+    return [path for part in parts for path in find_audio(part)] if parts else find_audio(root)
+
+
+def responses_of(root: str | Path) -> list[Path]:
+    """Impulse responses of RIRS_NOISES (its noises left out) when the folder has that layout, else every audio file."""
+    for top in (Path(root), Path(root) / "RIRS_NOISES"):
+        parts = [top / name for name in ROOMS if (top / name).is_dir()]
+        if parts:
+            files = [path for part in parts for path in find_audio(part)]
+            return [path for path in files if path.parent.name != ROOMS[1] or "_noise_" not in path.name]
+    return find_audio(root)
