@@ -9,22 +9,24 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import check_data_dir, put, refused, sph, trial_lines
+from prep_trees import check_data_dir, put, refused, speech, sph, trial_lines
 from test_prep_training import CORPORA
 
-from local import prep_sre12, sre12_tables
+from local import prep_sre12, sphere, sre12_tables
 from pyasp.audio import read_samples
 
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12{}_target_speaker_2_files_map.v{}.txt"
 SPEAKERS = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12_speakertable.v{}.csv"
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
-SEGMENTS = {"taaaho": 30.0, "tbbbho": 100.0, "tccckk": 200.0}  # name, seconds
+SEGMENTS = {"taaaho": 30.0, "tbbbho": 100.0}  # calls: name, seconds
+INTERVIEW = ("mic_int/tcaaaa-tdzzzz", "tccckk", 200.0)  # where, name, seconds: 16 kHz pcm
 TYPES = {"a1": "target", "a2": "known_target", "b1": "known_nontarget", "b2": "unknown_non-target"}
 
 
 def key_line(target, segment, side, kind, flags):
     """One line of the key, as NIST writes paths."""
-    return f"{target},data/tel_phn/taaaho-tfdwxt/{segment}_sre12.sph,{side},{kind},x,{','.join(flags)}"
+    place = INTERVIEW[0] if segment == INTERVIEW[1] else "tel_phn/taaaho-tfdwxt"
+    return f"{target},data/{place}/{segment}_sre12.sph,{side},{kind},x,{','.join(flags)}"
 
 
 LINES = [
@@ -45,6 +47,10 @@ def discs(tmp_path_factory):
     sre12, sre08, cts = top / "sre12", top / "sre08", top / "cts"
     for segment, seconds in SEGMENTS.items():
         sph(sre12 / f"data/tel_phn/taaaho-tfdwxt/{segment}_sre12.sph", seconds)
+    interview = np.zeros((round(16000 * INTERVIEW[2]), 2), np.int16)
+    interview[:16000, 0] = speech(16000)
+    (sre12 / "data" / INTERVIEW[0]).mkdir(parents=True)
+    sphere.write(sre12 / "data" / INTERVIEW[0] / f"{INTERVIEW[1]}_sre12.sph", interview, 16000, "pcm", order="10")
     for name in ("short2/faaaa", "short2/fbbbb", "long/faaaa", "short2/fcccc"):
         sph(sre08 / f"NIST_SRE08/data/{name}.sph")
     put(
@@ -137,6 +143,14 @@ def test_sides_are_channels(discs, data):
     assert test.read("wav.scp")["taaaho_sre12-b"].startswith("sph2pipe -f wav -p -c 2 /")
     assert {utt: row["duration_class"] for utt, row in test.info.items()} == {
         "taaaho_sre12-a": "30", "taaaho_sre12-b": "30", "tbbbho_sre12-b": "100", "tccckk_sre12-a": "300"}
+
+
+def test_a_microphone_recording_of_16_khz_is_read_at_the_rate_of_its_header(data):
+    cut = next(cut for cut in lhotse.CutSet.from_file(data / "test/cuts.jsonl.gz") if cut.id == "tccckk_sre12-a")
+    assert (cut.sampling_rate, cut.num_samples) == (16000, 3200000)
+    samples = read_samples(cut.to_dict(), 16000)
+    assert np.array_equal(samples[:16000], speech(16000)) and not samples[16000:].any()
+    assert len(read_samples(cut.to_dict(), 8000)) == 1600000  # as stage 2 of conf/sre12 reads it
 
 
 def test_training_is_the_cts_superset(data):

@@ -102,6 +102,16 @@ def test_every_layout_of_v11_gives_the_same_data(tmp_path, layout, capsys):
     assert "train: 8 utterances, 2 speakers" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", range(11))
+@pytest.mark.parametrize("character", "-_")
+def test_youtube_ids_may_hold_separators_at_every_place(place, character):
+    video = "abcDEF01234"[:place] + character + "abcDEF01234"[place + 1 :]
+    flat = voxceleb_tree.parse_name(f"/vox/voxceleb1_wav/Ada_Lovelace/{video}_0000012.wav")
+    nested = voxceleb_tree.parse_name(f"/vox/dev/wav/id10001/{video}/00012.wav")
+    assert flat.id == f"Ada_Lovelace-{video}-00012" and nested.id == f"id10001-{video}-00012"
+    assert voxceleb_tree.parse_name(f"/vox/voxceleb1_wav/Ada_Lovelace/{video}x_0000012.wav") is None
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["celebrity names", "ids"])
 def test_v10_is_split_by_position_and_by_its_metadata(tmp_path, named):
     root = tmp_path / "vox"
@@ -160,12 +170,12 @@ def test_list_e_over_training_speakers_is_refused_with_the_reason(tree, tmp_path
     assert not (tmp_path / "data" / "prep.json").exists()
 
 
-def voxceleb2(root, form="wav"):
+def voxceleb2(root, form="wav", place="dev/{}"):
     """A VoxCeleb2 tree with metadata separated by commas and stray spaces; m4a: headers of 3 AAC frames."""
     for index, speaker in enumerate(("id00012", "id00015")):
         for video in VIDEOS:
-            place = root / "dev" / form / speaker / video / "00001"
-            wav(f"{place}.wav", index) if form == "wav" else m4a(f"{place}.m4a", 3)
+            clip = root / place.format(form) / speaker / video / "00001"
+            wav(f"{clip}.wav", index) if form == "wav" else m4a(f"{clip}.m4a", 3)
     (root / "vox2_meta.csv").write_text(
         "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00015 ,n000015 ,f ,dev \n"
     )
@@ -183,6 +193,21 @@ def test_voxceleb2_joins_the_training_set_and_alone_allows_list_e(tree, tmp_path
     )
     assert prepare(tree, tmp_path / "alone", "--voxceleb2", str(second), "--train-on=voxceleb2", "--trials", hard) == 0
     check_data_dir(tmp_path / "alone/train", 4, 2)
+
+
+@pytest.mark.parametrize("place", ["dev/{}", "{}", "dev/dev/{}"])
+def test_every_layout_of_voxceleb2_gives_its_dev_speakers(tree, tmp_path, monkeypatch, place):
+    decoding(tmp_path, monkeypatch, 2048)
+    for form in ("wav", "aac") if place != "dev/dev/{}" else ("aac",):
+        second = voxceleb2(tmp_path / form, form, place)
+        meta2 = second / "vox2_meta.csv"
+        meta2.write_text(meta2.read_text() + "id00017 ,n000017 ,f ,test \n")
+        name = second / place.format(form) / "id00017" / VIDEOS[0] / "00001"
+        wav(f"{name}.wav", 9) if form == "wav" else m4a(f"{name}.m4a", 3)
+        data = tmp_path / f"data-{form}"
+        assert prepare(tree, data, "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+        train = check_data_dir(data / "train", 4, 2)
+        assert train.read("spk2gender") == {"id00012": "m", "id00015": "f"}
 
 
 def test_a_conf_file_says_what_to_train_on(tree, tmp_path):
@@ -243,6 +268,24 @@ def test_a_real_m4a_has_the_length_that_its_header_says_and_no_shift(tmp_path, s
     decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a")), dtype="int16")[0].astype(float)
     clean = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype(float)
     assert len(decoded) == header.samples and np.argmax(correlate(decoded, clean)) == samples - 1
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
+def test_a_tree_of_real_m4a_is_prepared_and_read(tree, tmp_path, capsys):
+    """As they are downloaded: the table of contents in front of the sound."""
+    second = voxceleb2(tmp_path / "vox2")
+    for path in (second / "dev/wav").rglob("*.wav"):
+        target = second / "dev/aac" / path.relative_to(second / "dev/wav").with_suffix(".m4a")
+        target.parent.mkdir(parents=True)
+        command = ["ffmpeg", "-v", "error", "-i", str(path), "-c:a", "aac", "-movflags", "+faststart", str(target)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    shutil.move(second / "dev/wav", tmp_path / "wav")
+    data = tmp_path / "data"
+    assert prepare(tree, data, "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    check_data_dir(data / "train", 4, 2)
+    os.truncate(target, target.stat().st_size - 50)
+    assert prepare(tree, tmp_path / "again", "--voxceleb2", str(second), "--train-on=voxceleb2") == 1
+    refused(capsys, str(target), "truncated")
 
 
 @pytest.mark.parametrize("keep, message", [(60, "truncated"), (8, "no usable"), (0, "no usable")])
