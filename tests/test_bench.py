@@ -36,7 +36,7 @@ def test_reference_of_pairs_gives_our_statistics(min_post):
     assert torch.allclose(sums[:, :6, :6], ours.second, atol=1e-3)
     assert torch.allclose(sums[:, 6, :6], ours.first, atol=1e-3)
     assert torch.allclose(sums[:, 6, 6], ours.count, atol=1e-4)
-    assert reference.bytes_per_frame() == 5 * 21 * 8
+    assert reference.bytes_per_frame() == 5 * 28 * 8
 
 
 def test_reference_of_ivectors_gives_our_estimates():
