@@ -21,7 +21,7 @@ from lhotse import CutSet, Mfcc as LhotseMfcc, MfccConfig, MonoCut, Recording
 
 from pyasp import bench_models
 from pyasp.audio import read_samples, use_libsndfile
-from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns, sgemm_rate
+from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bin import make_mfcc
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.gmm_score import Aligner
@@ -102,7 +102,7 @@ def mfcc(setting: Setting) -> Iterator[Row]:
     count, length = setting.size(150, 600), 8.0
     data = corpus(setting.folder / "mfcc", count, length)
     samples = soundfile.read(data / "audio0.wav", dtype="int16")[0].astype(np.float32)
-    extractor, peak = Mfcc(OPTIONS), sgemm_rate(setting, 1) if setting.device.type == "cpu" else None
+    extractor, cpu = Mfcc(OPTIONS), dataclasses.replace(setting, device=torch.device("cpu"))
     references = {"lhotse": (lhotse_work(samples, 10), 10)}
     if importlib.util.find_spec("kaldi_native_fbank"):
         references["kaldi-native-fbank"] = native_work(samples, 2), 2
@@ -110,11 +110,10 @@ def mfcc(setting: Setting) -> Iterator[Row]:
              "mfcc_in_memory": (lambda: [extractor.compute(samples) for _ in range(20)], 20)}
     for name, (work, files) in works.items():
         for against, (reference, times) in references.items():
-            memory = PeakMemory(torch.device("cpu"))
-            own, other = in_turns(work, reference, setting, 1)
-            rate = files * length / own
-            yield Row(name, rate, "x real time", rate * other / (times * length),
-                      rate * 100 * FRAME_FLOP / peak if peak else None, memory.bytes(), 1, f"{against}, from memory")
+            found = in_turns(work, reference, cpu, 1)
+            rate = files * length / found.own
+            yield Row(name, rate, "x real time", rate * found.reference / (times * length),
+                      rate * 100 * FRAME_FLOP / found.sgemm, found.memory, 1, f"{against}, from memory")
 
 
 def short_files(setting: Setting) -> Iterator[Row]:
@@ -122,9 +121,8 @@ def short_files(setting: Setting) -> Iterator[Row]:
     count = setting.size(200, 3000)
     for suffix in FORMATS:
         work = _made(corpus(setting.folder / f"short_{suffix}", count, 1.0, suffix, 300))
-        memory = PeakMemory(torch.device("cpu"))
-        own = in_turns(work, None, setting, 1)[0]
-        yield Row(f"mfcc_one_second_files_{suffix}", count / own, "files/s", None, None, memory.bytes())
+        found = in_turns(work, None, setting, 1)
+        yield Row(f"mfcc_one_second_files_{suffix}", count / found.own, "files/s", None, None, found.memory)
 
 
 def two_jobs(setting: Setting) -> Iterator[Row]:
@@ -172,6 +170,5 @@ def chain(setting: Setting) -> Iterator[Row]:
         assert sum(1 for _ in extract(features(), aligner, estimator)) == count
 
     for threads in setting.threads:
-        memory = PeakMemory(setting.device)
-        own = in_turns(work, None, setting, threads, 2)[0]
-        yield Row("wav_to_ivector", count * length / own, "x real time", None, None, memory.bytes(), threads)
+        found = in_turns(work, None, setting, threads, 2)
+        yield Row("wav_to_ivector", count * length / found.own, "x real time", None, None, found.memory, threads)

@@ -7,7 +7,7 @@ from typing import Iterator
 import torch
 
 from pyasp import bench_models
-from pyasp.bench_measure import PeakMemory, Row, Setting, bandwidth, in_turns, sgemm_rate
+from pyasp.bench_measure import Row, Setting, in_turns
 from pyasp.bench_reference import PairReference
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner, align
@@ -30,16 +30,19 @@ class _Pieces:
         self.chosen = self.reference.select(self.some)
         self.weights = self.reference.posteriors(self.some, self.chosen)
 
+    def selection_bytes(self) -> int:
+        """Scores of a frame that the reference writes and reads again; the product before is bound by arithmetic."""
+        return 2 * 8 * self.num_gauss
+
 
 def _rows(setting: Setting, name: str, pieces: _Pieces, ours, reference, flop: float, traffic: int) -> Iterator[Row]:
     """One row for each number of threads. flop and traffic (bytes of the reference): per frame."""
     for threads in setting.threads:
-        memory = PeakMemory(setting.device)
-        own, other = in_turns(ours, reference, setting, threads)
-        rate, reference_rate = len(pieces.x) / own, len(pieces.some) / other
+        found = in_turns(ours, reference, setting, threads)
+        rate, reference_rate = len(pieces.x) / found.own, len(pieces.some) / found.reference
         yield Row(name, rate / bench_models.FRAMES_PER_SECOND, "x real time", rate / reference_rate,
-                  rate * flop / sgemm_rate(setting, threads), memory.bytes(), threads, "a frame at a time, BLAS",
-                  traffic * reference_rate / bandwidth() if traffic else None)
+                  rate * flop / found.sgemm, found.memory, threads, "a frame at a time, BLAS",
+                  traffic * reference_rate / found.stream)
 
 
 def selection(setting: Setting) -> Iterator[Row]:
@@ -47,7 +50,8 @@ def selection(setting: Setting) -> Iterator[Row]:
     pieces = _Pieces(setting, MIN_POST)
     yield from _rows(setting, "gaussian_selection", pieces,
                      lambda: pieces.aligner.selector.select(pieces.x, SELECTED),
-                     lambda: pieces.reference.select(pieces.some), 2 * pieces.num_gauss * (2 * DIM + 1), 0)
+                     lambda: pieces.reference.select(pieces.some), 2 * pieces.num_gauss * (2 * DIM + 1),
+                     pieces.selection_bytes())
 
 
 def posteriors(setting: Setting) -> Iterator[Row]:
@@ -65,7 +69,8 @@ def alignment(setting: Setting) -> Iterator[Row]:
     pieces = _Pieces(setting, MIN_POST)
     yield from _rows(setting, "selection_and_posteriors", pieces, lambda: pieces.aligner(pieces.x),
                      lambda: pieces.reference.posteriors(pieces.some, pieces.reference.select(pieces.some)),
-                     2 * pieces.num_gauss * (2 * DIM + 1) + SELECTED * FULL_FLOP, 0)
+                     2 * pieces.num_gauss * (2 * DIM + 1) + SELECTED * FULL_FLOP,
+                     pieces.selection_bytes() + pieces.reference.bytes_per_frame())
 
 
 def ubm_em(setting: Setting) -> Iterator[Row]:
@@ -80,4 +85,4 @@ def ubm_em(setting: Setting) -> Iterator[Row]:
     yield from _rows(setting, "ubm_em_iteration", pieces,
                      lambda: stats.accumulate(pieces.x, pieces.aligner(pieces.x), torch.float32), reference,
                      2 * pieces.num_gauss * (2 * DIM + 1) + 2 * SELECTED * FULL_FLOP,
-                     3 * pieces.reference.bytes_per_frame())    # read for the score; read and written for the sum
+                     pieces.selection_bytes() + 3 * pieces.reference.bytes_per_frame())     # a sum: read and written

@@ -7,7 +7,7 @@ from typing import Iterator
 import torch
 
 from pyasp import bench_models
-from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
+from pyasp.bench_measure import Row, Setting, in_turns
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
 
@@ -29,8 +29,7 @@ def growth(setting: Setting) -> Iterator[Row]:
             stats.accumulate(estimator, count * scale, first * scale)
 
     for recordings in RECORDINGS:
-        memory = PeakMemory(setting.device)
-        own = in_turns(lambda: work(recordings), None, setting, 1, 1 if recordings > 10_000 else 3)[0]
-        each = each or own / recordings
-        yield Row(f"growth_{recordings}_recordings", recordings / own, "recordings/s", each * recordings / own, None,
-                  memory.bytes(), 1, "1000 recordings")
+        found = in_turns(lambda: work(recordings), None, setting, 1, 1 if recordings > 10_000 else 3)
+        each = each or found.own / recordings
+        yield Row(f"growth_{recordings}_recordings", recordings / found.own, "recordings/s",
+                  each * recordings / found.own, None, found.memory, 1, "1000 recordings")

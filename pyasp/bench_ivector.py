@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pyasp import bench_models
-from pyasp.bench_measure import PeakMemory, Row, Setting, bandwidth, in_turns, sgemm_rate
+from pyasp.bench_measure import Row, Setting, Timing, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner
@@ -39,9 +39,9 @@ def extraction(setting: Setting) -> Iterator[Row]:
     memories = {threads: _peak(setting, threads, lambda: estimator.means(count, first)) for threads in setting.threads}
     reference = IvectorReference(estimator)
     for threads in setting.threads:
-        own, other = in_turns(lambda: estimator.means(count, first),
-                              lambda: [reference.extract(*each) for each in some], setting, threads)
-        yield _row("ivector_extraction", setting, threads, own / BATCH, other / len(some), memories[threads],
+        found = in_turns(lambda: estimator.means(count, first),
+                         lambda: [reference.extract(*each) for each in some], setting, threads)
+        yield _row("ivector_extraction", found, threads, found.reference / len(some), memories[threads],
                    extraction_flop(num_gauss, ivector_dim), reference.bytes_per_recording())
 
 
@@ -61,9 +61,9 @@ def estep(setting: Setting) -> Iterator[Row]:
     flop = 2 * extraction_flop(num_gauss, ivector_dim) + ivector_dim ** 3
     traffic = reference.bytes_per_recording() + 2 * reference.linear.nbytes
     for threads in setting.threads:
-        own, other = in_turns(lambda: stats.accumulate(estimator, count, first),
-                              lambda: [reference.accumulate(*each) for each in some], setting, threads)
-        yield _row("ivector_estep", setting, threads, own / BATCH, other / len(some) + flush, memories[threads], flop,
+        found = in_turns(lambda: stats.accumulate(estimator, count, first),
+                         lambda: [reference.accumulate(*each) for each in some], setting, threads)
+        yield _row("ivector_estep", found, threads, found.reference / len(some) + flush, memories[threads], flop,
                    traffic)
 
 
@@ -71,8 +71,7 @@ def _flush_seconds(reference: IvectorReference, some: list[tuple[np.ndarray, np.
     """Share of a recording in the product that the reference makes for many of them together."""
     reference.accumulate(*some[0])
     reference.cached = CACHED
-    seconds = in_turns(reference.flush, None, setting, 1, 1)[0]
-    return seconds / CACHED
+    return in_turns(reference.flush, None, setting, 1, 1).own / CACHED
 
 
 def covariance_estep(setting: Setting) -> Iterator[Row]:
@@ -84,20 +83,17 @@ def covariance_estep(setting: Setting) -> Iterator[Row]:
     stats = FullStats.zeros(num_gauss, DIM, setting.device)
     pairs = len(aligned.frame) / len(x)
     for threads in setting.threads:
-        memory = PeakMemory(setting.device)
-        own, _ = in_turns(lambda: stats.accumulate(x, aligned, torch.float32), None, setting, threads)
-        rate = len(x) / own
+        found = in_turns(lambda: stats.accumulate(x, aligned, torch.float32), None, setting, threads)
+        rate = len(x) / found.own
         yield Row("ivector_estep_covariances", rate / bench_models.FRAMES_PER_SECOND, "x real time", None,
-                  rate * pairs * 2 * DIM * DIM / sgemm_rate(setting, threads), memory.bytes(), threads)
+                  rate * pairs * 2 * DIM * DIM / found.sgemm, found.memory, threads)
 
 
 def _peak(setting: Setting, threads: int, work) -> int:
-    memory = PeakMemory(setting.device)
-    in_turns(work, None, setting, threads, 1)
-    return memory.bytes()
+    return in_turns(work, None, setting, threads, 1).memory
 
 
-def _row(name: str, setting: Setting, threads: int, own: float, other: float, memory: int, flop: float,
-         traffic: float) -> Row:
-    return Row(name, 1.0 / own, "recordings/s", other / own, flop / own / sgemm_rate(setting, threads), memory, threads,
-               "a recording at a time, BLAS", traffic / other / bandwidth())
+def _row(name: str, found: Timing, threads: int, other: float, memory: int, flop: float, traffic: float) -> Row:
+    own = found.own / BATCH
+    return Row(name, 1.0 / own, "recordings/s", other / own, flop / own / found.sgemm, memory, threads,
+               "a recording at a time, BLAS", traffic / other / found.stream)

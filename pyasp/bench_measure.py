@@ -22,7 +22,7 @@ from pyasp.device import synchronise
 
 TURNS = 3
 SGEMM_SIZE = {"cpu": 1024, "cuda": 8192}
-STREAM_BYTES = 1 << 29      # read to measure the memory's bandwidth: far larger than any cache
+STREAM_BYTES = 1 << 28      # read to measure the memory's bandwidth: far larger than any cache
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Setting:
 @dataclass(frozen=True)
 class Row:
     """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision matrix products measured
-    in the same minute (listed trials: of the memory's bandwidth); reference_bandwidth: part of the memory's bandwidth
-    that the reference reached. None where there is no such thing."""
+    in the same turns (listed trials: of the memory's bandwidth); reference_bandwidth: what the reference reads and
+    writes, as part of the memory's bandwidth. None where there is no such thing."""
 
     name: str
     rate: float
@@ -81,20 +81,38 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Least seconds of ours (on `threads`) and of the reference (on one thread of the CPU; None without one); the
+    machine's limits in the same turns: sgemm (operations/s on `threads`), stream (bytes/s on one thread); memory:
+    bytes at the peak of our first turn."""
+
+    own: float
+    reference: float | None
+    sgemm: float
+    stream: float
+    memory: int
+
+
 def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int,
-             turns: int = TURNS) -> tuple[float, float | None]:
-    """Least seconds of ours (on `threads`) and of the reference (on one thread of the CPU), measured alternately."""
-    own, other = [], []
-    for _ in range(turns):
+             turns: int = TURNS) -> Timing:
+    """Ours, the reference and the limits, measured alternately: what else the machine does meets them all."""
+    own, other, sgemm, stream, vectors = [], [], [], [], None
+    memory = PeakMemory(setting.device)
+    for turn in range(turns):
         with torch_threads(threads):
             own.append(seconds(ours, threads, setting.device))
+        peak = memory.bytes() if turn == 0 else peak
+        sgemm.append(sgemm_rate(setting, threads))
         if reference is not None:
             with torch_threads(1):
                 other.append(seconds(reference))
-    return min(own), min(other) if other else None
+            vectors = vectors or long_vectors()
+            stream.append(bandwidth(vectors))
+    return Timing(min(own), min(other, default=None), max(sgemm), max(stream, default=0.0), peak)
 
 
-def sgemm_rate(setting: Setting, threads: int, turns: int = 8) -> float:
+def sgemm_rate(setting: Setting, threads: int, turns: int = 4) -> float:
     """Floating point operations per second of a square single-precision product, the best of several."""
     size = SGEMM_SIZE[setting.device.type]
     a = torch.ones(size, size, device=setting.device)
@@ -102,9 +120,14 @@ def sgemm_rate(setting: Setting, threads: int, turns: int = 8) -> float:
         return 2 * size ** 3 / min(seconds(lambda: a @ a, threads, setting.device) for _ in range(turns))
 
 
-def bandwidth(turns: int = 4) -> float:
+def long_vectors() -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors for `bandwidth`; kept no longer than needed, since they count as memory."""
+    return np.ones(STREAM_BYTES // 16), np.ones(STREAM_BYTES // 16)
+
+
+def bandwidth(vectors: tuple[np.ndarray, np.ndarray], turns: int = 2) -> float:
     """Bytes per second that one thread reads from memory, by a BLAS dot product of two long vectors."""
-    a, b = np.ones(STREAM_BYTES // 16), np.ones(STREAM_BYTES // 16)
+    a, b = vectors
     return STREAM_BYTES / min(seconds(lambda: blas.ddot(a, b)) for _ in range(turns))
 
 

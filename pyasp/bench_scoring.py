@@ -8,7 +8,7 @@ import numpy as np
 
 from pyasp import score_files
 from pyasp.backend import ScoreOptions
-from pyasp.bench_measure import PeakMemory, Row, Setting, bandwidth, in_turns, seconds, sgemm_rate
+from pyasp.bench_measure import PeakMemory, Row, Setting, Timing, in_turns, seconds
 from pyasp.bench_reference import plda_trial
 from pyasp.plda import Plda
 from pyasp.scoring import Scorer, plda_scorer, score_blocks
@@ -30,6 +30,12 @@ def _reference(parts: tuple[Plda, np.ndarray, np.ndarray, np.ndarray]) -> None:
         plda_trial(plda, models[k % len(models)], int(numbers[k % len(models)]), tests[k % len(tests)])
 
 
+def _row(name: str, found: Timing, trials: int, peak: float, threads: int) -> Row:
+    each = found.reference / REFERENCE_TRIALS
+    return Row(name, trials / found.own, "trials/s", trials / found.own * each, peak, found.memory, threads,
+               "a trial at a time, BLAS", 3 * 8 * DIM / each / found.stream)       # both vectors and psi
+
+
 def listed(setting: Setting) -> Iterator[Row]:
     """500 000 random pairs of 5000 models and 5000 tests."""
     count = setting.size(200_000, 500_000)
@@ -37,10 +43,8 @@ def listed(setting: Setting) -> Iterator[Row]:
     scorer, rng = plda_scorer(parts[1], parts[2], parts[3], parts[0], ScoreOptions()), np.random.default_rng(6)
     pairs = rng.integers(0, 5000, (2, count))
     for threads in setting.threads:
-        memory = PeakMemory(setting.device)
-        own, other = in_turns(lambda: scorer.pairs(*pairs), lambda: _reference(parts), setting, threads)
-        yield Row("plda_listed_trials", count / own, "trials/s", count / own * other / REFERENCE_TRIALS,
-                  count / own * 8 * DIM / bandwidth(), memory.bytes(), threads, "a trial at a time, BLAS")
+        found = in_turns(lambda: scorer.pairs(*pairs), lambda: _reference(parts), setting, threads)
+        yield _row("plda_listed_trials", found, count, count / found.own * 8 * DIM / found.stream, threads)
 
 
 def cross(setting: Setting) -> Iterator[Row]:
@@ -49,11 +53,8 @@ def cross(setting: Setting) -> Iterator[Row]:
     parts = _parts(size, size)
     scorer = plda_scorer(parts[1], parts[2], parts[3], parts[0], ScoreOptions())
     for threads in setting.threads:
-        memory = PeakMemory(setting.device)
-        own, other = in_turns(lambda: [None for _ in scorer.cross()], lambda: _reference(parts), setting, threads)
-        yield Row("plda_cross_product", size * size / own, "trials/s", size * size / own * other / REFERENCE_TRIALS,
-                  2 * DIM * size * size / own / sgemm_rate(setting, threads), memory.bytes(), threads,
-                  "a trial at a time, BLAS")
+        found = in_turns(lambda: [None for _ in scorer.cross()], lambda: _reference(parts), setting, threads)
+        yield _row("plda_cross_product", found, size * size, 2 * DIM * size * size / found.own / found.sgemm, threads)
 
 
 def _long_list(count: int) -> tuple[Scorer, np.ndarray, np.ndarray]:
@@ -67,7 +68,6 @@ def _long_list(count: int) -> tuple[Scorer, np.ndarray, np.ndarray]:
 def stream_arrays(setting: Setting) -> Iterator[Row]:
     """A long list held as arrays: scored in blocks, nothing kept but the scores."""
     count = setting.size(2_000_000, 100_000_000)
-    memory = PeakMemory(setting.device)
     scorer, models, tests = _long_list(count)
     threads = setting.threads[-1]
 
@@ -77,8 +77,8 @@ def stream_arrays(setting: Setting) -> Iterator[Row]:
             scores[done:done + len(block)] = block
             done += len(block)
 
-    own = in_turns(work, None, setting, threads, 1)[0]
-    yield Row("plda_stream_from_arrays", count / own, "trials/s", None, None, memory.bytes(), threads)
+    found = in_turns(work, None, setting, threads, 1)
+    yield Row("plda_stream_from_arrays", count / found.own, "trials/s", None, None, found.memory, threads)
 
 
 def stream_text(setting: Setting) -> Iterator[Row]:

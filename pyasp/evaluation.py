@@ -29,7 +29,8 @@ BINS = 60       # of a histogram of scores, over the range that holds all but a 
 class EvaluateOptions:
     """What is computed."""
 
-    p_target: tuple[str, ...] = option(("0.01", "0.001"), "prior of a minDCF (C_miss = C_fa = 1)")
+    p_target: tuple[str, ...] = option(("0.01", "0.001"), "prior of a minDCF at C_miss = C_fa = 1; other costs have the "
+                                        "normalised DCF of the prior C_miss p / (C_miss p + C_fa (1 - p)): give that")
     replicates: int = option(1000, "draws of the bootstrap over speakers; huge lists get fewer; 0 = no intervals")
     bootstrap_seed: int = option(1, "seed of these draws: systems can be compared when it is the same")
 

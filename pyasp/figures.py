@@ -76,9 +76,8 @@ def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple
             axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), color=colour[system],
                       linestyle="--" if system in dashed else "-", linewidth=1.0 if system in dashed else 1.5)
             for marker, p_fa, p_miss in points.get(system, ()):
-                axes.plot(
-                    _probit(p_fa), _probit(p_miss), marker, color=colour[system], markersize=4.5, markeredgewidth=0.8
-                )
+                place = norm.ppf(np.clip([p_fa, p_miss], LOWEST, HIGHEST))      # on the edge where there is no error
+                axes.plot(*place, marker, color=colour[system], markersize=4.5, markeredgewidth=0.8, clip_on=False)
         ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
         axes.set_xticks(ticks, labels)
         axes.set_yticks(ticks, labels)

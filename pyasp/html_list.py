@@ -13,6 +13,7 @@ from pyasp.paper import differences, paper_rows
 from pyasp.report import Results, class_counts, entries
 from pyasp.report_tables import calibrated, is_variant
 
+FOLDED = (report_tables.INTERVALS, report_tables.ERRORS)    # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
 Section = tuple[str, str, str]      # anchor, title, HTML
 
@@ -60,7 +61,7 @@ def _intervals(run: Run, name: str) -> str:
     rows = [(system, entry["eer"], entry.get("ci", {}).get("eer"), paper[system].eer if system in paper else None,
              run.colour[system]) for system, entry in entries(run.results, name).items()
             if not calibrated(system) or system.startswith("fusion:")]
-    drawing = figures.svg(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (5.2, 0.9 + 0.24 * len(rows)))
+    drawing = figures.svg(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (4.6, 0.9 + 0.24 * len(rows)))
     return page.figures([page.figure(drawing, "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
                                      + (" Hollow diamonds: the paper." if paper else ""))], wide=True)
 
@@ -87,7 +88,7 @@ def _det(run: Run, name: str) -> str:
                 page.figure(
                     figures.svg(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3)),
                     f"DET curves: {title}. Markers: EER (circle), minDCF(0.01) (square), minDCF(0.001) "
-                    "(triangle). Bands: 95 % over speakers.",
+                    "(triangle); on the edge where there is no such error. Bands: 95 % over speakers.",
                 )
             )
     legend = page.legend({system: run.colour[system] for system in curves}, dashed)
@@ -148,22 +149,21 @@ def _duration(run: Run, name: str) -> str:
 def list_section(run: Run, name: str) -> Section:
     """The results on one trial list."""
     parts = [page.paragraph(f"{class_counts(run.results, name)}."),
-             page.table(report.main_table(run.results, name), classes=_classes(run, name)), _intervals(run, name)]
+             page.table(report.main_table(run.results, name), classes=_classes(run, name)),
+             page.paragraph(" ".join(report.definitions(run.results)), "note"), _intervals(run, name)]
     if paper_rows(run.results["corpus"], name):
         parts.append(
             page.paragraph("Why ours and the paper's differ:") + page.listing(differences(run.results["corpus"]))
         )
-    folded = ("Errors", "95 %")
     for title, table in report_tables.tables(run.results, name):
-        block = page.table(table)
-        parts.append(
-            page.details(title, block) if title.startswith(folded) else f"<h3>{escape(title)}</h3>{block}"
-        )
+        block = page.table(table) + page.paragraph(report_tables.MEANING[title], "note")
+        parts.append(page.details(title, block) if title in FOLDED else f"<h3>{escape(title)}</h3>{block}")
     parts += [_det(run, name), _histograms(run, name), _duration(run, name)]
-    by = "".join(page.table(report.by_table(run.results, name, column), f"EER % by {column}")
-                 for column in report.columns_of(run.results, name))
+    by = [page.table(report.by_table(run.results, name, column), f"EER % by {column}")
+          for column in report.columns_of(run.results, name)]
+    note = page.paragraph(report_tables.COLUMNS, "note")
     return (
         f"list-{name}",
         f"Results: {name}",
-        "".join(parts) + (page.details("EER by every column of the trials", by) if by else ""),
+        "".join(parts) + (page.details("EER by every column of the trials", page.tables(by) + note) if by else ""),
     )

@@ -110,7 +110,7 @@ def _attention(run: Run) -> list[Section]:
                 colour,
             )
             panels.append(
-                page.figure(figures.svg(drawing, f"attention-{number}", f"attention on {utt}", (5.2, 3.6)), utt)
+                page.figure(figures.svg(drawing, f"attention-{number}", f"attention on {utt}", (4.6, 3.4)), utt)
             )
     text = (
         "Test recordings drawn by seed. Above: spectrogram. Below: the weight of each frame times their number (1, "
@@ -149,14 +149,14 @@ def document(run: Run) -> str:
         f"{len(systems) - len(plain)}; "
         f"trial lists: {len(list_names(run.results))}. Run: {run.exp}."
     )
-    definitions = page.listing([*report.definitions(run.results), *report_tables.notes(run.results)])
+    variants = page.listing(report_tables.variant_notes(run.results))
     sections = [
         _overview(run),
         *(list_section(run, name) for name in list_names(run.results)),
         *_attention(run),
         *_training(run),
         _data(run),
-        ("definitions", "What the numbers are", definitions),
+        *([("variants", "What the variants are", variants)] if len(plain) < len(systems) else []),
         _run(run),
     ]
     return page.page(f"Speaker verification on {corpus}", lead, sections,

@@ -27,7 +27,7 @@ import torch
 from pyasp.cli import option
 from pyasp.errors import InputError
 
-BLOCK_BYTES = 1 << 19       # of one block of padded frames: fits the caches, and hides the overhead of calls
+BLOCK_BYTES = 1 << 20       # of one block of padded frames: fits the caches, and hides the overhead of calls
 BANDS = 5                   # groups of mel bins with a product of their own: a mel bin needs few of the FFT's
 SMALL_MEAN = 0.5            # part of a frame's energy in its mean up to which the difference of sums is exact enough
 FLOOR = np.float32(np.finfo(np.float32).eps)     # Kaldi's floor under energies before the logarithm
@@ -184,7 +184,8 @@ class Mfcc:
     def __init__(self, options: MfccOptions):
         self.options = options
         phase = 2 * np.pi * np.arange(options.length) / (options.length - 1)
-        self.window = WINDOWS[options.window_type](phase, options.blackman_coeff).astype(np.float32)
+        window = WINDOWS[options.window_type](phase, options.blackman_coeff)
+        self.window = torch.from_numpy(window.astype(np.float32))
         banks = mel_banks(options)
         self.bands = [_band(banks, columns)
                       for columns in np.array_split(np.arange(options.num_mel_bins), BANDS) if len(columns)]
@@ -266,10 +267,11 @@ class Mfcc:
         steps[..., 1:] += source[..., 1:]
         steps[..., 0] = 0.0
         rows = self._overlapping(steps, len(framed)) if source.ndim == 1 else steps
-        left = np.float32(1.0) - coefficient        # of a constant
-        np.subtract(rows, mean - coefficient * mean, out=speech)    # rounded as the steps: 0 for a constant frame
+        left, result = np.float32(1.0) - coefficient, torch.from_numpy(speech)      # left: of a constant
+        # Rounded as the steps: 0 for a constant frame. Row by row torch takes a third of numpy's time.
+        torch.sub(torch.from_numpy(rows), torch.from_numpy(mean - coefficient * mean), out=result)
         speech[:, 0] = left * (framed[:, 0] - mean[:, 0])
-        speech *= self.window
+        result.mul_(self.window)
 
     def _log_mel(self, count: int) -> None:
         """Logarithms of the mel energies of the first `count` rows. MKL's FFT takes half the time of pocketfft's."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
-from scipy import sparse
 
 from pyasp.plda import Plda, diagonalise
 
@@ -52,6 +51,7 @@ def accumulate(vectors: np.ndarray, labels: np.ndarray) -> ClassStats:
 
     Class means first, then the scatter about them: no cancellation between large sums.
     """
+    from scipy import sparse    # here, so that scoring two recordings does not wait for its import
     counts = np.bincount(labels)
     assert counts.all(), "class numbers without a vector"
     means = np.zeros((counts.size, vectors.shape[1]))

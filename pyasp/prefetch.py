@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import Iterable, Iterator, TypeVar
@@ -10,7 +11,10 @@ T = TypeVar("T")
 
 
 def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
-    """The same items in the same order, made in a thread while the consumer computes; exceptions come through."""
+    """The same items in the same order, made in a thread while the consumer computes; exceptions come through.
+
+    At most `ahead` items wait. A consumer that stops early waits for the item that is being made, and no thread is left.
+    """
     ready: queue.Queue = queue.Queue(ahead)
     stopped, end = threading.Event(), object()
 
@@ -31,7 +35,8 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
         except BaseException as problem:  # handed over: the consumer raises it
             put((end, problem))
 
-    threading.Thread(target=produce, daemon=True).start()
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
     try:
         while True:
             item, problem = ready.get()
@@ -42,3 +47,7 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
             yield item
     finally:
         stopped.set()
+        with contextlib.suppress(queue.Empty):      # room, in case the producer waits for it
+            while True:
+                ready.get_nowait()
+        producer.join()

@@ -11,7 +11,7 @@ import numpy as np
 
 from pyasp import bootstrap
 from pyasp.llr import DECISION_PRIORS
-from pyasp.report import Results, Table, cost, entries, grouped, list_names, percent
+from pyasp.report import Results, Table, columns_of, cost, entries, grouped, list_names, percent
 from pyasp.variants import CALIBRATIONS, explained
 
 FEW_ERRORS = 30     # Doddington's rule: fewer errors say little
@@ -174,16 +174,44 @@ def paired_table(rows: list[Mapping[str, Any]]) -> Table:
 
 # ---------------------------------------------------------------- together
 
+# {title of a table: what its numbers are}
+INTERVALS = "95 % intervals (bootstrap over speakers)"
+CALIBRATION = "As log-likelihood ratios: calibration"
+PRIMARY = "SRE12's C_primary"
+PAIRED = "Differences on the same trials"
+ERRORS = "Errors in numbers of trials (* fewer than 30: no ground to rank systems)"
+MEANING = {
+    INTERVALS: "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; "
+    "percentiles 2.5 and 97.5.",
+    CALIBRATION: "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, "
+    "of scores s taken as natural-log likelihood ratios: 0 is perfect, 1 says nothing. min Cllr: after the best map "
+    "that keeps the scores' order (ROC convex hull); ratio: Cllr / min Cllr. actDCF(p): (p P_miss + (1-p) P_fa) / "
+    "min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = 1; minDCF(p): at the best threshold. "
+    "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials across "
+    "the halves are left out.",
+    PRIMARY: "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
+    "nontarget speakers; at the thresholds ln 99 and ln 999, and (min) at the best ones.",
+    PAIRED: "Differences: A - B of the same draws as the intervals; p: two-sided, from the share of draws on the other "
+    "side of zero.",
+    ERRORS: "Errors: targets rejected (misses) and nontargets accepted (false alarms) at the threshold of the EER and "
+    "at those of the minDCFs.",
+}
+COLUMNS = ("Columns: EER of the trials that share a value, by the columns of the trial list and by what is known of its "
+           "sides: enroll_utts: recordings of a model; enroll_seconds, test_seconds: seconds of audio, of all of a "
+           "model's recordings and of the test recording; others: the corpus's own, mixed where a model's recordings "
+           "disagree.")
+
+
 def tables(results: Results, trial_list: str) -> list[tuple[str, Table]]:
-    """Every further table of a list with its title; empty ones left out."""
-    found = [
-        ("95 % intervals (bootstrap over speakers)", intervals_table(results, trial_list)),
-        ("As log-likelihood ratios: calibration", calibration_table(results, trial_list)),
-        ("SRE12's C_primary", c_primary_table(results, trial_list)),
-        ("Differences on the same trials", paired_table(results.get("paired", {}).get(trial_list, []))),
-        ("Errors in numbers of trials (* fewer than 30: no ground to rank systems)", errors_table(results, trial_list)),
-    ]
-    return [(title, table) for title, table in found if len(table) > 1]
+    """Every further table of a list with its title, a key of MEANING; empty ones left out."""
+    found = {
+        INTERVALS: intervals_table(results, trial_list),
+        CALIBRATION: calibration_table(results, trial_list),
+        PRIMARY: c_primary_table(results, trial_list),
+        PAIRED: paired_table(results.get("paired", {}).get(trial_list, [])),
+        ERRORS: errors_table(results, trial_list),
+    }
+    return [(title, table) for title, table in found.items() if len(table) > 1]
 
 
 def on_screen(results: Results) -> list[tuple[str, Table]]:
@@ -204,23 +232,7 @@ def variant_notes(results: Results) -> list[str]:
 
 
 def notes(results: Results) -> list[str]:
-    """Definitions of the further tables' numbers."""
-    return [
-        "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, of "
-        "scores s taken "
-        "as natural-log likelihood ratios: 0 is perfect, 1 says nothing. min Cllr: after the best map that keeps the "
-        "scores' order (ROC convex hull); ratio: Cllr / min Cllr.",
-        "actDCF(p): (p P_miss + (1-p) P_fa) / min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = "
-        "1; "
-        "minDCF(p): at the best threshold.",
-        "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; "
-        "percentiles "
-        "2.5 and 97.5. Differences: of the same draws; p: two-sided, from the share of draws on the other side of "
-        "zero.",
-        "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
-        "nontarget speakers; at the thresholds ln 99 and ln 999, and at the best ones.",
-        "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials "
-        "across "
-        "the halves are left out.",
-        *variant_notes(results),
-    ]
+    """Definitions of the numbers of the tables that these results have, and of the variants."""
+    shown = {title for name in list_names(results) for title, _ in tables(results, name)}
+    split = [COLUMNS] if any(columns_of(results, name) for name in list_names(results)) else []
+    return [*(text for title, text in MEANING.items() if title in shown), *split, *variant_notes(results)]

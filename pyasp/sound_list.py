@@ -9,13 +9,15 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import TYPE_CHECKING, Iterable, Iterator
 
 from pyasp.datadir import c_sorted
 from pyasp.errors import InputError
 from pyasp.kaldi_io import read_scp
 from pyasp.sound import read_sound
-from pyasp.speaker_model import Features, SpeakerModel
+
+if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+    from pyasp.speaker_model import Features, SpeakerModel
 
 SUFFIXES = {".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".mp4", ".aac"}
 AHEAD = 4       # recordings read ahead by each thread

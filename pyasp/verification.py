@@ -12,7 +12,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
+from typing import TYPE_CHECKING, Iterable
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_ark
 from pyasp.llr import bayes_threshold
 from pyasp.sound import complaints, read_sound
-from pyasp.speaker_model import SpeakerModel
+
+if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+    from pyasp.speaker_model import SpeakerModel
 
 MODEL_FILE = "model.json"   # in a directory of enrolled speakers: which model the embeddings are of
 
@@ -66,6 +68,7 @@ def load_model(options: ModelOptions) -> SpeakerModel:
         raise InputError("command line", "no --model", "--model DIR", "Make a bundle: pyasp bundle EXP/SYSTEM model/")
     if not Path(options.model).is_dir():
         raise InputError(options.model, "no such directory", "a bundle", "Make one: pyasp bundle EXP/SYSTEM model/")
+    from pyasp.speaker_model import SpeakerModel
     return SpeakerModel.load(options.model, options.device)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyasp import bench_models
+from pyasp import bench_measure, bench_models
 from pyasp.backend import ScoreOptions
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference, PairReference, plda_trial
@@ -36,7 +36,7 @@ def test_reference_of_pairs_gives_our_statistics(min_post):
     assert torch.allclose(sums[:, :6, :6], ours.second, atol=1e-3)
     assert torch.allclose(sums[:, 6, :6], ours.first, atol=1e-3)
     assert torch.allclose(sums[:, 6, 6], ours.count, atol=1e-4)
-    assert reference.bytes_per_frame() == 5 * 21 * 8
+    assert reference.bytes_per_frame() == 5 * 28 * 8
 
 
 def test_reference_of_ivectors_gives_our_estimates():
@@ -85,7 +85,7 @@ def test_every_row_is_complete(tmp_path, monkeypatch):
     """A fast row through the command: table on the screen, one object a row in the file."""
     rows = [Row("nothing", 2.0, "things/s", None, 0.5, 7)]
     monkeypatch.setattr(bench, "ROWS", {"nothing": lambda setting: iter(rows)})
-    monkeypatch.setattr(bench, "bandwidth", lambda: 1e10)
+    monkeypatch.setattr(bench, "bandwidth", lambda vectors: 1e10)
     monkeypatch.setattr(bench, "sgemm_rate", lambda setting, threads: 1e11)
     assert bench.main(["--only=nothing", f"--json={tmp_path / 'rows.json'}"]) in (None, 0)
     row, = json.loads((tmp_path / "rows.json").read_text())
@@ -95,9 +95,8 @@ def test_every_row_is_complete(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["plda_cross_product", "ivector_estep_covariances"])
 def test_rows_measure_something(name, tmp_path, monkeypatch):
-    for module in (bench.bench_scoring, bench.bench_ivector):
-        monkeypatch.setattr(module, "bandwidth", lambda: 1e10, raising=False)
-        monkeypatch.setattr(module, "sgemm_rate", lambda setting, threads: 1e11)
+    monkeypatch.setattr(bench_measure, "bandwidth", lambda vectors: 1e10)
+    monkeypatch.setattr(bench_measure, "sgemm_rate", lambda setting, threads: 1e11)
     monkeypatch.setattr(bench.bench_scoring, "REFERENCE_TRIALS", 10)
     monkeypatch.setattr(Setting, "size", lambda self, small, full: 70 if small > 70 else small)
     rows = list(bench.ROWS[name](Setting(False, torch.device("cpu"), (1,), tmp_path)))
@@ -111,5 +110,7 @@ def test_peak_memory_and_turns():
     assert memory.bytes() > before + held.nbytes // 2
     calls = []
     setting = Setting(False, torch.device("cpu"), (1,), None)
-    own, other = in_turns(lambda: calls.append("o"), lambda: calls.append("r"), setting, 1, 3)
-    assert calls == list("ororor") and own >= 0 and other >= 0
+    found = in_turns(lambda: calls.append("o"), lambda: calls.append("r"), setting, 1, 3)
+    assert calls == list("ororor") and found.own >= 0 and found.reference >= 0
+    assert found.sgemm > 0 and found.stream > 0 and found.memory > 0
+    assert in_turns(lambda: None, None, setting, 1, 1).reference is None

@@ -1,6 +1,7 @@
 """GMM: formats, scores against scipy, selection, statistics against brute force, EM, initialisation, failure paths."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -380,9 +381,11 @@ def test_prefetching_keeps_order_and_passes_exceptions_on():
     assert next(stream) == 1
     with pytest.raises(InputError, match="here"):
         next(stream)
+    before = threading.active_count()
     stopped = prefetched(iter(range(1000)), 2)
     next(stopped)
     stopped.close()
+    assert threading.active_count() == before
 
 
 def test_recordings_need_features_and_vad(tmp_path):

@@ -6,6 +6,7 @@ import re
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 
+import browser
 import numpy as np
 import pytest
 
@@ -152,6 +153,40 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     assert f"{entry['c_primary']['actual']:.3f}" in html and f"{entry['c_primary']['minimum']:.3f}" in written
 
 
+def rows_from_json(results):
+    """Rows of the main and of the calibration table, written here from results.json alone."""
+    def number(value):
+        return f"{value:,}".replace(",", " ")
+    for system, entry in ((name, each["trials"]["cc2"]) for name, each in results["systems"].items()):
+        yield [system, f"{entry['eer']:.2f}", *(f"{entry['min_dcf'][p]:.3f}" for p in ("0.01", "0.001")),
+               number(entry["n_target"] + entry["n_nontarget"])]
+        if system in ("statistics+calhalf", "fusion:ivector+statistics"):       # the screen shows calibrated ones only
+            entry = entry["by"]["halves"]["disjoint"]
+            found = entry["calibration"]
+            yield [f"{system}, disjoint", f"{found['cllr']:.3f}", f"{found['min_cllr']:.3f}", f"{found['cllr'] / found['min_cllr']:.2f}",
+                   *(f"{found[kind][p]:.3f}" for p in ("0.5", "0.1") for kind in ("act_dcf", "min_dcf")), number(entry["n_target"] + entry["n_nontarget"])]
+    for value in ("30", "100", "300"):
+        yield [value, *(f"{each['trials']['cc2']['by']['duration_class'][value]['eer']:.2f}" for each in results["systems"].values())]
+
+
+def by_columns(rows):
+    """Columns of the tables of EER by duration class: the value, then the systems' figures without the paper's rows."""
+    start = next(number for number, row in enumerate(rows) if row == ["system", "30", "100", "300"])
+    table = [row for row in rows[start:start + 7] if "(paper)" not in row[0]]
+    return [list(column)[:5] for column in zip(*table)][1:]
+
+
+def test_results_json_text_page_and_screen_show_the_same_digits(root, html):
+    shown = {"screen": [re.split(r" {2,}", line.strip()) for line in (root / "screen").read_text().splitlines()],
+             "RESULTS.md": [[cell.strip() for cell in line.strip("|").split("|")] for line in (root / "exp/RESULTS.md").read_text().splitlines() if "---" not in line],
+             "report.html": [row for table in Page(html).tables for row in table]}
+    expected = list(rows_from_json(json.loads((root / "exp/results.json").read_text())))
+    assert len(expected) == 4 + 2 + 3
+    for name, rows in shown.items():
+        for row in expected:
+            assert row in rows + by_columns(rows), (name, row)
+
+
 def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
     results = json.loads((root / "exp/results.json").read_text())
     table = report_tables.calibration_table(results, "cc2")
@@ -164,11 +199,21 @@ def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
 def test_the_page_has_every_part(html):
     for text in ("At a glance", "Results: cc2", "DET curves", "before calibration", "EER by duration", "Hollow diamonds: the paper",
                  "Where the attention looks", "diagonal UBM: log-likelihood a frame, from -50.250 to -49.500", "loss: training",
-                 "too &lt;short&gt;", "--comment=&lt;b&gt;", "What the numbers are", "Why ours and the paper"):
+                 "too &lt;short&gt;", "--comment=&lt;b&gt;", "What the variants are", "Why ours and the paper"):
         assert text in html, text
     assert ["2 MFCC", "3.5", "3.2", "1 234", "make_mfcc"] in [row for table in Page(html).tables for row in table]
     assert ["train", "10", "40", "0.68", "61.00", "60.0", "1"] in [row for table in Page(html).tables for row in table]
     assert "currentColor" in html and figures.INK not in html and "prefers-color-scheme: dark" in html and "@media print" in html
+
+
+def test_a_browser_shows_it_on_a_phone_without_a_scroll_bar_a_request_or_a_complaint(html, tmp_path):
+    page = html.replace("<details>", "<details open>")
+    assert "<details open>" in page and browser.look(page, tmp_path, 390) == browser.Seen(390, 390, [])
+
+
+def test_the_browser_would_have_complained(tmp_path):
+    seen = browser.look('<p style="width: 500px">x</p><img src="https://example.invalid/x.png">', tmp_path, 390)
+    assert seen.scroll_width > 390 and any("example.invalid" in line for line in seen.console)
 
 
 def test_a_bare_run_has_a_page_too(root, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -109,6 +110,44 @@ def test_bad_recordings_are_counted_and_named(data, tmp_path, capsys):
         finish(data, prefix)
     finish(data, prefix, allowed=0.1)
     assert len(ScpReader(data / "feats.scp")) == 18
+
+
+def test_the_next_recording_is_read_while_one_is_computed(data, monkeypatch):
+    """Computing waits until the next is being read: without reading ahead it would wait in vain."""
+    begun, read, compute = {}, make_mfcc.read_samples, make_mfcc.features
+    names = sorted(data.utt2spk)
+    for utt in names:
+        begun[utt] = threading.Event()
+
+    def noted(item, *rest):
+        begun[item["id"]].set()
+        return read(item, *rest)
+
+    def waiting(options, extractor, utt, samples):
+        last = [names[shard.end - 1] for shard in shards(20)]
+        assert utt in last or begun[names[names.index(utt) + 1]].wait(20), f"nothing is read after {utt}"
+        return compute(options, extractor, utt, samples)
+
+    monkeypatch.setattr(make_mfcc, "read_samples", noted)
+    monkeypatch.setattr(make_mfcc, "features", waiting)
+    prefix, codes = run(data)
+    assert codes == [0]
+    finish(data, prefix)
+
+
+def test_an_unforeseen_failure_of_the_reader_ends_the_job_and_its_thread(data, monkeypatch):
+    before, read, third = threading.active_count(), make_mfcc.read_samples, shards(20)[2]
+
+    def broken(item, *rest):
+        if item["id"] == sorted(data.utt2spk)[third.start + 1]:
+            raise ZeroDivisionError("not foreseen")
+        return read(item, *rest)
+
+    monkeypatch.setattr(make_mfcc, "read_samples", broken)
+    with pytest.raises(ZeroDivisionError, match="not foreseen"):
+        run(data)
+    made = [shard.number for shard in shards(20) if (data.path / "mfcc" / f"raw.{shard.number}.scp").is_file()]
+    assert made == [1, 2] and threading.active_count() == before
 
 
 def test_short_recordings_fail_by_their_own_reasons(data):

@@ -46,6 +46,8 @@ def test_against_brute_force(t, u, p, c_miss):
     counts, points = metrics.error_counts(ts, us), brute_points(t, u)
     dcf = min(c_miss * p * miss + (1 - p) * fa for miss, fa in points) / min(c_miss * p, 1 - p)
     assert metrics.min_dcf(counts, p, c_miss, 1.0)[0] == pytest.approx(dcf, abs=1e-12)
+    effective = c_miss * p / (c_miss * p + 1 - p)       # what --p-target says of other costs
+    assert metrics.min_dcf(counts, effective)[0] == pytest.approx(dcf, abs=1e-12)
     assert metrics.eer_kaldi(ts, us)[0] == brute_eer_kaldi(t, u)
     assert metrics.eer_rocch(counts) == pytest.approx(brute_eer_hull(points), abs=1e-12)
     every = metrics.error_counts(ts, us, every_threshold=True)

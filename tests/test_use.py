@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,8 @@ from pyasp.bin import embed, enroll, export, identify, verify
 from pyasp.kaldi_io import ScpReader, read_ark
 from pyasp.pooling import POOLINGS
 from pyasp.sound import Sound, band_edge, clipped_share, complaints
+
+ROOT = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +50,14 @@ def test_verify_says_same_or_different_with_score_threshold_and_durations(model,
     assert found["tests"][0]["llr"] == pytest.approx(loaded.score(vectors[:2], vectors[2]))
     assert [each["same"] for each in found["tests"]] == [each["llr"] >= 0 for each in found["tests"]]
     assert len(found["enrol"]) == 2 and found["enrol"][0]["seconds"] == 2.0 and not found["calibrated"]
+
+
+def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
+    code = (f"import sys; from pyasp.verbs import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
+            f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
+            "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio', 'pyasp.trainer'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT})
+    assert done.stdout.count("set()\n") == 2 and "log-likelihood ratio" in done.stdout, done.stdout + done.stderr
 
 
 def test_prior_and_costs_move_the_threshold(model, wavs, capsys):

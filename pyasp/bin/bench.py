@@ -13,7 +13,7 @@ from typing import Callable, Iterator
 
 from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, bench_tdnn, cli
 from pyasp.artefact import atomic_write
-from pyasp.bench_measure import Row, Setting, bandwidth, sgemm_rate
+from pyasp.bench_measure import Row, Setting, bandwidth, long_vectors, sgemm_rate
 from pyasp.device import device_of
 from pyasp.errors import InputError
 
@@ -81,7 +81,7 @@ def main(options: Options) -> None:
         setting = setting_of(options, Path(folder))
         rates = " and ".join(f"{sgemm_rate(setting, threads) / 1e9:.0f}" for threads in setting.threads)
         print(f"sgemm on {' and '.join(map(str, setting.threads))} thread(s): {rates} GFLOP/s; "
-              f"memory, one thread: {bandwidth() / 1e9:.1f} GB/s\n{HEAD}", flush=True)
+              f"memory, one thread: {bandwidth(long_vectors()) / 1e9:.1f} GB/s\n{HEAD}", flush=True)
         for make in chosen.values():
             for row in make(setting):
                 rows.append(row)

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyasp import cli
 from pyasp.errors import InputError
-from pyasp.speaker_model import SpeakerModel
 from pyasp.verification import (DecisionOptions, Heard, ModelOptions, hear_all, load_model, load_speakers, scale_text,
                                 threshold, threshold_text)
+
+if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+    from pyasp.speaker_model import SpeakerModel
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Options(ModelOptions, DecisionOptions):
     json: bool = cli.option(False, "print one JSON object instead of lines")
 
 
-def ranking(model: SpeakerModel, speakers: dict, each: Heard) -> list[tuple[str, float]]:
+def ranking(model: "SpeakerModel", speakers: dict, each: Heard) -> list[tuple[str, float]]:
     """(speaker, log-likelihood ratio), closest first."""
     scores = {name: float(model.score(vectors, each.vector)) for name, vectors in speakers.items()}
     return sorted(scores.items(), key=lambda item: -item[1])
