@@ -106,6 +106,17 @@ def json_line(copy: MonoCut, clean: dict[str, Any]) -> str:
     return json.dumps(whole, ensure_ascii=False)
 
 
+def at_speed(cut: MonoCut, speed: str, utt: str) -> MonoCut:
+    """The cut read `speed` times as fast, pitch and formants with it, under another id."""
+    return cut.perturb_speed(float(speed), affix_id=False).with_id(utt)
+
+
+def renamed(utt: str, speaker: str, speed: str) -> tuple[str, str]:
+    """Utterance and speaker at another speed: `<speaker>~<speed>` comes behind all that begins with the speaker."""
+    other = f"{speaker}~{speed}"
+    return other + utt[len(speaker):] if utt.startswith(speaker) else f"{other}-{utt}", other
+
+
 def _with(clean: MonoCut, transform: AddNoise | Transcode) -> MonoCut:
     """The cut of a recording that has one more transform."""
     transforms = [*(clean.recording.transforms or []), transform]

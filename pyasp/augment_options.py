@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from pyasp import codec as codecs
 from pyasp.cli import option
 from pyasp.errors import InputError
 
 KINDS = ("noise", "reverb", "codec")
+SPEEDS = 0.5, 2.0  # slowest and fastest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +19,8 @@ class AugmentOptions:
 
     copies: int = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
     kinds: str = option("noise,reverb", "kinds of which each copy gets one, drawn evenly: noise,reverb,codec")
+    speeds: str = option("", "speeds at which every recording and its copies are taken once more, as of another "
+                         "speaker, comma between (0.9,1.1); none when empty, as in the paper")
     snrs: str = option("8,15,20", "signal-to-noise ratios in dB, measured over speech, of which a noisy copy gets one")
     codec: str = option(
         "amr",
@@ -58,8 +62,20 @@ def snrs_of(options: AugmentOptions) -> list[float]:
         ) from None
 
 
+def speeds_of(options: AugmentOptions) -> list[str]:
+    """Changed speeds, as written. Raises InputError for one outside SPEEDS, the speed of 1, or one given twice."""
+    words = [word.strip() for word in options.speeds.split(",") if word.strip()]
+    for number, word in enumerate(words):
+        right = re.fullmatch(r"[0-9]\.[0-9]+|[0-9]", word) and SPEEDS[0] <= float(word) <= SPEEDS[1]
+        if not right or float(word) in {1.0, *map(float, words[:number])}:
+            raise InputError("augment.conf", repr(word), f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma "
+                             "between", "Correct --speeds", item="--speeds")
+    return words
+
+
 def check(options: AugmentOptions) -> str:
     """The codec of the copies, "" without that kind. Raises InputError for options that cannot be done."""
     kinds, rates = kinds_of(options), rates_of(options)
     snrs_of(options)
+    speeds_of(options)
     return codecs.named(options.codec, rates) if options.copies and "codec" in kinds else ""

@@ -33,6 +33,16 @@ class SelectOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class Augmented:
+    """The augmented set, by utterance: speaker, clean original, voiced frames, and the person: a copy at another speed
+    is another speaker's, but the same person's."""
+    utt2spk: Mapping[str, str]
+    utt2clean: Mapping[str, str]
+    voiced: Mapping[str, int]
+    person: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """Chosen utterances and, for each rule, how many recordings it left out."""
     ubm: list[str]
@@ -49,7 +59,8 @@ def draw_dev_speakers(speakers: list[str], fraction: float, seed: int) -> list[s
     return c_sorted(np.random.default_rng([seed, 1]).permutation(np.array(c_sorted(speakers), dtype=object))[:count])
 
 
-def select_ubm(utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str], options: SelectOptions) -> tuple[list[str], Counter]:
+def select_ubm(utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str],
+               options: SelectOptions) -> tuple[list[str], Counter]:
     """Clean recordings for UBM and extractor, and what was left out by which rule."""
     left_out: Counter = Counter()
     kept = []
@@ -66,51 +77,50 @@ def select_ubm(utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[s
     return c_sorted(kept), left_out
 
 
-def select_train(utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], voiced: Mapping[str, int], dev: set[str],
-                 options: SelectOptions) -> tuple[list[str], Counter]:
+def select_train(aug: Augmented, dev: set[str], options: SelectOptions) -> tuple[list[str], Counter]:
     """Clean and augmented recordings for TDNN and PLDA, and what was left out by which rule.
 
     The rule on recordings per speaker counts clean recordings: a copy is no new recording.
     """
     left_out: Counter = Counter()
     long_enough = []
-    for utt, spk in utt2spk.items():
-        reason = ("speaker held out (dev)" if spk in dev else
-                  f"fewer than {options.min_voiced} voiced frames" if voiced[utt] < options.min_voiced else None)
+    for utt in aug.utt2spk:
+        reason = ("speaker held out (dev)" if aug.person[utt] in dev else
+                  f"fewer than {options.min_voiced} voiced frames" if aug.voiced[utt] < options.min_voiced else None)
         if reason:
             left_out[reason] += 1
         else:
             long_enough.append(utt)
-    counts = Counter(utt2spk[utt] for utt in long_enough if utt2clean[utt] == utt)
-    kept = [utt for utt in long_enough if counts[utt2spk[utt]] >= options.min_utts]
+    counts = Counter(aug.utt2spk[utt] for utt in long_enough if aug.utt2clean[utt] == utt)
+    kept = [utt for utt in long_enough if counts[aug.utt2spk[utt]] >= options.min_utts]
     left_out[f"speaker with fewer than {options.min_utts} such recordings"] = len(long_enough) - len(kept)
     return c_sorted(kept), +left_out
 
 
-def draw_valid(train: list[str], utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], options: SelectOptions, seed: int) -> list[str]:
+def draw_valid(train: list[str], aug: Augmented, options: SelectOptions, seed: int) -> list[str]:
     """One clean recording of each of some speakers with at least three, seeded, and every copy of it, C-sorted."""
     rng = np.random.default_rng([seed, 2])
-    by_speaker = invert({utt: utt2spk[utt] for utt in train if utt2clean[utt] == utt})
+    by_speaker = invert({utt: aug.utt2spk[utt] for utt in train if aug.utt2clean[utt] == utt})
     enough = [spk for spk, utts in by_speaker.items() if len(utts) >= MIN_UTTS_FOR_VALIDATION]
     count = min(options.max_valid_utts, int(np.ceil(options.valid_fraction * len(enough))))
-    chosen = {by_speaker[enough[k]][rng.integers(len(by_speaker[enough[k]]))] for k in rng.permutation(len(enough))[:count]}
-    return c_sorted(utt for utt in train if utt2clean[utt] in chosen)
+    drawn = [enough[k] for k in rng.permutation(len(enough))[:count]]
+    chosen = {by_speaker[spk][rng.integers(len(by_speaker[spk]))] for spk in drawn}
+    return c_sorted(utt for utt in train if aug.utt2clean[utt] in chosen)
 
 
-def select(clean: Mapping[str, str], utt2spk: Mapping[str, str], utt2clean: Mapping[str, str], voiced: Mapping[str, int],
-           options: SelectOptions, seed: int) -> Selection:
-    """Applies every rule. clean: {utt: speaker} of the clean set; utt2spk, utt2clean, voiced: of the augmented one.
+def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, seed: int) -> Selection:
+    """Applies every rule. clean: {utterance: speaker} of the clean set.
 
     Raises InputError when a selection is empty or no speaker can give a validation recording.
     """
     dev_speakers = draw_dev_speakers(sorted(set(clean.values())), options.dev_fraction, seed)
-    ubm, left_out_ubm = select_ubm(clean, voiced, set(dev_speakers), options)
-    train, left_out_train = select_train(utt2spk, utt2clean, voiced, set(dev_speakers), options)
+    ubm, left_out_ubm = select_ubm(clean, aug.voiced, set(dev_speakers), options)
+    train, left_out_train = select_train(aug, set(dev_speakers), options)
     for name, utts, left_out in (("train_ubm", ubm, left_out_ubm), ("train_sel", train, left_out_train)):
         if not utts:
             reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise InputError(name, f"no recording left ({reasons})", "at least one", "Loosen the limits in select.conf")
-    valid = draw_valid(train, utt2spk, utt2clean, options, seed)
+    valid = draw_valid(train, aug, options, seed)
     if not valid:
         raise InputError("train_sel", "no speaker with 3 recordings", "at least one, for validation of the TDNN",
                          "Loosen --min-voiced or --min-utts in select.conf, or bring more recordings")

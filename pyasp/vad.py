@@ -51,3 +51,8 @@ def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
     end = np.minimum(np.arange(frames) + options.vad_frames_context + 1, frames)
     needed = (end - first).astype(np.float32) * np.float32(options.vad_proportion_threshold)
     return (above[end] - above[first]).astype(np.float32) >= needed
+
+
+def at_speed(voiced: np.ndarray, speed: float, frames: int) -> np.ndarray:
+    """Decisions (T,) of a recording -> (frames,) of the same one `speed` times as fast: those of the frames' middles."""
+    return voiced[np.minimum(((np.arange(frames) + 0.5) * speed).astype(np.int64), len(voiced) - 1)]

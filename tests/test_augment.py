@@ -14,10 +14,10 @@ from pyasp import codec, report
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.augment import Augmenter, generate, json_line
 from pyasp.augment_options import AugmentOptions, check
-from pyasp.bin import augment as augment_tool, check_augment
+from pyasp.bin import augment as augment_tool, check_augment, copy_vad
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi_io import ArkWriter, ScpReader
 from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
 from pyasp.sound_folders import find_audio, musan_noises, responses_of
 
@@ -344,7 +344,7 @@ def test_a_copy_is_stored_as_lhotse_would_store_it(tmp_path, augmenter, kind, si
 
 def test_groups_of_copies_are_put_in_order_as_they_come():
     names = ["a", "a-b", "a-b0", "a-c", "aa", "b"]
-    groups = [[(name, name, "clean", "")] + [(f"{name}-{kind}", name, kind, "") for kind in ("noise1", "b2")]
+    groups = [[augment_tool.Entry(utt, name, name, "", "") for utt in (name, f"{name}-noise1", f"{name}-b2")]
               for name in names]
     ids = [entry[0] for entry in augment_tool.in_order(iter(groups), "cuts")]
     assert ids == sorted((entry[0] for group in groups for entry in group), key=str.encode) and len(ids) == 18
@@ -377,3 +377,49 @@ def test_the_report_says_what_the_copies_are():
     told = "2 clean, 1 codec; codec: G.711 mu-law as a stand-in for AMR-NB"
     assert f"## Training copies\n\n{told}." in report.markdown({**results, "training_copies": told}, {}, ())
     assert "Training copies" not in report.markdown(results, {}, ())
+
+
+@pytest.fixture
+def faster(tmp_path, speech, vad):
+    """The augmented set of the one recording, with a copy, and both at 1.25 times the speed."""
+    clean = DataDir(tmp_path / "train")
+    clean.path.mkdir()
+    clean.write_speakers({"s1-u1": "s1"})
+    for name, value in {"vad.scp": vad, "utt2num_voiced": "100", "utt2num_frames": "200"}.items():
+        clean.write(name, {"s1-u1": value})
+    clean.write("spk2gender", {"s1": "f"})
+    lhotse.CutSet.from_cuts([speech]).to_file(clean / "cuts.jsonl.gz")
+    options = ["--copies=1", "--kinds=noise", "--speeds=1.25", "--generated-noises=2", "--generated-responses=1"]
+    assert augment_tool.main([*options, str(clean.path), str(tmp_path / "aug")]) == 0
+    return clean, DataDir(tmp_path / "aug")
+
+
+def test_another_speed_makes_another_speaker_with_copies_of_its_own(faster, speech):
+    _, aug = faster
+    assert aug.utt2spk == {"s1-u1": "s1", "s1-u1-noise1": "s1", "s1~1.25-u1": "s1~1.25", "s1~1.25-u1-noise2": "s1~1.25"}
+    assert aug.read("utt2clean")["s1~1.25-u1-noise2"] == aug.read("utt2clean")["s1~1.25-u1"] == "s1~1.25-u1"
+    assert aug.read("utt2speed") == {utt: "1.25 s1-u1" for utt in ("s1~1.25-u1", "s1~1.25-u1-noise2")}
+    assert aug.read("spk2gender") == {"s1": "f", "s1~1.25": "f"}
+    cuts = {cut.id: cut for cut in lhotse.CutSet.from_file(aug / "cuts.jsonl.gz")}
+    samples = read_samples(cuts["s1~1.25-u1"].to_dict(), RATE)
+    assert list(cuts) == list(aug.utt2spk) and len(samples) == round(2 * RATE / 1.25)
+    frequency = [np.abs(np.fft.rfft(x * np.hanning(len(x)), 1 << 16)) for x in (speech.load_audio()[0], samples)]
+    assert np.argmax(frequency[1]) / np.argmax(frequency[0]) == pytest.approx(1.25, rel=0.01)
+
+
+def test_voice_activity_follows_the_speed(faster):
+    clean, aug = faster
+    aug.write("utt2num_frames", {utt: "160" if "~" in utt else "200" for utt in aug.utt2spk})
+    assert copy_vad.main([str(clean.path), str(aug.path)]) == 0
+    decisions = ScpReader(aug / "vad.scp")
+    assert np.array_equal(decisions["s1-u1-noise1"], VOICED)
+    assert np.array_equal(decisions["s1~1.25-u1-noise2"], np.repeat([0, 1, 1, 0], 40))
+    assert aug.read("utt2num_voiced") == {utt: "80" if "~" in utt else "100" for utt in aug.utt2spk}
+    aug.write("utt2num_frames", {utt: "200" for utt in aug.utt2spk})
+    assert copy_vad.main(["--force", "true", str(clean.path), str(aug.path)]) == 1
+
+
+@pytest.mark.parametrize("speeds", ["1", "0.9,0.90", "fast", "3", "-1", "nan", "0.9;1.1"])
+def test_speeds_that_cannot_be_are_refused(speeds):
+    with pytest.raises(InputError, match="--speeds: found .*; expected distinct speeds from 0.5 to 2.0 but 1"):
+        check(AugmentOptions(speeds=speeds))

@@ -3,7 +3,7 @@
 import pytest
 
 from pyasp.errors import InputError
-from pyasp.selection import SelectOptions, select
+from pyasp.selection import Augmented, SelectOptions, select
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
 UTT2CLEAN = {**{u: u for u in CLEAN}, **{f"{u}-noise1": u for u in CLEAN}}
@@ -13,13 +13,24 @@ OPTIONS = SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=2, dev_fracti
 
 
 def chosen(options=OPTIONS, voiced=VOICED, seed=1):
-    return select(CLEAN, UTT2SPK, UTT2CLEAN, voiced, options, seed)
+    return select(CLEAN, Augmented(UTT2SPK, UTT2CLEAN, voiced, UTT2SPK), options, seed)
 
 
 def test_dev_speakers_are_nowhere_else():
     result = chosen()
     assert len(result.dev_speakers) == 4
     assert not {UTT2SPK[u] for u in result.ubm + result.train} & set(result.dev_speakers)
+    assert set(result.ubm) <= set(CLEAN)
+
+
+def test_copies_at_other_speeds_are_other_speakers_but_held_out_with_the_person():
+    fast = {f"{spk}~1.1{utt[3:]}": utt for utt, spk in CLEAN.items()}
+    utt2spk = CLEAN | {utt: utt.split("-")[0] for utt in fast}
+    every = Augmented(utt2spk, {utt: utt for utt in utt2spk}, dict.fromkeys(utt2spk, 100),
+                      CLEAN | {u: CLEAN[c] for u, c in fast.items()})
+    result = select(CLEAN, every, OPTIONS, 1)
+    trained = {utt2spk[utt] for utt in result.train}
+    assert len(trained) == 2 * (20 - 4) and not {spk.split("~")[0] for spk in trained} & set(result.dev_speakers)
     assert set(result.ubm) <= set(CLEAN)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp.errors import InputError
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.vad import VadOptions, at_speed, energy_vad
 
 
 def by_loop(energy, options):
@@ -60,3 +60,10 @@ def test_silence_and_nothing():
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match="out of range"):
         VadOptions(**wrong)
+
+
+def test_decisions_at_another_speed_are_those_of_the_frames_middles():
+    voiced = np.repeat([0.0, 1.0, 0.0], 10).astype(np.float32)
+    assert np.array_equal(at_speed(voiced, 2.0, 15), np.repeat([0, 1, 0], 5))
+    assert np.array_equal(at_speed(voiced, 0.5, 60), np.repeat([0, 1, 0], 20))
+    assert np.array_equal(at_speed(voiced, 1.1, 28), voiced[((np.arange(28) + 0.5) * 1.1).astype(int).clip(max=29)])

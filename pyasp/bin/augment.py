@@ -6,20 +6,32 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import Any, Iterable, Iterator, NamedTuple
+
+from lhotse.cut import MonoCut
+from lhotse.serialization import deserialize_item
 
 from pyasp import cli
 from pyasp.artefact import atomic_write, describe, is_current, making
 from pyasp.audio import use_libsndfile
-from pyasp.augment import Augmenter, generate, json_line
-from pyasp.augment_options import AugmentOptions, check
+from pyasp.augment import Augmenter, at_speed, generate, json_line, renamed
+from pyasp.augment_options import AugmentOptions, check, speeds_of
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.progress import bar
 from pyasp.sound_folders import musan_noises, responses_of
 from pyasp.validate import read_cuts, write_cuts
 
-Entry = tuple[str, str, str, str]  # id, id of its clean utterance, kind, JSON line
+
+class Entry(NamedTuple):
+    """One utterance of the augmented set; `line` is its cut as JSON."""
+
+    utt: str
+    clean: str  # utterance without noise that it was made from: itself when it has none
+    source: str  # recording of the clean set
+    kind: str
+    line: str
+    speed: str = "1"
 
 
 @dataclass(frozen=True)
@@ -48,22 +60,42 @@ def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
     return Augmenter(chosen, noises, responses, options.seed), told
 
 
-def groups(options: Options, clean: DataDir, folder: Path, told: list[str]) -> Iterator[list[Entry]]:
-    """Each clean cut, in file order, and its augmented copies; told: what the copies are made of."""
-    from lhotse.serialization import deserialize_item
+class Groups:
+    """Each clean cut and what is made of it; told: what noises and responses the copies have."""
 
-    augmenters, voiced = {}, clean.read("vad.scp") if options.copies else {}
-    for utt, line in bar(read_cuts(clean / "cuts.jsonl.gz"), len(clean.utt2spk), "augment", "utt"):
-        group = [(utt, utt, "clean", line)]
-        if options.copies:
-            cut, item = deserialize_item(json.loads(line)), json.loads(line)  # lhotse empties what it is given
-            if cut.sampling_rate not in augmenters:
-                augmenters[cut.sampling_rate], what = sources(options, folder, cut.sampling_rate)
-                told.append(what)
-            for number in range(1, options.copies + 1):
-                copy, kind = augmenters[cut.sampling_rate].copy(cut, number, voiced.get(utt, ""))
-                group.append((copy.id, utt, kind, json_line(copy, item)))
-        yield group
+    def __init__(self, options: Options, clean: DataDir, folder: Path):
+        self.options, self.clean, self.folder, self.told = options, clean, folder, []
+        self.speeds, self.augmenters = speeds_of(options), {}
+        self.voiced = clean.read("vad.scp") if options.copies else {}
+
+    def __iter__(self) -> Iterator[list[Entry]]:
+        """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
+        for utt, line in bar(read_cuts(self.clean / "cuts.jsonl.gz"), len(self.clean.utt2spk), "augment", "utt"):
+            group = [Entry(utt, utt, utt, "clean", line)]
+            if self.options.copies or self.speeds:
+                cut, item = deserialize_item(json.loads(line)), json.loads(line)  # lhotse empties what it is given
+                group += [Entry(copy.id, utt, utt, kind, json_line(copy, item)) for copy, kind in self.copies(cut, 0)]
+                for turn, speed in enumerate(self.speeds, 1):
+                    group += self.changed(cut, turn, speed)
+            yield group
+
+    def copies(self, cut: MonoCut, turn: int) -> Iterator[tuple[MonoCut, str]]:
+        """The augmented copies of a cut, and their kinds; each turn draws others."""
+        count, rate = self.options.copies, cut.sampling_rate
+        if count and rate not in self.augmenters:
+            self.augmenters[rate], what = sources(self.options, self.folder, rate)
+            self.told.append(what)
+        for number in range(turn * count + 1, (turn + 1) * count + 1):
+            yield self.augmenters[rate].copy(cut, number, self.voiced.get(cut.id, ""))
+
+    def changed(self, cut: MonoCut, turn: int, speed: str) -> Iterator[Entry]:
+        """A cut at another speed, and copies of it: noise and room change with it."""
+        speaker = self.clean.utt2spk[cut.id]
+        clean, _ = renamed(cut.id, speaker, speed)
+        for copy, kind in [(cut, "clean"), *self.copies(cut, turn)]:
+            utt, _ = renamed(copy.id, speaker, speed)
+            line = json.dumps(at_speed(copy, speed, utt).to_dict(), ensure_ascii=False)
+            yield Entry(utt, clean, cut.id, f"{kind} at speed {speed}", line, speed)
 
 
 def in_order(parts: Iterable[list[Entry]], where: Path) -> Iterator[Entry]:
@@ -74,16 +106,47 @@ def in_order(parts: Iterable[list[Entry]], where: Path) -> Iterator[Entry]:
     waiting: list[tuple[bytes, Entry]] = []
     last = b""
     for part in parts:
-        first = part[0][0].encode()
+        first = part[0].utt.encode()
         if first <= last:
-            raise InputError(where, f"{part[0][0]!r} after {last.decode()!r}", "unique ids in C-locale order",
-                             "Run stage 1 again", item=part[0][0])
+            raise InputError(where, f"{part[0].utt!r} after {last.decode()!r}", "unique ids in C-locale order",
+                             "Run stage 1 again", item=part[0].utt)
         while waiting and waiting[0][0] < first:
             yield heapq.heappop(waiting)[1]
         for entry in part:
-            heapq.heappush(waiting, (entry[0].encode(), entry))
+            heapq.heappush(waiting, (entry.utt.encode(), entry))
         last = first
     yield from (entry for _, entry in sorted(waiting))
+
+
+class Tables:
+    """The tables of the augmented set, filled as its cuts go by."""
+
+    def __init__(self, clean: DataDir):
+        self.speaker, self.kinds = clean.utt2spk, Counter()
+        self.gender = clean.read("spk2gender") if clean.has("spk2gender") else {}
+        self.utt2spk, self.utt2clean, self.utt2speed, self.spk2gender = {}, {}, {}, dict(self.gender)
+
+    def take(self, entry: Entry) -> str:
+        """Enters an utterance. Returns its cut's line."""
+        person = speaker = self.speaker[entry.source]
+        if entry.speed != "1":
+            _, speaker = renamed(entry.source, person, entry.speed)
+            self.utt2speed[entry.utt] = f"{entry.speed} {entry.source}"
+            if person in self.gender:
+                self.spk2gender[speaker] = self.gender[person]
+        self.utt2spk[entry.utt], self.utt2clean[entry.utt] = speaker, entry.clean
+        self.kinds[entry.kind] += 1
+        return entry.line
+
+    def write(self, target: DataDir) -> None:
+        """utt2spk, spk2utt, utt2clean; utt2speed and spk2gender where there are any."""
+        for name, table in {"utt2speed": self.utt2speed, "spk2gender": self.spk2gender}.items():
+            if table:
+                target.write(name, table)
+            else:
+                (target / name).unlink(missing_ok=True)
+        target.write("utt2clean", self.utt2clean)
+        target.write_speakers(self.utt2spk)
 
 
 def describe_copies(kinds: Counter, told: list[str], codec: str) -> str:
@@ -96,7 +159,8 @@ def describe_copies(kinds: Counter, told: list[str], codec: str) -> str:
 
 @cli.command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
-    """Writes AUGMENTED = the utterances of CLEAN and their copies: utt2spk, spk2utt, utt2clean, cuts.jsonl.gz.
+    """Writes AUGMENTED = the utterances of CLEAN and their copies: utt2spk, spk2utt, utt2clean, cuts.jsonl.gz, and
+    utt2speed (speed and recording of CLEAN) where --speeds changes it.
 
     augment.txt says in a sentence what the copies are.
     """
@@ -108,26 +172,14 @@ def main(options: Options, clean: str, augmented: str) -> None:
     made = describe("augment", options, inputs, options.seed)
     if is_current(target / "cuts.jsonl.gz", made, options.force):
         return
-    utt2clean: dict[str, str] = {}
-    kinds: Counter = Counter()
-    told: list[str] = []
-
-    def lines() -> Iterator[str]:
-        for utt, clean_utt, kind, line in in_order(groups(options, source, target / "sources", told), inputs[1]):
-            utt2clean[utt] = clean_utt
-            kinds[kind] += 1
-            yield line
-
+    groups, tables = Groups(options, source, target / "sources"), Tables(source)
     with making(target / "cuts.jsonl.gz", made) as temporary:
-        write_cuts(temporary, lines())
-        target.write("utt2clean", utt2clean)
-        target.write_speakers({utt: source.utt2spk[clean_utt] for utt, clean_utt in utt2clean.items()})
-        if source.has("spk2gender"):
-            target.write("spk2gender", source.read("spk2gender"))
+        write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
+        tables.write(target)
         with atomic_write(target / "augment.txt", "w") as stream:
-            stream.write(describe_copies(kinds, told, codec) + "\n")
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    print(f"{augmented}: {len(utt2clean)} utterances: {counts}", file=sys.stderr)
+            stream.write(describe_copies(tables.kinds, groups.told, codec) + "\n")
+    counts = ", ".join(f"{count} {kind}" for kind, count in tables.kinds.items())
+    print(f"{augmented}: {len(tables.utt2spk)} utterances: {counts}", file=sys.stderr)
 
 
 if __name__ == "__main__":

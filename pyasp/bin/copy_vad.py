@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from pyasp import cli
 from pyasp.artefact import describe, is_current, making
 from pyasp.datadir import DataDir, write_table
 from pyasp.errors import InputError
+from pyasp.kaldi_io import ArkWriter, ScpReader, read_scp
+from pyasp.progress import bar
+from pyasp.vad import at_speed
 
 
 @dataclass(frozen=True)
@@ -14,28 +19,60 @@ class Options:
     force: bool = cli.option(False, "make again what is out of date")
 
 
+def check_frames(target: DataDir, utt: str, count: int, expected: float, slack: float) -> None:
+    """Raises InputError when a copy has another number of frames than its original leaves it."""
+    if abs(count - expected) > slack:
+        raise InputError(target / "utt2num_frames", f"{count} frames", f"{expected:g}, as its original has",
+                         "Run stage 3 again with --force", item=utt)
+
+
+def same_speed(source: DataDir, target: DataDir, frames: dict[str, int]) -> tuple[dict[str, str], dict[str, str]]:
+    """vad.scp and utt2num_voiced of the copies in `frames` {copy: frames}: their originals' entries."""
+    origin, expected = target.read("utt2clean"), source.read("utt2num_frames")
+    for utt, count in frames.items():
+        check_frames(target, utt, count, int(expected[origin[utt]]), 0)
+    vad, voiced = source.read("vad.scp"), source.read("utt2num_voiced")
+    return {utt: vad[origin[utt]] for utt in frames}, {utt: voiced[origin[utt]] for utt in frames}
+
+
+def other_speeds(source: DataDir, target: DataDir, frames: dict[str, int],
+                 speeds: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The same of copies at another speed, whose decisions are written to TARGET/vad/speed.ark."""
+    if not frames:
+        return {}, {}
+    decisions, voiced = ScpReader(source / "vad.scp"), {}
+    stem = target / "vad" / "speed"
+    with ArkWriter(f"{stem}.ark", f"{stem}.scp") as writer:
+        for utt, count in bar(frames.items(), len(frames), "VAD at other speeds", "utt"):
+            speed, original = speeds[utt].split(maxsplit=1)
+            check_frames(target, utt, count, len(decisions[original]) / float(speed), 2)
+            ours = at_speed(decisions[original], float(speed), count)
+            writer.write(utt, ours)
+            voiced[utt] = str(int(np.count_nonzero(ours)))
+    return read_scp(f"{stem}.scp"), voiced
+
+
 @cli.command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
-    """Writes AUGMENTED/vad.scp and utt2num_voiced from CLEAN through utt2clean; a copy is aligned with its original.
+    """Writes AUGMENTED/vad.scp and utt2num_voiced from CLEAN through utt2clean; a copy is aligned with its original,
+    or follows it at its speed where utt2speed has it.
 
-    A copy whose number of frames differs from its original's is an error.
+    A copy whose number of frames differs from what its original leaves it is an error.
     """
     source, target = DataDir(clean), DataDir(augmented)
     source.require("vad.scp", "utt2num_voiced", "utt2num_frames")
     target.require("utt2clean", "utt2num_frames")
+    speeds = target.read("utt2speed") if target.has("utt2speed") else {}
     inputs = [source / "vad.scp", target / "utt2clean", target / "utt2num_frames"]
-    made = describe("copy_vad", options, inputs)
+    made = describe("copy_vad", options, inputs + ([target / "utt2speed"] if speeds else []))
     if is_current(target / "vad.scp", made, options.force):
         return
-    origin, frames, clean_frames = target.read("utt2clean"), target.read("utt2num_frames"), source.read("utt2num_frames")
-    for utt, count in frames.items():
-        if count != clean_frames[origin[utt]]:
-            raise InputError(target / "utt2num_frames", f"{count} frames", f"{clean_frames[origin[utt]]}, as its original has",
-                             "Run stage 3 again with --force", item=utt)
-    vad, voiced = source.read("vad.scp"), source.read("utt2num_voiced")
-    target.write("utt2num_voiced", {utt: voiced[origin[utt]] for utt in frames})
+    frames = {utt: int(count) for utt, count in target.read("utt2num_frames").items()}
+    vad, voiced = same_speed(source, target, {utt: n for utt, n in frames.items() if utt not in speeds})
+    changed = other_speeds(source, target, {utt: n for utt, n in frames.items() if utt in speeds}, speeds)
+    target.write("utt2num_voiced", voiced | changed[1])
     with making(target / "vad.scp", made) as temporary:
-        write_table(temporary, {utt: vad[origin[utt]] for utt in frames})
+        write_table(temporary, vad | changed[0])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyasp import cli
 from pyasp.artefact import describe, is_current, making
 from pyasp.datadir import DataDir, write_list, write_table
-from pyasp.selection import SelectOptions, select
+from pyasp.selection import Augmented, SelectOptions, select
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
 
@@ -17,6 +17,16 @@ class Options(SelectOptions):
     """Options of select_train."""
     seed: int = cli.option(1, "seed of the draws")
     force: bool = cli.option(False, "make again what is out of date")
+
+
+def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
+    """The utterances of `aug` that have features."""
+    with_feats, person = aug.read("feats.scp"), dict(aug.utt2spk)
+    if aug.has("utt2speed"):
+        person |= {utt: clean.utt2spk[line.split(maxsplit=1)[1]] for utt, line in aug.read("utt2speed").items()}
+    voiced = {utt: int(count) for utt, count in aug.read("utt2num_voiced").items()}
+    utt2spk = {utt: spk for utt, spk in aug.utt2spk.items() if utt in with_feats}
+    return Augmented(utt2spk, aug.read("utt2clean"), voiced, person)
 
 
 def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) -> None:
@@ -38,8 +48,8 @@ def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str
     """Prints counts, hours of speech and reasons."""
     hours = sum(voiced[utt] for utt in utts) / 360000
     reasons = "".join(f"; left out {count}: {reason}" for reason, count in left_out.items())
-    print(f"{name}: {len(utts)} recordings of {len({utt2spk[utt] for utt in utts})} speakers, {hours:.2f} h voiced{reasons}",
-          file=sys.stderr)
+    speakers = len({utt2spk[utt] for utt in utts})
+    print(f"{name}: {len(utts)} recordings of {speakers} speakers, {hours:.2f} h voiced{reasons}", file=sys.stderr)
 
 
 @cli.command(Options, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL")
@@ -52,17 +62,18 @@ def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel
     made = describe("select_train", options, inputs, options.seed)
     if is_current(ubm / "utt2spk", made, options.force) and is_current(sel / "utt2spk", made, options.force):
         return
-    voiced = {utt: int(count) for utt, count in aug.read("utt2num_voiced").items()}
-    with_feats = aug.read("feats.scp")
-    chosen = select({u: s for u, s in source.utt2spk.items() if u in with_feats}, {u: s for u, s in aug.utt2spk.items() if u in with_feats},
-                    aug.read("utt2clean"), voiced, cli.subset(options, SelectOptions), options.seed)
+    candidates = read_candidates(source, aug)
+    clean = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
+    voiced = candidates.voiced
+    chosen = select(clean, candidates, cli.subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
     write_subset(source, ubm, chosen.ubm, made)
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
     report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
-    print(f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers", file=sys.stderr)
+    print(f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
+          file=sys.stderr)
 
 
 if __name__ == "__main__":
