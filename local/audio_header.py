@@ -16,6 +16,7 @@ from tqdm import tqdm
 from pyasp import mp4_header, sphere_header
 from pyasp.decoders import AAC_SUFFIXES, require_program
 from pyasp.errors import InputError
+from pyasp.sound_folders import audio_below
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".m4a")
 FOREIGN = {"shorten": "shorten-compressed SPHERE", "m4a": "AAC in MP4"}  # kind -> what needs a decoding program
@@ -125,9 +126,4 @@ def need_decoders(audio: Mapping[str, Audio]) -> None:
 
 def find_audio(root: str | Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[str]:
     """Every audio file under root, sorted; hidden files and directories are passed over, links followed."""
-    found = []
-    for directory, children, files in os.walk(root, followlinks=True):
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        found += [os.path.join(directory, name) for name in sorted(files)
-                  if name.lower().endswith(suffixes) and not name.startswith(".")]
-    return found
+    return audio_below(root, suffixes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pyasp.errors import InputError
@@ -11,9 +12,22 @@ ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the 
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
 
 
+def audio_below(root: str | Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Every file under root with one of the suffixes, a directory at a time, in the order of names.
+
+    Hidden files and directories are passed over, links followed.
+    """
+    found = []
+    for directory, children, files in os.walk(root, followlinks=True):
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        found += [os.path.join(directory, name) for name in sorted(files)
+                  if name.lower().endswith(suffixes) and not name.startswith(".")]
+    return found
+
+
 def find_audio(folder: str | Path) -> list[Path]:
-    """Audio files below a folder, sorted. Raises InputError when there is none."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    """Audio files below a folder. Raises InputError when there is none."""
+    files = [Path(path) for path in audio_below(folder, AUDIO_SUFFIXES)]
     if not files:
         packed = [path for path in sorted(Path(folder).glob("*")) if path.suffix in UNPACK]
         command = UNPACK[packed[0].suffix].format(packed[0], folder) if packed else ""

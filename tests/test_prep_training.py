@@ -250,6 +250,14 @@ def test_a_key_that_contradicts_itself_tells_nothing():
     assert kinds.of_test("seg") is None and kinds.of_test("another") is None
 
 
+def test_releases_may_be_linked_into_one_directory(tmp_path):
+    eight(tmp_path / "discs", "sre08")
+    (tmp_path / "sre08").mkdir()
+    for release in ("LDC2011S05", "LDC2011S08"):
+        (tmp_path / "sre08" / release).symlink_to(tmp_path / "discs" / release)
+    assert sre08.read("sre08", str(tmp_path / "sre08")).counts() == KINDS["sre08"][False]
+
+
 LABELS = {
     "sre04": "1001",
     "sre08": "1001",
