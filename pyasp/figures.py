@@ -151,15 +151,16 @@ def lines(curves: Mapping[str, tuple[list[float], list[float], str, str]], x_lab
 
 
 def duration_histograms(seconds: Mapping[str, np.ndarray], colour: Mapping[str, str]) -> Callable[[Figure], None]:
-    """Shares of recordings by seconds, logarithmic, one outline a set."""
+    """Shares of recordings by seconds, one outline a set; logarithmic where they span a decade."""
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         everything = np.concatenate(list(seconds.values()))
         low, high = max(everything.min(), 0.05), max(everything.max(), 0.1)
-        edges = np.geomspace(low * 0.95, high * 1.05, 40)
+        wide = high >= 10 * low
+        edges = (np.geomspace if wide else np.linspace)(low * 0.95, high * 1.05, 40)
         for name, values in seconds.items():
             axes.stairs(np.histogram(values, edges)[0] / values.size, edges, color=colour[name], linewidth=1.4)
-        axes.set(xscale="log", xlabel="seconds", ylabel="share of the recordings")
+        axes.set(xscale="log" if wide else "linear", xlabel="seconds", ylabel="share of the recordings")
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.xaxis.set_minor_formatter(lambda x, _: "")
     return draw

@@ -49,7 +49,9 @@ def _overview(run: Run) -> Section:
 
 def _training(run: Run) -> list[Section]:
     curves, likelihoods, panels = run_facts.training_curves(run.exp), run_facts.likelihoods(run.exp), []
-    colour = {**figures.colours(list(curves)), **{name: value for name, value in run.colour.items() if name in curves}}
+    unused = [colour for colour in figures.PALETTE if colour not in run.colour.values()] or figures.PALETTE
+    others = (name for name in curves if name not in run.colour)        # trained, and not reported
+    colour = {name: run.colour[name] for name in curves if name in run.colour} | dict(zip(others, unused))
     for title, keys, log in (("loss: training (solid) and validation (dashed), nats", ("loss", "valid_loss"), False),
                              ("validation accuracy, share of the recordings", ("valid_accuracy",), False),
                              ("learning rate", ("learning_rate",), True)):

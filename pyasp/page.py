@@ -16,7 +16,8 @@ STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9;
   --mark: #1f6fb8; --shade: #0003; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7eb; --soft: #9aa4b1; --line: #343b44; --page: #14171b; --panel: #1c2026; --mark: #6db3f2; --shade: #fff3; } }
+  :root { --ink: #e4e7eb; --soft: #9aa4b1; --line: #343b44; --page: #14171b; --panel: #1c2026; --mark: #6db3f2;
+  --shade: #fff3; } }
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.2rem; -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
@@ -69,12 +70,14 @@ pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4
 footer { color: var(--soft); font-size: .85rem; padding: 2.5rem 1.1rem 3rem; }
 @media (max-width: 40rem) { body { font-size: 15px; } header { padding-top: 1.3rem; } h1 { font-size: 1.4rem; } h2 {
   font-size: 1.15rem; margin-top: 2.2rem; }
-  table { font-size: .8rem; } th, td { padding-right: .6rem; } th { white-space: normal; } .scroll > table td:first-child, .scroll > table
-  th:first-child { white-space: normal; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
+  table { font-size: .8rem; } th, td { padding-right: .6rem; } th { white-space: normal; }
+  .scroll > table td:first-child, .scroll > table
+  th:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff; --mark: #000; } nav {
   display: none; } body { font-size: 10pt; }
   header, main, footer { max-width: none; padding: 0; } p, li { max-width: none; }
-  h2 { margin-top: 1.4rem; } h2, h3, .legend, .caption, summary, p:has(+ .figures), p:has(+ .legend) { break-after: avoid; }
+  h2 { margin-top: 1.4rem; } h2, h3, .legend, .caption, summary, p:has(+ .figures), p:has(+ .legend)
+  { break-after: avoid; }
   .scroll { overflow: visible; background: none; } table { font-size: 7.5pt; } thead { display: table-header-group; }
   th, td { padding-right: .4rem; white-space: normal; }
   .scroll > table th:first-child, .scroll > table td:first-child { position: static; }
@@ -82,7 +85,8 @@ footer { color: var(--soft); font-size: .85rem; padding: 2.5rem 1.1rem 3rem; }
   minmax(0, 28rem); }
   details::details-content { content-visibility: visible; height: auto; } summary { list-style: none; color: inherit;
   font-weight: 600; } footer { padding: 1rem 0; }
-  pre { white-space: pre-wrap; font-size: 6.5pt; line-height: 1.25; columns: 2; } tr, .card, .tables > div { break-inside: avoid; } }
+  pre { white-space: pre-wrap; font-size: 6.5pt; line-height: 1.25; } pre.narrow { columns: 2; }
+  tr, .card, .tables > div { break-inside: avoid; } }
 """
 
 
@@ -170,5 +174,6 @@ def listing(items: Iterable[str]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as it is."""
-    return f"<pre>{escape(text)}</pre>"
+    """Text as it is; in print in two columns where its lines are short."""
+    narrow = max(map(len, text.splitlines()), default=0) < 50
+    return f"<pre{' class=narrow' if narrow else ''}>{escape(text)}</pre>"

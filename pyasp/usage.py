@@ -1,6 +1,6 @@
 """Time and memory of the tools of a run: a line each in the file named by PYASP_USAGE, which run.sh sets.
 
-  EXP/log/usage.jsonl    {"stage", "tool", "cpu_seconds", "peak_mb"} of each tool's process
+  EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb"} of each tool's process
   EXP/log/stages.jsonl   {"stage", "title", "seconds"} of each stage run, written by steps/common.sh
 A run that was resumed, or given again, adds lines; seconds add up, and a peak is that of the largest process.
 """
@@ -23,8 +23,8 @@ def record_usage(tool: str) -> None:
     if not path or not Path(path).parent.is_dir():
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "tool": tool,
-            "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+    line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "title": os.environ.get("PYASP_STAGE_TITLE", ""),
+            "tool": tool, "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
             "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2 ** 20, 1)}
     with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
         stream.write(json.dumps(line) + "\n")
@@ -42,20 +42,19 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def by_stage(exp: str | Path) -> list[dict[str, Any]]:
-    """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of the stage's tools "cpu_seconds",
-    "peak_mb" (of the largest process) and "tool" (whose it is)."""
+    """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of its tools "cpu_seconds", "peak_mb"
+    (of the largest process) and "tool" (whose it is). seconds: None where a stage has not ended (killed, or this
+    one)."""
     log, stages = Path(exp) / "log", {}
     for line in _lines(log / "stages.jsonl"):
         row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0})
         row["seconds"] += line["seconds"]
         row["runs"] += 1
     used = _lines(log / "usage.jsonl")
-    for stage in {line["stage"] for line in used}:
-        mine = [line for line in used if line["stage"] == stage]
+    for key in {(line["stage"], line.get("title", "")) for line in used}:
+        mine = [line for line in used if (line["stage"], line.get("title", "")) == key]
         largest = max(mine, key=lambda line: line["peak_mb"])
-        if all(key[0] != stage for key in stages):      # tools of a stage that was killed before it ended
-            stages[stage, ""] = {"stage": stage, "title": "", "seconds": None, "runs": 0}
-        first = min(key for key in stages if key[0] == stage)
-        stages[first].update(cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"],
-                             tool=largest["tool"])
+        row = stages.setdefault(key, {"stage": key[0], "title": key[1], "seconds": None, "runs": 0})
+        row.update(cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"],
+                   tool=largest["tool"])
     return [stages[key] for key in sorted(stages)]

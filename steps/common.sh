@@ -49,7 +49,7 @@ stage() {
   end_stage
   current_stage=$1 stage_title=$2 stage_start=$EPOCHREALTIME
   mkdir -p "$exp/log"
-  export PYASP_USAGE=$exp/log/usage.jsonl PYASP_STAGE=$1 # every tool adds a line with its time and memory
+  export PYASP_USAGE=$exp/log/usage.jsonl PYASP_STAGE=$1 PYASP_STAGE_TITLE=$2 # every tool adds a line with its time and memory
   log "stage $1: $2"
 }
 

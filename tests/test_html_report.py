@@ -102,7 +102,7 @@ def leave_facts(exp):
     (exp / "statistics/options.conf").write_text("--epochs=3\n--comment=<b>\n")
     (exp / "log").mkdir()
     (exp / "log/stages.jsonl").write_text('{"stage": 2, "title": "MFCC", "seconds": 1.5}\n{"stage": 2, "title": "MFCC", "seconds": 2.0}\n')
-    (exp / "log/usage.jsonl").write_text('{"stage": 2, "tool": "make_mfcc", "cpu_seconds": 3.25, "peak_mb": 1234.4}\n{"sta')
+    (exp / "log/usage.jsonl").write_text('{"stage": 2, "tool": "make_mfcc", "title": "MFCC", "cpu_seconds": 3.25, "peak_mb": 1234.4}\n{"sta')
     generator = np.random.default_rng(0)
     arrays = {"0/spectrogram": generator.integers(0, 255, (96, 50)).astype(np.uint8), "0/voiced": np.arange(50) > 9,
               "0/highest": np.array(4000.0), "0/attention": np.linspace(0, 2, 50, dtype=np.float32)}
@@ -272,10 +272,11 @@ def test_stages_add_up(tmp_path, monkeypatch):
     (tmp_path / "log").mkdir()
     monkeypatch.setenv("PYASP_USAGE", str(tmp_path / "log/usage.jsonl"))
     monkeypatch.setenv("PYASP_STAGE", "7")
+    monkeypatch.setenv("PYASP_STAGE_TITLE", "TDNN")
     usage.record_usage("train_tdnn")
     (row,) = usage.by_stage(tmp_path)
-    assert row["stage"] == 7 and row["tool"] == "train_tdnn" and row["peak_mb"] > 10 and row["seconds"] is None
-    assert run_facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7"
+    assert (row["stage"], row["title"]) == (7, "TDNN") and row["tool"] == "train_tdnn" and row["peak_mb"] > 10 and row["seconds"] is None
+    assert run_facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7 TDNN"
 
 
 def test_attention_weights_lie_where_the_speech_is():
