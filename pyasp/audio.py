@@ -154,6 +154,11 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
     return name
 
 
+def source_files(item: dict[str, Any]) -> list[str]:
+    """Names of the audio files that a cut's JSON object is made of."""
+    return [str(source["source"]) for source in _sources(item) if source.get("type") == "file"]
+
+
 def _sources(item: Any) -> Iterator[dict[str, Any]]:
     """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
     if isinstance(item, dict):

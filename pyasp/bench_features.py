@@ -118,7 +118,7 @@ def mfcc(setting: Setting) -> Iterator[Row]:
 
 def short_files(setting: Setting) -> Iterator[Row]:
     """Files of one second, of each format: what a file costs beyond its frames."""
-    count = setting.size(200, 3000)
+    count = setting.size(400, 3000)
     for suffix in FORMATS:
         work = _made(corpus(setting.folder / f"short_{suffix}", count, 1.0, suffix, 300))
         found = in_turns(work, None, setting, 1)
@@ -127,7 +127,7 @@ def short_files(setting: Setting) -> Iterator[Row]:
 
 def two_jobs(setting: Setting) -> Iterator[Row]:
     """The same directory by one process and by two at once, start-up included: wall time, for an idle machine."""
-    count = setting.size(800, 12000)
+    count = setting.size(4800, 12000)
     data = corpus(setting.folder / "jobs", count, 8.0)
     walls = {}
     for jobs in (1, 2):

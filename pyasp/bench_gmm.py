@@ -24,7 +24,7 @@ class _Pieces:
         model = bench_models.ubm(self.num_gauss, DIM)
         x = bench_models.frames(model, setting.size(1 << 14, 1 << 16))
         self.x = torch.from_numpy(x).to(setting.device)
-        self.some = x[:1000].astype("f8")
+        self.some = x[:setting.size(1000, 4000)].astype("f8")
         self.aligner = Aligner(model.to_diag(), model, SELECTED, min_post, device=setting.device)
         self.reference = PairReference(model.to_diag(), model, SELECTED, min_post)
         self.chosen = self.reference.select(self.some)
@@ -38,7 +38,7 @@ class _Pieces:
 def _rows(setting: Setting, name: str, pieces: _Pieces, ours, reference, flop: float, traffic: int) -> Iterator[Row]:
     """One row for each number of threads. flop and traffic (bytes of the reference): per frame."""
     for threads in setting.threads:
-        found = in_turns(ours, reference, setting, threads)
+        found = in_turns(ours, reference, setting, threads, setting.size(3, 5))
         rate, reference_rate = len(pieces.x) / found.own, len(pieces.some) / found.reference
         yield Row(name, rate / bench_models.FRAMES_PER_SECOND, "x real time", rate / reference_rate,
                   rate * flop / found.sgemm, found.memory, threads, "a frame at a time, BLAS",

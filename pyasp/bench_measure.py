@@ -84,8 +84,8 @@ def torch_threads(threads: int) -> Iterator[None]:
 @dataclass(frozen=True)
 class Timing:
     """Least seconds of ours (on `threads`) and of the reference (on one thread of the CPU; None without one); the
-    machine's limits in the same turns: sgemm (operations/s on `threads`), stream (bytes/s on one thread); memory:
-    bytes at the peak of our first turn."""
+    machine's limits: sgemm (operations/s on `threads`, the best of the same turns), stream (bytes/s on one thread, in
+    the turn in which the reference was fastest); memory: bytes at the peak of our first turn."""
 
     own: float
     reference: float | None
@@ -109,7 +109,8 @@ def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setti
                 other.append(seconds(reference))
             vectors = vectors or long_vectors()
             stream.append(bandwidth(vectors))
-    return Timing(min(own), min(other, default=None), max(sgemm), max(stream, default=0.0), peak)
+    best = int(np.argmin(other)) if other else None
+    return Timing(min(own), None if best is None else other[best], max(sgemm), 0.0 if best is None else stream[best], peak)
 
 
 def sgemm_rate(setting: Setting, threads: int, turns: int = 4) -> float:

@@ -33,14 +33,14 @@ from pyasp.train_options import NetworkOptions
 from pyasp.trainer import train_epoch, train_step
 from pyasp.training_run import NOTHING_DONE, Run, prepare
 
-SPEAKERS, DIM, CHUNK, TURNS = 1211, 40, 300, 3
+SPEAKERS, DIM, CHUNK = 1211, 40, 300
 VOXCELEB_FRAMES = 122_000_000
 WORKERS = 2         # of the DataLoader
 
 
 def options_of(setting: Setting, steps: int) -> NetworkOptions:
-    """The paper's network, batches of 64 chunks."""
-    return NetworkOptions(batch_size=64, min_chunk=CHUNK, max_chunk=CHUNK, steps_per_epoch=steps,
+    """The paper's network, batches of 64 chunks (24 where small)."""
+    return NetworkOptions(batch_size=setting.size(24, 64), min_chunk=CHUNK, max_chunk=CHUNK, steps_per_epoch=steps,
                           device=setting.device.type, checkpoint_minutes=0.0)
 
 
@@ -111,14 +111,15 @@ class Contest:
     frames: int
     flop: float
 
-    def measure(self, works: dict[str, Callable[[], Any]]) -> dict[str, float]:
-        """Frames per second of each, the best of TURNS."""
-        best = dict.fromkeys(works, float("inf"))
+    def measure(self, works: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], float]:
+        """Frames per second of each, the best of some turns; operations per second of products in the same turns."""
+        best, peak = dict.fromkeys(works, float("inf")), 0.0
         with torch_threads(self.threads):
-            for _ in range(TURNS):
+            for _ in range(self.setting.size(2, 3)):
                 for name, work in works.items():
                     best[name] = min(best[name], seconds(work, self.threads, self.setting.device))
-        return {name: self.frames / least for name, least in best.items()}
+                    peak = max(peak, peak_of(self.setting, self.threads, self.options))
+        return {name: self.frames / least for name, least in best.items()}, peak
 
     def row(self, name: str, rate: float, peak: float, reference: float | None, memory: int) -> Row:
         """A row of frames per second."""
@@ -149,9 +150,9 @@ def compiled_step(plain: PlainNetwork, step: Callable[[Callable], None]) -> Call
 
 def tdnn(setting: Setting) -> Iterator[Row]:
     """Training end to end, its kernels alone, the plain layers, a compiler, a DataLoader; data wait; 8 bits."""
-    steps = setting.size(1, 4)
+    steps, memory = setting.size(1, 2), PeakMemory(setting.device)
     options = options_of(setting, steps)
-    data = arks(setting.folder / "tdnn", setting.size(200, 1000), 800)
+    data = arks(setting.folder / "tdnn", setting.size(100, 1000), 800)
     utts = sorted(data.utt2spk)
     names = [f"s{k}" for k in range(SPEAKERS)]
     start = time.perf_counter()
@@ -163,8 +164,10 @@ def tdnn(setting: Setting) -> Iterator[Row]:
     runs = {name: prepare(source, names, options, 1) for name, source in sources.items()}
     for threads in setting.threads:
         yield from contest(setting, options, threads, runs, data, steps)
-    yield Row("tdnn_load_features", load, "frames/s", None, None, 0, torch.get_num_threads())
-    yield from errors()
+    flop = training_flop(runs["tdnn"].net, CHUNK)
+    yield Row("tdnn_flop_per_frame", flop, "operations", None, None, memory.bytes())
+    yield Row("tdnn_load_features", load, "frames/s", None, None, memory.bytes(), torch.get_num_threads())
+    yield from errors(memory)
 
 
 def peak_of(setting: Setting, threads: int, options: NetworkOptions) -> float:
@@ -199,15 +202,14 @@ def contest(setting: Setting, options: NetworkOptions, threads: int, runs: dict[
         works["tdnn_conv1d_compiled"] = compiled
     memory = PeakMemory(setting.device)
     game = Contest(setting, options, threads, steps * options.batch_size * CHUNK, training_flop(run.net, CHUNK))
-    rates = game.measure(works)
-    peak = peak_of(setting, threads, options)
+    rates, peak = game.measure(works)
     for name, rate in rates.items():
         yield game.row(name, rate, peak, None if name == "tdnn_conv1d" else rates["tdnn_conv1d"], memory.bytes())
     done = works["tdnn"].done
-    yield Row("tdnn_data_wait", 1e6 * done["waited"] / done["seconds"], "ppm of time", None, None, 0, threads)
+    yield Row("tdnn_data_wait", 1e6 * done["waited"] / done["seconds"], "ppm of time", None, None, memory.bytes(), threads)
     with torch_threads(threads):
         loaded = dataloader_rate(data, plain, optimiser, options, steps, setting.device)
-    yield game.row("tdnn_conv1d_dataloader", loaded, peak, rates["tdnn_conv1d"], 0)
+    yield game.row("tdnn_conv1d_dataloader", loaded, peak, rates["tdnn_conv1d"], memory.bytes())
 
 
 class ArkChunks(torch.utils.data.Dataset):
@@ -241,10 +243,10 @@ def dataloader_rate(data: DataDir, plain: PlainNetwork, optimiser: torch.optim.O
     return steps * options.batch_size * CHUNK / (time.perf_counter() - start)
 
 
-def errors() -> Iterator[Row]:
+def errors(memory: PeakMemory) -> Iterator[Row]:
     """What 8 bits cost, resident and as Kaldi stores them: RMS error over the deviation of the coefficient."""
     x = np.random.default_rng(2).standard_normal((800, DIM)).astype(np.float32)
     header, body = kaldi_compress.encode(x, 2)
     found = {"tdnn_error_resident": decode(*encode(x)), "tdnn_error_kaldi_ark": header.decode(body)}
     for name, approximation in found.items():
-        yield Row(name, 1e6 * relative_error(x, approximation), "ppm of dev.", None, None, 0)
+        yield Row(name, 1e6 * relative_error(x, approximation), "ppm of dev.", None, None, memory.bytes())

@@ -1,16 +1,16 @@
 """MFCCs of a data directory, shard by shard."""
 
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Any
 
 import numpy as np
 
 from pyasp import cli
-from pyasp.audio import CutStream, duration_text, read_samples, use_libsndfile
+from pyasp.audio import CutStream, duration_text, read_samples, source_files, use_libsndfile
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.prefetch import prefetched
+from pyasp.read_ahead import asked_ahead
 from pyasp.shards import JobOptions, run_shards
 
 
@@ -22,21 +22,14 @@ class Options(JobOptions, MfccOptions):
     allow_commands: bool = cli.option(False, "run commands that cuts name as their audio source")
 
 
-READ_AHEAD = 2      # recordings that wait to be computed
+ASKED_AHEAD = 8     # recordings
 
 
-def recordings(options: Options, cuts: CutStream, utts: list[str]) -> Iterator[tuple[str, np.ndarray | Exception]]:
-    """Each utterance's samples (n,) float32, or why there are none."""
-    for utt, item in cuts.take(utts):
-        try:
-            yield utt, read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
-                                    options.allow_upsample, options.allow_commands)
-        except (InputError, OSError) as error:
-            yield utt, error
-
-
-def features(options: Options, extractor: Mfcc, utt: str, samples: np.ndarray) -> tuple[np.ndarray, str]:
-    """((T, C) float32, seconds as text) of samples (n,). Raises InputError when there is nothing to store."""
+def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, str]:
+    """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
+    utt = item["id"]
+    samples = read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
+                           options.allow_upsample, options.allow_commands)
     seconds = duration_text(len(samples), options.sample_frequency)
     if len(samples) < options.min_duration * options.sample_frequency:
         raise InputError(utt, f"{seconds} s", f"at least --min-duration={options.min_duration}",
@@ -48,12 +41,10 @@ def features(options: Options, extractor: Mfcc, utt: str, samples: np.ndarray) -
 
 
 def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str]):
-    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard; a thread reads ahead meanwhile."""
-    for utt, read in prefetched(recordings(options, cuts, utts), READ_AHEAD):
+    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard; the next files are asked for meanwhile."""
+    for utt, item in asked_ahead(cuts.take(utts), lambda cut: source_files(cut[1]), ASKED_AHEAD):
         try:
-            if isinstance(read, Exception):
-                raise read
-            matrix, seconds = features(options, extractor, utt, read)
+            matrix, seconds = features(options, extractor, item)
         except (InputError, OSError) as error:
             yield utt, None, {"failed": " ".join(str(error).split())}
         else:
