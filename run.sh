@@ -37,6 +37,7 @@ done
 { # bash reads to the closing brace before it runs any of it: editing this file does not disturb a run
 . ./path.sh
 hold_locks "$data" "$exp"
+{ # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $? "$@"' EXIT
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
@@ -133,5 +134,7 @@ if stage 10 "metrics and report"; then
   # shellcheck disable=SC2086
   steps/report.sh --conf "$conf" --corpus "$corpus" --force="$force" "$data" "$exp" $systems
 fi
-exit 0
+finished=true
+} &
+supervise $! "$@"
 }

@@ -105,6 +105,7 @@ class Checker:
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted; writes dropped.tsv with the reasons."""
+        self.write_dropped()    # first: once a table is without an utterance, its reason could not be found again
         kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
         if self.dropped or list(self.cuts) != c_sorted(kept):
             self.repaired.append("cuts.jsonl.gz")
@@ -118,7 +119,6 @@ class Checker:
             self._fix_models(kept)
         if self.data.has("utt2info.tsv"):
             self._fix_info(kept)
-        self.write_dropped()
         self.data.write_speakers(kept)
 
     def _fix_table(self, name: str, keys) -> None:
@@ -158,7 +158,7 @@ class Checker:
         """Adds this check's drops to dropped.tsv (header utt, reason), keeping what earlier steps listed."""
         path = self.data / "dropped.tsv"
         rows = dict(row.split("\t", 1) for row in path.read_text(encoding="utf-8").splitlines()[1:]) if path.is_file() else {}
-        rows.update(self.dropped)
+        rows = {**self.dropped, **rows}
         with atomic_write(path, "w") as stream:
             stream.write("\n".join(["utt\treason", *(f"{utt}\t{rows[utt]}" for utt in c_sorted(rows))]) + "\n")
 

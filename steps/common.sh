@@ -63,7 +63,7 @@ end_stage() {
 }
 
 # hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
-#   What a killed run left half-written is deleted.
+#   What a killed run left half-written is deleted; what a killed run.sh leaves running is killed.
 hold_locks() {
   mkdir -p "$1" "$2"
   command -v flock >/dev/null || return 0
@@ -72,6 +72,9 @@ hold_locks() {
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
   find "$1" "$2" -name '.*.tmp' -type f -delete
+  kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
+  watcher=$!
+  disown "$watcher"
 }
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
@@ -121,13 +124,10 @@ print_help() {
 # wants SYSTEM: true when it is one of --systems, and its models are not given ready-made.
 wants() { [[ " $systems " == *" $1 "* && -z ${opt[kaldi-ivector]} ]]; }
 
-# on_exit CODE ARGS...: after a failure, the command that resumes.
-on_exit() {
-  local code=$1 word skip=false line=./run.sh
-  shift
-  end_stage
-  [ "$code" -eq 0 ] && return
-  for word in "$@"; do
+# resume_line STAGE ARGS...: the command that goes on from STAGE.
+resume_line() {
+  local stage=$1 word skip=false line=./run.sh
+  for word in "${@:2}"; do
     if $skip; then skip=false; continue; fi
     case $word in
       --stage) skip=true ;;
@@ -135,6 +135,74 @@ on_exit() {
       *) printf -v line '%s %q' "$line" "$word" ;;
     esac
   done
-  { echo; echo "run.sh stopped in stage $current_stage (exit code $code). When the cause is mended, resume with:"
-    echo "  $line --stage $current_stage"; } >&2
+  echo "  $line --stage $stage"
+}
+
+# on_exit CODE ARGS...: at the end of the stages; unless all are done, the command that resumes. A signal leaves code 0.
+on_exit() {
+  local code=$1 why="exit code $1"
+  shift
+  end_stage
+  ${finished:-false} && return
+  [ "$code" -ne 0 ] || why="asked to stop"
+  { echo; echo "run.sh stopped in stage $current_stage ($why). When the cause is mended, resume with:"
+    resume_line "$current_stage" "$@"; } >&2
+}
+
+# dead PID: true when a process has ended, even if nobody has waited for it yet.
+dead() {
+  local stat
+  [ -r /proc/self/stat ] || { ! kill -0 "$1" 2>/dev/null; return; }
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  [[ ${stat##*) } == Z* ]]
+}
+
+# processes_of_run LOCK: every process but this shell that holds the lock: the stages, their steps, tools and jobs.
+processes_of_run() {
+  local descriptor
+  for descriptor in /proc/[0-9]*/fd/9; do
+    [ "$descriptor" -ef "$1" ] || continue
+    descriptor=${descriptor#/proc/}
+    [ "${descriptor%%/*}" = $$ ] || echo "${descriptor%%/*}"
+  done
+}
+
+# stop_processes LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
+stop_processes() {
+  local turn pids
+  for ((turn = 0; turn < 240; turn++)); do
+    mapfile -t pids < <(processes_of_run "$1" 7>&- 9>&-)
+    [ ${#pids[@]} -gt 0 ] || return 0
+    [ "$turn" -gt 0 ] || kill -TERM "${pids[@]}" 2>/dev/null || true
+    sleep 0.25 7>&- 9>&-
+  done
+  kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+
+# kill_behind PID LOCK: waits until run.sh itself is dead, and kills what it left behind.
+kill_behind() {
+  local pids
+  until dead "$1"; do sleep 0.5; done
+  mapfile -t pids < <(processes_of_run "$2")
+  [ ${#pids[@]} -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
+}
+
+# supervise PID ARGS...: waits for the process of the stages and ends with its code. A signal to run.sh is passed on; nothing
+# of the run is alive behind it, or writes on behind a resumed one.
+supervise() {
+  local stages=$1 code=0 signal
+  shift
+  for signal in HUP INT TERM; do
+    # shellcheck disable=SC2064
+    trap "signal=$signal; kill -TERM $stages 2>/dev/null || true" "$signal"
+  done
+  signal=
+  until wait "$stages"; code=$?; dead "$stages"; do :; done
+  [ "$code" -eq 0 ] || stop_processes "$data/.lock"
+  if [ "$code" -eq 137 ]; then # killed: it could not say so itself
+    { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line "$first_stage" "$@"; } >&2
+  fi
+  [ -z "${watcher:-}" ] || kill -KILL "$watcher" 2>/dev/null || true
+  [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
+  exit "$code"
 }

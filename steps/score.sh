@@ -44,7 +44,8 @@ if [ -n "${o[backend]}" ]; then # its training vectors, and so the cohort, are n
   log "${exp##*/}: the back end is given, no variants"
   exit 0
 fi
-for chain in $(python -m pyasp.bin.variants --config "${o[conf]}" --show chains "${exp##*/}"); do
+chains=$(python -m pyasp.bin.variants --config "${o[conf]}" --show chains "${exp##*/}") # in a `for` its failure would be lost
+for chain in $chains; do
   out=$exp+$chain
   source=${out%+*} step=${chain##*+}
   backend_of[$out]=${backend_of[$source]} scoring_of[$out]=${scoring_of[$source]}

@@ -10,6 +10,7 @@ from pyasp import artefact, calibration, cli, variant_files
 from pyasp.backend import BackendOptions
 from pyasp.calibration import Calibration
 from pyasp.errors import InputError
+from pyasp.sides import Columns
 from pyasp.trials import TrialList
 from pyasp.variant_files import Scored
 
@@ -60,19 +61,17 @@ def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
     return calibration.train(inputs, trials.target, names_of(systems, options), options.calibration_prior)
 
 
-def calibrate_list(data: str, systems: list[str], out: str, scored: Scored, model: Calibration | None, options: Options,
-                   made: dict) -> list[Calibration]:
-    """Calibrates one list, and gives the models used: `model`, or two trained on the halves."""
+def calibrate_list(data: str, systems: list[str], scored: Scored, model: Calibration | None,
+                   options: Options) -> tuple[list[Calibration], TrialList, np.ndarray, Columns | None]:
+    """The models used, `model` or two trained on the halves; the trials of a list, their scores, columns beside them."""
     inputs, trials = inputs_of(data, systems, scored, options)
     if model:
-        variant_files.write(out, scored, trials, model.apply(inputs), made)
-        return [model]
+        return [model], trials, model.apply(inputs), None
     half = variant_files.evaluation_of(data, scored).halves(trials, options.variant_seed)
     scores, models = calibration.train_halves(inputs, trials.target, half, names_of(systems, options),
                                               options.calibration_prior)
     mixed = (half[0] != half[1]).astype(np.uint8)
-    variant_files.write(out, scored, trials, scores, made, {"halves": (["disjoint", "mixed"], mixed)})
-    return models
+    return models, trials, scores, {"halves": (["disjoint", "mixed"], mixed)}
 
 
 def needed(data: str, systems: list[str], way: str, options: Options) -> list[Path]:
@@ -107,21 +106,32 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         if artefact.is_current(Path(out) / each.scores, made, options.force):
             continue
         model = model or (on_dev(data, systems, options) if way == "dev" else None)
-        used[each.name] = [found.as_dict() for found in calibrate_list(data, systems, out, each, model, options, made)]
+        models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
+        used[each.name] = [found.as_dict() for found in models]
+        save(Path(out) / "calibration.json", way, options, used)    # before the scores, with which the list is done
+        variant_files.write(out, each, trials, scores, made, columns)
     if used:
-        save(Path(out) / "calibration.json", way, options, used)
+        tell(Path(out).name, way, options, used)
+
+
+def trained_on(way: str, options: Options) -> str:
+    """What calibration.json calls the training trials."""
+    return "halves" if way == "halves" else options.calibration_list or "dev"
 
 
 def save(path: Path, way: str, options: Options, used: dict) -> None:
     """Adds the models of some lists to calibration.json."""
     old = json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else {}
-    trained_on = "halves" if way == "halves" else options.calibration_list or "dev"
     with artefact.atomic_write(path, "w") as stream:
-        json.dump({"trained_on": trained_on, "lists": {**old, **used}}, stream, indent=1)
+        json.dump({"trained_on": trained_on(way, options), "lists": {**old, **used}}, stream, indent=1)
         stream.write("\n")
+
+
+def tell(system: str, way: str, options: Options, used: dict) -> None:
+    """Prints the first of the models."""
     first = next(iter(used.values()))[0]
     terms = " ".join(f"{weight:+.4f} x {name}" for name, weight in first["weights"].items())
-    print(f"{path.parent.name}: trained on {trained_on}: llr = {terms} {first['offset']:+.4f}")
+    print(f"{system}: trained on {trained_on(way, options)}: llr = {terms} {first['offset']:+.4f}")
 
 
 if __name__ == "__main__":

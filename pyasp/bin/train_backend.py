@@ -44,8 +44,9 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     utts = backend.with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     backend.check_speakers(labels, utt2spk)
-    backend.train(backend.load_embeddings(reader, utts, scp), labels, train_options).write(directory, made)
+    trained = backend.train(backend.load_embeddings(reader, utts, scp), labels, train_options)
     cli.write_conf(directory / "options.conf", train_options)
+    trained.write(directory, made)
 
 
 if __name__ == "__main__":
