@@ -39,6 +39,9 @@ done
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $? "$@"' EXIT
+[ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
+  python -m pyasp.bin.check_made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --stage "$first_stage" \
+    --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage 3

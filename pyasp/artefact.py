@@ -92,12 +92,13 @@ def file_sha256(path: str | Path) -> str:
 
 def _recipe_digest(record: Path) -> str:
     """Digest of what a record says about the recipe (versions left out: they do not make an artefact stale)."""
-    made = _load_record(record)
+    made = load_record(record)
     made.pop("versions", None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _load_record(record: Path) -> dict[str, Any]:
+def load_record(record: Path) -> dict[str, Any]:
+    """The contents of a record. Raises InputError when it is none."""
     try:
         made = json.loads(record.read_text(encoding="utf-8"))
     except (ValueError, OSError):
@@ -153,7 +154,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
     if not path.exists():
         return False
     record = made_path(path)
-    changes = _differences(_load_record(record), made) if record.is_file() else ["no record of what made it"]
+    changes = _differences(load_record(record), made) if record.is_file() else ["no record of what made it"]
     if not changes:
         print(f"{path}: up to date", file=sys.stderr)
         return True

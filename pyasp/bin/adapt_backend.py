@@ -18,7 +18,7 @@ class Options(BackendOptions):
 def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda)."""
-    names, settings = backend.FILES, {"within": options.adapt_within, "between": options.adapt_between}
+    names, settings = backend.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
     made = artefact.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([artefact.is_current(Path(out) / name, made, options.force) for name in names]):
         return

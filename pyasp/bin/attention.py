@@ -67,8 +67,8 @@ def main(options: Options, data: str, exp: str) -> None:
         artefact.remove_tree(path)
         return
     test.require("cuts.jsonl.gz", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
-    made = artefact.describe("attention", {"recordings": options.recordings}, [test / "feats.scp", test / "vad.scp",
-                                                                                *networks.values()], options.seed)
+    made = artefact.describe("attention", {"recordings": options.recordings}, [
+        *(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()], options.seed)
     if artefact.is_current(path, made, True):       # a picture follows what it shows, without --force
         return
     arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))

@@ -37,7 +37,7 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
 
     def recipe() -> dict[str, Any]:
         return {"tool": "extract_embedding", "options": settings,
-                "inputs": [source / "feats.scp", source / "vad.scp", model]}
+                "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), model]}
 
     def process(utts: list[str]) -> Iterator[Result]:
         embedder, frontend = tools()

@@ -40,7 +40,7 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix
     def recipe() -> dict[str, Any]:
         kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACE}
         return {"tool": "extract_ivector", "options": kept,
-                "inputs": [*(source / name for name in ("feats.scp", "vad.scp")), *models]}
+                "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), *models]}
 
     def process(utts: list[str]) -> Iterator[Result]:
         failed: dict[str, str] = {}

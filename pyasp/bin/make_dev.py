@@ -73,6 +73,7 @@ def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
         artefact.remove_tree(dev)
         return
     inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
+    inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]
     made = describe("make_dev", cli.subset(options, DevOptions), inputs, options.seed)
     if not is_current(target / "utt2spk", made, options.force):
         write(source, target, material_of(source, speakers, cli.subset(options, DevOptions)), options, made)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import artefact, cli, comparison, det, html_report, report, report_tables
+from pyasp import artefact, cli, comparison, det, html_report, report, report_tables, stale
 from pyasp.errors import InputError
 from pyasp.evaluation import EvaluateOptions, load_metrics, read_replicates
 
@@ -34,9 +34,13 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     chosen = cli.subset(options, EvaluateOptions)
     found = {system: load_metrics(trials_dir, exp_dir / system, chosen) for system in systems}
     old = read_old(exp_dir / "results.json")
+    data = Path(trials_dir).parent
     earlier = old["systems"] if old and old.get("corpus") == options.corpus else {}
     for system in (name for name in earlier if name not in systems):
         try:
+            run = stale.Run(data, exp_dir, (stale.system_of(system),), options.conf)
+            if outdated := stale.find(run, 10):
+                raise stale.error(run, outdated)
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)
         except InputError as error:
             print(f"{system} of the earlier report is left out: {error}")

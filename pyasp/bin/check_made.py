@@ -1,0 +1,36 @@
+"""Checks that what a run starts from was made with the present settings and inputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp import cli, stale
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of check_made."""
+    conf: str = cli.option("", "conf directory of the run")
+    seed: int = cli.option(1, "seed of the run")
+    corpus: str = cli.option("toy", "name of the corpus")
+    systems: str = cli.option("", "systems of the run, with spaces between")
+    stage: int = cli.option(0, "first stage of the run: what the stages before it left is looked at")
+    kaldi_ivector: str = cli.option("", "UBM and extractor given in place of trained ones")
+    kaldi_backend: str = cli.option("", "back end given in place of a trained one")
+
+
+@cli.command(Options, "DATA", "EXP", "--", "[PREP_OPTION]...")
+def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None:
+    """Looks at every record X.made.json that the stages before --stage left under DATA and EXP.
+
+    An artefact made with other settings, another seed or from other inputs is an error that names the stage to re-run
+    from. PREP_OPTION: words of run.sh for the preparation, behind `--`.
+    """
+    run = stale.Run(Path(data), Path(exp), tuple(options.systems.split()), options.conf, options.seed, options.corpus,
+                    tuple(prep_options), options.kaldi_ivector, options.kaldi_backend)
+    found = stale.find(run, options.stage)
+    if found:
+        raise stale.error(run, found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,199 @@
+"""Which artefacts of a run are out of date: made with other settings than the present ones, or from other inputs.
+
+A tool looks at what it makes itself; this looks at what a run starts from (`--stage N`) or reports. Every record
+`X.made.json` says the tool, its options and the fingerprints of its inputs. Settings are read as the tool itself reads
+them: its options class (`main.options`) and its conf file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+from pyasp import cli
+from pyasp.artefact import fingerprint, load_record, made_path
+from pyasp.errors import InputError
+from pyasp.frontend import FrontendOptions
+
+RECORD = ".made.json"
+CORPUS_TREE = "corpus"      # where a toy corpus is generated: its preparation looks after it
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Stage that runs it, conf file that it reads, whether --seed decides its result."""
+    stage: int
+    conf: str = ""
+    seeded: bool = False
+
+
+TOOLS = {
+    "prep_voxceleb": Tool(0, "prep.conf", True), "prep_sre12": Tool(0, "prep.conf", True),
+    "prep_folder": Tool(0, "prep.conf", True),
+    "make_mfcc": Tool(2, "mfcc.conf"), "compute_vad": Tool(2, "vad.conf"), "merge_shards": Tool(2),
+    "augment": Tool(3, "augment.conf", True), "copy_vad": Tool(3),
+    "select_train": Tool(4, "select.conf", True), "make_dev": Tool(4, "backend.conf", True),
+    "train_ubm": Tool(5, "ubm.conf", True), "train_ivector": Tool(6, "ivector.conf", True),
+    "train_tdnn": Tool(7, "tdnn.conf", True),
+    "extract_ivector": Tool(8, "ivector.conf"), "extract_embedding": Tool(8, "tdnn.conf"),
+    "train_backend": Tool(9, "backend.conf"), "adapt_backend": Tool(9, "backend.conf"),
+    "score": Tool(9, "backend.conf"), "normalise_scores": Tool(9, "backend.conf"), "calibrate": Tool(9, "backend.conf"),
+}
+PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}       # of a corpus; else prep_<corpus>
+CHOSEN = ("train_on", "kind")       # by the step, not by a setting
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was asked for. conf "": settings are not looked at; seed None: nor is the seed.
+
+    ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
+    corpus_options: words for the preparation.
+    """
+    data: Path
+    exp: Path
+    systems: tuple[str, ...]
+    conf: str = ""
+    seed: int | None = None
+    corpus: str = ""
+    corpus_options: tuple[str, ...] = ()
+    ivector: str | None = None
+    backend: str | None = None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An artefact that is out of date, the stage that makes it, and why."""
+    path: Path
+    stage: int
+    why: str
+
+
+def system_of(name: str) -> str:
+    """The system that a directory of the experiment belongs to: `ivector+snorm` -> `ivector`."""
+    return name.removeprefix("fusion:").split("+")[0]
+
+
+def used(run: Run, artefact: Path, tool: str) -> bool:
+    """False for what lies there but was replaced by models that the run was given."""
+    if run.ivector and tool in ("train_ubm", "train_ivector"):
+        return False
+    return not (run.backend and artefact.is_relative_to(run.exp) and system_of(artefact.relative_to(run.exp).parts[0]) == "ivector"
+                and (tool == "train_backend" or artefact.relative_to(run.exp).parts[0] != "ivector"))
+
+
+def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
+    mine = {*run.systems, *(("ubm",) if "ivector" in run.systems else ())}
+    directories = [each for each in (*run.data.glob("*"), *run.exp.glob("*")) if each.is_dir() and (
+        each.parent == run.exp and system_of(each.name) in mine or each.parent == run.data and each.name != CORPUS_TREE)]
+    places = [run.data / f"prep.json{RECORD}", *(path for each in directories for path in each.rglob(f"*{RECORD}"))]
+    for path in sorted(places):
+        artefact = Path(str(path).removesuffix(RECORD))
+        if path.is_file() and artefact.exists() and used(run, artefact, (made := load_record(path))["tool"]):
+            yield artefact, made
+
+
+def stage_of(run: Run, artefact: Path, tool: str) -> int:
+    """The stage that makes an artefact; 10 for what is none of the known tools'."""
+    stage = TOOLS[tool].stage if tool in TOOLS else 10
+    if artefact.is_relative_to(run.exp):
+        return max(stage, 8) if tool == "merge_shards" else stage
+    return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
+
+
+def settings(run: Run, tool: str, artefact: Path) -> dict[str, Any]:
+    """{field: value} of the present settings of a tool, for this artefact."""
+    path, words = Path(run.conf) / TOOLS[tool].conf, []
+    module = f"pyasp.bin.{tool}" if TOOLS[tool].stage else f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}"
+    if path.is_file():
+        words += ["--config", str(path)]
+    elif TOOLS[tool].stage:
+        raise InputError(path, "no such file", "the settings of a step", "Check --conf")
+    main = importlib.import_module(module).main
+    found, _ = cli.parse(main.options, [*words, *(() if TOOLS[tool].stage else run.corpus_options)])
+    values = dataclasses.asdict(found)
+    if not TOOLS[tool].stage:       # a later stage may be asked for without what the preparation was given
+        return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
+    return values | of_step(run, tool, artefact, values)
+
+
+def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """What a tool's record holds in another form than its options."""
+    chain = artefact.relative_to(run.exp).parts[0].split("+")[1:] if artefact.is_relative_to(run.exp) else []
+    more: dict[str, Any] = {}
+    if tool == "make_mfcc" and not values["compress"]:
+        more["compression_method"] = 0
+    if tool == "train_ubm":
+        ivector = cli.read_conf(Path(run.conf) / "ivector.conf", importlib.import_module("pyasp.bin.train_ivector").main.options)
+        more |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))
+    if tool == "train_tdnn":
+        more["pooling"] = artefact.parent.name
+    if tool == "train_backend" and chain:
+        more["lda_dim"] = values["variant_lda_dim"]
+    if "cosine" in chain:
+        more["scoring"] = "cosine"
+    return more
+
+
+def changed_settings(run: Run, artefact: Path, made: dict[str, Any]) -> Iterator[str]:
+    """`--key: old -> new` of each setting that is another one now."""
+    tool = TOOLS.get(made["tool"])
+    if not tool or not run.conf:
+        return
+    if tool.seeded and run.seed is not None and made["seed"] != run.seed:
+        yield f"--seed: {made['seed']} -> {run.seed}"
+    now = json.loads(json.dumps(settings(run, made["tool"], artefact))) if tool.conf else {}
+    for key, old in made["options"].items():
+        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
+            yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
+
+
+def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
+    """The model files that an artefact must have been made with: those given in place of trained ones, or the run's own."""
+    if tool == "extract_ivector" and run.ivector is not None:
+        given = Path(run.ivector) if run.ivector else None
+        return [(given or run.exp / "ubm") / "final.ubm", (given or run.exp / "ivector") / "final.ie"]
+    if tool == "score" and run.backend is not None and artefact.relative_to(run.exp).parts[0] == "ivector":
+        return [(Path(run.backend) if run.backend else run.exp / "ivector" / "backend") / "plda"]
+    return []
+
+
+def changed_inputs(run: Run, artefact: Path, made: dict[str, Any], mark_of) -> Iterator[str]:
+    """Each input that is gone, was made again, or is not the one asked for."""
+    for path, mark in made["inputs"].items():
+        now = mark_of(path)
+        if now != mark:
+            yield f"input {path} {'is gone' if now is None else 'changed'}"
+    for path in models_of(run, artefact, made["tool"]):
+        if str(path) not in made["inputs"]:
+            yield f"not made with {path}"
+
+
+def find(run: Run, before: int) -> list[Stale]:
+    """What stages 0 to `before` - 1 left that is out of date, in the order of stages."""
+
+    @functools.cache
+    def mark_of(path: str) -> str | None:
+        return fingerprint(path) if Path(path).is_file() else None
+
+    found = []
+    for artefact, made in records(run):
+        stage = stage_of(run, artefact, made["tool"])
+        if stage < before:
+            reasons = [*changed_settings(run, artefact, made), *changed_inputs(run, artefact, made, mark_of)]
+            found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
+    return sorted(found, key=lambda each: (each.stage, str(each.path)))
+
+
+def error(run: Run, found: list[Stale]) -> InputError:
+    """What the user is told: how many, of which stages, the first of them with the reason, and the way out."""
+    first, stages = found[0], sorted({each.stage for each in found})
+    return InputError(first.path, f"{len(found)} artefacts out of date, of stage {', '.join(map(str, stages))} ({first.why})",
+                      "artefacts made with the present settings and inputs",
+                      f"Re-run from there: ./run.sh ... --stage {first.stage} --force")
