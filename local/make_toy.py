@@ -15,7 +15,7 @@ from local.toy_sre_tree import SreSize, write_sre12_tree
 from local.toy_trees import TreeSize, write_voxceleb_tree
 from pyasp import artefact, cli
 from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.errors import InputError, refusal
 
 SIZES: dict[str, dict[str, Any]] = {
     "toy": {
@@ -92,7 +92,10 @@ def make(corpus: str, options: ToyOptions) -> Path:
         return root
     marker.unlink(missing_ok=True)
     start = time.monotonic()
-    counts = WRITERS[corpus](root, size, options.seed, nj)
+    try:
+        counts = WRITERS[corpus](root, size, options.seed, nj)
+    except OSError as error:
+        raise refusal(error, root) or error from error
     print(f"{root}: {counts}; {time.monotonic() - start:.1f} s with {nj} processes")
     with artefact.making(marker, made) as temporary:
         temporary.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")

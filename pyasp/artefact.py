@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any, Iterator
 
-from pyasp.errors import InputError
+from pyasp.errors import InputError, refusal
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -41,16 +41,23 @@ def sync(path: str | Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path in the same directory; renamed to `path` on success, removed on failure."""
+    """Yields a temporary path in the same directory; renamed to `path` on success, removed on failure.
+
+    Raises InputError when the system refuses: a full disk, no permission, too many open files.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        refused = refusal(error, path) if isinstance(error, OSError) else None
+        if refused:
+            raise refused from error
         raise
 
 

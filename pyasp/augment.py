@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import math
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import soundfile
 from lhotse.cut import MonoCut
 
-from pyasp.artefact import replacing
+from pyasp.artefact import atomic_write
 from pyasp.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
 from pyasp.errors import InputError
 from pyasp.rooms import NOISES, random_noise, random_response
@@ -48,8 +49,10 @@ def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tup
 
 
 def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    with replacing(path) as temporary:
-        soundfile.write(temporary, samples, rate, subtype="PCM_16", format="WAV")
+    stream = io.BytesIO()       # in memory first: libsndfile hides what the system says about a failed write
+    soundfile.write(stream, samples, rate, subtype="PCM_16", format="WAV")
+    with atomic_write(path) as file:
+        file.write(stream.getbuffer())
 
 
 @functools.lru_cache(maxsize=4096)

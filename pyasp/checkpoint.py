@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.errors import InputError, final_name
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")
@@ -41,11 +41,12 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     try:
         with atomic_write(path) as file:
             file.write(stream.getbuffer())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except InputError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         kept = "The checkpoint of before is whole. " if Path(path).exists() else ""
-        raise InputError(path, f"a full disk ({error.strerror})", f"room for {stream.tell() / 1e6:.0f} MB",
+        raise InputError(final_name(path), f"a full disk ({cause.strerror})", f"room for {stream.tell() / 1e6:.0f} MB",
                          f"{kept}Make room and run the same command again") from error
 
 

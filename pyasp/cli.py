@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, TypeVar
 
 from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.errors import InputError, lacks_memory, refusal, too_little_memory
 from pyasp.usage import record_usage
 
 T = TypeVar("T")
@@ -240,6 +240,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
     """
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
         def main(argv: list[str] | None = None) -> int:
+            words: list[str] = []
             try:
                 options, words, behind = parse_parts(cls, sys.argv[1:] if argv is None else argv)
                 result = function(options, *_bind_parts(names, words, behind)) or 0
@@ -252,7 +253,12 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return closed_pipe
             except (InputError, OSError) as error:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {isinstance(error, OSError) and refusal(error) or error}", file=sys.stderr)
+                return failure
+            except (MemoryError, RuntimeError) as error:
+                if not lacks_memory(error):
+                    raise
+                print(f"error: {too_little_memory(words, error)}", file=sys.stderr)
                 return failure
             except SystemExit as request:
                 if request.code != "help":

@@ -1,6 +1,10 @@
-"""The one exception that a user may see: bad input, with the way out."""
+"""The one exception that a user may see: bad input, with the way out; and what the system refuses, told in its form."""
 
 from __future__ import annotations
+
+import errno
+import os
+import re
 
 
 class InputError(Exception):
@@ -13,3 +17,59 @@ class InputError(Exception):
     def __init__(self, where: object, found: str, expected: str, cure: str, item: object | None = None):
         place = f"{where}" if item is None else f"{where}: {item}"
         super().__init__(f"{place}: found {found}; expected {expected}. {cure.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple:
+        """Pickled as its text, so that it comes out of a worker process."""
+        return _told, (str(self),)
+
+
+def _told(text: str) -> InputError:
+    error = InputError.__new__(InputError)
+    Exception.__init__(error, text)
+    return error
+
+
+AGAIN = "run the same command again: what is complete stays"
+REFUSALS = {        # errno: found, expected, the way out
+    errno.ENOSPC: ("a full disk", "room to write it", f"Make room and {AGAIN}"),
+    errno.EDQUOT: ("a full quota", "room to write it", f"Make room or have the quota raised, and {AGAIN}"),
+    errno.EFBIG: ("a limit on the size of files", "room to write it", f"Raise it (ulimit -f) and {AGAIN}"),
+    errno.EROFS: ("a read-only file system", "a place to write", f"Mount it writable or choose another place, and {AGAIN}"),
+    errno.EACCES: ("no permission", "a file that this user may read or write", f"Mend its permissions and {AGAIN}"),
+    errno.EPERM: ("no permission", "a file that this user may read or write", f"Mend its permissions and {AGAIN}"),
+    errno.EMFILE: ("too many open files", "one more", f"Raise the limit (ulimit -n) and {AGAIN}"),
+    errno.ENFILE: ("too many open files in the system", "one more", f"Close other programs and {AGAIN}"),
+    errno.ENOMEM: ("too little memory", "enough for it", f"Free memory, raise the limit (ulimit -v) or lower --nj, and {AGAIN}"),
+    errno.EIO: ("a disk that fails", "one that works", f"Check it, restore what it lost, and {AGAIN}"),
+}
+TEMPORARY = re.compile(r"^\.(.+)\.\d+\.tmp$")
+
+
+def final_name(path: str | os.PathLike) -> str:
+    """The name that a temporary file is to get."""
+    folder, name = os.path.split(os.fspath(path))
+    while found := TEMPORARY.match(name):
+        name = found[1]
+    return os.path.join(folder, name)
+
+
+def refusal(error: OSError, path: str | os.PathLike | None = None) -> InputError | None:
+    """What the system refused, as an InputError on the file it is about (else `path`); None for other errors."""
+    if error.errno not in REFUSALS:
+        return None
+    found, expected, cure = REFUSALS[error.errno]
+    named = error.filename if isinstance(error.filename, (str, os.PathLike)) else path
+    return InputError(final_name(named) if named else "a file", f"{found} ({error.strerror})", expected, cure)
+
+
+def lacks_memory(error: Exception) -> bool:
+    """True for what numpy, torch and Python raise when memory or threads run out."""
+    texts = ("can't allocate memory", "can't start new thread", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+
+
+def too_little_memory(words: list[str], error: Exception) -> InputError:
+    """An InputError on what the command `words` was to make, its last word."""
+    found, expected, cure = REFUSALS[errno.ENOMEM]
+    reason = (str(error).splitlines() or [""])[0][:120]
+    return InputError(words[-1] if words else "memory", f"{found} ({reason or type(error).__name__})", expected, cure)

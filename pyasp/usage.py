@@ -7,6 +7,7 @@ A run that was resumed, or given again, adds lines; seconds add up, and a peak i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -26,8 +27,9 @@ def record_usage(tool: str) -> None:
     line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "title": os.environ.get("PYASP_STAGE_TITLE", ""),
             "tool": tool, "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
             "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2 ** 20, 1)}
-    with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
-        stream.write(json.dumps(line) + "\n")
+    with contextlib.suppress(OSError):      # a full disk is the tool's to tell; it must not hide the tool's own message
+        with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
+            stream.write(json.dumps(line) + "\n")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
