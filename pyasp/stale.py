@@ -18,7 +18,6 @@ from typing import Any, Iterator
 from pyasp import cli
 from pyasp.artefact import fingerprint, load_record, made_path
 from pyasp.errors import InputError
-from pyasp.frontend import FrontendOptions
 
 RECORD = ".made.json"
 CORPUS_TREE = "corpus"      # where a toy corpus is generated: its preparation looks after it
@@ -130,6 +129,7 @@ def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict
     if tool == "make_mfcc" and not values["compress"]:
         more["compression_method"] = 0
     if tool == "train_ubm":
+        from pyasp.frontend import FrontendOptions      # and torch, which a run without records does not wait for
         ivector = cli.read_conf(Path(run.conf) / "ivector.conf", importlib.import_module("pyasp.bin.train_ivector").main.options)
         more |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))
     if tool == "train_tdnn":

@@ -58,14 +58,19 @@ end_stage() {
   [ -n "${stage_start:-}" ] || return 0
   local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
   printf '{"stage": %d, "title": "%s", "seconds": %d.%03d}\n' "$current_stage" "${stage_title//[\"\\]/}" \
-    $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl"
+    $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
+    log "the time of stage $current_stage could not be written to $exp/log/stages.jsonl"
   stage_start=
 }
 
 # hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
 #   What a killed run left half-written is deleted; what a killed run.sh leaves running is killed.
 hold_locks() {
-  mkdir -p "$1" "$2"
+  local each
+  for each in "$1" "$2"; do
+    mkdir -p "$each" 2>/dev/null && [ -w "$each" ] ||
+      die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
+  done
   command -v flock >/dev/null || return 0
   exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"

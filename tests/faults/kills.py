@@ -13,6 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Sequence
 
 from recipe import ROOT
 
@@ -32,14 +33,16 @@ class Kill:
     sign: signal.Signals
 
 
-def plan(seed: int, runs: int, kills: int) -> list[list[Kill]]:
-    """The kills of each run, in order of stages; all stages and all ways are used equally often."""
-    rng, total = random.Random(seed), runs * kills
-    stages, ways = ([every[k % len(every)] for k in range(total)] for every in (list(STAGES), WAYS))
-    rng.shuffle(stages)
+def plan(seed: int, stages: list[Sequence[int]], kills: int) -> list[list[Kill]]:
+    """The kills of each run, in order of its `stages`; stages and ways are used equally often."""
+    rng = random.Random(seed)
+    ways = [WAYS[k % len(WAYS)] for k in range(len(stages) * kills)]
     rng.shuffle(ways)
-    every = [Kill(stage, rng.random(), *way) for stage, way in zip(stages, ways)]
-    return [sorted(every[k * kills:(k + 1) * kills], key=lambda kill: kill.stage) for k in range(runs)]
+    plans = []
+    for mine in stages:
+        every = list(mine) * (kills // len(mine)) + rng.sample(list(mine), kills % len(mine))
+        plans.append([Kill(stage, rng.random(), *ways.pop()) for stage in sorted(every)])
+    return plans
 
 
 def stage_seconds(exp: Path) -> dict[int, float]:
@@ -106,7 +109,7 @@ class Run:
         """Starts or resumes the run, sends the signal, waits for the end, and finds out how to go on."""
         outcome, process = Outcome(kill), self.start()
         while self.stage() < kill.stage and process.poll() is None:
-            time.sleep(0.01)
+            time.sleep(0.03)
         if process.poll() is None:
             time.sleep(kill.share * self.seconds[kill.stage])
         while process.poll() is None and not outcome.target:
@@ -148,7 +151,7 @@ def strike(pid: int, kill: Kill, where: Path, rng: random.Random) -> str:
     found = [(each, words) for each, words in sorted(every.items()) if each != pid and
              ("python" in words[0] if kill.victim == "tool" else each in busy and "steps/" in " ".join(words[:2]))]
     if not found:
-        time.sleep(0.01)
+        time.sleep(0.03)
         return ""
     victim, words = rng.choice(found)
     try:
@@ -166,9 +169,9 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def contents(where: Path) -> dict[str, bytes]:
-    """Every file of a run but logs, reports with times and what depends on its place: {name: bytes, the place as @}."""
-    found, place = {}, os.fsencode(where)
+def contents(where: Path, *places: Path) -> dict[str, bytes]:
+    """{name: bytes} of every file of a run but logs and the report with times; its place, and `places`, read @."""
+    found = {}
     for path in sorted(where.rglob("*")):
         name = str(path.relative_to(where))
         if path.is_dir() or "/log/" in f"/{name}" or path.name in (".lock", "report.html", "report.html.made.json"):
@@ -183,7 +186,9 @@ def contents(where: Path) -> dict[str, bytes]:
             made = json.loads(raw)
             made["options"].pop("listing", "")      # of paths
             raw = repr((made["tool"], made["options"], made["seed"], sorted(made["inputs"]))).encode()
-        found[name] = raw.replace(place, b"@")
+        for place in (where, *places):
+            raw = raw.replace(os.fsencode(place), b"@")
+        found[name] = raw
     return found
 
 

@@ -1,0 +1,217 @@
+"""What the system refuses - disk, permission, open files, memory - is told with the file and the way out; nothing under a
+final name is damaged, and the same command completes the work afterwards."""
+
+import contextlib
+import importlib
+import os
+import re
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+import kills
+import pytest
+import recipe
+
+from pyasp.artefact import atomic_write
+from pyasp.errors import InputError
+
+CONF = recipe.ROOT / recipe.CONF
+QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check_data")
+FULL = ("make_mfcc", "compute_vad", "augment", "make_dev", "train_ubm", "train_ivector", "train_tdnn", "extract_ivector",
+        "extract_embedding", "adapt_backend", "normalise_scores", "calibrate", "attention", "report", "prep_toy")
+
+
+@contextlib.contextmanager
+def limited(kind, value):
+    """A lower limit on this process, for a while."""
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def conf(name):
+    return ["--config", str(CONF / f"{name}.conf")]
+
+
+def copied(source, target, *names):
+    """Some files of a directory, elsewhere."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(source / name, target / name)
+    return target
+
+
+def commands(d, e, out):
+    """{tool: its words}: every tool of the recipe that writes, from the files of a finished run into `out`."""
+    x = e / "statistics"
+    aug = copied(d / "train_aug", out / "aug", "utt2clean", "utt2num_frames")
+    (out / "speakers").write_text("".join(f"{speaker}\n" for speaker in sorted(set(kills_speakers(d / "train")))[:4]))
+    copied(x / "scores", out / "exp/statistics/scores", "veri_test", "veri_test.made.json")
+    copied(e / "attention", out / "exp/attention", "final.pt")
+    for name in ("train", "enroll", "test", "trials"):
+        shutil.copytree(d / name, out / "data" / name, ignore=shutil.ignore_patterns("*.ark", "log"))
+    return {
+        "check_data": [out / "data"],
+        "make_mfcc": [*conf("mfcc"), d / "test", out / "mfcc/raw"],
+        "compute_vad": [*conf("vad"), d / "test", out / "vad/vad"],
+        "merge_shards": ["--table", f"utt2dur={out}/utt2dur", d / "train", d / "train/mfcc/raw_mfcc", out / "feats.scp"],
+        "augment": [*conf("augment"), d / "train", out / "train_aug"],
+        "copy_vad": [d / "train", aug],
+        "select_train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
+        "make_dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
+        "train_ubm": [*conf("ubm"), "--frontend-config", CONF / "ivector.conf", d / "train_ubm", out / "ubm"],
+        "train_ivector": [*conf("ivector"), d / "train_ubm", e / "ubm", out / "ivector"],
+        "train_tdnn": [*conf("tdnn"), "--epochs=1", d / "train_sel", out / "net"],
+        "extract_ivector": [*conf("ivector"), d / "test", e / "ubm", e / "ivector", out / "ivectors/x"],
+        "extract_embedding": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
+        "train_backend": [*conf("backend"), x / "train/embedding.scp", d / "train_sel/utt2spk", out / "backend"],
+        "adapt_backend": [*conf("backend"), x / "backend", x / "test/embedding.scp", out / "adapted"],
+        "score": [*conf("backend"), x / "enroll/embedding.scp", d / "enroll/model2utts", x / "test/embedding.scp", x / "backend",
+                  d / "trials/veri_test", out / "scores/veri_test"],
+        "normalise_scores": [*conf("backend"), d, x, x / "backend", x, out / "snorm"],
+        "calibrate": [*conf("backend"), "--train-on=halves", d, out / "calhalf", x],
+        "evaluate": ["--replicates=0", d / "trials", out / "exp/statistics"],
+        "attention": [d, out / "exp"],
+        "report": ["--replicates=0", d / "trials", out / "exp", "statistics"],
+        "prep_toy": ["--size=tiny", "--data", out / "prepared"],
+    }
+
+
+def kills_speakers(data):
+    return [line.split()[1] for line in (data / "utt2spk").read_text().splitlines()]
+
+
+def call(tool, words):
+    """The exit code of a tool, in this process."""
+    package = "local" if tool.startswith("prep_") else "pyasp.bin"
+    return importlib.import_module(f"{package}.{tool}").main([str(word) for word in words])
+
+
+def files(where):
+    """{name: bytes} of what is complete: no temporary names."""
+    return {path: path.read_bytes() for path in where.rglob("*") if path.is_file()}
+
+
+def check_refused(capsys, tool, words, out, limit, *texts):
+    """The tool fails with one message that holds `texts`; then, unlimited, it completes and what was there stays."""
+    if tool == "report":
+        assert call("evaluate", [*words[:2], out / "exp/statistics"]) == 0
+    capsys.readouterr()
+    with limit:
+        code = call(tool, words)
+    told = capsys.readouterr().err
+    errors = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert code == 1 and len(errors) == 1 and "Traceback" not in told, told
+    assert all(re.search(text, errors[0]) for text in texts), errors
+    assert re.search(r"(Raise|Make room|Mend|Free).*run the same command again", errors[0]), errors
+    before = files(out)
+    assert not [path for path in before if path.name.endswith(".tmp")]
+    assert call(tool, words) == 0, capsys.readouterr().err
+    after = files(out)
+    assert set(before) <= set(after)
+    damaged = [path for path in before if path.suffix not in (".jsonl", ".tsv") and before[path] != after[path]]
+    assert damaged == [] or tool in ("check_data", "report"), damaged
+    return after
+
+
+@pytest.mark.parametrize("tool", [*QUICK, *(pytest.param(tool, marks=pytest.mark.reliability) for tool in FULL)])
+def test_no_room_for_a_file(finished, tmp_path, capsys, tool):
+    """A limit on the size of files stands for the full disk: the first file that is larger cannot be written."""
+    words = commands(finished[0] / "data", finished[0] / "exp", tmp_path)[tool]
+    check_refused(capsys, tool, words, tmp_path, limited(resource.RLIMIT_FSIZE, 60), str(tmp_path), "limit on the size of files")
+
+
+def test_too_many_open_files(finished, tmp_path, capsys):
+    words = commands(finished[0] / "data", finished[0] / "exp", tmp_path)["score"]
+    call("score", ["--help"])       # everything is imported
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    check_refused(capsys, "score", words, tmp_path, limited(resource.RLIMIT_NOFILE, free + 1), r"/\S+: found too many open files", "ulimit -n")
+
+
+def test_too_little_memory(finished, tmp_path, capsys):
+    """What is allocated at once is more than the limit on the address space leaves."""
+    words = commands(finished[0] / "data", finished[0] / "exp", tmp_path)["train_ivector"]
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    with limited(resource.RLIMIT_AS, pages * resource.getpagesize() + (64 << 20)):
+        code = call("train_ivector", ["--ivector-dim=6000", *words[2:]])
+    told = capsys.readouterr().err
+    assert code == 1 and re.search(rf"error: {tmp_path}/ivector: found too little memory.*lower --nj", told) and "Traceback" not in told
+    assert {path.name for path in (tmp_path / "ivector").iterdir()} <= {"0.ie", "0.ie.made.json", "likelihood.json"}
+    assert call("train_ivector", ["--force", *words]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
+def test_no_permission(tmp_path_factory):
+    """Root may do everything, so another user tries."""
+    where = tmp_path_factory.mktemp("other")
+    for each in (where, where.parent, where.parent.parent):
+        each.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=rf"{where}/feats.scp: found no permission \(Permission denied\).*Mend its permissions"):
+            with atomic_write(where / "feats.scp", "w") as stream:
+                stream.write("a b\n")
+    finally:
+        os.seteuid(0)
+    assert not list(where.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own: a function sets its size and whether it is read-only."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4096k", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+
+    def change(options):
+        subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+
+    yield place, change
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_read_only_directory_stops_the_run_before_any_work(small_disk):
+    place, change = small_disk
+    (place / "data").mkdir()
+    (place / "exp").mkdir()
+    change("ro")
+    process = recipe.run(place)
+    assert process.returncode == 1 and re.search(rf"error: {place}/data .*cannot be written.*--data", process.stderr), process.stderr
+
+
+def test_a_job_killed_for_memory_is_said_to_be(tmp_path):
+    process = subprocess.run([recipe.ROOT / "steps/run_jobs", "log", "bash", "-c", "kill -KILL $$"], cwd=tmp_path, text=True, capture_output=True)
+    assert process.returncode == 1 and "exit code 137" in process.stderr and "by the system if memory ran out" in process.stderr
+
+
+@pytest.mark.reliability
+def test_a_run_whose_disk_fills_up_again_and_again(small_disk, tmp_path):
+    """The whole recipe on a disk that is enlarged by a step whenever it is full: the printed command completes it."""
+    place, change = small_disk
+    systems = ("--systems", "ivector attentive_statistics")
+    reference = recipe.run(tmp_path / "reference", *systems)
+    assert reference.returncode == 0, reference.stderr[-3000:]
+    run, stops, size = kills.Run(place / "run", recipe.command(place / "run", *systems), {}), [], 1024
+    run.screen = tmp_path / "screen"
+    while True:
+        change(f"size={size}k")
+        outcome = kills.Outcome(None)
+        process = run.start()
+        outcome.code = process.wait(timeout=3600)
+        if outcome.code == 0:
+            break
+        run.resume_with(outcome)
+        text = run.screen.read_text()
+        assert "Traceback" not in text and re.search(rf"{place}/run/\S*: found a full disk|No space left on device", text), text[-3000:]
+        stops.append((run.stage(), size))
+        size = size * 4 // 3
+    print(f"{len(stops)} times full (stage, KiB): {stops}")
+    assert len(stops) >= 5
+    assert kills.differences(kills.contents(place / "run"), kills.contents(tmp_path / "reference")) == []
