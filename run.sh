@@ -44,6 +44,7 @@ trap 'on_exit $? "$@"' EXIT
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
 
 if stage 0 "prepare $corpus: $data/{train,enroll,test} and trials"; then
+  python -m pyasp.bin.check_environment conf/requirements.txt
   python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage 3
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
 fi

@@ -52,7 +52,7 @@ class Run:
     """What a run was asked for. conf "": settings are not looked at; seed None: nor is the seed.
 
     ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
-    corpus_options: words for the preparation.
+    corpus, corpus_options: the preparation and its words; "": not looked at.
     """
     data: Path
     exp: Path
@@ -108,6 +108,8 @@ def stage_of(run: Run, artefact: Path, tool: str) -> int:
 
 def settings(run: Run, tool: str, artefact: Path) -> dict[str, Any]:
     """{field: value} of the present settings of a tool, for this artefact."""
+    if not TOOLS[tool].stage and not run.corpus:
+        return {}
     path, words = Path(run.conf) / TOOLS[tool].conf, []
     module = f"pyasp.bin.{tool}" if TOOLS[tool].stage else f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}"
     if path.is_file():

@@ -1,0 +1,135 @@
+"""Old results are never reported for new settings: a run that starts late says what is out of date and from where to
+re-run. Every case on one finished run, which stays as it is."""
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import recipe
+
+from pyasp import cli, stale
+from pyasp.bin import check_made, report
+
+CONF = recipe.ROOT / recipe.CONF
+
+
+def check(where, stage, conf=CONF, *words):
+    """The exit code of the check at the start of `./run.sh --stage N`."""
+    options = [f"--conf={conf}", f"--stage={stage}", "--systems", " ".join(recipe.SYSTEMS), *words]
+    prepared = ["--config", str(Path(conf) / "prep.conf")]
+    return check_made.main([*options, str(where / "data"), str(where / "exp"), "--", *prepared])
+
+
+@contextlib.contextmanager
+def changed(path, edit):
+    """A file with other bytes, for a while."""
+    before = path.read_bytes()
+    path.write_bytes(edit(before))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def edited(tmp_path, name, line):
+    """A copy of the conf directory with one more or another line."""
+    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
+    key = line.split("=")[0]
+    kept = [each for each in (conf / name).read_text().splitlines() if not each.startswith(f"{key}=")]
+    (conf / name).write_text("\n".join([*kept, line]) + "\n")
+    return conf
+
+
+def test_nothing_is_out_of_date_after_a_run(finished):
+    assert check(finished[0], 10) == 0
+
+
+@pytest.mark.parametrize("name, line, stage, first, told", [
+    ("prep.conf", "--max-missing=0.5", 1, 0, "--max-missing: 0.0 -> 0.5"),
+    ("mfcc.conf", "--low-freq=30", 5, 2, "--low-freq: 20.0 -> 30.0"),
+    ("vad.conf", "--vad-frames-context=3", 3, 2, "--vad-frames-context: 2 -> 3"),
+    ("augment.conf", "--snrs=8,15", 4, 3, "--snrs: 8,15,20 -> 8,15"),
+    ("select.conf", "--min-utts=3", 5, 4, "--min-utts: 2 -> 3"),
+    ("ubm.conf", "--num-iters-full=3", 6, 5, "--num-iters-full: 2 -> 3"),
+    ("ivector.conf", "--cmn-window=200", 7, 5, "--cmn-window: 300 -> 200"),
+    ("ivector.conf", "--num-iters=3", 8, 6, "--num-iters: 2 -> 3"),
+    ("ivector.conf", "--max-count=100", 9, 6, "--max-count: 0.0 -> 100.0"),
+    ("tdnn.conf", "--learning-rate=0.004", 8, 7, "--learning-rate: 0.003 -> 0.004"),
+    ("tdnn.conf", "--extract-min-frames=30", 9, 8, "--extract-min-frames: "),
+    ("backend.conf", "--plda-iters=5", 10, 9, "--plda-iters: 10 -> 5"),
+    ("backend.conf", "--smoothing=0.1", 10, 9, "--smoothing: 0.0 -> 0.1"),
+])
+def test_a_changed_setting_is_named_with_the_stage_to_run_again(finished, tmp_path, capsys, name, line, stage, first, told):
+    conf = edited(tmp_path, name, line)
+    assert check(finished[0], stage, conf) == 1
+    message = capsys.readouterr().err
+    assert f"({told}" in message and f"--stage {first} --force" in message and re.search(r"found \d+ artefacts out of date", message)
+    assert check(finished[0], first, conf) == 0        # the stage itself sees to it, with --force
+
+
+def test_a_line_that_was_removed_is_a_changed_setting(finished, tmp_path, capsys):
+    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
+    (conf / "ubm.conf").write_text((conf / "ubm.conf").read_text().replace("--subsample=1\n", ""))
+    assert check(finished[0], 10, conf) == 1 and "--subsample: 1 -> 5" in capsys.readouterr().err
+
+
+def test_another_seed(finished, capsys):
+    assert check(finished[0], 5, CONF, "--seed=2") == 1
+    assert re.search(r"--seed: 1 -> 2.*--stage 0 --force", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name, stage, first, told", [
+    ("data/trials/veri_test", 10, 9, "trials/veri_test changed"),
+    ("data/test/utt2spk", 8, 2, "test/utt2spk changed"),
+    ("data/train_sel/valid_utts", 8, 7, "train_sel/valid_utts changed"),
+    ("exp/ubm/final.ubm", 9, 6, "ubm/final.ubm changed"),
+    ("exp/statistics/final.pt", 9, 8, "statistics/final.pt changed"),
+    ("exp/average/backend/plda", 10, 9, "average/backend/plda changed"),
+    ("exp/attention/test/shards/embedding.1.scp", 10, 8, "embedding.1.scp changed"),
+])
+def test_a_changed_input_is_named(finished, capsys, name, stage, first, told):
+    with changed(finished[0] / name, lambda before: before + b"x\n"):
+        assert check(finished[0], stage) == 1
+    message = capsys.readouterr().err
+    assert told in message and f"--stage {first} --force" in message
+
+
+def test_features_made_again_make_everything_behind_them_out_of_date(finished, capsys):
+    """The same bytes by another recipe, as with a lower threshold that changes nothing that is stored."""
+    with changed(finished[0] / "data/train/feats.scp.made.json", lambda before: before.replace(b'"merge_shards"', b'"merge"')):
+        assert check(finished[0], 10) == 1
+    found = capsys.readouterr().err
+    assert "train/feats.scp changed" in found and re.search(r"of stage 2, 3, 4 ", found)
+
+
+def test_models_given_in_place_of_ours_are_not_taken_for_those_that_made_the_vectors(finished, tmp_path, capsys):
+    assert check(finished[0], 9, CONF, f"--kaldi-ivector={tmp_path}") == 1
+    assert f"not made with {tmp_path}/final.ubm" in capsys.readouterr().err
+    assert check(finished[0], 10, CONF, f"--kaldi-backend={tmp_path}") == 1
+    assert f"not made with {tmp_path}/plda" in capsys.readouterr().err
+
+
+def test_a_system_of_an_earlier_report_leaves_it_when_its_settings_changed(finished, tmp_path, capsys):
+    where, conf = finished[0], edited(tmp_path, "tdnn.conf", "--learning-rate=0.004")
+    options, _ = cli.parse(report.Options, ["--conf", str(conf)])
+    found = report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])
+    assert set(found) == {"ivector"} and "statistics of the earlier report is left out" in capsys.readouterr().out
+    options, _ = cli.parse(report.Options, ["--conf", str(CONF)])
+    assert set(report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])) == set(recipe.SYSTEMS)
+
+
+def test_run_sh_stops_before_it_reports_old_scores(finished, tmp_path):
+    where, conf = finished[0], edited(tmp_path, "backend.conf", "--average=raw")
+    before = (where / "exp/results.json").read_bytes()
+    process = recipe.run(where, "--conf", str(conf), "--stage", "10", "--force")
+    assert process.returncode == 1 and "--average: normalised -> raw" in process.stderr and "--stage 9 --force" in process.stderr
+    assert "stage 10: " not in process.stderr and (where / "exp/results.json").read_bytes() == before
+
+
+def test_every_tool_that_leaves_a_record_is_known(finished):
+    where = finished[0]
+    run = stale.Run(where / "data", where / "exp", recipe.SYSTEMS)
+    left = {made["tool"] for _, made in stale.records(run)}
+    assert left - {"evaluate", "report", "attention"} <= set(stale.TOOLS) and len(left) > 12
