@@ -1,6 +1,6 @@
 """Time and memory of the tools of a run: a line each in the file named by PYASP_USAGE, which run.sh sets.
 
-  EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb"} of each tool's process
+  EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb", "open_files"} of each tool's process, at its end
   EXP/log/stages.jsonl   {"stage", "title", "seconds"} of each stage run, written by steps/common.sh
 A run that was resumed, or given again, adds lines; seconds add up, and a peak is that of the largest process.
 """
@@ -19,7 +19,7 @@ MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024   # bytes in a unit of ru_
 
 
 def record_usage(tool: str) -> None:
-    """Appends this process's CPU seconds and largest resident memory, when a run asks for it."""
+    """Appends this process's CPU seconds, largest resident memory and open files, when a run asks for it."""
     path = os.environ.get("PYASP_USAGE")
     if not path or not Path(path).parent.is_dir():
         return
@@ -27,6 +27,8 @@ def record_usage(tool: str) -> None:
     line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "title": os.environ.get("PYASP_STAGE_TITLE", ""),
             "tool": tool, "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
             "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2 ** 20, 1)}
+    if Path("/proc/self/fd").is_dir():
+        line["open_files"] = len(os.listdir("/proc/self/fd")) - 1      # without the directory that is being listed
     with contextlib.suppress(OSError):      # a full disk is the tool's to tell; it must not hide the tool's own message
         with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
             stream.write(json.dumps(line) + "\n")

@@ -21,7 +21,7 @@ def command(where: Path, *options: str) -> list[str]:
 
 def run(where: Path, *options: str) -> subprocess.CompletedProcess:
     """A finished run."""
-    return subprocess.run(command(where, *options), text=True, capture_output=True, timeout=900)
+    return subprocess.run(command(where, *options), text=True, capture_output=True, timeout=3600)
 
 
 def results(where: Path) -> dict:

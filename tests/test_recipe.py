@@ -1,12 +1,9 @@
 """The whole recipe on a tiny corpus: the table, what each stage leaves, resuming, and every failure in one message."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import time
 
 import pytest
 from recipe import CONF, ROOT, SYSTEMS, artefacts, command, results, run
@@ -95,19 +92,6 @@ def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stag
     assert process.returncode != 0 and re.search(missing, process.stderr)
 
 
-def test_other_numbers_of_jobs_give_the_same_bits_and_a_truncated_archive_is_named(finished, tmp_path):
-    where, _ = finished
-    process = run(tmp_path, "--nj", "3", "--stop-stage", "4")
-    assert process.returncode == 0, process.stderr[-2000:]
-    mine, other = artefacts(where), artefacts(tmp_path)
-    assert other and all(mine[name] == value for name, value in other.items())
-    ark = tmp_path / "data/train/mfcc/raw_mfcc.8.ark"
-    ark.write_bytes(ark.read_bytes()[:-1000])
-    process = run(tmp_path, "--stage", "5", "--systems", "ivector")
-    assert process.returncode == 1 and "raw_mfcc.8.ark" in process.stderr and "Traceback" not in process.stderr
-    assert "Its log: " in process.stderr and re.search(r"resume with:\n +./run.sh .*--stage 5", process.stderr)
-
-
 def with_kaldi_models(where, target, conf=CONF):
     """Stages 8 to 10 of the i-vector system with the models of `where` given as Kaldi would lay them out."""
     for name in ("ubm/final.ubm", "ivector/final.ie", "ivector/backend/mean.vec", "ivector/backend/transform.mat", "ivector/backend/plda"):
@@ -134,36 +118,6 @@ def test_models_of_another_dimension_are_an_error(finished, tmp_path):
     (conf / "ivector.conf").write_text((conf / "ivector.conf").read_text().replace("--num-ceps=12", "--num-ceps=11"))
     process = with_kaldi_models(where, tmp_path, conf)
     assert process.returncode == 1 and re.search(r"found 36|36 dim|33", process.stderr) and "Traceback" not in process.stderr
-
-
-def wait_for(path, seconds=300):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.02)
-
-
-# What has to exist before the kill: in the middle of stages 2, 5, 6 and 7.
-MOMENTS = ["data/train/mfcc/raw_mfcc.3.scp", "exp/ubm/1.ubm", "exp/ivector/1.ie", "exp/statistics/last.pt"]
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
-    """SIGKILL of run.sh in stages 2, 5, 6 and 7 of one run; each time the printed stage is run again."""
-    where, _ = finished
-    systems = ("--systems", "ivector statistics")
-    for moment in MOMENTS:
-        process = subprocess.Popen(command(tmp_path, *systems), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(tmp_path / moment)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    finished_one = run(tmp_path, *systems)
-    assert finished_one.returncode == 0, finished_one.stderr[-3000:]
-    mine, other = artefacts(where), artefacts(tmp_path)
-    assert {name for name in other if name.startswith(("exp/ubm", "exp/ivector", "exp/statistics"))} == {
-        name for name in mine if name.startswith(("exp/ubm", "exp/ivector", "exp/statistics"))}
-    assert [name for name in other if name != "exp/results.json" and other[name] != mine[name]] == []
-    assert all(results(tmp_path)["systems"][name] == results(where)["systems"][name] for name in ("ivector", "statistics"))
 
 
 def test_a_missing_root_is_one_message(tmp_path):

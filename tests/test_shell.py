@@ -140,6 +140,37 @@ def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+STAGES = """
+. {root}/steps/common.sh
+data={place}/data exp={place}/exp first_stage=2 current_stage=2
+hold_locks "$data" "$exp"
+{{
+trap 'on_exit $? "$@"' EXIT
+current_stage=3
+bash -c 'echo $$ > {place}/step; sleep 60; true'
+finished=true
+exit 0
+}} &
+echo $! > {place}/stages
+supervise $! "$@"
+"""
+
+
+@pytest.mark.parametrize("victim, sign, code", [("run", signal.SIGHUP, 129), ("run", signal.SIGINT, 130), ("run", signal.SIGTERM, 143),
+                                                ("run", signal.SIGKILL, -9), ("stages", signal.SIGKILL, 137), ("step", signal.SIGKILL, 137)])
+def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
+    """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
+    (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
+    run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    step, stages = (wait_for_number(tmp_path / name) for name in ("step", "stages"))
+    os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
+    told = run.communicate(timeout=30)[1]
+    assert run.returncode == code and wait_until(lambda: not alive(step) and not alive(stages))
+    if sign != signal.SIGKILL or victim != "run":
+        assert f"esume with:\n  ./run.sh --nj a\\ b --stage {2 if victim == 'stages' else 3}\n" in told
+    assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+
+
 @pytest.mark.parametrize("words, message", [
     (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
     (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
