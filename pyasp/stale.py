@@ -194,8 +194,9 @@ def find(run: Run, before: int) -> list[Stale]:
 
 
 def error(run: Run, found: list[Stale]) -> InputError:
-    """What the user is told: how many, of which stages, the first of them with the reason, and the way out."""
-    first, stages = found[0], sorted({each.stage for each in found})
-    return InputError(first.path, f"{len(found)} artefacts out of date, of stage {', '.join(map(str, stages))} ({first.why})",
+    """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
+    first, stages = found[0], {stage: [each for each in found if each.stage == stage] for stage in sorted({each.stage for each in found})}
+    told = "; ".join(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else "") for stage, mine in stages.items())
+    return InputError(first.path, f"{len(found)} artefacts out of date ({first.why}): {told}",
                       "artefacts made with the present settings and inputs",
                       f"Re-run from there: ./run.sh ... --stage {first.stage} --force")

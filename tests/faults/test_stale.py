@@ -101,7 +101,7 @@ def test_features_made_again_make_everything_behind_them_out_of_date(finished, c
     with changed(finished[0] / "data/train/feats.scp.made.json", lambda before: before.replace(b'"merge_shards"', b'"merge"')):
         assert check(finished[0], 10) == 1
     found = capsys.readouterr().err
-    assert "train/feats.scp changed" in found and re.search(r"of stage 2, 3, 4 ", found)
+    assert "train/feats.scp changed" in found and re.search(r": stage 2: .*; stage 3: .*; stage 4: ", found)
 
 
 def test_models_given_in_place_of_ours_are_not_taken_for_those_that_made_the_vectors(finished, tmp_path, capsys):
