@@ -1,4 +1,4 @@
-"""The installed packages against the pinned ones: results are reproducible with these versions, and may not be with others."""
+"""The installed packages against the pinned ones: results are reproducible with these versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyasp.errors import InputError
 
 
 def pins(path: str | Path) -> dict[str, str]:
-    """{package: version} of a requirements file whose lines are `name==version  # why`. InputError on any other line."""
+    """{package: version} of a requirements file of lines `name==version  # why`. InputError on any other line."""
     found = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         text = line.split("#", 1)[0].strip()
@@ -30,7 +30,7 @@ def installed(name: str) -> str:
 
 
 def check(path: str | Path) -> int:
-    """Raises InputError when a package is missing or of another version than its pin; returns how many were looked at."""
+    """How many packages were looked at. Raises InputError when one is missing or of another version than its pin."""
     pinned = pins(path)
     wrong = [(name, found, version) for name, version in pinned.items() if (found := installed(name)) != version]
     if wrong:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from pyasp import cli
 from pyasp.artefact import fingerprint, load_record, made_path
@@ -78,19 +79,24 @@ def system_of(name: str) -> str:
     return name.removeprefix("fusion:").split("+")[0]
 
 
+def directory_of(run: Run, artefact: Path) -> str:
+    """The directory of the experiment that an artefact lies in; "" for data."""
+    return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
+
+
 def used(run: Run, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
-    return not (run.backend and artefact.is_relative_to(run.exp) and system_of(artefact.relative_to(run.exp).parts[0]) == "ivector"
-                and (tool == "train_backend" or artefact.relative_to(run.exp).parts[0] != "ivector"))
+    name = directory_of(run, artefact)
+    return not (run.backend and system_of(name) == "ivector" and (tool == "train_backend" or name != "ivector"))
 
 
 def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
     mine = {*run.systems, *(("ubm",) if "ivector" in run.systems else ())}
-    directories = [each for each in (*run.data.glob("*"), *run.exp.glob("*")) if each.is_dir() and (
-        each.parent == run.exp and system_of(each.name) in mine or each.parent == run.data and each.name != CORPUS_TREE)]
+    directories = [each for each in run.data.glob("*") if each.is_dir() and each.name != CORPUS_TREE]
+    directories += [each for each in run.exp.glob("*") if each.is_dir() and system_of(each.name) in mine]
     places = [run.data / f"prep.json{RECORD}", *(path for each in directories for path in each.rglob(f"*{RECORD}"))]
     for path in sorted(places):
         artefact = Path(str(path).removesuffix(RECORD))
@@ -106,8 +112,8 @@ def stage_of(run: Run, artefact: Path, tool: str) -> int:
     return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
 
 
-def settings(run: Run, tool: str, artefact: Path) -> dict[str, Any]:
-    """{field: value} of the present settings of a tool, for this artefact."""
+def settings(run: Run, tool: str) -> dict[str, Any]:
+    """{field: value} of the present settings of a tool."""
     if not TOOLS[tool].stage and not run.corpus:
         return {}
     path, words = Path(run.conf) / TOOLS[tool].conf, []
@@ -118,22 +124,22 @@ def settings(run: Run, tool: str, artefact: Path) -> dict[str, Any]:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
     main = importlib.import_module(module).main
     found, _ = cli.parse(main.options, [*words, *(() if TOOLS[tool].stage else run.corpus_options)])
-    values = dataclasses.asdict(found)
+    values = json.loads(json.dumps(dataclasses.asdict(found)))      # as a record holds them
     if not TOOLS[tool].stage:       # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
-    return values | of_step(run, tool, artefact, values)
+    if tool == "make_mfcc" and not values["compress"]:
+        values["compression_method"] = 0
+    if tool == "train_ubm":
+        from pyasp.frontend import FrontendOptions      # and torch, which a run without records does not wait for
+        from pyasp.ivector_train import IvectorOptions
+        ivector = cli.read_conf(Path(run.conf) / "ivector.conf", IvectorOptions)
+        values |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))
+    return values
 
 
 def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """What a tool's record holds in another form than its options."""
-    chain = artefact.relative_to(run.exp).parts[0].split("+")[1:] if artefact.is_relative_to(run.exp) else []
-    more: dict[str, Any] = {}
-    if tool == "make_mfcc" and not values["compress"]:
-        more["compression_method"] = 0
-    if tool == "train_ubm":
-        from pyasp.frontend import FrontendOptions      # and torch, which a run without records does not wait for
-        ivector = cli.read_conf(Path(run.conf) / "ivector.conf", importlib.import_module("pyasp.bin.train_ivector").main.options)
-        more |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))
+    """Settings that the step itself gives a tool, for this artefact."""
+    chain, more = directory_of(run, artefact).split("+")[1:], {}
     if tool == "train_tdnn":
         more["pooling"] = artefact.parent.name
     if tool == "train_backend" and chain:
@@ -143,30 +149,33 @@ def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict
     return more
 
 
-def changed_settings(run: Run, artefact: Path, made: dict[str, Any]) -> Iterator[str]:
+def changed_settings(run: Run, artefact: Path, made: dict[str, Any],
+                     settings_of: Callable[[str], dict[str, Any]]) -> Iterator[str]:
     """`--key: old -> new` of each setting that is another one now."""
     tool = TOOLS.get(made["tool"])
     if not tool or not run.conf:
         return
     if tool.seeded and run.seed is not None and made["seed"] != run.seed:
         yield f"--seed: {made['seed']} -> {run.seed}"
-    now = json.loads(json.dumps(settings(run, made["tool"], artefact))) if tool.conf else {}
+    now = settings_of(made["tool"]) if tool.conf else {}
+    now = now | of_step(run, made["tool"], artefact, now)
     for key, old in made["options"].items():
         if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 
 def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
-    """The model files that an artefact must have been made with: those given in place of trained ones, or the run's own."""
+    """The model files that an artefact must have been made with: those given in place of trained ones, or our own."""
     if tool == "extract_ivector" and run.ivector is not None:
         given = Path(run.ivector) if run.ivector else None
         return [(given or run.exp / "ubm") / "final.ubm", (given or run.exp / "ivector") / "final.ie"]
-    if tool == "score" and run.backend is not None and artefact.relative_to(run.exp).parts[0] == "ivector":
+    if tool == "score" and run.backend is not None and directory_of(run, artefact) == "ivector":
         return [(Path(run.backend) if run.backend else run.exp / "ivector" / "backend") / "plda"]
     return []
 
 
-def changed_inputs(run: Run, artefact: Path, made: dict[str, Any], mark_of) -> Iterator[str]:
+def changed_inputs(run: Run, artefact: Path, made: dict[str, Any],
+                   mark_of: Callable[[str], str | None]) -> Iterator[str]:
     """Each input that is gone, was made again, or is not the one asked for."""
     for path, mark in made["inputs"].items():
         now = mark_of(path)
@@ -184,19 +193,22 @@ def find(run: Run, before: int) -> list[Stale]:
     def mark_of(path: str) -> str | None:
         return fingerprint(path) if Path(path).is_file() else None
 
-    found = []
+    settings_of, found = functools.cache(lambda tool: settings(run, tool)), []
     for artefact, made in records(run):
         stage = stage_of(run, artefact, made["tool"])
         if stage < before:
-            reasons = [*changed_settings(run, artefact, made), *changed_inputs(run, artefact, made, mark_of)]
+            reasons = [*changed_settings(run, artefact, made, settings_of),
+                       *changed_inputs(run, artefact, made, mark_of)]
             found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
     return sorted(found, key=lambda each: (each.stage, str(each.path)))
 
 
 def error(run: Run, found: list[Stale]) -> InputError:
     """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
-    first, stages = found[0], {stage: [each for each in found if each.stage == stage] for stage in sorted({each.stage for each in found})}
-    told = "; ".join(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else "") for stage, mine in stages.items())
-    return InputError(first.path, f"{len(found)} artefacts out of date ({first.why}): {told}",
+    first, stages = found[0], []
+    for stage, group in itertools.groupby(found, lambda each: each.stage):
+        mine = list(group)
+        stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
+    return InputError(first.path, f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
                       "artefacts made with the present settings and inputs",
                       f"Re-run from there: ./run.sh ... --stage {first.stage} --force")

@@ -63,7 +63,7 @@ def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
 
 def calibrate_list(data: str, systems: list[str], scored: Scored, model: Calibration | None,
                    options: Options) -> tuple[list[Calibration], TrialList, np.ndarray, Columns | None]:
-    """The models used, `model` or two trained on the halves; the trials of a list, their scores, columns beside them."""
+    """The models used, `model` or two trained on the halves; the trials, their scores, columns beside them."""
     inputs, trials = inputs_of(data, systems, scored, options)
     if model:
         return [model], trials, model.apply(inputs), None
