@@ -76,6 +76,7 @@ hold_locks() {
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
+  export PYASP_RUN="$$ $EPOCHREALTIME"
   find "$1" "$2" -name '.*.tmp' -type f -delete
   kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
   watcher=$!
@@ -162,14 +163,18 @@ dead() {
   [[ ${stat##*) } == Z* ]]
 }
 
-# processes_of_run LOCK: every process but this shell that holds the lock: the stages, their steps, tools and jobs.
+# processes_of_run LOCK: every process but this shell that holds the lock: the stages, their steps, tools and jobs; and the
+#   worker processes of Python tools, which do not hold it, by PYASP_RUN in their environment.
 processes_of_run() {
-  local descriptor
-  for descriptor in /proc/[0-9]*/fd/9; do
-    [ "$descriptor" -ef "$1" ] || continue
-    descriptor=${descriptor#/proc/}
-    [ "${descriptor%%/*}" = $$ ] || echo "${descriptor%%/*}"
+  local found pid
+  for found in /proc/[0-9]*/fd/9; do
+    [ "$found" -ef "$1" ] || continue
+    pid=${found#/proc/}
+    [ "${pid%%/*}" = $$ ] || echo "${pid%%/*}"
   done
+  while read -r found; do
+    [[ $(readlink "${found%/environ}/exe") != *python* ]] || { pid=${found#/proc/}; echo "${pid%%/*}"; }
+  done < <(grep -lzxaF "PYASP_RUN=${PYASP_RUN:-none}" /proc/[0-9]*/environ 2>/dev/null)
 }
 
 # stop_processes LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.

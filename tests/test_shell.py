@@ -147,7 +147,7 @@ hold_locks "$data" "$exp"
 {{
 trap 'on_exit $? "$@"' EXIT
 current_stage=3
-bash -c 'echo $$ > {place}/step; sleep 60; true'
+bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
 finished=true
 exit 0
 }} &
@@ -162,10 +162,10 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
     (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
     run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
-    step, stages = (wait_for_number(tmp_path / name) for name in ("step", "stages"))
+    step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
     os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
     told = run.communicate(timeout=30)[1]
-    assert run.returncode == code and wait_until(lambda: not alive(step) and not alive(stages))
+    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 30)
     if sign != signal.SIGKILL or victim != "run":
         assert f"esume with:\n  ./run.sh --nj a\\ b --stage {2 if victim == 'stages' else 3}\n" in told
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
