@@ -165,7 +165,7 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
     os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
     told = run.communicate(timeout=30)[1]
-    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 30)
+    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 60)
     if sign != signal.SIGKILL or victim != "run":
         assert f"esume with:\n  ./run.sh --nj a\\ b --stage {2 if victim == 'stages' else 3}\n" in told
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0

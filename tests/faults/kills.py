@@ -18,8 +18,9 @@ from typing import Sequence
 from recipe import ROOT
 
 STAGES = range(11)
-WAYS = [*((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in ("group", "run.sh", "tool", "runner")),
-        ("group", signal.SIGINT), ("run.sh", signal.SIGINT)]     # what run.sh starts ignores SIGINT: it passes it on itself
+VICTIMS = ("group", "run.sh", "tool", "runner")
+WAYS = [*((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),
+        *((victim, signal.SIGINT) for victim in ("group", "run.sh"))]       # what run.sh starts ignores SIGINT
 TIMES = ("seconds", "frames_per_second", "data_wait", "peak_fraction")      # of train.jsonl, which no two runs share
 
 
@@ -67,7 +68,7 @@ def processes(where: Path) -> dict[int, list[str]]:
     return found
 
 
-def left_alive(where: Path, seconds: float = 20) -> dict[int, list[str]]:
+def left_alive(where: Path, seconds: float = 120) -> dict[int, list[str]]:
     """What is still there after `seconds`; nothing as soon as there is nothing."""
     end = time.monotonic() + seconds
     while (found := processes(where)) and time.monotonic() < end:
@@ -158,7 +159,8 @@ def strike(pid: int, kill: Kill, where: Path, rng: random.Random) -> str:
         os.kill(victim, kill.sign)
     except ProcessLookupError:
         return ""
-    return next((Path(word).name for word in words[1:] if word.startswith(("pyasp.bin.", "local/", "steps/"))), words[0])
+    named = [word for word in words[1:] if word.startswith(("pyasp.bin.", "local/", "steps/"))]
+    return (named or words)[0].split("/")[-1]
 
 
 def parent_of(pid: int) -> int:

@@ -1,5 +1,5 @@
-"""What the system refuses - disk, permission, open files, memory - is told with the file and the way out; nothing under a
-final name is damaged, and the same command completes the work afterwards."""
+"""What the system refuses - disk, permission, open files, memory - is told with the file and the way out; nothing under
+a final name is damaged, and the same command completes the work afterwards."""
 
 import contextlib
 import importlib
@@ -19,8 +19,8 @@ from pyasp.errors import InputError
 
 CONF = recipe.ROOT / recipe.CONF
 QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check_data")
-FULL = ("make_mfcc", "compute_vad", "augment", "make_dev", "train_ubm", "train_ivector", "train_tdnn", "extract_ivector",
-        "extract_embedding", "adapt_backend", "normalise_scores", "calibrate", "attention", "report", "prep_toy")
+FULL = ("make_mfcc", "compute_vad", "augment", "make_dev", "train_ubm", "train_ivector", "train_tdnn",
+        "extract_ivector", "extract_embedding", "adapt_backend", "normalise_scores", "calibrate", "attention", "report", "prep_toy")
 
 
 @contextlib.contextmanager
@@ -59,7 +59,8 @@ def commands(d, e, out):
         "check_data": [out / "data"],
         "make_mfcc": [*conf("mfcc"), d / "test", out / "mfcc/raw"],
         "compute_vad": [*conf("vad"), d / "test", out / "vad/vad"],
-        "merge_shards": ["--table", f"utt2dur={out}/utt2dur", d / "train", d / "train/mfcc/raw_mfcc", out / "feats.scp"],
+        "merge_shards": ["--table", f"utt2dur={out}/utt2dur", d / "train", d / "train/mfcc/raw_mfcc",
+                         out / "feats.scp"],
         "augment": [*conf("augment"), d / "train", out / "train_aug"],
         "copy_vad": [d / "train", aug],
         "select_train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
@@ -71,8 +72,8 @@ def commands(d, e, out):
         "extract_embedding": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
         "train_backend": [*conf("backend"), x / "train/embedding.scp", d / "train_sel/utt2spk", out / "backend"],
         "adapt_backend": [*conf("backend"), x / "backend", x / "test/embedding.scp", out / "adapted"],
-        "score": [*conf("backend"), x / "enroll/embedding.scp", d / "enroll/model2utts", x / "test/embedding.scp", x / "backend",
-                  d / "trials/veri_test", out / "scores/veri_test"],
+        "score": [*conf("backend"), x / "enroll/embedding.scp", d / "enroll/model2utts", x / "test/embedding.scp",
+                  x / "backend", d / "trials/veri_test", out / "scores/veri_test"],
         "normalise_scores": [*conf("backend"), d, x, x / "backend", x, out / "snorm"],
         "calibrate": [*conf("backend"), "--train-on=halves", d, out / "calhalf", x],
         "evaluate": ["--replicates=0", d / "trials", out / "exp/statistics"],
@@ -123,7 +124,8 @@ def check_refused(capsys, tool, words, out, limit, *texts):
 def test_no_room_for_a_file(finished, tmp_path, capsys, tool):
     """A limit on the size of files stands for the full disk: the first file that is larger cannot be written."""
     words = commands(finished[0] / "data", finished[0] / "exp", tmp_path)[tool]
-    check_refused(capsys, tool, words, tmp_path, limited(resource.RLIMIT_FSIZE, 60), str(tmp_path), "limit on the size of files")
+    limit = limited(resource.RLIMIT_FSIZE, 60)
+    check_refused(capsys, tool, words, tmp_path, limit, str(tmp_path), "limit on the size of files")
 
 
 def test_too_many_open_files(finished, tmp_path, capsys):
@@ -131,7 +133,8 @@ def test_too_many_open_files(finished, tmp_path, capsys):
     call("score", ["--help"])       # everything is imported
     free = os.open(os.devnull, os.O_RDONLY)
     os.close(free)
-    check_refused(capsys, "score", words, tmp_path, limited(resource.RLIMIT_NOFILE, free + 1), r"/\S+: found too many open files", "ulimit -n")
+    limit = limited(resource.RLIMIT_NOFILE, free + 1)
+    check_refused(capsys, "score", words, tmp_path, limit, r"/\S+: found too many open files", "ulimit -n")
 
 
 def test_too_little_memory(finished, tmp_path, capsys):
@@ -141,7 +144,8 @@ def test_too_little_memory(finished, tmp_path, capsys):
     with limited(resource.RLIMIT_AS, pages * resource.getpagesize() + (64 << 20)):
         code = call("train_ivector", ["--ivector-dim=6000", *words[2:]])
     told = capsys.readouterr().err
-    assert code == 1 and re.search(rf"error: {tmp_path}/ivector: found too little memory.*lower --nj", told) and "Traceback" not in told
+    assert code == 1 and "Traceback" not in told
+    assert re.search(rf"error: {tmp_path}/ivector: found too little memory.*lower --nj", told)
     assert {path.name for path in (tmp_path / "ivector").iterdir()} <= {"0.ie", "0.ie.made.json", "likelihood.json"}
     assert call("train_ivector", ["--force", *words]) == 0
 
@@ -154,9 +158,9 @@ def test_no_permission(tmp_path_factory):
         each.chmod(0o755)
     os.seteuid(65534)
     try:
-        with pytest.raises(InputError, match=rf"{where}/feats.scp: found no permission \(Permission denied\).*Mend its permissions"):
-            with atomic_write(where / "feats.scp", "w") as stream:
-                stream.write("a b\n")
+        told = rf"{where}/feats.scp: found no permission \(Permission denied\).*Mend its permissions"
+        with pytest.raises(InputError, match=told), atomic_write(where / "feats.scp", "w") as stream:
+            stream.write("a b\n")
     finally:
         os.seteuid(0)
     assert not list(where.iterdir())
@@ -167,7 +171,8 @@ def small_disk(tmp_path):
     """A file system of its own: a function sets its size and whether it is read-only."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4096k", "tmpfs", str(place)], capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4096k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this user may not mount a tmpfs")
 
     def change(options):
@@ -183,12 +188,15 @@ def test_a_read_only_directory_stops_the_run_before_any_work(small_disk):
     (place / "exp").mkdir()
     change("ro")
     process = recipe.run(place)
-    assert process.returncode == 1 and re.search(rf"error: {place}/data .*cannot be written.*--data", process.stderr), process.stderr
+    assert process.returncode == 1
+    assert re.search(rf"error: {place}/data .*cannot be written.*--data", process.stderr), process.stderr
 
 
 def test_a_job_killed_for_memory_is_said_to_be(tmp_path):
-    process = subprocess.run([recipe.ROOT / "steps/run_jobs", "log", "bash", "-c", "kill -KILL $$"], cwd=tmp_path, text=True, capture_output=True)
-    assert process.returncode == 1 and "exit code 137" in process.stderr and "by the system if memory ran out" in process.stderr
+    words = [recipe.ROOT / "steps/run_jobs", "log", "bash", "-c", "kill -KILL $$"]
+    process = subprocess.run(words, cwd=tmp_path, text=True, capture_output=True)
+    assert process.returncode == 1 and "exit code 137" in process.stderr
+    assert "by the system if memory ran out" in process.stderr
 
 
 @pytest.mark.reliability
@@ -209,7 +217,7 @@ def test_a_run_whose_disk_fills_up_again_and_again(small_disk, tmp_path):
             break
         run.resume_with(outcome)
         text = run.screen.read_text()
-        assert "Traceback" not in text and re.search(rf"{place}/run/\S*: found a full disk|No space left on device", text), text[-3000:]
+        assert "Traceback" not in text and "No space left on device" in text, text[-3000:]
         stops.append((run.stage(), size))
         size = size * 4 // 3
     print(f"{len(stops)} times full (stage, KiB): {stops}")
