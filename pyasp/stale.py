@@ -21,7 +21,7 @@ from pyasp.artefact import fingerprint, load_record, made_path
 from pyasp.errors import InputError
 
 RECORD = ".made.json"
-CORPUS_TREE = "corpus"      # where a toy corpus is generated: its preparation looks after it
+SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")      # others are the user's own
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ CHOSEN = ("train_on", "kind")       # by the step, not by a setting
 
 @dataclass(frozen=True)
 class Run:
-    """What a run was asked for. conf "": settings are not looked at; seed None: nor is the seed.
+    """What a run was asked for. systems: with their variants, as their directories are called.
 
+    conf "": settings are not looked at; seed None: nor is the seed;
     ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
     corpus, corpus_options: the preparation and its words; "": not looked at.
     """
@@ -74,9 +75,23 @@ class Stale:
     why: str
 
 
-def system_of(name: str) -> str:
-    """The system that a directory of the experiment belongs to: `ivector+snorm` -> `ivector`."""
-    return name.removeprefix("fusion:").split("+")[0]
+def family(name: str) -> tuple[str, ...]:
+    """A system and those that it is made from: `ivector+snorm` -> `ivector`, `ivector+snorm`."""
+    if name.startswith("fusion:"):
+        return *name.removeprefix("fusion:").split("+"), name
+    steps = name.split("+")
+    return tuple("+".join(steps[:count]) for count in range(1, len(steps) + 1))
+
+
+def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, ...]:
+    """Systems, their variants and fusions of the present backend.conf; those of a former one are not reported."""
+    if not any("+" in path.name for path in exp.glob("*")):
+        return systems
+    from pyasp.backend import BackendOptions        # and scipy
+    from pyasp.variants import expand, fusions
+    options = cli.read_conf(Path(conf) / "backend.conf", BackendOptions)
+    names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]
+    return *names, *fusions(options, names)
 
 
 def directory_of(run: Run, artefact: Path) -> str:
@@ -89,14 +104,13 @@ def used(run: Run, artefact: Path, tool: str) -> bool:
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
     name = directory_of(run, artefact)
-    return not (run.backend and system_of(name) == "ivector" and (tool == "train_backend" or name != "ivector"))
+    return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
 
 
 def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
-    mine = {*run.systems, *(("ubm",) if "ivector" in run.systems else ())}
-    directories = [each for each in run.data.glob("*") if each.is_dir() and each.name != CORPUS_TREE]
-    directories += [each for each in run.exp.glob("*") if each.is_dir() and system_of(each.name) in mine]
+    mine = (*run.systems, *(("ubm",) if "ivector" in run.systems else ()))
+    directories = [*(run.data / name for name in SETS), *(run.exp / name for name in mine)]
     places = [run.data / f"prep.json{RECORD}", *(path for each in directories for path in each.rglob(f"*{RECORD}"))]
     for path in sorted(places):
         artefact = Path(str(path).removesuffix(RECORD))

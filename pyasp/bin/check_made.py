@@ -25,7 +25,8 @@ def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None
     An artefact made with other settings, another seed or from other inputs is an error that names the stage to re-run
     from. PREP_OPTION: words of run.sh for the preparation, behind `--`.
     """
-    run = stale.Run(Path(data), Path(exp), tuple(options.systems.split()), options.conf, options.seed, options.corpus,
+    systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
+    run = stale.Run(Path(data), Path(exp), systems, options.conf, options.seed, options.corpus,
                     tuple(prep_options), options.kaldi_ivector, options.kaldi_backend)
     found = stale.find(run, options.stage)
     if found:

@@ -135,3 +135,20 @@ def test_every_tool_that_leaves_a_record_is_known(finished):
     run = stale.Run(where / "data", where / "exp", recipe.SYSTEMS)
     left = {made["tool"] for _, made in stale.records(run)}
     assert left - {"evaluate", "report", "attention"} <= set(stale.TOOLS) and len(left) > 12
+
+
+def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
+    """Directories of the user's own, and variants that backend.conf has no more, are nobody's business."""
+    assert stale.family("ivector+snorm+cal") == ("ivector", "ivector+snorm", "ivector+snorm+cal")
+    assert stale.family("fusion:ivector+average") == ("ivector", "average", "fusion:ivector+average")
+    (tmp_path / "exp" / "ivector+lda").mkdir(parents=True)
+    (tmp_path / "backend.conf").write_text("--variant=snorm+cal\n--fuse=ivector+average\n")
+    names = stale.with_variants(("ivector", "average"), tmp_path / "exp", str(tmp_path))
+    assert set(names) == {"ivector", "average", "fusion:ivector+average", "ivector+snorm", "ivector+snorm+cal",
+                          "average+snorm", "average+snorm+cal"}
+    for name in ("data/mine", "data/train", "exp/ivector+lda", "exp/ivector"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "x").write_text("")
+        (tmp_path / name / "x.made.json").write_text('{"tool": "score", "options": {}, "inputs": {"gone": "1"}, "seed": null}')
+    found = stale.find(stale.Run(tmp_path / "data", tmp_path / "exp", names), 10)
+    assert [str(each.path.relative_to(tmp_path)) for each in found] == ["data/train/x", "exp/ivector/x"]
