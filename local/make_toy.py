@@ -95,6 +95,8 @@ def make(corpus: str, options: ToyOptions) -> Path:
     try:
         counts = WRITERS[corpus](root, size, options.seed, nj)
     except OSError as error:
+        for half in root.rglob("*.tmp"):
+            half.unlink(missing_ok=True)
         raise refusal(error, root) or error from error
     print(f"{root}: {counts}; {time.monotonic() - start:.1f} s with {nj} processes")
     with artefact.making(marker, made) as temporary:

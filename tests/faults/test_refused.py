@@ -3,6 +3,7 @@ a final name is damaged, and the same command completes the work afterwards."""
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import resource
@@ -98,6 +99,14 @@ def files(where):
     return {path: path.read_bytes() for path in where.rglob("*") if path.is_file()}
 
 
+def grown(path, before, after):
+    """True for a log that went on: what it held is still there."""
+    if path.name == "likelihood.json":
+        old, new = json.loads(before), json.loads(after)
+        return all(new[name] == value for name, value in old.items())
+    return path.suffix in (".jsonl", ".tsv") and after.startswith(before)
+
+
 def check_refused(capsys, tool, words, out, limit, *texts):
     """The tool fails with one message that holds `texts`; then, unlimited, it completes and what was there stays."""
     if tool == "report":
@@ -115,9 +124,8 @@ def check_refused(capsys, tool, words, out, limit, *texts):
     assert call(tool, words) == 0, capsys.readouterr().err
     after = files(out)
     assert set(before) <= set(after)
-    damaged = [path for path in before if path.suffix not in (".jsonl", ".tsv") and before[path] != after[path]]
+    damaged = [path for path in before if before[path] != after[path] and not grown(path, before[path], after[path])]
     assert damaged == [] or tool in ("check_data", "report"), damaged
-    return after
 
 
 @pytest.mark.parametrize("tool", [*QUICK, *(pytest.param(tool, marks=pytest.mark.reliability) for tool in FULL)])
