@@ -161,7 +161,8 @@ supervise $! "$@"
 def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
     (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
-    run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT,
+                           start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
     os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
     told = run.communicate(timeout=30)[1]

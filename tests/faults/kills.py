@@ -76,6 +76,11 @@ def left_alive(where: Path, seconds: float = 120) -> dict[int, list[str]]:
     return found
 
 
+def hear_interrupts() -> None:
+    """In a new process: SIGINT is not ignored, whatever these tests were started from."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Outcome:
     """What a kill did. stage: in which it came; None when the run was over before. code: run.sh's exit code."""
@@ -100,7 +105,8 @@ class Run:
     def start(self) -> subprocess.Popen:
         """run.sh in a process group of its own, as an interactive shell starts it."""
         with open(self.screen, "w") as stream:
-            return subprocess.Popen(self.next, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)
+            return subprocess.Popen(self.next, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True,
+                                    preexec_fn=hear_interrupts)
 
     def stage(self) -> int:
         """The stage that began last; -1 before the first."""
