@@ -64,7 +64,7 @@ def _riff(path: str, start: bytes, size: int) -> Audio | None:
         place += 8 + length + length % 2
     else:
         return None
-    if form is None or form[0] not in PLAIN_CODINGS or not form[4] or length in (0, 0xFFFFFFFF):
+    if form is None or form[0] not in PLAIN_CODINGS or length in (0, 0xFFFFFFFF):
         return None  # written to a pipe, or compressed: libsndfile knows
     if place + 8 + length > size:
         raise InputError(
@@ -73,6 +73,8 @@ def _riff(path: str, start: bytes, size: int) -> Audio | None:
             "a complete wav file",
             "Copy or convert it again",
         )
+    if not form[2] or not form[4] or form[4] != form[1] * -(-form[5] // 8) or length < form[4]:
+        return None  # a header that contradicts itself: what libsndfile makes of it is what will be read
     return Audio(form[2], length // form[4], form[1], "WAV")
 
 

@@ -20,10 +20,9 @@ from typing import Any, Callable, Iterable, Mapping
 from local.audio_header import Audio
 from pyasp import artefact
 from pyasp.cli import option
-from pyasp.datadir import c_sorted, invert, write_table
+from pyasp.datadir import c_sorted, check_id, invert, write_table
 from pyasp.errors import InputError
 
-BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f]")
 MARKER = "prep.json"
 SIDE_NAMES = {0: "A", 1: "B"}
 
@@ -51,14 +50,6 @@ class Utterance:
     seconds: float | None = None
     recording: str = ""
     info: dict[str, str] = field(default_factory=dict)
-
-
-def check_id(name: str, kind: str, where: object) -> str:
-    """The id itself when Kaldi tables can hold it, else InputError."""
-    if not name or BAD_ID.search(name):
-        raise InputError(where, f"{kind} id {name!r}", "an id without spaces, slashes, quotes and | ; & < >",
-                         "Rename it in the table, or rename the files")
-    return name
 
 
 def prefixed(utt: str, speaker: str) -> str:

@@ -9,6 +9,7 @@ from typing import IO, Container, Iterable, Iterator, NamedTuple
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
+from pyasp.plain_text import open_text
 
 LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": False, "nontgt": False}
 
@@ -37,11 +38,9 @@ def read_label(text: str, where: object) -> bool:
 def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]:
     """(place, fields) of each line that is not empty.
     Raises InputError on a missing file or another number of fields."""
-    try:
-        stream = open(path, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials") from None
-    with stream:
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials")
+    with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             parts = line.split()
             if parts and len(parts) != fields:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Iterator
 
 from pyasp.errors import InputError
+from pyasp.plain_text import read_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -92,18 +93,20 @@ def file_sha256(path: str | Path) -> str:
 
 def _recipe_digest(record: Path) -> str:
     """Digest of what a record says about the recipe (versions left out: they do not make an artefact stale)."""
-    made = _load_record(record)
+    made = read_record(record)
     made.pop("versions", None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _load_record(record: Path) -> dict[str, Any]:
+def read_record(record: Path) -> dict[str, Any]:
+    """What a record says: a dict with "tool", and the dicts "options" and "inputs". Raises InputError otherwise."""
+    expected, cure = "tool, options and inputs", "Delete it and re-run the stage"
     try:
-        made = json.loads(record.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        raise InputError(record, "an unreadable record", "JSON", "Delete it and re-run the stage") from None
-    if not isinstance(made, dict):
-        raise InputError(record, "not an object", "a JSON object", "Delete it and re-run the stage")
+        made = read_json(record, expected, cure)
+    except OSError as error:
+        raise InputError(record, f"an unreadable record ({error.strerror})", expected, cure) from None
+    if not all(isinstance(made.setdefault(part, {}), dict) for part in ("options", "inputs")):
+        raise InputError(record, "options or inputs that are no objects", expected, cure)
     return made
 
 
@@ -153,7 +156,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
     if not path.exists():
         return False
     record = made_path(path)
-    changes = _differences(_load_record(record), made) if record.is_file() else ["no record of what made it"]
+    changes = _differences(read_record(record), made) if record.is_file() else ["no record of what made it"]
     if not changes:
         print(f"{path}: up to date", file=sys.stderr)
         return True

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from pyasp import sphere_header
 from pyasp.decoders import head_of
 from pyasp.errors import InputError
 from pyasp.sphere_header import AGAIN
 
+MOST_VALUES = 1 << 24           # read at a time: a header may promise more than there is
 UNKNOWN_LENGTH = 0x7FFFF000     # from here on the length in a wav header means "written to a pipe, read to the end"
 
 
@@ -32,6 +35,26 @@ def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> N
             return
         place += 8 + length + length % 2
     raise InputError(path, "no samples in a wav file", "a data chunk", AGAIN)
+
+
+def read_frames(stream: Any, frames: int, dtype: str) -> np.ndarray:
+    """(n, channels) of the next `frames` frames of a soundfile.SoundFile, n fewer where it ends before.
+
+    What a header promises is allocated only as far as it arrives. Raises InputError for a file that cannot be sought in,
+    which libsndfile makes of some damaged headers.
+    """
+    if not stream.seekable():
+        raise InputError(stream.name, "audio of unknown length", "a header that says how long it is", AGAIN)
+    step = max(1, MOST_VALUES // stream.channels)
+    if frames <= step:
+        return stream.read(frames, dtype=dtype, always_2d=True)
+    parts = []
+    while frames > 0:
+        parts.append(stream.read(min(frames, step), dtype=dtype, always_2d=True))
+        frames -= step
+        if len(parts[-1]) < step:
+            break
+    return np.concatenate(parts)
 
 
 CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff}      # by the first bytes; FLAC: by counting what is read

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from pyasp.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, unpack
+from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, stacked, unpack
 from pyasp.gmm_pairs import SUMS, augmented
 from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi_stream import open_object, write_object
@@ -155,7 +155,7 @@ def _read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, 
         first = reader.matrix()
         reader.expect(kind)
         second = (reader.matrix() if kind == "<DIAGVARACCS>"
-                  else np.stack([reader.packed()[1] for _ in range(num_gauss)]))
+                  else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)]))
         reader.expect("</GMMACCS>")
     if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
         raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})",

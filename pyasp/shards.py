@@ -15,12 +15,13 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.artefact import describe, is_current, making, write_made, atomic_write
+from pyasp.artefact import describe, is_current, making, write_made
 from pyasp.cli import option
 from pyasp.datadir import DataDir, c_sorted, read_table, write_table
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_scp
 from pyasp.progress import bar
+from pyasp.validate import read_dropped, write_dropped
 
 MIN_SHARDS = 8        # a small corpus still feeds eight jobs
 SHARD_SIZE = 2000     # utterances of a shard of a large one: minutes of work, lost at most once by a kill
@@ -166,7 +167,4 @@ def check_counts(where: str, utt2spk: Mapping[str, str], lines: Mapping[str, str
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
     path = data / "dropped.tsv"
-    rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
-    kept = [row for row in rows if row.split("\t")[0] not in failures]
-    with atomic_write(path, "w") as stream:
-        stream.write("\n".join(["utt\treason", *kept, *(f"{u}\t{r}" for u, r in failures.items())]) + "\n")
+    write_dropped(path, {**read_dropped(path), **failures})

@@ -12,7 +12,6 @@ There is no global state; a loaded model is read only and may be used from any n
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from pyasp.errors import InputError
 from pyasp.extractors import EXTRACTORS
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.plain_text import read_json
 from pyasp.resample import INT16, resample
 from pyasp.scoring import SCORERS
 from pyasp.sound import Sound
@@ -181,7 +181,7 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
     if path is None:
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path, "scale and offset", "Calibrate again")
         return Calibration(float(values["scale"]), float(values["offset"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None
