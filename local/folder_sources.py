@@ -38,6 +38,7 @@ class Source:
     audio: dict[str, Audio] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
+    dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
 
     def all(self) -> Iterator[Utterance]:
         """Every utterance of every set."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Container, Iterable, Iterator, NamedTuple
 
 from pyasp.artefact import atomic_write
+from pyasp.datadir import check_id
 from pyasp.errors import InputError
 from pyasp.plain_text import open_text
 
@@ -26,6 +27,19 @@ def list_name(path: str | Path) -> str:
     """Key of a list in results.json: its file name without .txt."""
     name = Path(path).name
     return name[:-4] if name.endswith(".txt") else name
+
+
+def by_name(paths: Iterable[str]) -> dict[str, str]:
+    """{name of the list: path}. Raises InputError for two lists of one name, and for a name that is no list's."""
+    found: dict[str, str] = {}
+    for path in paths:
+        name = list_name(path)
+        if name.startswith(".") or name.endswith((".tsv", ".json")) or check_id(name, "trial list", "--trials") != name:
+            raise InputError("--trials", f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end",
+                             "Rename the file: such files stand beside lists", item=path)
+        if found.setdefault(name, path) != path:
+            raise InputError("--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path)
+    return found
 
 
 def read_label(text: str, where: object) -> bool:

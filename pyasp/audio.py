@@ -22,7 +22,7 @@ from lhotse.serialization import deserialize_item
 from pyasp import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio_file import CheckedBackend
 from pyasp.errors import InputError
-from pyasp.resample import INT16, check_rate, resample
+from pyasp.resample import INT16, check_rate, is_audible, resample
 from pyasp.validate import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5       # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
@@ -92,8 +92,8 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
         raise _readable(error, name, utt) from None
     mono = _one_channel(cut, samples, channel, name)
     mono = np.multiply(mono, INT16, out=mono if plain else None)        # other arrays may be lhotse's
-    if len(mono) == 0 or not np.isfinite(mono).all():
-        raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite", "audio",
+    if len(mono) == 0 or not is_audible(mono):
+        raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite, or huge", "audio",
                          "Replace or remove the recording", item=utt)
     check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
     return resample(mono, int(cut.sampling_rate), rate, rounded=plain)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.errors import InputError
-from pyasp.resample import INT16
+from pyasp.resample import INT16, is_audible
 
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3             # neighbouring samples at one extreme value: a clipped peak
@@ -73,8 +73,8 @@ def one_channel(samples: np.ndarray, channel: int, name: object) -> np.ndarray:
         raise InputError(name, f"{channels} channels", "one, or --channel to choose among them",
                          f"Give --channel 0 to {channels - 1}")
     mono = samples[:, channel if channels > 1 else 0] * INT16
-    if not len(mono) or not np.isfinite(mono).all():
-        raise InputError(name, "samples that are not finite" if len(mono) else "no samples", "audio",
+    if not len(mono) or not is_audible(mono):
+        raise InputError(name, "samples that are not finite, or huge" if len(mono) else "no samples", "audio",
                          "Replace the recording")
     return mono
 

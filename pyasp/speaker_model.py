@@ -28,7 +28,7 @@ from pyasp.extractors import EXTRACTORS
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.plain_text import read_json
-from pyasp.resample import INT16, resample
+from pyasp.resample import INT16, check_rate, resample
 from pyasp.scoring import SCORERS
 from pyasp.sound import Sound
 from pyasp.vad import VadOptions, energy_vad
@@ -125,10 +125,13 @@ class SpeakerModel:
 
     def mfcc(self, sound: Sound) -> np.ndarray:
         """Raw MFCC (T, C) float32 of a recording, resampled to the model's rate where that differs."""
+        check_rate(sound.rate, self.rate, True, True, sound.name)
         samples = resample(sound.samples, sound.rate, self.rate)
         matrix = self._mfcc.compute(samples, sound.name)
         if not len(matrix):
             raise InputError(sound.name, f"{sound.seconds:.3f} s", "at least one frame of 25 ms", "Give more audio")
+        if not np.isfinite(matrix).all():
+            raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
 
     def features(self, sound: Sound) -> Features:
