@@ -56,11 +56,12 @@ fi
 
 if stage 2 "MFCC and energy VAD"; then
   for set in train test enroll; do
-    reuse=
+    reuse='' spare=0
     [ $set = enroll ] && reuse=$data/test # a recording in both sets is extracted once
-    steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "${reuse:+$reuse/feats.scp}" "${jobs[@]}" \
+    [ $set = train ] && spare=0.05        # as in stage 1: a trial needs its recordings, training spares a few
+    steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "${reuse:+$reuse/feats.scp}" "${jobs[@]}" --max-failed $spare \
       --allow-commands="${opt[allow-commands]}" "$data/$set"
-    steps/compute_vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" "$data/$set"
+    steps/compute_vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
 fi
 

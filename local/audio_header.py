@@ -8,19 +8,20 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, MutableMapping
 
 import soundfile
 from tqdm import tqdm
 
 from pyasp import mp4_header, sphere_header
+from pyasp.audio_checks import SAMPLED, check_header
 from pyasp.decoders import AAC_SUFFIXES, require_program
 from pyasp.errors import InputError
+from pyasp.resample import HIGHEST_RATE
 from pyasp.sound_folders import audio_below
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".m4a")
 FOREIGN = {"shorten": "shorten-compressed SPHERE", "m4a": "AAC in MP4"}  # kind -> what needs a decoding program
-PLAIN_CODINGS = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files whose length follows from their size
 THREADS = 16  # header reads wait for the disk
 
 
@@ -65,7 +66,7 @@ def _riff(path: str, start: bytes, size: int) -> Audio | None:
         place += 8 + length + length % 2
     else:
         return None
-    if form is None or form[0] not in PLAIN_CODINGS or not form[4] or length in (0, 0xFFFFFFFF):
+    if form is None or form[0] not in SAMPLED or length in (0, 0xFFFFFFFF):
         return None  # written to a pipe, or compressed: libsndfile knows
     if place + 8 + length > size:
         raise InputError(
@@ -74,11 +75,14 @@ def _riff(path: str, start: bytes, size: int) -> Audio | None:
             "a complete wav file",
             "Copy or convert it again",
         )
+    if not 0 < form[2] <= HIGHEST_RATE or not form[4] or form[4] != form[1] * -(-form[5] // 8) or length < form[4]:
+        return None  # a header that contradicts itself: what libsndfile makes of it is what will be read
     return Audio(form[2], length // form[4], form[1], "WAV")
 
 
 def _libsndfile(path: str) -> Audio:
-    """The header as libsndfile reads it."""
+    """The header as libsndfile reads it, after the checks of what it lets pass."""
+    check_header(path)
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
@@ -96,9 +100,11 @@ def _try_probe(path: str) -> Audio | str:
         return str(error)
 
 
-def probe_all(paths: Iterable[str], max_bad: float = 0.0) -> dict[str, Audio]:
-    """{path: header} of the readable files. Prints how many failed;
-    InputError when more than the fraction max_bad did."""
+def probe_all(paths: Iterable[str], max_bad: float = 0.0, failed: MutableMapping[str, str] | None = None) -> dict[str, Audio]:
+    """{path: header} of the readable files. Prints how many failed, and puts {path: reason} of these into `failed`.
+
+    InputError when more than the fraction max_bad did.
+    """
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(_try_probe, wanted, chunksize=256)
@@ -112,6 +118,8 @@ def probe_all(paths: Iterable[str], max_bad: float = 0.0) -> dict[str, Audio]:
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unreadable",
                              "Repair or delete them, or allow a fraction with --max-bad")
     print(told, file=sys.stderr)
+    if failed is not None:
+        failed.update(failures)
     audio = {path: result for path, result in found.items() if not isinstance(result, str)}
     need_decoders(audio)
     return audio

@@ -20,10 +20,10 @@ from typing import Any, Callable, Iterable, Mapping
 from local.audio_header import Audio
 from pyasp import artefact
 from pyasp.cli import option
-from pyasp.datadir import c_sorted, invert, write_table
+from pyasp.datadir import c_sorted, check_id, invert, write_table
 from pyasp.errors import InputError
+from pyasp.validate import write_dropped
 
-BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f]")
 MARKER = "prep.json"
 SIDE_NAMES = {0: "A", 1: "B"}
 
@@ -51,14 +51,6 @@ class Utterance:
     seconds: float | None = None
     recording: str = ""
     info: dict[str, str] = field(default_factory=dict)
-
-
-def check_id(name: str, kind: str, where: object) -> str:
-    """The id itself when Kaldi tables can hold it, else InputError."""
-    if not name or BAD_ID.search(name):
-        raise InputError(where, f"{kind} id {name!r}", "an id without spaces, slashes, quotes and | ; & < >",
-                         "Rename it in the table, or rename the files")
-    return name
 
 
 def prefixed(utt: str, speaker: str) -> str:
@@ -184,14 +176,24 @@ def _seconds(utt: Utterance, audio: Mapping[str, Audio]) -> float:
     return utt.seconds if utt.seconds is not None else header.samples / header.rate - utt.start
 
 
+def unreadable(index: Mapping[str, Utterance], failed: Mapping[str, str]) -> dict[str, str]:
+    """{utterance: reason} of those whose file `probe_all` could not read."""
+    return {key: " ".join(failed[utt.path].split()) for key, utt in index.items() if utt.path in failed}
+
+
 def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mapping[str, Audio],
-                   models: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
+                   models: Mapping[str, list[str]] | None = None, dropped: Mapping[str, str] = {}) -> dict[str, Any]:
     """Writes one data directory, C-sorted, file by file; returns its counts.
-    Raises InputError when it would be empty."""
+
+    dropped: {utterance: reason} of what was left out, for dropped.tsv. Raises InputError when it would be empty.
+    """
     if not index:
         raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
     utterances = [index[key] for key in c_sorted(index)]
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "dropped.tsv").unlink(missing_ok=True)     # of an older preparation
+    if dropped:
+        write_dropped(directory / "dropped.tsv", dropped)
     utt2spk = {utt.id: utt.speaker for utt in utterances}
     _write_wav_scp(directory, utterances, audio)
     _write_info(directory / "utt2info.tsv", utterances)
@@ -207,7 +209,7 @@ def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mappi
     if models is not None:
         write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
         counts["models"] = len(models)
-    return counts
+    return {**counts, "dropped": len(dropped)} if dropped else counts
 
 
 def listing_digest(paths: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from local.common import Utterance, prefixed
 from local.sre12_tables import GENDERS, Recordings
 from pyasp.errors import InputError
+from pyasp.plain_text import read_lines
 
 KEY = "docs/cts_superset_segment_key.tsv"
 POSITIONS = {"segment": 1, "speaker": 3, "corpus": 7}  # when the header does not say
@@ -35,7 +36,7 @@ def read_cts(root: str) -> list[Utterance]:
     path = Path(root) / KEY
     if not path.is_file():
         raise InputError(path, "no such file", "the segment key", "Point --cts at the unpacked CTS superset")
-    header, *lines = path.read_text(encoding="utf-8-sig").splitlines()
+    header, *lines = read_lines(path) or [""]
     columns = columns_of(header.split("\t"), path)
     files, utterances = _Files(root), []
     for number, line in enumerate(lines, 2):

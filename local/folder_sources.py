@@ -14,6 +14,8 @@ from typing import Any, Iterator
 from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
 from pyasp.errors import InputError
+from pyasp.manifests import RECORDING, SUPERVISION, check_fields
+from pyasp.plain_text import read_lines
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
@@ -36,6 +38,7 @@ class Source:
     audio: dict[str, Audio] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
+    dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
 
     def all(self) -> Iterator[Utterance]:
         """Every utterance of every set."""
@@ -84,7 +87,7 @@ def _tree_ids(parts: list[list[str]]) -> list[str]:
 def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """Rows of a tab-separated table with a header. Raises InputError for missing columns and ragged lines."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except FileNotFoundError:
         raise InputError(
             path, "no such file", f"a table with the columns {' '.join(needed)}", "Check --tables"
@@ -145,10 +148,10 @@ def from_lhotse(recordings: str, supervisions: str) -> Source:
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
     from lhotse import RecordingSet, SupervisionSet  # only here: importing lhotse takes seconds
-    by_id = {recording.id: recording for recording in _manifest(RecordingSet, recordings)}
+    by_id = {recording.id: recording for recording in _manifest(RecordingSet, recordings, RECORDING)}
     source = Source()
     utterances = []
-    for item in _manifest(SupervisionSet, supervisions):
+    for item in _manifest(SupervisionSet, supervisions, SUPERVISION):
         recording = by_id.get(item.recording_id)
         if recording is None or not item.speaker:
             raise InputError(supervisions, f"speaker {item.speaker!r}, recording {item.recording_id!r}",
@@ -158,13 +161,18 @@ def from_lhotse(recordings: str, supervisions: str) -> Source:
     return source
 
 
-def _manifest(kind: Any, path: str) -> Any:
+def _manifest(kind: Any, path: str, fields: tuple) -> list[Any]:
     try:
-        return kind.from_file(path)
-    except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+        items = list(kind.from_file(path))
+        stored = [item.to_dict() for item in items]
+    except Exception as error:      # lhotse raises many kinds; all mean that this is no manifest
         raise InputError(
-            path, f"no manifest ({error})", f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path"
+            path, f"no manifest ({type(error).__name__}: {str(error)[:200]})",
+            f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path"
         ) from None
+    for each in stored:
+        check_fields(each, fields, path)
+    return items
 
 
 def _place_of(file: Any, wanted: int, recording: Any, item: Any) -> tuple[str, int]:

@@ -3,6 +3,7 @@ nothing is ever run."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from local.common import Utterance, index_by_id, prefixed
 from local.folder_sources import GENDERS, Source
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
+from pyasp.validate import MAX_SECONDS
 
 DECODERS = (
     re.compile(r"\S*sph2pipe (?:-f wav|-p|-c (?P<channel>[12])|\s)* (?P<path>\S+)"),
@@ -45,13 +47,24 @@ class _Tables:
 
     def stretch(self, utt: str) -> tuple[str, float, float | None]:
         """(recording, start, seconds or None) of an utterance."""
-        reco, *times = self.segments[utt].split() if utt in self.segments else [utt]
+        reco, *times = self.segments[utt].split() or [""] if utt in self.segments else [utt]
         fits = len(times) >= 2 if self.segments else True
         if reco not in self.wav or not fits:
             raise InputError(self.data.path, f"no recording or no segment of {utt}",
                              "wav.scp and segments that cover utt2spk", "Run Kaldi's utils/fix_data_dir.sh")
-        start, end = (float(time) for time in times[:2]) if times else (0.0, -1.0)
+        start, end = self._times(utt, times[:2]) if times else (0.0, -1.0)
         return reco, start, end - start if end > 0 else None
+
+    def _times(self, utt: str, words: list[str]) -> tuple[float, float]:
+        """Start and end in seconds; an end below 0 is that of the recording. Raises InputError for anything else."""
+        try:
+            start, end = (float(word) for word in words)
+        except ValueError:
+            start = end = math.nan
+        if not (0 <= start < MAX_SECONDS and (start < end < MAX_SECONDS or -MAX_SECONDS < end < 0)):
+            raise InputError(self.data / "segments", " ".join(words), "<recording> <start> <end> in seconds, start < end",
+                             "Repair the line", item=utt)
+        return start, end
 
     def channel(self, reco: str, said: int) -> tuple[int, bool]:
         """(channel, whether only reco2file_and_channel says so)."""

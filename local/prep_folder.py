@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all
-from local.common import PrepOptions, index_by_id, listing_digest, recipe, report, start, write_data_dir
+from local.common import PrepOptions, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
 from local.folder_sources import Source, from_lhotse, from_tables, from_tree
 from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
@@ -95,20 +95,34 @@ def trial_groups(options: FolderOptions, source: Source) -> dict[str, Any]:
     elif source.pool:
         folder_trials.divide(source, folder_trials.choose_speakers(source, options.eval_fraction, options.seed, where))
     if lists:
-        return {trial_lists.list_name(path): path for path in lists}
+        return trial_lists.by_name(lists)
     drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed)
     source.models.update({trial.model: [trial.model] for trial in drawn})
     source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
     return {"trials": drawn}
 
 
-def drop_unreadable(source: Source) -> None:
-    """Takes utterances without a readable header out of every set."""
-    for group in (source.pool, source.train, source.enroll, source.test):
-        for key in [key for key, utt in group.items() if utt.path not in source.audio]:
+def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
+    """Takes utterances without a readable header out of every set, and keeps the reasons (a pool's with `train`)."""
+    for name in ("pool", "train", "enroll", "test"):
+        group = getattr(source, name)
+        lost = unreadable(group, failed)
+        source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
+        for key in lost:
             del group[key]
     source.models = {model: kept for model, utts in source.models.items()
                      if (kept := [utt for utt in utts if utt in source.enroll])}
+
+
+def one_speaker_each(source: Source, options: FolderOptions) -> None:
+    """Raises InputError for a stretch of a recording that goes under two speakers' names."""
+    owner: dict[tuple[Any, ...], Utterance] = {}
+    for utt in source.all():
+        other = owner.setdefault((utt.path, utt.channel, utt.start, utt.seconds), utt)
+        if other.speaker != utt.speaker:
+            raise InputError(options.tables or options.supervisions or options.kaldi_data or options.root,
+                             f"{utt.path} of the speakers {other.speaker} and {utt.speaker}", "one speaker a recording",
+                             "Correct the labels: one person under two names spoils training and trials", item=utt.id)
 
 
 def settle_channels(source: Source) -> None:
@@ -149,9 +163,9 @@ def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]
             source.test,
         )
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
-    summary["train"] = write_data_dir(data / "train", source.train, source.audio)
-    summary["enroll"] = write_data_dir(data / "enroll", source.enroll, source.audio, source.models)
-    summary["test"] = write_data_dir(data / "test", source.test, source.audio)
+    for name in ("train", "enroll", "test"):
+        summary[name] = write_data_dir(data / name, getattr(source, name), source.audio,
+                                       source.models if name == "enroll" else None, source.dropped.get(name, {}))
     seen = {utt.speaker for utt in source.train.values()} & {utt.speaker for utt in source.test.values()}
     if seen:
         summary["warning"] = f"{len(seen)} evaluation speakers are in the training set too (first: {min(seen)})"
@@ -161,17 +175,19 @@ def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]
 def prepare(options: FolderOptions) -> None:
     """Writes data directories and trial lists from the source that the options name."""
     source = read_source(options)
+    one_speaker_each(source, options)
     listing = listing_digest(utt.path for utt in source.all())
     made = artefact.describe("prep_folder", recipe(options, listing=listing), index_files(options), seed=options.seed)
     if not start(options.data, made, options.force):
         return
-    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad)
+    failed: dict[str, str] = {}
+    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad, failed)
     missing = [path for path in source.audio if not os.path.isfile(path)]
     if missing:
         raise InputError(
             missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
         )
-    drop_unreadable(source)
+    drop_unreadable(source, failed)
     settle_channels(source)
     groups = trial_groups(options, source)
     report(options.data, made, _write(Path(options.data), source, groups))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.audio_header import Audio, probe_all
-from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
+from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
@@ -211,13 +211,14 @@ def prepare(options: Sre12Options) -> None:
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
-    audio = probe_all([*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad)
+    failed: dict[str, str] = {}
+    audio = probe_all([*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad, failed)
     tests = TestSides(recordings, audio)
     enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
     summary["enrolment"] = {"target speakers": len(models), "summed recordings dropped": targets.summed}
     summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
-    summary["train"] = write_data_dir(data / "train", usable(train, audio, "training"), audio)
+    summary["train"] = write_data_dir(data / "train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed))
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
     report(data, made, summary)

@@ -14,7 +14,7 @@ from typing import Any, Iterator
 
 from local import trial_lists
 from local.audio_header import find_audio, probe_all
-from local.common import PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, write_data_dir
+from local.common import PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
 from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
 from pyasp import artefact, cli
@@ -59,9 +59,7 @@ def find_lists(options: VoxcelebOptions) -> list[str]:
             "a trial list",
             f"Fetch it from {META}/{DEFAULT_LIST}, or name lists with --trials",
         )
-    twice = [name for name, count in Counter(map(trial_lists.list_name, lists)).items() if count > 1]
-    if twice:
-        raise InputError("--trials", f"two lists called {twice[0]}", "lists of different file names", "Rename one")
+    trial_lists.by_name(lists)
     return lists
 
 
@@ -208,7 +206,8 @@ def _write(
     wanted = {utt for group in trials.values() for trial in group for utt in (trial.model, trial.test)}
     index = index_by_id([utt for utt in evaluation if utt.id in wanted], options.root)
     train_index = index_by_id(train, options.root)
-    audio = probe_all((utt.path for group in (train_index, index) for utt in group.values()), options.max_bad)
+    failed: dict[str, str] = {}
+    audio = probe_all((utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed)
     known = {key for key, utt in index.items() if utt.path in audio}
     models, tests = set(), set()
     for path, every in trials.items():
@@ -218,7 +217,7 @@ def _write(
         models.update(trial.model for trial in kept)
         tests.update(trial.test for trial in kept)
     readable = {key: utt for key, utt in train_index.items() if utt.path in audio}
-    summary["train"] = write_data_dir(data / "train", readable, audio)
+    summary["train"] = write_data_dir(data / "train", readable, audio, dropped=unreadable(train_index, failed))
     summary["enroll"] = write_data_dir(
         data / "enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models}
     )

@@ -11,6 +11,7 @@ from typing import Callable, Iterable, Iterator, NamedTuple, TypeVar
 
 from local.audio_header import find_audio
 from pyasp.errors import InputError
+from pyasp.plain_text import open_text, read_lines
 
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"
@@ -60,7 +61,7 @@ def read_targets(root: Path) -> Targets:
         )
     targets, summed = Targets(files=[str(path) for path in maps + tables]), set()
     for path in maps:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_lines(path), 1):
             speaker, _, rest = line.strip().replace("\t", " ").partition(" ")
             if not speaker:
                 continue
@@ -78,7 +79,7 @@ def read_targets(root: Path) -> Targets:
 
 
 def _genders(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines()[1:], 2):
+    for number, line in enumerate(read_lines(path)[1:], 2):
         cells = [cell.strip() for cell in line.split(",")]
         if not line.strip():
             continue
@@ -131,7 +132,7 @@ def read_key(path: Path, plan: Callable[[TestSide], Plan]) -> Iterator[tuple[str
     (some hundred bytes for each side, type and set of conditions). Raises InputError naming the first bad line.
     """
     plans: dict[str, Plan] = {}
-    with open(path, encoding="utf-8-sig") as stream:
+    with open_text(path) as stream:
         next(stream, None)
         for number, line in enumerate(stream, 2):
             speaker, _, rest = line.partition(",")

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import IO, Container, Iterable, Iterator, NamedTuple
 
 from pyasp.artefact import atomic_write
+from pyasp.datadir import check_id
 from pyasp.errors import InputError
+from pyasp.plain_text import open_text
 
 LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": False, "nontgt": False}
 
@@ -27,6 +29,19 @@ def list_name(path: str | Path) -> str:
     return name[:-4] if name.endswith(".txt") else name
 
 
+def by_name(paths: Iterable[str]) -> dict[str, str]:
+    """{name of the list: path}. Raises InputError for two lists of one name, and for a name that is no list's."""
+    found: dict[str, str] = {}
+    for path in paths:
+        name = list_name(path)
+        if name.startswith(".") or name.endswith((".tsv", ".json")) or check_id(name, "trial list", "--trials") != name:
+            raise InputError("--trials", f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end",
+                             "Rename the file: such files stand beside lists", item=path)
+        if found.setdefault(name, path) != path:
+            raise InputError("--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path)
+    return found
+
+
 def read_label(text: str, where: object) -> bool:
     """True for a target trial. Raises InputError for any other word than LABELS."""
     if text not in LABELS:
@@ -37,11 +52,9 @@ def read_label(text: str, where: object) -> bool:
 def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]:
     """(place, fields) of each line that is not empty.
     Raises InputError on a missing file or another number of fields."""
-    try:
-        stream = open(path, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials") from None
-    with stream:
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials")
+    with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             parts = line.split()
             if parts and len(parts) != fields:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from local.audio_header import find_audio
 from pyasp.errors import InputError
+from pyasp.plain_text import read_lines
 
 V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
 V10 = re.compile(r"^(.{11})_(\d{7})$")  # v1.0: YouTube id (may hold - and _) and segment, split by position
@@ -183,9 +184,9 @@ def read_metadata(path: Path) -> Metadata:
     VoxCeleb1: id, VGGFace1 id, gender, nationality, set. VoxCeleb2: id, VGGFace2 id, gender, set.
     """
     gender, part, ids = {}, {}, {}
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    separator = "\t" if "\t" in lines[0] else ","
-    for number, line in enumerate(lines[1:], 2):
+    header, *lines = read_lines(path) or [""]
+    separator = "\t" if "\t" in header else ","
+    for number, line in enumerate(lines, 2):
         cells = [cell.strip() for cell in line.split(separator)]
         if not line.strip():
             continue

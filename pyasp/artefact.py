@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Iterator
 
 from pyasp.errors import InputError, refusal
+from pyasp.plain_text import read_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -105,13 +106,14 @@ def _recipe_digest(record: Path) -> str:
 
 
 def load_record(record: Path) -> dict[str, Any]:
-    """The contents of a record. Raises InputError when it is none."""
+    """What a record says: a dict with "tool", and the dicts "options" and "inputs". Raises InputError otherwise."""
+    expected, cure = "tool, options and inputs", "Delete it and re-run the stage"
     try:
-        made = json.loads(record.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        raise InputError(record, "an unreadable record", "JSON", "Delete it and re-run the stage") from None
-    if not isinstance(made, dict):
-        raise InputError(record, "not an object", "a JSON object", "Delete it and re-run the stage")
+        made = read_json(record, expected, cure)
+    except OSError as error:
+        raise InputError(record, f"an unreadable record ({error.strerror})", expected, cure) from None
+    if not all(isinstance(made.setdefault(part, {}), dict) for part in ("options", "inputs")):
+        raise InputError(record, "options or inputs that are no objects", expected, cure)
     return made
 
 

@@ -8,7 +8,6 @@ here that is an error. Resampling is `scipy.signal.resample_poly` in double prec
 from __future__ import annotations
 
 import copy
-import json
 import re
 import warnings
 from pathlib import Path
@@ -23,8 +22,8 @@ from lhotse.serialization import deserialize_item
 from pyasp import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio_file import CheckedBackend
 from pyasp.errors import InputError
-from pyasp.resample import INT16, check_rate, resample
-from pyasp.validate import read_cut_lines
+from pyasp.resample import INT16, check_rate, is_audible, resample
+from pyasp.validate import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5       # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
@@ -62,11 +61,11 @@ class CutStream:
             if key != utt:
                 raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again",
                                  item=utt)
-            yield utt, json.loads(line)
+            yield utt, parse_cut(line, self.path, utt)
 
     def _key(self, line: str) -> str:
         found = CUT_ID.match(line)
-        key = found.group(1) if found else json.loads(line)["id"]
+        key = found.group(1) if found else parse_cut(line, self.path, f"after {self._last!r}")["id"]
         if key.encode() <= self._last.encode():
             raise InputError(self.path, f"{key!r} after {self._last!r}", "cuts with unique ids in C-locale order",
                              "Run stage 1 again", item=key)
@@ -93,8 +92,8 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
         raise _readable(error, name, utt) from None
     mono = _one_channel(cut, samples, channel, name)
     mono = np.multiply(mono, INT16, out=mono if plain else None)        # other arrays may be lhotse's
-    if len(mono) == 0 or not np.isfinite(mono).all():
-        raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite", "audio",
+    if len(mono) == 0 or not is_audible(mono):
+        raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite, or huge", "audio",
                          "Replace or remove the recording", item=utt)
     check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
     return resample(mono, int(cut.sampling_rate), rate, rounded=plain)
@@ -148,9 +147,9 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
     for source in _sources(item):
         if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
             cures = {"command": "Use --allow-commands true if you trust it", "url": "Download the file first"}
-            raise InputError("cuts.jsonl.gz", f"a {source['type']} as audio source ({source['source']})", "a file",
+            raise InputError("cuts.jsonl.gz", f"a {source['type']} as audio source ({source.get('source')})", "a file",
                              cures[source["type"]], item=item["id"])
-        name = name or (str(source["source"]) if source["type"] != "memory" else "audio in memory")
+        name = name or (str(source.get("source")) if source["type"] != "memory" else "audio in memory")
     return name
 
 
@@ -162,7 +161,7 @@ def source_files(item: dict[str, Any]) -> list[str]:
 def _sources(item: Any) -> Iterator[dict[str, Any]]:
     """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
     if isinstance(item, dict):
-        yield from (source for source in item.get("sources") or () if isinstance(source, dict))
+        yield from (source for source in item.get("sources") or () if isinstance(source, dict) and "type" in source)
     for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
         if isinstance(value, (dict, list)):
             yield from _sources(value)

@@ -15,7 +15,7 @@ import soundfile
 from lhotse.audio.backend import LibsndfileBackend, LibsndfileCompatibleAudioInfo
 from lhotse.utils import compute_num_samples
 
-from pyasp.audio_checks import check_header
+from pyasp.audio_checks import check_header, read_frames
 from pyasp.decoders import decode, foreign_format
 from pyasp.errors import InputError
 from pyasp.sphere_header import AGAIN
@@ -39,10 +39,10 @@ def _load(source: Any, offset: float, duration: float | None) -> tuple[np.ndarra
         rate = int(stream.samplerate)
         if offset > 0:
             stream.seek(compute_num_samples(offset, rate))
-        frames = -1 if duration is None else compute_num_samples(duration, rate)
+        frames = stream.frames - stream.tell() if duration is None else compute_num_samples(duration, rate)
         if stream.subtype in SIXTEEN_BIT:
-            return stream.read(frames, dtype="int16", always_2d=True).T * np.float32(1.0 / 32768.0), rate
-        return stream.read(frames, dtype="float32", always_2d=True).T, rate
+            return read_frames(stream, frames, "int16").T * np.float32(1.0 / 32768.0), rate
+        return read_frames(stream, frames, "float32").T, rate
 
 
 class CheckedBackend(LibsndfileBackend):

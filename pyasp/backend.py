@@ -154,6 +154,9 @@ class BackEnd:
     def read_files(cls, mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
         """As `read`, from three files wherever they lie."""
         mean, transform = (np.asarray(kaldi_io.load(path), np.float64) for path in (mean_path, transform_path))
+        for path, array in ((mean_path, mean), (transform_path, transform)):
+            if not np.isfinite(array).all():
+                raise InputError(path, "values that are not finite", "finite numbers", "Train the back end again")
         plda = Plda.read(plda_path)
         fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
         if not fits or transform.shape[0] != plda.dim:

@@ -97,7 +97,7 @@ class Timing:
 def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int,
              turns: int = TURNS) -> Timing:
     """Ours, the reference and the limits, measured alternately: what else the machine does meets them all."""
-    own, other, sgemm, stream, vectors = [], [], [], [], None
+    own, other, sgemm, stream, vectors, peak = [], [], [], [], None, 0
     memory = PeakMemory(setting.device)
     for turn in range(turns):
         with torch_threads(threads):

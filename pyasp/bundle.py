@@ -20,6 +20,7 @@ from typing import Any
 
 from pyasp.artefact import atomic_write, file_sha256
 from pyasp.errors import InputError
+from pyasp.plain_text import read_json
 
 MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"
 FORMAT = 1
@@ -60,15 +61,19 @@ def read_bundle(path: str | Path) -> Bundle:
     """The bundle in a directory. Raises InputError when it is none, of a newer format, or lacks a file."""
     path = Path(path)
     try:
-        facts = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        facts = read_json(path / MANIFEST, "kind and format", "Make it again")
         kind, version = facts["kind"], facts["format"]
     except FileNotFoundError:
         raise InputError(path, f"no {MANIFEST}", "a bundle", "Make one: pyasp bundle EXP/SYSTEM MODEL") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path / MANIFEST, f"no usable manifest ({error})", "kind and format", "Make it again") from None
-    if version != FORMAT or kind not in FILES:
+    if version != FORMAT or not isinstance(kind, str) or kind not in FILES:
         raise InputError(path / MANIFEST, f"format {version}, kind {kind!r}", f"format {FORMAT}, {' or '.join(FILES)}",
                          "Use the version of pyasp that made the bundle, or make it again")
+    shortest, digests = facts.get("shortest_voiced_seconds", SHORTEST), facts.get("files", {})
+    if not isinstance(shortest, (int, float)) or not isinstance(digests, dict):
+        raise InputError(path / MANIFEST, f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}",
+                         "a number and an object", "Make the bundle again")
     names = (*FILES[kind], *COMMON)
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
@@ -88,4 +93,4 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
 def changed_files(bundle: Bundle) -> list[str]:
     """Files that are not what the manifest says they were."""
     return [name for name, digest in bundle.facts.get("files", {}).items()
-            if not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest]
+            if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest]

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from pyasp import cli
-from pyasp.artefact import made_path, remove_tree, temporary_name, versions
+from pyasp.artefact import made_path, load_record, remove_tree, temporary_name, versions
 from pyasp.backend import ScoreOptions
 from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.bundle_card import card
@@ -24,6 +24,7 @@ from pyasp.errors import InputError
 from pyasp.extractors import network_options
 from pyasp.kaldi_io import ArkWriter
 from pyasp.mfcc import MfccOptions
+from pyasp.plain_text import read_json
 from pyasp.vad import VadOptions
 from pyasp.variants import NORMS
 
@@ -55,9 +56,8 @@ def record_of(path: Path) -> dict[str, Any] | None:
     """The record beside an artefact, its inputs resolved; None when there is none."""
     if not made_path(path).is_file():
         return None
-    record = json.loads(made_path(path).read_text(encoding="utf-8"))
+    record = load_record(made_path(path))
     return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
-
 
 def ancestors(path: Path) -> Iterator[dict[str, Any]]:
     """Records of what made an artefact, and of what made its inputs, nearest first."""
@@ -71,7 +71,7 @@ def ancestors(path: Path) -> Iterator[dict[str, Any]]:
 def maker(path: Path, *tools: str) -> dict[str, Any]:
     """The nearest record of one of some tools. Raises InputError when no record leads there."""
     for record in ancestors(path):
-        if record["tool"] in tools:
+        if record.get("tool") in tools:
             return record
     raise InputError(path, f"no record of {' or '.join(tools)} behind it", "records (.made.json) of a finished run",
                      "Run stages 0 to 9 first, from the directory that run.sh lies in")
@@ -125,7 +125,7 @@ def affine_map(path: Path, trials: str = "") -> dict[str, Any]:
     the map takes more than one system's score.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp calibrate)")
         if trials and trials not in stored["lists"]:
             raise InputError(path, f"no list {trials!r}", " or ".join(stored["lists"]), "Correct --trials")
         trials = trials or next(iter(stored["lists"]))
@@ -207,7 +207,7 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 def results_of(directory: Path) -> dict[str, Any]:
     """{list: its entry of metrics.json}; empty before stage 10."""
     path = directory / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8"))["trials"] if path.is_file() else {}
+    return read_json(path, "the system's metrics", "Run stage 10 again").get("trials", {}) if path.is_file() else {}
 
 
 def facts_of(found: Found) -> dict[str, Any]:

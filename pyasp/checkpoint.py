@@ -25,6 +25,7 @@ from torch import nn
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError, final_name
+from pyasp.plain_text import read_lines
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")
@@ -135,12 +136,12 @@ def truncate_records(path: str | Path, epochs: int) -> None:
 
     Raises InputError when one of them is missing or another epoch's.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
+    lines = read_lines(path) if Path(path).is_file() else []
     kept = (lines + [""] * epochs)[:epochs]
     for number, line in enumerate(kept, 1):
         try:
             complete = json.loads(line)["epoch"] == number
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             complete = False
         if not complete:
             raise InputError(path, repr(line[:60]), f"the JSON line of epoch {number}",

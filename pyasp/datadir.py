@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Iterable, Mapping
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
+from pyasp.plain_text import read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {"utt2spk": 0, "spk2utt": 0, "cuts.jsonl.gz": 0, "model2utts": 0, "wav.scp": 0, "utt2info.tsv": 0,
@@ -19,28 +21,41 @@ MADE_BY_STAGE = {"utt2spk": 0, "spk2utt": 0, "cuts.jsonl.gz": 0, "model2utts": 0
                  "utt2clean": 3, "valid_utts": 4, "dev_speakers": 4}
 
 
+BLANKS = " \t\r"
+BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f\x7f\ufeff]")
+WORD = re.compile(r"[^ \t\r\n]+")
+
+
 def c_sorted(keys: Iterable[str]) -> list[str]:
     """Keys in C-locale (byte) order, as every Kaldi table wants them."""
     return sorted(keys, key=str.encode)
 
 
-def _open_table(path: Path) -> str:
+def _open_table(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_lines(path)
     except FileNotFoundError:
         stage = MADE_BY_STAGE.get(path.name)
         cure = f"Run stage {stage} first (./run.sh --stage {stage})" if stage is not None else "Check the path"
         raise InputError(path, "no such file", "a table", cure) from None
-    except UnicodeDecodeError as error:
-        raise InputError(path, f"bytes that are not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text",
-                         "Convert the file to UTF-8") from None
+
+
+def check_id(name: str, kind: str, where: object) -> str:
+    """The id itself when Kaldi tables and file names can hold it, else InputError."""
+    if not isinstance(name, str) or not name or BAD_ID.search(name) or name in (".", ".."):
+        raise InputError(where, f"{kind} id {name!r}", "an id without spaces, slashes, quotes and | ; & < >",
+                         "Rename it in the table, or rename the files")
+    return name
 
 
 def read_table(path: str | Path) -> dict[str, str]:
-    """A table as {key: rest of the line}, in file order. Raises InputError on empty lines and duplicate keys."""
+    """A table as {key: rest of the line}, in file order; a blank or a tab ends the key, as in Kaldi.
+
+    Raises InputError on empty lines and duplicate keys.
+    """
     table: dict[str, str] = {}
-    for number, line in enumerate(_open_table(Path(path)).split("\n")[:-1], 1):
-        key, _, value = line.strip(" \r").partition(" ")
+    for number, line in enumerate(_open_table(Path(path)), 1):
+        key, _, value = line.strip(BLANKS).partition(" ") if "\t" not in line else _split_at_tab(line)
         if not key:
             raise InputError(path, "an empty line", "key and value", "Delete it, or run stage 1", item=f"line {number}")
         if key in table:
@@ -50,8 +65,16 @@ def read_table(path: str | Path) -> dict[str, str]:
     return table
 
 
+def _split_at_tab(line: str) -> tuple[str, str, str]:
+    key, *rest = re.split("[ \t]+", line.strip(BLANKS), maxsplit=1)
+    return key, "", rest[0] if rest else ""
+
+
 def write_table(path: str | Path, table: Mapping[str, str]) -> None:
-    """Writes `key value` lines in C-locale order, atomically."""
+    """Writes `key value` lines in C-locale order, atomically. Raises InputError for what would not come back so."""
+    for key, value in table.items():
+        if not WORD.fullmatch(key) or "\n" in value:
+            raise InputError(path, f"the entry {key!r} {value[:60]!r}", "a key without spaces, and one line", "Repair the ids",)
     with atomic_write(path, "w") as stream:
         for key in c_sorted(table):
             stream.write(f"{key} {table[key]}".rstrip() + "\n")
@@ -119,10 +142,15 @@ class DataDir:
         """{utterance: {column: value}} of utt2info.tsv; empty when there is none."""
         if not self.has("utt2info.tsv"):
             return {}
-        header, *lines = _open_table(self.path / "utt2info.tsv").splitlines()
-        columns = header.split("\t")
-        rows = (line.split("\t") for line in lines)
-        return {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
+        header, *lines = _open_table(self.path / "utt2info.tsv") or [""]
+        columns, table = header.split("\t"), {}
+        for number, line in enumerate(lines, 2):
+            utt, *cells = line.split("\t")
+            if len(cells) != len(columns) - 1:
+                raise InputError(self.path / "utt2info.tsv", f"{len(cells) + 1} fields", f"{len(columns)}, as in the header",
+                                 "Run stage 0 again", item=f"line {number}")
+            table[utt] = dict(zip(columns[1:], cells))
+        return table
 
     def write_speakers(self, utt2spk: Mapping[str, str]) -> None:
         """Writes utt2spk and the derived spk2utt."""

@@ -9,7 +9,6 @@ Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says abou
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from pyasp import artefact, bootstrap, llr, metrics
 from pyasp.cli import option
 from pyasp.errors import InputError
+from pyasp.plain_text import read_json
 from pyasp.sides import Columns, Evaluation, tsv_columns
 from pyasp.trials import TrialList, read_scored, trial_lists
 
@@ -60,7 +60,7 @@ def check_scores(scores: Path) -> None:
     record = artefact.made_path(scores)
     if not record.is_file():
         return
-    inputs = json.loads(record.read_text(encoding="utf-8")).get("inputs", {})
+    inputs = artefact.load_record(record)["inputs"]
     changed = [name for name, mark in inputs.items() if Path(name).is_file() and artefact.fingerprint(name) != mark]
     if changed:
         raise InputError(scores, f"scores older than {', '.join(changed)}", "scores made from what is there now",
@@ -175,4 +175,4 @@ def load_metrics(trials_dir: str | Path, system_dir: str | Path, options: Evalua
     path = Path(system_dir) / "metrics.json"
     if not artefact.is_current(path, recipe(trials_dir, system_dir, options)):
         raise InputError(path, "no such file", "the system's metrics", "Run stage 10 (evaluate) for this system")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, "the system's metrics", "Run stage 10 (evaluate) with --force for this system")

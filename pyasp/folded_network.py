@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pyasp.folded import (Norm, Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of,
+from pyasp.folded import (Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of,
                           run_stage)
 from pyasp.pooling import Attention
 

@@ -59,6 +59,14 @@ def check_finite(where: object, **arrays: np.ndarray) -> None:
                              "The model is damaged: make it again", item=f"<{name.upper()}>")
 
 
+def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
+    if len({array.shape for array in arrays}) != 1:
+        raise InputError(path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike",
+                         "The model is damaged: make it again", item=token)
+    return np.stack(arrays)
+
+
 def _check_shapes(where: object, shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
     for name, (found, expected) in shapes.items():
         if found != expected:
@@ -237,7 +245,7 @@ class FullGmm:
             reader.expect("<MEANS_INVCOVARS>")
             linear = reader.matrix(np.float32)
             reader.expect("<INV_COVARS>")
-            packed = np.stack([reader.packed(np.float32)[1] for _ in range(len(weights))])
+            packed = stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(len(weights))])
             reader.expect("</FullGMM>", "<FullGMMEnd>")
         dim = linear.shape[1]
         _check_shapes(path, {"weights": (weights.shape, linear.shape[:1]),

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from pyasp.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, unpack
+from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, stacked, unpack
 from pyasp.gmm_pairs import SUMS, augmented
 from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi_stream import open_object, write_object
 
+LARGEST = 1e35      # of any sum: its inverse must be a float32
 ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
 
 
@@ -155,7 +156,7 @@ def _read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, 
         first = reader.matrix()
         reader.expect(kind)
         second = (reader.matrix() if kind == "<DIAGVARACCS>"
-                  else np.stack([reader.packed()[1] for _ in range(num_gauss)]))
+                  else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)]))
         reader.expect("</GMMACCS>")
     if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
         raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})",
@@ -261,7 +262,13 @@ def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tup
 
 
 def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
+    """Count, first, second as arrays. Raises InputError unless they are finite, and small enough for float32 models."""
+    count, first, second = stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (count, first, second))
+    if not largest < LARGEST:
+        raise InputError("GMM statistics", f"sums up to {largest:g}", f"finite sums below {LARGEST:g}",
+                         "Look for features that are not finite, or huge: pyasp show DATA/feats.scp")
+    return count, first, second
 
 
 def _weighted(constants: np.ndarray, count: np.ndarray) -> float:

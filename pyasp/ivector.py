@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from pyasp.errors import InputError
-from pyasp.gmm import FullGmm, check_finite, cholesky, triangle_size, unpack
+from pyasp.gmm import FullGmm, check_finite, cholesky, stacked, triangle_size, unpack
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import lower_from_packed, packed_from_full
 from pyasp.threads import in_threads
@@ -84,9 +84,9 @@ class IvectorExtractor:
             weights = reader.vector(np.float64)
             reader.expect("<M>")
             num_gauss = reader.int32()
-            projections = _stacked(path, "<M>", [reader.matrix(np.float64) for _ in range(num_gauss)])
+            projections = stacked(path, "<M>", [reader.matrix(np.float64) for _ in range(num_gauss)])
             reader.expect("<SigmaInv>")
-            inv_covars = _stacked(path, "<SigmaInv>", [reader.packed(np.float64)[1] for _ in range(num_gauss)])
+            inv_covars = stacked(path, "<SigmaInv>", [reader.packed(np.float64)[1] for _ in range(num_gauss)])
             reader.expect("<IvectorOffset>")
             offset = reader.float64()
             reader.expect("</IvectorExtractor>")
@@ -115,13 +115,6 @@ class IvectorExtractor:
             writer.token("<IvectorOffset>")
             writer.float64(self.prior_offset)
             writer.token("</IvectorExtractor>")
-
-
-def _stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
-    if len({array.shape for array in arrays}) != 1:
-        raise InputError(path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike",
-                         "The model is damaged: make it again", item=token)
-    return np.stack(arrays)
 
 
 def gaussian_chunks(num_gauss: int, matrix_size: int, device: torch.device) -> Iterator[slice]:

@@ -24,7 +24,7 @@ from typing import IO
 import numpy as np
 import torch
 
-from pyasp.gmm import LOG_2PI, unpack
+from pyasp.gmm import LOG_2PI, stacked, unpack
 from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
@@ -124,7 +124,7 @@ class IvectorStats:
             reader.expect("<gamma>")
             count = reader.vector(np.float64)
             reader.expect("<Y>")
-            linear = np.stack([reader.matrix(np.float64) for _ in range(reader.int32())])
+            linear = stacked(path, "<Y>", [reader.matrix(np.float64) for _ in range(reader.int32())])
             reader.expect("<R>")
             quadratic = reader.matrix(np.float64)
             reader.expect("<Q>")
@@ -141,7 +141,7 @@ class IvectorStats:
             scatter = unpack(reader.packed(np.float64)[1])
             reader.expect("</IvectorExtractorStats>")
         dim = linear.shape[1]
-        second = unpack(np.stack(triangles)) if triangles else np.zeros((0, dim, dim))
+        second = unpack(stacked(path, "<S>", triangles)) if triangles else np.zeros((0, dim, dim))
         arrays = (count, linear, quadratic, second, vector_sum, scatter)
         return cls(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
 

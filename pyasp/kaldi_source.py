@@ -167,8 +167,9 @@ def open_location(location: Location) -> Iterator[Source]:
 def _open_file(path: str) -> IO[bytes]:
     try:
         return open(path, "rb", buffering=0)
-    except OSError as problem:
-        raise InputError(path, f"it cannot be opened ({problem.strerror})", "a readable file",
+    except (OSError, ValueError) as problem:        # ValueError: a name with a zero byte
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(path, f"it cannot be opened ({reason})", "a readable file",
                          "Check the path (relative paths start at the current directory) and the stage that makes it"
                          ) from None
 

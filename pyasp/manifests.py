@@ -10,18 +10,21 @@ supervision uses are kept beside it. Manifests are read and written as JSON, as 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Iterator
 
 from pyasp.artefact import atomic_write
 from pyasp.data_tools import BY_RECORDING, CUTS, INFO, MODELS, tables_of
-from pyasp.datadir import DataDir, c_sorted
+from pyasp.datadir import DataDir, c_sorted, check_id
 from pyasp.errors import InputError
-from pyasp.validate import read_cut_lines, read_cuts, write_cuts
+from pyasp.plain_text import parse_json
+from pyasp.validate import MAX_SECONDS, parse_cut, read_cut_lines, read_cuts, write_cuts
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
 Json = dict[str, Any]
+RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}     # written from the manifests' own fields
 
 
 def read_jsonl(path: str | Path) -> Iterator[Json]:
@@ -29,10 +32,7 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
     if not Path(path).is_file():
         raise InputError(path, "no such file", "a lhotse manifest (.jsonl.gz)", "Check the path")
     for number, text in enumerate(read_cut_lines(path), 1):
-        try:
-            yield json.loads(text)
-        except ValueError:
-            raise InputError(path, "broken JSON", "one object a line", "Write it again", f"line {number}") from None
+        yield parse_json(text, path, f"line {number}", "one object a line", "Write it again")
 
 
 def write_jsonl(path: Path, objects: list[Json]) -> None:
@@ -185,10 +185,17 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
             if kind == MODEL:
                 members.setdefault(name.removeprefix(MODEL), []).append((value, utt))
             elif kind:
+                _check_table(name.removeprefix(kind))
                 tables.setdefault(name.removeprefix(kind), {})[keys[kind]] = value
     if members:
         tables[MODELS] = {model: " ".join(utt for _, utt in sorted(utts)) for model, utts in members.items()}
     return tables
+
+
+def _check_table(name: str) -> None:
+    """Raises InputError for a name that is no plain file of a data directory: manifests may come from anywhere."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in RESERVED:
+        raise InputError("manifest", f"an entry of the table {name!r}", "the name of a Kaldi table", "Remove it from custom")
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
@@ -205,6 +212,14 @@ def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> d
         tables["segments"] = {utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
                               for utt, each in supervisions.items()}
     return tables
+
+
+def _kept_cut(supervision: Json, path: object) -> str | None:
+    """The line of cuts.jsonl.gz that `custom` keeps, or None. Raises InputError when it is no cut of this utterance."""
+    text = (supervision.get("custom") or {}).get(CUT)
+    if text is not None and parse_cut(text, path, supervision["id"])["id"] != supervision["id"]:
+        raise InputError(path, "the cut of another utterance", "its own", "Write the manifest again", item=supervision["id"])
+    return text and json.dumps(json.loads(text), ensure_ascii=False)
 
 
 def _plain(supervision: Json) -> Json:
@@ -231,9 +246,11 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
 
     Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
     """
-    recordings = _by_id(recordings_path)
-    supervisions = _by_id(supervisions_path)
+    recordings = _by_id(recordings_path, RECORDING)
+    supervisions = _by_id(supervisions_path, SUPERVISION)
     for utt, each in supervisions.items():
+        check_id(utt, "utterance", supervisions_path)
+        check_id(each.get("speaker") or utt, "speaker", supervisions_path)
         if each["recording_id"] not in recordings:
             raise InputError(supervisions_path, f"recording {each['recording_id']}", "one of the recordings",
                              "Give the manifests that belong together", item=utt)
@@ -244,7 +261,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if table:
             data.write(name, table)
     write_info(target, supervisions)
-    cuts = {utt: (each.get("custom") or {}).get(CUT)
+    cuts = {utt: _kept_cut(each, supervisions_path)
             or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
             for utt, each in supervisions.items()}
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
@@ -255,9 +272,32 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     return len(recordings), len(supervisions)
 
 
-def _by_id(path: str | Path) -> dict[str, Json]:
+# what a manifest's objects must hold, and of which types: (name, types, whether it may be absent)
+RECORDING = (("id", str, False), ("sources", list, False), ("sampling_rate", int, False), ("num_samples", int, False),
+             ("duration", (int, float), False), ("channel_ids", list, True))
+SUPERVISION = (("id", str, False), ("recording_id", str, False), ("start", (int, float), False), ("duration", (int, float), False),
+               ("channel", (int, list), False), ("speaker", str, True), ("gender", str, True), ("text", str, True), ("custom", dict, True))
+
+
+def check_fields(each: Json, fields: tuple, path: object) -> None:
+    """Raises InputError unless a manifest's object has these fields, of their types and finite."""
+    for name, types, optional in fields:
+        value = each.get(name)
+        if optional and value is None:
+            continue
+        if not isinstance(value, types) or (isinstance(value, float) and not abs(value) < MAX_SECONDS):
+            raise InputError(path, f"{name} {value!r}"[:80], "the field of a lhotse manifest", "Write the manifest again",
+                             item=each.get("id"))
+    for source in each.get("sources", ()):
+        if not isinstance(source, dict) or not isinstance(source.get("source"), str) or not isinstance(source.get("type"), str) \
+                or not isinstance(source.get("channels"), list):
+            raise InputError(path, f"source {source!r}"[:80], "type, channels and source", "Write the manifest again", item=each["id"])
+
+
+def _by_id(path: str | Path, fields: tuple) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for each in read_jsonl(path):
+        check_fields(each, fields, path)
         if each.get("id") in found or "id" not in each:
             raise InputError(path, f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}", "each id once",
                              "Write the manifest again")

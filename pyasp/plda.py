@@ -29,6 +29,9 @@ EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance i
 
 def normalising_transform(covariance: np.ndarray, floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, int]:
     """A (D, D) with A C A' = I, and the number of eigenvalues raised to `floor` times the largest one."""
+    if not np.isfinite(covariance).all() or not covariance.any():
+        raise InputError("within-class covariance", "values that are not finite" if covariance.any() else "no variation at all",
+                         "vectors that vary within a class", "Look for identical recordings, and vectors that are not finite")
     values, vectors = np.linalg.eigh(covariance)
     low = values < floor * values[-1]
     return (vectors / np.sqrt(np.where(low, floor * values[-1], values))).T, int(low.sum())
@@ -82,7 +85,11 @@ class Plda:
             stream.expect("<Plda>")
             mean, transform, psi = stream.vector(np.float64), stream.matrix(np.float64), stream.vector(np.float64)
             stream.expect("</Plda>")
-        return cls(*(np.asarray(part, np.float64) for part in (mean, transform, psi)))
+        found = [np.asarray(part, np.float64) for part in (mean, transform, psi)]
+        if not all(np.isfinite(part).all() for part in found) or (found[2] < 0).any():
+            raise InputError(path, f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
+                             "finite numbers, and variances of 0 or more", "The model is damaged: train the back end again")
+        return cls(*found)
 
     def write(self, path: str | Path, binary: bool = True) -> None:
         """Writes Kaldi's `<Plda>` object (double precision)."""

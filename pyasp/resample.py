@@ -9,11 +9,24 @@ import numpy as np
 from pyasp.errors import InputError
 
 INT16 = np.float32(32768.0)
+LOUDEST = 2.0 ** 40             # on the int16 scale: 25 bits over full scale, which no recording reaches
+HIGHEST_RATE = 768000           # Hz; above it a header is wrong
+LARGEST_RATIO = 50000           # of the whole numbers that two rates are in proportion to: the filter has 20 times as many taps
 RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
+
+
+def is_audible(samples: np.ndarray) -> bool:
+    """True of samples (n,) that are finite and no louder than LOUDEST: squares and their sums stay numbers too."""
+    low, high = float(samples.min()), float(samples.max())
+    return -LOUDEST < low and high < LOUDEST        # false for NaN
 
 
 def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
     """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
+    factor = max(source, target) // math.gcd(source, target)
+    if not 0 < source <= HIGHEST_RATE or (source != target and factor > LARGEST_RATIO):
+        raise InputError("mfcc.conf", f"audio at {source} Hz", f"a rate that can be brought to {target} Hz",
+                         "The header is wrong: mend it, or remove the recording", item=utt)
     down = source > target
     name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
     if source != target and not allowed:

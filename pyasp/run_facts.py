@@ -5,29 +5,31 @@ Everything is optional: a run of the i-vector system alone has no training curve
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyasp import plain_text
 from pyasp.datadir import DataDir
 from pyasp.report import Table, grouped
+from pyasp.validate import read_dropped
 
 SETS = ("train", "train_aug", "train_ubm", "train_sel", "dev", "enroll", "test")
 FRAMES_PER_SECOND = 100
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file as it is, or nothing."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The JSON object in a file of the run, or nothing. Raises InputError for anything else."""
+    return plain_text.read_json(path, "a JSON object", "Delete it and re-run the stage that makes it") if path.is_file() else {}
 
 
 def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
     """{system: the lines of its train.jsonl}."""
     return {
-        path.parent.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        path.parent.name: [plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", "Re-run stage 7")
+                           for number, line in enumerate(plain_text.read_lines(path), 1) if line.strip()]
         for path in sorted(exp.glob("*/train.jsonl"))
     }
 
@@ -40,7 +42,8 @@ def likelihoods(exp: Path) -> dict[str, list[float]]:
     for title, source, suffix, key in (("diagonal UBM", ubm, ".dubm", "loglike"), ("full UBM", ubm, ".ubm", "loglike"),
                                        ("extractor", extractor, ".ie", "objective")):
         steps = sorted((int(name.removesuffix(suffix)), values[key]) for name, values in source.items()
-                       if name.endswith(suffix) and name.removesuffix(suffix).isdigit() and key in values)
+                       if name.endswith(suffix) and name.removesuffix(suffix).isdecimal() and isinstance(values, dict)
+                       and isinstance(values.get(key), (int, float)))
         found[title] = [value for _, value in steps]
     return {title: values for title, values in found.items() if values}
 
@@ -80,9 +83,7 @@ def data_table(data: Path) -> Table:
 
 def dropped(data: Path, name: str) -> Counter[str]:
     """{reason: recordings} of a directory's dropped.tsv."""
-    path = data / name / "dropped.tsv"
-    rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
-    return Counter(row.partition("\t")[2] or "no reason given" for row in rows)
+    return Counter(read_dropped(data / name / "dropped.tsv").values())
 
 
 def dropped_table(data: Path) -> Table:

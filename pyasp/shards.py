@@ -10,17 +10,18 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.artefact import describe, is_current, making, write_made, atomic_write
+from pyasp.artefact import describe, is_current, making, write_made
 from pyasp.cli import option
 from pyasp.datadir import DataDir, c_sorted, read_table, write_table
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_scp
 from pyasp.progress import bar
+from pyasp.validate import read_dropped, write_dropped
 
 MIN_SHARDS = 8        # a small corpus still feeds eight jobs
 SHARD_SIZE = 2000     # utterances of a shard of a large one: minutes of work, lost at most once by a kill
@@ -33,6 +34,7 @@ class JobOptions:
     num_jobs: int = option(1, "number of jobs; the result does not depend on it")
     reuse: str = option("", "scp of another set: utterances found there are not computed again")
     force: bool = option(False, "make again what is out of date")
+    within: str = option("", "scp of an earlier step: its utterances alone; the others must stand in dropped.tsv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +59,25 @@ def shards_of_job(total: int, options: JobOptions) -> list[Shard]:
     return shards(total)[options.job - 1::options.num_jobs]
 
 
-def wanted(data: DataDir, reuse: str) -> list[str]:
-    """C-sorted utterances of a directory that have to be computed: those that `reuse` does not hold already."""
+def members(data: DataDir, within: str) -> list[str]:
+    """C-sorted utterances of a directory that earlier steps have kept: those in the scp `within`, where one is named.
+
+    Raises InputError when one is in neither the scp nor dropped.tsv.
+    """
+    if not within:
+        return c_sorted(data.utt2spk)
+    there, dropped = read_scp(within), read_dropped(data / "dropped.tsv")
+    lost = [utt for utt in data.utt2spk if utt not in there and utt not in dropped]
+    if lost:
+        raise InputError(within, f"no entry for {len(lost)} utterances (first: {lost[0]})", "those that dropped.tsv does not list",
+                         "Run the stage that makes it again")
+    return [utt for utt in c_sorted(data.utt2spk) if utt in there]
+
+
+def wanted(utts: Iterable[str], reuse: str) -> list[str]:
+    """Those of some utterances that have to be computed: those that `reuse` does not hold already."""
     known = read_scp(reuse) if reuse else {}
-    return [utt for utt in c_sorted(data.utt2spk) if utt not in known]
+    return [utt for utt in utts if utt not in known]
 
 
 Result = tuple[str, np.ndarray | None, dict[str, str]]
@@ -74,7 +91,7 @@ def run_shards(data: DataDir, options: JobOptions, prefix: str, recipe: Callable
     process: from a list of utterances to (utterance, array, {table: value}); a None array is a failure, whose reason is
         in the table `failed`.
     """
-    utts = wanted(data, options.reuse)
+    utts = wanted(members(data, options.within), options.reuse)
     mine = shards_of_job(len(utts), options)
     made = describe(**recipe())
     done = failed = 0
@@ -121,19 +138,19 @@ def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
 
 
 def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out_scp: str, force: bool,
-          allow_fail_fraction: float = 0.0) -> None:
+          allow_fail_fraction: float = 0.0, within: str = "") -> None:
     """Joins the shards into `out_scp` and the named tables ({shard table: output path}); C-sorted.
 
     Lines of utterances that `reuse` holds are copied from there (tables: from the file of the same name beside it).
     Raises InputError when an utterance is neither done nor failed, or more than the allowed fraction failed.
     """
-    missing = wanted(data, reuse)
-    known = read_scp(reuse) if reuse else {}
-    lines = {utt: known[utt] for utt in data.utt2spk if utt in known}
+    utts = members(data, within)
+    missing, known = wanted(utts, reuse), read_scp(reuse) if reuse else {}
+    lines = {utt: known[utt] for utt in utts if utt in known}
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
-    check_counts(out_scp, data.utt2spk, lines, failures, allow_fail_fraction)
-    inputs = [data / "utt2spk", *([reuse] if reuse else [])]
+    check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
+    inputs = [data / "utt2spk", *filter(None, (reuse, within))]
     inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
     made = describe("merge_shards", {}, inputs)
     if is_current(out_scp, made, force):
@@ -141,7 +158,7 @@ def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out
     for name, path in tables.items():
         table = dict(_collect(prefix, len(missing), name))
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
-        table.update({utt: beside[utt] for utt in data.utt2spk if utt in beside and utt not in table})
+        table.update({utt: beside[utt] for utt in utts if utt in beside and utt not in table})
         write_table(path, table)
     if failures:
         _append_dropped(data, failures)
@@ -149,24 +166,21 @@ def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out
         write_table(temporary, lines)
 
 
-def check_counts(where: str, utt2spk: Mapping[str, str], lines: Mapping[str, str], failures: Mapping[str, str],
+def check_counts(where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str],
                  allowed: float) -> None:
     """Prints "done N of M" and raises InputError when utterances are lost or too many failed."""
-    lost = [utt for utt in utt2spk if utt not in lines and utt not in failures]
+    lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
         raise InputError(where, f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
                          "every utterance accounted for", "Re-run the stage with --force")
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
-    print(f"{where}: done {len(lines)} of {len(utt2spk)}, {len(failures)} failed{note}", file=sys.stderr)
-    if len(failures) > allowed * len(utt2spk):
-        raise InputError(where, f"{len(failures)} of {len(utt2spk)} utterances failed{note}",
-                         f"at most {allowed:.1%}", "Repair or remove those recordings and re-run the stage")
+    print(f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}", file=sys.stderr)
+    if len(failures) > allowed * len(utts):
+        raise InputError(where, f"{len(failures)} of {len(utts)} utterances failed{note}", f"at most {allowed:.1%}",
+                         "Repair or remove those recordings (the shards' .failed files list them) and run from stage 0 on")
 
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
     path = data / "dropped.tsv"
-    rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
-    kept = [row for row in rows if row.split("\t")[0] not in failures]
-    with atomic_write(path, "w") as stream:
-        stream.write("\n".join(["utt\treason", *kept, *(f"{u}\t{r}" for u, r in failures.items())]) + "\n")
+    write_dropped(path, {**read_dropped(path), **failures})

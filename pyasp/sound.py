@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.errors import InputError
-from pyasp.resample import INT16
+from pyasp.resample import INT16, is_audible
 
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3             # neighbouring samples at one extreme value: a clipped peak
@@ -48,7 +48,7 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
     is missing, no audio, cut short, empty, of several channels without a choice, or with samples that are not finite.
     """
     import soundfile    # a twentieth of a second that callers with samples of their own need not spend
-    from pyasp.audio_checks import check_header
+    from pyasp.audio_checks import check_header, read_frames
     from pyasp.decoders import decode, foreign_format
     if not Path(path).is_file():
         raise InputError(path, "no such file", "an audio file", "Check the path")
@@ -57,24 +57,24 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
     try:
         with soundfile.SoundFile(source) as stream:
             told, rate = stream.frames, stream.samplerate
-            samples = stream.read(dtype="float32", always_2d=True)
+            samples = read_frames(stream, told, "float32")
     except soundfile.SoundFileError as error:
         raise InputError(path, str(error), "audio that libsndfile reads", "Convert it to wav or flac") from None
     if len(samples) < told:
         raise InputError(path, f"{len(samples)} samples", f"{told}, as its header says",
                          "Copy the recording again from its source")
-    return Sound(str(path), one_channel(samples, channel, path) * INT16, rate)
+    return Sound(str(path), one_channel(samples, channel, path), rate)
 
 
 def one_channel(samples: np.ndarray, channel: int, name: object) -> np.ndarray:
-    """(n, channels) -> (n,) of the chosen channel (-1: the only one). Raises InputError as read_sound."""
+    """(n, channels) in [-1, 1] -> (n,) on the int16 scale of the chosen channel (-1: the only one). Raises InputError as read_sound."""
     channels = samples.shape[1]
     if channels > 1 and not 0 <= channel < channels:
         raise InputError(name, f"{channels} channels", "one, or --channel to choose among them",
                          f"Give --channel 0 to {channels - 1}")
-    mono = samples[:, channel if channels > 1 else 0]
-    if not len(mono) or not np.isfinite(mono).all():
-        raise InputError(name, "samples that are not finite" if len(mono) else "no samples", "audio",
+    mono = samples[:, channel if channels > 1 else 0] * INT16
+    if not len(mono) or not is_audible(mono):
+        raise InputError(name, "samples that are not finite, or huge" if len(mono) else "no samples", "audio",
                          "Replace the recording")
     return mono
 

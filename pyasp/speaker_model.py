@@ -12,7 +12,6 @@ There is no global state; a loaded model is read only and may be used from any n
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from pyasp.errors import InputError
 from pyasp.extractors import EXTRACTORS
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.resample import INT16, resample
+from pyasp.plain_text import read_json
+from pyasp.resample import INT16, check_rate, resample
 from pyasp.scoring import SCORERS
 from pyasp.sound import Sound
 from pyasp.vad import VadOptions, energy_vad
@@ -125,10 +125,13 @@ class SpeakerModel:
 
     def mfcc(self, sound: Sound) -> np.ndarray:
         """Raw MFCC (T, C) float32 of a recording, resampled to the model's rate where that differs."""
+        check_rate(sound.rate, self.rate, True, True, sound.name)
         samples = resample(sound.samples, sound.rate, self.rate)
         matrix = self._mfcc.compute(samples, sound.name)
         if not len(matrix):
             raise InputError(sound.name, f"{sound.seconds:.3f} s", "at least one frame of 25 ms", "Give more audio")
+        if not np.isfinite(matrix).all():
+            raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
 
     def features(self, sound: Sound) -> Features:
@@ -181,7 +184,7 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
     if path is None:
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path, "scale and offset", "Calibrate again")
         return Calibration(float(values["scale"]), float(values["offset"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None

@@ -14,6 +14,7 @@ from pyasp.errors import InputError
 
 MAGIC = b"NIST_1A"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
+LARGEST = 1 << 20               # bytes of a header; NIST's have 1024
 AGAIN = "Copy the recording again from its source, or remove it"
 
 
@@ -66,6 +67,8 @@ def read_header(path: str | Path) -> Header:
             )
         try:
             size = int(start[7:].split()[0])
+            if not len(start) <= size <= LARGEST:
+                raise ValueError(f"size ({size} bytes)")
             stream.seek(0)
             header = _parse(stream.read(size), size)
         except (KeyError, ValueError, IndexError) as error:

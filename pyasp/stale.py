@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from pyasp import cli
-from pyasp.artefact import fingerprint, load_record, made_path
+from pyasp.artefact import fingerprint, load_record
 from pyasp.errors import InputError
 
 RECORD = ".made.json"

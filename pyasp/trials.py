@@ -7,6 +7,7 @@ A list has lines `<model> <test> target|nontarget`. It is streamed in blocks of 
 from __future__ import annotations
 
 from array import array
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, Iterator, Mapping
 import numpy as np
 
 from pyasp.errors import InputError
+from pyasp.plain_text import open_text
 
 BLOCK_BYTES = 1 << 22          # text taken at a time: about 100 000 trials
 SORTED_AT_ONCE = 10_000_000    # trials whose keys are sorted together when duplicates are counted
@@ -69,6 +71,8 @@ def _blocks(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
     """(number of the first line, a block of lines)."""
     first = 1
     while lines := stream.readlines(BLOCK_BYTES):
+        if first == 1:
+            lines[0] = lines[0].removeprefix(BOM_UTF8)
         yield first, lines
         first += len(lines)
 
@@ -216,7 +220,7 @@ def read_categories(path: str | Path, count: int) -> dict[str, tuple[list[str], 
 
     A column with more than 50 distinct values is left out. InputError unless header + `count` lines of equal width.
     """
-    with open(path, encoding="utf-8") as stream:
+    with open_text(path) as stream:
         header = stream.readline().rstrip("\n").split("\t")
         indices, codes = [_Index() for _ in header], [bytearray() for _ in header]
         rows = (line.rstrip("\n").split("\t") for line in stream)
@@ -245,7 +249,7 @@ def _in_order(index: Mapping[str, int], codes: bytearray) -> tuple[list[str], np
 def read_model2utts(path: str | Path) -> dict[str, list[str]]:
     """{model: recordings} of a `<model> <utt> <utt> ...` file. InputError on a model twice or without recordings."""
     models: dict[str, list[str]] = {}
-    with open(path, encoding="utf-8") as stream:
+    with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             model, *utts = line.split() or [""]
             if not utts or model in models:

@@ -11,13 +11,15 @@ import json
 import sys
 import zlib
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, Mapping
 
 from pyasp.artefact import atomic_write
 from pyasp.datadir import DataDir, c_sorted
 from pyasp.errors import InputError
+from pyasp.plain_text import parse_json, read_lines
 
 MIN_DURATION = 0.025   # seconds; shorter than one analysis window
+MAX_SECONDS = 1e7      # four months: longer than any recording
 BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
 BY_SPEAKER = ("spk2gender",)
 
@@ -37,10 +39,39 @@ def read_cut_lines(path: str | Path) -> Iterator[str]:
 def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
     """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
     for number, line in enumerate(read_cut_lines(path), 1):
-        try:
-            yield json.loads(line)["id"], line
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(path, f"no cut ({error})", "a lhotse cut as JSON", "Run stage 0 again", item=f"line {number}") from None
+        yield parse_cut(line, path, f"line {number}")["id"], line
+
+
+def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
+    """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
+    cut = parse_json(line, path, item, "a lhotse cut as JSON", "Run stage 0 again")
+    fault = _fault(cut)
+    if fault:
+        raise InputError(path, fault, "a lhotse cut as JSON", "Run stage 0 again", item=item)
+    return cut
+
+
+def _fault(cut: dict[str, Any]) -> str | None:
+    """What a cut's JSON object lacks: id, times, and sources with a type and a name (memory: contents)."""
+    if not isinstance(cut.get("id"), str) or not cut["id"]:
+        return "no id"
+    tracks = cut.get("tracks")
+    tracks = tracks if isinstance(tracks, list) and tracks else [tracks]
+    parts = [cut] if tracks == [None] else [each.get("cut") if isinstance(each, dict) else None for each in tracks]
+    for part in parts:
+        if not isinstance(part, dict) or not isinstance(part.get("recording", {}), dict):
+            return f"no cut in {cut['id']}"
+        times = [part.get(name, 0.0) for name in ("start", "duration")]
+        if not all(isinstance(time, (int, float)) and 0 <= time < MAX_SECONDS for time in times):
+            return f"start and duration {times} of {cut['id']}"
+        sources = part.get("recording", {}).get("sources", [])
+        if not isinstance(sources, list) or not all(_names_audio(source) for source in sources):
+            return f"no usable audio source in {cut['id']}"
+    return None
+
+
+def _names_audio(source: Any) -> bool:
+    return isinstance(source, dict) and isinstance(source.get("type"), str) and isinstance(source.get("source"), str)
 
 
 def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
@@ -59,6 +90,18 @@ def audio_sources(cut: dict[str, Any]) -> list[dict[str, Any]]:
 def audio_files(cut: dict[str, Any]) -> list[str]:
     """Paths of the audio files that a cut's JSON object reads."""
     return [source["source"] for source in audio_sources(cut) if source["type"] == "file"]
+
+
+def read_dropped(path: str | Path) -> dict[str, str]:
+    """{utterance: reason} of a dropped.tsv; empty when there is none."""
+    rows = read_lines(path)[1:] if Path(path).is_file() else []
+    return {utt: reason or "no reason given" for utt, _, reason in (row.partition("\t") for row in rows)}
+
+
+def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
+    """Writes a dropped.tsv: header, then utterance and reason, C-sorted, atomically."""
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join(["utt\treason", *(f"{utt}\t{reasons[utt]}" for utt in c_sorted(reasons))]) + "\n")
 
 
 class Checker:
@@ -98,8 +141,8 @@ class Checker:
         if utt not in self.cuts:
             return "no entry in cuts.jsonl.gz"
         cut = json.loads(self.cuts[utt])
-        if cut["duration"] < MIN_DURATION:
-            return f"{cut['duration']:.3f} s is shorter than one analysis window"
+        if cut.get("duration", 0.0) < MIN_DURATION:
+            return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
         missing = [path for path in audio_files(cut) if not Path(path).is_file()]
         return f"audio file missing: {missing[0]}" if missing else None
 
@@ -132,7 +175,7 @@ class Checker:
 
     def _fix_info(self, kept) -> None:
         path = self.data / "utt2info.tsv"
-        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        header, *rows = read_lines(path) or [""]
         good = sorted((row for row in rows if row.split("\t", 1)[0] in kept), key=lambda row: row.split("\t", 1)[0].encode())
         if good != rows:
             self.repaired.append("utt2info.tsv")
@@ -157,10 +200,7 @@ class Checker:
     def write_dropped(self) -> None:
         """Adds this check's drops to dropped.tsv (header utt, reason), keeping what earlier steps listed."""
         path = self.data / "dropped.tsv"
-        rows = dict(row.split("\t", 1) for row in path.read_text(encoding="utf-8").splitlines()[1:]) if path.is_file() else {}
-        rows = {**self.dropped, **rows}
-        with atomic_write(path, "w") as stream:
-            stream.write("\n".join(["utt\treason", *(f"{utt}\t{rows[utt]}" for utt in c_sorted(rows))]) + "\n")
+        write_dropped(path, {**self.dropped, **read_dropped(path)})
 
     def report(self) -> None:
         """Prints counts and the first reason."""

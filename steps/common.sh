@@ -85,16 +85,16 @@ hold_locks() {
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
 #   The tool's positional arguments are DATA ARG... PREFIX; TABLES is a list of NAME=PATH to merge beside the scp.
-#   Reads from the caller: the options o (conf, reuse, cmd, nj, force) and the array tool_options.
+#   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=()
   for table in $6; do merge+=(--table "$table"); done
   shift 6
-  common=(--reuse "${o[reuse]}" --force "${o[force]}")
+  common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
   mkdir -p "$(dirname "$prefix")"
   "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m "pyasp.bin.$tool" --config "${o[conf]}" \
     --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
-  python -m pyasp.bin.merge_shards "${common[@]}" "${merge[@]}" "$data" "$prefix" "$out"
+  python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
 # ---- of run.sh alone

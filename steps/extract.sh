@@ -11,9 +11,9 @@ declare -A o=([conf]='' [reuse]='' [device]=auto [cmd]=steps/run_jobs [nj]=1 [fo
 parse_options o "force" "" "$@"
 [ ${#words[@]} -ge 4 ] || die "steps/extract.sh: expected SYSTEM DATA MODEL... OUT, found '${words[*]}'"
 system=${words[0]} data=${words[1]} out=${words[-1]} models=("${words[@]:2:${#words[@]}-3}")
-need "$data/feats.scp" 2
+need "$data/vad.scp" 2
 
 tool=extract_embedding
 [ "$system" = ivector ] && tool=extract_ivector
-tool_options=(--device "${o[device]}")
+tool_options=(--device "${o[device]}") o[within]=$data/vad.scp
 map_shards "$tool" extract "$data" "$out/shards/embedding" "$out/embedding.scp" "" "${models[@]}"

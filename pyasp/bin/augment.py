@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator, NamedTuple
 
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
@@ -66,11 +66,13 @@ class Groups:
     def __init__(self, options: Options, clean: DataDir, folder: Path):
         self.options, self.clean, self.folder, self.told = options, clean, folder, []
         self.speeds, self.augmenters = speeds_of(options), {}
-        self.voiced = clean.read("vad.scp") if options.copies else {}
+        self.voiced = clean.read("vad.scp")
 
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
         for utt, line in bar(read_cuts(self.clean / "cuts.jsonl.gz"), len(self.clean.utt2spk), "augment", "utt"):
+            if utt not in self.voiced:      # dropped in stage 2, and listed there
+                continue
             group = [Entry(utt, utt, utt, "clean", line)]
             if self.options.copies or self.speeds:
                 cut, item = deserialize_item(json.loads(line)), json.loads(line)  # lhotse empties what it is given
@@ -86,7 +88,7 @@ class Groups:
             self.augmenters[rate], what = sources(self.options, self.folder, rate)
             self.told.append(what)
         for number in range(turn * count + 1, (turn + 1) * count + 1):
-            yield self.augmenters[rate].copy(cut, number, self.voiced.get(cut.id, ""))
+            yield self.augmenters[rate].copy(cut, number, self.voiced[cut.id])
 
     def changed(self, cut: MonoCut, turn: int, speed: str) -> Iterator[Entry]:
         """A cut at another speed, and copies of it: noise and room change with it."""

@@ -8,6 +8,7 @@ from typing import Any
 from pyasp import artefact, cli, comparison, det, html_report, report, report_tables, stale
 from pyasp.errors import InputError
 from pyasp.evaluation import EvaluateOptions, load_metrics, read_replicates
+from pyasp.plain_text import read_json
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,7 @@ def read_old(path: Path) -> dict[str, Any] | None:
     """An earlier results.json, or None."""
     if not path.is_file():
         return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(path, "no JSON", "the results of an earlier report", "Delete it and report again") from None
+    return read_json(path, "the results of an earlier report", "Delete it and report again")
 
 
 def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str]) -> dict[str, dict[str, Any]]:

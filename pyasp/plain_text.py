@@ -1,0 +1,62 @@
+"""Text and JSON files that someone else may have written: UTF-8, with or without byte-order mark and carriage returns.
+
+Everything else is an InputError that names the file: no reader of the recipe meets a UnicodeDecodeError, a broken JSON
+or a nesting that exhausts Python's stack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import IO, Any, Iterator
+
+from pyasp.errors import InputError
+
+
+@contextlib.contextmanager
+def open_text(path: str | Path) -> Iterator[IO[str]]:
+    """A text file as a stream of lines that end with a line feed. Raises InputError for bytes that are not UTF-8.
+
+    A byte-order mark is passed over. OSError is the caller's.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"bytes that are not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text",
+                         "Convert the file to UTF-8") from None
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Lines without their ends; the last one need not end with a line feed. Errors as `open_text`.
+
+    Only line feeds (and carriage returns before or instead of them) end lines, not the separators of Unicode.
+    """
+    with open_text(path) as stream:
+        lines = stream.read().split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def read_json(path: str | Path, expected: str, cure: str, kind: type = dict) -> Any:
+    """The JSON value in a file, of type `kind`. Raises InputError when it is no JSON, or another type; OSError."""
+    try:
+        with open_text(path) as stream:
+            value = json.load(stream)
+    except (ValueError, RecursionError) as error:
+        reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+        raise InputError(path, f"broken JSON ({reason})", expected, cure) from None
+    if not isinstance(value, kind):
+        raise InputError(path, f"JSON of type {type(value).__name__}", expected, cure)
+    return value
+
+
+def parse_json(text: str, where: object, item: object, expected: str, cure: str) -> dict[str, Any]:
+    """The JSON object in one line of a file. Raises InputError naming `where` and `item`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(where, f"broken JSON ({str(error)[:100]})", expected, cure, item=item) from None
+    if not isinstance(value, dict):
+        raise InputError(where, f"JSON of type {type(value).__name__}", expected, cure, item=item)
+    return value

@@ -1,0 +1,391 @@
+"""What is fuzzed: every reader of a file that may come from elsewhere, with valid seeds. See tests/fuzzing.py."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Callable
+
+import bundle_data
+import numpy as np
+import soundfile
+import torch
+from fuzzing import Target
+from prep_trees import m4a
+
+from local import folder_sources, sphere, sre12_tables, training, trial_lists, voxceleb_tree
+from local.audio_header import probe
+from local.common import Utterance, _cut
+from local.audio_header import Audio
+from local.kaldi_source import from_kaldi
+from pyasp import artefact, audio_file, bundle, checkpoint, cli, datadir, evaluation, kaldi_io, kaldi_model, llr, manifests
+from pyasp import mp4_header, run_facts, sound, sphere_header, speaker_model, trials, usage, validate
+from pyasp.audio import CutStream, read_samples, use_libsndfile
+from pyasp.backend import BackEnd
+from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm_em import DiagStats, FullStats
+from pyasp.gmm_train import UbmOptions
+from pyasp.ivector import IvectorExtractor
+from pyasp.ivector_em import IvectorStats
+from pyasp.mfcc import MfccOptions
+from pyasp.plda import Plda
+from pyasp.variants import VariantOptions
+
+RNG = np.random.default_rng(11)
+
+
+def _bytes(write: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def _file(write: Callable[[Path], object], name: str = "x") -> bytes:
+    """What `write` puts into a file."""
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / name)
+        return (Path(folder) / name).read_bytes()
+
+
+def put(name: str, data: bytes) -> Callable[[Path], None]:
+    """A preparation that writes one neighbouring file."""
+    return lambda folder: _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+# ---------------------------------------------------------------- Kaldi tables
+
+def _archive(binary: bool, method: int = 0, dtype: type = np.float32) -> bytes:
+    arrays = {"spk1-a": RNG.normal(size=(9, 3)), "spk1-b": RNG.normal(size=4), "spk2-c": RNG.normal(size=(1, 2))}
+    return b"".join(f"{key} ".encode() + kaldi_io.serialise(array.astype(dtype), binary, method) for key, array in arrays.items())
+
+
+def _posteriors() -> list[bytes]:
+    frames = [(np.array([0, 3], np.int32), np.array([0.7, 0.3], np.float32)), (np.array([1], np.int32), np.ones(1, np.float32))]
+    return [_file(lambda path: kaldi_io.write_posteriors(path, [("a", frames), ("b", [])], binary)) for binary in (True, False)]
+
+
+def _selections() -> list[bytes]:
+    frames = [np.array([0, 3], np.int32), np.array([], np.int32)]
+    return [_file(lambda path: kaldi_io.write_gselect(path, [("a", frames)], binary)) for binary in (True, False)]
+
+
+def _integers() -> list[bytes]:
+    return [_file(lambda path: kaldi_io.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
+            for binary in (True, False)]
+
+
+def _scalars() -> list[bytes]:
+    return [_file(lambda path: kaldi_io.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary)) for binary in (True, False)]
+
+
+def _everything(path: Path) -> None:
+    """All ways through a script file."""
+    reader = kaldi_io.ScpReader(path)
+    for key in reader:
+        reader[key], reader.shape(key), reader.rows(key, 0, 1)
+
+
+SCP = b"spk1-a x.ark:7\nspk1-b x.ark:7[0:2]\nspk2-c x.ark:7[1:3,0:1]\n"
+ARKS = [_archive(True), _archive(True, dtype=np.float64), _archive(False), _archive(True, 2), _archive(True, 3), _archive(True, 5)]
+
+
+# ---------------------------------------------------------------- Kaldi models
+
+def _diag() -> DiagGmm:
+    return DiagGmm.from_moments(np.array([0.25, 0.75]), RNG.normal(size=(2, 3)), np.ones((2, 3)))
+
+
+def _extractor() -> IvectorExtractor:
+    return IvectorExtractor.from_ubm(FullGmm.from_diag(_diag()), 2, [1])
+
+
+def _plda() -> Plda:
+    return Plda.from_covariances(np.zeros(3), np.eye(3), np.diag([3.0, 2.0, 1.0]))
+
+
+def _both(model: object) -> list[bytes]:
+    return [_bytes(lambda stream: model.write(stream, binary)) for binary in (True, False)]
+
+
+def _accumulators(kind: type, *sizes: int) -> list[bytes]:
+    return _both(kind.zeros(*sizes))
+
+
+# ---------------------------------------------------------------- audio
+
+def _sphere(channels: int, coding: str) -> bytes:
+    return _file(lambda path: sphere.write(path, RNG.integers(-9000, 9000, (400, channels)).astype(np.int16), 8000), "x.sph")
+
+
+def _sound(form: str, subtype: str, channels: int = 1) -> bytes:
+    samples = RNG.uniform(-0.5, 0.5, (400, channels))
+    return _bytes(lambda stream: soundfile.write(stream, samples, 16000, subtype, format=form))
+
+
+def _audio(path: Path) -> None:
+    """The header as a preparation reads it, the samples as scoring and as the recipe read them."""
+    found = probe(str(path))
+    assert found.rate > 0 and found.samples > 0 and found.channels > 0
+    samples = sound.read_sound(path, 0).samples
+    assert np.isfinite(samples).all()
+    backend = audio_file.CheckedBackend()
+    told = backend.info(path)
+    read, rate = backend.read_audio(path)
+    assert read.shape == (told.channels, told.frames) and rate == told.samplerate
+
+
+WAVS = [_sound("WAV", "PCM_16"), _sound("WAV", "PCM_16", 2), _sound("WAV", "FLOAT"), _sound("WAV", "ULAW"), _sound("WAV", "PCM_24")]
+FLACS = [_sound("FLAC", "PCM_16"), _sound("FLAC", "PCM_16", 2)]
+
+
+# ---------------------------------------------------------------- plain text
+
+CONF = b"--sample-frequency=16000  # Hz\n--num-ceps=20\n--use-energy=true\n--dither=0\n\n# comment\n--window-type=povey\n"
+UBM_CONF = b"--num-gauss=64\n--precision=float32\n--remove-low-count-gaussians=true\n"
+BACKEND_CONF = b"--variant=snorm+cal\n--variant=lda\n--fuse=a+b\n--cohort-top=20\n"
+TRIALS = b"m1 t1 target\nm1 t2 nontarget\nm2 t1 nontarget\nm2 t2 target\n"
+SCORES = b"m1 t1 1.5\nm1 t2 -0.25\nm2 t1 0.125\nm2 t2 2\n"
+CATEGORIES = b"gender\tphone\nm\tcell\nf\tcell\nm\tland\nm\tcell\n"
+UTT2SPK = b"spk1-a spk1\nspk1-b spk1\nspk2-c spk2\n"
+MODELS = b"m1 spk1-a spk1-b\nm2 spk2-c\n"
+INFO = b"utt\tsession\tphone\nspk1-a\ts1\tcell\nspk2-c\ts2\tland\n"
+TSV = b"utt\tspeaker\tpath\tgender\na\tspk1\ta.wav\tm\nb\tspk2\tb.wav\tf\n"
+WAV_SCP = b"spk1-a a.wav\nspk1-b sph2pipe -f wav -p -c 2 b.sph |\nspk2-c flac -c -d -s c.flac |\n"
+
+
+def _read_list(path: Path) -> None:
+    """A list as the tools read it and as a preparation does."""
+    found = trials.read_trials(path)
+    assert found.target.any() and not found.target.all()
+    for _ in trial_lists.read_lines(path, 3):
+        pass
+
+
+def _scored(path: Path) -> None:
+    values, listed = trials.read_scored(path.with_name("trials"), path)
+    json.dumps(llr.summarise(values, listed.target)[0], allow_nan=False)
+
+
+def _data_dir(path: Path) -> None:
+    data = datadir.DataDir(path.parent)
+    assert set(data.spk2utt) == set(data.utt2spk.values())
+
+
+def _tables(path: Path) -> None:
+    for row in folder_sources.read_rows(path, ("utt", "speaker", "path")):
+        folder_sources._table_utterance(row, "/root")
+
+
+def _kaldi_source(path: Path) -> None:
+    found = from_kaldi(str(path.parent))
+    assert all("/" not in utt.id and "\n" not in utt.id for utt in found.all())
+
+
+SIDES = b"123456,tabc_sre12.sph,a,target,male,Y,N,Y,N,N\n"
+KEY = b"speaker,segment,side,trial_type,x,c1,c2,c3,c4,c5\n123,data/tabcd.sph,a,target,x,Y,N,Y,N,N\n124,tabce,b,unknown_nontarget,x,N,N,Y,N,Y\n"
+META = b"VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA.J._Buckley\tm\tIreland\tdev\nid10002\tA.R._Rahman\tm\tIndia\ttest\n"
+
+
+def _key(path: Path) -> None:
+    for _ in sre12_tables.read_key(path, lambda side: side.segment):
+        pass
+
+
+# ---------------------------------------------------------------- JSON
+
+MADE = json.dumps(artefact.describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}, [], 1), indent=1).encode()
+
+
+def _record(path: Path) -> None:
+    """What a resumed stage does with a record, and what `bundle` reads from it."""
+    from pyasp import bundle_make
+    artefact.is_current(path.with_name("x"), json.loads(MADE))
+    for record in bundle_make.ancestors(path.with_name("x")):
+        bundle_make.options_of(record, UbmOptions)
+
+
+BUNDLE = {"format": 1, "kind": "ivector", "rate": 8000, "shortest_voiced_seconds": 0.5,
+          "files": {"final.ubm": "00", "final.ie": "11"}, "results": {"trials": {"eer": 5.0}}}
+
+
+def _bundle_folder(folder: Path) -> None:
+    for name in (*bundle.FILES["ivector"], *bundle.FILES["network"], *bundle.COMMON):
+        (folder / name).write_bytes(b"x")
+
+
+def _bundle(path: Path) -> None:
+    found = bundle.read_bundle(path.parent)
+    found.shortest, found.identity, bundle.changed_files(found)
+    inside = path.parent.resolve()
+    assert all(Path(file).resolve().is_relative_to(inside) for file in found.files.values())
+
+
+def _calibration(path: Path) -> None:
+    from pyasp import bundle_make
+    speaker_model.read_calibration(bundle.Bundle(path.parent, "ivector", {bundle.CALIBRATION: path}))
+    bundle_make.affine_map(path)
+
+
+CALIBRATION = json.dumps({"scale": 1.25, "offset": -2.0, "lists": {"trials": [
+    {"weights": {"ivector": 1.5}, "offset": -1.0, "prior": 0.5}]}}).encode()
+
+
+def _cuts() -> bytes:
+    utterances = [Utterance("spk1-a", "spk1", "a.wav"), Utterance("spk2-c", "spk2", "a.wav", start=0.005, seconds=0.01)]
+    lines = [json.dumps(_cut(utt, Audio(16000, 400, 1, "WAV"))) for utt in utterances]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _read_cuts(path: Path) -> None:
+    """As stage 1 and stage 2 read them."""
+    utts = [utt for utt, _ in validate.read_cuts(path)]
+    for utt, item in CutStream(path).take(utts):
+        for name in validate.audio_files(item):
+            assert isinstance(name, str)
+        read_samples(item, 16000)
+
+
+def _check(path: Path) -> None:
+    checker = validate.Checker(path.parent)
+    checker.check()
+
+
+RECORDING = {"id": "r1", "sources": [{"type": "file", "channels": [0], "source": "a.wav"}], "sampling_rate": 16000,
+             "num_samples": 400, "duration": 0.025, "channel_ids": [0]}
+SUPERVISION = {"id": "r1-1", "recording_id": "r1", "start": 0.0, "duration": 0.025, "channel": 0, "speaker": "spk1", "gender": "m",
+               "custom": {"kaldi/utt/text": "hello", "kaldi/info/session": "s1", "kaldi/model/m1": 0, "own": 1.5}}
+
+
+def _lines(*objects: dict) -> bytes:
+    return "".join(json.dumps(each) + "\n" for each in objects).encode()
+
+
+def _supervisions(path: Path) -> None:
+    folder_sources.from_lhotse(str(path.with_name("recordings.jsonl.gz")), str(path))
+    manifests.to_kaldi(path.with_name("recordings.jsonl.gz"), path, path.parent / "written")
+
+
+def _recordings(path: Path) -> None:
+    folder_sources.from_lhotse(str(path), str(path.with_name("supervisions.jsonl.gz")))
+    manifests.to_kaldi(path, path.with_name("supervisions.jsonl.gz"), path.parent / "written")
+
+
+METRICS = json.dumps({"trials_dir": "trials", "fingerprints": {}, "trials": {"l": {"eer": 5.0}}, "det": {}, "scores": {}}).encode()
+LIKELIHOOD = json.dumps({"0.dubm": {"frames": 5}, "1.dubm": {"loglike": -50.5}, "1.ubm": {"loglike": -49.5}}).encode()
+JSONL = _lines({"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.25})
+
+
+def _likelihoods(path: Path) -> None:
+    run_facts.likelihoods(path.parent.parent)
+
+
+def _curves(path: Path) -> None:
+    run_facts.training_curves(path.parent.parent)
+    checkpoint.truncate_records(path, 1)
+
+
+def _dropped(path: Path) -> None:
+    run_facts.dropped(path.parent.parent, path.parent.name)
+
+
+# ---------------------------------------------------------------- torch
+
+def _network() -> bytes:
+    net, options = bundle_data.network()
+    from pyasp.tdnn import TdnnOptions
+    state = checkpoint.network_state(net, net.state_dict(), vars(cli.subset(options, TdnnOptions)), [f"s{k}" for k in range(5)],
+                                     {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5})
+    return _file(lambda path: checkpoint.save(path, state), "x.pt")
+
+
+def _load_network(path: Path) -> None:
+    checkpoint.load_network(path, torch.device("cpu"))
+
+
+# ---------------------------------------------------------------- all of them
+
+PACKED = gzip.compress
+AUDIO_BESIDE = put("a.wav", WAVS[0])
+
+
+def _with(*steps: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda folder: [step(folder) for step in steps] and None
+
+
+TARGETS: dict[str, Target] = {
+    "archive": Target(ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark"),
+    "archive, gzip": Target(ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark.gz", wrap=lambda data: gzip.compress(data, 1)),
+    "script file": Target([SCP], _everything, "x.scp", prepare=put("x.ark", ARKS[0]), tokens=(b"x.ark:7", b"[0:1]", b"[,]", b":")),
+    "archive through its script file": Target(ARKS[:2] + ARKS[3:], lambda path: _everything(path.with_name("x.scp")), "x.ark",
+                                              prepare=put("x.scp", b"k x.ark:7\n")),
+    "posteriors": Target(_posteriors(), lambda path: list(kaldi_io.read_posteriors(str(path)))),
+    "Gaussian selection": Target(_selections(), lambda path: list(kaldi_io.read_gselect(str(path)))),
+    "integer vectors": Target(_integers(), lambda path: list(kaldi_io.read_int_vectors(str(path)))),
+    "numbers": Target(_scalars(), lambda path: list(kaldi_io.read_scalars(str(path)))),
+    ".dubm": Target(_both(_diag()), DiagGmm.read, "x.dubm"),
+    ".ubm": Target(_both(FullGmm.from_diag(_diag())), FullGmm.read, "x.ubm"),
+    ".ie": Target(_both(_extractor()), IvectorExtractor.read, "x.ie"),
+    "plda": Target(_both(_plda()), Plda.read, "plda"),
+    "model as items": Target([*_both(_diag()), *_both(_extractor()), *_both(_plda())], kaldi_model.read_items),
+    "GMM accumulators, diagonal": Target(_accumulators(DiagStats, 2, 3), DiagStats.read),
+    "GMM accumulators, full": Target(_accumulators(FullStats, 2, 3), FullStats.read),
+    "extractor accumulators": Target(_accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
+    "mean and transform": Target([kaldi_io.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
+                                 lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")), "transform.mat",
+                                 prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", _both(_plda())[0])),
+                                 ),
+    "SPHERE header": Target([_sphere(1, "pcm"), _sphere(2, "pcm")], sphere_header.read_header, "x.sph",
+                            tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00")),
+    "SPHERE audio": Target([_sphere(1, "pcm"), _sphere(2, "pcm")], _audio, "x.sph"),
+    "wav": Target(WAVS, _audio, "x.wav", tokens=(b"fmt ", b"data", b"LIST", b"RIFF")),
+    "flac": Target(FLACS, _audio, "x.flac"),
+    "m4a header": Target([_file(lambda path: m4a(path, 10), "x.m4a")], mp4_header.read_header, "x.m4a",
+                         tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a")),
+    "conf": Target([CONF], lambda path: cli.read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")),
+    "conf with limits": Target([UBM_CONF, BACKEND_CONF], lambda path: _two_confs(path), "x.conf", tokens=(b"--subsample=",)),
+    "trial list": Target([TRIALS], _read_list, "trials", tokens=(b"target", b"nontarget", b"1", b"0")),
+    "scores": Target([SCORES], _scored, "scores", prepare=put("trials", TRIALS)),
+    "columns of trials": Target([CATEGORIES], lambda path: trials.read_categories(path, 4), "trials.tsv"),
+    "SRE12 key": Target([KEY], _key, "key.csv", tokens=(b"target", b"Y", b"N", b",")),
+    "VoxCeleb metadata": Target([META], voxceleb_tree.read_metadata, "vox1_meta.csv"),
+    "corpus table": Target([b"a,b,c\nd,e,f\n"], lambda path: list(training.rows(path, 2)), "callstat.tbl"),
+    "utt2spk": Target([UTT2SPK], _data_dir, "utt2spk"),
+    "model2utts": Target([MODELS], lambda path: (trials.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"),
+    "utt2info.tsv": Target([INFO], lambda path: datadir.DataDir(path.parent).info, "utt2info.tsv"),
+    "own tables": Target([TSV], _tables, "train.tsv"),
+    "wav.scp": Target([WAV_SCP], _kaldi_source, "wav.scp", prepare=put("utt2spk", UTT2SPK), tokens=(b"sph2pipe -p", b"cat")),
+    "segments": Target([b"spk1-a a 0.5 1.5\nspk1-b b 0 2\nspk2-c c 1 -1\n"], _kaldi_source, "segments",
+                       prepare=_with(put("utt2spk", UTT2SPK), put("wav.scp", b"a a.wav\nb b.wav\nc c.wav\n"))),
+    "made.json": Target([MADE], _record, "x.made.json", prepare=put("x", b"")),
+    "bundle.json": Target([json.dumps(BUNDLE).encode()], _bundle, bundle.MANIFEST, prepare=_bundle_folder,
+                          tokens=(b"../../x", b"/etc/passwd", b"network")),
+    "calibration.json": Target([CALIBRATION], _calibration, bundle.CALIBRATION),
+    "cuts": Target([_cuts()], _read_cuts, "cuts.jsonl.gz", prepare=_with(AUDIO_BESIDE, lambda folder: use_libsndfile()),
+                   wrap=lambda data: gzip.compress(data, 1), tokens=(b'"command"', b'"url"', b'"memory"', b'"touch ran"')),
+    "cuts, stage 1": Target([_cuts()], _check, "cuts.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
+                            prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n"))),
+    "cuts, damaged gzip": Target([gzip.compress(_cuts())], _check, "cuts.jsonl.gz",
+                                 prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n"))),
+    "lhotse recordings": Target([_lines(RECORDING)], _recordings, "recordings.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
+                                prepare=_with(AUDIO_BESIDE, put("supervisions.jsonl.gz", gzip.compress(_lines(SUPERVISION)))),
+                                tokens=(b'"command"', b'"touch ran"', b'"url"')),
+    "lhotse supervisions": Target([_lines(SUPERVISION)], _supervisions, "supervisions.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
+                                  prepare=_with(AUDIO_BESIDE, put("recordings.jsonl.gz", gzip.compress(_lines(RECORDING)))),
+                                  tokens=(b"kaldi/utt/../../escaped", b"kaldi/spk/x", b"kaldi/cut/", b"kaldi/reco/../escaped")),
+    "likelihood.json": Target([LIKELIHOOD], _likelihoods, "ubm/likelihood.json", prepare=lambda folder: (folder / "ubm").mkdir()),
+    "train.jsonl": Target([JSONL], _curves, "sys/train.jsonl", prepare=lambda folder: (folder / "sys").mkdir()),
+    "dropped.tsv": Target([b"utt\treason\na\ttoo short\n"], _dropped, "train/dropped.tsv", prepare=lambda folder: (folder / "train").mkdir()),
+    "checkpoint": Target([_network()], _load_network, "final.pt", tokens=(b"cos\nsystem\n", b"posix", b"c__builtin__\neval\n")),
+}
+
+
+def _two_confs(path: Path) -> None:
+    cli.read_conf(path, UbmOptions if b"num-gauss" in path.read_bytes() else VariantOptions)

@@ -1,0 +1,326 @@
+"""Numbers that degenerate: detected, floored with a count, or refused; never a NaN that goes on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from prep_trees import put, refused
+from tdnn_data import SMALL, write_data
+
+from pyasp import backend, calibration, kaldi_io, llr, metrics, plda_em, score_norm, scoring
+from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
+from pyasp.bin import evaluate, score, train_tdnn, train_ubm
+from pyasp.datadir import write_table
+from pyasp.embed import Embedder, EmbedOptions
+from pyasp.errors import InputError
+from pyasp.frontend import FrontendOptions, frontend
+from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
+from pyasp.gmm_init import InitOptions, initialise
+from pyasp.gmm_score import DiagScorer
+from pyasp.ivector import Estimator, IvectorExtractor
+from pyasp.plda import Plda
+
+RNG = np.random.default_rng(5)
+CPU = torch.device("cpu")
+
+
+# ---------------------------------------------------------------- GMM
+
+def full_stats(x):
+    """Statistics of one Gaussian that all frames x (T, D) belong to."""
+    x = torch.as_tensor(x, dtype=torch.float64)
+    return FullStats(torch.tensor([float(len(x))]).double(), x.sum(0)[None], (x.T @ x)[None], 0.0, len(x))
+
+
+def one_gaussian(dim):
+    return FullGmm.from_moments(np.ones(1), np.zeros((1, dim)), np.eye(dim)[None])
+
+
+@pytest.mark.parametrize("case, x", [("a constant coefficient", np.column_stack([RNG.normal(size=500), np.full(500, 3.0)])),
+                                     ("two that are equal", np.repeat(RNG.normal(size=(500, 1)), 2, 1)),
+                                     ("all frames equal", np.full((500, 2), -7.0)), ("far from zero", 1e6 + RNG.normal(size=(500, 2)) * 1e-4)])
+def test_covariances_that_are_singular_are_floored_and_counted(case, x):
+    model, report = update_full(one_gaussian(2), full_stats(x), UpdateOptions())
+    assert report.floored >= 1 and report.floored_gaussians == 1
+    assert np.isfinite(model.inv_covars).all() and np.linalg.eigvalsh(model.covariances[0]).min() > 0.0005
+
+
+def test_dead_gaussians_are_kept_or_removed_and_counted():
+    far = DiagGmm.from_moments(np.array([0.5, 0.5]), np.array([[0.0], [1e4]]), np.ones((2, 1)))
+    for remove, left in ((True, 1), (False, 2)):
+        stats = DiagStats.zeros(2, 1)
+        stats.accumulate(torch.as_tensor(RNG.normal(size=(400, 1)), dtype=torch.float32), DiagScorer(far, CPU, torch.float64))
+        model, report = update_diag(far, stats, UpdateOptions(remove_low_count=remove))
+        assert (model.num_gauss, report.low_count, report.removed) == (left, 1, int(remove))
+        assert np.isfinite(model.gconsts).all() and abs(model.weights.sum() - 1) < 1e-4
+
+
+def test_one_constant_coefficient_is_modelled_and_all_constant_ones_are_refused():
+    frames = RNG.normal(size=(400, 3)).astype(np.float32)
+    frames[:, 1] = 2.5
+    model, _ = initialise(frames, InitOptions(4, 2, 4), np.random.default_rng(0), CPU, torch.float32)
+    assert np.isfinite(model.gconsts).all() and model.variances[:, 1].max() < 0.0011
+    with pytest.raises(InputError, match="all equal"):
+        initialise(np.full((400, 3), 2.5, np.float32), InitOptions(4, 2, 4), np.random.default_rng(0), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_statistics_that_are_not_finite_are_refused(value):
+    frames = RNG.normal(size=(400, 2))
+    frames[7, 1] = value
+    for update, model, stats in ((update_full, one_gaussian(2), full_stats(frames)),
+                                 (update_diag, one_gaussian(2).to_diag(), full_stats(frames))):
+        stats = stats if update is update_full else DiagStats(stats.count, stats.first, stats.second.diagonal(dim1=1, dim2=2))
+        with pytest.raises(InputError, match="GMM statistics: found sums up to (nan|inf|1e.60); expected finite sums"):
+            update(model, stats, UpdateOptions())
+
+
+def _features(spoil):
+    features = {f"s{k}-u{u}": RNG.normal(size=(60, 4)).astype(np.float32) for k in range(4) for u in range(3)}
+    spoil(features)
+    return features
+
+
+def _set(key, value):
+    def spoil(features):
+        features[key] = value(features[key])
+    return spoil
+
+
+def _nan(x):
+    return np.where(np.arange(len(x))[:, None] == 5, np.nan, x).astype(np.float32)
+
+
+FRONT_END = "--delta-order=0\n--cmn-window=0\n"
+UBM = ["--num-gauss=8", "--num-iters-init=3", "--num-iters-diag=1", "--num-iters-full=1", "--subsample=1", "--min-occupancy-full=5",
+       "--device=cpu"]
+
+
+@pytest.mark.parametrize("case, spoil, options, message", [
+    ("more Gaussians than frames", lambda features: None, ["--num-gauss=4096"], "frames for 2048 Gaussians"),
+    ("constant features", lambda f: f.update({key: np.full_like(x, 2.0) for key, x in f.items()}), [], "all equal"),
+    ("NaN in one recording", _set("s1-u1", _nan), [], "not finite"),
+    ("another dimension", _set("s1-u1", lambda x: x[:, :3]), [], "3"),
+    ("fewer coefficients than wanted", lambda features: None, ["--frontend"], "--num-ceps=9"),
+])
+def test_the_ubm_refuses(tmp_path, capsys, case, spoil, options, message):
+    features = _features(spoil)
+    write_data(tmp_path / "data", features, {key: np.ones(len(x)) for key, x in features.items()})
+    put(tmp_path / "ivector.conf", *(FRONT_END + ("--num-ceps=9\n" if "--frontend" in options else "")).splitlines())
+    extra = [word for word in options if word != "--frontend"]
+    code = train_ubm.main([*UBM, *extra, f"--frontend-config={tmp_path / 'ivector.conf'}", str(tmp_path / "data"), str(tmp_path / "ubm")])
+    assert code == 1
+    refused(capsys, message)
+    assert not (tmp_path / "ubm" / "final.ubm").exists()
+
+
+def test_identical_recordings_make_a_ubm_that_says_so(tmp_path):
+    """Every recording the same: few distinct frames, dead Gaussians; what is left is finite and recorded."""
+    same = RNG.normal(size=(60, 4)).astype(np.float32)
+    features = {f"s{k}-u{u}": same for k in range(4) for u in range(3)}
+    write_data(tmp_path / "data", features, {key: np.ones(60) for key in features})
+    put(tmp_path / "ivector.conf", *FRONT_END.splitlines())
+    assert train_ubm.main([*UBM, f"--frontend-config={tmp_path / 'ivector.conf'}", str(tmp_path / "data"), str(tmp_path / "ubm")]) == 0
+    model = FullGmm.read(tmp_path / "ubm" / "final.ubm")
+    record = json.loads((tmp_path / "ubm" / "likelihood.json").read_text())
+    assert np.isfinite(model.gconsts).all() and {"low_count", "removed", "floored"} <= set(record["1.ubm"])
+
+
+# ---------------------------------------------------------------- i-vectors
+
+def extractor():
+    ubm = FullGmm.from_moments(np.array([0.4, 0.6]), RNG.normal(size=(2, 3)), np.stack([np.eye(3)] * 2))
+    return IvectorExtractor.from_ubm(ubm, 4, [2])
+
+
+def test_no_frame_gives_the_prior_and_one_frame_nearly():
+    estimator = Estimator(extractor(), CPU)
+    for frames in (0.0, 1e-12, 1.0):
+        count = torch.tensor([[frames, 0.0]]).double()
+        result = estimator.solve(estimator.terms(count, count[:, :, None] * torch.ones(1, 2, 3)), slice(0, 1))
+        assert torch.isfinite(result.mean).all()
+        if frames == 0.0:
+            assert not result.mean.any()
+
+
+# ---------------------------------------------------------------- front end, networks
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_recordings_of_a_few_frames_have_features_and_embeddings(frames):
+    x = RNG.normal(size=(frames, 5)).astype(np.float32)
+    for options in (FrontendOptions(), FrontendOptions(norm_vars=True), FrontendOptions(center=False)):
+        assert np.isfinite(frontend(x, np.ones(frames), options)).all()
+    import bundle_data
+    net, _ = bundle_data.network()
+    (_, vector), = Embedder(net, EmbedOptions(), CPU).stream([("a", RNG.normal(size=(frames, bundle_data.CEPS)).astype(np.float32))])
+    assert np.isfinite(vector).all()
+
+
+def test_a_network_of_constant_features_stays_finite(tmp_path):
+    """No variation at all: batch norm and deviations are floored, the loss is that of guessing."""
+    features = {f"s{k}-u{u}": np.full((40, 4), 1.5, np.float32) for k in range(3) for u in range(4)}
+    write_data(tmp_path / "data", features, {key: np.ones(40) for key in features}, [f"s{k}-u3" for k in range(3)])
+    assert train_tdnn.main([*SMALL, "--epochs=1", "--pooling=statistics", str(tmp_path / "data"), str(tmp_path / "exp")]) == 0
+    line = json.loads((tmp_path / "exp" / "train.jsonl").read_text().splitlines()[-1])
+    assert np.isfinite(line["loss"]) and np.isfinite(line["valid_loss"])
+
+
+# ---------------------------------------------------------------- back end
+
+def labelled(speakers, utts, dim, spread=1.0):
+    labels = np.repeat(np.arange(speakers), utts)
+    return RNG.normal(size=(speakers, dim))[labels] + spread * RNG.normal(size=(len(labels), dim)), labels
+
+
+@pytest.mark.parametrize("case, speakers, utts, dim, spread", [
+    ("fewer speakers than dimensions", 3, 4, 8, 1.0), ("fewer vectors than dimensions", 3, 2, 12, 1.0),
+    ("no variation within a speaker", 6, 3, 4, 0.0), ("two speakers", 2, 2, 3, 0.5)])
+def test_degenerate_training_sets_score_finitely(capsys, case, speakers, utts, dim, spread):
+    vectors, labels = labelled(speakers, utts, dim, spread)
+    trained = backend.train(vectors, labels, TrainOptions())
+    told = capsys.readouterr().out
+    if spread == 0.0:
+        assert "eigenvalues of the within-speaker covariance floored" in told
+    if case == "fewer vectors than dimensions":
+        assert "reduced dimension" in told
+    ready = trained.process(vectors)
+    scorer = scoring.plda_scorer(ready, np.ones(len(ready)), ready, trained.plda, ScoreOptions())
+    scores = np.concatenate([block for _, block in scorer.cross(np.float64)])
+    assert np.isfinite(scores).all()
+    same = labels[:, None] == labels
+    assert scores[same].mean() > scores[~same].mean()
+
+
+def test_speakers_with_one_recording_are_counted_and_all_of_them_refused(capsys):
+    backend.check_speakers(np.array([0, 0, 1, 2]), "train")
+    assert "2 speakers with one recording" in capsys.readouterr().out
+    with pytest.raises(InputError, match="one recording for every speaker"):
+        backend.check_speakers(np.arange(4), "train")
+    with pytest.raises(InputError, match="at least 2"):
+        backend.check_speakers(np.zeros(4, int), "train")
+
+
+def test_identical_vectors_are_refused():
+    """Alike within each speaker alone they are floored, as above; LDA has nothing to normalise then."""
+    vectors, labels = labelled(4, 2, 3, 0.0)
+    with pytest.raises(InputError, match="no variation at all"):
+        backend.lda(vectors - vectors.mean(0), labels, 2)
+    with pytest.raises(InputError, match="identical vectors"):
+        backend.train(np.ones((6, 3)), np.repeat(np.arange(3), 2), TrainOptions())
+
+
+def test_plda_without_variation_within_or_between_speakers():
+    between, labels = labelled(5, 3, 3, 0.0)
+    same = RNG.normal(size=(15, 3))
+    for vectors in (between, same - same.reshape(5, 3, 3).mean(1)[labels]):
+        plda, history = plda_em.train(plda_em.accumulate(vectors, labels), 10)
+        assert np.isfinite(plda.psi).all() and np.isfinite(plda.transform).all() and np.isfinite(history).all()
+
+
+@pytest.mark.parametrize("name", ["mean", "transform", "psi"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_back_end_that_is_not_finite_is_refused(tmp_path, name, value):
+    model = Plda.from_covariances(np.zeros(3), np.eye(3), np.diag([3.0, 2.0, 1.0]))
+    getattr(model, name)[..., 0] = value
+    model.write(tmp_path / "plda")
+    with pytest.raises(InputError, match="plda: .*not finite"):
+        Plda.read(tmp_path / "plda")
+    kaldi_io.save(tmp_path / "transform.mat", np.full((3, 3), value))
+    kaldi_io.save(tmp_path / "mean.vec", np.zeros(3))
+    Plda.from_covariances(np.zeros(3), np.eye(3), np.eye(3)).write(tmp_path / "plda")
+    with pytest.raises(InputError, match="transform.mat: .*not finite"):
+        BackEnd.read(tmp_path)
+
+
+def test_negative_between_speaker_variances_are_refused(tmp_path):
+    Plda(np.zeros(2), np.eye(2), np.array([1.0, -0.5])).write(tmp_path / "plda")
+    with pytest.raises(InputError, match="-0.5"):
+        Plda.read(tmp_path / "plda")
+
+
+# ---------------------------------------------------------------- scores
+
+@pytest.fixture
+def scored(tmp_path):
+    """Embeddings, back end and a list for the tool `score`."""
+    vectors, labels = labelled(6, 4, 5)
+    trained = backend.train(vectors, labels, TrainOptions())
+    trained.write(tmp_path / "backend", {"tool": "x", "options": {}, "inputs": {}})
+    with kaldi_io.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
+        for k, vector in enumerate(vectors[:6]):
+            writer.write(f"u{k}", vector.astype(np.float32))
+    write_table(tmp_path / "model2utts", {"m0": "u0 u1", "m4": "u4"})
+    put(tmp_path / "trials", "m0 u2 target", "m0 u5 nontarget", "m4 u5 target", "m4 u3 nontarget")
+    return tmp_path
+
+
+def run_score(where):
+    return score.main([*(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials"))])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_make_no_score(scored, capsys, value):
+    with kaldi_io.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
+        for k in range(6):
+            writer.write(f"u{k}", np.full(5, value if k == 2 else 1.0 + k, np.float32))
+    assert run_score(scored) == 1
+    refused(capsys, "u2", "5 values not finite")
+    assert not (scored / "scores" / "trials").exists()
+
+
+def test_an_embedding_of_zeros_scores_finitely(scored):
+    with kaldi_io.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
+        for k in range(6):
+            writer.write(f"u{k}", (RNG.normal(size=5) * (k != 2)).astype(np.float32))
+    assert run_score(scored) == 0
+    assert np.isfinite(np.load(scored / "scores" / "trials.f32.npy")).all()
+
+
+SCORES = {"NaN": ("m t nan\nm u 1\n", "not a number"), "a word": ("m t high\nm u 1\n", "'high'"), "fewer lines": ("m t 1\n", "end of the file"),
+          "more lines": ("m t 1\nm u 1\nm v 1\n", "more than 2"), "another pair": ("m u 1\nm t 1\n", "'m t' as in the trial list")}
+
+
+@pytest.mark.parametrize("case", SCORES)
+def test_score_files_that_cannot_be_measured(tmp_path, capsys, case):
+    put(tmp_path / "data/trials/list", "m t target", "m u nontarget")
+    (tmp_path / "exp/scores").mkdir(parents=True)
+    (tmp_path / "exp/scores/list").write_text(SCORES[case][0])
+    assert evaluate.main([str(tmp_path / "data/trials"), str(tmp_path / "exp")]) == 1
+    refused(capsys, SCORES[case][1])
+
+
+@pytest.mark.parametrize("scores, eer", [([np.inf, -np.inf, -np.inf, np.inf], 50.0), ([np.inf, np.inf, -np.inf, -np.inf], 0.0),
+                                         ([0.0, 0.0, 0.0, 0.0], 50.0), ([1e308, -1e308, 1e308, -1e308], 50.0)])
+def test_infinite_and_equal_scores_have_figures_that_json_can_hold(scores, eer):
+    target = np.array([True, True, False, False])
+    entry, counts = llr.summarise(np.array(scores), target)
+    json.dumps(entry, allow_nan=False)
+    assert 0 <= entry["eer_rocch"] <= 50 and 0 <= entry["min_dcf"]["0.01"] <= 1
+    interpolated = 100 * metrics.eer_interpolated(metrics.error_counts(*metrics.split(np.array(scores), target), every_threshold=True))
+    assert interpolated == pytest.approx(eer)
+
+
+@pytest.mark.parametrize("case, target_scores, other", [("separable", [3.0, 4.0], [-1.0, -2.0]), ("constant", [1.0, 1.0], [1.0, 1.0]),
+                                                        ("huge", [1e12, 2e12], [-1e12, 0.0]), ("tiny", [1e-12, 2e-12], [0.0, -1e-12]),
+                                                        ("reversed", [-3.0, -4.0], [1.0, 2.0]), ("one of each", [1.0], [0.0])])
+def test_calibration_stays_finite(case, target_scores, other):
+    x = np.concatenate([target_scores, other])[:, None]
+    target = np.arange(len(x)) < len(target_scores)
+    model = calibration.train(x, target, ("score",))
+    found = model.apply(x)
+    assert np.isfinite(found).all() and np.isfinite(model.weights).all()
+    if case == "constant":
+        assert model.weights[0] == 0 and np.allclose(found, 0, atol=1e-6)
+    if case == "reversed":
+        assert model.weights[0] < 0
+
+
+def test_a_cohort_without_spread_is_refused():
+    """Scores against a cohort that are all equal, or no numbers, have no deviation to divide by."""
+    for row in ([1.0, 1.0, 1.0], [np.nan, 1.0, 2.0]):
+        with pytest.raises(InputError, match="1 models or tests whose scores"):
+            score_norm.moments(np.array([[1.0, 2.0, 4.0], row]))
+    for top in (0, 2):
+        assert np.isfinite(score_norm.moments(np.array([[1.0, 2.0, 4.0]]), top)).all()
