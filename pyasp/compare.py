@@ -17,7 +17,7 @@ import numpy as np
 
 from pyasp.errors import InputError
 from pyasp.inspect_kind import kind_of
-from pyasp.inspect_other import flat, load_checkpoint, load_json, load_npy
+from pyasp.inspect_other import flat, load_checkpoint, load_json, load_npy, load_npz
 from pyasp.inspect_table import lines_of
 from pyasp.kaldi_io import ScpReader, read_ark
 from pyasp.kaldi_model import read_items
@@ -117,6 +117,11 @@ def _conf(path: str) -> Entries:
             yield key, _number(value.strip())
 
 
+def _npz(path: str) -> Entries:
+    for name, array in load_npz(path).items():
+        yield name, array.tolist() if array.dtype.kind == "U" else array
+
+
 def _number(text: str) -> Any:
     try:
         return float(text)
@@ -128,6 +133,7 @@ READERS: dict[str, Callable[[str], Entries]] = {
     "archive": _archive, "scp": _scp, "model": _model, "checkpoint": _checkpoint, "json": _json, "jsonl": _jsonl,
     "scores": _scores, "trials": _pairs, "table": _table, "conf": _conf, "tsv": _lines, "labelled scores": _lines,
     "posteriors": _lines, "gselect": _lines, "array": lambda path: iter([("", load(path))]),
+    "npz": _npz,
     "npy": lambda path: iter([("", np.asarray(load_npy(path)))])}
 
 

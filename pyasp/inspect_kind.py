@@ -37,7 +37,7 @@ def kind_of(path: str | os.PathLike) -> str:
         raise InputError(path, "an empty file", "something to show", "Run the stage that makes it")
     for magic, kind in MAGIC.items():
         if head.startswith(magic):
-            return kind
+            return "npz" if kind == "checkpoint" and _first_member(head).endswith(b".npy") else kind
     if head.startswith(b"\0B"):
         return "model" if head[2:3] == b"<" else "array"
     if found := BINARY_ENTRY.match(head):
@@ -47,6 +47,11 @@ def kind_of(path: str | os.PathLike) -> str:
     if b"\0" in head:
         raise InputError(path, "unknown binary data", "a Kaldi, torch, NumPy or audio file", "Give another file")
     return _text_kind(Path(path), head)
+
+
+def _first_member(head: bytes) -> bytes:
+    """Name of the first file in a zip archive: torch and NumPy both write such."""
+    return head[30:30 + int.from_bytes(head[26:28], "little")]
 
 
 def _number_table(path: str | os.PathLike) -> str:

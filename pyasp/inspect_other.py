@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from typing import Any, Callable, Iterator
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -93,6 +95,42 @@ def _npy(path: str) -> Lines:
                type=str(array.dtype), shape=list(array.shape), **span_facts(array))
 
 
+def load_npz(path: str) -> dict[str, np.ndarray]:
+    """The named arrays of a .npz file. InputError when they do not load."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as problem:
+        raise InputError(path, f"arrays that do not load ({problem})", "numbers in .npz form", "Make it again"
+                         ) from None
+
+
+def _npz_line(name: str, array: np.ndarray) -> Line:
+    numbers = array.dtype.kind in "biuf"
+    return line(name, str(array.dtype), " x ".join(map(str, array.shape)) or "scalar", span(array) if numbers else "",
+                key=name, type=str(array.dtype), shape=list(array.shape), **(span_facts(array) if numbers else {}))
+
+
+def _npz(path: str) -> Lines:
+    arrays = load_npz(path)
+    yield line(f"{path}: NumPy arrays, {len(arrays)} names", kind="npz", count=len(arrays))
+    yield from (_npz_line(name, array) for name, array in arrays.items())
+
+
+def _npz_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    arrays = load_npz(path)
+    if key not in arrays:
+        raise missing(path, key) if key else InputError(path, "several arrays", "one of them",
+                                                        "Give its name as KEY; they are listed without --npy")
+    return arrays[key]
+
+
+def _npz_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    array = _npz_array(path, key, allow_commands)
+    yield _npz_line(key, array)
+    yield line(f"{array}", values=array.tolist())
+
+
 def _audio(path: str) -> Lines:
     import soundfile  # only here
     try:
@@ -177,6 +215,7 @@ def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
 VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, its text, its array
     "checkpoint": (_checkpoint, _checkpoint_entry, None, _checkpoint_array),
     "npy": (_npy, whole, None, lambda path, key, _: load_npy(path) if key is None else whole(path, key, _)),
+    "npz": (_npz, _npz_entry, None, _npz_array),
     "audio": (_audio, whole),
     "json": (_json, _json_entry, text_lines),
     "jsonl": (_jsonl, _jsonl_entry, text_lines),

@@ -15,7 +15,7 @@ from pyasp.report import Results, Table, columns_of, cost, entries, grouped, lis
 from pyasp.variants import CALIBRATIONS, explained
 
 FEW_ERRORS = 30     # Doddington's rule: fewer errors say little
-FIGURES = ("eer", "min_dcf/0.01", "cllr")       # compared pair by pair; the table shows the first two
+FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")       # compared pair by pair; the table shows the first two
 HALVES = "halves"   # column of scores calibrated on the other half of the speakers
 
 
@@ -128,8 +128,11 @@ def compare(
     draws = [{key: entry.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers")} for entry, _ in (a, b)]
     found = []
     for figure in FIGURES:
-        name, values = f"{trial_list}/{figure}", (value_of(a[0], figure), value_of(b[0], figure))
-        if draws[0] == draws[1] and name in a[1] and name in b[1] and None not in values:
+        name = f"{trial_list}/{figure}"
+        if draws[0] != draws[1] or name not in a[1] or name not in b[1]:
+            continue
+        values = value_of(a[0], figure), value_of(b[0], figure)
+        if None not in values:
             found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], values[0] - values[1])})
     return found
 

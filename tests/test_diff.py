@@ -25,6 +25,14 @@ def archive(name, **entries):
             writer.write(key, np.asarray(value, np.float32))
 
 
+def test_named_arrays_of_numpy_numbers_and_words(folder, capsys):
+    np.savez("a.npz", x=np.arange(3.0), names=np.array(["u", "v"]), y=np.ones(2))
+    np.savez("b.npz", x=np.array([0, 1, 4.0]), names=np.array(["u", "w"]))
+    found = compare_files("a.npz", "b.npz", 0.0)
+    assert found.only_a == ["y"] and found.differing == ["x", "names"] and found.largest[:2] == (2.0, "x")
+    assert main(["a.npz", "a.npz"]) == 0 and capsys.readouterr().out == "equal\n"
+
+
 def test_archives_key_by_key(folder, capsys):
     archive("a", u1=[[1, 2], [3, 4]], u2=[1, 2], u3=[7])
     archive("b", u1=[[1, 2], [3, 4.5]], u2=[1, 2, 3], u4=[7])

@@ -247,6 +247,8 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
     eer = [json.loads((each / "results.json").read_text())["systems"]["statistics"]["trials"]["cc2"]["eer"] for each in (root / "exp", other)]
     row = next(line.split() for line in shown.splitlines() if line.startswith("statistics  EER"))
     assert row[3:6] == [f"{eer[0]:.2f}", f"{eer[1]:.2f}", f"{eer[0] - eer[1]:+.3f}"] and float(row[9]) < 0.05 and row[10:] == ["<", "0.001"]
+    (costs,) = (line.split() for line in shown.splitlines() if line.startswith("statistics  minDCF(0.001)"))
+    assert costs[6] == "to" and float(costs[5]) <= float(costs[7]) and len(costs) >= 9       # every figure has its test
     same = next(line.split() for line in shown.splitlines() if line.startswith("ivector     EER"))
     assert same[5] == "+0.000" and same[9:] == ["1.000", "1.000"]
     assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1

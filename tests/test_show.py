@@ -165,6 +165,12 @@ def test_data_directory(folder):
 def test_numpy_and_audio(folder):
     np.save("s.f32.npy", np.float32([1, 3]))
     assert "NumPy array, float32 2  1 .. 3, mean 2" in shown("s.f32.npy")
+    np.savez("s.npz", a=np.float32([1, 3]), names=np.array(["u"]))
+    assert "NumPy arrays, 2 names" in shown("s.npz") and "1 .. 3, mean 2" in shown("s.npz", "a")
+    Path("t.npz").write_bytes(Path("s.npz").read_bytes()[:90])
+    for arguments in (("t.npz",), ("s.npz", "b")):
+        with pytest.raises(InputError, match=arguments[0]):
+            shown(*arguments)
     np.save("o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="o.npy"):
         shown("o.npy")
