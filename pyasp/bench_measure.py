@@ -41,8 +41,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision matrix products measured
-    in the same turns (listed trials: of the memory's bandwidth); reference_bandwidth: what the reference reads and
+    """rate in `unit`; ratio to the reference; fraction_of_peak: of the rate of single-precision products measured in
+    the same turns (listed trials: of the memory's bandwidth); reference_bandwidth: what the reference reads and
     writes, as part of the memory's bandwidth. None where there is no such thing."""
 
     name: str
@@ -109,8 +109,8 @@ def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setti
                 other.append(seconds(reference))
             vectors = vectors or long_vectors()
             stream.append(bandwidth(vectors))
-    best = int(np.argmin(other)) if other else None
-    return Timing(min(own), None if best is None else other[best], max(sgemm), 0.0 if best is None else stream[best], peak)
+    fastest, rate = min(zip(other, stream), default=(None, 0.0))
+    return Timing(min(own), fastest, max(sgemm), rate, peak)
 
 
 def sgemm_rate(setting: Setting, threads: int, turns: int = 4) -> float:

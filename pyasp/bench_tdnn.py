@@ -206,7 +206,8 @@ def contest(setting: Setting, options: NetworkOptions, threads: int, runs: dict[
     for name, rate in rates.items():
         yield game.row(name, rate, peak, None if name == "tdnn_conv1d" else rates["tdnn_conv1d"], memory.bytes())
     done = works["tdnn"].done
-    yield Row("tdnn_data_wait", 1e6 * done["waited"] / done["seconds"], "ppm of time", None, None, memory.bytes(), threads)
+    waited = 1e6 * done["waited"] / done["seconds"]
+    yield Row("tdnn_data_wait", waited, "ppm of time", None, None, memory.bytes(), threads)
     with torch_threads(threads):
         loaded = dataloader_rate(data, plain, optimiser, options, steps, setting.device)
     yield game.row("tdnn_conv1d_dataloader", loaded, peak, rates["tdnn_conv1d"], memory.bytes())

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
     """The same items in the same order, made in a thread while the consumer computes; exceptions come through.
 
-    At most `ahead` items wait. A consumer that stops early waits for the item that is being made, and no thread is left.
+    At most `ahead` items wait. A consumer that stops early waits for the item in the making, and no thread is left.
     """
     ready: queue.Queue = queue.Queue(ahead)
     stopped, end = threading.Event(), object()

@@ -43,7 +43,7 @@ def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[n
 
 
 def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str]):
-    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard; the next files are asked for meanwhile."""
+    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard."""
     for utt, item in asked_ahead(cuts.take(utts), lambda cut: source_files(cut[1]), ASKED_AHEAD):
         try:
             matrix, seconds = features(options, extractor, item)
