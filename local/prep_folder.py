@@ -9,7 +9,8 @@ from typing import Any, Iterator
 
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all
-from local.common import PrepOptions, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
+from local.common import (PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, unreadable,
+                          write_data_dir)
 from local.folder_sources import Source, from_lhotse, from_tables, from_tree
 from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
