@@ -23,14 +23,23 @@ DECODERS = (
 SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
+def unquoted(word: str) -> str:
+    """A shell word without its quotes; "" when they do not pair."""
+    try:
+        return "".join(shlex.split(word))
+    except ValueError:
+        return ""
+
+
 def wav_entry(entry: str, where: object, key: str) -> tuple[str, int]:
     """(path, channel) of a wav.scp entry. Raises InputError for a command that does more than decode, or an archive."""
     if not entry.endswith("|"):
         return entry, 0
     for pattern in DECODERS:
         match = pattern.fullmatch(" ".join(entry[:-1].split()))
-        if match:
-            return shlex.split(match.group("path"))[0], int(match.groupdict().get("channel") or 1) - 1
+        path = match and unquoted(match.group("path"))
+        if path:
+            return path, int(match.groupdict().get("channel") or 1) - 1
     raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one",
                      "Convert the recordings to files: a preparation runs no commands", item=key)
 
