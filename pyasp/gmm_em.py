@@ -264,7 +264,7 @@ def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tup
 def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count, first, second as arrays. Raises InputError unless they are finite, and small enough for float32 models."""
     count, first, second = stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
-    largest = max(float(np.abs(part).max(initial=0.0)) for part in (count, first, second))
+    largest = float(np.max([np.abs(part).max(initial=0.0) for part in (count, first, second)]))     # NaN stays NaN
     if not largest < LARGEST:
         raise InputError("GMM statistics", f"sums up to {largest:g}", f"finite sums below {LARGEST:g}",
                          "Look for features that are not finite, or huge: pyasp show DATA/feats.scp")

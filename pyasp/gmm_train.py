@@ -73,7 +73,7 @@ class UbmOptions:
                              item="--initial-gauss-proportion")
 
 
-PLACE = ("device", "job", "num_jobs", "reuse", "force")  # options that say where, not what, is computed
+PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
 
 
 class Iterations:

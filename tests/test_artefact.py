@@ -78,5 +78,5 @@ def test_missing_input_and_damaged_record(tmp_path):
         describe("tool", Options(), [tmp_path / "absent"])
     make(tmp_path / "x", describe("tool", Options(), []))
     made_path(tmp_path / "x").write_text("{")
-    with pytest.raises(InputError, match="unreadable record"):
+    with pytest.raises(InputError, match="broken JSON"):
         is_current(tmp_path / "x", describe("tool", Options(), []))

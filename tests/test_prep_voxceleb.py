@@ -425,10 +425,10 @@ def test_current_data_is_kept_changed_data_needs_force(tree, tmp_path, capsys):
 def test_an_interrupted_preparation_starts_again(tree, tmp_path, monkeypatch):
     data, whole = tmp_path / "data", prep_voxceleb.write_data_dir
 
-    def killed(directory, *rest):
+    def killed(directory, *rest, **named):
         if directory.name == "test":
             raise KeyboardInterrupt
-        return whole(directory, *rest)
+        return whole(directory, *rest, **named)
 
     monkeypatch.setattr(prep_voxceleb, "write_data_dir", killed)
     with pytest.raises(KeyboardInterrupt):

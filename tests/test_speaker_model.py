@@ -156,7 +156,7 @@ def other_back_end(path):
 
 
 @pytest.mark.parametrize("damage, message", [
-    (break_manifest, "no usable manifest"), (new_format, "format 99"), (lose_plda, "plda: found no such file"),
+    (break_manifest, "broken JSON"), (new_format, "format 99"), (lose_plda, "plda: found no such file"),
     (other_network, "Make the bundle again"), (cut_weights, "network.ark"), (other_back_end, "do not belong together")])
 def test_damaged_bundles_are_told(folder, tmp_path, damage, message):
     path = shutil.copytree(folder, tmp_path / "m")
