@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from pyasp.artefact import atomic_write
+from pyasp.cli import check_choice
 from pyasp.errors import InputError, final_name
 from pyasp.plain_text import read_lines
 from pyasp.tdnn import Tdnn, TdnnOptions
@@ -104,6 +105,9 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
     missing = [name for name in names if name not in values and name not in LATER]
     if missing:
         raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
+    for field in dataclasses.fields(cls):
+        if field.name in values:
+            check_choice(field, values[field.name], path)
     return cls(**{name: values[name] for name in names if name in values})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import os
 import sys
 import typing
@@ -37,13 +38,19 @@ def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any
     return dataclasses.field(default=default, metadata={"help": help, "choices": tuple(choices) if choices else None})
 
 
+def _number(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError("finite")
+    return float(text)
+
+
 def _bool(text: str) -> bool:
     if text not in BOOLEANS:
         raise ValueError("true or false")
     return BOOLEANS[text]
 
 
-PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, bool: _bool, tuple[str, ...]: str}
+PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: _number, str: str, bool: _bool, tuple[str, ...]: str}
 TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true|false", tuple[str, ...]: "text, repeatable"}
 
 
@@ -68,10 +75,15 @@ def _parse_value(cls: type, key: str, text: str, where: str) -> Any:
         value = PARSERS[kind](text)
     except ValueError:
         raise InputError(where, repr(text), TYPE_NAMES[kind], f"Give --{key} a valid value", item=f"--{key}") from None
-    choices = field.metadata.get("choices")
-    if choices and value not in choices:
-        raise InputError(where, repr(text), " or ".join(choices), f"Give --{key} one of them", item=f"--{key}")
+    check_choice(field, value, where)
     return value
+
+
+def check_choice(field: dataclasses.Field, value: Any, where: object) -> None:
+    """Raises InputError for a value that an option with choices does not have."""
+    choices, key = field.metadata.get("choices"), f"--{field.name.replace('_', '-')}"
+    if choices and value not in choices:
+        raise InputError(where, repr(value), " or ".join(choices), f"Give {key} one of them", item=key)
 
 
 def _check_known(cls: type, key: str, where: str) -> None:
