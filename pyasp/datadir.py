@@ -18,7 +18,7 @@ from pyasp.plain_text import read_lines
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {"utt2spk": 0, "spk2utt": 0, "cuts.jsonl.gz": 0, "model2utts": 0, "wav.scp": 0, "utt2info.tsv": 0,
                  "utt2dur": 0, "feats.scp": 2, "vad.scp": 2, "utt2num_frames": 2, "utt2num_voiced": 2,
-                 "utt2clean": 3, "valid_utts": 4, "dev_speakers": 4}
+                 "utt2clean": 3, "utt2speed": 3, "valid_utts": 4, "dev_speakers": 4}
 
 
 BLANKS = " \t\r"

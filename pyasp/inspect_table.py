@@ -17,8 +17,9 @@ SHOWN = 10  # rows of a table
 INFO = {"utt2spk": "speaker of each utterance", "spk2utt": "utterances of each speaker", "wav.scp": "audio",
         "feats.scp": "features", "vad.scp": "voice activity", "utt2num_frames": "frames", "utt2dur": "seconds",
         "model2utts": "enrolment recordings of each model", "segments": "pieces of recordings",
-        "spk2gender": "gender", "utt2clean": "clean original", "utt2num_voiced": "voiced frames",
-        "embedding.scp": "embeddings", "reco2file_and_channel": "file and channel", "valid_utts": "held-out utterances"}
+        "spk2gender": "gender", "utt2clean": "clean original", "utt2speed": "speed and original",
+        "utt2num_voiced": "voiced frames", "embedding.scp": "embeddings", "reco2file_and_channel": "file and channel",
+        "valid_utts": "held-out utterances"}
 
 
 def missing(path: str, key: str) -> InputError:

@@ -21,7 +21,7 @@ import numpy as np
 from pyasp.plda import Plda, diagonalise
 
 BLOCK = 16384  # vectors taken to double precision at a time
-NO_SCATTER = 1e-12  # within-class variance of a length-normalised vector, summed over dimensions, that is rounding alone
+NO_SCATTER = 1e-12  # share of the vectors' variance within classes that is rounding alone
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def train(stats: ClassStats, iterations: int = 10,
     """PLDA by EM from W = B = I, as ivector-compute-plda; also the log-likelihood per vector before each iteration
     and after the last (it never falls). `log` receives one line an iteration."""
     within, between = np.eye(stats.scatter.shape[0]), np.eye(stats.scatter.shape[0])
-    if np.trace(stats.scatter) <= NO_SCATTER * stats.num_vectors:
-        log("no variation within the speakers: PLDA's within-speaker covariance is what its iterations leave of the start")
+    spread = (stats.counts[:, None] * (stats.means - stats.mean) ** 2).sum()
+    if np.trace(stats.scatter) <= NO_SCATTER * spread:
+        log("no variation within the speakers: the within-speaker covariance is what the iterations leave of its start")
     history = [log_likelihood(stats, within, between)]
     for iteration in range(1, iterations + 1):
         within, between, floored = em_step(stats, within, between)

@@ -181,8 +181,7 @@ def test_degenerate_training_sets_score_finitely(capsys, case, speakers, utts, d
     vectors, labels = labelled(speakers, utts, dim, spread)
     trained = backend.train(vectors, labels, TrainOptions())
     told = capsys.readouterr().out
-    if spread == 0.0:
-        assert "no variation within the speakers" in told
+    assert ("no variation within the speakers" in told) == (spread == 0.0)
     if case == "fewer vectors than dimensions":
         assert "reduced dimension" in told
     ready = trained.process(vectors)
