@@ -177,6 +177,13 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+def replaced(raw: bytes, *places: Path) -> bytes:
+    """Bytes with @ for each of `places`."""
+    for place in places:
+        raw = raw.replace(os.fsencode(place), b"@")
+    return raw
+
+
 def contents(where: Path, *places: Path) -> dict[str, bytes]:
     """{name: bytes} of every file of a run but logs and the report with times; its place, and `places`, read @."""
     found = {}
@@ -193,9 +200,9 @@ def contents(where: Path, *places: Path) -> dict[str, bytes]:
         elif path.name.endswith(".made.json"):      # fingerprints are of files that hold their place
             made = json.loads(raw)
             made["options"].pop("listing", "")      # of paths
-            raw = repr((made["tool"], made["options"], made["seed"], sorted(made["inputs"]))).encode()
-        for place in (where, *places):
-            raw = raw.replace(os.fsencode(place), b"@")
+            inputs = sorted(replaced(os.fsencode(name), where, *places) for name in made["inputs"])
+            raw = repr((made["tool"], made["options"], made["seed"], inputs)).encode()
+        raw = replaced(raw, where, *places)
         found[name] = raw
     return found
 
