@@ -14,7 +14,7 @@ from typing import Any, Iterator
 from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
 from pyasp.errors import InputError
-from pyasp.manifests import RECORDING, SUPERVISION, check_fields
+from pyasp.manifest_file import RECORDING, SUPERVISION, check_fields
 from pyasp.plain_text import read_lines
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}

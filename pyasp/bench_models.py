@@ -7,8 +7,9 @@ import functools
 import numpy as np
 import torch
 
-from pyasp.gmm import FullGmm, pack
+from pyasp.gmm import FullGmm
 from pyasp.ivector import IvectorExtractor
+from pyasp.triangles import pack
 
 FRAMES_PER_SECOND = 100
 

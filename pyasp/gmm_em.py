@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from pyasp.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors, pack, stacked, unpack
+from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors
+from pyasp.gmm_accumulators import read_accumulators, write_head
 from pyasp.gmm_pairs import SUMS, augmented
 from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
-from pyasp.kaldi_stream import open_object, write_object
+from pyasp.kaldi_stream import write_object
+from pyasp.triangles import pack, unpack
 
 LARGEST = 1e35      # of any sum: its inverse must be a float32
-ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
 
 
 @dataclass
@@ -73,13 +74,13 @@ class DiagStats:
     @classmethod
     def read(cls, path: str | os.PathLike) -> DiagStats:
         """From Kaldi's accumulator file (gmm-global-acc-stats)."""
-        count, first, second = _read_accumulators(path, "<DIAGVARACCS>")
+        count, first, second = read_accumulators(path, "<DIAGVARACCS>")
         return cls(*(torch.as_tensor(a.astype(np.float64)) for a in (count, first, second)))
 
     def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
         """As Kaldi's accumulator file, float32."""
         with write_object(path, binary) as writer:
-            _write_head(writer, self.count, self.first)
+            write_head(writer, self.count.cpu().numpy(), self.first.cpu().numpy())
             writer.token("<DIAGVARACCS>")
             writer.matrix(self.second.cpu().numpy().astype(np.float32))
             writer.token("</GMMACCS>")
@@ -115,14 +116,14 @@ class FullStats:
     @classmethod
     def read(cls, path: str | os.PathLike) -> FullStats:
         """From Kaldi's accumulator file (fgmm-global-acc-stats), which stores scatters around the means."""
-        count, first, scatter = (a.astype(np.float64) for a in _read_accumulators(path, "<FULLVARACCS>"))
+        count, first, scatter = (a.astype(np.float64) for a in read_accumulators(path, "<FULLVARACCS>"))
         return cls(*(torch.as_tensor(a) for a in (count, first, unpack(scatter) + _around_zero(count, first))))
 
     def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
         """As Kaldi's accumulator file, float32, scatters around the means."""
         count, first, second = (a.cpu().numpy() for a in (self.count, self.first, self.second))
         with write_object(path, binary) as writer:
-            _write_head(writer, self.count, self.first)
+            write_head(writer, self.count.cpu().numpy(), self.first.cpu().numpy())
             writer.token("<FULLVARACCS>")
             for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
                 writer.packed(triangle)
@@ -138,44 +139,6 @@ def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _add(stats, other) -> None:
     for field in dataclasses.fields(stats):
         setattr(stats, field.name, getattr(stats, field.name) + getattr(other, field.name))
-
-
-def _read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
-    with open_object(path) as reader:
-        reader.expect("<GMMACCS>")
-        reader.expect("<VECSIZE>")
-        dim = reader.int32()
-        reader.expect("<NUMCOMPONENTS>")
-        num_gauss = reader.int32()
-        reader.expect("<FLAGS>")
-        reader.integer()
-        reader.expect("<OCCUPANCY>")
-        count = reader.vector()
-        reader.expect("<MEANACCS>")
-        first = reader.matrix()
-        reader.expect(kind)
-        second = (reader.matrix() if kind == "<DIAGVARACCS>"
-                  else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)]))
-        reader.expect("</GMMACCS>")
-    if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
-        raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})",
-                         "Accumulate them again")
-    return count, first, second
-
-
-def _write_head(writer, count: torch.Tensor, first: torch.Tensor) -> None:
-    writer.token("<GMMACCS>")
-    writer.token("<VECSIZE>")
-    writer.int32(first.shape[1])
-    writer.token("<NUMCOMPONENTS>")
-    writer.int32(first.shape[0])
-    writer.token("<FLAGS>")
-    writer.integer(ALL_FLAGS, -2)
-    writer.token("<OCCUPANCY>")
-    writer.vector(count.cpu().numpy().astype(np.float32))
-    writer.token("<MEANACCS>")
-    writer.matrix(first.cpu().numpy().astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 
 from pyasp.errors import InputError
-from pyasp.gmm import FullGmm, check_finite, cholesky, stacked, triangle_size, unpack
+from pyasp.gmm import FullGmm, check_finite, cholesky, stacked
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import lower_from_packed, packed_from_full
 from pyasp.threads import in_threads
+from pyasp.triangles import triangle_size, unpack
 
 T = TypeVar("T")
 

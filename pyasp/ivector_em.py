@@ -24,12 +24,13 @@ from typing import IO
 import numpy as np
 import torch
 
-from pyasp.gmm import LOG_2PI, stacked, unpack
+from pyasp.gmm import LOG_2PI, stacked
 from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import PACK
 from pyasp.threads import in_threads
+from pyasp.triangles import unpack
 
 AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 GAUSSIANS = 256     # whose products are in memory at a time: 82 MB in single precision at R = 400

@@ -12,32 +12,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Iterator
 
 from pyasp.artefact import atomic_write
 from pyasp.data_tools import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.datadir import DataDir, c_sorted, check_id
 from pyasp.errors import InputError
-from pyasp.plain_text import parse_json
-from pyasp.validate import MAX_SECONDS, parse_cut, read_cut_lines, read_cuts, write_cuts
+from pyasp.manifest_file import RECORDING, SUPERVISION, Json, read_jsonl, read_manifest, write_jsonl
+from pyasp.validate import parse_cut, read_cuts, write_cuts
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
-Json = dict[str, Any]
 RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}     # written from the manifests' own fields
-
-
-def read_jsonl(path: str | Path) -> Iterator[Json]:
-    """The objects of a .jsonl.gz. Raises InputError on a missing or damaged file."""
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "a lhotse manifest (.jsonl.gz)", "Check the path")
-    for number, text in enumerate(read_cut_lines(path), 1):
-        yield parse_json(text, path, f"line {number}", "one object a line", "Write it again")
-
-
-def write_jsonl(path: Path, objects: list[Json]) -> None:
-    """Writes objects as .jsonl.gz, atomically; the same objects give the same bytes."""
-    write_cuts(path, [json.dumps(each, ensure_ascii=False) for each in objects])
 
 
 # ---------------------------------------------------------------- Kaldi to lhotse
@@ -195,7 +180,8 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
 def _check_table(name: str) -> None:
     """Raises InputError for a name that is no plain file of a data directory: manifests may come from anywhere."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in RESERVED:
-        raise InputError("manifest", f"an entry of the table {name!r}", "the name of a Kaldi table", "Remove it from custom")
+        raise InputError("manifest", f"an entry of the table {name!r}", "the name of a Kaldi table",
+                         "Remove it from custom")
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
@@ -218,7 +204,8 @@ def _kept_cut(supervision: Json, path: object) -> str | None:
     """The line of cuts.jsonl.gz that `custom` keeps, or None. Raises InputError when it is no cut of this utterance."""
     text = (supervision.get("custom") or {}).get(CUT)
     if text is not None and parse_cut(text, path, supervision["id"])["id"] != supervision["id"]:
-        raise InputError(path, "the cut of another utterance", "its own", "Write the manifest again", item=supervision["id"])
+        raise InputError(path, "the cut of another utterance", "its own", "Write the manifest again",
+                         item=supervision["id"])
     return text and json.dumps(json.loads(text), ensure_ascii=False)
 
 
@@ -246,8 +233,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
 
     Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
     """
-    recordings = _by_id(recordings_path, RECORDING)
-    supervisions = _by_id(supervisions_path, SUPERVISION)
+    recordings = read_manifest(recordings_path, RECORDING)
+    supervisions = read_manifest(supervisions_path, SUPERVISION)
     for utt, each in supervisions.items():
         check_id(utt, "utterance", supervisions_path)
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
@@ -270,36 +257,3 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         write_jsonl(target / UNUSED, [recordings[key] for key in c_sorted(set(recordings) - used)])
     data.write_speakers({utt: each.get("speaker") or utt for utt, each in supervisions.items()})
     return len(recordings), len(supervisions)
-
-
-# what a manifest's objects must hold, and of which types: (name, types, whether it may be absent)
-RECORDING = (("id", str, False), ("sources", list, False), ("sampling_rate", int, False), ("num_samples", int, False),
-             ("duration", (int, float), False), ("channel_ids", list, True))
-SUPERVISION = (("id", str, False), ("recording_id", str, False), ("start", (int, float), False), ("duration", (int, float), False),
-               ("channel", (int, list), False), ("speaker", str, True), ("gender", str, True), ("text", str, True), ("custom", dict, True))
-
-
-def check_fields(each: Json, fields: tuple, path: object) -> None:
-    """Raises InputError unless a manifest's object has these fields, of their types and finite."""
-    for name, types, optional in fields:
-        value = each.get(name)
-        if optional and value is None:
-            continue
-        if not isinstance(value, types) or (isinstance(value, float) and not abs(value) < MAX_SECONDS):
-            raise InputError(path, f"{name} {value!r}"[:80], "the field of a lhotse manifest", "Write the manifest again",
-                             item=each.get("id"))
-    for source in each.get("sources", ()):
-        if not isinstance(source, dict) or not isinstance(source.get("source"), str) or not isinstance(source.get("type"), str) \
-                or not isinstance(source.get("channels"), list):
-            raise InputError(path, f"source {source!r}"[:80], "type, channels and source", "Write the manifest again", item=each["id"])
-
-
-def _by_id(path: str | Path, fields: tuple) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for each in read_jsonl(path):
-        check_fields(each, fields, path)
-        if each.get("id") in found or "id" not in each:
-            raise InputError(path, f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}", "each id once",
-                             "Write the manifest again")
-        found[each["id"]] = each
-    return found

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Callable
 
 import torch
+from pyasp.triangles import triangle_size
 
-from pyasp.gmm import triangle_size
 
 
 def lower_positions(size: int, device: torch.device) -> torch.Tensor:

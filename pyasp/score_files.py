@@ -11,10 +11,11 @@ from typing import IO, Iterable, Mapping
 
 import numpy as np
 
-from pyasp import backend, scoring
+from pyasp import scoring
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
 from pyasp.trials import TrialList
+from pyasp.vectors import load_embeddings
 
 LINES_AT_ONCE = 1 << 17
 
@@ -56,7 +57,7 @@ def load_models(trials: TrialList, model2utts: Mapping[str, list[str]], reader: 
         if len(found) < len(utts):
             missing.append(number)
         members.append(np.array([rows.setdefault(utt, len(rows)) for utt in found], np.int64))
-    vectors = backend.load_embeddings(reader, rows, where)
+    vectors = load_embeddings(reader, rows, where)
     return vectors, [each if each.size else np.zeros(1, np.int64) for each in members], missing
 
 
@@ -65,7 +66,7 @@ def load_tests(trials: TrialList, reader: Mapping[str, np.ndarray], where: objec
     missing = [number for number, utt in enumerate(trials.tests) if utt not in reader]
     absent = set(missing)
     found = [number for number in range(len(trials.tests)) if number not in absent]
-    known = backend.load_embeddings(reader, [trials.tests[number] for number in found], where)
+    known = load_embeddings(reader, [trials.tests[number] for number in found], where)
     vectors = np.zeros((len(trials.tests), known.shape[1]), np.float32)
     vectors[found] = known
     return vectors, missing

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
-from pyasp.gmm import DiagGmm, FullGmm, unpack
+from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions
 from pyasp.gmm_score import Alignment, DiagScorer, FullScorer, align
@@ -18,6 +18,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_stats import add_recording_stats
 from pyasp.kaldi_io import read_gselect, read_posteriors
+from pyasp.triangles import unpack
 
 F64 = torch.float64
 KINDS = {"<DiagGMM>": DiagGmm, "<FullGMM>": FullGmm, "<IvectorExtractor>": IvectorExtractor}

@@ -9,7 +9,7 @@ import recipe
 from prep_trees import check_data_dir, make_tree, put, refused, tables, wav
 
 from local import prep_folder
-from pyasp import datadir, manifests
+from pyasp import datadir, manifest_file, manifests
 from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
 from pyasp.datadir import DataDir, read_table, write_table
 from pyasp.errors import InputError
@@ -283,8 +283,8 @@ def test_a_manifest_names_no_file_outside_its_directory(tmp_path, name):
                  "duration": 0.1, "channel_ids": [0]}
     supervision = {"id": "r", "recording_id": "r", "start": 0.0, "duration": 0.1, "channel": 0, "speaker": "r",
                    "custom": {f"kaldi/utt/{name}": "x"}}
-    manifests.write_jsonl(tmp_path / "r.jsonl.gz", [recording])
-    manifests.write_jsonl(tmp_path / "s.jsonl.gz", [supervision])
+    manifest_file.write_jsonl(tmp_path / "r.jsonl.gz", [recording])
+    manifest_file.write_jsonl(tmp_path / "s.jsonl.gz", [supervision])
     with pytest.raises(InputError, match="the name of a Kaldi table"):
         manifests.to_kaldi(tmp_path / "r.jsonl.gz", tmp_path / "s.jsonl.gz", tmp_path / "run" / "data")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"r.jsonl.gz", "s.jsonl.gz"}

@@ -10,12 +10,13 @@ from scipy.stats import multivariate_normal
 
 from pyasp import gmm_pairs, gmm_score
 from pyasp.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm, pack, unpack
+from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_data import Recordings, blocks
 from pyasp.prefetch import prefetched
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, random_start, sample_frames, split
 from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, prune
+from pyasp.triangles import pack, unpack
 
 F64 = torch.float64
 NO_LIMITS = UpdateOptions(1e-8, 1.0, 1e-8, 1e12, False)

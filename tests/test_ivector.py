@@ -9,7 +9,7 @@ import torch
 
 from pyasp import ivector, ivector_stats
 from pyasp.errors import InputError
-from pyasp.gmm import FullGmm, pack, unpack
+from pyasp.gmm import FullGmm
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner, Alignment
@@ -21,6 +21,7 @@ from pyasp.ivector_mstep import (EstimationOptions, apply_floor, average_quadrat
 from pyasp.ivector_stats import (add_recording_stats, extract, pool_stats, recording_stats, scale_stats,
                                  weighted_sums_cpu, weighted_sums_cuda)
 from pyasp.kaldi_model import copy_model
+from pyasp.triangles import pack, unpack
 
 F64 = torch.float64
 C, D, R = 4, 3, 5

@@ -6,6 +6,7 @@ from pathlib import Path
 from pyasp import artefact, backend, cli, kaldi_io
 from pyasp.adaptation import adapt
 from pyasp.backend import BackEnd, BackendOptions
+from pyasp.vectors import load_embeddings
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     if all([artefact.is_current(Path(out) / name, made, options.force) for name in names]):
         return
     reader = kaldi_io.ScpReader(scp)
-    vectors = backend.load_embeddings(reader, reader, scp)
+    vectors = load_embeddings(reader, reader, scp)
     adapted = adapt(BackEnd.read(backend_dir), vectors, options.adapt_within, options.adapt_between)
     adapted.write(out, made)
     print(f"{out}: adapted to {len(vectors)} unlabelled vectors")

@@ -12,6 +12,7 @@ from pyasp.kaldi_io import ScpReader
 from pyasp.score_norm import Cohort, draw_cohort
 from pyasp.variant_files import Scored
 from pyasp.variants import NORMS
+from pyasp.vectors import load_embeddings
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, option
     row, members = {utt: number for number, utt in enumerate(utts)}, []
     for each in chosen.values():
         members.append(np.array([row[utt] for utt in each]))
-    return Cohort(back_end, backend.load_embeddings(scp, utts, files[2]), members, options)
+    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, options)
 
 
 def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort: Cohort, options: Options) -> tuple:

@@ -9,6 +9,7 @@ from pyasp import artefact, backend, cli, kaldi_io
 from pyasp.backend import BackendOptions, TrainOptions
 from pyasp.datadir import c_sorted, read_table
 from pyasp.errors import InputError
+from pyasp.vectors import load_embeddings, with_embedding
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     if all([artefact.is_current(directory / name, made, options.force) for name in backend.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi_io.ScpReader(scp)
-    utts = backend.with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
+    utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     backend.check_speakers(labels, utt2spk)
-    trained = backend.train(backend.load_embeddings(reader, utts, scp), labels, train_options)
+    trained = backend.train(load_embeddings(reader, utts, scp), labels, train_options)
     cli.write_conf(directory / "options.conf", train_options)
     trained.write(directory, made)
 
