@@ -85,7 +85,7 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
     plain = _is_plain(item)
     try:
         cut = deserialize_item(copy.deepcopy(item))     # lhotse empties the dictionaries it is given
-        samples = _read_plain(cut) if plain else np.atleast_2d(cut.load_audio())
+        samples = _read_plain(cut) if plain else _load(cut, name)
     except InputError:
         raise
     except Exception as error:      # lhotse raises many kinds; all mean that this recording cannot be used
@@ -104,7 +104,15 @@ def _is_plain(item: dict[str, Any]) -> bool:
     recording = item.get("recording") or {}
     if "tracks" in item or recording.get("transforms"):
         return False
-    return [source["type"] for source in recording.get("sources", ())] == ["file"]
+    return isinstance(recording.get("sources"), list) and [each["type"] for each in recording["sources"]] == ["file"]
+
+
+def _load(cut: Cut, name: str) -> np.ndarray:
+    """What lhotse makes of any other cut: (channels, n) float32. Raises InputError for a cut without audio."""
+    samples = cut.load_audio()
+    if samples is None:
+        raise InputError(name, "a cut without a recording", "audio", "Run stage 0 again", item=cut.id)
+    return np.atleast_2d(samples)
 
 
 def _read_plain(cut: Cut) -> np.ndarray:
@@ -161,7 +169,8 @@ def source_files(item: dict[str, Any]) -> list[str]:
 def _sources(item: Any) -> Iterator[dict[str, Any]]:
     """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
     if isinstance(item, dict):
-        yield from (source for source in item.get("sources") or () if isinstance(source, dict) and "type" in source)
+        sources = item.get("sources")
+        yield from (each for each in sources if isinstance(each, dict) and "type" in each) if isinstance(sources, list) else ()
     for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
         if isinstance(value, (dict, list)):
             yield from _sources(value)

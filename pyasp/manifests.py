@@ -184,6 +184,15 @@ def _check_table(name: str) -> None:
                          "Remove it from custom")
 
 
+def _check_entries(utt: str, custom: Json, path: object) -> None:
+    """Raises InputError where an entry of a table is no text, or a place in a model no number."""
+    for name, value in custom.items():
+        kind = int if name.startswith(MODEL) else str
+        if name.startswith("kaldi/") and not isinstance(value, kind):
+            raise InputError(path, f"{name} {value!r}"[:80], "a number" if kind is int else "a text",
+                             "Write the manifest again", item=utt)
+
+
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     """The tables that manifests which know nothing of Kaldi amount to."""
     used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
@@ -238,6 +247,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     for utt, each in supervisions.items():
         check_id(utt, "utterance", supervisions_path)
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
+        _check_entries(utt, each.get("custom") or {}, supervisions_path)
         if each["recording_id"] not in recordings:
             raise InputError(supervisions_path, f"recording {each['recording_id']}", "one of the recordings",
                              "Give the manifests that belong together", item=utt)
