@@ -99,6 +99,7 @@ def test_the_recipe_runs_through_slurm_with_a_node_drained_and_a_job_killed(clus
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     pending = ("squeue", "--noheader", "--states=pending", "--format=%i")
     wait_until(lambda: slurm(cluster, *pending) and not slurm(cluster, *running))
+    wait_until(lambda: "waits: " in (tmp_path / "stderr").read_text())      # the reason is known later than the wait
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=resume")
     wait_until(lambda: slurm(cluster, *running))
     slurm(cluster, "scancel", "--signal=KILL", slurm(cluster, *running)[0])
