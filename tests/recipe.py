@@ -1,6 +1,7 @@
 """Runs run.sh on the tiny corpus, and compares what two runs left."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -19,9 +20,10 @@ def command(where: Path, *options: str) -> list[str]:
     return [str(ROOT / "run.sh"), "--data", str(where / "data"), "--exp", str(where / "exp"), "--conf", CONF, "--nj", "1", *options]
 
 
-def run(where: Path, *options: str) -> subprocess.CompletedProcess:
-    """A finished run."""
-    return subprocess.run(command(where, *options), text=True, capture_output=True, timeout=3600)
+def run(where: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
+    """A finished run, with these further environment variables."""
+    environment = {**os.environ, **variables}
+    return subprocess.run(command(where, *options), text=True, capture_output=True, timeout=3600, env=environment)
 
 
 def results(where: Path) -> dict:
