@@ -168,9 +168,8 @@ def source_files(item: dict[str, Any]) -> list[str]:
 
 def _sources(item: Any) -> Iterator[dict[str, Any]]:
     """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
-    if isinstance(item, dict):
-        sources = item.get("sources")
-        yield from (each for each in sources if isinstance(each, dict) and "type" in each) if isinstance(sources, list) else ()
+    if isinstance(item, dict) and isinstance(item.get("sources"), list):
+        yield from (source for source in item["sources"] if isinstance(source, dict) and "type" in source)
     for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
         if isinstance(value, (dict, list)):
             yield from _sources(value)

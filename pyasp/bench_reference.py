@@ -19,7 +19,7 @@ CACHED = 100        # rows of <hh^T> that ivector-extractor-acc-stats gathers be
 
 def _aligned_rows(matrix: np.ndarray) -> list[np.ndarray]:
     """The rows of a copy of a matrix, each from the beginning of a cache line on: read a tenth faster. np.empty asks
-    the system for large pages, which np.zeros and torch do not: another twentieth."""
+    the system for large pages, torch does not: another twentieth."""
     width = -(-matrix.shape[1] // LINE) * LINE
     room = np.empty(len(matrix) * width + LINE)
     start = -room.ctypes.data // room.itemsize % LINE

@@ -44,6 +44,14 @@ def test_int16_comes_back_exactly(tmp_path, name):
     np.testing.assert_array_equal(result, samples)
 
 
+def test_cuts_without_audio_are_refused(tmp_path):
+    item = cut(wav(tmp_path / "a.wav", speech(800)))
+    without = {key: value for key, value in item.items() if key != "recording"}
+    for each in (without, {**item, "recording": {**item["recording"], "sources": 1.5}}):
+        with pytest.raises(InputError):
+            read_samples(each, 8000)
+
+
 @pytest.mark.parametrize("coding", ["pcm", "ulaw"])
 def test_sides_of_a_sphere_file(tmp_path, coding):
     samples = np.stack([speech(4000, 1), speech(4000, 2)], axis=1)

@@ -277,17 +277,27 @@ def test_audio_comes_from_a_command_with_permission_alone(prepared, tmp_path):
     assert ran.exists() and not any(path.read_text() for path in train.path.glob("mfcc/yes.*.failed"))
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".hidden", "utt2spk", "cuts.jsonl.gz", "-x", ""])
-def test_a_manifest_names_no_file_outside_its_directory(tmp_path, name):
+def refused_manifest(tmp_path, custom, message):
+    """to_kaldi says `message` of a supervision with these `custom` fields and writes nothing."""
     recording = {"id": "r", "sources": [{"type": "file", "channels": [0], "source": "a.wav"}], "sampling_rate": 8000, "num_samples": 800,
                  "duration": 0.1, "channel_ids": [0]}
-    supervision = {"id": "r", "recording_id": "r", "start": 0.0, "duration": 0.1, "channel": 0, "speaker": "r",
-                   "custom": {f"kaldi/utt/{name}": "x"}}
+    supervision = {"id": "r", "recording_id": "r", "start": 0.0, "duration": 0.1, "channel": 0, "speaker": "r", "custom": custom}
     manifest_file.write_jsonl(tmp_path / "r.jsonl.gz", [recording])
     manifest_file.write_jsonl(tmp_path / "s.jsonl.gz", [supervision])
-    with pytest.raises(InputError, match="the name of a Kaldi table"):
+    with pytest.raises(InputError, match=message):
         manifests.to_kaldi(tmp_path / "r.jsonl.gz", tmp_path / "s.jsonl.gz", tmp_path / "run" / "data")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"r.jsonl.gz", "s.jsonl.gz"}
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", ".hidden", "utt2spk", "cuts.jsonl.gz", "-x", ""])
+def test_a_manifest_names_no_file_outside_its_directory(tmp_path, name):
+    refused_manifest(tmp_path, {f"kaldi/utt/{name}": "x"}, "the name of a Kaldi table")
+
+
+@pytest.mark.parametrize("entry, message", [({"kaldi/utt/language": 1.5}, "a text"), ({"kaldi/info/channel": 2}, "a text"),
+                                            ({"kaldi/model/m": "first"}, "a number")])
+def test_a_manifest_s_entries_have_their_types(tmp_path, entry, message):
+    refused_manifest(tmp_path, entry, message)
 
 
 def test_ids_with_dots_and_slashes_write_nowhere_else(tmp_path):
