@@ -8,8 +8,8 @@
     z   = L^-1 a                      posterior mean of h minus the prior's mean p e_1: the i-vector
 
 For B recordings the precisions are ONE product N (B, C) by U, the linear terms another. Statistics are centred at m_i
-in float64 first, which takes the large offset p out of the sums: float32 products then keep i-vectors to about 1e-4.
-Factorisations run in float64 always, a few recordings at a time in each thread.
+in float64 first, which takes the large offset p out of the sums: float32 products and factors then keep i-vectors to
+about 1e-5. Factorisations run a few recordings at a time in each thread.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def gaussian_chunks(num_gauss: int, matrix_size: int, device: torch.device) -> I
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posteriors of h of B recordings. mean: z (B, R), the prior's mean removed; root: lower Cholesky factor of the
-    precision L (B, R, R); linear: a (B, R). float64."""
+    """Posteriors of h of B recordings. mean: z (B, R) float64, the prior's mean removed; root: lower Cholesky factor of
+    the precision L (B, R, R), in the estimator's dtype; linear: a (B, R) float64."""
 
     mean: torch.Tensor
     root: torch.Tensor
@@ -146,7 +146,7 @@ class Terms:
 
 
 class Estimator:
-    """An extractor on a device, ready for batches: U and Sigma_i^-1 M_i in `dtype` (float32: half the memory, twice the
+    """An extractor on a device, ready for batches: products and factors in `dtype` (float32: half the memory, twice the
     speed on a CPU; float64: agrees with Kaldi to round-off).
 
     Raises InputError when some Sigma_i^-1 is not positive definite.
@@ -192,7 +192,7 @@ class Estimator:
         precision = lower_from_packed(terms.packed[part])
         precision.diagonal(dim1=1, dim2=2).add_(1.0)
         if self.weight_projections.numel():
-            return self._with_weights(terms.count[part], terms.linear[part], precision)
+            return self._with_weights(terms.count[part], terms.linear[part], precision.double())
         return solve(terms.linear[part], precision)
 
     def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
@@ -235,7 +235,18 @@ class Estimator:
 
 
 def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
-    """linear: (B, R), precision: (B, R, R) float64, eigenvalues at least 1 -> Posterior."""
-    root = torch.linalg.cholesky(precision)
-    half = torch.linalg.solve_triangular(root, linear[..., None], upper=False)  # twice: faster than cholesky_solve
-    return Posterior(torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0], root, linear)
+    """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior.
+
+    The factor has the precision's dtype, or float64 where float32 is too coarse for one of them. Raises InputError when
+    float64 is so too.
+    """
+    root, failed = torch.linalg.cholesky_ex(precision)
+    if failed.any():
+        if precision.dtype == torch.float64:
+            raise InputError("i-vectors", "statistics without a positive definite posterior precision",
+                             "counts that leave the prior's 1 visible beside them",
+                             "Bound them with --max-count, or compute with --precision float64")
+        return solve(linear, precision.double())
+    half = torch.linalg.solve_triangular(root, linear.to(root.dtype)[..., None], upper=False)
+    mean = torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0]  # twice: faster than cholesky_solve
+    return Posterior(mean.double(), root, linear)

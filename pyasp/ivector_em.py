@@ -72,22 +72,23 @@ class IvectorStats:
         terms = estimator.terms(count, first)
 
         def moments(part: slice) -> tuple[torch.Tensor, torch.Tensor, float]:
-            """h, the sum of <hh^T>, the objective; <hh^T> takes the place of the precisions in terms.packed."""
+            """h, the sum of V, the objective; <hh^T> takes the place of the precisions in terms.packed."""
             result = estimator.solve(terms, part)
             h = result.mean.clone()
             h[:, 0] += estimator.prior_offset
-            scatter = torch.cholesky_inverse(result.root)
-            scatter.baddbmm_(h[:, :, None], h[:, None, :])
-            PACK[h.device.type](scatter, terms.packed[part])
-            log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).log().sum()
-            return h, scatter.sum(0), 0.5 * float((result.mean * result.linear).sum() - log_det)
+            covariance = torch.cholesky_inverse(result.root)
+            total, short = covariance.sum(0), h.to(covariance.dtype)
+            PACK[h.device.type](covariance.baddbmm_(short[:, :, None], short[:, None, :]), terms.packed[part])
+            log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).double().log().sum()
+            return h, total, 0.5 * float((result.mean * result.linear).sum() - log_det)
 
         parts = estimator.each(moments, len(count))
         h = torch.cat([each for each, _, _ in parts])
         self._add_products(estimator, terms, h)
         self.vector_sum += h.sum(0)
-        for _, scatter, objective in parts:
-            self.vector_scatter += scatter
+        self.vector_scatter.addmm_(h.T, h)
+        for _, total, objective in parts:
+            self.vector_scatter += total
             self.objective += objective
         self.recordings += len(count)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Callable
 
 import torch
-from pyasp.triangles import triangle_size
 
+from pyasp.triangles import triangle_size
 
 
 def lower_positions(size: int, device: torch.device) -> torch.Tensor:
@@ -40,7 +40,7 @@ def full_from_packed(packed: torch.Tensor) -> torch.Tensor:
 
 
 def lower_from_packed(packed: torch.Tensor) -> torch.Tensor:
-    """(B, n(n+1)/2) -> float64 (B, n, n) whose lower triangle is right; the upper one holds zeros or its mirror."""
+    """(B, n(n+1)/2) -> (B, n, n) whose lower triangle is right; the upper one holds zeros or its mirror."""
     return LOWER[packed.device.type](packed)
 
 
@@ -58,7 +58,7 @@ def _pack_gather(matrices: torch.Tensor, packed: torch.Tensor) -> None:
 
 def _lower_rows(packed: torch.Tensor) -> torch.Tensor:
     size, source, start = triangle_size(packed.shape[1]), packed.numpy(), 0
-    full = torch.zeros((len(packed), size, size), dtype=torch.float64)
+    full = packed.new_zeros((len(packed), size, size))
     target = full.numpy()
     for row in range(size):
         target[:, row, :row + 1] = source[:, start:start + row + 1]
@@ -66,10 +66,6 @@ def _lower_rows(packed: torch.Tensor) -> torch.Tensor:
     return full
 
 
-def _lower_gather(packed: torch.Tensor) -> torch.Tensor:
-    return full_from_packed(packed.double())
-
-
 # matrices (B, n, n) -> into `packed` (B, n(n+1)/2), whose dtype the values take
 PACK: dict[str, Callable[[torch.Tensor, torch.Tensor], None]] = {"cpu": _pack_rows, "cuda": _pack_gather}
-LOWER: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"cpu": _lower_rows, "cuda": _lower_gather}
+LOWER: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"cpu": _lower_rows, "cuda": full_from_packed}
