@@ -26,6 +26,7 @@ from pyasp.gmm import FullGmm, check_finite, cholesky, stacked
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import lower_from_packed, packed_from_full
 from pyasp.threads import in_threads
+from pyasp.tiles import product
 from pyasp.triangles import triangle_size, unpack
 
 T = TypeVar("T")
@@ -179,7 +180,7 @@ class Estimator:
 
         self.each(centre, size)
         linear = (centred @ self.linear.reshape(-1, self.ivector_dim)).double()
-        return Terms(count, centred, linear, count.to(self.dtype) @ self.quadratic)
+        return Terms(count, centred, linear, product(count.to(self.dtype), self.quadratic))
 
     def each(self, work: Callable[[slice], T], size: int) -> list[T]:
         """work(part) for slices of `size` recordings, in threads on a CPU; a slice's matrices fit SOLVE_BYTES."""
@@ -188,12 +189,11 @@ class Estimator:
         return in_threads(work, parts) if self.device.type == "cpu" else [work(part) for part in parts]
 
     def solve(self, terms: Terms, part: slice = slice(None)) -> Posterior:
-        """Posteriors of some of a batch's recordings."""
-        precision = lower_from_packed(terms.packed[part])
-        precision.diagonal(dim1=1, dim2=2).add_(1.0)
+        """Posteriors of some of a batch's recordings. Raises InputError when a precision cannot be factorised."""
+        count, linear, packed = terms.count[part], terms.linear[part], terms.packed[part]
         if self.weight_projections.numel():
-            return self._with_weights(terms.count[part], terms.linear[part], precision.double())
-        return solve(terms.linear[part], precision)
+            return self._with_weights(count, linear, precisions(packed.double()))
+        return factorised(linear, packed)
 
     def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
         """count: N (B, C), first: F (B, C, D), float64 on the device -> Posterior of the B recordings."""
@@ -234,19 +234,30 @@ class Estimator:
         return slope @ w, quadratic
 
 
-def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
-    """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior.
+def precisions(packed: torch.Tensor) -> torch.Tensor:
+    """Lower triangles of sum_i N_i U_i (B, R(R+1)/2) -> L (B, R, R), of which the lower triangle counts, same dtype."""
+    lower = lower_from_packed(packed)
+    lower.diagonal(dim1=1, dim2=2).add_(1.0)
+    return lower
 
-    The factor has the precision's dtype, or float64 where float32 is too coarse for one of them. Raises InputError when
-    float64 is so too.
-    """
-    root, failed = torch.linalg.cholesky_ex(precision)
-    if failed.any():
-        if precision.dtype == torch.float64:
-            raise InputError("i-vectors", "statistics without a positive definite posterior precision",
-                             "counts that leave the prior's 1 visible beside them",
-                             "Bound them with --max-count, or compute with --precision float64")
-        return solve(linear, precision.double())
+
+def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
+    """linear: (B, R) float64, packed: (B, R(R+1)/2) -> Posterior, from factors in the dtype of `packed`, in float64 where
+    float32 is too coarse for the prior's 1. Raises InputError where float64 does not help."""
+    try:
+        return solve(linear, precisions(packed))
+    except torch.linalg.LinAlgError:
+        if packed.dtype == torch.float64:
+            raise InputError("i-vectors", "counts beside which the prior's precision 1 is lost in round-off",
+                             "precisions that are positive definite",
+                             "Bound the counts with --max-count, or compute with --precision float64") from None
+        return factorised(linear, packed.double())
+
+
+def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
+    """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior whose root has
+    the precision's dtype. Raises torch.linalg.LinAlgError when one of them is not positive definite."""
+    root = torch.linalg.cholesky(precision)
     half = torch.linalg.solve_triangular(root, linear.to(root.dtype)[..., None], upper=False)
     mean = torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0]  # twice: faster than cholesky_solve
     return Posterior(mean.double(), root, linear)

@@ -29,11 +29,10 @@ from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
 from pyasp.packed import PACK
-from pyasp.threads import in_threads
+from pyasp.tiles import for_tiles
 from pyasp.triangles import unpack
 
 AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
-GAUSSIANS = 256     # whose products are in memory at a time: 82 MB in single precision at R = 400
 
 
 @dataclass
@@ -77,7 +76,8 @@ class IvectorStats:
             h = result.mean.clone()
             h[:, 0] += estimator.prior_offset
             covariance = torch.cholesky_inverse(result.root)
-            total, short = covariance.sum(0), h.to(covariance.dtype)
+            total = covariance.new_ones(len(h)) @ covariance.flatten(1)  # several times faster than covariance.sum(0)
+            short = h.to(covariance.dtype)
             PACK[h.device.type](covariance.baddbmm_(short[:, :, None], short[:, None, :]), terms.packed[part])
             log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).double().log().sum()
             return h, total, 0.5 * float((result.mean * result.linear).sum() - log_det)
@@ -88,24 +88,26 @@ class IvectorStats:
         self.vector_sum += h.sum(0)
         self.vector_scatter.addmm_(h.T, h)
         for _, total, objective in parts:
-            self.vector_scatter += total
+            self.vector_scatter += total.view_as(self.vector_scatter)
             self.objective += objective
         self.recordings += len(count)
 
     def _add_products(self, estimator: Estimator, terms: Terms, h: torch.Tensor) -> None:
-        """Y and R from a batch whose terms.packed holds <hh^T>, some Gaussians at a time: products in the estimator's
-        precision, sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
-        count, short = terms.count.to(estimator.dtype), h.to(estimator.dtype)
+        """Y and R from a batch whose terms.packed holds <hh^T>, a tile at a time: products in the estimator's precision,
+        sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
+        count, short = terms.count.to(estimator.dtype).T, h.to(estimator.dtype)
         weighted, dim = terms.count.T @ h, estimator.dim
 
-        def add(part: slice) -> None:
-            _add_rows(self.quadratic[part], count[:, part].T @ terms.packed)
+        def add_quadratic(columns: slice) -> None:
+            _add_rows(self.quadratic[:, columns], count @ terms.packed[:, columns])
+
+        def add_linear(part: slice) -> None:
             linear = terms.centred[:, part.start * dim:part.stop * dim].T @ short
             _add_rows(self.linear[part].view(-1, h.shape[1]), linear)
             self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])
 
-        parts = [slice(start, start + GAUSSIANS) for start in range(0, estimator.num_gauss, GAUSSIANS)]
-        in_threads(add, parts) if h.device.type == "cpu" else [add(part) for part in parts]
+        for_tiles(add_quadratic, self.quadratic.shape[1], len(count), h.device)
+        for_tiles(add_linear, len(count), dim * h.shape[1], h.device)
 
     def add_frames(self, frames: FullStats, extractor: IvectorExtractor) -> None:
         """Adds what does not depend on the recording: counts, second order, and their part of the objective."""

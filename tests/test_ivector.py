@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyasp import ivector, ivector_stats
+from pyasp import ivector, ivector_stats, tiles
+from pyasp.bench_measure import torch_threads
 from pyasp.errors import InputError
 from pyasp.gmm import FullGmm
 from pyasp.gmm_data import blocks
@@ -94,6 +95,49 @@ def test_float32_products_keep_ivectors():
     exact = Estimator(model).posterior(count, first).mean
     single = Estimator(model, dtype=torch.float32).posterior(count, first).mean
     assert float((single - exact).abs().max() / exact.abs().max()) < 1e-3
+
+
+def test_float32_too_coarse_for_the_prior_is_factorised_in_float64():
+    """At 2^30 frames 1 + N is N in float32, and the second pivot zero."""
+    model = IvectorExtractor(np.ones(1), np.ones((1, 1, 2)), np.ones((1, 1)), 0.0, np.zeros((0, 0)))
+    count, first = torch.tensor([[2.0**30], [10.0]], dtype=F64), torch.tensor([[[3 * 2.0**30]], [[30.0]]], dtype=F64)
+    exact, single = (Estimator(model, dtype=dtype).posterior(count, first).mean for dtype in (F64, torch.float32))
+    assert torch.allclose(exact, torch.tensor([[3 * 2.0**30 / (2.0**31 + 1)] * 2, [30.0 / 21.0] * 2], dtype=F64))
+    assert torch.allclose(single, exact, rtol=1e-6)
+
+
+def test_counts_that_drown_the_prior_are_named():
+    model = IvectorExtractor(np.ones(1), np.array([[[1.0, 1 / 3]]]), np.ones((1, 1)), 0.0, np.zeros((0, 0)))
+    count = torch.tensor([[2.0**40]], dtype=F64)
+    with pytest.raises(InputError, match="prior's precision 1.*--max-count"):
+        Estimator(model, dtype=torch.float32).means(count, count[..., None])
+    assert torch.isfinite(Estimator(model).means(count, count[..., None])).all()
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_tiles_and_threads_leave_every_bit(monkeypatch, dtype):
+    rng = np.random.default_rng(25)
+    model = random_extractor(rng, num_gauss=C, ivector_dim=R)
+    count, first = random_statistics(rng)
+    whole = IvectorStats.zeros(C, D, R)
+    whole.accumulate(Estimator(model, dtype=dtype), count, first)
+    monkeypatch.setitem(tiles.TILE, "cpu", 2 * D * R)       # some tiles of R's columns and of Y's Gaussians
+    found = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            stats = IvectorStats.zeros(C, D, R)
+            stats.accumulate(Estimator(model, dtype=dtype), count, first)
+            found.append(stats)
+    for name in ("linear", "quadratic", "vector_sum", "vector_scatter"):
+        assert torch.allclose(getattr(found[0], name), getattr(whole, name), rtol=1e-5, atol=1e-3), name
+        assert all(torch.equal(getattr(found[0], name), getattr(other, name)) for other in found[1:]), name
+
+
+def test_product_in_tiles_is_the_product(monkeypatch):
+    rng = np.random.default_rng(26)
+    a, b = (torch.as_tensor(rng.standard_normal(shape)) for shape in ((3, 4), (4, 11)))
+    monkeypatch.setitem(tiles.TILE, "cpu", 20)              # five columns, then one
+    assert torch.allclose(tiles.product(a, b), a @ b, rtol=1e-14)
 
 
 def test_no_frames_give_the_prior():
@@ -363,6 +407,7 @@ def test_quadratic_statistics_in_float32():
     count, first, total, _ = draw(model, 30, 50, rng)
     exact, single = (e_step(model, count, first, total, dtype) for dtype in (F64, torch.float32))
     assert torch.allclose(single.quadratic, exact.quadratic, rtol=1e-4, atol=1e-2)
+    assert torch.allclose(single.vector_scatter, exact.vector_scatter, rtol=1e-6, atol=1e-3)
     assert single.quadratic.dtype == F64
 
 

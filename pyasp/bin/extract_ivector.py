@@ -27,7 +27,7 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix
 
     Needs UBM_DIR/final.ubm and IVECTOR_DIR/final.ie, ours or Kaldi's (whose extractor directory holds both). A shard is
     always computed alone and in the same order: with the same number of threads the i-vectors are the same bits for any
-    --num-jobs; other threads, devices or --precision change them by round-off (float32: about 1e-4 relative).
+    --num-jobs; other threads, devices or --precision change them by round-off (float32: about 1e-5 relative).
     """
     source, frontend = DataDir(data), cli.subset(options, FrontendOptions)
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"

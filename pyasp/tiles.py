@@ -1,0 +1,34 @@
+"""Large products a tile of their result at a time, in threads: what is done to a tile finds it in the cache, and no
+result of hundreds of megabytes is asked of the system anew for every batch."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+
+from pyasp.threads import in_threads
+
+TILE = {"cpu": 1 << 22, "cuda": 1 << 28}  # values: 16 MB in single precision
+
+
+def for_tiles(work: Callable[[slice], None], size: int, values: int, device: torch.device) -> None:
+    """work(slice) for slices of 0 .. size - 1, in threads on a CPU; `values` are what one of them stands for."""
+    step = max(1, TILE[device.type] // values)
+    parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
+    if device.type == "cpu":
+        in_threads(work, parts)
+    else:
+        for part in parts:
+            work(part)
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a (n, k) @ b (k, m), m large, the same bits for any number of threads."""
+    result = a.new_empty((len(a), b.shape[1]))
+
+    def columns(part: slice) -> None:
+        torch.mm(a, b[:, part], out=result[:, part])
+
+    for_tiles(columns, b.shape[1], len(b), a.device)
+    return result
