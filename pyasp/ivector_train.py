@@ -45,7 +45,7 @@ class IvectorOptions(FrontendOptions):
     diagonalize: bool = cli.option(True, "rotate i-vectors so that their average precision is diagonal")
     acoustic_weight: float = cli.option(1.0, "extraction: statistics are multiplied by this")
     max_count: float = cli.option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
-    precision: str = cli.option("float32", "arithmetic of scores and large products; else float64", tuple(DTYPES))
+    precision: str = cli.option("float32", "arithmetic of scores, large products and their factors; else float64", tuple(DTYPES))
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:

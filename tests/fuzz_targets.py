@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from pathlib import Path
 from typing import Callable
 
 import bundle_data
 import numpy as np
-import soundfile
 import torch
+from fuzz_seeds import (ARKS, FLACS, RNG, SCP, WAVS, accumulators, both, contents, diag, extractor, integers, plda,
+                        posteriors, put, scalars, selections, sphere_file)
 from fuzzing import Target
 from prep_trees import m4a
 
-from local import folder_sources, sphere, sre12_tables, training, trial_lists, voxceleb_tree
-from local.audio_header import probe
+from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_tree
+from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
-from local.audio_header import Audio
 from local.kaldi_source import from_kaldi
-from pyasp import artefact, audio_file, bundle, checkpoint, cli, datadir, evaluation, kaldi_io, kaldi_model, llr, manifests
-from pyasp import mp4_header, run_facts, sound, sphere_header, speaker_model, trials, usage, validate
+from pyasp import (artefact, audio_file, bundle, checkpoint, cli, datadir, kaldi_io, kaldi_model, llr, manifests,
+                   mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate)
 from pyasp.audio import CutStream, read_samples, use_libsndfile
 from pyasp.backend import BackEnd
 from pyasp.gmm import DiagGmm, FullGmm
@@ -33,101 +32,12 @@ from pyasp.mfcc import MfccOptions
 from pyasp.plda import Plda
 from pyasp.variants import VariantOptions
 
-RNG = np.random.default_rng(11)
-
-
-def _bytes(write: Callable[[io.BytesIO], object]) -> bytes:
-    stream = io.BytesIO()
-    write(stream)
-    return stream.getvalue()
-
-
-def _file(write: Callable[[Path], object], name: str = "x") -> bytes:
-    """What `write` puts into a file."""
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / name)
-        return (Path(folder) / name).read_bytes()
-
-
-def put(name: str, data: bytes) -> Callable[[Path], None]:
-    """A preparation that writes one neighbouring file."""
-    return lambda folder: _write(folder / name, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-# ---------------------------------------------------------------- Kaldi tables
-
-def _archive(binary: bool, method: int = 0, dtype: type = np.float32) -> bytes:
-    arrays = {"spk1-a": RNG.normal(size=(9, 3)), "spk1-b": RNG.normal(size=4), "spk2-c": RNG.normal(size=(1, 2))}
-    return b"".join(f"{key} ".encode() + kaldi_io.serialise(array.astype(dtype), binary, method) for key, array in arrays.items())
-
-
-def _posteriors() -> list[bytes]:
-    frames = [(np.array([0, 3], np.int32), np.array([0.7, 0.3], np.float32)), (np.array([1], np.int32), np.ones(1, np.float32))]
-    return [_file(lambda path: kaldi_io.write_posteriors(path, [("a", frames), ("b", [])], binary)) for binary in (True, False)]
-
-
-def _selections() -> list[bytes]:
-    frames = [np.array([0, 3], np.int32), np.array([], np.int32)]
-    return [_file(lambda path: kaldi_io.write_gselect(path, [("a", frames)], binary)) for binary in (True, False)]
-
-
-def _integers() -> list[bytes]:
-    return [_file(lambda path: kaldi_io.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
-            for binary in (True, False)]
-
-
-def _scalars() -> list[bytes]:
-    return [_file(lambda path: kaldi_io.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary)) for binary in (True, False)]
-
 
 def _everything(path: Path) -> None:
     """All ways through a script file."""
     reader = kaldi_io.ScpReader(path)
     for key in reader:
         reader[key], reader.shape(key), reader.rows(key, 0, 1)
-
-
-SCP = b"spk1-a x.ark:7\nspk1-b x.ark:7[0:2]\nspk2-c x.ark:7[1:3,0:1]\n"
-ARKS = [_archive(True), _archive(True, dtype=np.float64), _archive(False), _archive(True, 2), _archive(True, 3), _archive(True, 5)]
-
-
-# ---------------------------------------------------------------- Kaldi models
-
-def _diag() -> DiagGmm:
-    return DiagGmm.from_moments(np.array([0.25, 0.75]), RNG.normal(size=(2, 3)), np.ones((2, 3)))
-
-
-def _extractor() -> IvectorExtractor:
-    return IvectorExtractor.from_ubm(FullGmm.from_diag(_diag()), 2, [1])
-
-
-def _plda() -> Plda:
-    return Plda.from_covariances(np.zeros(3), np.eye(3), np.diag([3.0, 2.0, 1.0]))
-
-
-def _both(model: object) -> list[bytes]:
-    return [_bytes(lambda stream: model.write(stream, binary)) for binary in (True, False)]
-
-
-def _accumulators(kind: type, *sizes: int) -> list[bytes]:
-    return _both(kind.zeros(*sizes))
-
-
-# ---------------------------------------------------------------- audio
-
-def _sphere(channels: int, coding: str) -> bytes:
-    return _file(lambda path: sphere.write(path, RNG.integers(-9000, 9000, (400, channels)).astype(np.int16), 8000), "x.sph")
-
-
-def _sound(form: str, subtype: str, channels: int = 1) -> bytes:
-    samples = RNG.uniform(-0.5, 0.5, (400, channels))
-    return _bytes(lambda stream: soundfile.write(stream, samples, 16000, subtype, format=form))
 
 
 def _audio(path: Path) -> None:
@@ -140,10 +50,6 @@ def _audio(path: Path) -> None:
     told = backend.info(path)
     read, rate = backend.read_audio(path)
     assert read.shape == (told.channels, told.frames) and rate == told.samplerate
-
-
-WAVS = [_sound("WAV", "PCM_16"), _sound("WAV", "PCM_16", 2), _sound("WAV", "FLOAT"), _sound("WAV", "ULAW"), _sound("WAV", "PCM_24")]
-FLACS = [_sound("FLAC", "PCM_16"), _sound("FLAC", "PCM_16", 2)]
 
 
 # ---------------------------------------------------------------- plain text
@@ -303,7 +209,7 @@ def _network() -> bytes:
     from pyasp.tdnn import TdnnOptions
     state = checkpoint.network_state(net, net.state_dict(), vars(cli.subset(options, TdnnOptions)), [f"s{k}" for k in range(5)],
                                      {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5})
-    return _file(lambda path: checkpoint.save(path, state), "x.pt")
+    return contents(lambda path: checkpoint.save(path, state), "x.pt")
 
 
 def _load_network(path: Path) -> None:
@@ -326,28 +232,28 @@ TARGETS: dict[str, Target] = {
     "script file": Target([SCP], _everything, "x.scp", prepare=put("x.ark", ARKS[0]), tokens=(b"x.ark:7", b"[0:1]", b"[,]", b":")),
     "archive through its script file": Target(ARKS[:2] + ARKS[3:], lambda path: _everything(path.with_name("x.scp")), "x.ark",
                                               prepare=put("x.scp", b"k x.ark:7\n")),
-    "posteriors": Target(_posteriors(), lambda path: list(kaldi_io.read_posteriors(str(path)))),
-    "Gaussian selection": Target(_selections(), lambda path: list(kaldi_io.read_gselect(str(path)))),
-    "integer vectors": Target(_integers(), lambda path: list(kaldi_io.read_int_vectors(str(path)))),
-    "numbers": Target(_scalars(), lambda path: list(kaldi_io.read_scalars(str(path)))),
-    ".dubm": Target(_both(_diag()), DiagGmm.read, "x.dubm"),
-    ".ubm": Target(_both(FullGmm.from_diag(_diag())), FullGmm.read, "x.ubm"),
-    ".ie": Target(_both(_extractor()), IvectorExtractor.read, "x.ie"),
-    "plda": Target(_both(_plda()), Plda.read, "plda"),
-    "model as items": Target([*_both(_diag()), *_both(_extractor()), *_both(_plda())], kaldi_model.read_items),
-    "GMM accumulators, diagonal": Target(_accumulators(DiagStats, 2, 3), DiagStats.read),
-    "GMM accumulators, full": Target(_accumulators(FullStats, 2, 3), FullStats.read),
-    "extractor accumulators": Target(_accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
+    "posteriors": Target(posteriors(), lambda path: list(kaldi_io.read_posteriors(str(path)))),
+    "Gaussian selection": Target(selections(), lambda path: list(kaldi_io.read_gselect(str(path)))),
+    "integer vectors": Target(integers(), lambda path: list(kaldi_io.read_int_vectors(str(path)))),
+    "numbers": Target(scalars(), lambda path: list(kaldi_io.read_scalars(str(path)))),
+    ".dubm": Target(both(diag()), DiagGmm.read, "x.dubm"),
+    ".ubm": Target(both(FullGmm.from_diag(diag())), FullGmm.read, "x.ubm"),
+    ".ie": Target(both(extractor()), IvectorExtractor.read, "x.ie"),
+    "plda": Target(both(plda()), Plda.read, "plda"),
+    "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], kaldi_model.read_items),
+    "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), DiagStats.read),
+    "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), FullStats.read),
+    "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
     "mean and transform": Target([kaldi_io.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
                                  lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")), "transform.mat",
-                                 prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", _both(_plda())[0])),
+                                 prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", both(plda())[0])),
                                  ),
-    "SPHERE header": Target([_sphere(1, "pcm"), _sphere(2, "pcm")], sphere_header.read_header, "x.sph",
+    "SPHERE header": Target([sphere_file(1, "pcm"), sphere_file(2, "pcm")], sphere_header.read_header, "x.sph",
                             tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00")),
-    "SPHERE audio": Target([_sphere(1, "pcm"), _sphere(2, "pcm")], _audio, "x.sph"),
+    "SPHERE audio": Target([sphere_file(1, "pcm"), sphere_file(2, "pcm")], _audio, "x.sph"),
     "wav": Target(WAVS, _audio, "x.wav", tokens=(b"fmt ", b"data", b"LIST", b"RIFF")),
     "flac": Target(FLACS, _audio, "x.flac"),
-    "m4a header": Target([_file(lambda path: m4a(path, 10), "x.m4a")], mp4_header.read_header, "x.m4a",
+    "m4a header": Target([contents(lambda path: m4a(path, 10), "x.m4a")], mp4_header.read_header, "x.m4a",
                          tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a")),
     "conf": Target([CONF], lambda path: cli.read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")),
     "conf with limits": Target([UBM_CONF, BACKEND_CONF], lambda path: _two_confs(path), "x.conf", tokens=(b"--subsample=",)),

@@ -1,6 +1,5 @@
 """Reading audio: exact integers, faults that must not pass, commands that must not run, resampling, cuts."""
 
-import gzip
 import json
 import struct
 
@@ -13,7 +12,7 @@ from scipy.signal import resample_poly
 
 from local import sphere
 from pyasp import decoders
-from pyasp.audio import CutStream, duration_text, read_samples, resample, use_libsndfile
+from pyasp.audio import read_samples, resample, use_libsndfile
 from pyasp.errors import InputError
 
 
@@ -297,35 +296,3 @@ def test_aac_through_ffmpeg(tmp_path, monkeypatch):
     m4a(tmp_path / "a.m4a", 2, priming=1248, rate=8000)
     program(tmp_path / "bin", monkeypatch, "ffmpeg", f'for last; do :; done; cp "{tmp_path}/decoded.wav" "$last"')
     np.testing.assert_array_equal(read_samples(cut(tmp_path / "a.m4a"), 8000), speech(800))
-
-
-def cuts_file(path, lines):
-    with gzip.open(path, "wt") as stream:
-        stream.writelines(line + "\n" for line in lines)
-    return path
-
-
-def test_cuts_are_read_forward_and_only_the_wanted_are_parsed(tmp_path):
-    lines = [f'{{"id": "u{k:03d}", "n": {k}}}' if k % 2 else f'{{"id": "u{k:03d}", broken' for k in range(100)]
-    stream = CutStream(cuts_file(tmp_path / "cuts.jsonl.gz", lines))
-    assert [(utt, item["n"]) for utt, item in stream.take(["u001", "u007"])] == [("u001", 1), ("u007", 7)]
-    assert [utt for utt, _ in stream.take(["u051", "u099"])] == ["u051", "u099"]
-
-
-def test_cut_ids_with_escapes(tmp_path):
-    ids = ['a"b', "a\\c", "b", "é"]
-    stream = CutStream(cuts_file(tmp_path / "cuts.jsonl.gz", [json.dumps({"id": utt}) for utt in ids]))
-    assert [utt for utt, _ in stream.take(ids)] == ids
-
-
-@pytest.mark.parametrize("ids, wanted, message", [("ac", "b", "b: found no cut"), ("ab", "c", "c: found no cut"),
-                                                  ("ba", "ab", "found no cut"), ("bac", "bc", "C-locale order"),
-                                                  ("aab", "ab", "unique ids")])
-def test_cuts_missing_or_out_of_order(tmp_path, ids, wanted, message):
-    path = cuts_file(tmp_path / "cuts.jsonl.gz", [json.dumps({"id": utt}) for utt in ids])
-    with pytest.raises(InputError, match=message):
-        list(CutStream(path).take(wanted))
-
-
-def test_durations_as_kaldi_prints_them():
-    assert duration_text(43835, 16000.0) == "2.739687" and duration_text(16000, 16000) == "1"

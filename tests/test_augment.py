@@ -6,20 +6,19 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
+from coded import alike, real
 from lhotse.serialization import deserialize_item
-from prep_trees import program, speech as toy_speech
 from scipy.signal import correlate
 
-from pyasp import codec, report
+from pyasp import report
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.augment import Augmenter, generate, json_line
 from pyasp.augment_options import AugmentOptions, check
-from pyasp.bin import augment as augment_tool, check_augment, copy_vad
+from pyasp.bin import augment as augment_tool
+from pyasp.bin import copy_vad
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, ScpReader
-from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
-from pyasp.sound_folders import find_audio, musan_noises, responses_of
 
 RATE = 8000
 
@@ -79,29 +78,6 @@ def level(clean, noisy, frames=VOICED):
     """Signal-to-noise ratio in dB over the voiced samples."""
     voiced = np.repeat(frames > 0, RATE // 100)
     return 10 * np.log10(np.sum(clean[voiced] ** 2) / np.sum((noisy - clean)[voiced] ** 2))
-
-
-def test_room_response_starts_with_the_direct_path_and_decays_as_told():
-    size, t60 = np.array([5.0, 4.0, 3.0]), 0.4
-    response = shoebox_response(size, np.array([1.0, 1, 1]), np.array([3.0, 2, 1.5]), t60, RATE)
-    assert np.argmax(response) == 0 and response[0] == pytest.approx(1)
-    energy = 10 * np.log10(np.cumsum(response[::-1] ** 2)[::-1] / np.sum(response**2))
-    slope = np.polyfit(np.arange(800, 2000) / RATE, energy[800:2000], 1)[0]  # dB per second, 0.1 s to 0.25 s
-    assert -60 / slope == pytest.approx(t60, rel=0.35)
-    assert 0 < sabine_reflection(size, 0.8) - sabine_reflection(size, 0.2)
-
-
-def test_first_reflection_arrives_when_geometry_says():
-    """One wall close by, the others far: the first echo is the floor's."""
-    response = shoebox_response(np.array([60.0, 60, 60]), np.array([30.0, 30, 1]), np.array([32.0, 30, 1]), 0.3, RATE)
-    expected = round((np.hypot(2, 2) - 2) / 343 * RATE)
-    assert np.flatnonzero(response)[1] == expected
-
-
-@pytest.mark.parametrize("kind", NOISES)
-def test_noises_are_finite_loud_and_reproducible(kind):
-    one, two = (random_noise(np.random.default_rng(3), kind, 1.0, RATE) for _ in range(2))
-    assert one.shape == (RATE,) and np.abs(one).max() == pytest.approx(0.5) and np.array_equal(one, two)
 
 
 @pytest.mark.parametrize("snr", [8.0, 15.0, 20.0])
@@ -176,17 +152,6 @@ def test_generated_rooms_keep_speech_aligned(speech, augmenter):
         assert np.argmax(correlate(wet, clean)) - (len(clean) - 1) == 0
 
 
-def real(seconds=1.0):
-    """Toy speech in [-1, 1] at 8 kHz."""
-    return toy_speech(RATE, seconds) / 32768
-
-
-def alike(clean, coded):
-    """Lag of the best correlation, and the correlation there."""
-    found = correlate(coded, clean)
-    return np.argmax(found) - (len(clean) - 1), found.max() / np.sqrt(np.sum(clean**2) * np.sum(coded**2))
-
-
 @pytest.mark.parametrize("name, least", [("gsm", 0.9), ("g711", 0.999)])
 def test_stand_ins_code_and_stay_aligned(tmp_path, augmenter, name, least):
     clean = cut_of(tmp_path / "s1-u1.wav", real()[:7777])
@@ -203,65 +168,6 @@ def test_wide_band_speech_goes_through_a_narrow_codec(tmp_path, augmenter):
     assert copy.num_samples == 8000 and spectrum[3000] < 0.01 * np.abs(np.fft.rfft(clean))[3000]
 
 
-@pytest.fixture
-def no_encoder(monkeypatch, tmp_path):
-    codec.amr_program.cache_clear()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    yield
-    codec.amr_program.cache_clear()
-
-
-def test_amr_without_an_encoder_is_refused_before_any_work(no_encoder, capsys):
-    assert check_augment.main(["--kinds=noise,codec"]) == 1
-    said = capsys.readouterr().err
-    assert all(
-        text in said
-        for text in (
-            "no program that encodes AMR-NB",
-            "apt install ffmpeg libavcodec-extra",
-            "sox libsox-fmt-all",
-            "--codec=gsm or --codec=g711",
-        )
-    )
-    assert (
-        check_augment.main(["--kinds=noise,reverb"]) == 0 and check_augment.main(["--kinds=codec", "--copies=0"]) == 0
-    )
-    assert check_augment.main(["--kinds=codec", "--codec=gsm"]) == 0
-    assert "GSM 06.10 as a stand-in for AMR-NB" in capsys.readouterr().err
-
-
-def test_an_encoder_that_only_says_it_can_is_passed_over(no_encoder, tmp_path, monkeypatch):
-    program(tmp_path / "bin", monkeypatch, "ffmpeg", "echo Unknown encoder libopencore_amrnb >&2; exit 1")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(InputError, match="no program that encodes AMR-NB"):
-        check(AugmentOptions(kinds="codec"))
-
-
-@pytest.mark.parametrize("name", codec.ENCODERS)
-@pytest.mark.parametrize("kbits", ["6.7", "4.75"])
-def test_amr_where_an_encoder_is_installed(monkeypatch, name, kbits):
-    monkeypatch.setattr(codec, "ENCODERS", {name: codec.ENCODERS[name]})
-    codec.amr_program.cache_clear()
-    if codec.amr_program() is None:
-        pytest.skip(f"{name} cannot encode AMR-NB")
-    coded = codec.round_trip(real(), "amr", kbits)
-    lag, likeness = alike(real(), coded)
-    assert len(coded) == RATE and abs(lag) <= 1 and likeness > 0.6
-    assert codec.named("amr", ["6.7", "4.75"]) == f"AMR-NB at 6.7 or 4.75 kbit/s through {name}"
-    codec.amr_program.cache_clear()
-
-
-def test_the_bit_rate_decides_the_length_of_the_coded_file(no_encoder, tmp_path, monkeypatch):
-    """A stand-in for ffmpeg notes what it is asked for, and gives the file back a look-ahead later."""
-    script = (
-        f'echo "$*" >> {tmp_path}/asked; for last; do :; done; while [ "$1" != -i ]; do shift; done; cp "$2" "$last"'
-    )
-    program(tmp_path / "bin", monkeypatch, "ffmpeg", script)
-    coded = codec.round_trip(real(), "amr", "6.7")
-    np.testing.assert_allclose(coded[:-40], real()[40:], atol=1e-4)
-    assert "-c:a libopencore_amrnb -b:a 6700" in (tmp_path / "asked").read_text()
-
-
 def test_draws_depend_on_seed_and_id_alone(speech, augmenter):
     first = augmenter().copy(speech, 1)[0].to_dict()
     other = augmenter()
@@ -276,56 +182,6 @@ def test_unknown_kind_is_named(augmenter):
         augmenter(kinds="codec", codec="gsm", amr_rates="8")
     with pytest.raises(InputError, match="--snrs: found 'loud'"):
         augmenter(snrs="loud")
-
-
-def test_random_rooms_differ():
-    rng = np.random.default_rng(0)
-    assert not np.array_equal(random_response(rng, RATE)[:100], random_response(rng, RATE)[:100])
-
-
-def test_noises_of_rirs_noises_are_no_responses_and_speech_of_musan_is_no_noise(tmp_path):
-    for name in (
-        "RIRS_NOISES/simulated_rirs/smallroom/Room001/Room001-00001.wav",
-        "RIRS_NOISES/real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_far_angla.wav",
-        "RIRS_NOISES/real_rirs_isotropic_noises/RVB2014_type1_noise_largeroom1_1.wav",
-        "RIRS_NOISES/pointsource_noises/noise-free-sound-0000.wav",
-        "musan/music/fma/m.wav",
-        "musan/noise/free-sound/n.wav",
-        "musan/speech/us-gov/s.wav",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / name, np.ones(10), RATE)
-    for root in (tmp_path, tmp_path / "RIRS_NOISES"):
-        assert [path.name for path in responses_of(root)] == [
-            "Room001-00001.wav",
-            "RVB2014_type1_rir_largeroom1_far_angla.wav",
-        ]
-    assert [path.name for path in musan_noises(tmp_path / "musan")] == ["n.wav", "m.wav"]
-    assert len(responses_of(tmp_path / "musan")) == 3  # any folder of responses
-    with pytest.raises(InputError, match="no audio file"):
-        find_audio(tmp_path / "RIRS_NOISES/none")
-
-
-def test_folders_without_sounds_are_told_before_any_work(tmp_path, capsys):
-    for name in ("empty", "packed", "zipped"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "packed/musan.tar.gz").write_bytes(b"")
-    (tmp_path / "zipped/rirs_noises.zip").write_bytes(b"PK")
-    cures = {
-        "empty": "Give the unpacked corpus' folder",
-        "packed": f"tar -xzf {tmp_path}/packed/musan.tar.gz -C {tmp_path}/packed",
-        "zipped": f"unzip -q {tmp_path}/zipped/rirs_noises.zip -d {tmp_path}/zipped",
-        "nowhere": "Give the unpacked corpus' folder",
-    }
-    for option in ("--musan", "--rirs"):
-        for name, cure in cures.items():
-            assert check_augment.main([f"{option}={tmp_path / name}"]) == 1
-            said = capsys.readouterr().err
-            assert "no audio file" in said and cure in said
-    soundfile.write(tmp_path / "empty/n.wav", np.ones(10), RATE)
-    assert check_augment.main([f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
-    assert capsys.readouterr().err.count("1 sounds for the augmented copies") == 2
-    assert check_augment.main(["--copies=0", f"--musan={tmp_path}/nowhere"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["noise", "reverb", "codec"])

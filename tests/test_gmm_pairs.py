@@ -10,7 +10,7 @@ from pyasp.gmm_em import FullStats
 from pyasp.gmm_pairs import grouped
 from pyasp.gmm_score import Aligner
 from pyasp.threads import in_threads
-from test_gmm import F64, draw, random_full, tensor
+from gmm_models import F64, draw, random_full, tensor
 
 
 @pytest.mark.parametrize("limit", [1, 5, 10000])

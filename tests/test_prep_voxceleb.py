@@ -1,78 +1,14 @@
 """VoxCeleb as it lies on people's discs: every layout gives the same data directories, every defect its message."""
 
-import io
 import os
 import shutil
-import subprocess
 import zipfile
 
-import numpy as np
 import pytest
-import soundfile
-from lhotse import AudioSource, Recording
-from prep_trees import check_data_dir, m4a, program, refused, tables, trial_lines, wav
-from scipy.signal import correlate
+from prep_trees import check_data_dir, refused, tables, trial_lines, wav
+from voxceleb_made import LAYOUTS, LIST_O, SPEAKERS, VIDEOS, clip, make_tree, meta, prepare, trials
 
 from local import prep_voxceleb, voxceleb_tree
-from pyasp import decoders, mp4_header
-from pyasp.audio import read_samples, use_libsndfile
-from pyasp.errors import InputError
-
-VIDEOS = ("-a_b-c_d-e_", "ZZz0123456_")  # 11 characters each, with the separators that ids are full of
-SPEAKERS = {
-    "id10001": ("Ada_Lovelace", "f", "dev"),
-    "id10002": ("Bob_Dylan", "m", "dev"),
-    "id10270": ("Eve_Arden", "f", "test"),
-    "id10271": ("Eric_Blore", "m", "test"),
-}
-LAYOUTS = {
-    "apart": {"dev": "dev/wav", "test": "test/wav"},
-    "together": {"dev": "wav", "test": "wav"},
-    "below voxceleb1": {"dev": "voxceleb1/dev/wav", "test": "voxceleb1/test/wav"},
-    "roots named voxceleb1": {"dev": "voxceleb1/dev", "test": "voxceleb1/test"},
-}
-
-
-def meta(path, separator="\t"):
-    """vox1_meta.csv: tabs, nationalities with spaces."""
-    rows = [("VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality", "Set")]
-    rows += [(speaker, name, gender, "New Zealand", part) for speaker, (name, gender, part) in SPEAKERS.items()]
-    path.write_text("\n".join(separator.join(row) for row in rows) + "\n", encoding="utf-8")
-
-
-def trials(path, lines):
-    """A list of lines `label path path`."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return str(path)
-
-
-def clip(speaker, video=0, number=1):
-    """A clip as lists name it."""
-    return f"{speaker}/{VIDEOS[video]}/{number:05d}.wav"
-
-
-LIST_O = [
-    f"1 {clip('id10270')} {clip('id10270', 1)}",
-    f"0 {clip('id10270')} {clip('id10271', 1)}",
-    f"1 {clip('id10271', 0, 2)} {clip('id10271', 1)}",
-]
-
-
-def make_tree(root, layout="apart", with_list=True):
-    """A VoxCeleb1 v1.1 tree: 4 speakers x 2 videos x 2 clips."""
-    for index, (speaker, (_, _, part)) in enumerate(SPEAKERS.items()):
-        for video in (0, 1):
-            for number in (1, 2):
-                wav(root / LAYOUTS[layout][part] / clip(speaker, video, number), 4 * index + 2 * video + number)
-    meta(root / "vox1_meta.csv")
-    if with_list:
-        trials(root / "veri_test.txt", LIST_O)
-    return root
-
-
-def prepare(root, data, *options):
-    """Exit code of the preparation."""
-    return prep_voxceleb.main(["--root", str(root), "--data", str(data), *options])
 
 
 @pytest.fixture
@@ -170,132 +106,6 @@ def test_list_e_over_training_speakers_is_refused_with_the_reason(tree, tmp_path
     assert not (tmp_path / "data" / "prep.json").exists()
 
 
-def voxceleb2(root, form="wav", place="dev/{}"):
-    """A VoxCeleb2 tree with metadata separated by commas and stray spaces; m4a: headers of 3 AAC frames."""
-    for index, speaker in enumerate(("id00012", "id00015")):
-        for video in VIDEOS:
-            clip = root / place.format(form) / speaker / video / "00001"
-            wav(f"{clip}.wav", index) if form == "wav" else m4a(f"{clip}.m4a", 3)
-    (root / "vox2_meta.csv").write_text(
-        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00015 ,n000015 ,f ,dev \n"
-    )
-    return root
-
-
-def test_voxceleb2_joins_the_training_set_and_alone_allows_list_e(tree, tmp_path):
-    second = voxceleb2(tmp_path / "vox2")
-    assert prepare(tree, tmp_path / "both", "--voxceleb2", str(second)) == 0
-    both = check_data_dir(tmp_path / "both/train", 12, 4)
-    assert both.read("spk2gender")["id00015"] == "f"
-    hard = trials(
-        tmp_path / "list_test_hard.txt",
-        [f"1 {clip('id10001')} {clip('id10001', 1)}", f"0 {clip('id10001')} {clip('id10270')}"],
-    )
-    assert prepare(tree, tmp_path / "alone", "--voxceleb2", str(second), "--train-on=voxceleb2", "--trials", hard) == 0
-    check_data_dir(tmp_path / "alone/train", 4, 2)
-
-
-@pytest.mark.parametrize("place", ["dev/{}", "{}", "dev/dev/{}"])
-def test_every_layout_of_voxceleb2_gives_its_dev_speakers(tree, tmp_path, monkeypatch, place):
-    decoding(tmp_path, monkeypatch, 2048)
-    for form in ("wav", "aac") if place != "dev/dev/{}" else ("aac",):
-        second = voxceleb2(tmp_path / form, form, place)
-        meta2 = second / "vox2_meta.csv"
-        meta2.write_text(meta2.read_text() + "id00017 ,n000017 ,f ,test \n")
-        name = second / place.format(form) / "id00017" / VIDEOS[0] / "00001"
-        wav(f"{name}.wav", 9) if form == "wav" else m4a(f"{name}.m4a", 3)
-        data = tmp_path / f"data-{form}"
-        assert prepare(tree, data, "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
-        train = check_data_dir(data / "train", 4, 2)
-        assert train.read("spk2gender") == {"id00012": "m", "id00015": "f"}
-
-
-def test_a_conf_file_says_what_to_train_on(tree, tmp_path):
-    second, conf = voxceleb2(tmp_path / "vox2"), tmp_path / "prep.conf"
-    conf.write_text("--train-on=voxceleb1  # the paper\n")
-    assert prepare(tree, tmp_path / "data", "--config", str(conf), "--voxceleb2", str(second)) == 0
-    check_data_dir(tmp_path / "data/train", 8, 2)
-
-
-def test_m4a_without_ffmpeg_is_told_before_any_work(tree, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(voxceleb2(tmp_path / "vox2", "aac"))) == 1
-    refused(
-        capsys, "00001.m4a", "AAC in MP4, and no ffmpeg on PATH", "Install ffmpeg (Debian, Ubuntu: apt install ffmpeg)"
-    )
-    assert not (tmp_path / "data").exists()
-
-
-def decoding(tmp_path, monkeypatch, samples):
-    """A stand-in of ffmpeg that gives so many samples."""
-    wav(tmp_path / "decoded.wav", 5, samples)
-    program(tmp_path / "bin", monkeypatch, "ffmpeg", f'for last; do :; done; cp "{tmp_path}/decoded.wav" "$last"')
-    decoders._decode.cache_clear()
-
-
-def test_m4a_is_read_through_ffmpeg_with_the_length_of_its_header(tree, tmp_path, capsys, monkeypatch):
-    decoding(tmp_path, monkeypatch, 2048)  # three AAC frames of 1024 less the priming
-    second = voxceleb2(tmp_path / "vox2", "aac")
-    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
-    train = check_data_dir(tmp_path / "data/train", 4, 2)  # reads every cut
-    assert set(train.read("utt2dur").values()) == {"0.1280"} and train.read("wav.scp")[
-        "id00012--a_b-c_d-e_-00001"
-    ].startswith("ffmpeg")
-    assert "4 of 4 clips are m4a" in capsys.readouterr().out
-    wav(second / "dev/wav/id00012" / VIDEOS[0] / "00001.wav", 1)  # one clip is converted already
-    assert prepare(tree, tmp_path / "mixed", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
-    assert "3 of 4 clips are m4a" in capsys.readouterr().out
-
-
-def test_m4a_that_decodes_to_another_length_is_refused(tmp_path, monkeypatch):
-    decoding(tmp_path, monkeypatch, 1500)
-    header = mp4_header.read_header(m4a(tmp_path / "a.m4a", 3))
-    assert header == mp4_header.Header(16000, 2048, 1, 1024)
-    recording = Recording("a", [AudioSource("file", [0], str(tmp_path / "a.m4a"))], 16000, 2048, 0.128)
-    use_libsndfile()
-    with pytest.raises(InputError, match="a.m4a: found 1500 samples.*expected 2048"):
-        read_samples(recording.to_cut().to_dict(), 16000)
-
-
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
-@pytest.mark.parametrize("samples", [16000, 9001])
-def test_a_real_m4a_has_the_length_that_its_header_says_and_no_shift(tmp_path, samples):
-    wav(tmp_path / "a.wav", 3, samples)
-    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), "-c:a", "aac", str(tmp_path / "a.m4a")]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    header = mp4_header.read_header(tmp_path / "a.m4a")
-    assert header.priming == 1024 and samples <= header.samples < samples + 1024
-    decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a")), dtype="int16")[0].astype(float)
-    clean = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype(float)
-    assert len(decoded) == header.samples and np.argmax(correlate(decoded, clean)) == samples - 1
-
-
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
-def test_a_tree_of_real_m4a_is_prepared_and_read(tree, tmp_path, capsys):
-    """As they are downloaded: the table of contents in front of the sound."""
-    second = voxceleb2(tmp_path / "vox2")
-    for path in (second / "dev/wav").rglob("*.wav"):
-        target = second / "dev/aac" / path.relative_to(second / "dev/wav").with_suffix(".m4a")
-        target.parent.mkdir(parents=True)
-        command = ["ffmpeg", "-v", "error", "-i", str(path), "-c:a", "aac", "-movflags", "+faststart", str(target)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    shutil.move(second / "dev/wav", tmp_path / "wav")
-    data = tmp_path / "data"
-    assert prepare(tree, data, "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
-    check_data_dir(data / "train", 4, 2)
-    os.truncate(target, target.stat().st_size - 50)
-    assert prepare(tree, tmp_path / "again", "--voxceleb2", str(second), "--train-on=voxceleb2") == 1
-    refused(capsys, str(target), "truncated")
-
-
-@pytest.mark.parametrize("keep, message", [(60, "truncated"), (8, "no usable"), (0, "no usable")])
-def test_a_damaged_m4a_is_named(tmp_path, keep, message):
-    path = m4a(tmp_path / "a.m4a", 3)
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=f"a.m4a.*{message}"):
-        mp4_header.read_header(path)
-
-
 def test_missing_files_are_counted_and_named(tree, tmp_path, capsys):
     (tree / "test/wav" / clip("id10271", 1)).unlink()
     assert prepare(tree, tmp_path / "data") == 1
@@ -334,15 +144,6 @@ def test_a_part_still_packed_is_named(tree, tmp_path, capsys, part):
     (tree / f"vox1_{part}_wav.zip").write_bytes(b"PK")
     assert prepare(tree, tmp_path / "data") == 1
     refused(capsys, f"archives of the part {part}", f"unzip -q {tree}/vox1_{part}_wav.zip -d {tree}/{part}")
-
-
-def test_voxceleb2_still_packed_or_not_given(tree, tmp_path, capsys):
-    (tmp_path / "vox2").mkdir()
-    (tmp_path / "vox2/vox2_dev_aac_partaa").write_bytes(b"PK")
-    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(tmp_path / "vox2")) == 1
-    refused(capsys, "no VoxCeleb audio but archives", "vox2_dev_aac.zip -d")
-    assert prepare(tree, tmp_path / "data", "--config", "conf/voxceleb12/prep.conf") == 1
-    refused(capsys, "--train-on=voxceleb1+2 without --voxceleb2", "conf/voxceleb")
 
 
 def test_md5_sums_are_checked_when_asked_for(tree, tmp_path, capsys, monkeypatch):

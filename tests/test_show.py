@@ -16,8 +16,6 @@ import pytest
 from pyasp.bin.show import main
 from pyasp.errors import InputError
 from pyasp.inspect_file import array_of, as_text, describe
-from pyasp.inspect_kind import kind_of
-from pyasp.inspect_line import aligned, line, show
 from pyasp.kaldi_io import ArkWriter, save, write_gselect, write_int_vectors, write_posteriors, write_scalars
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,16 +232,6 @@ def test_errors_are_told(folder, capsys):
     assert main(["--text=true", "s.npy"]) == 1 and "text form" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line, kind", [
-    ("u1 a.ark:12", "scp"), ("u1 a.ark:12[0:3]", "scp"), ("u1  [ 1 2 ]", "archive"), ("u1  [", "archive"),
-    ("u1 [ 0 1 ] [ 3 0.5 4 0.5 ] ", "posteriors"), ("u1 0 3 ; 4 5 ; ", "gselect"), ("1.5 target", "labelled scores"),
-    ("a b target", "trials"), ("a b -1e3", "scores"), ("u1 260 ", "table"), ("u1 s1", "table"), (" [ 1 2 ]", "array"),
-    ("<Plda>  [ 1 ]", "model"), ("--a=b", "conf"), ('{"a": 1}', "json")])
-def test_kinds_of_text(tmp_path, line, kind):
-    (tmp_path / "file").write_text(line + "\n")
-    assert kind_of(tmp_path / "file") == kind
-
-
 def as_json(*arguments):
     done = run("--json", *arguments)
     assert done.returncode == 0, done.stderr
@@ -290,26 +278,6 @@ def test_vectors_come_as_rows_of_one_npy(folder):
 def test_bad_slices_and_forms(folder, capsys, arguments, message):
     Path("names").write_text("a b\n")
     assert main(arguments) == 1 and message in capsys.readouterr().err
-
-
-def test_columns_align_and_a_terminal_gets_colour_and_its_width(monkeypatch):
-    lines = [line("first NaN"), line("a", "1 NaN and 0 infinite"), line("longer", "x" * 100), line("", hidden=1)]
-    assert list(aligned(lines))[1:] == ["a       1 NaN and 0 infinite", "longer  " + "x" * 100]
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-    stream = Terminal()
-    show(lines, stream)
-    printed = stream.getvalue().splitlines()
-    assert printed[0] == "\x1b[1mfirst NaN\x1b[0m" and "\x1b[31m1 NaN and 0 infinite" in printed[1]
-    assert len(printed[2]) == 40 and printed[2].endswith("…")
-    plain = io.StringIO()
-    show(lines, plain)
-    assert "\x1b" not in plain.getvalue() and "x" * 100 in plain.getvalue()
 
 
 def test_directories_are_known_by_what_lies_in_them(folder):
