@@ -1,7 +1,8 @@
 """Measuring: rates of two ways of doing the same work in turns, the machine's own limits, peak memory.
 
 On one thread the clock is the processor time of this process, so that other users of the machine count little; on more
-threads or on CUDA it is wall time. Ours and the reference run in turns, and the fastest of each counts.
+threads or on CUDA it is wall time. A reference's clock is the processor time of its thread alone: threads that ours leaves
+behind go on waiting busily for some milliseconds. Ours and the reference run in turns, and the fastest of each counts.
 """
 
 from __future__ import annotations
@@ -62,7 +63,15 @@ class Row:
 
 def seconds(work: Callable[[], Any], threads: int = 1, device: torch.device = torch.device("cpu")) -> float:
     """Time of one call: of the processor on one thread, of the clock on the wall otherwise."""
-    clock = time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter
+    return _seconds(work, time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter, device)
+
+
+def thread_seconds(work: Callable[[], Any]) -> float:
+    """Processor time that one call takes in this thread."""
+    return _seconds(work, time.thread_time, torch.device("cpu"))
+
+
+def _seconds(work: Callable[[], Any], clock: Callable[[], float], device: torch.device) -> float:
     synchronise(device)
     start = clock()
     work()
@@ -106,7 +115,7 @@ def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setti
         sgemm.append(sgemm_rate(setting, threads))
         if reference is not None:
             with torch_threads(1):
-                other.append(seconds(reference))
+                other.append(thread_seconds(reference))
             vectors = vectors or long_vectors()
             stream.append(bandwidth(vectors))
     fastest, rate = min(zip(other, stream), default=(None, 0.0))
@@ -129,7 +138,7 @@ def long_vectors() -> tuple[np.ndarray, np.ndarray]:
 def bandwidth(vectors: tuple[np.ndarray, np.ndarray], turns: int = 2) -> float:
     """Bytes per second that one thread reads from memory, by a BLAS dot product of two long vectors."""
     a, b = vectors
-    return STREAM_BYTES / min(seconds(lambda: blas.ddot(a, b)) for _ in range(turns))
+    return STREAM_BYTES / min(thread_seconds(lambda: blas.ddot(a, b)) for _ in range(turns))
 
 
 class PeakMemory:

@@ -4,8 +4,9 @@
     A_i (W, W)      a matrix of each Gaussian: distances |A_i^T X_t|^2 of its pairs
     w   (P,)        a weight of each pair: sums  sum_t w_t X_t X_t^T over the pairs of each Gaussian
 
-On a CPU a Gaussian's frames are copied into a buffer that stays in the cache and multiplied there, one product of up to
-RUN_PAIRS pairs at a time. On CUDA Gaussians of similar counts form one padded batch. No loop runs over frames.
+On a CPU a thread copies the frames of some PART_PAIRS pairs into the cache in the order of their Gaussians, and multiplies
+them there, one product of up to RUN_PAIRS pairs at a time; what can wait is done for all of them at once, since short calls
+of many threads wait for Python's lock. On CUDA Gaussians of similar counts form one padded batch. No loop runs over frames.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from pyasp.threads import in_threads
 
 ALIGNMENT = 16                          # columns: whole vector registers and cache lines
-RUN_PAIRS = 512                         # pairs of one product on a CPU: in and out stay in the second-level cache
-PART_PAIRS = 1 << 15                    # pairs of the Gaussians that a thread takes at a time
+RUN_PAIRS = 512                         # pairs of one product on a CPU: beyond them, sums are in float64
+PART_PAIRS = 1 << 13                    # pairs of the Gaussians that a thread takes at a time: 2 MB of frames
 BATCH_PAIRS = 1 << 20                   # pairs of one batch on CUDA
 
 
@@ -127,13 +128,13 @@ def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, 
     sorted_result = np.empty(len(found), rows.dtype)
 
     def work(runs: list[Run]) -> None:
-        inside, outside = (torch.empty((RUN_PAIRS, x.shape[1]), dtype=x.dtype) for _ in range(2))
-        gathered, y = inside.numpy(), outside.numpy()
+        first, last = runs[0][1], runs[-1][2]
+        inside = torch.from_numpy(rows.take(found[first:last], axis=0, mode="clip"))
+        y = torch.empty_like(inside)
         for i, start, end in runs:
-            size = end - start
-            np.take(rows, found[start:end], axis=0, out=gathered[:size], mode="clip")
-            torch.mm(inside[:size], each[i], out=outside[:size])
-            np.vecdot(y[:size], y[:size], out=sorted_result[start:end])
+            run = slice(start - first, end - first)
+            torch.mm(inside[run], each[i], out=y[run])
+        np.vecdot(y.numpy(), y.numpy(), out=sorted_result[first:last])
 
     in_threads(work, pairs.parts())
     result = np.empty_like(sorted_result)
@@ -148,19 +149,22 @@ def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: 
     dim = first.shape[1]
     found, weights = frame.numpy()[pairs.order], weight.numpy().astype(rows.dtype)[pairs.order, None]
 
+    def add(gaussians: slice, sums: np.ndarray) -> None:
+        count[gaussians] += sums[:, dim, dim]
+        first[gaussians] += sums[:, dim, :dim]
+        second[gaussians] += sums[:, :dim, :dim]
+
     def work(runs: list[Run]) -> None:
-        inside, scaled = (torch.empty((RUN_PAIRS, x.shape[1]), dtype=x.dtype) for _ in range(2))
-        gathered, weighted = inside.numpy(), scaled.numpy()
-        product = torch.empty((x.shape[1], x.shape[1]), dtype=x.dtype)
-        sums = product.numpy()
+        (low, begin, _), (high, _, last) = runs[0], runs[-1]
+        taken = rows.take(found[begin:last], axis=0, mode="clip")
+        inside, scaled = torch.from_numpy(taken), torch.from_numpy(taken * weights[begin:last])
+        products, before = x.new_zeros((high + 1 - low, *x.shape[1:], x.shape[1])), -1
         for i, start, end in runs:
-            size = end - start
-            np.take(rows, found[start:end], axis=0, out=gathered[:size], mode="clip")
-            np.multiply(gathered[:size], weights[start:end], out=weighted[:size])
-            torch.mm(scaled[:size].T, inside[:size], out=product)
-            count[i] += sums[dim, dim]
-            first[i] += sums[dim, :dim]
-            second[i] += sums[:dim, :dim]
+            if i == before:     # the Gaussian's last run makes room for its next
+                add(slice(i, i + 1), products[i - low:i - low + 1].numpy())
+            run, before = slice(start - begin, end - begin), i
+            torch.mm(scaled[run].T, inside[run], out=products[i - low])
+        add(slice(low, high + 1), products.numpy())
 
     in_threads(work, pairs.parts())
 
