@@ -243,6 +243,19 @@ def _tool_name(function: Callable) -> str:
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
+def print_help(text: str) -> None:
+    """Also where nobody reads to the end (`| head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE) -> Callable[[Callable], Callable[[list[str] | None], int]]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
@@ -261,8 +274,8 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
             except UsageError as error:
                 print(f"error: {error}\n\n{usage(cls, names, function.__doc__, _tool_name(function))}", file=sys.stderr)
                 return 2
-            except BrokenPipeError:     # `| head` has seen enough; what is still buffered goes nowhere
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except BrokenPipeError:     # `| head` has seen enough
+                _drop_output()
                 return closed_pipe
             except (InputError, OSError) as error:
                 print(f"error: {isinstance(error, OSError) and refusal(error) or error}", file=sys.stderr)
@@ -275,7 +288,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
             except SystemExit as request:
                 if request.code != "help":
                     raise
-                print(usage(cls, names, function.__doc__, _tool_name(function)))
+                print_help(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
             finally:
                 record_usage(Path(inspect.getsourcefile(function) or "tool.py").stem)

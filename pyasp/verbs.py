@@ -7,14 +7,13 @@ libraries.
 from __future__ import annotations
 
 import ast
-import contextlib
 import difflib
 import importlib
-import os
 import sys
 from pathlib import Path
 
 from pyasp import __version__
+from pyasp.cli import print_help
 
 BIN = Path(__file__).parent / "bin"
 GROUPS = {"Look inside": ("show", "plot", "diff", "data"),
@@ -49,11 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a verb; returns its exit code, 2 for a verb that there is none of."""
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("--help", "-h", "help"):
-        with contextlib.suppress(BrokenPipeError):      # `| head` has seen enough
-            print(usage(), flush=True)
-            return 0 if words else 2
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        print_help(usage())
+        return 0 if words else 2
     if words[0] == "--version":
         print(f"pyasp {__version__}")
         return 0

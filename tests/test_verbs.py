@@ -30,6 +30,13 @@ def test_a_wrong_verb_names_the_near_one(capsys):
     assert verbs.main(["--version"]) == 0 and "pyasp" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", ["pyasp --help", "pyasp.bin.make_mfcc --help"])
+def test_help_that_nobody_reads_is_no_error(words):
+    result = subprocess.run(["bash", "-c", f"{sys.executable} -m {words} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True,
+                            text=True, env=ENV)
+    assert (result.stdout, result.stderr) == ("0\n", "")
+
+
 def test_help_of_the_command_and_of_the_verbs_for_people_imports_no_large_library():
     people = [verb for group in verbs.GROUPS.values() for verb in group]
     code = (f"import sys; from pyasp.verbs import main; main(['--help']); [main([verb, '--help']) for verb in {people}]; "
