@@ -156,13 +156,19 @@ supervise $! "$@"
 """
 
 
+def hear_signals():
+    """A shell cannot trap what its parent ignores: tests behind `nohup` or in the background."""
+    for sign in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(sign, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("victim, sign, code", [("run", signal.SIGHUP, 129), ("run", signal.SIGINT, 130), ("run", signal.SIGTERM, 143),
                                                 ("run", signal.SIGKILL, -9), ("stages", signal.SIGKILL, 137), ("step", signal.SIGKILL, 137)])
 def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
     (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
     run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT,
-                           start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                           start_new_session=True, preexec_fn=hear_signals)
     step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
     os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
     told = run.communicate(timeout=30)[1]
