@@ -9,12 +9,13 @@ import torch
 
 from pyasp.threads import in_threads
 
-TILE = {"cpu": 1 << 22, "cuda": 1 << 28}  # values: 16 MB in single precision
+TILE = {"cpu": 1 << 22, "cuda": 1 << 28}  # values at most: 16 MB in single precision
+TILES = {"cpu": 16, "cuda": 1}  # at least, so that threads end together
 
 
 def for_tiles(work: Callable[[slice], None], size: int, values: int, device: torch.device) -> None:
     """work(slice) for slices of 0 .. size - 1, in threads on a CPU; `values` are what one of them stands for."""
-    step = max(1, TILE[device.type] // values)
+    step = max(1, min(TILE[device.type] // values, -(-size // TILES[device.type])))
     parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
     if device.type == "cpu":
         in_threads(work, parts)

@@ -63,8 +63,10 @@ def test_counts_that_drown_the_prior_are_named():
 def test_product_in_tiles_is_the_product(monkeypatch):
     rng = np.random.default_rng(26)
     a, b = (torch.as_tensor(rng.standard_normal(shape)) for shape in ((3, 4), (4, 11)))
-    monkeypatch.setitem(tiles.TILE, "cpu", 20)              # five columns, then one
-    assert torch.allclose(tiles.product(a, b), a @ b, rtol=1e-14)
+    for largest, least in ((1 << 20, 1), (20, 1), (1 << 20, 3)):     # eleven columns; five, five and one; four, four and three
+        monkeypatch.setitem(tiles.TILE, "cpu", largest)
+        monkeypatch.setitem(tiles.TILES, "cpu", least)
+        assert torch.allclose(tiles.product(a, b), a @ b, rtol=1e-14)
 
 
 def test_no_frames_give_the_prior():

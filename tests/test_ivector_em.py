@@ -25,6 +25,7 @@ def test_tiles_and_threads_leave_every_bit(monkeypatch, dtype):
     count, first = random_statistics(rng)
     whole = IvectorStats.zeros(C, D, R)
     whole.accumulate(Estimator(model, dtype=dtype), count, first)
+    monkeypatch.setitem(tiles.TILES, "cpu", 1)
     monkeypatch.setitem(tiles.TILE, "cpu", 2 * D * R)       # some tiles of R's columns and of Y's Gaussians
     found = []
     for threads in (1, 2, 3):
