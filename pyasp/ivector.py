@@ -247,17 +247,20 @@ def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
     try:
         return solve(linear, precisions(packed))
     except torch.linalg.LinAlgError:
-        if packed.dtype == torch.float64:
-            raise InputError("i-vectors", "counts beside which the prior's precision 1 is lost in round-off",
-                             "precisions that are positive definite",
-                             "Bound the counts with --max-count, or compute with --precision float64") from None
         return factorised(linear, packed.double())
 
 
 def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
     """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior whose root has
-    the precision's dtype. Raises torch.linalg.LinAlgError when one of them is not positive definite."""
-    root = torch.linalg.cholesky(precision)
+    the precision's dtype. Raises, when one is not positive definite, LinAlgError in float32 and InputError in float64."""
+    try:
+        root = torch.linalg.cholesky(precision)
+    except torch.linalg.LinAlgError:
+        if precision.dtype != torch.float64:
+            raise
+        raise InputError("i-vectors", "counts beside which the prior's precision 1 is lost in round-off",
+                         "precisions that are positive definite",
+                         "Bound the counts with --max-count, or compute with --precision float64") from None
     half = torch.linalg.solve_triangular(root, linear.to(root.dtype)[..., None], upper=False)
     mean = torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0]  # twice: faster than cholesky_solve
     return Posterior(mean.double(), root, linear)

@@ -1,5 +1,5 @@
-"""Large products a tile of their result at a time, in threads: what is done to a tile finds it in the cache, and no
-result of hundreds of megabytes is asked of the system anew for every batch."""
+"""Large products a tile at a time, in threads: what is done to a tile of the result finds it in the cache, and no result of
+hundreds of megabytes is asked of the system anew for every batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def for_tiles(work: Callable[[slice], None], size: int, values: int, device: tor
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a (n, k) @ b (k, m), m large, the same bits for any number of threads."""
+    """a (n, k) @ b (k, m), m large, some columns of b at a time: the same bits for any number of threads."""
     result = a.new_empty((len(a), b.shape[1]))
 
     def columns(part: slice) -> None:
