@@ -118,7 +118,7 @@ class _Sorted:
             runs = parts.setdefault(start // PART_PAIRS, [])
             runs.extend((gauss, k, min(k + RUN_PAIRS, end)) for k in range(start, end, RUN_PAIRS))
             start = end
-        return list(parts.values())
+        return [runs for runs in parts.values() if runs]     # behind the last pair there may be Gaussians without any
 
 
 def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:

@@ -91,3 +91,16 @@ def test_threads_pass_failures_on():
         assert torch.get_num_threads() == 2 and in_threads(str, range(5)) == list("01234")
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("pairs", [0, 8])
+def test_gaussians_without_pairs_behind_a_full_part(monkeypatch, pairs):
+    """Eight pairs fill a part; of Gaussians 2 and 3 there are none, nor of any where there is no frame."""
+    monkeypatch.setattr(gmm_pairs, "PART_PAIRS", 8)
+    x = gmm_pairs.augmented(torch.arange(12.0, dtype=F64).reshape(4, 3), F64)
+    frame, gauss = torch.arange(4).repeat(2)[:pairs], torch.tensor([0, 1]).repeat_interleave(4)[:pairs]
+    found = gmm_pairs.distances_cpu(x, torch.eye(x.shape[1], dtype=F64).expand(4, -1, -1), frame, gauss)
+    assert torch.equal(found, x[frame].square().sum(1))
+    stats = FullStats.zeros(4, 3)
+    gmm_pairs.sums_cpu(x, frame, gauss, torch.ones(pairs, dtype=F64), stats)
+    assert stats.count.tolist() == [pairs / 2, pairs / 2, 0.0, 0.0]
