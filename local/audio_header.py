@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from collections.abc import Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Mapping, MutableMapping
 
 import soundfile
 from tqdm import tqdm
@@ -28,6 +28,7 @@ THREADS = 16  # header reads wait for the disk
 @dataclass(frozen=True, slots=True)
 class Audio:
     """rate in Hz; samples per channel; channels; kind: "sphere", "shorten", "m4a" or libsndfile's format."""
+
     rate: int
     samples: int
     channels: int
@@ -86,8 +87,12 @@ def _libsndfile(path: str) -> Audio:
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise InputError(path, f"a file that libsndfile cannot read ({error.error_string})", "audio",
-                         "Convert it to wav or flac, or leave it out") from None
+        raise InputError(
+            path,
+            f"a file that libsndfile cannot read ({error.error_string})",
+            "audio",
+            "Convert it to wav or flac, or leave it out",
+        ) from None
     if info.frames <= 0:
         raise InputError(path, "no samples", "audio", "Delete the empty file")
     return Audio(info.samplerate, info.frames, info.channels, info.format)
@@ -100,7 +105,9 @@ def _try_probe(path: str) -> Audio | str:
         return str(error)
 
 
-def probe_all(paths: Iterable[str], max_bad: float = 0.0, failed: MutableMapping[str, str] | None = None) -> dict[str, Audio]:
+def probe_all(
+    paths: Iterable[str], max_bad: float = 0.0, failed: MutableMapping[str, str] | None = None
+) -> dict[str, Audio]:
     """{path: header} of the readable files. Prints how many failed, and puts {path: reason} of these into `failed`.
 
     InputError when more than the fraction max_bad did.
@@ -115,8 +122,12 @@ def probe_all(paths: Iterable[str], max_bad: float = 0.0, failed: MutableMapping
         first, reason = next(iter(failures.items()))
         told += f" (first: {first}: {reason})"
         if len(failures) > max_bad * len(wanted):
-            raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unreadable",
-                             "Repair or delete them, or allow a fraction with --max-bad")
+            raise InputError(
+                Path(first).parent,
+                told,
+                f"at most {max_bad:g} of the files unreadable",
+                "Repair or delete them, or allow a fraction with --max-bad",
+            )
     print(told, file=sys.stderr)
     if failed is not None:
         failed.update(failures)

@@ -13,9 +13,10 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any
 
 from local.audio_header import Audio
 from pyasp import artefact
@@ -31,6 +32,7 @@ SIDE_NAMES = {0: "A", 1: "B"}
 @dataclass(frozen=True)
 class PrepOptions:
     """Options of every preparation."""
+
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core")
@@ -42,6 +44,7 @@ class PrepOptions:
 class Utterance:
     """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording;
     info: further columns."""
+
     id: str
     speaker: str
     path: str
@@ -66,8 +69,12 @@ def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utt
         check_id(each.speaker, "speaker", where)
         other = index.setdefault(each.id, each)
         if other is not each and _place(other) != _place(each):
-            raise InputError(where, f"utterance {each.id} twice: {other.path} and {each.path}", "one recording an id",
-                             "Give the utterances different ids (or directories different names)")
+            raise InputError(
+                where,
+                f"utterance {each.id} twice: {other.path} and {each.path}",
+                "one recording an id",
+                "Give the utterances different ids (or directories different names)",
+            )
     return index
 
 
@@ -110,8 +117,10 @@ def _cut(utt: Utterance, audio: Audio) -> dict[str, Any]:
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
     ".sph": lambda path, channel, count: f"sph2pipe -f wav -p -c {channel + 1} {path} |",
     ".wav": lambda path, channel, count: path if count == 1 else f"sox {path} -t wav - remix {channel + 1} |",
-    ".flac": lambda path, channel, count: f"flac -c -d -s {path} |" if count == 1
-    else f"sox {path} -t wav - remix {channel + 1} |"}
+    ".flac": lambda path, channel, count: (
+        f"flac -c -d -s {path} |" if count == 1 else f"sox {path} -t wav - remix {channel + 1} |"
+    ),
+}
 
 
 def ffmpeg_entry(path: str, channel: int, count: int) -> str:
@@ -181,8 +190,13 @@ def unreadable(index: Mapping[str, Utterance], failed: Mapping[str, str]) -> dic
     return {key: " ".join(failed[utt.path].split()) for key, utt in index.items() if utt.path in failed}
 
 
-def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mapping[str, Audio],
-                   models: Mapping[str, list[str]] | None = None, dropped: Mapping[str, str] = {}) -> dict[str, Any]:
+def write_data_dir(
+    directory: Path,
+    index: Mapping[str, Utterance],
+    audio: Mapping[str, Audio],
+    models: Mapping[str, list[str]] | None = None,
+    dropped: Mapping[str, str] = {},
+) -> dict[str, Any]:
     """Writes one data directory, C-sorted, file by file; returns its counts.
 
     dropped: {utterance: reason} of what was left out, for dropped.tsv. Raises InputError when it would be empty.
@@ -191,7 +205,7 @@ def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mappi
         raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
     utterances = [index[key] for key in c_sorted(index)]
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "dropped.tsv").unlink(missing_ok=True)     # of an older preparation
+    (directory / "dropped.tsv").unlink(missing_ok=True)  # of an older preparation
     if dropped:
         write_dropped(directory / "dropped.tsv", dropped)
     utt2spk = {utt.id: utt.speaker for utt in utterances}
@@ -204,8 +218,11 @@ def write_data_dir(directory: Path, index: Mapping[str, Utterance], audio: Mappi
     write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
     write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
     write_table(directory / "utt2spk", utt2spk)
-    counts = {"utterances": len(utterances), "speakers": len(set(utt2spk.values())),
-              "hours": round(sum(_seconds(utt, audio) for utt in utterances) / 3600, 3)}
+    counts = {
+        "utterances": len(utterances),
+        "speakers": len(set(utt2spk.values())),
+        "hours": round(sum(_seconds(utt, audio) for utt in utterances) / 3600, 3),
+    }
     if models is not None:
         write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
         counts["models"] = len(models)

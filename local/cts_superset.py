@@ -12,8 +12,12 @@ from pyasp.plain_text import read_lines
 
 KEY = "docs/cts_superset_segment_key.tsv"
 POSITIONS = {"segment": 1, "speaker": 3, "corpus": 7}  # when the header does not say
-HEADER_NAMES = {"segment": ("segment", "segmentid", "segment_id"), "speaker": ("speaker", "speakerid", "speaker_id"),
-                "corpus": ("corpus", "corpusid", "corpus_id"), "gender": ("gender", "sex")}
+HEADER_NAMES = {
+    "segment": ("segment", "segmentid", "segment_id"),
+    "speaker": ("speaker", "speakerid", "speaker_id"),
+    "corpus": ("corpus", "corpusid", "corpus_id"),
+    "gender": ("gender", "sex"),
+}
 
 
 def columns_of(header: list[str], path: Path) -> dict[str, int]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
@@ -29,6 +30,7 @@ class Source:
     pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the
     data. hints: utterances whose channel counts only if their file has so many (Kaldi's reco2file_and_channel).
     """
+
     pool: dict[str, Utterance] = field(default_factory=dict)
     train: dict[str, Utterance] = field(default_factory=dict)
     enroll: dict[str, Utterance] = field(default_factory=dict)
@@ -69,8 +71,10 @@ def from_tree(root: str) -> Source:
             item=loose[0][0],
         )
     ids = _tree_ids(parts)
-    pool = [Utterance(name, part[0], path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
-            for name, part, path in zip(ids, parts, paths)]
+    pool = [
+        Utterance(name, part[0], path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
+        for name, part, path in zip(ids, parts, paths)
+    ]
     aliases = {"/".join(part): name for part, name in zip(parts, ids)}
     return Source(pool=index_by_id(pool, root), aliases=aliases)
 
@@ -148,14 +152,20 @@ def from_lhotse(recordings: str, supervisions: str) -> Source:
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
     from lhotse import RecordingSet, SupervisionSet  # only here: importing lhotse takes seconds
+
     by_id = {recording.id: recording for recording in _manifest(RecordingSet, recordings, RECORDING)}
     source = Source()
     utterances = []
     for item in _manifest(SupervisionSet, supervisions, SUPERVISION):
         recording = by_id.get(item.recording_id)
         if recording is None or not item.speaker:
-            raise InputError(supervisions, f"speaker {item.speaker!r}, recording {item.recording_id!r}",
-                             f"a speaker, and a recording of {recordings}", "Repair the manifest", item=item.id)
+            raise InputError(
+                supervisions,
+                f"speaker {item.speaker!r}, recording {item.recording_id!r}",
+                f"a speaker, and a recording of {recordings}",
+                "Repair the manifest",
+                item=item.id,
+            )
         utterances.append(_supervision(item, recording, source))
     source.pool = index_by_id(utterances, supervisions)
     return source
@@ -165,10 +175,12 @@ def _manifest(kind: Any, path: str, fields: tuple) -> list[Any]:
     try:
         items = list(kind.from_file(path))
         stored = [item.to_dict() for item in items]
-    except Exception as error:      # lhotse raises many kinds; all mean that this is no manifest
+    except Exception as error:  # lhotse raises many kinds; all mean that this is no manifest
         raise InputError(
-            path, f"no manifest ({type(error).__name__}: {str(error)[:200]})",
-            f"lhotse's {kind.__name__} (.jsonl.gz or .json)", "Check the path"
+            path,
+            f"no manifest ({type(error).__name__}: {str(error)[:200]})",
+            f"lhotse's {kind.__name__} (.jsonl.gz or .json)",
+            "Check the path",
         ) from None
     for each in stored:
         check_fields(each, fields, path)
@@ -182,11 +194,17 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any) -> tuple[str, i
     """
     if file is not None and file.type == "command":
         from local.kaldi_source import wav_entry  # only here: that module imports this one
+
         path, channel = wav_entry(f"{file.source} |", recording.id, item.id)
         return os.path.abspath(path), channel
     if file is None or file.type != "file":
-        raise InputError(recording.id, f"a source of type {file.type if file else None!r}", "files holding the channel",
-                         "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)", item=item.id)
+        raise InputError(
+            recording.id,
+            f"a source of type {file.type if file else None!r}",
+            "files holding the channel",
+            "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)",
+            item=item.id,
+        )
     return os.path.abspath(file.source), file.channels.index(wanted)
 
 

@@ -40,8 +40,13 @@ def wav_entry(entry: str, where: object, key: str) -> tuple[str, int]:
         path = match and unquoted(match.group("path"))
         if path:
             return path, int(match.groupdict().get("channel") or 1) - 1
-    raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one",
-                     "Convert the recordings to files: a preparation runs no commands", item=key)
+    raise InputError(
+        where,
+        f"the command {entry!r}",
+        "a file, or sph2pipe or flac decoding one",
+        "Convert the recordings to files: a preparation runs no commands",
+        item=key,
+    )
 
 
 class _Tables:
@@ -52,15 +57,20 @@ class _Tables:
         self.data.require("utt2spk", "wav.scp")
         self.wav, self.genders, self.segments, self.sides = (
             self.data.read(name) if self.data.has(name) else {}
-            for name in ("wav.scp", "spk2gender", "segments", "reco2file_and_channel"))
+            for name in ("wav.scp", "spk2gender", "segments", "reco2file_and_channel")
+        )
 
     def stretch(self, utt: str) -> tuple[str, float, float | None]:
         """(recording, start, seconds or None) of an utterance."""
         reco, *times = self.segments[utt].split() or [""] if utt in self.segments else [utt]
         fits = len(times) >= 2 if self.segments else True
         if reco not in self.wav or not fits:
-            raise InputError(self.data.path, f"no recording or no segment of {utt}",
-                             "wav.scp and segments that cover utt2spk", "Run Kaldi's utils/fix_data_dir.sh")
+            raise InputError(
+                self.data.path,
+                f"no recording or no segment of {utt}",
+                "wav.scp and segments that cover utt2spk",
+                "Run Kaldi's utils/fix_data_dir.sh",
+            )
         start, end = self._times(utt, times[:2]) if times else (0.0, -1.0)
         return reco, start, end - start if end > 0 else None
 
@@ -71,8 +81,13 @@ class _Tables:
         except ValueError:
             start = end = math.nan
         if not (0 <= start < MAX_SECONDS and (start < end < MAX_SECONDS or -MAX_SECONDS < end < 0)):
-            raise InputError(self.data / "segments", " ".join(words), "<recording> <start> <end> in seconds, start < end",
-                             "Repair the line", item=utt)
+            raise InputError(
+                self.data / "segments",
+                " ".join(words),
+                "<recording> <start> <end> in seconds, start < end",
+                "Repair the line",
+                item=utt,
+            )
         return start, end
 
     def channel(self, reco: str, said: int) -> tuple[int, bool]:
@@ -91,8 +106,19 @@ def read_kaldi_dir(directory: Path, source: Source) -> dict[str, Utterance]:
         path, said = wav_entry(tables.wav[reco], directory / "wav.scp", reco)
         channel, doubtful = tables.channel(reco, said)
         name, gender = prefixed(utt, speaker), GENDERS.get(tables.genders.get(speaker, "").lower(), "")
-        utterances.append(Utterance(name, speaker, os.path.abspath(path), gender, channel, start, seconds,
-                                    reco if tables.segments else "", tables.data.info.get(utt, {})))
+        utterances.append(
+            Utterance(
+                name,
+                speaker,
+                os.path.abspath(path),
+                gender,
+                channel,
+                start,
+                seconds,
+                reco if tables.segments else "",
+                tables.data.info.get(utt, {}),
+            )
+        )
         source.aliases[utt] = name
         if doubtful:
             source.hints.add(name)
@@ -108,8 +134,12 @@ def from_kaldi(directory: str) -> Source:
         return source
     for name in ("train", "test"):
         if not (top / name / "utt2spk").is_file():
-            raise InputError(top, f"no utt2spk and no {name}/utt2spk",
-                             "a Kaldi data directory, or train/ and test/ in it", "Check --kaldi-data")
+            raise InputError(
+                top,
+                f"no utt2spk and no {name}/utt2spk",
+                "a Kaldi data directory, or train/ and test/ in it",
+                "Check --kaldi-data",
+            )
     source.train, source.test = read_kaldi_dir(top / "train", source), read_kaldi_dir(top / "test", source)
     enrolled = (top / "enroll").is_dir()
     source.enroll = read_kaldi_dir(top / "enroll", source) if enrolled else dict(source.test)

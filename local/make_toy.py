@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from local.toy_sre_tree import SreSize, write_sre12_tree
 from local.toy_trees import TreeSize, write_voxceleb_tree
@@ -38,13 +39,16 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree, "toy_sre12": write_sre12_tree}
-SOURCES = {"toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
-           "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py")}
+SOURCES = {
+    "toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
+    "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py"),
+}
 
 
 @dataclass(frozen=True)
 class ToyOptions:
     """What to make, how large, where. A size of 0 means: as --size says."""
+
     root: str = option("", "directory of the corpus tree to write")
     size: str = option("full", "preset of all sizes: the recipe's default, or one for tests", choices=("full", "tiny"))
     speakers: int = option(0, "training speakers; 0 = as --size says")
@@ -59,6 +63,7 @@ class ToyOptions:
 @dataclass(frozen=True)
 class Options(ToyOptions):
     """The tool's own options."""
+
     corpus: str = option("toy", "which tree to write", choices=tuple(WRITERS))
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all
-from local.common import (PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, unreadable,
-                          write_data_dir)
+from local.common import (
+    PrepOptions,
+    Utterance,
+    index_by_id,
+    listing_digest,
+    recipe,
+    report,
+    start,
+    unreadable,
+    write_data_dir,
+)
 from local.folder_sources import Source, from_lhotse, from_tables, from_tree
 from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
@@ -22,6 +32,7 @@ from pyasp.errors import InputError
 @dataclass(frozen=True)
 class FolderOptions(PrepOptions):
     """Options of this preparation."""
+
     root: str = option(
         "", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to"
     )
@@ -37,15 +48,23 @@ class FolderOptions(PrepOptions):
 
 def read_source(options: FolderOptions) -> Source:
     """Utterances of the one source that was named. Raises InputError unless exactly one was."""
-    readers = {"--tables": (options.tables, lambda: from_tables(options.tables, options.root)),
-               "--recordings": (options.recordings or options.supervisions,
-                                lambda: from_lhotse(options.recordings, options.supervisions)),
-               "--kaldi-data": (options.kaldi_data, lambda: from_kaldi(options.kaldi_data)),
-               "--root": ("" if options.tables else options.root, lambda: from_tree(options.root))}
+    readers = {
+        "--tables": (options.tables, lambda: from_tables(options.tables, options.root)),
+        "--recordings": (
+            options.recordings or options.supervisions,
+            lambda: from_lhotse(options.recordings, options.supervisions),
+        ),
+        "--kaldi-data": (options.kaldi_data, lambda: from_kaldi(options.kaldi_data)),
+        "--root": ("" if options.tables else options.root, lambda: from_tree(options.root)),
+    }
     given = {name: read for name, (value, read) in readers.items() if value}
     if len(given) != 1 or not options.data:
-        raise InputError("command line", " and ".join(given) or "no data", "--data and one of " + ", ".join(readers),
-                         "Name one source (--root may go with --tables)")
+        raise InputError(
+            "command line",
+            " and ".join(given) or "no data",
+            "--data and one of " + ", ".join(readers),
+            "Name one source (--root may go with --tables)",
+        )
     return next(iter(given.values()))()
 
 
@@ -111,8 +130,9 @@ def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
         source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
         for key in lost:
             del group[key]
-    source.models = {model: kept for model, utts in source.models.items()
-                     if (kept := [utt for utt in utts if utt in source.enroll])}
+    source.models = {
+        model: kept for model, utts in source.models.items() if (kept := [utt for utt in utts if utt in source.enroll])
+    }
 
 
 def one_speaker_each(source: Source, options: FolderOptions) -> None:
@@ -121,9 +141,13 @@ def one_speaker_each(source: Source, options: FolderOptions) -> None:
     for utt in source.all():
         other = owner.setdefault((utt.path, utt.channel, utt.start, utt.seconds), utt)
         if other.speaker != utt.speaker:
-            raise InputError(options.tables or options.supervisions or options.kaldi_data or options.root,
-                             f"{utt.path} of the speakers {other.speaker} and {utt.speaker}", "one speaker a recording",
-                             "Correct the labels: one person under two names spoils training and trials", item=utt.id)
+            raise InputError(
+                options.tables or options.supervisions or options.kaldi_data or options.root,
+                f"{utt.path} of the speakers {other.speaker} and {utt.speaker}",
+                "one speaker a recording",
+                "Correct the labels: one person under two names spoils training and trials",
+                item=utt.id,
+            )
 
 
 def settle_channels(source: Source) -> None:
@@ -165,8 +189,13 @@ def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]
         )
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
     for name in ("train", "enroll", "test"):
-        summary[name] = write_data_dir(data / name, getattr(source, name), source.audio,
-                                       source.models if name == "enroll" else None, source.dropped.get(name, {}))
+        summary[name] = write_data_dir(
+            data / name,
+            getattr(source, name),
+            source.audio,
+            source.models if name == "enroll" else None,
+            source.dropped.get(name, {}),
+        )
     seen = {utt.speaker for utt in source.train.values()} & {utt.speaker for utt in source.test.values()}
     if seen:
         summary["warning"] = f"{len(seen)} evaluation speakers are in the training set too (first: {min(seen)})"

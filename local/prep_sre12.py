@@ -129,12 +129,7 @@ def plan_of(test: TestSide, tests: TestSides, writers: list[ListWriter]) -> Line
 
 
 def write_lists(
-    data: Path,
-    key: Path,
-    models: dict[str, list[str]],
-    tests: TestSides,
-    gender: dict[str, str],
-    allowed: float,
+    data: Path, key: Path, models: dict[str, list[str]], tests: TestSides, gender: dict[str, str], allowed: float
 ) -> dict[str, dict[str, int]]:
     """Streams the key into one list a condition; returns their counts.
     A target trial tells the gender of its test side."""
@@ -212,13 +207,17 @@ def prepare(options: Sre12Options) -> None:
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
     failed: dict[str, str] = {}
-    audio = probe_all([*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad, failed)
+    audio = probe_all(
+        [*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad, failed
+    )
     tests = TestSides(recordings, audio)
     enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
     summary["enrolment"] = {"target speakers": len(models), "summed recordings dropped": targets.summed}
     summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
-    summary["train"] = write_data_dir(data / "train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed))
+    summary["train"] = write_data_dir(
+        data / "train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed)
+    )
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
     report(data, made, summary)

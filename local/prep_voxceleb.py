@@ -8,13 +8,24 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from local import trial_lists
 from local.audio_header import find_audio, probe_all
-from local.common import PrepOptions, Utterance, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
+from local.common import (
+    PrepOptions,
+    Utterance,
+    index_by_id,
+    listing_digest,
+    recipe,
+    report,
+    start,
+    unreadable,
+    write_data_dir,
+)
 from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
 from pyasp import artefact, cli

@@ -26,13 +26,16 @@ def _alaw(samples: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-BODIES = {"ulaw": lambda samples, order: encode_ulaw(samples).tobytes(),
-          "alaw": lambda samples, order: _alaw(samples),
-          "pcm": lambda samples, order: samples.astype("<i2" if order == "01" else ">i2").tobytes()}
+BODIES = {
+    "ulaw": lambda samples, order: encode_ulaw(samples).tobytes(),
+    "alaw": lambda samples, order: _alaw(samples),
+    "pcm": lambda samples, order: samples.astype("<i2" if order == "01" else ">i2").tobytes(),
+}
 
 
-def write(path: str | Path, samples: np.ndarray, rate: int, coding: str = "ulaw", header_size: int = 1024,
-          order: str = "01") -> None:
+def write(
+    path: str | Path, samples: np.ndarray, rate: int, coding: str = "ulaw", header_size: int = 1024, order: str = "01"
+) -> None:
     """Writes int16 samples (T,) or (T, channels) as ulaw, alaw or pcm, under a temporary name, then renamed.
 
     order: `sample_byte_format` of pcm, 01 little endian, 10 big endian.

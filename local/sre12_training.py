@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Any
 
 from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard
 from local.common import PrepOptions, Utterance, index_by_id

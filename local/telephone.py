@@ -8,8 +8,9 @@ segments of one kind.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePath
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 TELEPHONE, MICROPHONE, UNKNOWN = "telephone", "microphone", "not told whether telephone or microphone"
 DIRECTORIES = {"tel": TELEPHONE, "tel_phn": TELEPHONE, "mic": MICROPHONE, "mic_int": MICROPHONE, "mic_phn": MICROPHONE}
@@ -44,8 +45,10 @@ class Kinds:
         self._tests: dict[str, set[str]] = {}
         for model, segment, *rest in trials:
             flags = rest[conditions.first - 2 :]
-            for letter_of, found in ((conditions.models, self._models.setdefault(model, set())),
-                                     (conditions.tests, self._tests.setdefault(segment, set()))):
+            for letter_of, found in (
+                (conditions.models, self._models.setdefault(model, set())),
+                (conditions.tests, self._tests.setdefault(segment, set())),
+            ):
                 found.update(LETTERS[letter] for letter, flag in zip(letter_of, flags) if flag.upper() == "Y")
 
     def of_model(self, model: str) -> str | None:

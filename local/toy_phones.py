@@ -13,13 +13,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 VOWELS_MEN = {
-    "iy": (270, 2290, 3010), "ih": (390, 1990, 2550), "eh": (530, 1840, 2480), "ae": (660, 1720, 2410),
-    "aa": (730, 1090, 2440), "ao": (570, 840, 2410), "uh": (440, 1020, 2240), "uw": (300, 870, 2240),
-    "ah": (640, 1190, 2390), "er": (490, 1350, 1690)}
+    "iy": (270, 2290, 3010),
+    "ih": (390, 1990, 2550),
+    "eh": (530, 1840, 2480),
+    "ae": (660, 1720, 2410),
+    "aa": (730, 1090, 2440),
+    "ao": (570, 840, 2410),
+    "uh": (440, 1020, 2240),
+    "uw": (300, 870, 2240),
+    "ah": (640, 1190, 2390),
+    "er": (490, 1350, 1690),
+}
 VOWELS_WOMEN = {
-    "iy": (310, 2790, 3310), "ih": (430, 2480, 3070), "eh": (610, 2330, 2990), "ae": (860, 2050, 2850),
-    "aa": (850, 1220, 2810), "ao": (590, 920, 2710), "uh": (470, 1160, 2680), "uw": (370, 950, 2670),
-    "ah": (760, 1400, 2780), "er": (500, 1640, 1960)}
+    "iy": (310, 2790, 3310),
+    "ih": (430, 2480, 3070),
+    "eh": (610, 2330, 2990),
+    "ae": (860, 2050, 2850),
+    "aa": (850, 1220, 2810),
+    "ao": (590, 920, 2710),
+    "uh": (470, 1160, 2680),
+    "uw": (370, 950, 2670),
+    "ah": (760, 1400, 2780),
+    "er": (500, 1640, 1960),
+}
 VOWEL_BANDWIDTHS = (60, 90, 150)
 FEMALE_CONSONANT_SCALE = 1.16  # mean ratio of the women's F2, F3 to the men's in the vowel table
 NASAL_POLE, NASAL_ZERO, NASAL_BANDWIDTH = 270.0, 450.0, 100.0  # Hz
@@ -31,6 +47,7 @@ FRICATION_WIDTHS = (150.0, 300.0, 400.0, 600.0, 1000.0)  # Hz
 class Part:
     """One stretch of a phone: lasts `seconds`; amplitudes of voicing and aspiration (1 = vowel),
     frication dB (0 = off)."""
+
     seconds: float
     voice: float = 0.0
     aspiration: float = 0.0
@@ -40,6 +57,7 @@ class Part:
 @dataclass(frozen=True)
 class Consonant:
     """Formants and bandwidths in Hz, frication branches A2 A3 A4 A5 A6 AB in dB, and the parts it is made of."""
+
     formants: tuple[int, int, int]
     bandwidths: tuple[int, int, int]
     parts: tuple[Part, ...]

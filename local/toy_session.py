@@ -7,8 +7,8 @@ against the active speech; a little noise of the equipment is added after it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 from scipy.fft import next_fast_len
@@ -23,6 +23,7 @@ NOISE_RATE_SYLLABLES = 4.0  # Hz, modulation of each voice in babble
 class Session:
     """channel (TAPS,) and room (R,) impulse responses; noise is a key of NOISES;
     snr and level in dB (level: full scale)."""
+
     channel: np.ndarray
     room: np.ndarray
     noise: str
@@ -33,6 +34,7 @@ class Session:
 @dataclass(frozen=True)
 class Place:
     """How sessions are drawn: pass band in Hz, ripple in dB, reverberation time in s, SNR in dB, kinds of noise."""
+
     low: tuple[float, float] = (50.0, 200.0)
     high: tuple[float, float] = (6000.0, 7900.0)
     ripple: float = 3.0
@@ -50,8 +52,13 @@ NOISY_PLACE = Place((200.0, 330.0), (3100.0, 3700.0), 3.0, (0.05, 0.25), (6.0, 1
 def draw_session(rng: np.random.Generator, rate: int, place: Place) -> Session:
     """One session at a kind of place. rate: Hz."""
     noise = place.noises[rng.integers(len(place.noises))]
-    return Session(draw_channel(rng, rate, place), draw_room(rng, rate, rng.uniform(*place.decay)), noise,
-                   float(rng.uniform(*place.snr)), float(rng.uniform(-32.0, -20.0)))
+    return Session(
+        draw_channel(rng, rate, place),
+        draw_room(rng, rate, rng.uniform(*place.decay)),
+        noise,
+        float(rng.uniform(*place.snr)),
+        float(rng.uniform(-32.0, -20.0)),
+    )
 
 
 def draw_channel(rng: np.random.Generator, rate: int, place: Place) -> np.ndarray:
@@ -70,7 +77,7 @@ def minimum_phase(response: np.ndarray) -> np.ndarray:
     cepstrum = np.fft.irfft(response * np.log(10) / 20)
     half = len(cepstrum) // 2
     cepstrum[1:half] *= 2
-    cepstrum[half + 1:] = 0
+    cepstrum[half + 1 :] = 0
     return np.fft.irfft(np.exp(np.fft.rfft(cepstrum)))
 
 
@@ -80,8 +87,8 @@ def draw_room(rng: np.random.Generator, rate: int, decay: float) -> np.ndarray:
     tail = rng.standard_normal(int(0.7 * decay * rate)) * 10 ** (
         -3 * np.arange(int(0.7 * decay * rate)) / (decay * rate)
     )
-    tail[:int(0.004 * rate)] = 0
-    tail *= 10 ** (-rng.uniform(3.0, 12.0) / 20) / np.sqrt(np.sum(tail ** 2))
+    tail[: int(0.004 * rate)] = 0
+    tail *= 10 ** (-rng.uniform(3.0, 12.0) / 20) / np.sqrt(np.sum(tail**2))
     return np.concatenate([[1.0], tail]).astype(np.float32)
 
 
@@ -122,10 +129,11 @@ def _hum(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
 
 NOISES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "white": lambda rng, samples, rate: rng.standard_normal(samples, np.float32),
-    "pink": lambda rng, samples, rate: _shaped(rng, samples, rate, lambda f: f ** -0.5),
+    "pink": lambda rng, samples, rate: _shaped(rng, samples, rate, lambda f: f**-0.5),
     "brown": lambda rng, samples, rate: _shaped(rng, samples, rate, lambda f: 1 / f),
     "babble": _babble,
-    "hum": _hum}
+    "hum": _hum,
+}
 
 
 def active_power(speech: np.ndarray, rate: int) -> float:
@@ -148,8 +156,8 @@ def add_noise(speech: np.ndarray, kind: str, snr: float, rate: int, rng: np.rand
 
 def transmit(speech: np.ndarray, session: Session, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Clean speech (samples,) through the session's room, noise, channel and level: int16 (samples,)."""
-    heard = oaconvolve(speech, session.room)[:len(speech)] if len(session.room) > 1 else speech
-    sent = oaconvolve(add_noise(heard, session.noise, session.snr, rate, rng), session.channel)[:len(speech)]
+    heard = oaconvolve(speech, session.room)[: len(speech)] if len(session.room) > 1 else speech
+    sent = oaconvolve(add_noise(heard, session.noise, session.snr, rate, rng), session.channel)[: len(speech)]
     sent = add_noise(sent, "white", 45.0, rate, rng)
     scale = 32768 * 10 ** (session.level / 20) / np.sqrt(max(active_power(sent, rate), 1e-20))
     return np.clip(np.rint(sent * scale), -32768, 32767).astype(np.int16)

@@ -19,9 +19,23 @@ import numpy as np
 from scipy.ndimage import convolve1d
 from scipy.signal import resample_poly
 
-from local.toy_phones import (CODAS, CONSONANTS, FEMALE_CONSONANT_SCALE, FRICATION_CENTRES, FRICATION_WIDTHS,
-                              NASAL_BANDWIDTH, NASAL_POLE, NASAL_ZERO, ONSETS, PHONES, VOWEL_BANDWIDTHS, VOWELS,
-                              VOWELS_MEN, VOWELS_WOMEN, Part)
+from local.toy_phones import (
+    CODAS,
+    CONSONANTS,
+    FEMALE_CONSONANT_SCALE,
+    FRICATION_CENTRES,
+    FRICATION_WIDTHS,
+    NASAL_BANDWIDTH,
+    NASAL_POLE,
+    NASAL_ZERO,
+    ONSETS,
+    PHONES,
+    VOWEL_BANDWIDTHS,
+    VOWELS,
+    VOWELS_MEN,
+    VOWELS_WOMEN,
+    Part,
+)
 
 HOP = 0.008  # seconds between frames: formants move at this rate
 # Population means by sex: pitch in Hz, and standard deviations (log domain unless said) over speakers of one sex.
@@ -39,6 +53,7 @@ class Speaker:
     """Traits of one speaker. pitch Hz; pitch_range semitones; tilt Hz (corner of the source's low-pass); breath
     relative to voicing; formants {phone: (3,) Hz}; upper (5,) Hz = F4..F8; width scales bandwidths;
     rate and glide are factors."""
+
     sex: str
     pitch: float
     pitch_range: float
@@ -63,16 +78,23 @@ def draw_speaker(rng: np.random.Generator, sex: str) -> Speaker:
     offsets = np.exp(rng.normal(0, 1, (len(PHONES), 3)) * SPREAD["phone"])
     upper_scale = tract * (1.15 if sex == "f" else 1.0) * np.exp(rng.normal(0, SPREAD["upper"], 5))
     return Speaker(
-        sex=sex, pitch=PITCH[sex] * float(np.exp(rng.normal(0, SPREAD["pitch"]))),
-        pitch_range=float(rng.uniform(1.5, 4.0)), jitter=float(rng.uniform(0.004, 0.02)),
+        sex=sex,
+        pitch=PITCH[sex] * float(np.exp(rng.normal(0, SPREAD["pitch"]))),
+        pitch_range=float(rng.uniform(1.5, 4.0)),
+        jitter=float(rng.uniform(0.004, 0.02)),
         shimmer=float(rng.uniform(0.02, 0.12)),
         open_quotient=float(np.clip(rng.normal(0.6 if sex == "m" else 0.68, 0.08), 0.4, 0.85)),
-        skew=float(rng.uniform(1.7, 3.2)), tilt=float(np.exp(rng.normal(np.log(1800 if sex == "m" else 1300), 0.35))),
-        breath=float(np.exp(rng.normal(np.log(0.04 if sex == "m" else 0.06), 0.5))), tract=tract,
+        skew=float(rng.uniform(1.7, 3.2)),
+        tilt=float(np.exp(rng.normal(np.log(1800 if sex == "m" else 1300), 0.35))),
+        breath=float(np.exp(rng.normal(np.log(0.04 if sex == "m" else 0.06), 0.5))),
+        tract=tract,
         formants={phone: _reference(phone, sex) * tract * offset for phone, offset in zip(PHONES, offsets)},
         upper=np.array([3500.0, 4500.0, 5500.0, 6500.0, 7500.0]) * upper_scale,
-        width=float(np.exp(rng.normal(0, 0.15))), frication=float(np.exp(rng.normal(0, 0.3))),
-        rate=float(np.exp(rng.normal(0, SPREAD["rate"]))), glide=int(rng.integers(6, 12)))
+        width=float(np.exp(rng.normal(0, 0.15))),
+        frication=float(np.exp(rng.normal(0, 0.3))),
+        rate=float(np.exp(rng.normal(0, SPREAD["rate"]))),
+        glide=int(rng.integers(6, 12)),
+    )
 
 
 def _reference(phone: str, sex: str) -> np.ndarray:
@@ -85,6 +107,7 @@ def _reference(phone: str, sex: str) -> np.ndarray:
 @dataclass(frozen=True)
 class Manner:
     """How a speaker talks in one session: factors on pitch, rate, spectral tilt; shift of the open quotient."""
+
     pitch: float = 1.0
     rate: float = 1.0
     tilt: float = 1.0
@@ -94,15 +117,20 @@ class Manner:
 
 def draw_manner(rng: np.random.Generator) -> Manner:
     """Session-to-session variation of the voice itself."""
-    return Manner(pitch=float(np.exp(rng.normal(0, 0.05))), rate=float(np.exp(rng.normal(0, 0.06))),
-                  tilt=float(np.exp(rng.normal(0, 0.2))), open_quotient=float(rng.normal(0, 0.03)),
-                  formants=float(np.exp(rng.normal(0, 0.008))))
+    return Manner(
+        pitch=float(np.exp(rng.normal(0, 0.05))),
+        rate=float(np.exp(rng.normal(0, 0.06))),
+        tilt=float(np.exp(rng.normal(0, 0.2))),
+        open_quotient=float(rng.normal(0, 0.03)),
+        formants=float(np.exp(rng.normal(0, 0.008))),
+    )
 
 
 @dataclass
 class Tracks:
     """Control tracks, one row a frame: formants (N, 3) Hz, bandwidths (N, 3) Hz, voice, aspiration, nasal and pitch
     (N,), frication (N, 6) amplitudes of the branches A2..A6, AB."""
+
     formants: np.ndarray
     bandwidths: np.ndarray
     voice: np.ndarray
@@ -132,8 +160,17 @@ class _Plan:
         amplitudes = [
             10 ** ((db - 60) / 20) * self.speaker.frication if db and part.frication else 0.0 for db in branches
         ]
-        self.rows.append((*np.log(self.speaker.formants[phone] * self.manner.formants), *bandwidths, part.voice * gain,
-                          part.aspiration * gain, float(nasal), tone, *(gain * a for a in amplitudes)))
+        self.rows.append(
+            (
+                *np.log(self.speaker.formants[phone] * self.manner.formants),
+                *bandwidths,
+                part.voice * gain,
+                part.aspiration * gain,
+                float(nasal),
+                tone,
+                *(gain * a for a in amplitudes),
+            )
+        )
         self.lengths.append(max(1, round(seconds / HOP)))
 
     def consonant(self, name: str, gain: float, tone: float) -> None:
@@ -170,9 +207,15 @@ class _Plan:
         smooth = _smooth(targets[:, :6], self.speaker.glide)
         wander = _smooth(self.rng.normal(0, 1.5, (len(targets), 1)), 25)[:, 0]
         semitones = _smooth(targets[:, 9:10], 15)[:, 0] + wander
-        return Tracks(np.exp(smooth[:, :3]), smooth[:, 3:] * self.speaker.width, _smooth(targets[:, 6:7], 4)[:, 0],
-                      _smooth(targets[:, 7:8], 3)[:, 0], _smooth(targets[:, 8:9], 4)[:, 0],
-                      self.speaker.pitch * self.manner.pitch * 2 ** (semitones / 12), _smooth(targets[:, 10:], 2))
+        return Tracks(
+            np.exp(smooth[:, :3]),
+            smooth[:, 3:] * self.speaker.width,
+            _smooth(targets[:, 6:7], 4)[:, 0],
+            _smooth(targets[:, 7:8], 3)[:, 0],
+            _smooth(targets[:, 8:9], 4)[:, 0],
+            self.speaker.pitch * self.manner.pitch * 2 ** (semitones / 12),
+            _smooth(targets[:, 10:], 2),
+        )
 
 
 def _smooth(track: np.ndarray, width: int) -> np.ndarray:
@@ -226,11 +269,11 @@ def _polynomial(frequencies: np.ndarray, bandwidths: np.ndarray, rate: int) -> n
     product = np.ones((len(frequencies), 1))
     for f, w in zip(frequencies.T, bandwidths.T):
         radius = np.exp(-np.pi * w / rate)
-        quadratic = np.stack([np.ones_like(f), -2 * radius * np.cos(2 * np.pi * f / rate), radius ** 2], 1)
+        quadratic = np.stack([np.ones_like(f), -2 * radius * np.cos(2 * np.pi * f / rate), radius**2], 1)
         quadratic /= quadratic.sum(1, keepdims=True)
         longer = np.zeros((len(f), product.shape[1] + 2))
         for k in range(3):
-            longer[:, k:k + product.shape[1]] += product * quadratic[:, k:k + 1]
+            longer[:, k : k + product.shape[1]] += product * quadratic[:, k : k + 1]
         product = longer
     return product
 
@@ -240,8 +283,9 @@ def tract(tracks: Tracks, speaker: Speaker, manner: Manner, rate: int, size: int
     frames = len(tracks.voice)
     upper = speaker.upper[speaker.upper < 0.47 * rate]
     frequencies = np.hstack([tracks.formants, np.tile(upper, (frames, 1)), np.full((frames, 1), NASAL_POLE)])
-    widths = np.hstack([tracks.bandwidths, np.tile(0.045 * upper * speaker.width, (frames, 1)),
-                        np.full((frames, 1), NASAL_BANDWIDTH)])
+    widths = np.hstack(
+        [tracks.bandwidths, np.tile(0.045 * upper * speaker.width, (frames, 1)), np.full((frames, 1), NASAL_BANDWIDTH)]
+    )
     zero = NASAL_POLE + (NASAL_ZERO - NASAL_POLE) * tracks.nasal[:, None]
     poles = np.fft.rfft(_polynomial(np.minimum(frequencies, 0.47 * rate), widths, rate), size)
     zeros = np.fft.rfft(_polynomial(zero, np.full((frames, 1), NASAL_BANDWIDTH), rate), size)
@@ -252,11 +296,15 @@ def tract(tracks: Tracks, speaker: Speaker, manner: Manner, rate: int, size: int
 def frication(amplitudes: np.ndarray, speaker: Speaker, rate: int, size: int) -> np.ndarray:
     """(N, size // 2 + 1) response of the parallel branches; amplitudes: (N, 6) of A2..A6 and AB."""
     grid = np.fft.rfftfreq(size, 1 / rate)
-    branches = [sign / (1 + 2j * (grid - centre * speaker.tract) / width) for sign, centre, width
-                in zip((1, -1, 1, -1, 1), FRICATION_CENTRES, FRICATION_WIDTHS)]
+    branches = [
+        sign / (1 + 2j * (grid - centre * speaker.tract) / width)
+        for sign, centre, width in zip((1, -1, 1, -1, 1), FRICATION_CENTRES, FRICATION_WIDTHS)
+    ]
     bypass = np.full(len(grid), 0.15)
-    return sum(a[:, None] * b[None, :] for a, b in zip(amplitudes.T.astype(np.float32),
-                                                       np.array([*branches, bypass], np.complex64)))
+    return sum(
+        a[:, None] * b[None, :]
+        for a, b in zip(amplitudes.T.astype(np.float32), np.array([*branches, bypass], np.complex64))
+    )
 
 
 def speak(speaker: Speaker, manner: Manner, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -270,7 +318,7 @@ def speak(speaker: Speaker, manner: Manner, seconds: float, rate: int, rng: np.r
     noise = rng.standard_normal((len(rough), 2 * hop), np.float32) * np.float32(1.2)
     window = np.hanning(2 * hop + 1)[:-1].astype(np.float32)
     spectrum[rough] += np.fft.rfft(noise * window, size) * frication(tracks.frication[rough], speaker, rate, size)
-    return _overlap_add(spectrum, hop, size)[:round(seconds * rate)]
+    return _overlap_add(spectrum, hop, size)[: round(seconds * rate)]
 
 
 def _frames(signal: np.ndarray, hop: int, size: int) -> np.ndarray:
@@ -287,5 +335,5 @@ def _overlap_add(spectrum: np.ndarray, hop: int, size: int) -> np.ndarray:
     blocks = np.fft.irfft(spectrum, size).astype(np.float32).reshape(len(spectrum), size // hop, hop)
     total = np.zeros((len(spectrum) + size // hop, hop), np.float32)
     for k in range(size // hop):
-        total[k:k + len(spectrum)] += blocks[:, k]
-    return total.reshape(-1)[hop // 2:]
+        total[k : k + len(spectrum)] += blocks[:, k]
+    return total.reshape(-1)[hop // 2 :]

@@ -32,15 +32,20 @@ NOISY_INTERVIEW = Place((60.0, 150.0), (3500.0, 3950.0), 3.0, (0.2, 0.5), (6.0, 
 @dataclass(frozen=True)
 class Kind:
     """A kind of test call: where it lies, how it sounds, the conditions CC1..CC5 it counts for."""
+
     directory: str
     place: Place
     flags: str
     coding: str = "ulaw"
 
 
-KINDS = {"phone": Kind("tel_phn", TELEPHONE, "NYNNN"), "noisy": Kind("tel_phn", NOISY_PLACE, "NYNNY"),
-         "added": Kind("tel_phn", ADDED_NOISE, "NNNYN"), "interview": Kind("mic_int", INTERVIEW, "YNNNN", "pcm"),
-         "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "pcm")}
+KINDS = {
+    "phone": Kind("tel_phn", TELEPHONE, "NYNNN"),
+    "noisy": Kind("tel_phn", NOISY_PLACE, "NYNNY"),
+    "added": Kind("tel_phn", ADDED_NOISE, "NNNYN"),
+    "interview": Kind("mic_int", INTERVIEW, "YNNNN", "pcm"),
+    "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "pcm"),
+}
 CYCLE = ("phone", "noisy", "added", "interview", "added_interview", "phone", "phone", "phone", "added", "phone")
 
 
@@ -50,6 +55,7 @@ class SreSize:
 
     unknowns: other speakers in the tests; calls: test files of each duration class;
     seconds: of training and enrolment."""
+
     speakers: int
     sessions: int
     eval_speakers: int
@@ -62,6 +68,7 @@ class SreSize:
 @dataclass(frozen=True)
 class Call:
     """One file: speakers and sexes of its sides (one: a single channel), kept by `name` and the seed."""
+
     path: str
     name: str
     seed: int
@@ -111,14 +118,23 @@ def _names(rng: np.random.Generator, count: int) -> list[str]:
 
 def _training(root: Path, size: SreSize, seed: int) -> tuple[list[Call], list[str]]:
     """Training calls of one side, and the lines of the segment key."""
-    calls, lines = [], [
-        "\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])
-    ]
+    calls, lines = (
+        [],
+        ["\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])],
+    )
     rng = toy_speech.stream(seed, "training")
     for index, session in itertools.product(range(size.speakers), range(size.sessions)):
         speaker, segment = f"{FIRST_TRAIN + index}", f"{FIRST_TRAIN + index}_toy_{session}"
-        calls.append(Call(str(root / "data" / f"{segment}.sph"), segment, seed, ((speaker, sex_of(index)),),
-                          round(float(rng.uniform(*size.seconds)), 2), "noisy" if session % 4 == 3 else "phone"))
+        calls.append(
+            Call(
+                str(root / "data" / f"{segment}.sph"),
+                segment,
+                seed,
+                ((speaker, sex_of(index)),),
+                round(float(rng.uniform(*size.seconds)), 2),
+                "noisy" if session % 4 == 3 else "phone",
+            )
+        )
         gender = {"m": "male", "f": "female"}[sex_of(index)]
         lines.append("\t".join([f"{segment}.sph", segment, speaker, speaker, gender, "toy", str(session), "toy"]))
     return calls, lines
@@ -201,11 +217,15 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[str, str]], tests: list[Call]) -> int:
     """Both generations of speaker tables (the second repeats some speakers and brings the rest), and the key."""
     docs, half = root / "docs", len(targets) // 2
-    for version, prefix, people in (("2.1", "NIST_SRE12", targets[:half + 1]),
-                                    ("3", "NIST_SRE12_evaluation_release", targets[half:])):
+    for version, prefix, people in (
+        ("2.1", "NIST_SRE12", targets[: half + 1]),
+        ("3", "NIST_SRE12_evaluation_release", targets[half:]),
+    ):
         directory = docs / f"{LAYOUT}{version}"
-        _write_lines(directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt",
-                     [f"{name} {','.join(sides[name])}" for name, _ in people])
+        _write_lines(
+            directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt",
+            [f"{name} {','.join(sides[name])}" for name, _ in people],
+        )
         _write_lines(
             directory / f"NIST_SRE12_speakertable.v{version[0]}.csv",
             [

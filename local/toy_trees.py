@@ -7,11 +7,12 @@ import itertools
 import os
 import string
 import wave
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,6 +30,7 @@ SAME_SEX_SHARE = 0.7  # of the non-target trials
 @dataclass(frozen=True)
 class TreeSize:
     """Sizes of a toy VoxCeleb1 tree; seconds: shortest and longest utterance; trials: about this many."""
+
     speakers: int
     eval_speakers: int
     sessions: int
@@ -40,6 +42,7 @@ class TreeSize:
 @dataclass(frozen=True)
 class Job:
     """One file to synthesise: everything is drawn from the seed and these names."""
+
     path: str
     seed: int
     speaker: str
@@ -61,8 +64,11 @@ def session_names(seed: int, speaker: str, count: int) -> list[str]:
 def _speech_of(seed: int, speaker: str, sex: str, session: str, place: toy_session.Place, rate: int):
     """(traits, manner, session) of one speaker in one session, always the same for a seed."""
     rng = toy_speech.stream(seed, speaker, session)
-    return (toy_speech.draw_speaker(toy_speech.stream(seed, speaker), sex), toy_speech.draw_manner(rng),
-            toy_session.draw_session(rng, rate, place))
+    return (
+        toy_speech.draw_speaker(toy_speech.stream(seed, speaker), sex),
+        toy_speech.draw_manner(rng),
+        toy_session.draw_session(rng, rate, place),
+    )
 
 
 def write_wav(path: str, samples: np.ndarray, rate: int) -> None:
@@ -100,8 +106,10 @@ def _jobs(root: Path, part: str, speakers: int, size: TreeSize, seed: int) -> li
         speaker = f"id{FIRST_ID[part] + index}"
         for session in session_names(seed, speaker, size.sessions):
             directory = root / part / "wav" / speaker / session
-            jobs += [Job(str(directory / f"{take:05d}.wav"), seed, speaker, sex_of(index), session)
-                     for take in range(1, size.utterances + 1)]
+            jobs += [
+                Job(str(directory / f"{take:05d}.wav"), seed, speaker, sex_of(index), session)
+                for take in range(1, size.utterances + 1)
+            ]
     return jobs
 
 
@@ -147,8 +155,10 @@ def _meta_lines(jobs: Iterable[Job], part: str) -> list[str]:
 
 def write_voxceleb_tree(root: Path, size: TreeSize, seed: int, nj: int) -> dict[str, Any]:
     """Writes the tree; returns counts. The same seed gives the same bytes at any nj."""
-    jobs = {part: _jobs(root, part, count, size, seed) for part, count in
-            (("dev", size.speakers), ("test", size.eval_speakers))}
+    jobs = {
+        part: _jobs(root, part, count, size, seed)
+        for part, count in (("dev", size.speakers), ("test", size.eval_speakers))
+    }
     every = jobs["dev"] + jobs["test"]
     seconds = parallel(synthesise, every, nj, size.seconds)
     header = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
@@ -157,5 +167,9 @@ def write_voxceleb_tree(root: Path, size: TreeSize, seed: int, nj: int) -> dict[
     lines = trial_lines(jobs["test"], size.trials, seed)
     with atomic_write(root / "veri_test.txt", "w") as stream:
         stream.write("\n".join(lines) + "\n")
-    return {"files": len(every), "speakers": size.speakers + size.eval_speakers, "trials": len(lines),
-            "hours": round(sum(seconds) / 3600, 3)}
+    return {
+        "files": len(every),
+        "speakers": size.speakers + size.eval_speakers,
+        "trials": len(lines),
+        "hours": round(sum(seconds) / 3600, 3),
+    }

@@ -4,8 +4,9 @@ Written as a stream."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Container, Iterable, Iterator, NamedTuple
+from typing import IO, NamedTuple
 
 from pyasp.artefact import atomic_write
 from pyasp.datadir import check_id
@@ -17,6 +18,7 @@ LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": Fals
 
 class Trial(NamedTuple):
     """One trial; columns are values for the `.tsv` beside the list."""
+
     model: str
     test: str
     target: bool
@@ -35,10 +37,17 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         name = list_name(path)
         if name.startswith(".") or name.endswith((".tsv", ".json")) or check_id(name, "trial list", "--trials") != name:
-            raise InputError("--trials", f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end",
-                             "Rename the file: such files stand beside lists", item=path)
+            raise InputError(
+                "--trials",
+                f"a list called {name}",
+                "a name without a dot at its start, .tsv or .json at its end",
+                "Rename the file: such files stand beside lists",
+                item=path,
+            )
         if found.setdefault(name, path) != path:
-            raise InputError("--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path)
+            raise InputError(
+                "--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path
+            )
     return found
 
 
@@ -135,8 +144,14 @@ def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty
         Path(f"{path}.tsv").unlink(missing_ok=True)
 
 
-def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tuple[str, ...], models: Container[str],
-               tests: Container[str]) -> dict[str, int]:
+def write_list(
+    directory: Path,
+    name: str,
+    trials: Iterable[Trial],
+    columns: tuple[str, ...],
+    models: Container[str],
+    tests: Container[str],
+) -> dict[str, int]:
     """Writes one list from an iterator; returns its counts.
     Raises InputError as open_list, and for an id in no data set."""
     with open_list(directory, name, columns) as writer:
@@ -148,8 +163,16 @@ def write_list(directory: Path, name: str, trials: Iterable[Trial], columns: tup
 def check_classes(where: object, targets: int, nontargets: int) -> None:
     """Raises InputError unless there are trials of both classes."""
     if not targets + nontargets:
-        raise InputError(where, "an empty trial list", "at least one target and one nontarget trial",
-                         "Check the list given with --trials, or the key")
+        raise InputError(
+            where,
+            "an empty trial list",
+            "at least one target and one nontarget trial",
+            "Check the list given with --trials, or the key",
+        )
     if not targets or not nontargets:
-        raise InputError(where, f"{targets} target and {nontargets} nontarget trials", "both classes",
-                         "An error rate needs both: check the labels of the list")
+        raise InputError(
+            where,
+            f"{targets} target and {nontargets} nontarget trials",
+            "both classes",
+            "An error rate needs both: check the labels of the list",
+        )

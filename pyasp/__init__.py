@@ -1,6 +1,6 @@
 """Text-independent speaker verification: arrays in, arrays out. The recipe around it is `run.sh`.
 
-    from pyasp import SpeakerModel      # a trained system: waves in, embeddings and log-likelihood ratios out
+from pyasp import SpeakerModel      # a trained system: waves in, embeddings and log-likelihood ratios out
 """
 
 from __future__ import annotations
@@ -18,5 +18,6 @@ def __getattr__(name: str) -> Any:
     """SpeakerModel when it is first asked for: the package itself imports nothing large."""
     if name == "SpeakerModel":
         from pyasp.speaker_model import SpeakerModel
+
         return SpeakerModel
     raise AttributeError(f"module 'pyasp' has no attribute {name!r}")

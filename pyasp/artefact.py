@@ -15,8 +15,9 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Iterator
+from typing import IO, Any
 
 from pyasp.errors import InputError, refusal
 from pyasp.plain_text import read_json
@@ -123,8 +124,11 @@ def _plain(options: Any) -> dict[str, Any]:
         return options
     if isinstance(options, (list, tuple)):
         return {key: value for each in options for key, value in _plain(each).items()}
-    return {key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(options).items() if key != "force"}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(options).items()
+        if key != "force"
+    }
 
 
 def versions() -> dict[str, str]:
@@ -138,8 +142,13 @@ def versions() -> dict[str, str]:
 
 def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None = None) -> dict[str, Any]:
     """What makes an artefact: tool, resolved options, input fingerprints, seed, versions."""
-    return {"tool": tool, "options": _plain(options), "inputs": {str(path): fingerprint(path) for path in inputs},
-            "seed": seed, "versions": versions()}
+    return {
+        "tool": tool,
+        "options": _plain(options),
+        "inputs": {str(path): fingerprint(path) for path in inputs},
+        "seed": seed,
+        "versions": versions(),
+    }
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -148,8 +157,11 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         before, after = old.get(part, {}), json.loads(json.dumps(new[part]))
         for key in sorted(set(before) | set(after)):
             if before.get(key) != after.get(key):
-                changes.append(f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}" if part == "options"
-                               else f"input {key} changed")
+                changes.append(
+                    f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
+                    if part == "options"
+                    else f"input {key} changed"
+                )
     changes += [f"{key}: {old.get(key)} -> {new[key]}" for key in ("tool", "seed") if old.get(key) != new[key]]
     return changes
 
@@ -170,8 +182,12 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
     if force:
         print(f"{path}: out of date, made again ({'; '.join(changes[:4])})", file=sys.stderr)
         return False
-    raise InputError(path, f"an out-of-date artefact ({'; '.join(changes[:4])})", "one made with the present settings",
-                     "Re-run this stage with --force to make it again, and the later stages with it")
+    raise InputError(
+        path,
+        f"an out-of-date artefact ({'; '.join(changes[:4])})",
+        "one made with the present settings",
+        "Re-run this stage with --force to make it again, and the later stages with it",
+    )
 
 
 def write_made(path: str | Path, made: dict[str, Any]) -> None:

@@ -20,22 +20,32 @@ def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndar
     recording with fewer voiced frames than a context.
     """
     import torch
+
     from pyasp.tdnn import RECEPTIVE_FIELD
+
     bundle = read_bundle(model_dir)
     if bundle.kind != "network":
         raise InputError(model_dir, f"a bundle of kind {bundle.kind}", "a network with attention", "Give another")
     options = cli.read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, options)
     if net.pooling.attention is None:
-        raise InputError(model_dir, f"{options.pooling} pooling, whose weights are uniform", "attention",
-                         "Give a bundle of an attention or attentive_statistics system")
+        raise InputError(
+            model_dir,
+            f"{options.pooling} pooling, whose weights are uniform",
+            "attention",
+            "Give a bundle of an attention or attentive_statistics system",
+        )
     features = SpeakerModel.load(model_dir).features(sound)
     if len(features.frames) < RECEPTIVE_FIELD:
-        raise InputError(sound.name, f"{len(features.frames)} voiced frames", f"at least {RECEPTIVE_FIELD}",
-                         "Give a longer recording")
+        raise InputError(
+            sound.name,
+            f"{len(features.frames)} voiced frames",
+            f"at least {RECEPTIVE_FIELD}",
+            "Give a longer recording",
+        )
     with torch.inference_mode():
         h, mask = net.frame_level(torch.from_numpy(features.frames)[None])
         alpha = net.pooling.weights(h, mask)[0].numpy()
     weights, times = np.full(len(features.voiced), np.nan), np.flatnonzero(features.voiced)
-    weights[times[RECEPTIVE_FIELD // 2:][:len(alpha)]] = alpha
+    weights[times[RECEPTIVE_FIELD // 2 :][: len(alpha)]] = alpha
     return weights, features.voiced, options.pooling

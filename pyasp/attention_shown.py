@@ -15,10 +15,10 @@ from pyasp.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
 
-HOP, WINDOW = 0.010, 0.025      # seconds
-BINS = 96                       # rows of a spectrogram
-RANGE = 70.0                    # dB shown below the loudest point
-MARGIN = RECEPTIVE_FIELD // 2   # frames at either end of the speech without a weight
+HOP, WINDOW = 0.010, 0.025  # seconds
+BINS = 96  # rows of a spectrogram
+RANGE = 70.0  # dB shown below the loudest point
+MARGIN = RECEPTIVE_FIELD // 2  # frames at either end of the speech without a weight
 
 
 def spectrogram(samples: np.ndarray, rate: int, frames: int) -> np.ndarray:
@@ -40,14 +40,15 @@ def frame_weights(net: Tdnn, feats: np.ndarray, voiced: np.ndarray) -> np.ndarra
     InputError when the recording has fewer voiced frames than the network sees at once.
     """
     if len(feats) < RECEPTIVE_FIELD:
-        raise InputError("attention", f"{len(feats)} voiced frames", f"at least {RECEPTIVE_FIELD}",
-                         "Show a longer recording")
+        raise InputError(
+            "attention", f"{len(feats)} voiced frames", f"at least {RECEPTIVE_FIELD}", "Show a longer recording"
+        )
     device = next(net.parameters()).device
     h, _ = net.eval().frame_level(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
     alpha = net.pooling.weights(h)[0].float().cpu().numpy()
-    alpha = alpha.mean(axis=1) if alpha.ndim == 2 else alpha        # of several heads: their mean
+    alpha = alpha.mean(axis=1) if alpha.ndim == 2 else alpha  # of several heads: their mean
     result = np.full(len(voiced), np.nan, np.float32)
-    result[np.flatnonzero(voiced)[MARGIN:len(feats) - MARGIN]] = alpha * len(alpha)
+    result[np.flatnonzero(voiced)[MARGIN : len(feats) - MARGIN]] = alpha * len(alpha)
     return result
 
 

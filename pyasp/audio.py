@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import re
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from lhotse.audio.backend import set_current_audio_backend
@@ -25,7 +26,7 @@ from pyasp.errors import InputError
 from pyasp.resample import INT16, check_rate, is_audible, resample
 from pyasp.validate import parse_cut, read_cut_lines
 
-ONE_SAMPLE = 1e-5       # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
+ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 BACKEND = CheckedBackend()
 
@@ -34,7 +35,7 @@ def use_libsndfile() -> None:
     """Sets lhotse's reader and its tolerance for this process."""
     set_current_audio_backend(BACKEND)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance")      # on purpose
+        warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance")  # on purpose
         set_audio_duration_mismatch_tolerance(ONE_SAMPLE)
 
 
@@ -59,22 +60,34 @@ class CutStream:
             else:
                 key = None
             if key != utt:
-                raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again",
-                                 item=utt)
+                raise InputError(
+                    self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt
+                )
             yield utt, parse_cut(line, self.path, utt)
 
     def _key(self, line: str) -> str:
         found = CUT_ID.match(line)
         key = found.group(1) if found else parse_cut(line, self.path, f"after {self._last!r}")["id"]
         if key.encode() <= self._last.encode():
-            raise InputError(self.path, f"{key!r} after {self._last!r}", "cuts with unique ids in C-locale order",
-                             "Run stage 1 again", item=key)
+            raise InputError(
+                self.path,
+                f"{key!r} after {self._last!r}",
+                "cuts with unique ids in C-locale order",
+                "Run stage 1 again",
+                item=key,
+            )
         self._last = key
         return key
 
 
-def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downsample: bool = True,
-                 allow_upsample: bool = False, allow_commands: bool = False) -> np.ndarray:
+def read_samples(
+    item: dict[str, Any],
+    rate: int,
+    channel: int = -1,
+    allow_downsample: bool = True,
+    allow_upsample: bool = False,
+    allow_commands: bool = False,
+) -> np.ndarray:
     """(n,) float32 on the int16 scale at `rate` Hz, of a cut's JSON object; augmented cuts are not rounded to integers.
 
     channel: of a cut with several; -1: the cut's own. Raises InputError for audio that cannot be read, is empty, not
@@ -84,17 +97,22 @@ def read_samples(item: dict[str, Any], rate: int, channel: int = -1, allow_downs
     utt, name = item["id"], _check_sources(item, allow_commands)
     plain = _is_plain(item)
     try:
-        cut = deserialize_item(copy.deepcopy(item))     # lhotse empties the dictionaries it is given
+        cut = deserialize_item(copy.deepcopy(item))  # lhotse empties the dictionaries it is given
         samples = _read_plain(cut) if plain else _load(cut, name)
     except InputError:
         raise
-    except Exception as error:      # lhotse raises many kinds; all mean that this recording cannot be used
+    except Exception as error:  # lhotse raises many kinds; all mean that this recording cannot be used
         raise _readable(error, name, utt) from None
     mono = _one_channel(cut, samples, channel, name)
-    mono = np.multiply(mono, INT16, out=mono if plain else None)        # other arrays may be lhotse's
+    mono = np.multiply(mono, INT16, out=mono if plain else None)  # other arrays may be lhotse's
     if len(mono) == 0 or not is_audible(mono):
-        raise InputError(name, "no samples" if len(mono) == 0 else "samples that are not finite, or huge", "audio",
-                         "Replace or remove the recording", item=utt)
+        raise InputError(
+            name,
+            "no samples" if len(mono) == 0 else "samples that are not finite, or huge",
+            "audio",
+            "Replace or remove the recording",
+            item=utt,
+        )
     check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
     return resample(mono, int(cut.sampling_rate), rate, rounded=plain)
 
@@ -121,26 +139,35 @@ def _read_plain(cut: Cut) -> np.ndarray:
     whole = cut.start == 0 and cut.num_samples == recording.num_samples
     samples, rate = BACKEND.read_some(source.source, cut.start, None if whole else cut.duration)
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
-        raise InputError(source.source, f"{samples.shape[1]} samples at {rate} Hz", f"{cut.num_samples} at "
-                         f"{recording.sampling_rate} Hz as its cut says",
-                         "Run stage 0 again: the file has changed, or is damaged")
+        raise InputError(
+            source.source,
+            f"{samples.shape[1]} samples at {rate} Hz",
+            f"{cut.num_samples} at {recording.sampling_rate} Hz as its cut says",
+            "Run stage 0 again: the file has changed, or is damaged",
+        )
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
-        raise InputError(source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says",
-                         "Run stage 0 again")
-    return samples if rows == list(range(len(samples))) else samples[rows]     # a list of rows would copy
+        raise InputError(
+            source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", "Run stage 0 again"
+        )
+    return samples if rows == list(range(len(samples))) else samples[rows]  # a list of rows would copy
 
 
 def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.ndarray:
     """The cut's only channel, or the one that compute-mfcc-feats --channel names; samples (channels of the cut, n)."""
-    named = getattr(cut, "channel", None)       # a number, a list, or nothing in mixed cuts, which come as one channel
+    named = getattr(cut, "channel", None)  # a number, a list, or nothing in mixed cuts, which come as one channel
     channels = list(named) if isinstance(named, (list, tuple)) else [named]
     if len(channels) == len(samples) == 1 and (channel < 0 or channels[0] in (None, channel)):
         return samples[0]
     if channel not in channels or len(channels) != len(samples):
-        raise InputError(name, f"channels {channels}", "one, or --channel to choose among them",
-                         "Give each side its own utterance, or set --channel", item=cut.id)
+        raise InputError(
+            name,
+            f"channels {channels}",
+            "one, or --channel to choose among them",
+            "Give each side its own utterance, or set --channel",
+            item=cut.id,
+        )
     return samples[channels.index(channel)]
 
 
@@ -155,8 +182,13 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
     for source in _sources(item):
         if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
             cures = {"command": "Use --allow-commands true if you trust it", "url": "Download the file first"}
-            raise InputError("cuts.jsonl.gz", f"a {source['type']} as audio source ({source.get('source')})", "a file",
-                             cures[source["type"]], item=item["id"])
+            raise InputError(
+                "cuts.jsonl.gz",
+                f"a {source['type']} as audio source ({source.get('source')})",
+                "a file",
+                cures[source["type"]],
+                item=item["id"],
+            )
         name = name or (str(source.get("source")) if source["type"] != "memory" else "audio in memory")
     return name
 
@@ -183,5 +215,10 @@ def _readable(error: Exception, name: str, utt: str) -> InputError:
             return cause
         cause = cause.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return InputError(name, f"{type(error).__name__}: {lines[0][:200] if lines else ''}", "audio that lhotse can load",
-                      "Repair or remove the recording, or run stage 0 again", item=utt)
+    return InputError(
+        name,
+        f"{type(error).__name__}: {lines[0][:200] if lines else ''}",
+        "audio that lhotse can load",
+        "Repair or remove the recording, or run stage 0 again",
+        item=utt,
+    )

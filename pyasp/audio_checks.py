@@ -15,9 +15,9 @@ from pyasp.errors import InputError
 from pyasp.resample import HIGHEST_RATE
 from pyasp.sphere_header import AGAIN
 
-MOST_VALUES = 1 << 24           # read at a time: a header may promise more than there is
+MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
-UNKNOWN_LENGTH = 0x7FFFF000     # from here on the length in a wav header means "written to a pipe, read to the end"
+UNKNOWN_LENGTH = 0x7FFFF000  # from here on the length in a wav header means "written to a pipe, read to the end"
 
 
 def _check_sphere(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
@@ -44,9 +44,15 @@ def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> N
 def _check_format(path: str | Path, form: bytes) -> None:
     """The bytes of a frame against its channels and bits: where they differ libsndfile takes other samples for audio."""
     coding, channels, rate, _, align, bits = struct.unpack("<HHIIHH", form)
-    if coding in SAMPLED and (not channels or not 0 < rate <= HIGHEST_RATE or align % channels or align < channels * -(-bits // 8)):
-        raise InputError(path, f"{channels} channels of {bits} bits in {align} bytes at {rate} Hz", "a wav header that adds up",
-                         AGAIN)
+    if coding in SAMPLED and (
+        not channels or not 0 < rate <= HIGHEST_RATE or align % channels or align < channels * -(-bits // 8)
+    ):
+        raise InputError(
+            path,
+            f"{channels} channels of {bits} bits in {align} bytes at {rate} Hz",
+            "a wav header that adds up",
+            AGAIN,
+        )
 
 
 def read_frames(stream: Any, frames: int, dtype: str) -> np.ndarray:
@@ -73,7 +79,7 @@ def _check_flac(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> N
     flac_header.check(path, stream, size)
 
 
-CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff, flac_header.MAGIC: _check_flac}      # by the first bytes
+CHECKS = {b"NIST_1A": _check_sphere, b"RIFF": _check_riff, flac_header.MAGIC: _check_flac}  # by the first bytes
 
 
 def check_header(path: str | Path) -> None:

@@ -20,8 +20,7 @@ from pyasp.decoders import decode, foreign_format
 from pyasp.errors import InputError
 from pyasp.sphere_header import AGAIN
 
-
-SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")    # libsndfile's names of what decodes to whole numbers of 16 bit
+SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 
 
 def _name(path_or_fd: Any) -> str:
@@ -29,8 +28,9 @@ def _name(path_or_fd: Any) -> str:
 
 
 def _unreadable(path_or_fd: Any, error: Exception) -> InputError:
-    return InputError(_name(path_or_fd), str(error), "audio that libsndfile reads",
-                      "Convert it to wav or flac, or remove it")
+    return InputError(
+        _name(path_or_fd), str(error), "audio that libsndfile reads", "Convert it to wav or flac, or remove it"
+    )
 
 
 def _load(source: Any, offset: float, duration: float | None) -> tuple[np.ndarray, int]:
@@ -48,8 +48,13 @@ def _load(source: Any, offset: float, duration: float | None) -> tuple[np.ndarra
 class CheckedBackend(LibsndfileBackend):
     """lhotse's libsndfile reader that raises InputError where a file does not hold what its header says."""
 
-    def read_audio(self, path_or_fd: Any, offset: float = 0.0, duration: float | None = None,
-                   force_opus_sampling_rate: int | None = None) -> tuple[np.ndarray, int]:
+    def read_audio(
+        self,
+        path_or_fd: Any,
+        offset: float = 0.0,
+        duration: float | None = None,
+        force_opus_sampling_rate: int | None = None,
+    ) -> tuple[np.ndarray, int]:
         """(channels, samples) float32 in [-1, 1] and the rate in Hz; fewer samples than asked for are an error."""
         samples, rate = self.read_some(path_or_fd, offset, duration)
         first = compute_num_samples(offset, rate)
@@ -62,7 +67,7 @@ class CheckedBackend(LibsndfileBackend):
         """As read_audio, for callers who know how many samples there must be: counting them is left to the caller."""
         try:
             return _load(self._source(path_or_fd), offset, duration)
-        except soundfile.SoundFileError as error:       # not audio, or FLAC that is damaged
+        except soundfile.SoundFileError as error:  # not audio, or FLAC that is damaged
             raise _unreadable(path_or_fd, error) from None
 
     def info(self, path_or_fd: Any, force_opus_sampling_rate: int | None = None) -> LibsndfileCompatibleAudioInfo:

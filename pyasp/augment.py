@@ -49,7 +49,7 @@ def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tup
 
 
 def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    stream = io.BytesIO()       # in memory first: libsndfile hides what the system says about a failed write
+    stream = io.BytesIO()  # in memory first: libsndfile hides what the system says about a failed write
     soundfile.write(stream, samples, rate, subtype="PCM_16", format="WAV")
     with atomic_write(path) as file:
         file.write(stream.getbuffer())
@@ -117,7 +117,7 @@ def at_speed(cut: MonoCut, speed: str, utt: str) -> MonoCut:
 def renamed(utt: str, speaker: str, speed: str) -> tuple[str, str]:
     """Utterance and speaker at another speed: `<speaker>~<speed>` comes behind all that begins with the speaker."""
     other = f"{speaker}~{speed}"
-    return other + utt[len(speaker):] if utt.startswith(speaker) else f"{other}-{utt}", other
+    return other + utt[len(speaker) :] if utt.startswith(speaker) else f"{other}-{utt}", other
 
 
 def _with(clean: MonoCut, transform: AddNoise | Transcode) -> MonoCut:

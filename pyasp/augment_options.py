@@ -19,8 +19,11 @@ class AugmentOptions:
 
     copies: int = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
     kinds: str = option("noise,reverb", "kinds of which each copy gets one, drawn evenly: noise,reverb,codec")
-    speeds: str = option("", "speeds at which every recording and its copies are taken once more, as of another "
-                         "speaker, comma between (0.9,1.1); none when empty, as in the paper")
+    speeds: str = option(
+        "",
+        "speeds at which every recording and its copies are taken once more, as of another "
+        "speaker, comma between (0.9,1.1); none when empty, as in the paper",
+    )
     snrs: str = option("8,15,20", "signal-to-noise ratios in dB, measured over speech, of which a noisy copy gets one")
     codec: str = option(
         "amr",
@@ -68,8 +71,13 @@ def speeds_of(options: AugmentOptions) -> list[str]:
     for number, word in enumerate(words):
         right = re.fullmatch(r"[0-9]\.[0-9]+|[0-9]", word) and SPEEDS[0] <= float(word) <= SPEEDS[1]
         if not right or float(word) in {1.0, *map(float, words[:number])}:
-            raise InputError("augment.conf", repr(word), f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma "
-                             "between", "Correct --speeds", item="--speeds")
+            raise InputError(
+                "augment.conf",
+                repr(word),
+                f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between",
+                "Correct --speeds",
+                item="--speeds",
+            )
     return words
 
 

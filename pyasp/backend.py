@@ -16,9 +16,10 @@ Vectors are rows; arithmetic is double precision.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,9 @@ class ScoreOptions:
     """How trials are scored."""
 
     scoring: str = option("plda", "how two vectors are compared", choices=("plda", "cosine"))
-    average: str = option("normalised", "average of processed vectors, or of raw embeddings (Kaldi sre16)",
-                          choices=("normalised", "raw"))
+    average: str = option(
+        "normalised", "average of processed vectors, or of raw embeddings (Kaldi sre16)", choices=("normalised", "raw")
+    )
     num_utts: bool = option(True, "tell PLDA how many recordings a model averages")
     normalize_length: bool = option(True, "PLDA scales projected vectors to their expected length")
     simple_length_normalization: bool = option(False, "... to length sqrt(dimension) instead")
@@ -64,6 +66,7 @@ class BackendOptions(TrainOptions, ScoreOptions, VariantOptions, DevOptions):
 
 
 # ---------------------------------------------------------------- transforms
+
 
 def global_mean(vectors: np.ndarray) -> np.ndarray:
     """Mean (D,) float64 of the rows of `vectors` (N, D) (ivector-mean)."""
@@ -87,15 +90,23 @@ def apply_transform(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """
     matrix, dim = np.asarray(matrix, np.float64), vectors.shape[1]
     if matrix.shape[1] not in (dim, dim + 1):
-        raise InputError("transform", f"{matrix.shape[0]} x {matrix.shape[1]} for vectors of dimension {dim}",
-                         f"{dim} columns (linear) or {dim + 1} (affine)",
-                         "Use the back end that was trained on these embeddings")
+        raise InputError(
+            "transform",
+            f"{matrix.shape[0]} x {matrix.shape[1]} for vectors of dimension {dim}",
+            f"{dim} columns (linear) or {dim + 1} (affine)",
+            "Use the back end that was trained on these embeddings",
+        )
     result = vectors @ matrix[:, :dim].T
     return result + matrix[:, dim] if matrix.shape[1] > dim else result
 
 
-def pca(vectors: np.ndarray, dim: int = 0, normalize_mean: bool = False, normalize_variance: bool = False,
-        eigenvalue_floor: float = 0.0) -> np.ndarray:
+def pca(
+    vectors: np.ndarray,
+    dim: int = 0,
+    normalize_mean: bool = False,
+    normalize_variance: bool = False,
+    eigenvalue_floor: float = 0.0,
+) -> np.ndarray:
     """Principal axes as rows, by falling variance: (R, D), or affine (R, D + 1) with `normalize_mean` (est-pca).
 
     The covariance is about the mean in either case, divided by N. `normalize_variance` gives every axis unit variance.
@@ -114,8 +125,13 @@ def pca(vectors: np.ndarray, dim: int = 0, normalize_mean: bool = False, normali
     return np.column_stack([matrix, -matrix @ mean]) if normalize_mean else matrix
 
 
-def lda(vectors: np.ndarray, labels: np.ndarray, dim: int, total_covariance_factor: float = 0.0,
-        covariance_floor: float = 1e-6) -> np.ndarray:
+def lda(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    dim: int,
+    total_covariance_factor: float = 0.0,
+    covariance_floor: float = 1e-6,
+) -> np.ndarray:
     """Affine LDA (dim, D + 1): within-class covariance unit, the offset removes the mean (ivector-compute-lda).
 
     `vectors` (N, D), class numbers `labels` (N,). What is normalised is (1 - f) within + f total, f the factor; its
@@ -133,6 +149,7 @@ def lda(vectors: np.ndarray, labels: np.ndarray, dim: int, total_covariance_fact
 
 # ---------------------------------------------------------------- the trained back end
 
+
 @dataclass(frozen=True)
 class BackEnd:
     """mean (D,), transform (R, D) or (R, D + 1), PLDA of dimension R."""
@@ -146,8 +163,9 @@ class BackEnd:
         """Reads mean.vec (float or double), transform.mat and plda, ours or Kaldi's; checks that they fit together."""
         for name in FILES:
             if not (Path(directory) / name).is_file():
-                raise InputError(Path(directory) / name, "no such file", "a trained back end",
-                                 "Run stage 9 (train_backend) first")
+                raise InputError(
+                    Path(directory) / name, "no such file", "a trained back end", "Run stage 9 (train_backend) first"
+                )
         return cls.read_files(*(Path(directory) / name for name in FILES))
 
     @classmethod
@@ -160,8 +178,12 @@ class BackEnd:
         plda = Plda.read(plda_path)
         fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
         if not fits or transform.shape[0] != plda.dim:
-            raise InputError(plda_path.parent, f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
-                             "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together")
+            raise InputError(
+                plda_path.parent,
+                f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
+                "(D,), (R, D) or (R, D + 1), and R",
+                "Train it again: its files do not belong together",
+            )
         return cls(mean, transform, plda)
 
     def write(self, directory: str | Path, made: dict[str, Any]) -> None:
@@ -177,8 +199,12 @@ class BackEnd:
     def process(self, vectors: np.ndarray) -> np.ndarray:
         """Mean, transform, length normalisation of each row of `vectors` (N, D): (N, R) float64."""
         if vectors.shape[1] != len(self.mean):
-            raise InputError("embeddings", f"dimension {vectors.shape[1]}", f"{len(self.mean)}, the back end's",
-                             "Use the back end that was trained on embeddings of this system")
+            raise InputError(
+                "embeddings",
+                f"dimension {vectors.shape[1]}",
+                f"{len(self.mean)}, the back end's",
+                "Use the back end that was trained on embeddings of this system",
+            )
         return length_normalise(apply_transform(self.transform, vectors - self.mean))
 
 
@@ -186,7 +212,8 @@ def average_rows(vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
     """Mean of the rows of `vectors` (N, R) listed in each of `members` (M index arrays): (M, R) float64."""
     if len(members) == 1:
         return np.asarray(vectors, np.float64)[members[0]].mean(axis=0, keepdims=True)
-    from scipy import sparse    # here, so that scoring two recordings does not wait for its import
+    from scipy import sparse  # here, so that scoring two recordings does not wait for its import
+
     counts = np.array([len(rows) for rows in members])
     owner, rows = np.repeat(np.arange(len(members)), counts), np.concatenate(members)
     member = sparse.csr_matrix((1.0 / counts[owner], (owner, rows)), shape=(len(members), len(vectors)))
@@ -214,6 +241,7 @@ def enroll(back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], av
 
 # ---------------------------------------------------------------- training
 
+
 def check_speakers(labels: np.ndarray, where: object) -> None:
     """Prints the counts and raises InputError when two speakers, or a speaker with two recordings, are lacking."""
     counts = np.bincount(labels)
@@ -222,8 +250,12 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
     if len(counts) < 2:
         raise InputError(where, f"{len(counts)} speaker", "at least 2", "Give the back end recordings of more speakers")
     if single == len(counts):
-        raise InputError(where, "one recording for every speaker", "speakers with two recordings or more",
-                         "Add recordings: without them the variation within a speaker cannot be estimated")
+        raise InputError(
+            where,
+            "one recording for every speaker",
+            "speakers with two recordings or more",
+            "Add recordings: without them the variation within a speaker cannot be estimated",
+        )
 
 
 def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOptions) -> np.ndarray:
@@ -234,8 +266,10 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
     dim = centred.shape[1]
     matrix = pca(centred, normalize_variance=options.whitening, eigenvalue_floor=options.eigenvalue_floor)
     if len(matrix) < dim:
-        print(f"reduced dimension: {len(centred)} training vectors vary in {len(matrix)} of {dim} directions; "
-              "the back end keeps these")
+        print(
+            f"reduced dimension: {len(centred)} training vectors vary in {len(matrix)} of {dim} directions; "
+            "the back end keeps these"
+        )
     elif not options.whitening:
         matrix = np.eye(dim)
     if not options.lda_dim:
@@ -247,8 +281,9 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
     return np.column_stack([reduced[:, :-1] @ matrix, reduced[:, -1]])
 
 
-def train(vectors: np.ndarray, labels: np.ndarray, options: TrainOptions,
-          log: Callable[[str], None] = print) -> BackEnd:
+def train(
+    vectors: np.ndarray, labels: np.ndarray, options: TrainOptions, log: Callable[[str], None] = print
+) -> BackEnd:
     """The back end from training embeddings (N, D) with speaker numbers labels (N,) in 0..K-1."""
     mean = global_mean(vectors)
     centred = np.asarray(vectors, np.float64) - mean

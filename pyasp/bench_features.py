@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 import numpy as np
 import soundfile
 import torch
-from lhotse import CutSet, Mfcc as LhotseMfcc, MfccConfig, MonoCut, Recording
+from lhotse import CutSet, MfccConfig, MonoCut, Recording
+from lhotse import Mfcc as LhotseMfcc
 
 from pyasp import bench_models
 from pyasp.audio import read_samples, use_libsndfile
@@ -30,7 +31,7 @@ from pyasp.ivector_stats import extract
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.vad import VadOptions, energy_vad
 
-RATE, FRAME_FLOP = 16000, 20_000        # samples/s; FFT, mel bins and cosine transform of a frame
+RATE, FRAME_FLOP = 16000, 20_000  # samples/s; FFT, mel bins and cosine transform of a frame
 OPTIONS = MfccOptions(dither=0.0, num_ceps=40, num_mel_bins=40, high_freq=7600.0, snip_edges=False)
 FORMATS = {"wav": {}, "flac": {}, "sph": {"format": "NIST"}}
 
@@ -41,13 +42,19 @@ def corpus(folder: Path, utterances: int, length: float, suffix: str = "wav", fi
     rng = np.random.default_rng(7)
     paths = [folder / f"audio{k}.{suffix}" for k in range(min(files, utterances))]
     for path in paths:
-        level = np.repeat(rng.uniform(50, 3000, int(10 * length) + 1), RATE // 10)[:int(RATE * length)]
-        soundfile.write(path, (rng.standard_normal(len(level)) * level).clip(-32768, 32767).astype(np.int16), RATE,
-                        **FORMATS[suffix])
+        level = np.repeat(rng.uniform(50, 3000, int(10 * length) + 1), RATE // 10)[: int(RATE * length)]
+        soundfile.write(
+            path,
+            (rng.standard_normal(len(level)) * level).clip(-32768, 32767).astype(np.int16),
+            RATE,
+            **FORMATS[suffix],
+        )
     first = [Recording.from_file(path) for path in paths]
     names = [f"u{k:07d}" for k in range(utterances)]
-    CutSet.from_cuts(MonoCut(name, 0, length, 0, recording=dataclasses.replace(first[k % len(first)], id=name))
-                     for k, name in enumerate(names)).to_file(folder / "cuts.jsonl.gz")
+    CutSet.from_cuts(
+        MonoCut(name, 0, length, 0, recording=dataclasses.replace(first[k % len(first)], id=name))
+        for k, name in enumerate(names)
+    ).to_file(folder / "cuts.jsonl.gz")
     (folder / "utt2spk").write_text("".join(f"{name} {name}\n" for name in names), encoding="utf-8")
     return folder
 
@@ -56,24 +63,34 @@ def arguments(data: Path, out: Path, job: int = 1, jobs: int = 1, compress: bool
     """Command line of make_mfcc with OPTIONS."""
     kept = ("dither", "num_ceps", "num_mel_bins", "high_freq", "snip_edges")
     options = [f"--{name.replace('_', '-')}={str(getattr(OPTIONS, name)).lower()}" for name in kept]
-    return [*options, "--force=true", f"--compress={str(compress).lower()}", f"--job={job}", f"--num-jobs={jobs}",
-            str(data), str(out)]
+    return [
+        *options,
+        "--force=true",
+        f"--compress={str(compress).lower()}",
+        f"--job={job}",
+        f"--num-jobs={jobs}",
+        str(data),
+        str(out),
+    ]
 
 
 def _made(data: Path, compress: bool = True) -> Callable[[], None]:
     """make_mfcc over a directory, in this process; every call makes all shards again."""
+
     def work() -> None:
         for path in data.glob("out.*"):
             path.unlink()
         with contextlib.redirect_stderr(io.StringIO()):
             assert make_mfcc.main(arguments(data, data / "out", compress=compress)) in (None, 0)
+
     return work
 
 
 def lhotse_work(samples: np.ndarray, times: int) -> Callable[[], None]:
     """lhotse's extractor over an array in memory, nothing read and nothing written."""
-    extractor = LhotseMfcc(MfccConfig(num_ceps=40, num_mel_bins=40, low_freq=20, high_freq=7600, use_energy=False,
-                                      dither=0.0))
+    extractor = LhotseMfcc(
+        MfccConfig(num_ceps=40, num_mel_bins=40, low_freq=20, high_freq=7600, use_energy=False, dither=0.0)
+    )
     scaled = (samples / 32768.0).astype(np.float32)
     return lambda: [extractor.extract(scaled, RATE) for _ in range(times)]
 
@@ -94,6 +111,7 @@ def native_work(samples: np.ndarray, times: int) -> Callable[[], None]:
             extractor.input_finished()
             for t in range(extractor.num_frames_ready):
                 extractor.get_frame(t)
+
     return work
 
 
@@ -106,14 +124,25 @@ def mfcc(setting: Setting) -> Iterator[Row]:
     references = {"lhotse": (lhotse_work(samples, 10), 10)}
     if importlib.util.find_spec("kaldi_native_fbank"):
         references["kaldi-native-fbank"] = native_work(samples, 2), 2
-    works = {"mfcc_wav_to_compressed_ark": (_made(data), count), "mfcc_wav_to_ark": (_made(data, False), count),
-             "mfcc_in_memory": (lambda: [extractor.compute(samples) for _ in range(20)], 20)}
+    works = {
+        "mfcc_wav_to_compressed_ark": (_made(data), count),
+        "mfcc_wav_to_ark": (_made(data, False), count),
+        "mfcc_in_memory": (lambda: [extractor.compute(samples) for _ in range(20)], 20),
+    }
     for name, (work, files) in works.items():
         for against, (reference, times) in references.items():
             found = in_turns(work, reference, cpu, 1)
             rate = files * length / found.own
-            yield Row(name, rate, "x real time", rate * found.reference / (times * length),
-                      rate * 100 * FRAME_FLOP / found.sgemm, found.memory, 1, f"{against}, from memory")
+            yield Row(
+                name,
+                rate,
+                "x real time",
+                rate * found.reference / (times * length),
+                rate * 100 * FRAME_FLOP / found.sgemm,
+                found.memory,
+                1,
+                f"{against}, from memory",
+            )
 
 
 def short_files(setting: Setting) -> Iterator[Row]:
@@ -132,8 +161,16 @@ def two_jobs(setting: Setting) -> Iterator[Row]:
     walls = {}
     for jobs in (1, 2):
         walls[jobs] = min(_jobs_wall(data, jobs) for _ in range(setting.size(1, 2)))
-    yield Row("mfcc_two_jobs", count * 8.0 / walls[2], "x real time", walls[1] / walls[2], None,
-              PeakMemory(torch.device("cpu")).bytes(), 2, "one job")
+    yield Row(
+        "mfcc_two_jobs",
+        count * 8.0 / walls[2],
+        "x real time",
+        walls[1] / walls[2],
+        None,
+        PeakMemory(torch.device("cpu")).bytes(),
+        2,
+        "one job",
+    )
 
 
 def _jobs_wall(data: Path, jobs: int) -> float:
@@ -141,9 +178,14 @@ def _jobs_wall(data: Path, jobs: int) -> float:
     for path in data.glob("out.*"):
         path.unlink()
     start = time.perf_counter()
-    running = [subprocess.Popen([sys.executable, "-m", "pyasp.bin.make_mfcc",
-                                 *arguments(data, data / "out", job, jobs)], env=environment,
-                                stderr=subprocess.DEVNULL) for job in range(1, jobs + 1)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pyasp.bin.make_mfcc", *arguments(data, data / "out", job, jobs)],
+            env=environment,
+            stderr=subprocess.DEVNULL,
+        )
+        for job in range(1, jobs + 1)
+    ]
     codes = [process.wait() for process in running]
     assert not any(codes), "a job failed"
     return time.perf_counter() - start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -13,7 +13,7 @@ from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner, align
 
 DIM, SELECTED, MIN_POST = 60, 20, 0.025
-FULL_FLOP = 2 * DIM * DIM           # of one selected covariance
+FULL_FLOP = 2 * DIM * DIM  # of one selected covariance
 
 
 class _Pieces:
@@ -24,7 +24,7 @@ class _Pieces:
         model = bench_models.ubm(self.num_gauss, DIM)
         x = bench_models.frames(model, setting.size(1 << 14, 1 << 16))
         self.x = torch.from_numpy(x).to(setting.device)
-        self.some = x[:setting.size(1000, 4000)].astype("f8")
+        self.some = x[: setting.size(1000, 4000)].astype("f8")
         self.aligner = Aligner(model.to_diag(), model, SELECTED, min_post, device=setting.device)
         self.reference = PairReference(model.to_diag(), model, SELECTED, min_post)
         self.chosen = self.reference.select(self.some)
@@ -40,37 +40,60 @@ def _rows(setting: Setting, name: str, pieces: _Pieces, ours, reference, flop: f
     for threads in setting.threads:
         found = in_turns(ours, reference, setting, threads, setting.size(3, 5))
         rate, reference_rate = len(pieces.x) / found.own, len(pieces.some) / found.reference
-        yield Row(name, rate / bench_models.FRAMES_PER_SECOND, "x real time", rate / reference_rate,
-                  rate * flop / found.sgemm, found.memory, threads, "a frame at a time, BLAS",
-                  traffic * reference_rate / found.stream)
+        yield Row(
+            name,
+            rate / bench_models.FRAMES_PER_SECOND,
+            "x real time",
+            rate / reference_rate,
+            rate * flop / found.sgemm,
+            found.memory,
+            threads,
+            "a frame at a time, BLAS",
+            traffic * reference_rate / found.stream,
+        )
 
 
 def selection(setting: Setting) -> Iterator[Row]:
     """The 20 best Gaussians of each frame by the diagonal model."""
     pieces = _Pieces(setting, MIN_POST)
-    yield from _rows(setting, "gaussian_selection", pieces,
-                     lambda: pieces.aligner.selector.select(pieces.x, SELECTED),
-                     lambda: pieces.reference.select(pieces.some), 2 * pieces.num_gauss * (2 * DIM + 1),
-                     pieces.selection_bytes())
+    yield from _rows(
+        setting,
+        "gaussian_selection",
+        pieces,
+        lambda: pieces.aligner.selector.select(pieces.x, SELECTED),
+        lambda: pieces.reference.select(pieces.some),
+        2 * pieces.num_gauss * (2 * DIM + 1),
+        pieces.selection_bytes(),
+    )
 
 
 def posteriors(setting: Setting) -> Iterator[Row]:
     """Full covariances of the selected Gaussians, softmax, pruning."""
     pieces = _Pieces(setting, MIN_POST)
     chosen = pieces.aligner.selector.select(pieces.x, SELECTED)[1]
-    yield from _rows(setting, "pruned_posteriors", pieces,
-                     lambda: align(pieces.aligner.full.loglikes(pieces.x, chosen), chosen, MIN_POST),
-                     lambda: pieces.reference.posteriors(pieces.some, pieces.chosen), SELECTED * FULL_FLOP,
-                     pieces.reference.bytes_per_frame())
+    yield from _rows(
+        setting,
+        "pruned_posteriors",
+        pieces,
+        lambda: align(pieces.aligner.full.loglikes(pieces.x, chosen), chosen, MIN_POST),
+        lambda: pieces.reference.posteriors(pieces.some, pieces.chosen),
+        SELECTED * FULL_FLOP,
+        pieces.reference.bytes_per_frame(),
+    )
 
 
 def alignment(setting: Setting) -> Iterator[Row]:
     """Both together: what each frame of the i-vector system costs."""
     pieces = _Pieces(setting, MIN_POST)
-    yield from _rows(setting, "selection_and_posteriors", pieces, lambda: pieces.aligner(pieces.x),
-                     lambda: pieces.reference.posteriors(pieces.some, pieces.reference.select(pieces.some)),
-                     2 * pieces.num_gauss * (2 * DIM + 1) + SELECTED * FULL_FLOP,
-                     pieces.selection_bytes() + pieces.reference.bytes_per_frame())
+    yield from _rows(
+        setting,
+        "selection_and_posteriors",
+        pieces,
+        lambda: pieces.aligner(pieces.x),
+        lambda: pieces.reference.posteriors(pieces.some, pieces.reference.select(pieces.some)),
+        2 * pieces.num_gauss * (2 * DIM + 1) + SELECTED * FULL_FLOP,
+        pieces.selection_bytes() + pieces.reference.bytes_per_frame(),
+    )
 
 
 def ubm_em(setting: Setting) -> Iterator[Row]:
@@ -82,7 +105,12 @@ def ubm_em(setting: Setting) -> Iterator[Row]:
         chosen = pieces.reference.select(pieces.some)
         pieces.reference.accumulate(pieces.some, chosen, pieces.reference.posteriors(pieces.some, chosen))
 
-    yield from _rows(setting, "ubm_em_iteration", pieces,
-                     lambda: stats.accumulate(pieces.x, pieces.aligner(pieces.x), torch.float32), reference,
-                     2 * pieces.num_gauss * (2 * DIM + 1) + 2 * SELECTED * FULL_FLOP,
-                     pieces.selection_bytes() + 3 * pieces.reference.bytes_per_frame())     # a sum: read and written
+    yield from _rows(
+        setting,
+        "ubm_em_iteration",
+        pieces,
+        lambda: stats.accumulate(pieces.x, pieces.aligner(pieces.x), torch.float32),
+        reference,
+        2 * pieces.num_gauss * (2 * DIM + 1) + 2 * SELECTED * FULL_FLOP,
+        pieces.selection_bytes() + 3 * pieces.reference.bytes_per_frame(),
+    )  # a sum: read and written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -25,11 +25,19 @@ def growth(setting: Setting) -> Iterator[Row]:
 
     def work(recordings: int) -> None:
         for number in range(recordings // BATCH):
-            scale = 0.5 + (number % 7) / 7.0       # statistics of other recordings
+            scale = 0.5 + (number % 7) / 7.0  # statistics of other recordings
             stats.accumulate(estimator, count * scale, first * scale)
 
     for recordings in RECORDINGS:
         found = in_turns(lambda: work(recordings), None, setting, 1, 1 if recordings > 10_000 else 3)
         each = each or found.own / recordings
-        yield Row(f"growth_{recordings}_recordings", recordings / found.own, "recordings/s",
-                  each * recordings / found.own, None, found.memory, 1, "1000 recordings")
+        yield Row(
+            f"growth_{recordings}_recordings",
+            recordings / found.own,
+            "recordings/s",
+            each * recordings / found.own,
+            None,
+            found.memory,
+            1,
+            "1000 recordings",
+        )

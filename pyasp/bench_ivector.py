@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def _sizes(setting: Setting) -> tuple[int, int]:
 
 def extraction_flop(num_gauss: int, ivector_dim: int) -> float:
     """Of one recording: both products, Cholesky factor and two triangular solves."""
-    return 2 * num_gauss * (ivector_dim * (ivector_dim + 1) / 2 + DIM * ivector_dim) + ivector_dim ** 3 / 3
+    return 2 * num_gauss * (ivector_dim * (ivector_dim + 1) / 2 + DIM * ivector_dim) + ivector_dim**3 / 3
 
 
 def extraction(setting: Setting) -> Iterator[Row]:
@@ -39,10 +39,18 @@ def extraction(setting: Setting) -> Iterator[Row]:
     memories = {threads: _peak(setting, threads, lambda: estimator.means(count, first)) for threads in setting.threads}
     reference = IvectorReference(estimator)
     for threads in setting.threads:
-        found = in_turns(lambda: estimator.means(count, first),
-                         lambda: [reference.extract(*each) for each in some], setting, threads)
-        yield _row("ivector_extraction", found, threads, found.reference / len(some), memories[threads],
-                   extraction_flop(num_gauss, ivector_dim), reference.bytes_per_recording())
+        found = in_turns(
+            lambda: estimator.means(count, first), lambda: [reference.extract(*each) for each in some], setting, threads
+        )
+        yield _row(
+            "ivector_extraction",
+            found,
+            threads,
+            found.reference / len(some),
+            memories[threads],
+            extraction_flop(num_gauss, ivector_dim),
+            reference.bytes_per_recording(),
+        )
 
 
 def estep(setting: Setting) -> Iterator[Row]:
@@ -52,19 +60,26 @@ def estep(setting: Setting) -> Iterator[Row]:
     estimator = Estimator(model, setting.device, torch.float32)
     count, first = (a.to(setting.device) for a in bench_models.statistics(model, BATCH))
     stats = IvectorStats.zeros(num_gauss, DIM, ivector_dim, setting.device)
-    memories = {threads: _peak(setting, threads, lambda: stats.accumulate(estimator, count, first))
-                for threads in setting.threads}
+    memories = {
+        threads: _peak(setting, threads, lambda: stats.accumulate(estimator, count, first))
+        for threads in setting.threads
+    }
     del model
     some = [(count[u].cpu().numpy(), first[u].cpu().numpy()) for u in range(REFERENCE_RECORDINGS)]
     reference = IvectorReference(estimator).with_sums()
     flush = _flush_seconds(reference, some, setting)
-    flop = 2 * extraction_flop(num_gauss, ivector_dim) + ivector_dim ** 3
+    flop = 2 * extraction_flop(num_gauss, ivector_dim) + ivector_dim**3
     traffic = reference.bytes_per_recording() + 2 * reference.linear.nbytes
     for threads in setting.threads:
-        found = in_turns(lambda: stats.accumulate(estimator, count, first),
-                         lambda: [reference.accumulate(*each) for each in some], setting, threads)
-        yield _row("ivector_estep", found, threads, found.reference / len(some) + flush, memories[threads], flop,
-                   traffic)
+        found = in_turns(
+            lambda: stats.accumulate(estimator, count, first),
+            lambda: [reference.accumulate(*each) for each in some],
+            setting,
+            threads,
+        )
+        yield _row(
+            "ivector_estep", found, threads, found.reference / len(some) + flush, memories[threads], flop, traffic
+        )
 
 
 def _flush_seconds(reference: IvectorReference, some: list[tuple[np.ndarray, np.ndarray]], setting: Setting) -> float:
@@ -85,8 +100,15 @@ def covariance_estep(setting: Setting) -> Iterator[Row]:
     for threads in setting.threads:
         found = in_turns(lambda: stats.accumulate(x, aligned, torch.float32), None, setting, threads)
         rate = len(x) / found.own
-        yield Row("ivector_estep_covariances", rate / bench_models.FRAMES_PER_SECOND, "x real time", None,
-                  rate * pairs * 2 * DIM * DIM / found.sgemm, found.memory, threads)
+        yield Row(
+            "ivector_estep_covariances",
+            rate / bench_models.FRAMES_PER_SECOND,
+            "x real time",
+            None,
+            rate * pairs * 2 * DIM * DIM / found.sgemm,
+            found.memory,
+            threads,
+        )
 
 
 def _peak(setting: Setting, threads: int, work) -> int:
@@ -95,5 +117,14 @@ def _peak(setting: Setting, threads: int, work) -> int:
 
 def _row(name: str, found: Timing, threads: int, other: float, memory: int, flop: float, traffic: float) -> Row:
     own = found.own / BATCH
-    return Row(name, 1.0 / own, "recordings/s", other / own, flop / own / found.sgemm, memory, threads,
-               "a recording at a time, BLAS", traffic / other / found.stream)
+    return Row(
+        name,
+        1.0 / own,
+        "recordings/s",
+        other / own,
+        flop / own / found.sgemm,
+        memory,
+        threads,
+        "a recording at a time, BLAS",
+        traffic / other / found.stream,
+    )

@@ -11,9 +11,10 @@ import contextlib
 import dataclasses
 import resource
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from pyasp.device import synchronise
 
 TURNS = 3
 SGEMM_SIZE = {"cpu": 1024, "cuda": 8192}
-STREAM_BYTES = 1 << 28      # read to measure the memory's bandwidth: far larger than any cache
+STREAM_BYTES = 1 << 28  # read to measure the memory's bandwidth: far larger than any cache
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class Timing:
     memory: int
 
 
-def in_turns(ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int,
-             turns: int = TURNS) -> Timing:
+def in_turns(
+    ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int, turns: int = TURNS
+) -> Timing:
     """Ours, the reference and the limits, measured alternately: what else the machine does meets them all."""
     own, other, sgemm, stream, vectors, peak = [], [], [], [], None, 0
     memory = PeakMemory(setting.device)
@@ -127,7 +129,7 @@ def sgemm_rate(setting: Setting, threads: int, turns: int = 4) -> float:
     size = SGEMM_SIZE[setting.device.type]
     a = torch.ones(size, size, device=setting.device)
     with torch_threads(threads):
-        return 2 * size ** 3 / min(seconds(lambda: a @ a, threads, setting.device) for _ in range(turns))
+        return 2 * size**3 / min(seconds(lambda: a @ a, threads, setting.device) for _ in range(turns))
 
 
 def long_vectors() -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,9 @@ def ubm(num_gauss: int, dim: int) -> FullGmm:
     rng = np.random.default_rng(1)
     roots = rng.standard_normal((num_gauss, dim, dim)) * 0.09
     covariances = roots @ roots.transpose(0, 2, 1) + 0.5 * np.eye(dim)
-    return FullGmm.from_moments(np.full(num_gauss, 1.0 / num_gauss), 0.5 * rng.standard_normal((num_gauss, dim)),
-                                covariances)
+    return FullGmm.from_moments(
+        np.full(num_gauss, 1.0 / num_gauss), 0.5 * rng.standard_normal((num_gauss, dim)), covariances
+    )
 
 
 def frames(model: FullGmm, count: int) -> np.ndarray:
@@ -38,12 +39,18 @@ def extractor(num_gauss: int, dim: int, ivector_dim: int) -> IvectorExtractor:
     for part in projections:
         part[:] = 0.05 * rng.standard_normal(part.shape, dtype=np.float32)
     projections[:, :, 0] *= 0.1
-    return IvectorExtractor(np.full(num_gauss, 1.0 / num_gauss), projections,
-                            np.tile(pack(np.eye(dim)), (num_gauss, 1)), 100.0, np.zeros((0, 0)))
+    return IvectorExtractor(
+        np.full(num_gauss, 1.0 / num_gauss),
+        projections,
+        np.tile(pack(np.eye(dim)), (num_gauss, 1)),
+        100.0,
+        np.zeros((0, 0)),
+    )
 
 
-def statistics(model: IvectorExtractor, recordings: int, seconds: float = 10.0,
-               seed: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+def statistics(
+    model: IvectorExtractor, recordings: int, seconds: float = 10.0, seed: int = 4
+) -> tuple[torch.Tensor, torch.Tensor]:
     """N (B, C) and F (B, C, D) float64 of recordings of so many seconds: few Gaussians hold most of the frames."""
     rng = np.random.default_rng(seed)
     shares = rng.gamma(0.3, 1.0, (recordings, model.num_gauss))

@@ -4,7 +4,7 @@ precision with BLAS and LAPACK on one thread. Packed matrices are streamed from 
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -13,8 +13,8 @@ from pyasp.gmm import LOG_2PI, DiagGmm, FullGmm, full_factors
 from pyasp.ivector import Estimator
 from pyasp.plda import Plda
 
-LINE = 8            # doubles of a cache line
-CACHED = 100        # rows of <hh^T> that ivector-extractor-acc-stats gathers before one product
+LINE = 8  # doubles of a cache line
+CACHED = 100  # rows of <hh^T> that ivector-extractor-acc-stats gathers before one product
 
 
 def _aligned_rows(matrix: np.ndarray) -> list[np.ndarray]:
@@ -23,9 +23,9 @@ def _aligned_rows(matrix: np.ndarray) -> list[np.ndarray]:
     width = -(-matrix.shape[1] // LINE) * LINE
     room = np.empty(len(matrix) * width + LINE)
     start = -room.ctypes.data // room.itemsize % LINE
-    wide = room[start:start + len(matrix) * width].reshape(len(matrix), width)
-    wide[:, :matrix.shape[1]] = matrix
-    return [row[:matrix.shape[1]] for row in wide]
+    wide = room[start : start + len(matrix) * width].reshape(len(matrix), width)
+    wide[:, : matrix.shape[1]] = matrix
+    return [row[: matrix.shape[1]] for row in wide]
 
 
 class PairReference:
@@ -42,7 +42,7 @@ class PairReference:
         self.num_gselect, self.min_post, self.wide = num_gselect, min_post, full.dim + 1
         _, projected, constants = full_factors(full.weights, full.means_invcovars, full.inv_covars)
         packed = -full.inv_covars.astype(np.float64)
-        packed[:, np.cumsum(np.arange(1, full.dim + 1)) - 1] *= 0.5       # the others stand for two elements each
+        packed[:, np.cumsum(np.arange(1, full.dim + 1)) - 1] *= 0.5  # the others stand for two elements each
         constants = constants - 0.5 * (projected * projected).sum(1)
         packed = np.concatenate([packed, full.means_invcovars, constants[:, None]], 1)
         self.forms, self.sums = _aligned_rows(packed), _aligned_rows(np.zeros_like(packed))
@@ -50,7 +50,7 @@ class PairReference:
     def select(self, x: np.ndarray) -> np.ndarray:
         """(T, n) Gaussians of the frames x (T, D) float64 of a recording: one product, then a partial sort a frame."""
         terms = np.concatenate([np.ones((len(x), 1)), x, x * x], 1)
-        return np.argpartition(terms @ self.diagonal, -self.num_gselect, axis=1)[:, -self.num_gselect:]
+        return np.argpartition(terms @ self.diagonal, -self.num_gselect, axis=1)[:, -self.num_gselect :]
 
     def squares(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The packed triangle of w w' of each frame, in one buffer."""
@@ -62,8 +62,9 @@ class PairReference:
     def posteriors(self, x: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """(T, n) of the frames x (T, D) and their Gaussians (T, n)."""
         forms, ddot = self.forms, blas.ddot
-        scores = np.array([ddot(forms[i], square) for square, chosen in zip(self.squares(x), selected.tolist())
-                           for i in chosen]).reshape(selected.shape)
+        scores = np.array(
+            [ddot(forms[i], square) for square, chosen in zip(self.squares(x), selected.tolist()) for i in chosen]
+        ).reshape(selected.shape)
         weights = np.exp(scores - scores.max(1, keepdims=True))
         weights /= weights.sum(1, keepdims=True)
         weights[weights < self.min_post] = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,8 +32,17 @@ def _reference(parts: tuple[Plda, np.ndarray, np.ndarray, np.ndarray]) -> None:
 
 def _row(name: str, found: Timing, trials: int, peak: float, threads: int) -> Row:
     each = found.reference / REFERENCE_TRIALS
-    return Row(name, trials / found.own, "trials/s", trials / found.own * each, peak, found.memory, threads,
-               "a trial at a time, BLAS", 3 * 8 * DIM / each / found.stream)       # both vectors and psi
+    return Row(
+        name,
+        trials / found.own,
+        "trials/s",
+        trials / found.own * each,
+        peak,
+        found.memory,
+        threads,
+        "a trial at a time, BLAS",
+        3 * 8 * DIM / each / found.stream,
+    )  # both vectors and psi
 
 
 def listed(setting: Setting) -> Iterator[Row]:
@@ -61,8 +70,11 @@ def _long_list(count: int) -> tuple[Scorer, np.ndarray, np.ndarray]:
     """A scorer of 10 000 models and tests, and a list of trials of them as int32 arrays, model by model."""
     plda, models, numbers, tests = _parts(10_000, 10_000)
     every = np.arange(count, dtype=np.int64) * (10_000 * 10_000 // count)
-    return (plda_scorer(models, numbers, tests, plda, ScoreOptions()), (every // 10_000).astype(np.int32),
-            (every % 10_000).astype(np.int32))
+    return (
+        plda_scorer(models, numbers, tests, plda, ScoreOptions()),
+        (every // 10_000).astype(np.int32),
+        (every % 10_000).astype(np.int32),
+    )
 
 
 def stream_arrays(setting: Setting) -> Iterator[Row]:
@@ -74,7 +86,7 @@ def stream_arrays(setting: Setting) -> Iterator[Row]:
     def work() -> None:
         scores, done = np.empty(count, np.float32), 0
         for block in score_blocks(scorer, models, tests):
-            scores[done:done + len(block)] = block
+            scores[done : done + len(block)] = block
             done += len(block)
 
     found = in_turns(work, None, setting, threads, 1)
@@ -88,7 +100,7 @@ def stream_text(setting: Setting) -> Iterator[Row]:
     path, threads = setting.folder / "trials", setting.threads[-1]
     with open(path, "w", encoding="ascii", newline="\n") as stream:
         for start in range(0, count, 1 << 17):
-            rows = zip(models[start:start + (1 << 17)].tolist(), tests[start:start + (1 << 17)].tolist())
+            rows = zip(models[start : start + (1 << 17)].tolist(), tests[start : start + (1 << 17)].tolist())
             stream.write("".join(f"model{i:05d} test{j:05d} {'target' if i == j else 'nontarget'}\n" for i, j in rows))
     del models, tests
     memory = PeakMemory(setting.device)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,13 +36,19 @@ from pyasp.training_run import NOTHING_DONE, Run, prepare
 
 SPEAKERS, DIM, CHUNK = 1211, 40, 300
 VOXCELEB_FRAMES = 122_000_000
-WORKERS = 2         # of the DataLoader
+WORKERS = 2  # of the DataLoader
 
 
 def options_of(setting: Setting, steps: int) -> NetworkOptions:
     """The paper's network, batches of 64 chunks (24 where small)."""
-    return NetworkOptions(batch_size=setting.size(24, 64), min_chunk=CHUNK, max_chunk=CHUNK, steps_per_epoch=steps,
-                          device=setting.device.type, checkpoint_minutes=0.0)
+    return NetworkOptions(
+        batch_size=setting.size(24, 64),
+        min_chunk=CHUNK,
+        max_chunk=CHUNK,
+        steps_per_epoch=steps,
+        device=setting.device.type,
+        checkpoint_minutes=0.0,
+    )
 
 
 class PlainNetwork(nn.Module):
@@ -50,12 +57,23 @@ class PlainNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes, kernels, dilations = (DIM, 512, 512, 512, 512, 1500), (5, 3, 3, 1, 1), (1, 2, 3, 1, 1)
-        self.frames = nn.Sequential(*(
-            part for n_in, n_out, kernel, dilation in zip(sizes, sizes[1:], kernels, dilations)
-            for part in (nn.Conv1d(n_in, n_out, kernel, dilation=dilation), nn.ReLU(), nn.BatchNorm1d(n_out))))
+        self.frames = nn.Sequential(
+            *(
+                part
+                for n_in, n_out, kernel, dilation in zip(sizes, sizes[1:], kernels, dilations)
+                for part in (nn.Conv1d(n_in, n_out, kernel, dilation=dilation), nn.ReLU(), nn.BatchNorm1d(n_out))
+            )
+        )
         self.attention = nn.Sequential(nn.Conv1d(1500, 64, 1), nn.ReLU(), nn.BatchNorm1d(64), nn.Conv1d(64, 1, 1))
-        self.rest = nn.Sequential(nn.Linear(3000, 512), nn.ReLU(), nn.BatchNorm1d(512), nn.Linear(512, 512), nn.ReLU(),
-                                  nn.BatchNorm1d(512), nn.Linear(512, SPEAKERS))
+        self.rest = nn.Sequential(
+            nn.Linear(3000, 512),
+            nn.ReLU(),
+            nn.BatchNorm1d(512),
+            nn.Linear(512, 512),
+            nn.ReLU(),
+            nn.BatchNorm1d(512),
+            nn.Linear(512, SPEAKERS),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> logits (B, speakers)."""
@@ -66,8 +84,13 @@ class PlainNetwork(nn.Module):
         return self.rest(torch.cat([mean, variance.clamp(min=1e-6).sqrt()], 1))
 
 
-def plain_step(net: Callable[[Tensor], Tensor], optimiser: torch.optim.Optimizer, x: Tensor, labels: Tensor,
-               options: NetworkOptions) -> None:
+def plain_step(
+    net: Callable[[Tensor], Tensor],
+    optimiser: torch.optim.Optimizer,
+    x: Tensor,
+    labels: Tensor,
+    options: NetworkOptions,
+) -> None:
     """One step without the trainer."""
     with autocast(options, x.device):
         output = net(x)
@@ -82,8 +105,10 @@ def arks(folder: Path, recordings: int, frames: int) -> DataDir:
     """A data directory of normal features, nine tenths voiced, one recording a speaker."""
     rng, data = np.random.default_rng(1), DataDir(folder)
     folder.mkdir(parents=True)
-    with (ArkWriter(folder / "feats.ark", folder / "feats.scp", compression_method=2) as feats,
-          ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad):
+    with (
+        ArkWriter(folder / "feats.ark", folder / "feats.scp", compression_method=2) as feats,
+        ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad,
+    ):
         for number in range(recordings):
             feats.write(f"u{number:05d}", rng.standard_normal((frames, DIM)).astype(np.float32))
             vad.write(f"u{number:05d}", (rng.random(frames) < 0.9).astype(np.float32))
@@ -98,13 +123,20 @@ def resident(setting: Setting) -> FrameSource:
     starts, lengths = torch.arange(count) * 1000, torch.full((count,), 1000)
     ranges = torch.stack([torch.full((count, DIM), -3.0), torch.full((count, DIM), 6 / 255)])
     labels = np.arange(count) % SPEAKERS
-    return FrameSource([f"u{k}" for k in range(count)], labels, lengths.numpy(), DIM,
-                       coded_reader(codes, starts, lengths, ranges, setting.device), "byte")
+    return FrameSource(
+        [f"u{k}" for k in range(count)],
+        labels,
+        lengths.numpy(),
+        DIM,
+        coded_reader(codes, starts, lengths, ranges, setting.device),
+        "byte",
+    )
 
 
 @dataclass
 class Contest:
     """Everything that is measured, in turns."""
+
     setting: Setting
     options: NetworkOptions
     threads: int
@@ -123,17 +155,27 @@ class Contest:
 
     def row(self, name: str, rate: float, peak: float, reference: float | None, memory: int) -> Row:
         """A row of frames per second."""
-        return Row(name, rate, "frames/s", reference and rate / reference, rate * self.flop / peak, memory,
-                   self.threads, "Conv1d, BatchNorm1d" if reference else "")
+        return Row(
+            name,
+            rate,
+            "frames/s",
+            reference and rate / reference,
+            rate * self.flop / peak,
+            memory,
+            self.threads,
+            "Conv1d, BatchNorm1d" if reference else "",
+        )
 
 
 def epoch_of(run: Run) -> Callable[[], dict[str, float]]:
     """One epoch of the trainer on a run that starts anew each time it is called; keeps the last result in `done`."""
+
     def work() -> dict[str, float]:
         run.within, run.step, run.sums = 0, 0, dict(NOTHING_DONE)
         with contextlib.redirect_stderr(io.StringIO()):
             work.done = train_epoch(run, Watch(0), Path("last.pt"))
         return work.done
+
     return work
 
 
@@ -142,7 +184,7 @@ def compiled_step(plain: PlainNetwork, step: Callable[[Callable], None]) -> Call
     call = torch.compile(plain)
     try:
         step(call)
-    except Exception as problem:    # no compiler, or one that fails: a row less
+    except Exception as problem:  # no compiler, or one that fails: a row less
         print(f"torch.compile: {(str(problem).strip() or type(problem).__name__).splitlines()[0][:120]}")
         return None
     return lambda: step(call)
@@ -156,8 +198,10 @@ def tdnn(setting: Setting) -> Iterator[Row]:
     utts = sorted(data.utt2spk)
     names = [f"s{k}" for k in range(SPEAKERS)]
     start = time.perf_counter()
-    sources = {"tdnn": open_source(data, utts, utts, options, 32.0, "bench", "float"),
-               "tdnn_8_bits": open_source(data, utts, utts, options, 32.0, "bench", "byte", setting.device)}
+    sources = {
+        "tdnn": open_source(data, utts, utts, options, 32.0, "bench", "float"),
+        "tdnn_8_bits": open_source(data, utts, utts, options, 32.0, "bench", "byte", setting.device),
+    }
     load = 2 * int(sources["tdnn"].lengths.sum()) / (time.perf_counter() - start)
     if setting.device.type == "cuda":
         sources = {"tdnn": resident(setting)}
@@ -177,8 +221,9 @@ def peak_of(setting: Setting, threads: int, options: NetworkOptions) -> float:
     return sgemm_rate(setting, threads)
 
 
-def contest(setting: Setting, options: NetworkOptions, threads: int, runs: dict[str, Run], data: DataDir,
-            steps: int) -> Iterator[Row]:
+def contest(
+    setting: Setting, options: NetworkOptions, threads: int, runs: dict[str, Run], data: DataDir, steps: int
+) -> Iterator[Row]:
     """All rows for one number of threads."""
     run = runs["tdnn"]
     batch = next(iter(run.phase.sampler))
@@ -228,8 +273,14 @@ class ArkChunks(torch.utils.data.Dataset):
         return self.source.gather(which, rng.integers(0, 300, self.batch), CHUNK)
 
 
-def dataloader_rate(data: DataDir, plain: PlainNetwork, optimiser: torch.optim.Optimizer, options: NetworkOptions,
-                    steps: int, device: torch.device) -> float:
+def dataloader_rate(
+    data: DataDir,
+    plain: PlainNetwork,
+    optimiser: torch.optim.Optimizer,
+    options: NetworkOptions,
+    steps: int,
+    device: torch.device,
+) -> float:
     """Frames per second (wall) of the plain network fed by a DataLoader with two workers from the same arks."""
     utts = sorted(data.utt2spk)
     source = open_source(data, utts, utts, options, 0.0, "bench", "archive")
@@ -237,7 +288,7 @@ def dataloader_rate(data: DataDir, plain: PlainNetwork, optimiser: torch.optim.O
     loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=WORKERS)
     start = 0.0
     for number, x in enumerate(loader):
-        if number == 2:         # the workers have started
+        if number == 2:  # the workers have started
             start = time.perf_counter()
         labels = torch.zeros(len(x), dtype=torch.int64, device=device)
         plain_step(plain, optimiser, x.to(device), labels, options)

@@ -23,10 +23,10 @@ from pyasp import metrics
 from pyasp.llr import DECISION_PRIORS, bayes_threshold
 
 MOST_THRESHOLDS = 1 << 17
-WORK = 2_000_000_000        # trials x replicates at most: fewer replicates for huge lists
-MOST_TRIALS = 20_000_000    # above it there is no bootstrap: its arrays would take more memory than the list
-LEVEL = 95                  # percent
-DET_GRID = np.geomspace(1e-4, 0.9, 60)      # false-alarm rates at which the band of the DET curve is taken
+WORK = 2_000_000_000  # trials x replicates at most: fewer replicates for huge lists
+MOST_TRIALS = 20_000_000  # above it there is no bootstrap: its arrays would take more memory than the list
+LEVEL = 95  # percent
+DET_GRID = np.geomspace(1e-4, 0.9, 60)  # false-alarm rates at which the band of the DET curve is taken
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,15 @@ class Resampler:
         self.interval = [
             np.searchsorted(thresholds, scores[chosen], "right") for chosen, _ in classes
         ]  # limits <= score
-        self.rows = [np.stack([np.logaddexp(0.0, sign * scores[chosen]) / np.log(2.0),
-                               *((scores[chosen] >= x) == (sign > 0) for x in limits)]) for chosen, sign in classes]
+        self.rows = [
+            np.stack(
+                [
+                    np.logaddexp(0.0, sign * scores[chosen]) / np.log(2.0),
+                    *((scores[chosen] >= x) == (sign > 0) for x in limits),
+                ]
+            )
+            for chosen, sign in classes
+        ]
 
     def replicate(self, drawn: np.ndarray) -> tuple[dict[str, float], metrics.ErrorCounts] | None:
         """{eer (percent), min_dcf/p, act_dcf/p, cllr} and the errors at the thresholds, or None without a class.
@@ -75,8 +82,10 @@ class Resampler:
         drawn (S,): how often each speaker was drawn.
         """
         weights = [trial_weights(drawn, each) for each in self.speakers]
-        sums = [np.bincount(place, weight, self.size).astype(np.int64).cumsum()
-                for place, weight in zip(self.interval, weights)]
+        sums = [
+            np.bincount(place, weight, self.size).astype(np.int64).cumsum()
+            for place, weight in zip(self.interval, weights)
+        ]
         n, m = int(sums[0][-1]), int(sums[1][-1])
         if not (n and m):
             return None
@@ -86,8 +95,12 @@ class Resampler:
         )
         found = {"eer": 100 * eer_kaldi(counts)}
         found.update({f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets})
-        found.update({f"act_dcf/{p:g}": float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))
-                      for k, p in enumerate(self.priors, 1)})
+        found.update(
+            {
+                f"act_dcf/{p:g}": float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))
+                for k, p in enumerate(self.priors, 1)
+            }
+        )
         return {**found, "cllr": float(miss[0] + false[0]) / 2}, counts
 
 
@@ -106,7 +119,7 @@ def eer_kaldi(counts: metrics.ErrorCounts) -> float:
 def miss_rates(counts: metrics.ErrorCounts, p_fa: np.ndarray) -> np.ndarray:
     """P_miss at the lowest threshold whose P_fa is at most each of `p_fa` (ascending shares)."""
     rising = counts.false_alarms[::-1] / counts.n_nontarget
-    last = np.searchsorted(rising, p_fa, "right") - 1           # reject-all has P_fa 0: always one
+    last = np.searchsorted(rising, p_fa, "right") - 1  # reject-all has P_fa 0: always one
     return counts.misses[::-1][last] / counts.n_target
 
 
@@ -115,8 +128,14 @@ def how_many(trials: int, wanted: int) -> int:
     return min(wanted, WORK // trials) if trials <= MOST_TRIALS else 0
 
 
-def replicates(scores: np.ndarray, target: np.ndarray, speakers: Speakers, count: int, seed: int,
-               p_targets: tuple[float, ...] = metrics.COSTS) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def replicates(
+    scores: np.ndarray,
+    target: np.ndarray,
+    speakers: Speakers,
+    count: int,
+    seed: int,
+    p_targets: tuple[float, ...] = metrics.COSTS,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """{figure: (R,) float64} of R replicates and P_miss (R, 60) at DET_GRID; NaN where a replicate lacks a class.
 
     scores (N,) float, target (N,) bool. Two systems with the same list, seed and count have the same draws.

@@ -27,7 +27,7 @@ FORMAT = 1
 BACKEND = ("mean.vec", "transform.mat", "plda")
 FILES = {"network": ("network.conf", "network.ark"), "ivector": ("ivector.conf", "final.ubm", "final.ie")}
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
-SHORTEST = 1.0      # voiced seconds below which a recording is called short, where no test set says better
+SHORTEST = 1.0  # voiced seconds below which a recording is called short, where no test set says better
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class Bundle:
         """Digest of the files that decide an embedding: enrolled speakers belong to one model."""
         named = FILES[self.kind] + ("mfcc.conf", "vad.conf")
         digests = self.facts.get("files", {})
-        return " ".join(f"{digests.get(name) or file_sha256(self.files[name])}"[:12]
-                        for name in named if name in self.files)
+        return " ".join(
+            f"{digests.get(name) or file_sha256(self.files[name])}"[:12] for name in named if name in self.files
+        )
 
     @property
     def shortest(self) -> float:
@@ -68,12 +69,20 @@ def read_bundle(path: str | Path) -> Bundle:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path / MANIFEST, f"no usable manifest ({error})", "kind and format", "Make it again") from None
     if version != FORMAT or not isinstance(kind, str) or kind not in FILES:
-        raise InputError(path / MANIFEST, f"format {version}, kind {kind!r}", f"format {FORMAT}, {' or '.join(FILES)}",
-                         "Use the version of pyasp that made the bundle, or make it again")
+        raise InputError(
+            path / MANIFEST,
+            f"format {version}, kind {kind!r}",
+            f"format {FORMAT}, {' or '.join(FILES)}",
+            "Use the version of pyasp that made the bundle, or make it again",
+        )
     shortest, digests = facts.get("shortest_voiced_seconds", SHORTEST), facts.get("files", {})
     if not isinstance(shortest, (int, float)) or not isinstance(digests, dict):
-        raise InputError(path / MANIFEST, f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}",
-                         "a number and an object", "Make the bundle again")
+        raise InputError(
+            path / MANIFEST,
+            f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}",
+            "a number and an object",
+            "Make the bundle again",
+        )
     names = (*FILES[kind], *COMMON)
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
@@ -92,5 +101,8 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
 
 def changed_files(bundle: Bundle) -> list[str]:
     """Files that are not what the manifest says they were."""
-    return [name for name, digest in bundle.facts.get("files", {}).items()
-            if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest]
+    return [
+        name
+        for name, digest in bundle.facts.get("files", {}).items()
+        if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest
+    ]

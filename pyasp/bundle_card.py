@@ -6,8 +6,10 @@ from typing import Any
 
 from pyasp.report import as_markdown, cost, grouped, percent
 
-KINDS = {"network": "A TDNN with {system} pooling; the embedding is the first fully connected layer's affine output.",
-         "ivector": "i-vectors of a full-covariance UBM and a total variability model."}
+KINDS = {
+    "network": "A TDNN with {system} pooling; the embedding is the first fully connected layer's affine output.",
+    "ivector": "i-vectors of a full-covariance UBM and a total variability model.",
+}
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -17,37 +19,51 @@ def results_table(results: dict[str, Any]) -> str:
     priors = list(next(iter(results.values()))["min_dcf"])
     rows = [["trials", "EER %", *(f"minDCF({prior})" for prior in priors), "targets", "nontargets"]]
     for name, entry in results.items():
-        rows.append([name, percent(entry["eer"]), *(cost(entry["min_dcf"].get(prior)) for prior in priors),
-                     grouped(entry["n_target"]), grouped(entry["n_nontarget"])])
+        rows.append(
+            [
+                name,
+                percent(entry["eer"]),
+                *(cost(entry["min_dcf"].get(prior)) for prior in priors),
+                grouped(entry["n_target"]),
+                grouped(entry["n_nontarget"]),
+            ]
+        )
     return as_markdown(rows)
 
 
 def card(kind: str, facts: dict[str, Any]) -> str:
     """README.md of a bundle from its facts (bundle.json)."""
     speakers = facts.get("training_speakers")
-    trained = f"Trained on {grouped(speakers)} speakers of `{facts.get('corpus')}`." if speakers else \
-        f"Trained on `{facts['corpus']}`." if "corpus" in facts else f"Made from {facts.get('origin', 'given files')}."
-    scores = ("Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
-              if facts.get("calibrated") else
-              "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure.")
+    trained = (
+        f"Trained on {grouped(speakers)} speakers of `{facts.get('corpus')}`."
+        if speakers
+        else f"Trained on `{facts['corpus']}`."
+        if "corpus" in facts
+        else f"Made from {facts.get('origin', 'given files')}."
+    )
+    scores = (
+        "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
+        if facts.get("calibrated")
+        else "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure."
+    )
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
-    return f"""# Speaker verification model: {facts.get('system', kind)}
+    return f"""# Speaker verification model: {facts.get("system", kind)}
 
-{KINDS[kind].format(system=facts.get('system', ''))} {trained}
-Recordings are analysed at {facts['rate']} Hz. {scores}
+{KINDS[kind].format(system=facts.get("system", ""))} {trained}
+Recordings are analysed at {facts["rate"]} Hz. {scores}
 
     pyasp verify --model . enrol.wav -- test.wav
 
 ## Results
 
-{results_table(facts.get('results', {}))}
+{results_table(facts.get("results", {}))}
 
 EER by the rule of Kaldi's compute-eer; minDCF with C_miss = C_fa = 1, normalised.
 
 ## Limits
 
 Another channel, language or kind of speech than the training's gives other error rates, and a threshold that is no
-longer right. Recordings with less than {facts['shortest_voiced_seconds']} s of voice are shorter than nearly
+longer right. Recordings with less than {facts["shortest_voiced_seconds"]} s of voice are shorter than nearly
 all that it was measured on. A likelihood ratio is evidence to be weighed with other evidence, not proof of identity.
 
 Made with {versions}.

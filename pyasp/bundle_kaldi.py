@@ -24,8 +24,12 @@ def find(directories: list[Path], name: str) -> Path | None:
         for level in LEVELS:
             found = sorted(directory.glob(level + name))
             if len(found) > 1:
-                raise InputError(directory, f"{len(found)} files {name} ({', '.join(map(str, found[:3]))})", "one",
-                                 "Name the directories: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR")
+                raise InputError(
+                    directory,
+                    f"{len(found)} files {name} ({', '.join(map(str, found[:3]))})",
+                    "one",
+                    "Name the directories: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
+                )
             if found:
                 return found[0]
     return None
@@ -45,7 +49,15 @@ def read_kaldi(path: str | Path, backend: str | Path = "", conf: str | Path = ""
     files = {name: find(places, name) for name in (*WANTED, *OPTIONAL)}
     missing = [name for name in WANTED if files[name] is None]
     if missing:
-        raise InputError(path, f"no {missing[0]}", f"the files of a Kaldi i-vector system ({' '.join(WANTED)})",
-                         "Copy it there, or name its place: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR")
-    return Bundle(Path(path), "ivector", {name: file for name, file in files.items() if file is not None},
-                  {"system": "ivector", "origin": f"Kaldi's files in {Path(path).name}"})
+        raise InputError(
+            path,
+            f"no {missing[0]}",
+            f"the files of a Kaldi i-vector system ({' '.join(WANTED)})",
+            "Copy it there, or name its place: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
+        )
+    return Bundle(
+        Path(path),
+        "ivector",
+        {name: file for name, file in files.items() if file is not None},
+        {"system": "ivector", "origin": f"Kaldi's files in {Path(path).name}"},
+    )

@@ -1,7 +1,7 @@
 """A bundle from a finished experiment: the records beside its artefacts lead from the scores back to the options.
 
-    scores/<list> -> the back end's three files, the scoring options
-    test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad.scp -> their options
+scores/<list> -> the back end's three files, the scoring options
+test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad.scp -> their options
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from pyasp import cli
-from pyasp.artefact import made_path, load_record, remove_tree, temporary_name, versions
+from pyasp.artefact import load_record, made_path, remove_tree, temporary_name, versions
 from pyasp.backend import ScoreOptions
 from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.bundle_card import card
@@ -29,7 +30,7 @@ from pyasp.vad import VadOptions
 from pyasp.variants import NORMS
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
-SHORT_PERCENTILE = 1    # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
+SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ def record_of(path: Path) -> dict[str, Any] | None:
     record = load_record(made_path(path))
     return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
 
+
 def ancestors(path: Path) -> Iterator[dict[str, Any]]:
     """Records of what made an artefact, and of what made its inputs, nearest first."""
     record = record_of(path)
@@ -73,15 +75,24 @@ def maker(path: Path, *tools: str) -> dict[str, Any]:
     for record in ancestors(path):
         if record.get("tool") in tools:
             return record
-    raise InputError(path, f"no record of {' or '.join(tools)} behind it", "records (.made.json) of a finished run",
-                     "Run stages 0 to 9 first, from the directory that run.sh lies in")
+    raise InputError(
+        path,
+        f"no record of {' or '.join(tools)} behind it",
+        "records (.made.json) of a finished run",
+        "Run stages 0 to 9 first, from the directory that run.sh lies in",
+    )
 
 
 def options_of(record: dict[str, Any], cls: type) -> Any:
     """The options of class `cls` among those of a record (which may hold further ones)."""
     names = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{name: tuple(value) if isinstance(value, list) else value
-                  for name, value in record["options"].items() if name in names})
+    return cls(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record["options"].items()
+            if name in names
+        }
+    )
 
 
 def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
@@ -89,8 +100,12 @@ def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
     found = {Path(path).name: Path(path) for path in record["inputs"] if Path(path).name in names}
     missing = [name for name in names if name not in found or not found[name].is_file()]
     if missing:
-        raise InputError(found.get(missing[0], missing[0]), "no such file", "an input of the recorded step",
-                         "Run the recipe again, or run pyasp bundle where its files lie")
+        raise InputError(
+            found.get(missing[0], missing[0]),
+            "no such file",
+            "an input of the recorded step",
+            "Run the recipe again, or run pyasp bundle where its files lie",
+        )
     return found
 
 
@@ -103,8 +118,12 @@ def _check_variant(directory: Path) -> None:
     """Raises InputError for a variant whose scores depend on more than one pair of recordings and the back end."""
     steps = [step for step in directory.name.split("+")[1:] if step in NORMS]
     if steps or directory.name.startswith("fusion:"):
-        raise InputError(directory, f"a variant with {steps[0]}" if steps else "a fusion",
-                         "a system, or a variant of its back end or with +cal", "Bundle the system itself")
+        raise InputError(
+            directory,
+            f"a variant with {steps[0]}" if steps else "a fusion",
+            "a system, or a variant of its back end or with +cal",
+            "Bundle the system itself",
+        )
 
 
 def calibration_file(directory: Path, given: str) -> Path | None:
@@ -133,13 +152,26 @@ def affine_map(path: Path, trials: str = "") -> dict[str, Any]:
         weights = [list(model["weights"].values()) for model in models]
         offsets, prior = [float(model["offset"]) for model in models], models[0]["prior"]
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
-        raise InputError(path, f"no usable calibration ({type(error).__name__}: {error})", "the recipe's calibration",
-                         "Calibrate again (pyasp calibrate)") from None
+        raise InputError(
+            path,
+            f"no usable calibration ({type(error).__name__}: {error})",
+            "the recipe's calibration",
+            "Calibrate again (pyasp calibrate)",
+        ) from None
     if any(len(each) != 1 for each in weights):
-        raise InputError(path, f"inputs {' '.join(models[0]['weights'])}", "the score of one system alone",
-                         "Calibrate without --quality, and without fusion")
-    return {"scale": float(np.mean(weights)), "offset": float(np.mean(offsets)), "prior": prior,
-            "trained_on": stored.get("trained_on", ""), "trials": trials}
+        raise InputError(
+            path,
+            f"inputs {' '.join(models[0]['weights'])}",
+            "the score of one system alone",
+            "Calibrate without --quality, and without fusion",
+        )
+    return {
+        "scale": float(np.mean(weights)),
+        "offset": float(np.mean(offsets)),
+        "prior": prior,
+        "trained_on": stored.get("trained_on", ""),
+        "trials": trials,
+    }
 
 
 def survey(directory: Path) -> Found:
@@ -148,13 +180,23 @@ def survey(directory: Path) -> Found:
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
     embeddings = base_system(directory) / "test" / "embedding.scp"
     if not scores or not embeddings.is_file():
-        raise InputError(directory, "no scores" if embeddings.is_file() else "no test/embedding.scp",
-                         "a finished system, EXP/SYSTEM", "Run stages 8 and 9 first (./run.sh --stage 8)")
+        raise InputError(
+            directory,
+            "no scores" if embeddings.is_file() else "no test/embedding.scp",
+            "a finished system, EXP/SYSTEM",
+            "Run stages 8 and 9 first (./run.sh --stage 8)",
+        )
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
-    return Found(directory, model, options_of(maker(tables["feats.scp"], "make_mfcc"), MfccOptions),
-                 options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions), options_of(scored, ScoreOptions),
-                 inputs_named(scored, *BACKEND), tables["feats.scp"].parent)
+    return Found(
+        directory,
+        model,
+        options_of(maker(tables["feats.scp"], "make_mfcc"), MfccOptions),
+        options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions),
+        options_of(scored, ScoreOptions),
+        inputs_named(scored, *BACKEND),
+        tables["feats.scp"].parent,
+    )
 
 
 def shortest_voiced(found: Found) -> float:
@@ -169,6 +211,7 @@ def shortest_voiced(found: Found) -> float:
 def write_network(found: Found, target: Path) -> dict[str, Any]:
     """network.conf and network.ark; returns facts of the network's training."""
     from pyasp import checkpoint
+
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, "model", "options", "dim", "speakers")
     options_class = network_options()
@@ -187,14 +230,19 @@ def inputs_of(found: Found, suffix: str) -> list[Path]:
     """Inputs of the extraction with this suffix. Raises InputError when there is none left."""
     paths = [Path(name) for name in found.model["inputs"] if name.endswith(suffix)]
     if not paths or not all(path.is_file() for path in paths):
-        raise InputError(found.directory, f"no {suffix} model that its vectors were made with", "the model's file",
-                         "Run stages 5 to 8 again")
+        raise InputError(
+            found.directory,
+            f"no {suffix} model that its vectors were made with",
+            "the model's file",
+            "Run stages 5 to 8 again",
+        )
     return paths
 
 
 def write_ivector(found: Found, target: Path) -> dict[str, Any]:
     """ivector.conf, final.ubm and final.ie."""
     from pyasp.ivector_train import IvectorOptions
+
     cli.write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
     for suffix in (".ubm", ".ie"):
         shutil.copyfile(inputs_of(found, suffix)[0], target / f"final{suffix}")
@@ -212,11 +260,17 @@ def results_of(directory: Path) -> dict[str, Any]:
 
 def facts_of(found: Found) -> dict[str, Any]:
     """What bundle.json says beyond the files."""
-    return {"system": found.directory.name, "corpus": found.directory.resolve().parent.name,
-            "rate": int(found.mfcc.sample_frequency), "shortest_voiced_seconds": shortest_voiced(found),
-            "results": {name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")}
-                        for name, entry in results_of(found.directory).items()},
-            "versions": versions()}
+    return {
+        "system": found.directory.name,
+        "corpus": found.directory.resolve().parent.name,
+        "rate": int(found.mfcc.sample_frequency),
+        "shortest_voiced_seconds": shortest_voiced(found),
+        "results": {
+            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")}
+            for name, entry in results_of(found.directory).items()
+        },
+        "versions": versions(),
+    }
 
 
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
@@ -236,6 +290,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
 def copy_kaldi(bundle: Bundle, target: Path) -> None:
     """A bundle of its own from Kaldi's files: the recipe's defaults written out."""
     from pyasp.ivector_train import IvectorOptions
+
     for name, path in bundle.files.items():
         shutil.copyfile(path, target / name)
     if "ivector.conf" not in bundle.files:
@@ -243,8 +298,14 @@ def copy_kaldi(bundle: Bundle, target: Path) -> None:
     if "backend.conf" not in bundle.files:
         cli.write_conf(target / "backend.conf", ScoreOptions())
     rate = int(cli.read_conf(target / "mfcc.conf", MfccOptions).sample_frequency)
-    facts = {**bundle.facts, "rate": rate, "shortest_voiced_seconds": SHORTEST, "results": {}, "versions": versions(),
-             "calibrated": CALIBRATION in bundle.files}
+    facts = {
+        **bundle.facts,
+        "rate": rate,
+        "shortest_voiced_seconds": SHORTEST,
+        "results": {},
+        "versions": versions(),
+        "calibrated": CALIBRATION in bundle.files,
+    }
     (target / CARD).write_text(card("ivector", facts), encoding="utf-8")
     write_manifest(target, "ivector", facts)
 

@@ -53,8 +53,9 @@ class Calibration:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Calibration:
         """What `as_dict` gave."""
-        return cls(tuple(stored["weights"]), np.array(list(stored["weights"].values())), stored["offset"],
-                   stored["prior"])
+        return cls(
+            tuple(stored["weights"]), np.array(list(stored["weights"].values())), stored["offset"], stored["prior"]
+        )
 
 
 def objective(llr: np.ndarray, target: np.ndarray, prior: float) -> float:
@@ -69,12 +70,21 @@ def _check(inputs: np.ndarray, target: np.ndarray, names: tuple[str, ...], prior
     if not 0 < prior < 1:
         raise InputError("--calibration-prior", str(prior), "between 0 and 1", "Correct backend.conf")
     if target.all() or not target.any():
-        raise InputError("calibration", f"{int(target.sum())} target and {int((~target).sum())} nontarget trials",
-                         "some of each", "Train it on more speakers, or on another list")
+        raise InputError(
+            "calibration",
+            f"{int(target.sum())} target and {int((~target).sum())} nontarget trials",
+            "some of each",
+            "Train it on more speakers, or on another list",
+        )
     for name, column in zip(names, inputs.T):
         if not np.isfinite(column).all():
-            raise InputError("calibration", f"{int((~np.isfinite(column)).sum())} values that are not finite",
-                             "finite inputs", "Check the scores and durations", item=name)
+            raise InputError(
+                "calibration",
+                f"{int((~np.isfinite(column)).sum())} values that are not finite",
+                "finite inputs",
+                "Check the scores and durations",
+                item=name,
+            )
 
 
 def train(inputs: np.ndarray, target: np.ndarray, names: tuple[str, ...], prior: float = 0.5) -> Calibration:
@@ -100,7 +110,7 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
     ridge[-1] = 0.0
 
     def value(w: np.ndarray) -> float:
-        return objective(x @ w, target, prior) + 0.5 * float(ridge @ w ** 2)
+        return objective(x @ w, target, prior) + 0.5 * float(ridge @ w**2)
 
     w = np.zeros(x.shape[1])
     for _ in range(MOST_STEPS):
@@ -120,15 +130,18 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
-def train_halves(inputs: np.ndarray, target: np.ndarray, half: tuple[np.ndarray, np.ndarray], names: tuple[str, ...],
-                 prior: float) -> tuple[np.ndarray, list[Calibration]]:
+def train_halves(
+    inputs: np.ndarray, target: np.ndarray, half: tuple[np.ndarray, np.ndarray], names: tuple[str, ...], prior: float
+) -> tuple[np.ndarray, list[Calibration]]:
     """Calibrated scores (N,) where neither side was seen in training, and the two models.
 
     half: of the enrolment and of the test speaker of each trial, each (N,) of 0 and 1. A trial within a half is
     calibrated by the model trained on the other half; one across the halves by the mean of both models.
     """
-    models = [train(inputs[chosen], target[chosen], names, prior)
-              for chosen in ((half[0] == k) & (half[1] == k) for k in (0, 1))]
+    models = [
+        train(inputs[chosen], target[chosen], names, prior)
+        for chosen in ((half[0] == k) & (half[1] == k) for k in (0, 1))
+    ]
     by_model = np.stack([model.apply(inputs) for model in models])
     mixed = half[0] != half[1]
     return np.where(mixed, by_model.mean(axis=0), np.where(half[0] == 0, by_model[1], by_model[0])), models

@@ -29,7 +29,7 @@ from pyasp.plain_text import read_lines
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")
-LATER = ("attention_heads", "loss")     # a checkpoint without them is of a network that had their defaults
+LATER = ("attention_heads", "loss")  # a checkpoint without them is of a network that had their defaults
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -37,8 +37,8 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
 
     Raises InputError when the disk is full: what was under that name is still there, whole.
     """
-    stream = io.BytesIO()       # in memory first: torch hides what the system says about a failed write
-    torch.save(canonical(state), stream)        # a stream: torch would store the name of a file
+    stream = io.BytesIO()  # in memory first: torch hides what the system says about a failed write
+    torch.save(canonical(state), stream)  # a stream: torch would store the name of a file
     try:
         with atomic_write(path) as file:
             file.write(stream.getbuffer())
@@ -47,8 +47,12 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         kept = "The checkpoint of before is whole. " if Path(path).exists() else ""
-        raise InputError(final_name(path), f"a full disk ({cause.strerror})", f"room for {stream.tell() / 1e6:.0f} MB",
-                         f"{kept}Make room and run the same command again") from error
+        raise InputError(
+            final_name(path),
+            f"a full disk ({cause.strerror})",
+            f"room for {stream.tell() / 1e6:.0f} MB",
+            f"{kept}Make room and run the same command again",
+        ) from error
 
 
 def canonical(value: Any) -> Any:
@@ -66,12 +70,14 @@ def load(path: str | Path, *keys: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(path, "no such file", "a network checkpoint",
-                         "Run stage 7 first (./run.sh --stage 7)") from None
-    except Exception as error:      # on damaged bytes torch's unpickler raises whatever it runs into
+        raise InputError(
+            path, "no such file", "a network checkpoint", "Run stage 7 first (./run.sh --stage 7)"
+        ) from None
+    except Exception as error:  # on damaged bytes torch's unpickler raises whatever it runs into
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(path, f"an unreadable file ({reason})", "a network checkpoint",
-                         "Delete it and re-run stage 7") from None
+        raise InputError(
+            path, f"an unreadable file ({reason})", "a network checkpoint", "Delete it and re-run stage 7"
+        ) from None
     missing = [key for key in keys if not isinstance(state, dict) or key not in state]
     if missing:
         raise InputError(path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", "Re-run stage 7")
@@ -83,8 +89,12 @@ def load_weights(net: nn.Module, weights: dict[str, torch.Tensor], path: str | P
     try:
         net.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise InputError(path, "weights of another network (" + " ".join(str(error).split())[:200] + ")",
-                         "weights of this one", "Give the options it was trained with, or train again") from None
+        raise InputError(
+            path,
+            "weights of another network (" + " ".join(str(error).split())[:200] + ")",
+            "weights of this one",
+            "Give the options it was trained with, or train again",
+        ) from None
 
 
 def rng_state() -> dict[str, Any]:
@@ -111,11 +121,17 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
     return cls(**{name: values[name] for name in names if name in values})
 
 
-def network_state(net: Tdnn, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str],
-                  best: dict[str, Any]) -> dict[str, Any]:
+def network_state(
+    net: Tdnn, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
+) -> dict[str, Any]:
     """What init.pt and final.pt hold; `best` brings epoch, valid_loss, valid_accuracy."""
-    return {"model": weights, "options": options, "dim": net.in_dim, "speakers": speakers,
-            **{key: best[key] for key in ("epoch", "valid_loss", "valid_accuracy")}}
+    return {
+        "model": weights,
+        "options": options,
+        "dim": net.in_dim,
+        "speakers": speakers,
+        **{key: best[key] for key in ("epoch", "valid_loss", "valid_accuracy")},
+    }
 
 
 def load_network(path: str | Path, device: torch.device) -> tuple[Tdnn, dict[str, Any]]:
@@ -147,7 +163,12 @@ def truncate_records(path: str | Path, epochs: int) -> None:
         except (ValueError, KeyError, TypeError, RecursionError):
             complete = False
         if not complete:
-            raise InputError(path, repr(line[:60]), f"the JSON line of epoch {number}",
-                             "Delete last.pt beside it and re-run stage 7: training starts anew", item=f"line {number}")
+            raise InputError(
+                path,
+                repr(line[:60]),
+                f"the JSON line of epoch {number}",
+                "Delete last.pt beside it and re-run stage 7: training starts anew",
+                item=f"line {number}",
+            )
     with atomic_write(path, "w") as stream:
         stream.writelines(line + "\n" for line in kept)

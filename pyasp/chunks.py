@@ -14,8 +14,9 @@ dropping unvoiced frames leaves anyway.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,14 +39,23 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
     held_out = data.read("valid_utts")
     stranger = next((utt for utt in held_out if utt not in data.utt2spk), None)
     if stranger is not None:
-        raise InputError(data / "valid_utts", "a recording that is not in utt2spk", "recordings of this directory",
-                         "Re-run stage 4", item=stranger)
+        raise InputError(
+            data / "valid_utts",
+            "a recording that is not in utt2spk",
+            "recordings of this directory",
+            "Re-run stage 4",
+            item=stranger,
+        )
     utts = sorted(data.utt2spk, key=str.encode)
     train = [utt for utt in utts if utt not in held_out]
     speakers = sorted({data.utt2spk[utt] for utt in train}, key=str.encode)
     if len(speakers) < 2:
-        raise InputError(data.path, f"{len(speakers)} training speakers", "at least two",
-                         "Lower the minimum recordings per speaker of stage 4, or give more data")
+        raise InputError(
+            data.path,
+            f"{len(speakers)} training speakers",
+            "at least two",
+            "Lower the minimum recordings per speaker of stage 4, or give more data",
+        )
     if not held_out:
         raise InputError(data / "valid_utts", "an empty list", "recordings to validate on", "Re-run stage 4")
     return train, [utt for utt in utts if utt in held_out], speakers
@@ -54,31 +64,45 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
 @dataclass(frozen=True)
 class ChunkOptions:
     """What a batch is."""
+
     batch_size: int = option(64, "chunks of a batch")
     min_chunk: int = option(200, "shortest chunk in frames")
     max_chunk: int = option(400, "longest chunk in frames")
-    sampling: str = option("utterance", "utterance: every recording as often as any other; speaker: every speaker",
-                           choices=("utterance", "speaker"))
+    sampling: str = option(
+        "utterance",
+        "utterance: every recording as often as any other; speaker: every speaker",
+        choices=("utterance", "speaker"),
+    )
     steps_per_epoch: int = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
     memory_gb: float = option(32.0, "GB of features kept in memory; more are read from the arks by chunks")
-    store: str = option("auto", "float, byte: all frames in memory, in 32 or 8 bits; archive: read when drawn; "
-                        "auto: what fits into --memory-gb, on a GPU 8 bits", choices=STORES)
+    store: str = option(
+        "auto",
+        "float, byte: all frames in memory, in 32 or 8 bits; archive: read when drawn; "
+        "auto: what fits into --memory-gb, on a GPU 8 bits",
+        choices=STORES,
+    )
     mask_frames: int = option(0, "SpecAugment: a run of up to so many frames of each chunk becomes zero; 0 = none")
     mask_coefficients: int = option(0, "SpecAugment: a run of up to so many coefficients becomes zero; 0 = none")
 
     def __post_init__(self) -> None:
-        wrong = [("--batch-size", self.batch_size, self.batch_size < 2),
-                 ("--min-chunk", self.min_chunk, self.min_chunk < RECEPTIVE_FIELD),
-                 ("--max-chunk", self.max_chunk, self.max_chunk < self.min_chunk),
-                 ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0),
-                 ("--mask-frames", self.mask_frames, not 0 <= self.mask_frames <= self.min_chunk),
-                 ("--mask-coefficients", self.mask_coefficients, self.mask_coefficients < 0)]
+        wrong = [
+            ("--batch-size", self.batch_size, self.batch_size < 2),
+            ("--min-chunk", self.min_chunk, self.min_chunk < RECEPTIVE_FIELD),
+            ("--max-chunk", self.max_chunk, self.max_chunk < self.min_chunk),
+            ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0),
+            ("--mask-frames", self.mask_frames, not 0 <= self.mask_frames <= self.min_chunk),
+            ("--mask-coefficients", self.mask_coefficients, self.mask_coefficients < 0),
+        ]
         for name, value, bad in wrong:
             if bad:
-                raise InputError("chunk options", str(value),
-                                 f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative, "
-                                 "masks from 0 to the shortest chunk",
-                                 "Correct tdnn.conf", item=name)
+                raise InputError(
+                    "chunk options",
+                    str(value),
+                    f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative, "
+                    "masks from 0 to the shortest chunk",
+                    "Correct tdnn.conf",
+                    item=name,
+                )
 
 
 def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:
@@ -93,26 +117,29 @@ def draw_utterances(rng: np.random.Generator, labels: np.ndarray, total: int) ->
 
 def draw_speakers(rng: np.random.Generator, labels: np.ndarray, total: int) -> np.ndarray:
     """Recordings (total,): every speaker equally often, each going through his recordings in random order."""
-    order = np.lexsort((rng.random(len(labels)), labels))       # grouped by speaker, shuffled inside
+    order = np.lexsort((rng.random(len(labels)), labels))  # grouped by speaker, shuffled inside
     counts = np.bincount(labels)
     chosen = _passes(rng, len(counts), total)
-    turn = np.arange(total) // len(counts)                      # how often this speaker was drawn before
+    turn = np.arange(total) // len(counts)  # how often this speaker was drawn before
     return order[(np.cumsum(counts) - counts)[chosen] + turn % counts[chosen]]
 
 
 SAMPLINGS: dict[str, Callable[[np.random.Generator, np.ndarray, int], np.ndarray]] = {
-    "utterance": draw_utterances, "speaker": draw_speakers}
+    "utterance": draw_utterances,
+    "speaker": draw_speakers,
+}
 
 
 @dataclass(frozen=True)
 class Batch:
     """One training batch and where it came from."""
-    features: Tensor        # (B, T, D) float32
-    labels: Tensor          # (B,) int64
+
+    features: Tensor  # (B, T, D) float32
+    labels: Tensor  # (B,) int64
     utts: list[str]
 
 
-SPECAUGMENT = 1         # marks the random numbers of the masks: those of the chunks stay what they are without masks
+SPECAUGMENT = 1  # marks the random numbers of the masks: those of the chunks stay what they are without masks
 
 
 class Sampler:
@@ -124,12 +151,17 @@ class Sampler:
 
     def __init__(self, source: FrameSource, options: ChunkOptions, seed: int):
         if options.batch_size % world():
-            raise InputError("chunk options", str(options.batch_size), f"a multiple of the {world()} processes",
-                             "Correct tdnn.conf, or start another number of processes", item="--batch-size")
+            raise InputError(
+                "chunk options",
+                str(options.batch_size),
+                f"a multiple of the {world()} processes",
+                "Correct tdnn.conf, or start another number of processes",
+                item="--batch-size",
+            )
         self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
         mean_chunk = (options.min_chunk + options.max_chunk) / 2
-        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))    # short recordings too are drawn once
+        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))  # short recordings too are drawn once
         self.steps = options.steps_per_epoch or -(-int(chunks) // options.batch_size)
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,8 +212,9 @@ def make_batch(source: FrameSource, which: np.ndarray, places: np.ndarray, lengt
     available = source.lengths[which]
     room = np.where(available >= length, available - length + 1, available)
     offsets = (places * room).astype(np.int64)
-    return Batch(source.gather(which, offsets, length), torch.from_numpy(source.labels[which]),
-                 [source.utts[u] for u in which])
+    return Batch(
+        source.gather(which, offsets, length), torch.from_numpy(source.labels[which]), [source.utts[u] for u in which]
+    )
 
 
 def validation_batches(source: FrameSource, options: ChunkOptions) -> Iterator[Batch]:

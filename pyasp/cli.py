@@ -14,15 +14,16 @@ import math
 import os
 import sys
 import typing
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Callable, Iterable, TypeVar
+from typing import Any, TypeVar
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError, lacks_memory, refusal, too_little_memory
 from pyasp.usage import record_usage
 
 T = TypeVar("T")
-CLOSED_PIPE = 141       # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
+CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -104,7 +105,9 @@ def _conf_values(path: str | Path, cls: type) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"an unreadable file ({error})", "a conf file", "Check the path given with --config") from None
+        raise InputError(
+            path, f"an unreadable file ({error})", "a conf file", "Check the path given with --config"
+        ) from None
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split("#", 1)[0].strip()
         if not line:
@@ -113,7 +116,10 @@ def _conf_values(path: str | Path, cls: type) -> dict[str, Any]:
         where = f"{path}:{number}"
         if not key.startswith("--") or not equals:
             raise InputError(where, repr(line), "--key=value", "Write one option a line, comments after #")
-        if key[2:].strip().replace("-", "_") in values and _types(cls).get(key[2:].replace("-", "_")) != tuple[str, ...]:
+        if (
+            key[2:].strip().replace("-", "_") in values
+            and _types(cls).get(key[2:].replace("-", "_")) != tuple[str, ...]
+        ):
             raise InputError(where, f"{key} a second time", "each option once", "Delete one of the two lines")
         _store(cls, values, key[2:].strip(), value.strip(), where)
     return values
@@ -185,8 +191,9 @@ def parse(cls: type[T], argv: list[str]) -> tuple[T, list[str]]:
 
 def parse_parts(cls: type[T], argv: list[str]) -> tuple[T, list[str], list[str] | None]:
     """As `parse`, with the arguments behind `--` apart (None without a `--`)."""
-    pairs, positional, behind = _split(argv, {key for key, field in _fields(cls).items()
-                                              if _types(cls)[field.name] is bool})
+    pairs, positional, behind = _split(
+        argv, {key for key, field in _fields(cls).items() if _types(cls)[field.name] is bool}
+    )
     values: dict[str, Any] = {}
     for path in (value for key, value in pairs if key == "config"):
         values.update(_conf_values(path, cls))
@@ -202,7 +209,7 @@ def _bind_parts(names: tuple[str, ...], words: list[str], behind: list[str] | No
     if behind is None or "--" not in names:
         return _bind(tuple(name for name in names if name != "--"), words + (behind or []))
     place = names.index("--")
-    return _bind(names[:place], words) + _bind(names[place + 1:], behind)
+    return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
 
 
 def _bind(names: tuple[str, ...], words: list[str]) -> list[Any]:
@@ -212,7 +219,7 @@ def _bind(names: tuple[str, ...], words: list[str]) -> list[Any]:
     """
     rest, bound = list(words), []
     for index, name in enumerate(names):
-        later = sum(not n.startswith("[") for n in names[index + 1:])
+        later = sum(not n.startswith("[") for n in names[index + 1 :])
         if name.endswith("..."):
             cut = len(rest) - later
             taken, rest = rest[:cut], rest[cut:]
@@ -228,7 +235,13 @@ def _bind(names: tuple[str, ...], words: list[str]) -> list[Any]:
 
 def usage(cls: type, names: tuple[str, ...], doc: str, tool: str) -> str:
     """The help text of a tool, generated from its options."""
-    lines = [f"usage: {tool} [--config=FILE] [--option=value ...] {' '.join(names)}", "", inspect.cleandoc(doc or ""), "", "options:"]
+    lines = [
+        f"usage: {tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
+        "",
+        inspect.cleandoc(doc or ""),
+        "",
+        "options:",
+    ]
     for key, field in _fields(cls).items():
         default = "(none)" if field.default in ("", ()) else _text(field.default)
         kind = "|".join(field.metadata.get("choices") or ()) or TYPE_NAMES[_types(cls)[field.name]]
@@ -256,13 +269,16 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE) -> Callable[[Callable], Callable[[list[str] | None], int]]:
+def command(
+    cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE
+) -> Callable[[Callable], Callable[[list[str] | None], int]]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
     2, and one whose reader went away (`| head`) with `closed_pipe`: 0 for tools that only print. The result carries its
     declarations: `main.options` (the class) and `main.names`.
     """
+
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
         def main(argv: list[str] | None = None) -> int:
             words: list[str] = []
@@ -274,7 +290,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
             except UsageError as error:
                 print(f"error: {error}\n\n{usage(cls, names, function.__doc__, _tool_name(function))}", file=sys.stderr)
                 return 2
-            except BrokenPipeError:     # `| head` has seen enough
+            except BrokenPipeError:  # `| head` has seen enough
                 _drop_output()
                 return closed_pipe
             except (InputError, OSError) as error:
@@ -292,7 +308,9 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
                 return 0
             finally:
                 record_usage(Path(inspect.getsourcefile(function) or "tool.py").stem)
+
         functools.update_wrapper(main, function)
         main.options, main.names = cls, names
         return main
+
     return decorate

@@ -33,8 +33,14 @@ def agglomerate(scores: np.ndarray, threshold: float = 0.0, min_clusters: int = 
     return labels
 
 
-def _merge(members: dict[int, list[int]], costs: dict[tuple[int, int], float], queue: list, pair: tuple[int, int],
-           new: int, limit: float) -> None:
+def _merge(
+    members: dict[int, list[int]],
+    costs: dict[tuple[int, int], float],
+    queue: list,
+    pair: tuple[int, int],
+    new: int,
+    limit: float,
+) -> None:
     """Replaces the two clusters of `pair` by `new`; `costs` holds sums over pairs of segments."""
     i, j = pair
     merged = members.pop(i) + members.pop(j)

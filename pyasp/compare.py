@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from pyasp.kaldi_model import read_items
 from pyasp.kaldi_table import load
 
 Entries = Iterator[tuple[str, Any]]
-TIMES = {"seconds", "frames_per_second", "data_wait", "peak_fraction"}      # of a run's log: never twice the same
+TIMES = {"seconds", "frames_per_second", "data_wait", "peak_fraction"}  # of a run's log: never twice the same
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Difference:
     name: str
     only_a: list[str] = field(default_factory=list)
     only_b: list[str] = field(default_factory=list)
-    differing: list[str] = field(default_factory=list)      # beyond the tolerance, or unequal
-    reasons: dict[str, str] = field(default_factory=dict)   # of values that cannot be subtracted
+    differing: list[str] = field(default_factory=list)  # beyond the tolerance, or unequal
+    reasons: dict[str, str] = field(default_factory=dict)  # of values that cannot be subtracted
     common: int = 0
     total: float = 0.0
     numbers: int = 0
@@ -53,6 +54,7 @@ class Difference:
 
 
 # ---------------------------------------------------------------- files as {key: value}
+
 
 def _archive(path: str) -> Entries:
     return read_ark(f"ark:{path}")
@@ -130,14 +132,28 @@ def _number(text: str) -> Any:
 
 
 READERS: dict[str, Callable[[str], Entries]] = {
-    "archive": _archive, "scp": _scp, "model": _model, "checkpoint": _checkpoint, "json": _json, "jsonl": _jsonl,
-    "scores": _scores, "trials": _pairs, "table": _table, "conf": _conf, "tsv": _lines, "labelled scores": _lines,
-    "posteriors": _lines, "gselect": _lines, "array": lambda path: iter([("", load(path))]),
+    "archive": _archive,
+    "scp": _scp,
+    "model": _model,
+    "checkpoint": _checkpoint,
+    "json": _json,
+    "jsonl": _jsonl,
+    "scores": _scores,
+    "trials": _pairs,
+    "table": _table,
+    "conf": _conf,
+    "tsv": _lines,
+    "labelled scores": _lines,
+    "posteriors": _lines,
+    "gselect": _lines,
+    "array": lambda path: iter([("", load(path))]),
     "npz": _npz,
-    "npy": lambda path: iter([("", np.asarray(load_npy(path)))])}
+    "npy": lambda path: iter([("", np.asarray(load_npy(path)))]),
+}
 
 
 # ---------------------------------------------------------------- values
+
 
 def compare_values(result: Difference, key: str, a: Any, b: Any, tolerance: float) -> None:
     """Adds one pair of values to a result."""
@@ -186,13 +202,18 @@ def _short(value: Any) -> str:
 
 # ---------------------------------------------------------------- files and directories
 
+
 def kind_for(path: str) -> str:
     """Kind of a file that can be compared. Raises InputError for others."""
-    special = {"wav.scp": "table", "train.jsonl": "jsonl"}      # commands; an epoch alone is JSON by its look
+    special = {"wav.scp": "table", "train.jsonl": "jsonl"}  # commands; an epoch alone is JSON by its look
     kind = special.get(Path(path).name) or kind_of(path)
     if kind not in READERS:
-        raise InputError(path, f"a file of kind {kind}", "an archive, scp, model, table, score file or directory",
-                         "Compare the bytes with cmp")
+        raise InputError(
+            path,
+            f"a file of kind {kind}",
+            "an archive, scp, model, table, score file or directory",
+            "Compare the bytes with cmp",
+        )
     return kind
 
 
@@ -262,8 +283,12 @@ def compare(a: str, b: str, tolerance: float) -> Iterator[Difference]:
         yield compare_files(a, b, tolerance)
         return
     left, right = listing(a), listing(b)
-    yield Difference("files", [name for name in left if name not in right],
-                     [name for name in right if name not in left], common=sum(name in right for name in left))
+    yield Difference(
+        "files",
+        [name for name in left if name not in right],
+        [name for name in right if name not in left],
+        common=sum(name in right for name in left),
+    )
     for name in left:
         if name in right:
             yield _compare_in_directory(left[name], right[name], tolerance, name)

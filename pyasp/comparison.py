@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,12 @@ from pyasp.report import Results, Table, as_text, cost, entries, list_names, per
 from pyasp.run_facts import read_json
 from pyasp.trials import read_scored
 
-SHOWN = {"eer": ("EER %", percent), "min_dcf/0.01": ("minDCF(0.01)", cost), "min_dcf/0.001": ("minDCF(0.001)", cost),
-         "cllr": ("Cllr", cost)}
+SHOWN = {
+    "eer": ("EER %", percent),
+    "min_dcf/0.01": ("minDCF(0.01)", cost),
+    "min_dcf/0.001": ("minDCF(0.001)", cost),
+    "cllr": ("Cllr", cost),
+}
 
 
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
@@ -49,13 +54,18 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
     table = [["system", "figure", "A", "B", "A - B", "95 %", "p", "McNemar p"]]
     for system in (system for system in ours[0] if system in ours[1]):
         both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
-        tests = report_tables.compare(*((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)),
-                                      trial_list) if same else []
+        tests = (
+            report_tables.compare(
+                *((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)), trial_list
+            )
+            if same
+            else []
+        )
         by_figure = {row["figure"]: row for row in tests}
         for figure, (title, show) in SHOWN.items():
             try:
                 values = [report_tables.value_of(entry, figure) for entry in both]
-            except KeyError:        # a prior that one run did not report
+            except KeyError:  # a prior that one run did not report
                 continue
             row = by_figure.get(figure)
             gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
@@ -77,8 +87,12 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
         if len(table) > 1:
             blocks.append(f"{name}\n{as_text(table, 2)}")
     if len(blocks) == 1:
-        raise InputError(exps[1], "no system and list in common with the other run", "runs of the same trials",
-                         "Compare runs of one corpus")
+        raise InputError(
+            exps[1],
+            "no system and list in common with the other run",
+            "runs of the same trials",
+            "Compare runs of one corpus",
+        )
     return "\n\n".join(
         [
             *blocks,

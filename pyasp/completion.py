@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from pyasp import cli
 from pyasp.verbs import verb_lines
@@ -31,11 +31,17 @@ def _verb(name: str, line: str) -> Verb:
     main = importlib.import_module(f"pyasp.bin.{name}").main
     fields = {field.name.replace("_", "-"): field for field in dataclasses.fields(main.options)}
     kinds = {key: cli.type_of(main.options, field.name) for key, field in fields.items()}
-    values = {key: tuple(field.metadata.get("choices") or ()) or (("true", "false") if kinds[key] is bool else ())
-              for key, field in fields.items()}
+    values = {
+        key: tuple(field.metadata.get("choices") or ()) or (("true", "false") if kinds[key] is bool else ())
+        for key, field in fields.items()
+    }
     helps = {key: field.metadata.get("help", "") for key, field in fields.items()}
-    return Verb(name, line, {**helps, "config": "file of options", "help": "what the verb does, and its options"},
-                {key: words for key, words in values.items() if words})
+    return Verb(
+        name,
+        line,
+        {**helps, "config": "file of options", "help": "what the verb does, and its options"},
+        {key: words for key, words in values.items() if words},
+    )
 
 
 def _inert(text: str) -> str:
@@ -92,15 +98,17 @@ if [ "$funcstack[1]" = _pyasp ]; then _pyasp "$@"; else compdef _pyasp pyasp; fi
 def bash(found: list[Verb]) -> str:
     """A script for `source` or bash-completion's directory."""
     options = "\n".join(f"  [{verb.name}]='{' '.join('--' + key for key in verb.options)}'" for verb in found)
-    values = "\n".join(f"  [{verb.name}--{key}]='{' '.join(words)}'"
-                       for verb in found for key, words in verb.values.items())
+    values = "\n".join(
+        f"  [{verb.name}--{key}]='{' '.join(words)}'" for verb in found for key, words in verb.values.items()
+    )
     return BASH.format(options=options, values=values, verbs=" ".join(verb.name for verb in found))
 
 
 def zsh(found: list[Verb]) -> str:
     """A script for a directory of $fpath, or `source` after compinit."""
-    cases = "\n".join(f"    {verb.name}) _arguments -S {' '.join(_zsh_options(verb))} '*:file:_files' ;;"
-                      for verb in found)
+    cases = "\n".join(
+        f"    {verb.name}) _arguments -S {' '.join(_zsh_options(verb))} '*:file:_files' ;;" for verb in found
+    )
     return ZSH.format(verbs=" ".join(f"'{verb.name}:{_inert(verb.line)}'" for verb in found), cases=cases)
 
 

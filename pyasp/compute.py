@@ -1,8 +1,8 @@
 """How the network computes: precision, compiler, several processes, and what to say when memory runs out.
 
-    precision  float32: single precision throughout; bfloat16: products and activations in bfloat16 (autocast), weights,
-               optimiser, batch statistics, pooling and loss in single precision; auto: bfloat16 on CUDA alone
-    tf32       single-precision products on CUDA may round their factors to 10 bits of mantissa (NVIDIA's TF32)
+precision  float32: single precision throughout; bfloat16: products and activations in bfloat16 (autocast), weights,
+           optimiser, batch statistics, pooling and loss in single precision; auto: bfloat16 on CUDA alone
+tf32       single-precision products on CUDA may round their factors to 10 bits of mantissa (NVIDIA's TF32)
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, ContextManager
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +24,26 @@ from pyasp.processes import joined
 from pyasp.tdnn import Tdnn
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-BYTES_OF_A_WEIGHT = 16      # parameter, gradient, two moments of the optimiser
-COPIES = {"cpu": 1, "cuda": 4}      # of each layer's output that live until the backward pass
+BYTES_OF_A_WEIGHT = 16  # parameter, gradient, two moments of the optimiser
+COPIES = {"cpu": 1, "cuda": 4}  # of each layer's output that live until the backward pass
 
 
 @dataclass(frozen=True)
 class ComputeOptions:
     """Where and in which precision."""
+
     device: str = option("auto", "where to compute", choices=DEVICES)
-    precision: str = option("auto", "of products and activations; auto: bfloat16 on CUDA, float32 on a CPU",
-                            choices=PRECISIONS)
+    precision: str = option(
+        "auto", "of products and activations; auto: bfloat16 on CUDA, float32 on a CPU", choices=PRECISIONS
+    )
     tf32: bool = option(True, "single-precision products on CUDA in TF32")
     compile: bool = option(False, "torch.compile; where that fails the network runs as it is")
     deterministic: bool = option(False, "CUDA: only operations that repeat themselves bit for bit (slower)")
-    sync_batch_norm: bool = option(True, "several processes: statistics of batch norm over all of them, so that the "
-                                   "result is that of one process; false: each over its own part")
+    sync_batch_norm: bool = option(
+        True,
+        "several processes: statistics of batch norm over all of them, so that the "
+        "result is that of one process; false: each over its own part",
+    )
 
     def __post_init__(self) -> None:
         """Every value that the parser lets through is a choice that exists."""
@@ -49,7 +55,7 @@ def prepare_device(options: ComputeOptions, device: torch.device) -> None:
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = options.tf32
         if options.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # read when cuBLAS starts
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(options.deterministic)
 
 
@@ -78,7 +84,7 @@ class Compiled:
         if self.call is not self.net:
             try:
                 return self.call(x)
-            except Exception as error:      # of the compiler's many; the plain call below shows whether it was another
+            except Exception as error:  # of the compiler's many; the plain call below shows whether it was another
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 print(f"torch.compile failed ({reason}): going on without", file=sys.stderr)
                 self.call = self.net
@@ -110,19 +116,26 @@ def memory_of(device: torch.device) -> int:
 
 
 @contextlib.contextmanager
-def explained_memory(net: Tdnn, chunks: int, frames: int, options: ComputeOptions,
-                     device: torch.device) -> Iterator[None]:
+def explained_memory(
+    net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device
+) -> Iterator[None]:
     """Turns running out of memory in the block into an InputError that names the batch size that fits."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) \
-                and "can't allocate memory" not in str(error):
+        if (
+            isinstance(error, RuntimeError)
+            and not isinstance(error, torch.OutOfMemoryError)
+            and "can't allocate memory" not in str(error)
+        ):
             raise
         fits = chunks // 2
         while fits > 2 and bytes_needed(net, fits, frames, options, device) > 0.7 * memory_of(device):
             fits //= 2
-        raise InputError("training", f"no memory for batches of {chunks} chunks of up to {frames} frames on {device}",
-                         f"about {bytes_needed(net, chunks, frames, options, device) / 1e9:.1f} GB beside the features",
-                         f"Train with --batch-size {fits} (it fits by the network's sizes), or with shorter chunks; "
-                         "last.pt, if there is one, is whole") from error
+        raise InputError(
+            "training",
+            f"no memory for batches of {chunks} chunks of up to {frames} frames on {device}",
+            f"about {bytes_needed(net, chunks, frames, options, device) / 1e9:.1f} GB beside the features",
+            f"Train with --batch-size {fits} (it fits by the network's sizes), or with shorter chunks; "
+            "last.pt, if there is one, is whole",
+        ) from error

@@ -8,15 +8,15 @@ recordings. `fix` is pyasp.validate's Checker for directories with cuts, and the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from pyasp.data_tools import CUTS, MODELS, keys_of, tables_of, write_part
 from pyasp.datadir import DataDir, c_sorted, invert
 from pyasp.errors import InputError
 from pyasp.validate import Checker, audio_files, read_cuts
 
-COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")     # every utterance is in them
+COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
 
 
 def problems(data: DataDir) -> Iterator[str]:
@@ -36,8 +36,9 @@ def problems(data: DataDir) -> Iterator[str]:
 
 
 def _speakers(data: DataDir) -> Iterator[str]:
-    wrong = [utt for utt, speaker in data.utt2spk.items()
-             if not speaker or " " in speaker or not utt.startswith(speaker)]
+    wrong = [
+        utt for utt, speaker in data.utt2spk.items() if not speaker or " " in speaker or not utt.startswith(speaker)
+    ]
     if wrong:
         yield f"utt2spk: {len(wrong)} utterances whose speaker is not their prefix (first: {wrong[0]})"
     if data.has("spk2utt"):

@@ -8,8 +8,9 @@ fields are utterances or speakers.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from pyasp.datadir import DataDir, c_sorted, invert, read_table
 from pyasp.errors import InputError
 from pyasp.validate import read_cuts, write_cuts
 
-BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")      # else: by utterance
+BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
 DERIVED = ("spk2utt",)
 INFO, CUTS, MODELS, DROPPED = "utt2info.tsv", "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 
@@ -26,9 +27,14 @@ INFO, CUTS, MODELS, DROPPED = "utt2info.tsv", "cuts.jsonl.gz", "model2utts", "dr
 def tables_of(data: DataDir) -> list[str]:
     """Names of the plain tables of a directory, utt2spk and derived ones left out."""
     special = {"utt2spk", *DERIVED, INFO, CUTS, MODELS, DROPPED}
-    return [path.name for path in sorted(data.path.iterdir())
-            if path.is_file() and path.name not in special and not path.name.startswith(".")
-            and not path.name.endswith((".json", ".gz", ".tsv"))]
+    return [
+        path.name
+        for path in sorted(data.path.iterdir())
+        if path.is_file()
+        and path.name not in special
+        and not path.name.startswith(".")
+        and not path.name.endswith((".json", ".gz", ".tsv"))
+    ]
 
 
 def keys_of(data: DataDir, utts: Mapping[str, str], name: str) -> set[str]:
@@ -44,8 +50,12 @@ def write_part(data: DataDir, utts: Iterable[str], target: Path) -> None:
     chosen = {utt: data.utt2spk[utt] for utt in utts if utt in data.utt2spk}
     unknown = [utt for utt in utts if utt not in data.utt2spk]
     if unknown or not chosen:
-        raise InputError(data.path, f"{len(unknown)} unknown utterances (first: {unknown[0]})" if unknown else
-                         "no utterance left", "utterances of this directory", "Correct the list or the options")
+        raise InputError(
+            data.path,
+            f"{len(unknown)} unknown utterances (first: {unknown[0]})" if unknown else "no utterance left",
+            "utterances of this directory",
+            "Correct the list or the options",
+        )
     target.mkdir(parents=True, exist_ok=True)
     part = DataDir(target)
     for name in tables_of(data):
@@ -83,8 +93,13 @@ def choose(data: DataDir, utts: str, speakers: str, count: int, per_speaker: int
         listed = read_table(utts)
         unknown = [utt for utt in listed if utt not in data.utt2spk]
         if unknown:
-            raise InputError(utts, f"{len(unknown)} utterances that are not there", f"utterances of {data.path}",
-                             "Correct the list", item=unknown[0])
+            raise InputError(
+                utts,
+                f"{len(unknown)} utterances that are not there",
+                f"utterances of {data.path}",
+                "Correct the list",
+                item=unknown[0],
+            )
         found = [utt for utt in found if utt in listed]
     if speakers:
         names = set(read_table(speakers)) if Path(speakers).is_file() else set(speakers.split(","))
@@ -93,8 +108,11 @@ def choose(data: DataDir, utts: str, speakers: str, count: int, per_speaker: int
             raise InputError("--speakers", unknown[0], f"speakers of {data.path}", "Correct the list")
         found = [utt for utt in found if data.utt2spk[utt] in names]
     if per_speaker:
-        found = [utt for group in invert({utt: data.utt2spk[utt] for utt in found}).values()
-                 for utt in _draw(random, group, per_speaker)]
+        found = [
+            utt
+            for group in invert({utt: data.utt2spk[utt] for utt in found}).values()
+            for utt in _draw(random, group, per_speaker)
+        ]
     return c_sorted(_draw(random, c_sorted(found), count) if count else found)
 
 
@@ -109,7 +127,7 @@ def parts_of(data: DataDir, parts: int, by_speaker: bool) -> list[list[str]]:
         raise InputError("command line", f"{parts} parts", f"1 to {len(groups)}", "Split into fewer parts")
     sizes = np.cumsum([len(group) for group in groups])
     owner = np.minimum((sizes - 1) * parts // sizes[-1], parts - 1)
-    owner = np.maximum(owner, np.arange(len(groups)) - (len(groups) - parts))       # every part gets one group at least
+    owner = np.maximum(owner, np.arange(len(groups)) - (len(groups) - parts))  # every part gets one group at least
     owner = np.minimum(np.maximum.accumulate(owner), np.arange(len(groups)))
     return [[utt for group, part in zip(groups, owner) if part == number for utt in group] for number in range(parts)]
 
@@ -155,8 +173,13 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        raise InputError(where, f"{new.strip()[:60]!r}", f"{old.strip()[:60]!r}, as in another directory",
-                         "Rename the utterances of one of them", item=key)
+        raise InputError(
+            where,
+            f"{new.strip()[:60]!r}",
+            f"{old.strip()[:60]!r}, as in another directory",
+            "Rename the utterances of one of them",
+            item=key,
+        )
 
 
 def _combine_info(directories: list[DataDir], part: DataDir, utt2spk: Mapping[str, str]) -> None:
@@ -170,8 +193,11 @@ def _combine_info(directories: list[DataDir], part: DataDir, utt2spk: Mapping[st
 def statistics(data: DataDir) -> dict[str, Any]:
     """Recordings, speakers, hours, and how recordings and seconds spread over them."""
     sizes = np.array([len(utts) for utts in data.spk2utt.values()])
-    facts: dict[str, Any] = {"recordings": len(data.utt2spk), "speakers": len(sizes),
-                             "recordings_a_speaker": _spread(sizes)}
+    facts: dict[str, Any] = {
+        "recordings": len(data.utt2spk),
+        "speakers": len(sizes),
+        "recordings_a_speaker": _spread(sizes),
+    }
     for name, unit, key in (("utt2dur", 1.0, "seconds"), ("utt2num_voiced", 100.0, "voiced_seconds")):
         if data.has(name):
             values = np.array([float(value) for value in data.read(name).values()]) / unit
@@ -189,5 +215,12 @@ def statistics(data: DataDir) -> dict[str, Any]:
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
-    return {"least": round(float(values.min()), 3), "median": round(float(np.median(values)), 3),
-            "most": round(float(values.max()), 3)} if len(values) else {}
+    return (
+        {
+            "least": round(float(values.min()), 3),
+            "median": round(float(np.median(values)), 3),
+            "most": round(float(values.max()), 3),
+        }
+        if len(values)
+        else {}
+    )

@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Iterable, Mapping
 
 from pyasp.artefact import atomic_write
 from pyasp.errors import InputError
 from pyasp.plain_text import read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
-MADE_BY_STAGE = {"utt2spk": 0, "spk2utt": 0, "cuts.jsonl.gz": 0, "model2utts": 0, "wav.scp": 0, "utt2info.tsv": 0,
-                 "utt2dur": 0, "feats.scp": 2, "vad.scp": 2, "utt2num_frames": 2, "utt2num_voiced": 2,
-                 "utt2clean": 3, "utt2speed": 3, "valid_utts": 4, "dev_speakers": 4}
+MADE_BY_STAGE = {
+    "utt2spk": 0,
+    "spk2utt": 0,
+    "cuts.jsonl.gz": 0,
+    "model2utts": 0,
+    "wav.scp": 0,
+    "utt2info.tsv": 0,
+    "utt2dur": 0,
+    "feats.scp": 2,
+    "vad.scp": 2,
+    "utt2num_frames": 2,
+    "utt2num_voiced": 2,
+    "utt2clean": 3,
+    "utt2speed": 3,
+    "valid_utts": 4,
+    "dev_speakers": 4,
+}
 
 
 BLANKS = " \t\r"
@@ -43,8 +57,12 @@ def _open_table(path: Path) -> list[str]:
 def check_id(name: str, kind: str, where: object) -> str:
     """The id itself when Kaldi tables and file names can hold it, else InputError."""
     if not isinstance(name, str) or not name or BAD_ID.search(name) or name in (".", ".."):
-        raise InputError(where, f"{kind} id {name!r}", "an id without spaces, slashes, quotes and | ; & < >",
-                         "Rename it in the table, or rename the files")
+        raise InputError(
+            where,
+            f"{kind} id {name!r}",
+            "an id without spaces, slashes, quotes and | ; & < >",
+            "Rename it in the table, or rename the files",
+        )
     return name
 
 
@@ -59,8 +77,13 @@ def read_table(path: str | Path) -> dict[str, str]:
         if not key:
             raise InputError(path, "an empty line", "key and value", "Delete it, or run stage 1", item=f"line {number}")
         if key in table:
-            raise InputError(path, f"key {key!r} a second time", "unique keys", "Run stage 1, which reports duplicates",
-                             item=f"line {number}")
+            raise InputError(
+                path,
+                f"key {key!r} a second time",
+                "unique keys",
+                "Run stage 1, which reports duplicates",
+                item=f"line {number}",
+            )
         table[key] = value.strip()
     return table
 
@@ -74,7 +97,9 @@ def write_table(path: str | Path, table: Mapping[str, str]) -> None:
     """Writes `key value` lines in C-locale order, atomically. Raises InputError for what would not come back so."""
     for key, value in table.items():
         if not WORD.fullmatch(key) or "\n" in value:
-            raise InputError(path, f"the entry {key!r} {value[:60]!r}", "a key without spaces, and one line", "Repair the ids",)
+            raise InputError(
+                path, f"the entry {key!r} {value[:60]!r}", "a key without spaces, and one line", "Repair the ids"
+            )
     with atomic_write(path, "w") as stream:
         for key in c_sorted(table):
             stream.write(f"{key} {table[key]}".rstrip() + "\n")
@@ -111,8 +136,12 @@ class DataDir:
         for name in names:
             if not self.has(name):
                 stage = MADE_BY_STAGE.get(name, 0)
-                raise InputError(self.path / name, "no such file", "a file of the data directory",
-                                 f"Run stage {stage} first (./run.sh --stage {stage})")
+                raise InputError(
+                    self.path / name,
+                    "no such file",
+                    "a file of the data directory",
+                    f"Run stage {stage} first (./run.sh --stage {stage})",
+                )
 
     def read(self, name: str) -> dict[str, str]:
         """One table of the directory as {key: rest of the line}."""
@@ -147,8 +176,13 @@ class DataDir:
         for number, line in enumerate(lines, 2):
             utt, *cells = line.split("\t")
             if len(cells) != len(columns) - 1:
-                raise InputError(self.path / "utt2info.tsv", f"{len(cells) + 1} fields", f"{len(columns)}, as in the header",
-                                 "Run stage 0 again", item=f"line {number}")
+                raise InputError(
+                    self.path / "utt2info.tsv",
+                    f"{len(cells) + 1} fields",
+                    f"{len(columns)}, as in the header",
+                    "Run stage 0 again",
+                    item=f"line {number}",
+                )
             table[utt] = dict(zip(columns[1:], cells))
         return table
 

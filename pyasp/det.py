@@ -5,16 +5,16 @@ Reference: Martin et al., "The DET curve in assessment of detection task perform
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8)   # shares that are labelled, in percent
-LOWEST, HIGHEST = 5e-5, 0.9                               # shares at the ends of both axes
+TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8)  # shares that are labelled, in percent
+LOWEST, HIGHEST = 5e-5, 0.9  # shares at the ends of both axes
 
 Curves = Mapping[str, Mapping[str, Mapping[str, list[float]]]]  # {list: {system: {"p_fa": [...], "p_miss": [...]}}}
 
@@ -39,7 +39,8 @@ def _panel(axes, name: str, systems: Mapping[str, Mapping[str, list[float]]]) ->
     axes.set_yticks(ticks, labels)
     limits = norm.ppf([LOWEST, HIGHEST])
     axes.plot(limits, limits, color="0.7", linewidth=0.6)
-    axes.set(title=name, xlabel="false alarms (% of nontargets)", ylabel="misses (% of targets)", xlim=limits,
-             ylim=limits)
+    axes.set(
+        title=name, xlabel="false alarms (% of nontargets)", ylabel="misses (% of targets)", xlim=limits, ylim=limits
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

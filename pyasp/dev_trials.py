@@ -6,8 +6,8 @@ the speaker has several, from the same one otherwise. No recording is on both si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import numpy as np
 
@@ -62,17 +62,21 @@ def target_trials(models: Mapping[str, list[str]], material: Material) -> list[t
     return found
 
 
-def nontarget_trials(models: Mapping[str, list[str]], material: Material, count: int,
-                     rng: np.random.Generator) -> list[tuple[str, str]]:
+def nontarget_trials(
+    models: Mapping[str, list[str]], material: Material, count: int, rng: np.random.Generator
+) -> list[tuple[str, str]]:
     """Up to `count` distinct pairs of different speakers that may meet, drawn at random."""
     names, tests = list(models), c_sorted(material.speaker)
     count = min(count, len(names) * len(tests) // 2)
     found: dict[tuple[str, str], None] = {}
-    for _ in range(20):     # a draw that is refused or repeated is made again, a few times
+    for _ in range(20):  # a draw that is refused or repeated is made again, a few times
         for i, j in zip(rng.integers(len(names), size=count), rng.integers(len(tests), size=count)):
             model, test = names[i], tests[j]
-            if len(found) < count and material.speaker[models[model][0]] != material.speaker[test] \
-                    and _may_meet(models[model], test, material):
+            if (
+                len(found) < count
+                and material.speaker[models[model][0]] != material.speaker[test]
+                and _may_meet(models[model], test, material)
+            ):
                 found[model, test] = None
         if len(found) == count:
             break
@@ -87,12 +91,16 @@ def draw(
     models = draw_models(material, options, rng)
     targets = target_trials(models, material)
     if len(targets) > options.dev_targets:
-        targets = [targets[k] for k in sorted(rng.permutation(len(targets))[:options.dev_targets])]
+        targets = [targets[k] for k in sorted(rng.permutation(len(targets))[: options.dev_targets])]
     nontargets = nontarget_trials(models, material, options.dev_nontargets, rng)
     if not targets or not nontargets:
-        raise InputError("dev trials", f"{len(targets)} target and {len(nontargets)} nontarget trials among "
-                         f"{len(set(material.speaker.values()))} speakers", "some of each",
-                         "Raise --dev-fraction in select.conf, or loosen the dev options in backend.conf")
+        raise InputError(
+            "dev trials",
+            f"{len(targets)} target and {len(nontargets)} nontarget trials among "
+            f"{len(set(material.speaker.values()))} speakers",
+            "some of each",
+            "Raise --dev-fraction in select.conf, or loosen the dev options in backend.conf",
+        )
     trials = [(*pair, True) for pair in targets] + [(*pair, False) for pair in nontargets]
     used = {model for model, _, _ in trials}
     return {name: utts for name, utts in models.items() if name in used}, sorted(

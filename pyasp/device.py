@@ -10,7 +10,7 @@ import torch
 from pyasp.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
-PEAK_SIZE = {"cpu": 1024, "cuda": 8192}     # rows and columns of the measured product: large enough to saturate
+PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # rows and columns of the measured product: large enough to saturate
 PEAK_TRIALS = 8
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -19,11 +19,16 @@ def device_of(name: str) -> torch.device:
     """`auto` (CUDA where there is one), `cpu` or `cuda`. Raises InputError when CUDA is asked for and not there."""
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise InputError("command line", "no usable CUDA device", "one, for --device cuda", "Use --device auto or cpu",
-                         item="--device")
+        raise InputError(
+            "command line",
+            "no usable CUDA device",
+            "one, for --device cuda",
+            "Use --device auto or cpu",
+            item="--device",
+        )
     if name == "cpu" or not there:
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))     # torchrun: one GPU a process
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: one GPU a process
 
 
 def synchronise(device: torch.device) -> None:
@@ -63,4 +68,4 @@ def matmul_peak(device: torch.device, precision: str = "float32") -> float:
         a @ a
         synchronise(device)
         seconds.append(time.perf_counter() - start)
-    return 2 * size ** 3 / min(seconds)
+    return 2 * size**3 / min(seconds)

@@ -11,8 +11,8 @@ the training repeats recordings that are shorter than its chunk; `Embedder.repea
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -21,24 +21,32 @@ from pyasp.cli import option
 from pyasp.errors import InputError
 from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
 
-WINDOW = 8      # batches' worth of frames read ahead, to find chunks of similar length
+WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
     """How recordings become embeddings."""
+
     extract_chunk: int = option(10000, "extraction: longest chunk in frames; its embeddings are averaged by length")
     extract_min_frames: int = option(25, "extraction: shorter recordings are repeated up to so many frames")
     extract_batch_frames: int = option(16000, "extraction: frames of a batch, padding included")
 
     def __post_init__(self) -> None:
-        wrong = [("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < RECEPTIVE_FIELD),
-                 ("--extract-chunk", self.extract_chunk, self.extract_chunk < self.extract_min_frames),
-                 ("--extract-batch-frames", self.extract_batch_frames, self.extract_batch_frames < 1)]
+        wrong = [
+            ("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < RECEPTIVE_FIELD),
+            ("--extract-chunk", self.extract_chunk, self.extract_chunk < self.extract_min_frames),
+            ("--extract-batch-frames", self.extract_batch_frames, self.extract_batch_frames < 1),
+        ]
         for name, value, bad in wrong:
             if bad:
-                raise InputError("extraction options", str(value), f"{RECEPTIVE_FIELD} <= min frames <= chunk, "
-                                 "batches of 1 frame or more", "Correct tdnn.conf", item=name)
+                raise InputError(
+                    "extraction options",
+                    str(value),
+                    f"{RECEPTIVE_FIELD} <= min frames <= chunk, batches of 1 frame or more",
+                    "Correct tdnn.conf",
+                    item=name,
+                )
 
 
 def chunk_bounds(frames: int, options: EmbedOptions) -> list[tuple[int, int]]:
@@ -55,6 +63,7 @@ def repeat_to(feats: np.ndarray, frames: int) -> np.ndarray:
 @dataclass
 class Recording:
     """One recording on its way: its chunks' lengths, and the sum of their embeddings weighted by length."""
+
     utt: str
     chunks: list[np.ndarray]
     total: np.ndarray
@@ -69,7 +78,7 @@ class Embedder:
 
     def __init__(self, net: Tdnn, options: EmbedOptions, device: torch.device):
         self.net, self.options, self.device = net.eval(), options, device
-        self.repeated = 0       # recordings shorter than extract_min_frames so far
+        self.repeated = 0  # recordings shorter than extract_min_frames so far
 
     def stream(self, recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         """(utterance, (T, D) float32), T >= 1 -> (utterance, (E,) float32).
@@ -88,13 +97,20 @@ class Embedder:
 
     def _prepare(self, utt: str, feats: np.ndarray) -> Recording:
         if feats.ndim != 2 or feats.shape[1] != self.net.in_dim:
-            raise InputError("features", f"shape {feats.shape}",
-                             f"frames of {self.net.in_dim} coefficients, as in training",
-                             "Use features of the same mfcc.conf as the network's", item=utt)
+            raise InputError(
+                "features",
+                f"shape {feats.shape}",
+                f"frames of {self.net.in_dim} coefficients, as in training",
+                "Use features of the same mfcc.conf as the network's",
+                item=utt,
+            )
         self.repeated += len(feats) < self.options.extract_min_frames
         feats = repeat_to(feats, self.options.extract_min_frames)
-        return Recording(utt, [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
-                         np.zeros(self.net.embedding.affine.out_features))
+        return Recording(
+            utt,
+            [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
+            np.zeros(self.net.embedding.affine.out_features),
+        )
 
     def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:
         """Embeds the chunks of a window, shortest first, and gives the recordings in their order."""
@@ -105,8 +121,13 @@ class Embedder:
                 recording.total += len(chunk) * vector
         for recording in window:
             if not np.isfinite(recording.total).all():
-                raise InputError("embedding", "a value that is not finite", "finite numbers",
-                                 "Look at the features with pyasp.bin.show, then train again", item=recording.utt)
+                raise InputError(
+                    "embedding",
+                    "a value that is not finite",
+                    "finite numbers",
+                    "Look at the features with pyasp.bin.show, then train again",
+                    item=recording.utt,
+                )
             yield recording.utt, recording.result()
 
     def _batches(self, chunks: list[tuple[Recording, np.ndarray]]) -> Iterator[list[tuple[Recording, np.ndarray]]]:
@@ -126,7 +147,7 @@ class Embedder:
         lengths = torch.tensor([len(chunk) for chunk in chunks])
         x = torch.zeros(len(chunks), len(chunks[-1]), self.net.in_dim)
         for row, chunk in zip(x, chunks):
-            row[:len(chunk)] = torch.from_numpy(np.asarray(chunk, dtype=np.float32))
+            row[: len(chunk)] = torch.from_numpy(np.asarray(chunk, dtype=np.float32))
         padded = bool((lengths != lengths[-1]).any())
         out = self.net.embed(x.to(self.device), lengths.to(self.device) if padded else None)
         return out.double().cpu().numpy()

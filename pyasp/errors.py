@@ -30,7 +30,7 @@ def _told(text: str) -> InputError:
 
 
 AGAIN = "run the same command again: what is complete stays"
-REFUSALS = {        # errno: found, expected, the way out
+REFUSALS = {  # errno: found, expected, the way out
     errno.ENOSPC: ("a full disk", "room to write it", f"Make room and {AGAIN}"),
     errno.EDQUOT: ("a full quota", "room to write it", f"Make room or have the quota raised, and {AGAIN}"),
     errno.EFBIG: ("a limit on the size of files", "room to write it", f"Raise it (ulimit -f) and {AGAIN}"),
@@ -39,8 +39,11 @@ REFUSALS = {        # errno: found, expected, the way out
     errno.EPERM: ("no permission", "a file that this user may read or write", f"Mend its permissions and {AGAIN}"),
     errno.EMFILE: ("too many open files", "one more", f"Raise the limit (ulimit -n) and {AGAIN}"),
     errno.ENFILE: ("too many open files in the system", "one more", f"Close other programs and {AGAIN}"),
-    errno.ENOMEM: ("too little memory", "enough for it",
-                   f"Free memory, raise the limit (ulimit -v) or lower --nj, and {AGAIN}"),
+    errno.ENOMEM: (
+        "too little memory",
+        "enough for it",
+        f"Free memory, raise the limit (ulimit -v) or lower --nj, and {AGAIN}",
+    ),
     errno.EIO: ("a disk that fails", "one that works", f"Check it, restore what it lost, and {AGAIN}"),
 }
 TEMPORARY = re.compile(r"^\.(.+)\.\d+\.tmp$")

@@ -22,15 +22,18 @@ from pyasp.plain_text import read_json
 from pyasp.sides import Columns, Evaluation, tsv_columns
 from pyasp.trials import TrialList, read_scored, trial_lists
 
-BINS = 60       # of a histogram of scores, over the range that holds all but a thousandth at either end
+BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """What is computed."""
 
-    p_target: tuple[str, ...] = option(("0.01", "0.001"), "prior of a minDCF at C_miss = C_fa = 1; other costs have the "
-                                        "normalised DCF of the prior C_miss p / (C_miss p + C_fa (1 - p)): give that")
+    p_target: tuple[str, ...] = option(
+        ("0.01", "0.001"),
+        "prior of a minDCF at C_miss = C_fa = 1; other costs have the "
+        "normalised DCF of the prior C_miss p / (C_miss p + C_fa (1 - p)): give that",
+    )
     replicates: int = option(1000, "draws of the bootstrap over speakers; huge lists get fewer; 0 = no intervals")
     bootstrap_seed: int = option(1, "seed of these draws: systems can be compared when it is the same")
 
@@ -50,8 +53,12 @@ def scored_lists(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
     lists = trial_lists(trials_dir)
     scored = [name for name in lists if (Path(system_dir) / "scores" / name).is_file()]
     if not scored:
-        raise InputError(Path(system_dir) / "scores", "no score file of any list",
-                         f"scores of {', '.join(lists) or 'a list'}", "Run stage 9 first")
+        raise InputError(
+            Path(system_dir) / "scores",
+            "no score file of any list",
+            f"scores of {', '.join(lists) or 'a list'}",
+            "Run stage 9 first",
+        )
     return scored
 
 
@@ -63,8 +70,12 @@ def check_scores(scores: Path) -> None:
     inputs = artefact.load_record(record)["inputs"]
     changed = [name for name, mark in inputs.items() if Path(name).is_file() and artefact.fingerprint(name) != mark]
     if changed:
-        raise InputError(scores, f"scores older than {', '.join(changed)}", "scores made from what is there now",
-                         "Run stage 9 again with --force")
+        raise InputError(
+            scores,
+            f"scores older than {', '.join(changed)}",
+            "scores made from what is there now",
+            "Run stage 9 again with --force",
+        )
 
 
 def recipe(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:
@@ -83,8 +94,13 @@ def histograms(values: np.ndarray, target: np.ndarray) -> dict[str, list[float]]
     low, high = np.quantile(values[np.isfinite(values)], [0.001, 0.999]) if np.isfinite(values).any() else (0.0, 0.0)
     edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
     clipped = np.clip(values, edges[0], edges[-1])
-    return {"edges": edges.tolist(), **{name: (np.histogram(clipped[mask], edges)[0] / mask.sum()).tolist()
-                                        for name, mask in (("target", target), ("nontarget", ~target))}}
+    return {
+        "edges": edges.tolist(),
+        **{
+            name: (np.histogram(clipped[mask], edges)[0] / mask.sum()).tolist()
+            for name, mask in (("target", target), ("nontarget", ~target))
+        },
+    }
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
@@ -99,36 +115,47 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def intervals(values: np.ndarray, trials: TrialList, evaluation: Evaluation,
-              options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, list[float]] | None]:
+def intervals(
+    values: np.ndarray, trials: TrialList, evaluation: Evaluation, options: EvaluateOptions
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, list[float]] | None]:
     """`ci` of an entry, the replicates behind it, and the band of the DET curve; nothing without speakers."""
     count = bootstrap.how_many(len(trials), options.replicates)
     if not (evaluation.known and count):
         return {}, {}, None
     names, speakers = evaluation.trial_speakers(trials)
     found, curves = bootstrap.replicates(values, trials.target, speakers, count, options.bootstrap_seed, options.priors)
-    ci = {"level": bootstrap.LEVEL, "replicates": count, "speakers": len(names), "seed": options.bootstrap_seed,
-          **nested({name: bootstrap.interval(each) for name, each in found.items()})}
+    ci = {
+        "level": bootstrap.LEVEL,
+        "replicates": count,
+        "speakers": len(names),
+        "seed": options.bootstrap_seed,
+        **nested({name: bootstrap.interval(each) for name, each in found.items()}),
+    }
     if np.isnan(curves[:, 0]).mean() > 0.05:
         return ci, found, None
     low, high = np.nanpercentile(curves, [50 - bootstrap.LEVEL / 2, 50 + bootstrap.LEVEL / 2], axis=0)
     return ci, found, {"p_fa": bootstrap.DET_GRID.tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
-def split_by(values: np.ndarray, target: np.ndarray, columns: Columns, priors: tuple[float, ...],
-             known: np.ndarray | None) -> dict[str, dict[str, Any]]:
+def split_by(
+    values: np.ndarray, target: np.ndarray, columns: Columns, priors: tuple[float, ...], known: np.ndarray | None
+) -> dict[str, dict[str, Any]]:
     """{column: {value: entry of its trials}}; counts alone where a class is missing."""
+
     def entry(mask: np.ndarray) -> dict[str, Any]:
         if target[mask].all() or not target[mask].any():
             return llr.counts_only(target[mask], priors)
         return llr.summarise(values[mask], target[mask], priors, None if known is None else known[mask])[0]
 
-    return {column: {name: entry(codes == code) for code, name in enumerate(names)}
-            for column, (names, codes) in columns.items()}
+    return {
+        column: {name: entry(codes == code) for code, name in enumerate(names)}
+        for column, (names, codes) in columns.items()
+    }
 
 
-def evaluate_list(listed: Path, scores: Path, evaluation: Evaluation,
-                  options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+def evaluate_list(
+    listed: Path, scores: Path, evaluation: Evaluation, options: EvaluateOptions
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Of one list: the entry of results.json, the DET curve, the histograms of its scores, the bootstrap's
     replicates."""
     values, trials = read_scored(listed, scores)
@@ -147,14 +174,16 @@ def evaluate_list(listed: Path, scores: Path, evaluation: Evaluation,
     return entry, curve, histograms(values, trials.target), found
 
 
-def evaluate(trials_dir: str | Path, system_dir: str | Path,
-             options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def evaluate(
+    trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The contents of metrics.json and of bootstrap.npz."""
     result: dict[str, Any] = {"trials_dir": str(trials_dir), "fingerprints": {}, "trials": {}, "det": {}, "scores": {}}
     evaluation, arrays = Evaluation(Path(trials_dir).parent), {}
     for name in scored_lists(trials_dir, system_dir):
-        entry, curve, shown, found = evaluate_list(Path(trials_dir) / name, Path(system_dir) / "scores" / name,
-                                                   evaluation, options)
+        entry, curve, shown, found = evaluate_list(
+            Path(trials_dir) / name, Path(system_dir) / "scores" / name, evaluation, options
+        )
         result["trials"][name], result["det"][name], result["scores"][name] = entry, curve, shown
         result["fingerprints"][name] = artefact.fingerprint(Path(trials_dir) / name)
         arrays.update({f"{name}/{figure}": values for figure, values in found.items()})

@@ -1,12 +1,12 @@
 """The two kinds of extractor of a bundle: voiced, normalised frames to one vector a recording.
 
-    frames (V, D) float32 of a recording -> vector (E,) float32: an embedding of the network, or an i-vector
+frames (V, D) float32 of a recording -> vector (E,) float32: an embedding of the network, or an i-vector
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -27,12 +27,14 @@ def network_options() -> type:
     @dataclass(frozen=True)
     class Options(FrontendOptions, TdnnOptions, EmbedOptions):
         """What of a tdnn.conf extraction needs, and the network's input dimension."""
+
         delta_order: int = option(0, "order of the deltas appended")
         input_dim: int = option(0, "coefficients of a frame that enters the network")
 
         def __post_init__(self) -> None:
             for part in (FrontendOptions, TdnnOptions, EmbedOptions):
                 part.__post_init__(self)
+
     return Options
 
 
@@ -42,24 +44,35 @@ def load_tdnn(bundle: Bundle, options):
     Raises InputError when the weights are not those of the network that network.conf describes.
     """
     import torch
+
     from pyasp.kaldi_io import read_ark
     from pyasp.tdnn import Tdnn, TdnnOptions
+
     path = bundle.files["network.ark"]
     weights = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in read_ark(path)}
-    with torch.random.fork_rng(devices=[]):     # the numbers that it begins with are replaced at once
+    with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
         net = Tdnn(cli.subset(options, TdnnOptions), options.input_dim, 1)
     del net.segment, net.output
     for key, value in net.state_dict().items():
         if key.endswith("num_batches_tracked"):
             weights[key] = torch.zeros((), dtype=torch.int64)
         elif key in weights and weights[key].shape != value.shape:
-            raise InputError(path, f"{key} of shape {tuple(weights[key].shape)}", f"{tuple(value.shape)}",
-                             "Make the bundle again", item=key)
+            raise InputError(
+                path,
+                f"{key} of shape {tuple(weights[key].shape)}",
+                f"{tuple(value.shape)}",
+                "Make the bundle again",
+                item=key,
+            )
     try:
         net.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise InputError(path, " ".join(str(error).split())[:200], "the weights of the network in network.conf",
-                         "Make the bundle again") from None
+        raise InputError(
+            path,
+            " ".join(str(error).split())[:200],
+            "the weights of the network in network.conf",
+            "Make the bundle again",
+        ) from None
     return net.eval()
 
 
@@ -67,12 +80,13 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     """Embeddings by the bundle's network."""
     from pyasp.device import device_of
     from pyasp.embed import Embedder, EmbedOptions
+
     options = cli.read_conf(bundle.files["network.conf"], network_options())
     place = device_of(device)
     net, settings = load_tdnn(bundle, options).to(place), cli.subset(options, EmbedOptions)
 
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-        return Embedder(net, settings, place).stream(recordings)    # which counts: one for each call
+        return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call
 
     return extract, cli.subset(options, FrontendOptions)
 
@@ -80,8 +94,10 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
 def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
     """i-vectors by the bundle's UBM and total variability model."""
     import dataclasses
+
     from pyasp.ivector_stats import extract as ivectors
     from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
+
     options = IvectorOptions()
     if "ivector.conf" in bundle.files:
         options = cli.read_conf(bundle.files["ivector.conf"], IvectorOptions)
@@ -96,4 +112,6 @@ def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
 
 
 EXTRACTORS: dict[str, Callable[[Bundle, str], tuple[Extract, FrontendOptions]]] = {
-    "network": network_extractor, "ivector": ivector_extractor}
+    "network": network_extractor,
+    "ivector": ivector_extractor,
+}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,12 +19,28 @@ from scipy.stats import norm
 
 from pyasp.det import HIGHEST, LOWEST, TICKS
 
-INK = "#010203"         # replaced by the page's text colour
+INK = "#010203"  # replaced by the page's text colour
 PALETTE = ("#3d8bd4", "#e08a1e", "#22a079", "#c2649a", "#d8572a", "#8a7fd6", "#5fb3d9", "#a0a53a", "#b07b4f", "#7f8c99")
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "pyasp", "font.size": 9, "font.family": "sans-serif",
-         "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "lines.linewidth": 1.5,
-         "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pyasp",
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "grid.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+}
 SMALL, WIDE = (4.2, 3.4), (7.6, 3.0)
 
 
@@ -40,25 +57,38 @@ def svg(draw: Callable[[Figure], None], prefix: str, label: str, size: tuple[flo
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure)
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None,
-                                                                         "Type": None})
+        figure.savefig(
+            stream,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     text = stream.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text).replace(INK, "currentColor")
-    text = re.sub(r"(?<=\.\d\d)\d+", "", text)      # a hundredth of a point is fine enough
-    return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
-                  rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
-                  rf'role="img" aria-label="{label}">', text, count=1)
+    text = re.sub(r"(?<=\.\d\d)\d+", "", text)  # a hundredth of a point is fine enough
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+        rf'role="img" aria-label="{label}">',
+        text,
+        count=1,
+    )
 
 
 def _probit(shares: Any) -> np.ndarray:
     return norm.ppf(np.clip(np.asarray(shares, float), LOWEST / 10, 1 - LOWEST / 10))
 
 
-def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple[str, float, float]]],
-        colour: Mapping[str, str], dashed: set[str]) -> Callable[[Figure], None]:
+def det(
+    curves: Mapping[str, Mapping[str, Any]],
+    points: Mapping[str, list[tuple[str, float, float]]],
+    colour: Mapping[str, str],
+    dashed: set[str],
+) -> Callable[[Figure], None]:
     """DET curves with bands; points: {system: [(marker, P_fa, P_miss)]}; `dashed`: variants, drawn without a band."""
+
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for system, curve in curves.items():
@@ -72,16 +102,22 @@ def det(curves: Mapping[str, Mapping[str, Any]], points: Mapping[str, list[tuple
                     alpha=0.10,
                     linewidth=0,
                 )
-            axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), color=colour[system],
-                      linestyle="--" if system in dashed else "-", linewidth=1.0 if system in dashed else 1.5)
+            axes.plot(
+                _probit(curve["p_fa"]),
+                _probit(curve["p_miss"]),
+                color=colour[system],
+                linestyle="--" if system in dashed else "-",
+                linewidth=1.0 if system in dashed else 1.5,
+            )
             for marker, p_fa, p_miss in points.get(system, ()):
-                place = norm.ppf(np.clip([p_fa, p_miss], LOWEST, HIGHEST))      # on the edge where there is no error
+                place = norm.ppf(np.clip([p_fa, p_miss], LOWEST, HIGHEST))  # on the edge where there is no error
                 axes.plot(*place, marker, color=colour[system], markersize=4.5, markeredgewidth=0.8, clip_on=False)
         ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
         axes.set_xticks(ticks, labels)
         axes.set_yticks(ticks, labels)
         axes.plot(limits, limits, color=INK, linewidth=0.6, alpha=0.4)
         axes.set(xlabel="false alarms, % of nontargets", ylabel="misses, % of targets", xlim=limits, ylim=limits)
+
     return draw
 
 
@@ -89,6 +125,7 @@ def histogram(
     scores: Mapping[str, list[float]], thresholds: Mapping[str, float], colour: str
 ) -> Callable[[Figure], None]:
     """Histograms of target and nontarget scores, thresholds as lines; scores: evaluation.histograms."""
+
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         edges = np.array(scores["edges"])
@@ -98,14 +135,16 @@ def histogram(
         for name, x in thresholds.items():
             if edges[0] <= x <= edges[-1]:
                 axes.axvline(x, color=INK, linewidth=0.8, linestyle=":")
-                side = {"ha": "right" if x <= 0 else "left"}        # the two labels leave each other room
+                side = {"ha": "right" if x <= 0 else "left"}  # the two labels leave each other room
                 axes.text(x, top * 1.02, f" {name} ", fontsize=7, va="bottom", alpha=0.8, **side)
         axes.set(xlabel="score", ylabel="share of the class", yticks=[], ylim=(0, top * 1.12))
+
     return draw
 
 
 def intervals(rows: list[tuple[str, float, list[float] | None, float | None, str]]) -> Callable[[Figure], None]:
     """A dot and a bar for each (name, value, ends, the paper's value, colour), the first on top; hollow: the paper."""
+
     def draw(figure: Figure) -> None:
         axes, places = figure.add_subplot(), range(len(rows))[::-1]
         for place, (_, value, ends, paper, colour) in zip(places, rows):
@@ -117,12 +156,19 @@ def intervals(rows: list[tuple[str, float, list[float] | None, float | None, str
         axes.set_yticks(list(places), [name for name, *_ in rows])
         axes.set(xlabel="EER, %", xlim=(0, None), ylim=(-0.6, len(rows) - 0.4))
         axes.grid(axis="y", visible=False)
+
     return draw
 
 
-def by_class(values: list[str], ours: Mapping[str, list[float | None]], paper: Mapping[str, list[float | None]],
-             colour: Mapping[str, str], label: str) -> Callable[[Figure], None]:
+def by_class(
+    values: list[str],
+    ours: Mapping[str, list[float | None]],
+    paper: Mapping[str, list[float | None]],
+    colour: Mapping[str, str],
+    label: str,
+) -> Callable[[Figure], None]:
     """EER in percent over the classes of a column; the paper's points hollow and dotted."""
+
     def draw(figure: Figure) -> None:
         axes, places = figure.add_subplot(), np.arange(len(values))
         for rows, style in ((ours, {"marker": "o"}), (paper, {"marker": "D", "linestyle": ":", "fillstyle": "none"})):
@@ -132,12 +178,15 @@ def by_class(values: list[str], ours: Mapping[str, list[float | None]], paper: M
                 )
         axes.set_xticks(places, values)
         axes.set(xlabel=label, ylabel="EER, %", ylim=(0, None), xlim=(-0.3, len(values) - 0.7))
+
     return draw
 
 
-def lines(curves: Mapping[str, tuple[list[float], list[float], str, str]], x_label: str, y_label: str,
-          log: bool = False) -> Callable[[Figure], None]:
+def lines(
+    curves: Mapping[str, tuple[list[float], list[float], str, str]], x_label: str, y_label: str, log: bool = False
+) -> Callable[[Figure], None]:
     """Curves {name: (x, y, colour, line style)} over whole numbers such as epochs."""
+
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for x, y, colour, style in curves.values():
@@ -146,11 +195,13 @@ def lines(curves: Mapping[str, tuple[list[float], list[float], str, str]], x_lab
         axes.set(xlabel=x_label, ylabel=y_label, **({"yscale": "log"} if log else {}))
         if not log:
             axes.ticklabel_format(axis="y", useOffset=False)
+
     return draw
 
 
 def duration_histograms(seconds: Mapping[str, np.ndarray], colour: Mapping[str, str]) -> Callable[[Figure], None]:
     """Shares of recordings by seconds, one outline a set; logarithmic where they span a decade."""
+
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         everything = np.concatenate(list(seconds.values()))
@@ -162,17 +213,26 @@ def duration_histograms(seconds: Mapping[str, np.ndarray], colour: Mapping[str, 
         axes.set(xscale="log" if wide else "linear", xlabel="seconds", ylabel="share of the recordings")
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.xaxis.set_minor_formatter(lambda x, _: "")
+
     return draw
 
 
-def attention(image: np.ndarray, voiced: np.ndarray, highest: float, weights: Mapping[str, np.ndarray],
-              colour: Mapping[str, str]) -> Callable[[Figure], None]:
+def attention(
+    image: np.ndarray, voiced: np.ndarray, highest: float, weights: Mapping[str, np.ndarray], colour: Mapping[str, str]
+) -> Callable[[Figure], None]:
     """Spectrogram, VAD and attention weights over time; arrays of attention.npz."""
+
     def draw(figure: Figure) -> None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
         seconds = np.arange(len(voiced)) / 100
-        top.imshow(image, origin="lower", aspect="auto", extent=(0, len(voiced) / 100, 0, highest / 1000), cmap="magma",
-                   interpolation="nearest")
+        top.imshow(
+            image,
+            origin="lower",
+            aspect="auto",
+            extent=(0, len(voiced) / 100, 0, highest / 1000),
+            cmap="magma",
+            interpolation="nearest",
+        )
         top.set(ylabel="kHz")
         top.grid(False)
         peak = max(np.nanmax(row) for row in weights.values())
@@ -181,4 +241,5 @@ def attention(image: np.ndarray, voiced: np.ndarray, highest: float, weights: Ma
             bottom.plot(seconds, row, color=colour[name], linewidth=1.1)
         bottom.axhline(1, color=INK, linewidth=0.6, linestyle=":")
         bottom.set(xlabel="seconds", ylabel="weight × frames", ylim=(0, peak * 1.05))
+
     return draw

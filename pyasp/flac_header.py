@@ -14,10 +14,26 @@ from typing import BinaryIO
 from pyasp.errors import InputError
 
 MAGIC = b"fLaC"
-STREAMINFO = 8, 34              # place after the magic and the block's own header; bytes
-TAILS = 1 << 15, 1 << 20        # bytes looked through from the end: most frames are shorter than the first
-BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
-RATES = {1: 88200, 2: 176400, 3: 192000, 4: 8000, 5: 16000, 6: 22050, 7: 24000, 8: 32000, 9: 44100, 10: 48000, 11: 96000}
+STREAMINFO = 8, 34  # place after the magic and the block's own header; bytes
+TAILS = 1 << 15, 1 << 20  # bytes looked through from the end: most frames are shorter than the first
+BLOCK_SIZES = {
+    1: 192,
+    **{code: 576 << code - 2 for code in range(2, 6)},
+    **{code: 256 << code - 8 for code in range(8, 16)},
+}
+RATES = {
+    1: 88200,
+    2: 176400,
+    3: 192000,
+    4: 8000,
+    5: 16000,
+    6: 22050,
+    7: 24000,
+    8: 32000,
+    9: 44100,
+    10: 48000,
+    11: 96000,
+}
 AGAIN = "Copy the recording again from its source, or remove it"
 
 
@@ -49,7 +65,7 @@ def _number(data: bytes, place: int) -> tuple[int, int]:
     if extra < 0:
         return first, place + 1
     value = first & (1 << 6 - extra) - 1 if extra < 6 else 0
-    for byte in data[place + 1:place + 1 + extra]:
+    for byte in data[place + 1 : place + 1 + extra]:
         if byte & 0xC0 != 0x80:
             raise ValueError("no coded number")
         value = value << 6 | byte & 0x3F
@@ -67,11 +83,14 @@ def parse_frame(data: bytes, block: int) -> Frame:
     number, place = _number(data, 4)
     size = BLOCK_SIZES.get(size_code)
     if size is None:
-        width = size_code - 5       # code 6: one byte, 7: two
-        size, place = int.from_bytes(data[place:place + width], "big") + 1, place + width
+        width = size_code - 5  # code 6: one byte, 7: two
+        size, place = int.from_bytes(data[place : place + width], "big") + 1, place + width
     rate, width = RATES.get(rate_code, 0), {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
     if width:
-        rate, place = int.from_bytes(data[place:place + width], "big") * {12: 1000, 13: 1, 14: 10}[rate_code], place + width
+        rate, place = (
+            int.from_bytes(data[place : place + width], "big") * {12: 1000, 13: 1, 14: 10}[rate_code],
+            place + width,
+        )
     if data[place] != crc8(data[:place]):
         raise ValueError("another checksum")
     start = number if data[1] & 1 else number * block
@@ -82,9 +101,9 @@ def last_frame(tail: bytes, block: int) -> Frame | None:
     """The last frame header in the end of a file; None when there is none."""
     place = len(tail)
     while (place := tail.rfind(b"\xff", 0, place)) >= 0:
-        if tail[place + 1:place + 2] in (b"\xf8", b"\xf9"):
+        if tail[place + 1 : place + 2] in (b"\xf8", b"\xf9"):
             try:
-                return parse_frame(tail[place:place + 20], block)
+                return parse_frame(tail[place : place + 20], block)
             except (ValueError, IndexError):
                 continue
     return None
@@ -94,10 +113,10 @@ def check(path: object, stream: BinaryIO, size: int) -> None:
     """Raises InputError unless samples, rate and channels of STREAMINFO are those of the last frame."""
     stream.seek(0)
     head = stream.read(sum(STREAMINFO))
-    info = head[STREAMINFO[0]:]
+    info = head[STREAMINFO[0] :]
     if len(info) < STREAMINFO[1] or head[4] & 0x7F != 0:
         raise InputError(path, "no STREAMINFO in a FLAC file", "a whole FLAC file", AGAIN)
-    packed = int.from_bytes(info[10:18], "big")     # 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 samples
+    packed = int.from_bytes(info[10:18], "big")  # 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 samples
     rate, channels, samples = packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1
     frame = None
     for tail in TAILS:
@@ -106,11 +125,20 @@ def check(path: object, stream: BinaryIO, size: int) -> None:
             frame = last_frame(stream.read(tail), int.from_bytes(info[2:4], "big"))
     if frame is None:
         raise InputError(path, "no samples in a FLAC file", "audio", AGAIN)
-    if not samples:     # written to a pipe: libsndfile makes 2^63 of it
-        raise InputError(path, "a FLAC file without a count of its samples", "a count in STREAMINFO",
-                         "Convert it to a file: flac -d -c FILE | flac - -o NEW, or to wav")
+    if not samples:  # written to a pipe: libsndfile makes 2^63 of it
+        raise InputError(
+            path,
+            "a FLAC file without a count of its samples",
+            "a count in STREAMINFO",
+            "Convert it to a file: flac -d -c FILE | flac - -o NEW, or to wav",
+        )
     found = frame.samples, frame.rate or rate, frame.channels
     if found != (samples, rate, channels):
         told = f"{samples} samples, {rate} Hz, {channels} channels as its header says"
-        raise InputError(path, f"{frame.samples} samples, {frame.rate or rate} Hz, {frame.channels} channels"
-                         + (" (truncated)" if frame.samples < samples else ""), told, AGAIN)
+        raise InputError(
+            path,
+            f"{frame.samples} samples, {frame.rate or rate} Hz, {frame.channels} channels"
+            + (" (truncated)" if frame.samples < samples else ""),
+            told,
+            AGAIN,
+        )

@@ -20,8 +20,8 @@ same values come out of the plain layers (pyasp.tdnn), up to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -37,9 +37,9 @@ class Workspace:
 
     def __init__(self) -> None:
         self.buffers: dict[str, Tensor] = {}
-        self.serial = 0     # of the last forward: its backward must come before the next
+        self.serial = 0  # of the last forward: its backward must come before the next
 
-    def __deepcopy__(self, memo: dict) -> "Workspace":
+    def __deepcopy__(self, memo: dict) -> Workspace:
         return Workspace()
 
     def get(self, name: str, *shape: int) -> Tensor:
@@ -53,19 +53,20 @@ class Workspace:
 @dataclass
 class Norm:
     """Batch norm of one layer as scale and shift, and what its gradient needs. (C,) float64 but where said."""
+
     mean: Tensor
-    deviation: Tensor       # 1 / sqrt(v + eps)
+    deviation: Tensor  # 1 / sqrt(v + eps)
     gamma: Tensor
-    frames: float           # N, of all processes when they are synchronised
-    gather: Callable[[Tensor], Tensor]      # sum over the processes, or nothing
-    scale: Tensor           # s, float32
-    shift: Tensor           # t, float32
+    frames: float  # N, of all processes when they are synchronised
+    gather: Callable[[Tensor], Tensor]  # sum over the processes, or nothing
+    scale: Tensor  # s, float32
+    shift: Tensor  # t, float32
 
     def gradients(self, d_scale: Tensor, d_shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """d gamma, d beta of this process; c1, c2 of the whole batch. All (C,) float32."""
         own = torch.stack([(d_scale - self.mean * d_shift) * self.deviation, d_shift])
         every = self.gather(own.clone())
-        d_variance = -0.5 * every[0] * self.gamma * self.deviation ** 2
+        d_variance = -0.5 * every[0] * self.gamma * self.deviation**2
         c2 = 2 * d_variance / self.frames
         c1 = -self.gamma * self.deviation * every[1] / self.frames - c2 * self.mean
         return own[0].float(), own[1].float(), c1.float(), c2.float()
@@ -95,14 +96,15 @@ def _alone(values: Tensor) -> Tensor:
 @dataclass
 class Stage:
     """One layer in one forward pass: z = sum_k u_{l-1}[o_k ...] folded_k^T + bias of the chunk."""
-    taps: tuple[int, ...]       # o_k
-    weight: Tensor              # (K, O, C) as the optimiser sees it
-    folded: Tensor              # (K, O, C) times the scale below
-    bias: Tensor                # (B, 1, O)
-    below: Tensor               # u_{l-1}'s r (B, T_{l-1}, C)
-    keep: Tensor | None         # m_{l-1} (B, 1, C)
-    out: Tensor                 # r_l (B, T_l, O), later dz_l
-    norm: Norm | None = None    # of r_l
+
+    taps: tuple[int, ...]  # o_k
+    weight: Tensor  # (K, O, C) as the optimiser sees it
+    folded: Tensor  # (K, O, C) times the scale below
+    bias: Tensor  # (B, 1, O)
+    below: Tensor  # u_{l-1}'s r (B, T_{l-1}, C)
+    keep: Tensor | None  # m_{l-1} (B, 1, C)
+    out: Tensor  # r_l (B, T_l, O), later dz_l
+    norm: Norm | None = None  # of r_l
 
 
 def blocks(out: Tensor) -> Iterator[slice]:
@@ -127,7 +129,7 @@ def run_stage(stage: Stage, work: Workspace) -> Tensor:
         first = stage.bias[part].expand(count, frames, width)
         for tap, matrix in zip(stage.taps, stage.folded):
             turned = matrix.t().expand(count, *matrix.t().shape)
-            torch.baddbmm(first, u[:, tap:tap + frames], turned, out=out)
+            torch.baddbmm(first, u[:, tap : tap + frames], turned, out=out)
             first = out
         flat = out.view(-1, width).relu_()
         square = torch.mul(flat, flat, out=work.get("square", *flat.shape))
@@ -142,7 +144,7 @@ def gradient_below(stage: Stage, part: slice, start: Tensor, work: Workspace) ->
     grad.copy_(torch.zeros_like(start) if masked else start)
     frames = stage.out.shape[1]
     for tap, matrix in zip(stage.taps, stage.folded):
-        grad[:, tap:tap + frames].baddbmm_(stage.out[part], matrix.expand(len(grad), *matrix.shape))
+        grad[:, tap : tap + frames].baddbmm_(stage.out[part], matrix.expand(len(grad), *matrix.shape))
     return grad.mul_(stage.keep[part]).add_(start) if masked else grad
 
 
@@ -154,7 +156,7 @@ def finish_block(stage: Stage, part: slice, grad: Tensor, totals: Tensor, chunks
     u, frames = operand(stage, part), r.shape[1]
     for dz, row in zip(r, u):
         for total, tap in zip(totals, stage.taps):
-            total.addmm_(dz.t(), row[tap:tap + frames])
+            total.addmm_(dz.t(), row[tap : tap + frames])
 
 
 def layer_gradients(stage: Stage, below: Norm | None, totals: Tensor, chunks: Tensor) -> tuple[Tensor, ...]:
@@ -163,7 +165,7 @@ def layer_gradients(stage: Stage, below: Norm | None, totals: Tensor, chunks: Te
     bias = chunks.sum(0)
     if below is None:
         return totals.permute(1, 0, 2).reshape(out, -1), bias, None, None
-    shift = below.shift if stage.keep is None else stage.keep.squeeze(1) * below.shift      # t m
+    shift = below.shift if stage.keep is None else stage.keep.squeeze(1) * below.shift  # t m
     constant = chunks.t() @ shift.expand(len(chunks), dim)
     weight = (totals * below.scale + constant).permute(1, 0, 2).reshape(out, -1)
     d_scale = (totals.double() * stage.weight).sum((0, 1))

@@ -18,27 +18,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp.folded import (Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of,
-                          run_stage)
+from pyasp.folded import Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of, run_stage
 from pyasp.pooling import Attention
 
 
 @dataclass
 class Weighing:
     """The attention in one forward pass."""
+
     module: Attention
-    folded: Tensor      # (B or 1, A, C): W_h diag(s m)
-    hidden: Tensor      # (B, T, A), a leaf of the small graph
-    alpha: Tensor       # (B, T), of that graph
+    folded: Tensor  # (B or 1, A, C): W_h diag(s m)
+    hidden: Tensor  # (B, T, A), a leaf of the small graph
+    alpha: Tensor  # (B, T), of that graph
 
 
 @dataclass
 class Frames:
     """What is computed for one batch."""
-    layers: list[nn.Module]             # pyasp.tdnn.Layer
+
+    layers: list[nn.Module]  # pyasp.tdnn.Layer
     attention: Attention | None
-    deviation: bool                     # the variance too
-    keeps: list[Tensor | None]          # m of each layer (B, 1, C)
+    deviation: bool  # the variance too
+    keeps: list[Tensor | None]  # m of each layer (B, 1, C)
     work: Workspace
 
 
@@ -99,13 +100,14 @@ def weights_gradient(r: Tensor, mean: Tensor, d_mean: Tensor, d_variance: Tensor
     return grad.squeeze(2)
 
 
-def attention_gradient(weighing: Weighing, keep: Tensor | None, last: Stage,
-                       d_alpha: Tensor) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+def attention_gradient(
+    weighing: Weighing, keep: Tensor | None, last: Stage, d_alpha: Tensor
+) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
     """d hidden (B, T, A); gradients of the attention's parameters; ds, dt (C,) float64 of the last layer's norm."""
     module, r, norm = weighing.module, last.out, last.norm
     small = [*module.norm.parameters(), *module.score.parameters()]
     d_hidden, *rest = torch.autograd.grad(weighing.alpha, [weighing.hidden, *small], d_alpha)
-    chunks, weight = d_hidden.sum(1), module.hidden.weight.detach()         # (B, A)
+    chunks, weight = d_hidden.sum(1), module.hidden.weight.detach()  # (B, A)
     product = torch.zeros_like(weight)
     for part in blocks(r):
         of_chunks = torch.bmm(d_hidden[part].transpose(1, 2), r[part])
@@ -120,6 +122,7 @@ def attention_gradient(weighing: Weighing, keep: Tensor | None, last: Stage,
 @dataclass
 class PooledGradient:
     """d r of the last layer, block by block; d_hidden is None for uniform weights."""
+
     r: Tensor
     alpha: Tensor
     mean: Tensor
@@ -138,7 +141,7 @@ class PooledGradient:
             slope = 2 * self.d_variance[part].unsqueeze(1)
             plain = plain - slope * self.mean[part].unsqueeze(1)
             factor = torch.baddbmm(c2, alpha, slope, out=self.work.get("square", *r.shape))
-        if self.d_hidden is not None:       # both products in one
+        if self.d_hidden is not None:  # both products in one
             alpha = torch.cat([alpha, self.d_hidden[part]], 2)
             plain = torch.cat([plain, self.folded.expand(len(self.r), *self.folded.shape[1:])[part]], 1)
         return torch.baddbmm(c1, alpha, plain, out=grad).addcmul_(r, factor)
@@ -175,8 +178,9 @@ class FrameNetwork(torch.autograd.Function):
         return None, None, *found, *of_attention
 
 
-def layers_backward(stages: list[Stage], pooled: PooledGradient, ds: Tensor, dt: Tensor,
-                    work: Workspace) -> list[Tensor]:
+def layers_backward(
+    stages: list[Stage], pooled: PooledGradient, ds: Tensor, dt: Tensor, work: Workspace
+) -> list[Tensor]:
     """Gradients (weight, bias, gamma, beta of the first layer, of the second, ...)."""
     found: list[Tensor] = []
     for number in reversed(range(len(stages))):
@@ -194,8 +198,14 @@ def layers_backward(stages: list[Stage], pooled: PooledGradient, ds: Tensor, dt:
     return found
 
 
-def frame_network(layers: list[nn.Module], attention: Attention | None, deviation: bool, x: Tensor,
-                  keeps: list[Tensor | None], work: Workspace) -> tuple[Tensor, ...]:
+def frame_network(
+    layers: list[nn.Module],
+    attention: Attention | None,
+    deviation: bool,
+    x: Tensor,
+    keeps: list[Tensor | None],
+    work: Workspace,
+) -> tuple[Tensor, ...]:
     """Mean and variance (B, C) of r, scale and shift (C,) of its norm, of spliced frames x (B, T, 5 D) on a CPU."""
     parameters = [p for layer in layers for p in (*layer.affine.parameters(), *layer.norm.parameters())]
     if attention is not None:

@@ -18,9 +18,9 @@ All read the stored features in place (memory maps) through the front end; nothi
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 import torch
@@ -34,19 +34,20 @@ from pyasp.progress import bar
 from pyasp.quantise import encode
 
 STORES = ("auto", "float", "byte", "archive")
-FREE_SHARE = 0.5        # of a GPU's free memory that features may take: the rest is the network's
+FREE_SHARE = 0.5  # of a GPU's free memory that features may take: the rest is the network's
 Reader = Callable[[np.ndarray, np.ndarray, int], Tensor]
 
 
 @dataclass(frozen=True)
 class FrameSource:
     """Voiced, normalised frames of a list of recordings."""
+
     utts: list[str]
-    labels: np.ndarray      # (U,) int64
-    lengths: np.ndarray     # (U,) int64, at least 1
-    dim: int                # D
+    labels: np.ndarray  # (U,) int64
+    lengths: np.ndarray  # (U,) int64, at least 1
+    dim: int  # D
     read: Reader
-    kind: str = "float"     # one of STORES but auto
+    kind: str = "float"  # one of STORES but auto
 
     def gather(self, which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
         """Chunks (B, length, D) float32 of recordings `which` (B,) from frame `offsets` (B,) on.
@@ -56,8 +57,16 @@ class FrameSource:
         return self.read(which, offsets, length)
 
 
-def open_source(data: DataDir, utts: list[str], speakers: list[str], options: FrontendOptions, memory_gb: float,
-                title: str, store: str = "auto", device: torch.device = torch.device("cpu")) -> FrameSource:
+def open_source(
+    data: DataDir,
+    utts: list[str],
+    speakers: list[str],
+    options: FrontendOptions,
+    memory_gb: float,
+    title: str,
+    store: str = "auto",
+    device: torch.device = torch.device("cpu"),
+) -> FrameSource:
     """The recordings `utts` of `data`; labels are positions in `speakers`; chunks of 8 bits come out on `device`.
 
     Raises InputError when a recording has no usable frames, or its speaker is not in `speakers`.
@@ -65,8 +74,13 @@ def open_source(data: DataDir, utts: list[str], speakers: list[str], options: Fr
     number = {speaker: index for index, speaker in enumerate(speakers)}
     unknown = next((utt for utt in utts if data.utt2spk[utt] not in number), None)
     if unknown is not None:
-        raise InputError(data / "valid_utts", f"speaker {data.utt2spk[unknown]}, who has no training recording",
-                         "validation recordings of training speakers", "Re-run stage 4", item=unknown)
+        raise InputError(
+            data / "valid_utts",
+            f"speaker {data.utt2spk[unknown]}, who has no training recording",
+            "validation recordings of training speakers",
+            "Re-run stage 4",
+            item=unknown,
+        )
     labels = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
     decisions = read_decisions(data, utts, title)
     lengths = np.array([voiced.sum() for voiced in decisions], dtype=np.int64)
@@ -75,7 +89,8 @@ def open_source(data: DataDir, utts: list[str], speakers: list[str], options: Fr
     readers: dict[str, Callable[[], Reader]] = {
         "float": lambda: memory_reader(data, utts, lengths, dim, options, title),
         "byte": lambda: byte_reader(data, utts, lengths, dim, options, title, device),
-        "archive": lambda: archive_reader(data, utts, decisions, options)}
+        "archive": lambda: archive_reader(data, utts, decisions, options),
+    }
     return FrameSource(utts, labels, lengths, dim, readers[kind](), kind)
 
 
@@ -97,13 +112,21 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
             raise InputError(data / "vad.scp", "no entry", "decisions for every recording", "Re-run stage 2", item=utt)
         decisions.append(vad[utt] > 0)
         if not decisions[-1].any():
-            raise InputError(data / "vad.scp", "no voiced frame", "at least one", "Re-run stage 4, which leaves it out",
-                             item=utt)
+            raise InputError(
+                data / "vad.scp", "no voiced frame", "at least one", "Re-run stage 4, which leaves it out", item=utt
+            )
     return decisions
 
 
-def each_recording(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str,
-                   put: Callable[[int, np.ndarray], None]) -> None:
+def each_recording(
+    data: DataDir,
+    utts: list[str],
+    lengths: np.ndarray,
+    dim: int,
+    options: FrontendOptions,
+    title: str,
+    put: Callable[[int, np.ndarray], None],
+) -> None:
     """Calls put(index, frames (T, D) float32) for every recording, from as many threads as torch has.
 
     Raises InputError for features of another dimension.
@@ -111,7 +134,7 @@ def each_recording(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int
     progress = bar(total=len(utts), title=f"{title}: features", unit="utt")
     workers = min(torch.get_num_threads(), len(utts))
 
-    failed = threading.Event()      # in one thread: the others need not go on
+    failed = threading.Event()  # in one thread: the others need not go on
 
     def work(part: np.ndarray) -> None:
         try:
@@ -125,8 +148,13 @@ def each_recording(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int
             if failed.is_set():
                 return
             if features.shape != (lengths[index], dim):
-                raise InputError(data / "feats.scp", f"{features.shape[1]} coefficients",
-                                 f"{dim}, as in the first recording", "Re-run stage 2 with --force", item=utt)
+                raise InputError(
+                    data / "feats.scp",
+                    f"{features.shape[1]} coefficients",
+                    f"{dim}, as in the first recording",
+                    "Re-run stage 2 with --force",
+                    item=utt,
+                )
             put(int(index), features)
             progress.update()
 
@@ -141,13 +169,14 @@ def rows_of(starts: Tensor, lengths: Tensor, which: Tensor, offsets: Tensor, len
     return (starts[which][:, None] + steps).flatten()
 
 
-def memory_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions,
-                  title: str) -> Reader:
+def memory_reader(
+    data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str
+) -> Reader:
     """All frames (N, D) in one block; a batch is one gather of its rows."""
     frames, starts = torch.empty(int(lengths.sum()), dim), lengths.cumsum() - lengths
 
     def put(index: int, features: np.ndarray) -> None:
-        frames[starts[index]:starts[index] + lengths[index]] = torch.from_numpy(features)
+        frames[starts[index] : starts[index] + lengths[index]] = torch.from_numpy(features)
 
     each_recording(data, utts, lengths, dim, options, title, put)
     sizes = torch.from_numpy(starts), torch.from_numpy(lengths)
@@ -159,15 +188,22 @@ def memory_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int,
     return read
 
 
-def byte_reader(data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str,
-                device: torch.device) -> Reader:
+def byte_reader(
+    data: DataDir,
+    utts: list[str],
+    lengths: np.ndarray,
+    dim: int,
+    options: FrontendOptions,
+    title: str,
+    device: torch.device,
+) -> Reader:
     """All frames in 8 bits, on `device` where they fit, else on the host; batches are decoded on `device`."""
     codes, starts = torch.empty(int(lengths.sum()), dim, dtype=torch.uint8), lengths.cumsum() - lengths
     ranges = torch.empty(2, len(utts), dim)
 
     def put(index: int, features: np.ndarray) -> None:
         code, low, step = encode(features)
-        codes[starts[index]:starts[index] + lengths[index]] = torch.from_numpy(code)
+        codes[starts[index] : starts[index] + lengths[index]] = torch.from_numpy(code)
         ranges[0, index], ranges[1, index] = torch.from_numpy(low), torch.from_numpy(step)
 
     each_recording(data, utts, lengths, dim, options, title, put)
@@ -192,8 +228,7 @@ def coded_reader(codes: Tensor, starts: Tensor, lengths: Tensor, ranges: Tensor,
     return read
 
 
-def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray],
-                   options: FrontendOptions) -> Reader:
+def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray], options: FrontendOptions) -> Reader:
     """Each chunk from its rows of the ark."""
     feats = ScpReader(data / "feats.scp")
 

@@ -13,8 +13,8 @@ add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations ove
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Callable, Iterable, Iterator, MutableMapping
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ScpReader
 
-GROUP_ELEMENTS = 1 << 22    # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
-VARIANCE_FLOOR = 1e-10      # Kaldi's
+GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
+VARIANCE_FLOOR = 1e-10  # Kaldi's
 
 
 @dataclass(frozen=True)
 class FrontendOptions:
     """What is done to stored MFCC when they are read. Kaldi's names; defaults of its speaker recipes."""
+
     num_ceps: int = option(0, "use the first so many stored coefficients; 0 = all")
     delta_order: int = option(2, "order of the deltas appended; 0 = none")
     delta_window: int = option(3, "frames on either side that a delta is computed from")
@@ -39,16 +40,29 @@ class FrontendOptions:
     norm_vars: bool = option(False, "also divide by the standard deviation of the window")
 
     def __post_init__(self) -> None:
-        wrong = {"--num-ceps": self.num_ceps < 0, "--delta-order": not 0 <= self.delta_order < 1000,
-                 "--delta-window": not 0 < self.delta_window < 1000, "--cmn-window": self.cmn_window < 0,
-                 "--min-cmn-window": self.min_cmn_window < 1}
+        wrong = {
+            "--num-ceps": self.num_ceps < 0,
+            "--delta-order": not 0 <= self.delta_order < 1000,
+            "--delta-window": not 0 < self.delta_window < 1000,
+            "--cmn-window": self.cmn_window < 0,
+            "--min-cmn-window": self.min_cmn_window < 1,
+        }
         for key, bad in wrong.items():
             if bad:
-                raise InputError("front end options", f"{key} out of range", "a count of frames or coefficients",
-                                 "Correct the conf file", item=key)
-        if 0 < self.cmn_window < self.min_cmn_window:       # Kaldi aborts here, with --center=true too
-            raise InputError("front end options", f"--cmn-window={self.cmn_window}",
-                             f"at least --min-cmn-window={self.min_cmn_window}", "Lower --min-cmn-window")
+                raise InputError(
+                    "front end options",
+                    f"{key} out of range",
+                    "a count of frames or coefficients",
+                    "Correct the conf file",
+                    item=key,
+                )
+        if 0 < self.cmn_window < self.min_cmn_window:  # Kaldi aborts here, with --center=true too
+            raise InputError(
+                "front end options",
+                f"--cmn-window={self.cmn_window}",
+                f"at least --min-cmn-window={self.min_cmn_window}",
+                "Lower --min-cmn-window",
+            )
 
 
 def output_dim(stored: int, options: FrontendOptions) -> int:
@@ -61,17 +75,17 @@ def _slope(feats: np.ndarray, window: int) -> np.ndarray:
     length = len(feats) - 2 * window
     total = np.zeros((length, feats.shape[1]), dtype=np.float32)
     for j in range(1, window + 1):
-        total += np.float32(j) * (feats[window + j:window + j + length] - feats[window - j:window - j + length])
+        total += np.float32(j) * (feats[window + j : window + j + length] - feats[window - j : window - j + length])
     return total / np.float32(2 * sum(j * j for j in range(1, window + 1)))
 
 
 def _deltas_inside(padded: np.ndarray, window: int, order: int) -> np.ndarray:
     """[x, slope, slope of slope ...] (T, D (order + 1)) of x (T + 2 order window, D) that brings its own context."""
     frames = len(padded) - 2 * order * window
-    parts, current = [padded[order * window:order * window + frames]], padded
+    parts, current = [padded[order * window : order * window + frames]], padded
     for above in range(order - 1, -1, -1):
         current = _slope(current, window)
-        parts.append(current[above * window:above * window + frames])
+        parts.append(current[above * window : above * window + frames])
     return np.concatenate(parts, axis=1)
 
 
@@ -103,7 +117,7 @@ def cmn_windows(times: np.ndarray, frames: int, options: FrontendOptions) -> tup
 def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.ndarray, norm_vars: bool) -> np.ndarray:
     """Rows of slab (S, C) minus the means of slab[first:end], in double precision from cumulative sums."""
     x = slab.astype(np.float64)
-    x -= x.mean(axis=0)         # changes nothing but round-off: sums of squares must not cancel
+    x -= x.mean(axis=0)  # changes nothing but round-off: sums of squares must not cancel
     count = (end - first)[:, None]
 
     def window_mean(values: np.ndarray) -> np.ndarray:
@@ -115,12 +129,13 @@ def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.nd
     out = x[rows] - mean
     if norm_vars:
         variance = np.maximum(window_mean(x * x) - mean * mean, VARIANCE_FLOOR)
-        out *= np.where(count == 1, 0.0, 1.0 / np.sqrt(variance))       # one frame has no variance: Kaldi gives 0
+        out *= np.where(count == 1, 0.0, 1.0 / np.sqrt(variance))  # one frame has no variance: Kaldi gives 0
     return out
 
 
-def _normalise_columns(slab: np.ndarray, offset: int, times: np.ndarray, frames: int,
-                       options: FrontendOptions) -> np.ndarray:
+def _normalise_columns(
+    slab: np.ndarray, offset: int, times: np.ndarray, frames: int, options: FrontendOptions
+) -> np.ndarray:
     """Normalised frames `times` (V, C) float32; slab holds the frames of the file from `offset` on."""
     if options.cmn_window == 0:
         return slab[times - offset]
@@ -148,11 +163,19 @@ def select_voiced(feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
 
 def _check_voiced(frames: int, voiced: np.ndarray) -> None:
     if len(voiced) != frames:
-        raise InputError("front end", f"{len(voiced)} voicing decisions for {frames} frames", "one decision per frame",
-                         "Re-run stage 2: feats.scp and vad.scp are of different runs")
+        raise InputError(
+            "front end",
+            f"{len(voiced)} voicing decisions for {frames} frames",
+            "one decision per frame",
+            "Re-run stage 2: feats.scp and vad.scp are of different runs",
+        )
     if not np.any(voiced):
-        raise InputError("front end", f"no voiced frame among {frames}", "at least one voiced frame",
-                         "Remove the recording, or lower --vad-energy-threshold")
+        raise InputError(
+            "front end",
+            f"no voiced frame among {frames}",
+            "at least one voiced frame",
+            "Remove the recording, or lower --vad-energy-threshold",
+        )
 
 
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
@@ -165,16 +188,22 @@ def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) ->
     return frontend_chunk(lambda start, end: feats[start:end], voiced, options)
 
 
-def frontend_chunk(rows: Callable[[int, int], np.ndarray], voiced: np.ndarray, options: FrontendOptions,
-                   start: int = 0, end: int | None = None) -> np.ndarray:
+def frontend_chunk(
+    rows: Callable[[int, int], np.ndarray],
+    voiced: np.ndarray,
+    options: FrontendOptions,
+    start: int = 0,
+    end: int | None = None,
+) -> np.ndarray:
     """Frames `start` to `end` (exclusive) of `frontend(...)`, from the stored rows they depend on and no more.
 
     rows(a, b): stored frames a to b (exclusive) of the recording, (b - a, D); voiced: (T,) decisions of all its frames.
     """
     frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
     if len(times) == 0:
-        raise InputError("front end", f"no voiced frame in {start}:{end}", "at least one",
-                         "Choose a chunk inside the recording")
+        raise InputError(
+            "front end", f"no voiced frame in {start}:{end}", "at least one", "Choose a chunk inside the recording"
+        )
     first, last = times[0], times[-1] + 1
     if options.cmn_window:
         firsts, ends = cmn_windows(times[[0, -1]], frames, options)
@@ -189,13 +218,21 @@ def frontend_chunk(rows: Callable[[int, int], np.ndarray], voiced: np.ndarray, o
 
 def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:
     if num_ceps > stored.shape[1]:
-        raise InputError("front end", f"{stored.shape[1]} stored coefficients", f"at least --num-ceps={num_ceps}",
-                         "Lower --num-ceps, or store more coefficients (mfcc.conf, stage 2)")
-    return np.asarray(stored[:, :num_ceps or None], dtype=np.float32)
+        raise InputError(
+            "front end",
+            f"{stored.shape[1]} stored coefficients",
+            f"at least --num-ceps={num_ceps}",
+            "Lower --num-ceps, or store more coefficients (mfcc.conf, stage 2)",
+        )
+    return np.asarray(stored[:, : num_ceps or None], dtype=np.float32)
 
 
-def iterate(data: DataDir, options: FrontendOptions, utts: Iterable[str] | None = None,
-            failed: MutableMapping[str, str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+def iterate(
+    data: DataDir,
+    options: FrontendOptions,
+    utts: Iterable[str] | None = None,
+    failed: MutableMapping[str, str] | None = None,
+) -> Iterator[tuple[str, np.ndarray]]:
     """(utterance, (V, D') float32) of each of `utts` (default: all of feats.scp, in its order).
 
     Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
@@ -211,8 +248,9 @@ def iterate(data: DataDir, options: FrontendOptions, utts: Iterable[str] | None 
             result = frontend(feats[utt], vad[utt] > 0, options)
         except InputError as error:
             if failed is None:
-                raise InputError(data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2",
-                                 item=utt) from error
+                raise InputError(
+                    data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt
+                ) from error
             failed[utt] = str(error)
         else:
             yield utt, result

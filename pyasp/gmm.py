@@ -33,23 +33,34 @@ def check_finite(where: object, **arrays: np.ndarray) -> None:
     """Raises InputError naming the first array that holds NaN or infinity."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise InputError(where, f"{np.sum(~np.isfinite(array))} values that are not finite", "finite numbers",
-                             "The model is damaged: make it again", item=f"<{name.upper()}>")
+            raise InputError(
+                where,
+                f"{np.sum(~np.isfinite(array))} values that are not finite",
+                "finite numbers",
+                "The model is damaged: make it again",
+                item=f"<{name.upper()}>",
+            )
 
 
 def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
     """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
     if len({array.shape for array in arrays}) != 1:
-        raise InputError(path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike",
-                         "The model is damaged: make it again", item=token)
+        raise InputError(
+            path,
+            f"{len(arrays)} arrays of unequal shapes",
+            "at least one, all alike",
+            "The model is damaged: make it again",
+            item=token,
+        )
     return np.stack(arrays)
 
 
 def _check_shapes(where: object, shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
     for name, (found, expected) in shapes.items():
         if found != expected:
-            raise InputError(where, f"{found}", f"shape {expected}", "The model is damaged: make it again",
-                             item=f"<{name.upper()}>")
+            raise InputError(
+                where, f"{found}", f"shape {expected}", "The model is damaged: make it again", item=f"<{name.upper()}>"
+            )
 
 
 def _read_head(reader: Reader) -> tuple[np.ndarray | None, np.ndarray]:
@@ -129,8 +140,13 @@ class DiagGmm:
         _check_shapes(path, {"weights": (weights.shape, linear.shape[:1]), "inv_vars": (inverse.shape, linear.shape)})
         check_finite(path, weights=weights, means_invvars=linear, inv_vars=inverse)
         if not (inverse > 0).all():
-            raise InputError(path, "a variance that is not positive", "positive variances",
-                             "The model is damaged: make it again", item="<INV_VARS>")
+            raise InputError(
+                path,
+                "a variance that is not positive",
+                "positive variances",
+                "The model is damaged: make it again",
+                item="<INV_VARS>",
+            )
         return _with_stored_constants(cls.from_natural(weights, linear, inverse), gconsts)
 
     def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
@@ -177,12 +193,18 @@ class FullGmm:
     @property
     def means(self) -> np.ndarray:
         """(C, D) float64."""
-        return np.linalg.solve(unpack(self.inv_covars.astype(np.float64)),
-                               self.means_invcovars.astype(np.float64)[..., None])[..., 0]
+        return np.linalg.solve(
+            unpack(self.inv_covars.astype(np.float64)), self.means_invcovars.astype(np.float64)[..., None]
+        )[..., 0]
 
     @classmethod
-    def from_natural(cls, weights: np.ndarray, means_invcovars: np.ndarray, inv_covars: np.ndarray,
-                     where: object = "full-covariance GMM") -> FullGmm:
+    def from_natural(
+        cls,
+        weights: np.ndarray,
+        means_invcovars: np.ndarray,
+        inv_covars: np.ndarray,
+        where: object = "full-covariance GMM",
+    ) -> FullGmm:
         """From the stored parameters, rounded to float32; the constants are computed from the rounded values.
 
         Raises InputError when an inverse covariance is not positive definite.
@@ -226,8 +248,13 @@ class FullGmm:
             packed = stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(len(weights))])
             reader.expect("</FullGMM>", "<FullGMMEnd>")
         dim = linear.shape[1]
-        _check_shapes(path, {"weights": (weights.shape, linear.shape[:1]),
-                             "inv_covars": (packed.shape, (len(linear), dim * (dim + 1) // 2))})
+        _check_shapes(
+            path,
+            {
+                "weights": (weights.shape, linear.shape[:1]),
+                "inv_covars": (packed.shape, (len(linear), dim * (dim + 1) // 2)),
+            },
+        )
         check_finite(path, weights=weights, means_invcovars=linear, inv_covars=packed)
         return _with_stored_constants(cls.from_natural(weights, linear, packed, path), gconsts)
 
@@ -256,8 +283,9 @@ def diag_constants(weights: np.ndarray, means_invvars: np.ndarray, inv_vars: np.
         return np.log(weights.astype(np.float64)) - 0.5 * (p.shape[1] * LOG_2PI - np.log(p).sum(1) + (b * b / p).sum(1))
 
 
-def full_factors(weights: np.ndarray, means_invcovars: np.ndarray, inv_covars: np.ndarray,
-                 where: object = "full-covariance GMM") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def full_factors(
+    weights: np.ndarray, means_invcovars: np.ndarray, inv_covars: np.ndarray, where: object = "full-covariance GMM"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What scoring needs, float64: L_i (C, D, D) with S_i^-1 = L_i L_i^T, L_i^T m_i (C, D), and
     log w_i - 1/2 (D log 2 pi + log|S_i|) (C,). Raises InputError when some S_i^-1 is not positive definite."""
     root = cholesky(unpack(inv_covars.astype(np.float64)), where)
@@ -273,6 +301,10 @@ def cholesky(precisions: np.ndarray, where: object) -> np.ndarray:
         return np.linalg.cholesky(precisions)
     except np.linalg.LinAlgError:
         lowest = np.linalg.eigvalsh(precisions)[:, 0]
-        raise InputError(where, f"an inverse covariance with eigenvalue {lowest.min():.3g}",
-                         "positive definite matrices", "Train again with a larger variance floor",
-                         item=f"Gaussian {int(lowest.argmin())}") from None
+        raise InputError(
+            where,
+            f"an inverse covariance with eigenvalue {lowest.min():.3g}",
+            "positive definite matrices",
+            "Train again with a larger variance floor",
+            item=f"Gaussian {int(lowest.argmin())}",
+        ) from None

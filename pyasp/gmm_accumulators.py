@@ -30,12 +30,16 @@ def read_accumulators(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, n
         reader.expect("<MEANACCS>")
         first = reader.matrix()
         reader.expect(kind)
-        second = (reader.matrix() if kind == "<DIAGVARACCS>"
-                  else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)]))
+        second = (
+            reader.matrix()
+            if kind == "<DIAGVARACCS>"
+            else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)])
+        )
         reader.expect("</GMMACCS>")
     if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
-        raise InputError(path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})",
-                         "Accumulate them again")
+        raise InputError(
+            path, f"{first.shape} first-order statistics", f"({num_gauss}, {dim})", "Accumulate them again"
+        )
     return count, first, second
 
 

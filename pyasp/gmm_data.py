@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ class Block:
     lengths: list[int]
 
 
-def blocks(recordings: Iterable[Recording], max_frames: int, max_recordings: int = sys.maxsize,
-           dim: int | None = None) -> Iterator[Block]:
+def blocks(
+    recordings: Iterable[Recording], max_frames: int, max_recordings: int = sys.maxsize, dim: int | None = None
+) -> Iterator[Block]:
     """Whole recordings gathered until either bound is reached; a longer recording is a block of its own.
 
     recordings: (id, (V, D) float32). Raises InputError for features that are not finite, or not of `dim` columns
@@ -58,11 +59,17 @@ def _block(names: list[str], parts: list[np.ndarray]) -> Block:
 def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
     """Raises InputError unless feats is (frames, dim) and finite."""
     if feats.ndim != 2 or feats.shape[1] != dim:
-        raise InputError("features", f"{feats.shape[-1]} dimensions after the front end", f"the model's {dim}",
-                         "Use the front-end options (--num-ceps, --delta-order) of the model's training", item=name)
+        raise InputError(
+            "features",
+            f"{feats.shape[-1]} dimensions after the front end",
+            f"the model's {dim}",
+            "Use the front-end options (--num-ceps, --delta-order) of the model's training",
+            item=name,
+        )
     if not np.isfinite(feats).all():
-        raise InputError("features", "values that are not finite", "finite features",
-                         "Make the features again (stage 2)", item=name)
+        raise InputError(
+            "features", "values that are not finite", "finite features", "Make the features again (stage 2)", item=name
+        )
 
 
 class Recordings:
@@ -81,7 +88,7 @@ class Recordings:
     def shared(self) -> Recordings:
         """The part of this process when several train together; all of them when it is alone."""
         part = Recordings(self.data, self.options, self.subsample, self.allowed)
-        part.utts, part.said = self.utts[rank()::world()], self.said
+        part.utts, part.said = self.utts[rank() :: world()], self.said
         return part
 
     def __iter__(self) -> Iterator[Recording]:
@@ -92,17 +99,23 @@ class Recordings:
         failed: dict[str, str] = {}
         stream = prefetched(iterate(self.data, self.options, self.utts, failed))
         for utt, feats in bar(stream, len(self.utts), what, "utt"):
-            yield utt, feats[::self.subsample]
+            yield utt, feats[:: self.subsample]
         self._check(failed)
 
     def _check(self, failed: dict[str, str]) -> None:
         first = next(iter(failed.items()), None)
         note = f" (first: {first[0]}: {first[1]})" if first else ""
         if not self.said:
-            print(f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
-                  f"{len(failed)} failed{note}", file=sys.stderr)
+            print(
+                f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
+                f"{len(failed)} failed{note}",
+                file=sys.stderr,
+            )
             self.said = True
         if len(failed) == len(self.utts) or len(failed) > self.allowed * len(self.utts):
-            raise InputError(self.data.path, f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
-                             f"some recordings, and at most {self.allowed:.1%} unusable",
-                             "Remove them from the directory (stage 1), or raise --allow-fail-fraction")
+            raise InputError(
+                self.data.path,
+                f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
+                f"some recordings, and at most {self.allowed:.1%} unusable",
+                "Remove them from the directory (stage 1), or raise --allow-fail-fraction",
+            )

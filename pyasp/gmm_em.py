@@ -27,7 +27,7 @@ from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi_stream import write_object
 from pyasp.triangles import pack, unpack
 
-LARGEST = 1e35      # of any sum: its inverse must be a float32
+LARGEST = 1e35  # of any sum: its inverse must be a float32
 
 
 @dataclass
@@ -50,8 +50,9 @@ class DiagStats:
         """Adds the statistics of other frames."""
         _add(self, other)
 
-    def accumulate(self, x: torch.Tensor, scorer: DiagScorer, selector: DiagScorer | None = None,
-                   num_gselect: int = 0) -> None:
+    def accumulate(
+        self, x: torch.Tensor, scorer: DiagScorer, selector: DiagScorer | None = None, num_gselect: int = 0
+    ) -> None:
         """E-step of one block. x: (T, D) on the device; all Gaussians, or those that `selector` finds best.
 
         The log-likelihood is over the Gaussians used, as Kaldi's gmm-global-acc-stats counts it.
@@ -190,11 +191,12 @@ def update_diag(model: DiagGmm, stats: DiagStats, options: UpdateOptions) -> tup
     weights, enough = _weights(count, model, options)
     centre = first[enough] / count[enough, None]
     means = centre if "m" in options.update_flags else model.means[enough]
-    variances = second[enough] / count[enough, None] - centre**2 + (means - centre)**2
+    variances = second[enough] / count[enough, None] - centre**2 + (means - centre) ** 2
     low = variances < options.variance_floor
     variances = np.where(low, options.variance_floor, variances)
-    estimated = DiagGmm.from_moments(weights[enough], means,
-                                     variances if "v" in options.update_flags else model.variances[enough])
+    estimated = DiagGmm.from_moments(
+        weights[enough], means, variances if "v" in options.update_flags else model.variances[enough]
+    )
     linear, inverse = model.means_invvars.copy(), model.inv_vars.copy()
     linear[enough], inverse[enough] = estimated.means_invvars, estimated.inv_vars
     updated = DiagGmm.from_natural(weights, linear, inverse)
@@ -227,10 +229,14 @@ def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tup
 def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count, first, second as arrays. Raises InputError unless they are finite, and small enough for float32 models."""
     count, first, second = stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
-    largest = float(np.max([np.abs(part).max(initial=0.0) for part in (count, first, second)]))     # NaN stays NaN
+    largest = float(np.max([np.abs(part).max(initial=0.0) for part in (count, first, second)]))  # NaN stays NaN
     if not largest < LARGEST:
-        raise InputError("GMM statistics", f"sums up to {largest:g}", f"finite sums below {LARGEST:g}",
-                         "Look for features that are not finite, or huge: pyasp show DATA/feats.scp")
+        raise InputError(
+            "GMM statistics",
+            f"sums up to {largest:g}",
+            f"finite sums below {LARGEST:g}",
+            "Look for features that are not finite, or huge: pyasp show DATA/feats.scp",
+        )
     return count, first, second
 
 
@@ -246,8 +252,12 @@ def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions
     """New weights (C,), and the mask of Gaussians with enough data to estimate the rest."""
     total = count.sum()
     if not np.isfinite(total) or total <= 0.0:
-        raise InputError("GMM statistics", f"a total count of {total}", "at least one frame",
-                         "Check that the training recordings have voiced frames (stage 2)")
+        raise InputError(
+            "GMM statistics",
+            f"a total count of {total}",
+            "at least one frame",
+            "Check that the training recordings have voiced frames (stage 2)",
+        )
     share = count / total
     enough = (count > options.min_gaussian_occupancy) & (share > options.min_gaussian_weight)
     if "w" not in options.update_flags:
@@ -258,7 +268,7 @@ def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions
 def _finish(model, change: float, enough: np.ndarray, options: UpdateOptions, floored: int, floored_gaussians: int):
     """Removes Gaussians with too little data where that is wanted; one always stays, as in Kaldi."""
     low = np.flatnonzero(~enough)
-    removed = low[:len(enough) - 1] if options.remove_low_count else low[:0]
+    removed = low[: len(enough) - 1] if options.remove_low_count else low[:0]
     report = UpdateReport(float(change), len(low), len(removed), floored, floored_gaussians)
     if len(removed):
         keep = np.ones(len(enough), bool)

@@ -7,8 +7,8 @@ standard deviation. Gaussians with too little data are removed, and made up for 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Iterable
 
 import numpy as np
 import torch
@@ -43,12 +43,12 @@ def sample_frames(recordings: Iterable[Recording], limit: int, rng: np.random.Ge
     reservoir, seen = np.zeros((0, 0), np.float32), 0
     for block in blocks(recordings, READ_FRAMES):
         x = block.x.numpy()
-        fill = x[:max(0, limit - seen)]
+        fill = x[: max(0, limit - seen)]
         if len(fill):
             kept.append(fill)
             if seen + len(x) >= limit:
                 reservoir, kept = np.concatenate(kept), []
-        _replace(reservoir, x[len(fill):], seen + len(fill), limit, rng)
+        _replace(reservoir, x[len(fill) :], seen + len(fill), limit, rng)
         seen += len(x)
     frames = np.concatenate(kept) if kept else reservoir
     if not len(frames):
@@ -65,8 +65,9 @@ def _replace(reservoir: np.ndarray, x: np.ndarray, seen: int, limit: int, rng: n
         reservoir[list(last)] = x[chosen][list(last.values())]
 
 
-def initialise(frames: np.ndarray, options: InitOptions, rng: np.random.Generator, device: torch.device,
-               dtype: torch.dtype) -> tuple[DiagGmm, list[dict[str, float]]]:
+def initialise(
+    frames: np.ndarray, options: InitOptions, rng: np.random.Generator, device: torch.device, dtype: torch.dtype
+) -> tuple[DiagGmm, list[dict[str, float]]]:
     """Model of `num_gauss` Gaussians, and per iteration its size, log-likelihood per frame and removed Gaussians.
 
     frames: (T, D) float32. Raises InputError when there are too few frames or when they do not vary.
@@ -80,8 +81,9 @@ def initialise(frames: np.ndarray, options: InitOptions, rng: np.random.Generato
         stats = DiagStats.zeros(model.num_gauss, model.dim, device)
         stats.accumulate(x, DiagScorer(model, device, dtype))
         model, report = update_diag(model, stats, options.update)
-        history.append({"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames,
-                        "removed": report.removed})
+        history.append(
+            {"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames, "removed": report.removed}
+        )
         target = min(options.num_gauss, target + increment)
         model = split(model, target, rng)
     return split(model, options.num_gauss, rng), history
@@ -90,12 +92,17 @@ def initialise(frames: np.ndarray, options: InitOptions, rng: np.random.Generato
 def random_start(frames: np.ndarray, num_gauss: int, rng: np.random.Generator, variance_floor: float) -> DiagGmm:
     """Means: distinct random frames; variances: of all frames, floored; equal weights."""
     if len(frames) < FRAMES_PER_GAUSSIAN * num_gauss:
-        raise InputError("UBM training data", f"{len(frames)} frames for {num_gauss} Gaussians at the start",
-                         f"at least {FRAMES_PER_GAUSSIAN * num_gauss}", "Use more data, or a smaller --num-gauss")
+        raise InputError(
+            "UBM training data",
+            f"{len(frames)} frames for {num_gauss} Gaussians at the start",
+            f"at least {FRAMES_PER_GAUSSIAN * num_gauss}",
+            "Use more data, or a smaller --num-gauss",
+        )
     variance = frames.var(0, dtype=np.float64)
     if variance.max() <= 0.0:
-        raise InputError("UBM training data", "frames that are all equal", "features that vary",
-                         "Check the features (stage 2)")
+        raise InputError(
+            "UBM training data", "frames that are all equal", "features that vary", "Check the features (stage 2)"
+        )
     means = frames[np.sort(rng.choice(len(frames), num_gauss, replace=False))]
     variances = np.broadcast_to(np.maximum(variance, variance_floor), means.shape)
     return DiagGmm.from_moments(np.full(num_gauss, 1.0 / num_gauss), means, variances)
@@ -106,8 +113,10 @@ def split(model: DiagGmm, target: int, rng: np.random.Generator, perturb: float 
     if target <= model.num_gauss:
         return model
     count, dim = model.num_gauss, model.dim
-    weights, linear, inverse = (np.concatenate([a, np.zeros((target - count, *a.shape[1:]), np.float32)])
-                                for a in (model.weights, model.means_invvars, model.inv_vars))
+    weights, linear, inverse = (
+        np.concatenate([a, np.zeros((target - count, *a.shape[1:]), np.float32)])
+        for a in (model.weights, model.means_invvars, model.inv_vars)
+    )
     for new in range(count, target):
         old = int(weights[:new].argmax())
         shift = (perturb * rng.standard_normal(dim) * np.sqrt(inverse[old])).astype(np.float32)  # of S^-1 m

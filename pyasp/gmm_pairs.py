@@ -11,18 +11,19 @@ of many threads wait for Python's lock. On CUDA Gaussians of similar counts form
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from pyasp.threads import in_threads
 
-ALIGNMENT = 16                          # columns: whole vector registers and cache lines
-RUN_PAIRS = 512                         # pairs of one product on a CPU: beyond them, sums are in float64
-PART_PAIRS = 1 << 13                    # pairs of the Gaussians that a thread takes at a time: 2 MB of frames
-BATCH_PAIRS = 1 << 20                   # pairs of one batch on CUDA
+ALIGNMENT = 16  # columns: whole vector registers and cache lines
+RUN_PAIRS = 512  # pairs of one product on a CPU: beyond them, sums are in float64
+PART_PAIRS = 1 << 13  # pairs of the Gaussians that a thread takes at a time: 2 MB of frames
+BATCH_PAIRS = 1 << 20  # pairs of one batch on CUDA
 
 
 def augmented(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -98,7 +99,7 @@ def sums_cuda(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight:
         total.second[group.gauss] += sums[:, :dim, :dim]
 
 
-Run = tuple[int, int, int]      # Gaussian, first and end of a stretch of its sorted pairs
+Run = tuple[int, int, int]  # Gaussian, first and end of a stretch of its sorted pairs
 
 
 class _Sorted:
@@ -106,7 +107,7 @@ class _Sorted:
 
     def __init__(self, gauss: torch.Tensor, num_gauss: int):
         keys = gauss.numpy()
-        small = np.uint16 if num_gauss <= 1 << 16 else np.int64      # numpy sorts 16 bit by counting
+        small = np.uint16 if num_gauss <= 1 << 16 else np.int64  # numpy sorts 16 bit by counting
         self.order = np.argsort(keys.astype(small), kind="stable")
         self.ends = np.cumsum(np.bincount(keys, minlength=num_gauss))
 
@@ -118,7 +119,7 @@ class _Sorted:
             runs = parts.setdefault(start // PART_PAIRS, [])
             runs.extend((gauss, k, min(k + RUN_PAIRS, end)) for k in range(start, end, RUN_PAIRS))
             start = end
-        return [runs for runs in parts.values() if runs]     # behind the last pair there may be Gaussians without any
+        return [runs for runs in parts.values() if runs]  # behind the last pair there may be Gaussians without any
 
 
 def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:
@@ -160,8 +161,8 @@ def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: 
         inside, scaled = torch.from_numpy(taken), torch.from_numpy(taken * weights[begin:last])
         products, before = x.new_zeros((high + 1 - low, *x.shape[1:], x.shape[1])), -1
         for i, start, end in runs:
-            if i == before:     # the Gaussian's last run makes room for its next
-                add(slice(i, i + 1), products[i - low:i - low + 1].numpy())
+            if i == before:  # the Gaussian's last run makes room for its next
+                add(slice(i, i + 1), products[i - low : i - low + 1].numpy())
             run, before = slice(start - begin, end - begin), i
             torch.mm(scaled[run].T, inside[run], out=products[i - low])
         add(slice(low, high + 1), products.numpy())

@@ -11,8 +11,8 @@ Formulas and pruning: Kaldi's gmm-gselect, fgmm-global-gselect-to-post.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 import numpy as np
 import torch
@@ -40,13 +40,13 @@ class DiagScorer:
         self.device, self.dtype, self.num_gauss, self.dim = torch.device(device), dtype, model.num_gauss, model.dim
         p, b = model.inv_vars.astype(np.float64), model.means_invvars.astype(np.float64)
         rows = np.concatenate([model.gconsts[:, None].astype(np.float64), b, -0.5 * p], 1)
-        self.parameters = torch.as_tensor(rows.T.copy()).to(self.device, dtype)     # (1 + 2 D, C)
+        self.parameters = torch.as_tensor(rows.T.copy()).to(self.device, dtype)  # (1 + 2 D, C)
 
     def loglikes(self, x: torch.Tensor) -> torch.Tensor:
         """x: (T, D) on the scorer's device -> (T, C) log w_i N(x_t; m_i, S_i) in the scorer's dtype."""
         terms = torch.ones((len(x), len(self.parameters)), dtype=self.dtype, device=self.device)
-        terms[:, 1:1 + self.dim] = x
-        torch.square(terms[:, 1:1 + self.dim], out=terms[:, 1 + self.dim:])
+        terms[:, 1 : 1 + self.dim] = x
+        torch.square(terms[:, 1 : 1 + self.dim], out=terms[:, 1 + self.dim :])
         return terms @ self.parameters
 
     def select(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,8 +55,10 @@ class DiagScorer:
         x: (T, D) -> log-likelihoods (T, n) and int64 indices (T, n), n = min(count, C).
         """
         count, best = min(count, self.num_gauss), BEST[self.device.type]
-        parts = in_threads(lambda part: best(self.loglikes(x[part]), count),
-                           frame_chunks(len(x), self.num_gauss, self.dtype, self.device))
+        parts = in_threads(
+            lambda part: best(self.loglikes(x[part]), count),
+            frame_chunks(len(x), self.num_gauss, self.dtype, self.device),
+        )
         if not parts:
             none = torch.zeros((0, count), device=self.device)
             return none.to(self.dtype), none.long()
@@ -73,8 +75,8 @@ class FullScorer:
         self.constants = torch.as_tensor(constants).to(self.device, dtype)
         wide = padded(self.dim)
         self.matrices = torch.zeros((self.num_gauss, wide, wide), dtype=dtype, device=self.device)
-        self.matrices[:, :self.dim, :self.dim] = torch.as_tensor(roots).to(self.device, dtype)
-        self.matrices[:, self.dim, :self.dim] = torch.as_tensor(-projected).to(self.device, dtype)
+        self.matrices[:, : self.dim, : self.dim] = torch.as_tensor(roots).to(self.device, dtype)
+        self.matrices[:, self.dim, : self.dim] = torch.as_tensor(-projected).to(self.device, dtype)
 
     def loglikes(self, x: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
         """x: (T, D), selected: (T, n) int64 -> (T, n) log w_i N(x_t; m_i, S_i) of the selected Gaussians."""
@@ -143,8 +145,16 @@ class Aligner:
     The selection model must have the Gaussians of the full model.
     """
 
-    def __init__(self, selector: DiagGmm, full: FullGmm, num_gselect: int, min_post: float = 0.0, scale: float = 1.0,
-                 device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        selector: DiagGmm,
+        full: FullGmm,
+        num_gselect: int,
+        min_post: float = 0.0,
+        scale: float = 1.0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
         assert selector.num_gauss == full.num_gauss and selector.dim == full.dim
         self.selector, self.full = DiagScorer(selector, device, dtype), FullScorer(full, device, dtype)
         self.num_gselect, self.min_post, self.scale = num_gselect, min_post, scale

@@ -7,14 +7,14 @@ the peaks, and the n-th largest peak is a lower bound of the n-th largest score.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-FOLDS = (32, 16, 8, 4)      # strips of a row, at most: one peak for so many scores
-PEAKS = 3                   # at least so many peaks for one that is wanted: fewer give a bound that many scores reach
-LARGEST = (1 << 31) - 1     # of the bits of a float32 without its sign
+FOLDS = (32, 16, 8, 4)  # strips of a row, at most: one peak for so many scores
+PEAKS = 3  # at least so many peaks for one that is wanted: fewer give a bound that many scores reach
+LARGEST = (1 << 31) - 1  # of the bits of a float32 without its sign
 
 Best = tuple[torch.Tensor, torch.Tensor]
 
@@ -33,7 +33,7 @@ def best_by_peaks(scores: torch.Tensor, count: int) -> Best:
     if not fold or not frames or scores.dtype != torch.float32:
         return best_by_topk(scores, count)
     width = size // fold
-    peaks = scores[:, :width * fold].unflatten(1, (fold, width)).amax(1).numpy()
+    peaks = scores[:, : width * fold].unflatten(1, (fold, width)).amax(1).numpy()
     bound = np.partition(peaks, width - count, axis=1)[:, width - count]
     values = scores.numpy()
     reached = np.flatnonzero(values >= bound[:, None])

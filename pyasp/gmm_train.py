@@ -12,9 +12,10 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,24 +54,45 @@ class UbmOptions:
     min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
     max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
     remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in last iterations")
-    update_flags: str = cli.option("mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)")
+    update_flags: str = cli.option(
+        "mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)"
+    )
     precision: str = cli.option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
     allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
 
     def __post_init__(self) -> None:
-        least = {"num_gauss": 1, "num_frames": 1, "num_iters_init": 1, "num_iters_diag": 1, "num_iters_full": 1,
-                 "gselect_diag": 1, "gselect_full": 1, "subsample": 1}
+        least = {
+            "num_gauss": 1,
+            "num_frames": 1,
+            "num_iters_init": 1,
+            "num_iters_diag": 1,
+            "num_iters_full": 1,
+            "gselect_diag": 1,
+            "gselect_full": 1,
+            "subsample": 1,
+        }
         for name, low in least.items():
             if getattr(self, name) < low:
-                raise InputError("UBM options", str(getattr(self, name)), f"at least {low}", "Correct ubm.conf",
-                                 item=f"--{name.replace('_', '-')}")
+                raise InputError(
+                    "UBM options",
+                    str(getattr(self, name)),
+                    f"at least {low}",
+                    "Correct ubm.conf",
+                    item=f"--{name.replace('_', '-')}",
+                )
         if not set(self.update_flags) <= set("mvw"):
-            raise InputError("UBM options", self.update_flags, "letters of m, v and w", "Correct ubm.conf",
-                             item="--update-flags")
+            raise InputError(
+                "UBM options", self.update_flags, "letters of m, v and w", "Correct ubm.conf", item="--update-flags"
+            )
         if not 0.0 < self.initial_gauss_proportion <= 1.0:
-            raise InputError("UBM options", str(self.initial_gauss_proportion), "a part in (0, 1]", "Correct ubm.conf",
-                             item="--initial-gauss-proportion")
+            raise InputError(
+                "UBM options",
+                str(self.initial_gauss_proportion),
+                "a part in (0, 1]",
+                "Correct ubm.conf",
+                item="--initial-gauss-proportion",
+            )
 
 
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
@@ -79,11 +101,13 @@ PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options tha
 class Iterations:
     """The artefacts of an iterated training in one directory, each made from files, each with its record."""
 
-    def __init__(self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int,
-                 force: bool):
+    def __init__(
+        self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool
+    ):
         self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
-        self.options = {key: value for each in options for key, value in dataclasses.asdict(each).items()
-                        if key not in PLACE}
+        self.options = {
+            key: value for each in options for key, value in dataclasses.asdict(each).items() if key not in PLACE
+        }
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def make(self, name: str, sources: list[str], build: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
@@ -138,34 +162,52 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
     iterations.make("0.dubm", [], lambda: _start(recordings, options, device, seed))
     thinned = Recordings(recordings.data, recordings.options, options.subsample, options.allow_fail_fraction).shared()
     for number in range(1, options.num_iters_diag + 1):
-        iterations.make(f"{number}.dubm", [f"{number - 1}.dubm", "0.dubm"],
-                        lambda: _diag_iteration(thinned, options, iterations.directory, number, device))
+        iterations.make(
+            f"{number}.dubm",
+            [f"{number - 1}.dubm", "0.dubm"],
+            lambda: _diag_iteration(thinned, options, iterations.directory, number, device),
+        )
     iterations.copy("final.dubm", f"{options.num_iters_diag}.dubm")
-    iterations.make("0.ubm", ["final.dubm"],
-                    lambda: (FullGmm.from_diag(DiagGmm.read(iterations.directory / "final.dubm")), {}))
+    iterations.make(
+        "0.ubm", ["final.dubm"], lambda: (FullGmm.from_diag(DiagGmm.read(iterations.directory / "final.dubm")), {})
+    )
     for number in range(1, options.num_iters_full + 1):
-        iterations.make(f"{number}.ubm", [f"{number - 1}.ubm", "0.ubm"],
-                        lambda: _full_iteration(thinned, options, iterations.directory, number, device))
+        iterations.make(
+            f"{number}.ubm",
+            [f"{number - 1}.ubm", "0.ubm"],
+            lambda: _full_iteration(thinned, options, iterations.directory, number, device),
+        )
     iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
 
 
-def _start(recordings: Recordings, options: UbmOptions, device: torch.device,
-           seed: int) -> tuple[DiagGmm, dict[str, Any]]:
+def _start(
+    recordings: Recordings, options: UbmOptions, device: torch.device, seed: int
+) -> tuple[DiagGmm, dict[str, Any]]:
     frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
-    init = InitOptions(options.num_gauss, max(1, int(options.num_gauss * options.initial_gauss_proportion)),
-                       options.num_iters_init, _limits(replace(options, update_flags="mvw"),
-                                                       options.min_occupancy_diag, True))
+    init = InitOptions(
+        options.num_gauss,
+        max(1, int(options.num_gauss * options.initial_gauss_proportion)),
+        options.num_iters_init,
+        _limits(replace(options, update_flags="mvw"), options.min_occupancy_diag, True),
+    )
     model, history = initialise(frames, init, np.random.default_rng([seed, 1]), device, DTYPES[options.precision])
     return model, {"frames": len(frames), "start": history}
 
 
 def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOptions:
-    return UpdateOptions(options.min_gaussian_weight, min_occupancy, options.min_variance, options.max_condition,
-                         remove, options.update_flags)
+    return UpdateOptions(
+        options.min_gaussian_weight,
+        min_occupancy,
+        options.min_variance,
+        options.max_condition,
+        remove,
+        options.update_flags,
+    )
 
 
-def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,
-                    device: torch.device) -> tuple[DiagGmm, dict[str, Any]]:
+def _diag_iteration(
+    recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
+) -> tuple[DiagGmm, dict[str, Any]]:
     """Frames use the Gaussians that 0.dubm selects for them, as in Kaldi, where the lists are made once."""
     model, dtype = DiagGmm.read(directory / f"{number - 1}.dubm"), DTYPES[options.precision]
     scorer, selector = (DiagScorer(m, device, dtype) for m in (model, DiagGmm.read(directory / "0.dubm")))
@@ -178,8 +220,9 @@ def _diag_iteration(recordings: Recordings, options: UbmOptions, directory: Path
     return model, _measured(stats, report, model.num_gauss)
 
 
-def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path, number: int,
-                    device: torch.device) -> tuple[FullGmm, dict[str, Any]]:
+def _full_iteration(
+    recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
+) -> tuple[FullGmm, dict[str, Any]]:
     """Selection by the diagonal form of 0.ubm in every iteration, as in Kaldi."""
     model, first = FullGmm.read(directory / f"{number - 1}.ubm"), FullGmm.read(directory / "0.ubm")
     aligner = Aligner(first.to_diag(), model, options.gselect_full, device=device, dtype=DTYPES[options.precision])
@@ -195,5 +238,9 @@ def _full_iteration(recordings: Recordings, options: UbmOptions, directory: Path
 
 def _measured(stats: DiagStats | FullStats, report: UpdateReport, num_gauss: int) -> dict[str, Any]:
     """loglike: per frame, of the model that the iteration started from."""
-    return {"frames": stats.frames, "loglike": stats.loglike / stats.frames, "gaussians": num_gauss,
-            **dataclasses.asdict(report)}
+    return {
+        "frames": stats.frames,
+        "loglike": stats.loglike / stats.frames,
+        "gaussians": num_gauss,
+        **dataclasses.asdict(report),
+    }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from pyasp import figures, page, report, report_tables
 from pyasp.llr import DECISION_PRIORS, bayes_threshold
@@ -13,9 +14,9 @@ from pyasp.paper import differences, paper_rows
 from pyasp.report import Results, class_counts, entries
 from pyasp.report_tables import calibrated, is_variant
 
-FOLDED = (report_tables.INTERVALS, report_tables.ERRORS)    # tables that open when asked for, and in print
+FOLDED = (report_tables.INTERVALS, report_tables.ERRORS)  # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
-Section = tuple[str, str, str]      # anchor, title, HTML
+Section = tuple[str, str, str]  # anchor, title, HTML
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,56 @@ def _classes(run: Run, name: str) -> dict[str, str]:
     found = entries(run.results, name)
     best = min(found, key=lambda system: found[system]["eer"])
     paper = {f"{system} (paper)": "paper" for system in found}
-    return {**paper, **{system: "variant" for system in found if "+" in system and not system.startswith("fusion:")},
-            best: "best"}
+    return {
+        **paper,
+        **{system: "variant" for system in found if "+" in system and not system.startswith("fusion:")},
+        best: "best",
+    }
 
 
 def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     """(marker, P_fa, P_miss) of the EER and of the minDCFs."""
     places = [("eer", entry["errors"]["eer"]), *entry["errors"]["min_dcf"].items()]
-    return [(MARKERS.get(key, "v"), each["false_alarms"] / entry["n_nontarget"], each["misses"] / entry["n_target"])
-            for key, each in places if each]
+    return [
+        (MARKERS.get(key, "v"), each["false_alarms"] / entry["n_nontarget"], each["misses"] / entry["n_target"])
+        for key, each in places
+        if each
+    ]
 
 
 def _intervals(run: Run, name: str) -> str:
     """EER of the systems that are not merely recalibrated, with intervals and the paper's values."""
     paper = paper_rows(run.results["corpus"], name)
-    rows = [(system, entry["eer"], entry.get("ci", {}).get("eer"), paper[system].eer if system in paper else None,
-             run.colour[system]) for system, entry in entries(run.results, name).items()
-            if not calibrated(system) or system.startswith("fusion:")]
+    rows = [
+        (
+            system,
+            entry["eer"],
+            entry.get("ci", {}).get("eer"),
+            paper[system].eer if system in paper else None,
+            run.colour[system],
+        )
+        for system, entry in entries(run.results, name).items()
+        if not calibrated(system) or system.startswith("fusion:")
+    ]
     drawing = figures.svg(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (4.6, 0.9 + 0.24 * len(rows)))
-    return page.figures([page.figure(drawing, "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
-                                     + (" Hollow diamonds: the paper." if paper else ""))], wide=True)
+    return page.figures(
+        [
+            page.figure(
+                drawing,
+                "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
+                + (" Hollow diamonds: the paper." if paper else ""),
+            )
+        ],
+        wide=True,
+    )
 
 
 def _det(run: Run, name: str) -> str:
-    found = {system: entry for system, entry in entries(run.results, name).items()
-             if not calibrated(system) or system.startswith("fusion:")}
+    found = {
+        system: entry
+        for system, entry in entries(run.results, name).items()
+        if not calibrated(system) or system.startswith("fusion:")
+    }
     dashed = {system for system in found if is_variant(system) and not system.startswith("fusion:")}
     curves = {system: run.metrics[system]["det"][name] for system in found}
     panels = []
@@ -129,17 +155,27 @@ def _duration(run: Run, name: str) -> str:
     for column in (
         column for column in ("duration_class", "test_seconds", "enroll_seconds", "enroll_utts") if column in columns
     ):
-        groups = {system: entry["by"][column] for system, entry in entries(run.results, name).items()
-                  if column in entry["by"] and not is_variant(system)}
+        groups = {
+            system: entry["by"][column]
+            for system, entry in entries(run.results, name).items()
+            if column in entry["by"] and not is_variant(system)
+        }
         values = sorted({value for each in groups.values() for value in each}, key=report.numeric)
         ours = {system: [each.get(value, {}).get("eer") for value in values] for system, each in groups.items()}
         rows = paper_rows(run.results["corpus"], name) if column == "duration_class" else {}
-        paper = {system: [rows[system].by_duration.get(value.removesuffix("s").strip()) for value in values]
-                 for system in groups if system in rows}
+        paper = {
+            system: [rows[system].by_duration.get(value.removesuffix("s").strip()) for value in values]
+            for system in groups
+            if system in rows
+        }
         note = " Hollow diamonds: the paper." if paper else ""
         drawing = figures.by_class(values, ours, paper, run.colour, column.replace("_", " "))
-        panels.append(page.figure(figures.svg(drawing, f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8)),
-                                  f"EER by {column.replace('_', ' ')}.{note}"))
+        panels.append(
+            page.figure(
+                figures.svg(drawing, f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8)),
+                f"EER by {column.replace('_', ' ')}.{note}",
+            )
+        )
     plain = {system: run.colour[system] for system in entries(run.results, name) if not is_variant(system)}
     return (
         f"<h3>EER by duration and number of recordings</h3>{page.legend(plain)}{page.figures(panels)}" if panels else ""
@@ -148,9 +184,12 @@ def _duration(run: Run, name: str) -> str:
 
 def list_section(run: Run, name: str) -> Section:
     """The results on one trial list."""
-    parts = [page.paragraph(f"{class_counts(run.results, name)}."),
-             page.table(report.main_table(run.results, name), classes=_classes(run, name)),
-             page.paragraph(" ".join(report.definitions(run.results)), "note"), _intervals(run, name)]
+    parts = [
+        page.paragraph(f"{class_counts(run.results, name)}."),
+        page.table(report.main_table(run.results, name), classes=_classes(run, name)),
+        page.paragraph(" ".join(report.definitions(run.results)), "note"),
+        _intervals(run, name),
+    ]
     if paper_rows(run.results["corpus"], name):
         parts.append(
             page.paragraph("Why ours and the paper's differ:") + page.listing(differences(run.results["corpus"]))
@@ -159,8 +198,10 @@ def list_section(run: Run, name: str) -> Section:
         block = page.table(table) + page.paragraph(report_tables.MEANING[title], "note")
         parts.append(page.details(title, block) if title in FOLDED else f"<h3>{escape(title)}</h3>{block}")
     parts += [_det(run, name), _histograms(run, name), _duration(run, name)]
-    by = [page.table(report.by_table(run.results, name, column), f"EER % by {column}")
-          for column in report.columns_of(run.results, name)]
+    by = [
+        page.table(report.by_table(run.results, name, column), f"EER % by {column}")
+        for column in report.columns_of(run.results, name)
+    ]
     note = page.paragraph(report_tables.COLUMNS, "note")
     return (
         f"list-{name}",

@@ -16,8 +16,10 @@ from pyasp.report_tables import HALVES, calibrated, is_variant
 def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
     """Of one list: the best single system, the best fusion, the best calibration."""
     everything = entries(run.results, name)
-    groups = {"lowest EER of a single system": [system for system in everything if not is_variant(system)],
-              "fusion": [system for system in everything if system.startswith("fusion:")]}
+    groups = {
+        "lowest EER of a single system": [system for system in everything if not is_variant(system)],
+        "fusion": [system for system in everything if system.startswith("fusion:")],
+    }
     cards = []
     for title, names in groups.items():
         if names:
@@ -43,18 +45,23 @@ def _overview(run: Run) -> Section:
         if any(paper_rows(run.results["corpus"], name) for name in names)
         else ("These are results of this corpus alone: none of them answers a table of the paper.")
     )
-    return ("overview", "At a glance", page.cards(card for name in names for card in _cards(run, name))
-            + page.paragraph(note, "soft"))
+    return (
+        "overview",
+        "At a glance",
+        page.cards(card for name in names for card in _cards(run, name)) + page.paragraph(note, "soft"),
+    )
 
 
 def _training(run: Run) -> list[Section]:
     curves, likelihoods, panels = run_facts.training_curves(run.exp), run_facts.likelihoods(run.exp), []
     unused = [colour for colour in figures.PALETTE if colour not in run.colour.values()] or figures.PALETTE
-    others = (name for name in curves if name not in run.colour)        # trained, and not reported
+    others = (name for name in curves if name not in run.colour)  # trained, and not reported
     colour = {name: run.colour[name] for name in curves if name in run.colour} | dict(zip(others, unused))
-    for title, keys, log in (("loss: training (solid) and validation (dashed), nats", ("loss", "valid_loss"), False),
-                             ("validation accuracy, share of the recordings", ("valid_accuracy",), False),
-                             ("learning rate", ("learning_rate",), True)):
+    for title, keys, log in (
+        ("loss: training (solid) and validation (dashed), nats", ("loss", "valid_loss"), False),
+        ("validation accuracy, share of the recordings", ("valid_accuracy",), False),
+        ("learning rate", ("learning_rate",), True),
+    ):
         lines = {
             f"{system}-{key}": ([row["epoch"] for row in rows], [row[key] for row in rows], colour[system], style)
             for system, rows in curves.items()
@@ -72,8 +79,12 @@ def _training(run: Run) -> list[Section]:
         drawing = figures.lines(
             {title: (list(range(1, len(values) + 1)), values, figures.PALETTE[number], "-")}, "iteration", unit
         )
-        panels.append(page.figure(figures.svg(drawing, f"em-{number}", title, (4.2, 2.5)),
-                                  f"{title}: {unit}, from {values[0]:.3f} to {values[-1]:.3f}."))
+        panels.append(
+            page.figure(
+                figures.svg(drawing, f"em-{number}", title, (4.2, 2.5)),
+                f"{title}: {unit}, from {values[0]:.3f} to {values[-1]:.3f}.",
+            )
+        )
     content = networks + ("<h3>UBM and extractor</h3>" + page.figures(panels) if panels else "")
     return [("training", "Training", content)] if content else []
 
@@ -161,5 +172,9 @@ def document(run: Run) -> str:
         *([("variants", "What the variants are", variants)] if len(plain) < len(systems) else []),
         _run(run),
     ]
-    return page.page(f"Speaker verification on {corpus}", lead, sections,
-                     "The same numbers: RESULTS.md as text, results.json unrounded. This page needs no network.")
+    return page.page(
+        f"Speaker verification on {corpus}",
+        lead,
+        sections,
+        "The same numbers: RESULTS.md as text, results.json unrounded. This page needs no network.",
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from pyasp.inspect_line import Line, Lines, line
 from pyasp.inspect_table import INFO, lines_of, missing
 from pyasp.report import as_text, cost, grouped, percent
 
-HIDDEN = (".made.json",)    # records beside artefacts: counted, not listed
+HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed
 
 
 def _kind(path: Path) -> str:
@@ -35,8 +36,14 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
     priors = list(next(iter(entries.values())).get("min_dcf", {}))
     table = [[title, "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
     for name, entry in entries.items():
-        table.append([name, percent(entry["eer"]), *(cost(entry["min_dcf"].get(prior)) for prior in priors),
-                      grouped(entry["n_target"] + entry["n_nontarget"])])
+        table.append(
+            [
+                name,
+                percent(entry["eer"]),
+                *(cost(entry["min_dcf"].get(prior)) for prior in priors),
+                grouped(entry["n_target"] + entry["n_nontarget"]),
+            ]
+        )
     header, *rows = as_text(table).split("\n")
     yield line(f"  {header}")
     for text, (name, entry) in zip(rows, entries.items()):
@@ -60,9 +67,12 @@ def _system(path: Path) -> Lines:
     yield from _results("trials", _load(path / "metrics.json").get("trials", {}))
     if (path / "train.jsonl").is_file():
         last = json.loads(list(lines_of(str(path / "train.jsonl")))[-1])
-        yield line(f"  {last['epoch']} epochs: loss {last['loss']:.4g}, validation loss {last['valid_loss']:.4g}, "
-                   f"accuracy {100 * last['valid_accuracy']:.1f} %", epochs=last["epoch"],
-                   valid_loss=last["valid_loss"])
+        yield line(
+            f"  {last['epoch']} epochs: loss {last['loss']:.4g}, validation loss {last['valid_loss']:.4g}, "
+            f"accuracy {100 * last['valid_accuracy']:.1f} %",
+            epochs=last["epoch"],
+            valid_loss=last["valid_loss"],
+        )
     for name in sorted(path.glob("*/embedding.scp")):
         count = sum(1 for _ in lines_of(str(name)))
         short = f"{name.parent.name}/embedding.scp"
@@ -73,23 +83,37 @@ def _experiment(path: Path) -> Lines:
     """The table of an experiment's results."""
     systems = _load(path / "results.json").get("systems", {})
     for trials in sorted({name for system in systems.values() for name in system["trials"]}):
-        yield from _results(trials, {name: each["trials"][trials] for name, each in systems.items()
-                                     if trials in each["trials"]})
+        yield from _results(
+            trials, {name: each["trials"][trials] for name, each in systems.items() if trials in each["trials"]}
+        )
 
 
 def _bundle(path: Path) -> Lines:
     """What a bundle says of itself."""
     facts = _load(path / "bundle.json")
-    yield line(f"  {facts.get('system')}: {facts.get('kind')}, {facts.get('rate')} Hz, "
-               f"{'calibrated' if facts.get('calibrated') else 'not calibrated'}",
-               **{key: facts.get(key) for key in ("system", "corpus", "rate", "calibrated", "shortest_voiced_seconds")})
+    yield line(
+        f"  {facts.get('system')}: {facts.get('kind')}, {facts.get('rate')} Hz, "
+        f"{'calibrated' if facts.get('calibrated') else 'not calibrated'}",
+        **{key: facts.get(key) for key in ("system", "corpus", "rate", "calibrated", "shortest_voiced_seconds")},
+    )
     yield from _results("trials", facts.get("results", {}))
 
 
-KINDS = {"utt2spk": "data directory", "bundle.json": "bundle", "results.json": "experiment", "metrics.json": "system",
-         "final.pt": "system", "scores": "system"}     # by what lies in it, first match
-SUMMARIES: dict[str, Callable[[Path], Lines]] = {"data directory": _data, "bundle": _bundle, "experiment": _experiment,
-                                                 "system": _system, "directory": lambda path: iter(())}
+KINDS = {
+    "utt2spk": "data directory",
+    "bundle.json": "bundle",
+    "results.json": "experiment",
+    "metrics.json": "system",
+    "final.pt": "system",
+    "scores": "system",
+}  # by what lies in it, first match
+SUMMARIES: dict[str, Callable[[Path], Lines]] = {
+    "data directory": _data,
+    "bundle": _bundle,
+    "experiment": _experiment,
+    "system": _system,
+    "directory": lambda path: iter(()),
+}
 
 
 def _entry_line(name: Path) -> Line:

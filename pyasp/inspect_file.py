@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +27,15 @@ from pyasp.kaldi_source import Source
 from pyasp.kaldi_table import load, read_array, read_entries, read_scp
 from pyasp.kaldi_writer import BINARY
 
-NAMES = {"FV": "float32 vector", "DV": "float64 vector", "FM": "float32 matrix", "DM": "float64 matrix",
-         "CM": "compressed matrix (CM, 8 bit by column)", "CM2": "compressed matrix (CM2, 16 bit)",
-         "CM3": "compressed matrix (CM3, 8 bit)"}
+NAMES = {
+    "FV": "float32 vector",
+    "DV": "float64 vector",
+    "FM": "float32 matrix",
+    "DM": "float64 matrix",
+    "CM": "compressed matrix (CM, 8 bit by column)",
+    "CM2": "compressed matrix (CM2, 16 bit)",
+    "CM3": "compressed matrix (CM3, 8 bit)",
+}
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,9 @@ def _name(kind: str, array: np.ndarray) -> str:
 
 def _array_line(kind: str, array: np.ndarray, where: str, **facts: Any) -> Line:
     """A file or entry on one line."""
-    return line(f"{where}: {_name(kind, array)} {shape_text(array)}  {span(array)}", **facts,
-                **array_facts(kind, array))
+    return line(
+        f"{where}: {_name(kind, array)} {shape_text(array)}  {span(array)}", **facts, **array_facts(kind, array)
+    )
 
 
 def _typed(source: Source) -> tuple[str, np.ndarray]:
@@ -100,8 +108,11 @@ def _typed(source: Source) -> tuple[str, np.ndarray]:
 def _array(path: str) -> Lines:
     with source_of(path) as source:
         kind, array = _typed(source)
-    yield line(f"{path}: Kaldi object, {_name(kind, array)} {shape_text(array)}  {span(array)}", kind="array",
-               **array_facts(kind, array))
+    yield line(
+        f"{path}: Kaldi object, {_name(kind, array)} {shape_text(array)}  {span(array)}",
+        kind="array",
+        **array_facts(kind, array),
+    )
     yield from row_lines(array)
 
 
@@ -123,8 +134,14 @@ def _archive(path: str) -> Lines:
         shapes[f"{kind} with {array.shape[-1]} columns" if array.ndim == 2 else kind] += 1
     summary = ", ".join(f"{count} {name}" for name, count in shapes.most_common(5))
     hours = f" ({frames / 360000:.2f} h at 10 ms)" if frames else ""
-    yield line(f"{entries} entries ({summary}), {frames} frames (rows of matrices){hours}, {elements} elements of "
-               f"vectors, {bad} NaN or infinite values", count=entries, frames=frames, elements=elements, bad=bad)
+    yield line(
+        f"{entries} entries ({summary}), {frames} frames (rows of matrices){hours}, {elements} elements of "
+        f"vectors, {bad} NaN or infinite values",
+        count=entries,
+        frames=frames,
+        elements=elements,
+        bad=bad,
+    )
 
 
 def _archive_entry(path: str, key: str, allow_commands: bool) -> Lines:
@@ -153,8 +170,12 @@ def _stacked(path: str, key: str | None, entries: Iterable[tuple[str, np.ndarray
     if key is not None:
         raise missing(path, key)
     if len(shapes) != 1 or rows[0].ndim != 1:
-        raise InputError(path, f"{len(rows)} arrays of {len(shapes)} shapes", "vectors of one length, or a KEY",
-                         "Give the KEY of one entry")
+        raise InputError(
+            path,
+            f"{len(rows)} arrays of {len(shapes)} shapes",
+            "vectors of one length, or a KEY",
+            "Give the KEY of one entry",
+        )
     return np.stack(rows)
 
 
@@ -171,8 +192,12 @@ def _archive_text(path: str, key: str | None, allow_commands: bool) -> Iterable[
 def _scp(path: str) -> Lines:
     entries = read_scp(path, allow_commands=True)
     commands = sum(map(is_command, entries.values()))
-    yield line(f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)", kind="scp",
-               count=len(entries), commands=commands)
+    yield line(
+        f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)",
+        kind="scp",
+        count=len(entries),
+        commands=commands,
+    )
     if commands:
         yield line(f"{commands} entries are commands; they were not run")
     files = Counter(value.rsplit("[", 1)[0].rsplit(":", 1)[0] for value in entries.values() if not is_command(value))
@@ -188,8 +213,11 @@ def _scp(path: str) -> Lines:
 
 def _scp_entry(path: str, key: str, allow_commands: bool) -> Lines:
     array = _scp_array(path, key, allow_commands)
-    yield line(f"{path}: {key}: {array.dtype} {shape_text(array)}  {span(array)}", name=key,
-               **array_facts(str(array.dtype), array))
+    yield line(
+        f"{path}: {key}: {array.dtype} {shape_text(array)}  {span(array)}",
+        name=key,
+        **array_facts(str(array.dtype), array),
+    )
     yield from row_lines(array)
     yield line("", values=array.tolist())
 
@@ -217,6 +245,13 @@ VIEWS: dict[str, View] = {
     "array": View(_array, whole, _array_text, lambda path, key, _: load(path) if key is None else whole(path, key, _)),
     "archive": View(_archive, _archive_entry, _archive_text, _archive_array),
     "scp": View(_scp, _scp_entry, _scp_text, _scp_arrays),
-    **{kind: View(*functions) for kind, functions in
-       {**inspect_model.VIEWS, **inspect_other.VIEWS, **inspect_table.VIEWS, **inspect_directory.VIEWS}.items()},
+    **{
+        kind: View(*functions)
+        for kind, functions in {
+            **inspect_model.VIEWS,
+            **inspect_other.VIEWS,
+            **inspect_table.VIEWS,
+            **inspect_directory.VIEWS,
+        }.items()
+    },
 }

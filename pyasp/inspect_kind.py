@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, ContextManager
+from typing import ContextManager
 
 from pyasp.errors import InputError
 from pyasp.kaldi_location import Location
@@ -17,8 +18,12 @@ from pyasp.kaldi_table import read_entries
 
 HEAD = 1 << 16  # bytes looked at
 MAGIC = {b"PK\x03\x04": "checkpoint", b"\x93NUMPY": "npy", b"RIFF": "audio", b"fLaC": "audio", b"NIST_1A": "audio"}
-NUMBER_TABLES: dict[str, Callable] = {"posteriors": posteriors, "gselect": integer_lists, "int vectors": integers,
-                                      "scalars": scalar}
+NUMBER_TABLES: dict[str, Callable] = {
+    "posteriors": posteriors,
+    "gselect": integer_lists,
+    "int vectors": integers,
+    "scalars": scalar,
+}
 BINARY_ENTRY = re.compile(rb"[^\s\0]+ \0B(.)", re.DOTALL)
 FOREIGN_ENTRY = re.compile(rb"[^\s\0]+ (" + b"|".join(FOREIGN) + rb")")
 TEXT_POSTERIORS = re.compile(rb"\S+ (\[ (\d+ \S+ )*\] )+\r?\n?\Z")
@@ -51,7 +56,7 @@ def kind_of(path: str | os.PathLike) -> str:
 
 def _first_member(head: bytes) -> bytes:
     """Name of the first file in a zip archive: torch and NumPy both write such."""
-    return head[30:30 + int.from_bytes(head[26:28], "little")]
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")]
 
 
 def _number_table(path: str | os.PathLike) -> str:
@@ -74,7 +79,7 @@ def _text_kind(path: Path, head: bytes) -> str:
     start = head.lstrip()
     first = start.split(b"\n", 1)[0] + (b"\n" if b"\n" in start else b"")
     if start.startswith(b"{") or path.name.endswith(".json"):
-        return "jsonl" if _is_json(first) and start[len(first):].strip() else "json"
+        return "jsonl" if _is_json(first) and start[len(first) :].strip() else "json"
     if start.startswith(b"<") and start.split(None, 1)[0].decode("latin-1") in MODELS:
         return "model"
     if re.match(rb"\[\s+[-+\d\]ni]", start):

@@ -10,13 +10,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import IO, Any, Iterable, Iterator
+from typing import IO, Any
 
 import numpy as np
 
-BLOCK = 200         # lines looked at for the widths of columns before they are printed; widths only grow after that
-WIDEST = 48         # cells longer than this do not push the columns to their right
+BLOCK = 200  # lines looked at for the widths of columns before they are printed; widths only grow after that
+WIDEST = 48  # cells longer than this do not push the columns to their right
 ALARM = re.compile(r"\d+ NaN and \d+ infinite|NOT sorted[^,]*|\d+ NaN or infinite values")
 NONE = re.compile(r"\b0 NaN")
 
@@ -74,9 +75,13 @@ def span_facts(values: np.ndarray) -> dict[str, Any]:
     values = np.asarray(values)
     finite = values[np.isfinite(values)]
     some = finite.size > 0
-    return {"min": finite.min().item() if some else None, "max": finite.max().item() if some else None,
-            "mean": float(finite.mean(dtype=np.float64)) if some else None,
-            "nan": int(np.isnan(values).sum()), "infinite": int(np.isinf(values).sum())}
+    return {
+        "min": finite.min().item() if some else None,
+        "max": finite.max().item() if some else None,
+        "mean": float(finite.mean(dtype=np.float64)) if some else None,
+        "nan": int(np.isnan(values).sum()),
+        "infinite": int(np.isinf(values).sum()),
+    }
 
 
 def shape_text(array: np.ndarray) -> str:
@@ -99,6 +104,7 @@ def row_lines(array: np.ndarray) -> Lines:
 
 # ---------------------------------------------------------------- for people
 
+
 def aligned(lines: Iterable[Line]) -> Iterator[str]:
     """The same lines with the columns of neighbours one below the other; a huge listing starts at once.
 
@@ -117,7 +123,7 @@ def aligned(lines: Iterable[Line]) -> Iterator[str]:
 
 def fitted(text: str, width: int) -> str:
     """The text, cut to a terminal's width."""
-    return text if len(text) <= width else f"{text[:width - 1]}…"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def coloured(text: str, first: bool) -> str:
@@ -137,6 +143,7 @@ def show(lines: Iterable[Line], stream: IO[str]) -> None:
 
 
 # ---------------------------------------------------------------- for programs
+
 
 def as_json(path: str, lines: Iterable[Line], stream: IO[str]) -> None:
     """One JSON object: `file`, the facts of the file, `entries`; not a number is null, as JSON has no NaN."""

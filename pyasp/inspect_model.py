@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +18,21 @@ from pyasp.kaldi_post import print_integers, print_lists, print_posteriors
 from pyasp.kaldi_table import read_entries
 from pyasp.kaldi_writer import Writer
 
-SIZES = {"<MEANS_INVVARS>": " of {0} Gaussians in {2} dimensions",
-         "<MEANS_INVCOVARS>": " of {0} Gaussians in {2} dimensions",
-         "<M>": " of {0} Gaussians in {1} dimensions, i-vectors of {2}", "<Plda>": " in {1} dimensions"}
+SIZES = {
+    "<MEANS_INVVARS>": " of {0} Gaussians in {2} dimensions",
+    "<MEANS_INVCOVARS>": " of {0} Gaussians in {2} dimensions",
+    "<M>": " of {0} Gaussians in {1} dimensions, i-vectors of {2}",
+    "<Plda>": " in {1} dimensions",
+}
 
 
 def _model(path: str) -> Lines:
     binary, items = read_items(path)
-    yield line(f"{path}: {MODELS[items[0].value]}{_sizes(items)}, {'binary' if binary else 'text'}", kind="model",
-               model=MODELS[items[0].value])
+    yield line(
+        f"{path}: {MODELS[items[0].value]}{_sizes(items)}, {'binary' if binary else 'text'}",
+        kind="model",
+        model=MODELS[items[0].value],
+    )
     for name, group in groupby((item for item in items if item.kind != "token"), key=lambda item: item.name):
         yield from _item_lines(name, list(group))
 
@@ -50,8 +57,12 @@ def _item_lines(name: str, items: list[Item]) -> Lines:
         size = int((2 * shape[0] + 0.25) ** 0.5)
         what = f"symmetric {size} x {size}" if kind == "packed" else " x ".join(map(str, shape))
         count = f"{len(values)} of " if len(values) > 1 else ""
-        yield line(f"  {name} {count}{values[0].dtype} {what}  {span(np.stack(values))}", key=name, count=len(values),
-                   **array_facts(str(values[0].dtype), np.stack(values)))
+        yield line(
+            f"  {name} {count}{values[0].dtype} {what}  {span(np.stack(values))}",
+            key=name,
+            count=len(values),
+            **array_facts(str(values[0].dtype), np.stack(values)),
+        )
 
 
 def _model_entry(path: str, key: str, allow_commands: bool) -> Lines:

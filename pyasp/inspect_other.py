@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,12 +33,16 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def load_checkpoint(path: str) -> Any:
     """What a torch checkpoint holds, weights only. InputError when it does not load."""
     import torch  # only here: the other files need no torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch raises many kinds; none of them runs what the file holds
-        raise InputError(path, f"a file that does not load with weights_only ({str(problem).splitlines()[0]})",
-                         "a torch checkpoint of tensors and plain values", "Give a checkpoint that train_tdnn wrote"
-                         ) from None
+        raise InputError(
+            path,
+            f"a file that does not load with weights_only ({str(problem).splitlines()[0]})",
+            "a torch checkpoint of tensors and plain values",
+            "Give a checkpoint that train_tdnn wrote",
+        ) from None
 
 
 def _leaf(name: str, value: Any) -> Line:
@@ -45,8 +50,16 @@ def _leaf(name: str, value: Any) -> Line:
     if hasattr(value, "detach"):
         array = value.detach().float().numpy() if value.is_floating_point() else value.numpy()
         shape = " x ".join(map(str, value.shape)) or "scalar"
-        return line(name, str(value.dtype).removeprefix("torch."), shape, span(array), key=name,
-                    type=str(value.dtype), shape=list(value.shape), **span_facts(array))
+        return line(
+            name,
+            str(value.dtype).removeprefix("torch."),
+            shape,
+            span(array),
+            key=name,
+            type=str(value.dtype),
+            shape=list(value.shape),
+            **span_facts(array),
+        )
     text = repr(value)
     return line(name, text if len(text) <= 100 else f"{text[:97]}...", key=name, value=_simple(value))
 
@@ -58,8 +71,11 @@ def _simple(value: Any) -> Any:
 def _checkpoint(path: str) -> Lines:
     leaves = list(flat(load_checkpoint(path)))
     numbers = sum(leaf.numel() for _, leaf in leaves if hasattr(leaf, "numel"))
-    yield line(f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors", kind="checkpoint",
-               numbers=numbers)
+    yield line(
+        f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors",
+        kind="checkpoint",
+        numbers=numbers,
+    )
     yield from (_leaf(name, leaf) for name, leaf in leaves)
 
 
@@ -85,14 +101,20 @@ def load_npy(path: str) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as problem:
-        raise InputError(path, f"an array that does not load ({problem})", "numbers in .npy form", "Make it again"
-                         ) from None
+        raise InputError(
+            path, f"an array that does not load ({problem})", "numbers in .npy form", "Make it again"
+        ) from None
 
 
 def _npy(path: str) -> Lines:
     array = load_npy(path)
-    yield line(f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}", kind="npy",
-               type=str(array.dtype), shape=list(array.shape), **span_facts(array))
+    yield line(
+        f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}",
+        kind="npy",
+        type=str(array.dtype),
+        shape=list(array.shape),
+        **span_facts(array),
+    )
 
 
 def load_npz(path: str) -> dict[str, np.ndarray]:
@@ -101,14 +123,23 @@ def load_npz(path: str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as problem:
-        raise InputError(path, f"arrays that do not load ({problem})", "numbers in .npz form", "Make it again"
-                         ) from None
+        raise InputError(
+            path, f"arrays that do not load ({problem})", "numbers in .npz form", "Make it again"
+        ) from None
 
 
 def _npz_line(name: str, array: np.ndarray) -> Line:
     numbers = array.dtype.kind in "biuf"
-    return line(name, str(array.dtype), " x ".join(map(str, array.shape)) or "scalar", span(array) if numbers else "",
-                key=name, type=str(array.dtype), shape=list(array.shape), **(span_facts(array) if numbers else {}))
+    return line(
+        name,
+        str(array.dtype),
+        " x ".join(map(str, array.shape)) or "scalar",
+        span(array) if numbers else "",
+        key=name,
+        type=str(array.dtype),
+        shape=list(array.shape),
+        **(span_facts(array) if numbers else {}),
+    )
 
 
 def _npz(path: str) -> Lines:
@@ -120,8 +151,13 @@ def _npz(path: str) -> Lines:
 def _npz_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
     arrays = load_npz(path)
     if key not in arrays:
-        raise missing(path, key) if key else InputError(path, "several arrays", "one of them",
-                                                        "Give its name as KEY; they are listed without --npy")
+        raise (
+            missing(path, key)
+            if key
+            else InputError(
+                path, "several arrays", "one of them", "Give its name as KEY; they are listed without --npy"
+            )
+        )
     return arrays[key]
 
 
@@ -133,13 +169,20 @@ def _npz_entry(path: str, key: str, allow_commands: bool) -> Lines:
 
 def _audio(path: str) -> Lines:
     import soundfile  # only here
+
     try:
         info = soundfile.info(path)
     except RuntimeError as problem:
         raise InputError(path, f"audio that does not open ({problem})", "WAV, FLAC or SPHERE", "Convert it") from None
-    yield line(f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
-               f"{info.frames} samples, {info.frames / info.samplerate:.3f} s", kind="audio", channels=info.channels,
-               rate=info.samplerate, samples=info.frames, seconds=info.frames / info.samplerate)
+    yield line(
+        f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
+        f"{info.frames} samples, {info.frames / info.samplerate:.3f} s",
+        kind="audio",
+        channels=info.channels,
+        rate=info.samplerate,
+        samples=info.frames,
+        seconds=info.frames / info.samplerate,
+    )
 
 
 # JSON
@@ -148,8 +191,9 @@ def _audio(path: str) -> Lines:
 def _json_text(value: Any) -> str:
     if isinstance(value, (dict, list)):
         what = "keys" if isinstance(value, dict) else "elements"
-        return f"{type(value).__name__} of {len(value)} {what}" + (f": {' '.join(list(value)[:8])}"
-                                                                   if isinstance(value, dict) else "")
+        return f"{type(value).__name__} of {len(value)} {what}" + (
+            f": {' '.join(list(value)[:8])}" if isinstance(value, dict) else ""
+        )
     return json.dumps(value)
 
 
@@ -180,7 +224,7 @@ def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
         if not names:
             raise missing(path, key)
         name = max(names, key=len)
-        value, rest = value[name], rest[len(name) + 1:]
+        value, rest = value[name], rest[len(name) + 1 :]
     yield line(json.dumps(value, indent=1), name=key, value=value)
 
 
@@ -190,8 +234,9 @@ def _objects(path: str) -> Iterator[Any]:
         try:
             yield json.loads(text)
         except ValueError:
-            raise InputError(path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
-                             ) from None
+            raise InputError(
+                path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
+            ) from None
 
 
 def _jsonl(path: str) -> Lines:

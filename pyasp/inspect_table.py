@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -14,12 +14,24 @@ from pyasp.inspect_kind import LABELS, source_of
 from pyasp.inspect_line import Line, Lines, line, span, span_facts
 
 SHOWN = 10  # rows of a table
-INFO = {"utt2spk": "speaker of each utterance", "spk2utt": "utterances of each speaker", "wav.scp": "audio",
-        "feats.scp": "features", "vad.scp": "voice activity", "utt2num_frames": "frames", "utt2dur": "seconds",
-        "model2utts": "enrolment recordings of each model", "segments": "pieces of recordings",
-        "spk2gender": "gender", "utt2clean": "clean original", "utt2speed": "speed and original",
-        "utt2num_voiced": "voiced frames", "embedding.scp": "embeddings", "reco2file_and_channel": "file and channel",
-        "valid_utts": "held-out utterances"}
+INFO = {
+    "utt2spk": "speaker of each utterance",
+    "spk2utt": "utterances of each speaker",
+    "wav.scp": "audio",
+    "feats.scp": "features",
+    "vad.scp": "voice activity",
+    "utt2num_frames": "frames",
+    "utt2dur": "seconds",
+    "model2utts": "enrolment recordings of each model",
+    "segments": "pieces of recordings",
+    "spk2gender": "gender",
+    "utt2clean": "clean original",
+    "utt2speed": "speed and original",
+    "utt2num_voiced": "voiced frames",
+    "embedding.scp": "embeddings",
+    "reco2file_and_channel": "file and channel",
+    "valid_utts": "held-out utterances",
+}
 
 
 def missing(path: str, key: str) -> InputError:
@@ -69,14 +81,22 @@ def _trials(path: str) -> Lines:
     for total, text in enumerate(lines_of(path), 1):
         fields = text.split()
         if len(fields) != 3 or fields[2] not in LABELS:
-            raise InputError(path, repr(text[:80]), "<model> <test> target|nontarget", "Repair the list",
-                             f"line {total}")
+            raise InputError(
+                path, repr(text[:80]), "<model> <test> target|nontarget", "Repair the list", f"line {total}"
+            )
         labels[fields[2]] += 1
         models.add(fields[0])
         tests.add(fields[1])
-    yield line(f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
-               f"{len(models)} models, {len(tests)} test recordings", kind="trials", count=total,
-               target=labels["target"], nontarget=labels["nontarget"], models=len(models), tests=len(tests))
+    yield line(
+        f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
+        f"{len(models)} models, {len(tests)} test recordings",
+        kind="trials",
+        count=total,
+        target=labels["target"],
+        nontarget=labels["nontarget"],
+        models=len(models),
+        tests=len(tests),
+    )
     yield from first_lines(path)
 
 
@@ -95,16 +115,22 @@ def _numbers(path: str, column: int, what: str) -> tuple[np.ndarray, Counter]:
 
 def _scores(path: str) -> Lines:
     values, _ = _numbers(path, 2, "<model> <test> <score>")
-    yield line(f"{path}: scores, {len(values)} trials, {span(values)}", kind="scores", count=len(values),
-               **span_facts(values))
+    yield line(
+        f"{path}: scores, {len(values)} trials, {span(values)}", kind="scores", count=len(values), **span_facts(values)
+    )
     yield from first_lines(path)
 
 
 def _labelled(path: str) -> Lines:
     values, labels = _numbers(path, 0, "<score> target|nontarget")
     counts = ", ".join(f"{labels[label]} {label}" for label in LABELS)
-    yield line(f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}", kind="labelled scores",
-               count=len(values), **labels, **span_facts(values))
+    yield line(
+        f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}",
+        kind="labelled scores",
+        count=len(values),
+        **labels,
+        **span_facts(values),
+    )
     yield from first_lines(path)
 
 
@@ -120,20 +146,30 @@ def _table(path: str) -> Lines:
         values += words[1:2] if values is not None and len(words) == 2 else []
     name = INFO.get(Path(path).name)
     widths = " or ".join(str(width) for width in sorted(fields)[:6]) + (" ..." if len(fields) > 6 else "")
-    yield line(f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields", kind="table",
-               what=name, count=count)
-    yield line(f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}", keys=len(keys),
-               sorted=ordered)
+    yield line(
+        f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields",
+        kind="table",
+        what=name,
+        count=count,
+    )
+    yield line(
+        f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}",
+        keys=len(keys),
+        sorted=ordered,
+    )
     numbers = _as_numbers(values)
     if len(numbers):
-        yield line(f"values {span(numbers)}, sum {numbers.sum():.9g}{_hours(path, numbers)}", sum=float(numbers.sum()),
-                   **span_facts(numbers))
+        yield line(
+            f"values {span(numbers)}, sum {numbers.sum():.9g}{_hours(path, numbers)}",
+            sum=float(numbers.sum()),
+            **span_facts(numbers),
+        )
     elif values:
         yield line(f"{len(set(values))} different values", different_values=len(set(values)))
     yield from first_lines(path)
 
 
-HOURS = {"utt2dur": 3600.0, "utt2num_frames": 360000.0, "utt2num_voiced": 360000.0}     # units of an hour: s, 10 ms
+HOURS = {"utt2dur": 3600.0, "utt2num_frames": 360000.0, "utt2num_voiced": 360000.0}  # units of an hour: s, 10 ms
 
 
 def _hours(path: str, numbers: np.ndarray) -> str:
@@ -155,15 +191,24 @@ def _tsv(path: str) -> Lines:
     count = 0
     for count, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise InputError(path, f"{len(row)} columns", f"{len(header)}, as in the header", "Make the file again",
-                             f"line {count + 1}")
+            raise InputError(
+                path,
+                f"{len(row)} columns",
+                f"{len(header)}, as in the header",
+                "Make the file again",
+                f"line {count + 1}",
+            )
         for column, value in zip(columns, row):
             column[value] += 1
     yield line(f"{path}: table with a header, {count} rows, {len(header)} columns", kind="tsv", count=count)
     for name, column in zip(header, columns):
         common = ", ".join(f"{value} ({times})" for value, times in column.most_common(5))
-        yield line(f"  {name}: {len(column)} different values: {common}", key=name, different_values=len(column),
-                   common=dict(column.most_common(5)))
+        yield line(
+            f"  {name}: {len(column)} different values: {common}",
+            key=name,
+            different_values=len(column),
+            common=dict(column.most_common(5)),
+        )
 
 
 def _conf(path: str) -> Lines:

@@ -6,7 +6,7 @@ import signal
 import time
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)      # the end of a job, and a batch system's warning before it
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the end of a job, and a batch system's warning before it
 
 
 class Watch:
@@ -16,7 +16,7 @@ class Watch:
         """minutes: between two checkpoints; 0 = no checkpoint falls due."""
         self.seconds, self.last, self.received = 60 * minutes, time.monotonic(), 0
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Watch:
         self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 

@@ -15,8 +15,9 @@ about 1e-5. Factorisations run a few recordings at a time in each thread.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Callable, Iterator, TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
@@ -72,8 +73,13 @@ class IvectorExtractor:
         shape = (ubm.num_gauss, ubm.dim, ivector_dim)
         projections = np.random.default_rng(seed).standard_normal(shape)
         projections[:, :, 0] = ubm.means / PRIOR_OFFSET
-        return cls(ubm.weights.astype(np.float64), projections, ubm.inv_covars.astype(np.float64), PRIOR_OFFSET,
-                   np.zeros((0, 0)))
+        return cls(
+            ubm.weights.astype(np.float64),
+            projections,
+            ubm.inv_covars.astype(np.float64),
+            PRIOR_OFFSET,
+            np.zeros((0, 0)),
+        )
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> IvectorExtractor:
@@ -94,8 +100,12 @@ class IvectorExtractor:
             reader.expect("</IvectorExtractor>")
         dim = projections.shape[1]
         if inv_covars.shape[1] != dim * (dim + 1) // 2 or num_gauss not in (len(weights), len(weight_projections)):
-            raise InputError(path, f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
-                             f"{num_gauss} and {dim}", "The model is damaged: make it again")
+            raise InputError(
+                path,
+                f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
+                f"{num_gauss} and {dim}",
+                "The model is damaged: make it again",
+            )
         check_finite(path, w=weight_projections, w_vec=weights, m=projections, sigmainv=inv_covars)
         return cls(weights, projections, inv_covars, offset, weight_projections)
 
@@ -153,8 +163,9 @@ class Estimator:
     Raises InputError when some Sigma_i^-1 is not positive definite.
     """
 
-    def __init__(self, extractor: IvectorExtractor, device: torch.device | str = "cpu",
-                 dtype: torch.dtype = torch.float64):
+    def __init__(
+        self, extractor: IvectorExtractor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+    ):
         self.device, self.dtype, self.prior_offset = torch.device(device), dtype, extractor.prior_offset
         self.num_gauss, self.dim, self.ivector_dim = extractor.projections.shape
         self.centres = torch.as_tensor(extractor.prior_offset * extractor.projections[:, :, 0]).to(self.device)
@@ -184,7 +195,7 @@ class Estimator:
 
     def each(self, work: Callable[[slice], T], size: int) -> list[T]:
         """work(part) for slices of `size` recordings, in threads on a CPU; a slice's matrices fit SOLVE_BYTES."""
-        step = max(1, SOLVE_BYTES[self.device.type] // (8 * self.ivector_dim ** 2))
+        step = max(1, SOLVE_BYTES[self.device.type] // (8 * self.ivector_dim**2))
         parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
         return in_threads(work, parts) if self.device.type == "cpu" else [work(part) for part in parts]
 
@@ -258,9 +269,12 @@ def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
     except torch.linalg.LinAlgError:
         if precision.dtype != torch.float64:
             raise
-        raise InputError("i-vectors", "counts beside which the prior's precision 1 is lost in round-off",
-                         "precisions that are positive definite",
-                         "Bound the counts with --max-count, or compute with --precision float64") from None
+        raise InputError(
+            "i-vectors",
+            "counts beside which the prior's precision 1 is lost in round-off",
+            "precisions that are positive definite",
+            "Bound the counts with --max-count, or compute with --precision float64",
+        ) from None
     half = torch.linalg.solve_triangular(root, linear.to(root.dtype)[..., None], upper=False)
     mean = torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0]  # twice: faster than cholesky_solve
     return Posterior(mean.double(), root, linear)

@@ -56,8 +56,14 @@ class IvectorStats:
         """Empty statistics."""
         new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
         packed = ivector_dim * (ivector_dim + 1) // 2
-        return cls(new(num_gauss), new(num_gauss, dim, ivector_dim), new(num_gauss, packed),
-                   new(num_gauss, dim, dim), new(ivector_dim), new(ivector_dim, ivector_dim))
+        return cls(
+            new(num_gauss),
+            new(num_gauss, dim, ivector_dim),
+            new(num_gauss, packed),
+            new(num_gauss, dim, dim),
+            new(ivector_dim),
+            new(ivector_dim, ivector_dim),
+        )
 
     def add(self, other: IvectorStats) -> None:
         """Adds the statistics of other recordings."""
@@ -102,7 +108,7 @@ class IvectorStats:
             _add_rows(self.quadratic[:, columns], count @ terms.packed[:, columns])
 
         def add_linear(part: slice) -> None:
-            linear = terms.centred[:, part.start * dim:part.stop * dim].T @ short
+            linear = terms.centred[:, part.start * dim : part.stop * dim].T @ short
             _add_rows(self.linear[part].view(-1, h.shape[1]), linear)
             self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])
 
@@ -185,7 +191,7 @@ def _add_rows(total: torch.Tensor, rows: torch.Tensor) -> None:
     converts fast what stays in the cache."""
     step = max(1, AT_ONCE[rows.device.type] // rows.shape[1])
     for start in range(0, len(rows), step):
-        total[start:start + step] += rows[start:start + step].double()
+        total[start : start + step] += rows[start : start + step].double()
 
 
 def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:

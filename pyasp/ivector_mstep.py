@@ -46,8 +46,9 @@ class EstimationReport:
     prior_offset: float
 
 
-def update(extractor: IvectorExtractor, stats: IvectorStats,
-           options: EstimationOptions = EstimationOptions()) -> tuple[IvectorExtractor, EstimationReport]:
+def update(
+    extractor: IvectorExtractor, stats: IvectorStats, options: EstimationOptions = EstimationOptions()
+) -> tuple[IvectorExtractor, EstimationReport]:
     """New extractor from statistics: M_i, then Sigma_i with the new M_i (where the statistics hold the second order),
     then the prior. The inputs do not change.
 
@@ -55,31 +56,38 @@ def update(extractor: IvectorExtractor, stats: IvectorStats,
     the weights (extraction with one is offered, training is not).
     """
     if extractor.weight_projections.size:
-        raise InputError("i-vector extractor", "regressed weights", "constant weights",
-                         "Train with Kaldi, or start from an extractor made without --use-weights")
+        raise InputError(
+            "i-vector extractor",
+            "regressed weights",
+            "constant weights",
+            "Train with Kaldi, or start from an extractor made without --use-weights",
+        )
     enough = stats.count >= options.gaussian_min_count
     if stats.recordings <= 0 or not bool(enough.any()):
-        raise InputError("i-vector statistics", f"{int(stats.recordings)} recordings and a largest count of "
-                         f"{float(stats.count.max()):.1f}",
-                         f"a Gaussian with at least {options.gaussian_min_count} frames",
-                         "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count")
+        raise InputError(
+            "i-vector statistics",
+            f"{int(stats.recordings)} recordings and a largest count of {float(stats.count.max()):.1f}",
+            f"a Gaussian with at least {options.gaussian_min_count} frames",
+            "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count",
+        )
     projections, scatters, floored_quadratic = _projections(extractor, stats, enough)
     inv_covars, floored, floored_floor = extractor.inv_covars, 0, 0
     if options.update_variances and len(stats.second):
         inv_covars, floored, floored_floor = _covariances(extractor, stats.count, scatters, enough, options)
     del scatters
-    transform, offset, floored_prior = prior_transform(stats, extractor.weights, projections, inv_covars,
-                                                       options.diagonalize)
+    transform, offset, floored_prior = prior_transform(
+        stats, extractor.weights, projections, inv_covars, options.diagonalize
+    )
     inverse = np.linalg.inv(transform)
     for part in gaussian_chunks(len(projections), extractor.ivector_dim, torch.device("cpu")):
         projections[part] = projections[part] @ inverse
     report = EstimationReport(int((~enough).sum()), floored_quadratic, floored, floored_floor, floored_prior, offset)
-    return IvectorExtractor(extractor.weights, projections, inv_covars, offset,
-                            extractor.weight_projections), report
+    return IvectorExtractor(extractor.weights, projections, inv_covars, offset, extractor.weight_projections), report
 
 
-def _projections(extractor: IvectorExtractor, stats: IvectorStats,
-                 enough: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, int]:
+def _projections(
+    extractor: IvectorExtractor, stats: IvectorStats, enough: torch.Tensor
+) -> tuple[np.ndarray, torch.Tensor, int]:
     """New M (C, D, R), the scatters S - Y M^T - M Y^T + M R M^T (C, D, D) they leave, and floored eigenvalues."""
     projections, scatters, floored = extractor.projections.copy(), torch.zeros_like(stats.second), 0
     device = stats.count.device
@@ -97,8 +105,9 @@ def _projections(extractor: IvectorExtractor, stats: IvectorStats,
     return projections, scatters, floored
 
 
-def solve_projections(old: torch.Tensor, linear: torch.Tensor, quadratic: torch.Tensor,
-                      precisions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_projections(
+    old: torch.Tensor, linear: torch.Tensor, quadratic: torch.Tensor, precisions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """M that maximises tr(M^T P Y) - 1/2 tr(P M R M^T), moving from `old` along well-determined directions only.
 
     old, linear: M, Y (G, D, R); quadratic: R (G, R, R); precisions: P (G, D, D). R is scaled to unit diagonal and its
@@ -132,15 +141,21 @@ def _well_conditioned_inverse(matrices: torch.Tensor) -> tuple[torch.Tensor, tor
     return inverse, floored
 
 
-def _auxiliary(projections: torch.Tensor, linear: torch.Tensor, quadratic: torch.Tensor,
-               precisions: torch.Tensor) -> torch.Tensor:
+def _auxiliary(
+    projections: torch.Tensor, linear: torch.Tensor, quadratic: torch.Tensor, precisions: torch.Tensor
+) -> torch.Tensor:
     """tr(M^T P Y) - 1/2 tr(P M R M^T) of each Gaussian, (G,)."""
     weighted = precisions @ projections
     return (weighted * linear).sum((1, 2)) - 0.5 * (weighted * (projections @ quadratic)).sum((1, 2))
 
 
-def _covariances(extractor: IvectorExtractor, count: torch.Tensor, scatters: torch.Tensor, enough: torch.Tensor,
-                 options: EstimationOptions) -> tuple[np.ndarray, int, int]:
+def _covariances(
+    extractor: IvectorExtractor,
+    count: torch.Tensor,
+    scatters: torch.Tensor,
+    enough: torch.Tensor,
+    options: EstimationOptions,
+) -> tuple[np.ndarray, int, int]:
     """New inverse covariances (C, D(D+1)/2), floored eigenvalues, and those of the floor.
 
     The floor is variance_floor_factor times the average covariance, itself floored at its largest eigenvalue / 1e4.
@@ -170,8 +185,9 @@ def apply_floor(covariances: torch.Tensor, floor: torch.Tensor) -> tuple[torch.T
     return root @ floored @ root.T, int((values < 1.0).sum())
 
 
-def prior_transform(stats: IvectorStats, weights: np.ndarray, projections: np.ndarray, inv_covars: np.ndarray,
-                    diagonalize: bool) -> tuple[np.ndarray, float, int]:
+def prior_transform(
+    stats: IvectorStats, weights: np.ndarray, projections: np.ndarray, inv_covars: np.ndarray, diagonalize: bool
+) -> tuple[np.ndarray, float, int]:
     """Minimum divergence: V (R, R) with V h ~ N(p e_1, I) over the training i-vectors; p; floored eigenvalues.
 
     V whitens their covariance, a Householder reflection puts their mean on e_1; with `diagonalize` the others are

@@ -1,12 +1,12 @@
 """Recordings to Baum-Welch statistics to i-vectors, in blocks of recordings bounded by memory.
 
-    B recordings, T frames of all of them one after the other, D dimensions, C Gaussians, R i-vector dimensions
-    count  N (B, C),  first  F (B, C, D)      float64
+B recordings, T frames of all of them one after the other, D dimensions, C Gaussians, R i-vector dimensions
+count  N (B, C),  first  F (B, C, D)      float64
 """
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -28,28 +28,34 @@ def recordings_per_block(num_gauss: int, dim: int, ivector_dim: int, device: tor
     return max(1, min(MAX_RECORDINGS, BLOCK_BYTES[device.type] // each))
 
 
-def weighted_sums_cpu(rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor,
-                      size: int) -> torch.Tensor:
+def weighted_sums_cpu(
+    rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor, size: int
+) -> torch.Tensor:
     """sum of weight_p rows[frame_p] over the pairs p of each key: (size, D). rows: (T, D) float64; the others (P,)."""
     member = sparse.csr_matrix((weight.numpy(), (keys.numpy(), frame.numpy())), shape=(size, len(rows)))
     return torch.from_numpy(member @ rows.numpy())
 
 
-def weighted_sums_cuda(rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor,
-                       size: int) -> torch.Tensor:
+def weighted_sums_cuda(
+    rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor, size: int
+) -> torch.Tensor:
     """The same in an order that is fixed: CUDA's index_add_ adds in any order, which would not repeat bit for bit."""
     order = torch.argsort(keys, stable=True)
     values = rows[frame[order]] * weight[order, None]
-    return torch.segment_reduce(values, "sum", lengths=torch.bincount(keys, minlength=size), axis=0, initial=0.0,
-                                unsafe=True)
+    return torch.segment_reduce(
+        values, "sum", lengths=torch.bincount(keys, minlength=size), axis=0, initial=0.0, unsafe=True
+    )
 
 
 WEIGHTED_SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
-    "cpu": weighted_sums_cpu, "cuda": weighted_sums_cuda}
+    "cpu": weighted_sums_cpu,
+    "cuda": weighted_sums_cuda,
+}
 
 
-def add_recording_stats(count: torch.Tensor, first: torch.Tensor, x: torch.Tensor, recording: torch.Tensor,
-                        alignment: Alignment) -> None:
+def add_recording_stats(
+    count: torch.Tensor, first: torch.Tensor, x: torch.Tensor, recording: torch.Tensor, alignment: Alignment
+) -> None:
     """Adds frames to count (B, C) and first (B, C, D). x: (T, D); recording: (T,) int64 in 0 .. B-1, not falling."""
     num_gauss, dim = count.shape[1], x.shape[1]
     begin, end = int(recording[0]), int(recording[-1]) + 1
@@ -61,9 +67,9 @@ def add_recording_stats(count: torch.Tensor, first: torch.Tensor, x: torch.Tenso
     first[begin:end] += sums[..., :dim]
 
 
-def recording_stats(block: Block, aligner: Aligner,
-                    observe: Callable[[torch.Tensor, Alignment], None] = lambda x, alignment: None
-                    ) -> tuple[torch.Tensor, torch.Tensor]:
+def recording_stats(
+    block: Block, aligner: Aligner, observe: Callable[[torch.Tensor, Alignment], None] = lambda x, alignment: None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Statistics (count, first) of a block's recordings on the aligner's device; `observe` also sees each alignment."""
     device = aligner.device
     count = torch.zeros((len(block.names), aligner.num_gauss), dtype=torch.float64, device=device)
@@ -78,8 +84,9 @@ def recording_stats(block: Block, aligner: Aligner,
     return count, first
 
 
-def scale_stats(count: torch.Tensor, first: torch.Tensor, acoustic_weight: float = 1.0,
-                max_count: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+def scale_stats(
+    count: torch.Tensor, first: torch.Tensor, acoustic_weight: float = 1.0, max_count: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Statistics times `acoustic_weight`, then scaled down to a total count of at most `max_count` (0 = no limit)."""
     scale = torch.full_like(count[:, 0], acoustic_weight)
     total = count.sum(1) * acoustic_weight
@@ -88,15 +95,23 @@ def scale_stats(count: torch.Tensor, first: torch.Tensor, acoustic_weight: float
     return count * scale[:, None], first * scale[:, None, None]
 
 
-def pool_stats(count: torch.Tensor, first: torch.Tensor, group: torch.Tensor,
-               num_groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+def pool_stats(
+    count: torch.Tensor, first: torch.Tensor, group: torch.Tensor, num_groups: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Statistics summed over the recordings of each speaker. group: (B,) int64 (Kaldi's ivector-extract --spk2utt)."""
-    return (count.new_zeros((num_groups, count.shape[1])).index_add_(0, group, count),
-            first.new_zeros((num_groups, *first.shape[1:])).index_add_(0, group, first))
+    return (
+        count.new_zeros((num_groups, count.shape[1])).index_add_(0, group, count),
+        first.new_zeros((num_groups, *first.shape[1:])).index_add_(0, group, first),
+    )
 
 
-def extract(recordings: Iterable[Recording], aligner: Aligner, estimator: Estimator, acoustic_weight: float = 1.0,
-            max_count: float = 0.0) -> Iterator[tuple[str, np.ndarray]]:
+def extract(
+    recordings: Iterable[Recording],
+    aligner: Aligner,
+    estimator: Estimator,
+    acoustic_weight: float = 1.0,
+    max_count: float = 0.0,
+) -> Iterator[tuple[str, np.ndarray]]:
     """(id, i-vector (R,) float32) of each recording: posterior mean minus the prior's mean (Kaldi's ivector-extract).
 
     recordings: (id, (V, D) float32), V > 0. How recordings fall into blocks changes results by round-off only.

@@ -45,19 +45,32 @@ class IvectorOptions(FrontendOptions):
     diagonalize: bool = cli.option(True, "rotate i-vectors so that their average precision is diagonal")
     acoustic_weight: float = cli.option(1.0, "extraction: statistics are multiplied by this")
     max_count: float = cli.option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
-    precision: str = cli.option("float32", "arithmetic of scores, large products and their factors; else float64", tuple(DTYPES))
+    precision: str = cli.option(
+        "float32", "arithmetic of scores, large products and their factors; else float64", tuple(DTYPES)
+    )
     device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wrong = {"ivector_dim": self.ivector_dim < 1, "num_iters": self.num_iters < 1, "gselect": self.gselect < 1,
-                 "min_post": not 0.0 <= self.min_post < 1.0, "posterior_scale": self.posterior_scale <= 0.0,
-                 "variance_floor_factor": not 0.0 < self.variance_floor_factor <= 1.0,
-                 "acoustic_weight": self.acoustic_weight <= 0.0, "max_count": self.max_count < 0.0}
+        wrong = {
+            "ivector_dim": self.ivector_dim < 1,
+            "num_iters": self.num_iters < 1,
+            "gselect": self.gselect < 1,
+            "min_post": not 0.0 <= self.min_post < 1.0,
+            "posterior_scale": self.posterior_scale <= 0.0,
+            "variance_floor_factor": not 0.0 < self.variance_floor_factor <= 1.0,
+            "acoustic_weight": self.acoustic_weight <= 0.0,
+            "max_count": self.max_count < 0.0,
+        }
         for name, bad in wrong.items():
             if bad:
-                raise InputError("i-vector options", str(getattr(self, name)), "a value in range",
-                                 "Correct ivector.conf", item=f"--{name.replace('_', '-')}")
+                raise InputError(
+                    "i-vector options",
+                    str(getattr(self, name)),
+                    "a value in range",
+                    "Correct ivector.conf",
+                    item=f"--{name.replace('_', '-')}",
+                )
 
 
 def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm, Aligner]:
@@ -67,39 +80,59 @@ def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm,
     final.dubm of a UBM's training is another model and is not read.
     """
     ubm = FullGmm.read(Path(ubm_dir) / "final.ubm")
-    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, options.posterior_scale,
-                        device_of(options.device), DTYPES[options.precision])
+    return ubm, Aligner(
+        ubm.to_diag(),
+        ubm,
+        options.gselect,
+        options.min_post,
+        options.posterior_scale,
+        device_of(options.device),
+        DTYPES[options.precision],
+    )
 
 
 def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:
     """An extractor ready for extraction. Raises InputError when it does not fit the UBM."""
     extractor = IvectorExtractor.read(path)
     if (extractor.num_gauss, extractor.dim) != (ubm.num_gauss, ubm.dim):
-        raise InputError(path, f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions",
-                         f"the UBM's {ubm.num_gauss} of {ubm.dim}", "Give the UBM the extractor was trained with")
+        raise InputError(
+            path,
+            f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions",
+            f"the UBM's {ubm.num_gauss} of {ubm.dim}",
+            "Give the UBM the extractor was trained with",
+        )
     return Estimator(extractor, device_of(options.device), DTYPES[options.precision])
 
 
-def train(recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, iterations: Iterations,
-          seed: int) -> None:
+def train(
+    recordings: Recordings, ubm_dir: str | Path, options: IvectorOptions, iterations: Iterations, seed: int
+) -> None:
     """Extractor of the recordings, given ubm_dir/final.ubm. Raises InputError for too little or unfitting data."""
     ubm, aligner = load_aligner(ubm_dir, options)
     iterations.make("0.ie", [], lambda: (IvectorExtractor.from_ubm(ubm, options.ivector_dim, [seed, 2]), {}))
     for number in range(1, options.num_iters + 1):
-        iterations.make(f"{number}.ie", [f"{number - 1}.ie"],
-                        lambda: _iteration(recordings, aligner, options, iterations.directory, number))
+        iterations.make(
+            f"{number}.ie",
+            [f"{number - 1}.ie"],
+            lambda: _iteration(recordings, aligner, options, iterations.directory, number),
+        )
     iterations.copy("final.ie", f"{options.num_iters}.ie")
 
 
-def _iteration(recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path,
-               number: int) -> tuple[IvectorExtractor, dict[str, Any]]:
+def _iteration(
+    recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path, number: int
+) -> tuple[IvectorExtractor, dict[str, Any]]:
     extractor = IvectorExtractor.read(directory / f"{number - 1}.ie")
     stats = expectation(recordings.shared().passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
     sum_statistics(stats)
     frames = float(stats.count.sum())
     extractor, report = update(extractor, stats, cli.subset(options, EstimationOptions))
-    return extractor, {"frames": frames, "objective": stats.objective / max(frames, 1.0),
-                       "recordings": stats.recordings, **dataclasses.asdict(report)}
+    return extractor, {
+        "frames": frames,
+        "objective": stats.objective / max(frames, 1.0),
+        "recordings": stats.recordings,
+        **dataclasses.asdict(report),
+    }
 
 
 def expectation(recordings, aligner: Aligner, extractor: IvectorExtractor, dtype: torch.dtype) -> IvectorStats:

@@ -7,7 +7,8 @@ import gzip
 import io
 import os
 import sys
-from typing import IO, Iterator
+from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
@@ -45,12 +46,17 @@ class ArkWriter:
     --compression-method (matrices only). text: Kaldi's text form. `-` writes to standard output.
     """
 
-    def __init__(self, ark_path: PathLike, scp_path: PathLike | None = None, compression_method: int = 0,
-                 text: bool = False):
+    def __init__(
+        self, ark_path: PathLike, scp_path: PathLike | None = None, compression_method: int = 0, text: bool = False
+    ):
         self.ark_path, self.scp_path = os.fspath(ark_path), scp_path
         if scp_path is not None and (self.ark_path == "-" or self.ark_path.endswith(".gz")):
-            raise InputError(self.ark_path, "an scp wanted for it", "an archive in a plain file",
-                             "An scp holds byte offsets: write a plain archive")
+            raise InputError(
+                self.ark_path,
+                "an scp wanted for it",
+                "an archive in a plain file",
+                "An scp holds byte offsets: write a plain archive",
+            )
         self.compression_method, self.text = compression_method, text
         self._keys: set[str] = set()
         self._stack = contextlib.ExitStack()
@@ -73,13 +79,18 @@ class ArkWriter:
         Raises InputError for a key that is empty, holds white space or came before, and for other arrays.
         """
         if key in self._keys or not key or key.split() != [key]:
-            raise InputError(self.ark_path, f"the key {key!r}", "a new key without white space", "Repair the keys",
-                             f"entry {len(self._keys) + 1}")
+            raise InputError(
+                self.ark_path,
+                f"the key {key!r}",
+                "a new key without white space",
+                "Repair the keys",
+                f"entry {len(self._keys) + 1}",
+            )
         data = serialise(array, not self.text, self.compression_method)
         self._keys.add(key)
         self._ark.write(key.encode("utf-8") + b" ")
         if self._scp is not None:
-            self._scp.write(f"{key} {self.ark_path}:{self._ark.tell()}\n".encode("utf-8"))
+            self._scp.write(f"{key} {self.ark_path}:{self._ark.tell()}\n".encode())
         self._ark.write(data)
 
 

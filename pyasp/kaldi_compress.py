@@ -74,8 +74,11 @@ def read_header(source: Source, kind: str) -> Header:
     start = source.tell()
     lo, span, rows, columns = HEADER.unpack(source.take(HEADER.size, "compressed header"))
     if rows < 0 or columns < 0 or not np.isfinite(lo) or not np.isfinite(span):
-        raise source.error(f"a compressed header with {rows} rows, {columns} columns, minimum {lo:g}, range {span:g}",
-                           "sizes of 0 or more and finite values", offset=start)
+        raise source.error(
+            f"a compressed header with {rows} rows, {columns} columns, minimum {lo:g}, range {span:g}",
+            "sizes of 0 or more and finite values",
+            offset=start,
+        )
     return Header(kind, lo, span, rows, columns)
 
 
@@ -163,8 +166,10 @@ def _encode_columns(header: Header, matrix: np.ndarray) -> bytes:
     columns = np.ascontiguousarray(matrix.T)
     percentiles = _percentiles(header, columns)
     step = max(1, AT_ONCE // len(matrix))
-    parts = [_column_codes(columns[k:k + step], _percentile_values(header, percentiles[k:k + step]))
-             for k in range(0, len(columns), step)]
+    parts = [
+        _column_codes(columns[k : k + step], _percentile_values(header, percentiles[k : k + step]))
+        for k in range(0, len(columns), step)
+    ]
     return b"".join([percentiles.astype(PERCENTILES).tobytes(), *parts])
 
 
@@ -172,7 +177,7 @@ def _column_codes(columns: np.ndarray, percentiles: np.ndarray) -> bytes:
     """One byte for each value of columns (C, R), given their percentiles (C, 4)."""
     p0, p25, p75, p100 = percentiles.T[:, :, None]
     inside, upper = (columns >= p25).astype(F32), (columns >= p75).astype(F32)
-    first = inside + upper                                          # codes 0..64, 64..192, 192..255 by range of values
+    first = inside + upper  # codes 0..64, 64..192, 192..255 by range of values
     first += upper
     first *= F32(64)
     width = F32(64) * inside
@@ -183,15 +188,16 @@ def _column_codes(columns: np.ndarray, percentiles: np.ndarray) -> bytes:
     steps /= _chosen(inside, between, upper, p25 - p0, p75 - p25, p100 - p75)
     steps *= width
     codes = np.trunc(steps)
-    steps -= codes                                                  # exact, where adding 0.5 in float32 is not
+    steps -= codes  # exact, where adding 0.5 in float32 is not
     codes += steps >= F32(0.5)
     np.minimum(np.maximum(codes, 0, out=codes), width, out=codes)
     codes += first
     return codes.astype(np.uint8).tobytes()
 
 
-def _chosen(inside: np.ndarray, between: np.ndarray, upper: np.ndarray, low: np.ndarray, middle: np.ndarray,
-            high: np.ndarray) -> np.ndarray:
+def _chosen(
+    inside: np.ndarray, between: np.ndarray, upper: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray
+) -> np.ndarray:
     """Each value's own of low, middle and high. Products with 0 and 1 are exact, and faster than a choice by a mask."""
     result = (1 - inside) * low
     result += between * middle

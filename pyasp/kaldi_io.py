@@ -12,11 +12,35 @@ Commands, pickles, NPY and AUDIO entries are refused: see kaldi_table.
 from __future__ import annotations
 
 from pyasp.kaldi_ark import ArkWriter, save, serialise
-from pyasp.kaldi_post import (read_gselect, read_int_vectors, read_posteriors, read_scalars, write_gselect,
-                              write_int_vectors, write_posteriors, write_scalars)
+from pyasp.kaldi_post import (
+    read_gselect,
+    read_int_vectors,
+    read_posteriors,
+    read_scalars,
+    write_gselect,
+    write_int_vectors,
+    write_posteriors,
+    write_scalars,
+)
 from pyasp.kaldi_scp import ScpReader
 from pyasp.kaldi_table import load, read_ark, read_array, read_entries, read_scp
 
-__all__ = ["ArkWriter", "ScpReader", "load", "read_ark", "read_array", "read_entries", "read_gselect",
-           "read_int_vectors", "read_posteriors", "read_scalars", "read_scp", "save", "serialise", "write_gselect", "write_int_vectors",
-           "write_posteriors", "write_scalars"]
+__all__ = [
+    "ArkWriter",
+    "ScpReader",
+    "load",
+    "read_ark",
+    "read_array",
+    "read_entries",
+    "read_gselect",
+    "read_int_vectors",
+    "read_posteriors",
+    "read_scalars",
+    "read_scp",
+    "save",
+    "serialise",
+    "write_gselect",
+    "write_int_vectors",
+    "write_posteriors",
+    "write_scalars",
+]

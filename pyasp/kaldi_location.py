@@ -29,8 +29,12 @@ class Location:
     command: bool = False
 
 
-def parse_location(rxfilename: str | os.PathLike, allow_commands: bool = False, where: object = "rxfilename",
-                   item: object | None = None) -> Location:
+def parse_location(
+    rxfilename: str | os.PathLike,
+    allow_commands: bool = False,
+    where: object = "rxfilename",
+    item: object | None = None,
+) -> Location:
     """Splits `path[:offset][range]`; `where` and `item` name the place that it was read from.
 
     Raises InputError for a command unless `allow_commands`, for a malformed range and for an empty name.
@@ -40,7 +44,7 @@ def parse_location(rxfilename: str | os.PathLike, allow_commands: bool = False, 
     found = RANGE.search(text)
     if found:
         rows, columns = _parse_ranges(found.group(1), where, item if item is not None else text)
-        text = text[:found.start()].rstrip()
+        text = text[: found.start()].rstrip()
     if is_command(text):
         refuse_command(text, allow_commands, where, item)
         return Location(text.rstrip("|").strip(), 0, rows, columns, True)
@@ -48,7 +52,7 @@ def parse_location(rxfilename: str | os.PathLike, allow_commands: bool = False, 
         raise InputError(where, "an empty file name", "path, path:offset or path:offset[range]", "Repair it", item)
     found = OFFSET.search(text)
     if found:
-        return Location(text[:found.start()], int(found.group(1)), rows, columns)
+        return Location(text[: found.start()], int(found.group(1)), rows, columns)
     return Location(text, 0, rows, columns)
 
 
@@ -60,11 +64,17 @@ def is_command(text: str) -> bool:
 def refuse_command(text: str, allow_commands: bool, where: object, item: object | None = None) -> None:
     """Raises InputError for a command, unless it is a reading one (`command |`) and the user admitted commands."""
     if text.startswith("|"):
-        raise InputError(where, f"the output command {text!r}", "a file", "Write to a file and run the command on it",
-                         item)
+        raise InputError(
+            where, f"the output command {text!r}", "a file", "Write to a file and run the command on it", item
+        )
     if not allow_commands:
-        raise InputError(where, f"the command {text!r}", "a file name",
-                         "If you trust this file, let its commands run with --allow-commands true", item)
+        raise InputError(
+            where,
+            f"the command {text!r}",
+            "a file name",
+            "If you trust this file, let its commands run with --allow-commands true",
+            item,
+        )
 
 
 def _parse_ranges(text: str, where: object, item: object) -> tuple[Range, Range]:
@@ -80,8 +90,9 @@ def _parse_range(part: str, text: str, where: object, item: object) -> Range:
         return None
     found = re.fullmatch(r"(\d+):(\d+)", part)
     if not found or int(found.group(1)) > int(found.group(2)):
-        raise InputError(where, f"the range [{text}]", "first:last, both included, first <= last", "Repair the range",
-                         item)
+        raise InputError(
+            where, f"the range [{text}]", "first:last, both included, first <= last", "Repair the range", item
+        )
     return int(found.group(1)), int(found.group(2))
 
 
@@ -91,6 +102,11 @@ def resolve_range(wanted: Range, size: int, tolerance: int, what: str, where: ob
         return slice(0, size)
     first, last = wanted
     if first >= size or last >= size + tolerance:
-        raise InputError(where, f"the {what} range {first}:{last} of {size} {what}s", f"indices below {size}",
-                         "Repair the range or make the table again", item)
+        raise InputError(
+            where,
+            f"the {what} range {first}:{last} of {size} {what}s",
+            f"indices below {size}",
+            "Repair the range or make the table again",
+            item,
+        )
     return slice(first, min(last + 1, size))

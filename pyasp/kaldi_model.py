@@ -8,8 +8,8 @@ tokens are followed by packed matrices or counts, and which models hold doubles.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
@@ -17,9 +17,14 @@ from pyasp.errors import InputError
 from pyasp.kaldi_stream import Reader, open_object
 from pyasp.kaldi_writer import INTEGERS, Writer, write_object
 
-MODELS = {"<DiagGMM>": "diagonal-covariance GMM", "<FullGMM>": "full-covariance GMM", "<Plda>": "PLDA model",
-          "<IvectorExtractor>": "i-vector extractor", "<IvectorExtractorStats>": "i-vector extractor accumulators",
-          "<GMMACCS>": "GMM accumulators"}
+MODELS = {
+    "<DiagGMM>": "diagonal-covariance GMM",
+    "<FullGMM>": "full-covariance GMM",
+    "<Plda>": "PLDA model",
+    "<IvectorExtractor>": "i-vector extractor",
+    "<IvectorExtractorStats>": "i-vector extractor accumulators",
+    "<GMMACCS>": "GMM accumulators",
+}
 DOUBLE = {"<Plda>", "<IvectorExtractor>", "<IvectorExtractorStats>"}  # models of float64; the others hold float32
 PACKED = {"<INV_COVARS>", "<SigmaInv>", "<FULLVARACCS>", "<S>", "<IvectorScatter>"}  # before packed matrices (text)
 MATRICES = {"<w>", "<Q>", "<G>"}  # tokens before a matrix that may be empty (text cannot tell it from a vector)

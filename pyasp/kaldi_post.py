@@ -9,7 +9,7 @@ util/kaldi-holder-inl.h of Kaldi.
 from __future__ import annotations
 
 import os
-from typing import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -113,8 +113,7 @@ def _records(source: Source, dtype: np.dtype, count: int) -> np.ndarray:
     records = np.frombuffer(source.take(count * dtype.itemsize, f"{count} numbers"), dtype)
     for field in ("size", "real_size"):
         if field in dtype.names and (records[field] != SIZE).any():
-            raise source.error("another size byte", "4-byte numbers in a table of this kind",
-                               offset=start)
+            raise source.error("another size byte", "4-byte numbers in a table of this kind", offset=start)
     return records
 
 
@@ -141,9 +140,13 @@ def _text_posteriors(source: Source) -> Posteriors:
         except ValueError:
             end = place
         if words[place] != b"[" or (end - place) % 2 != 1:
-            raise source.error(repr(b" ".join(words[place:place + 5])), "[ Gaussian weight ... ] for each frame")
-        frames.append((_parse(source, words[place + 1:end:2], np.int32),
-                       _parse(source, words[place + 2:end:2], np.float32)))
+            raise source.error(repr(b" ".join(words[place : place + 5])), "[ Gaussian weight ... ] for each frame")
+        frames.append(
+            (
+                _parse(source, words[place + 1 : end : 2], np.int32),
+                _parse(source, words[place + 2 : end : 2], np.float32),
+            )
+        )
         place = end + 1
     return frames
 
@@ -171,8 +174,9 @@ def write_scalars(path: PathLike, entries: Iterable[tuple[str, float]], binary: 
     _write(path, entries, lambda value: _filled(REAL, 1, value=value).tobytes(), lambda value: f"{value:.7g} ", binary)
 
 
-def _write(path: PathLike, entries: Iterable, to_binary: Callable[..., bytes], to_text: Callable[..., str],
-           binary: bool) -> None:
+def _write(
+    path: PathLike, entries: Iterable, to_binary: Callable[..., bytes], to_text: Callable[..., str], binary: bool
+) -> None:
     with open_output(path) as file:
         for key, value in entries:
             if not key or key.split() != [key]:

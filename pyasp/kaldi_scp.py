@@ -10,8 +10,7 @@ import io
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -57,14 +56,19 @@ class ScpReader(Mapping):
     def _part(found: tuple[Head, mmap.mmap, int], rows: slice, columns: slice) -> np.ndarray:
         """A copy of some rows and columns of a mapped entry."""
         head, mapped, body = found
-        with memoryview(mapped)[body:body + head.body_bytes] as view:
+        with memoryview(mapped)[body : body + head.body_bytes] as view:
             part = head.decode(view, rows.start, rows.stop)
             return np.array(part if part.ndim == 1 else part[:, columns])
 
     def _entry(self, key: str) -> str:
         if key not in self.entries:
-            raise MissingKey(self.path, "no such key", f"one of its {len(self.entries)} keys",
-                             "Make this table over the same utterances", key)
+            raise MissingKey(
+                self.path,
+                "no such key",
+                f"one of its {len(self.entries)} keys",
+                "Make this table over the same utterances",
+                key,
+            )
         return self.entries[key]
 
     def __contains__(self, key: object) -> bool:
@@ -86,7 +90,7 @@ class ScpReader(Mapping):
         if found is None:
             return self._whole(key).shape
         rows, columns = self._extent(found[0], location, key)
-        return (rows.stop - rows.start, columns.stop - columns.start)[:len(found[0].shape)]
+        return (rows.stop - rows.start, columns.stop - columns.start)[: len(found[0].shape)]
 
     def rows(self, key: str, start: int, end: int) -> np.ndarray:
         """Rows start..end (half open, of the entry after its scp range): (end - start, columns), or (end - start,).
@@ -115,15 +119,20 @@ class ScpReader(Mapping):
 
     def _check_slice(self, key: str, start: int, end: int, size: int) -> None:
         if not 0 <= start <= end <= size:
-            raise InputError(self.path, f"rows {start} to {end} wanted of {size}", "rows of the matrix",
-                             "Make utt2num_frames and the features again", key)
+            raise InputError(
+                self.path,
+                f"rows {start} to {end} wanted of {size}",
+                "rows of the matrix",
+                "Make utt2num_frames and the features again",
+                key,
+            )
 
     def _mapped_head(self, location: Location, key: str) -> tuple[Head, mmap.mmap, int] | None:
         """Head, map and offset of the body of a binary entry; None when it has to be read as a stream."""
         mapped = None if location.command or location.path == "-" else self._map(location.path)
         if mapped is None:
             return None
-        ahead = mapped[location.offset:location.offset + LONGEST_HEAD]
+        ahead = mapped[location.offset : location.offset + LONGEST_HEAD]
         source = Source(io.BytesIO(ahead), location.path, location.offset, len(mapped))
         source.key = key
         reader = Reader(source)

@@ -15,7 +15,8 @@ import stat
 import subprocess
 import sys
 import zlib
-from typing import IO, Iterator
+from collections.abc import Iterator
+from typing import IO
 
 from pyasp.errors import InputError
 from pyasp.kaldi_location import Location
@@ -44,8 +45,13 @@ class Source:
         """Offset of the next byte in the (decompressed) file."""
         return self._base + self._start
 
-    def error(self, found: str, expected: str, cure: str = "Make the file again; it is damaged or of another kind",
-              offset: int | None = None) -> InputError:
+    def error(
+        self,
+        found: str,
+        expected: str,
+        cure: str = "Make the file again; it is damaged or of another kind",
+        offset: int | None = None,
+    ) -> InputError:
         """An InputError naming file, key and byte offset."""
         key = "" if self.key is None else f"key {self.key}, "
         place = self.tell() if offset is None else offset
@@ -64,13 +70,13 @@ class Source:
             if not more:
                 return False
             self._base += self._start
-            self._buffer, self._start = self._buffer[self._start:] + more, 0
+            self._buffer, self._start = self._buffer[self._start :] + more, 0
         return True
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, or fewer at the end of the file; they stay unread."""
         self._fill(count)
-        return self._buffer[self._start:self._start + count]
+        return self._buffer[self._start : self._start + count]
 
     def at_end(self) -> bool:
         """True when no byte is left."""
@@ -86,13 +92,14 @@ class Source:
         """Exactly `count` bytes of `what`, writable. Raises InputError, without allocating, when they are not there."""
         self.require(count, what)
         start = self.tell()
-        data = bytearray(self._buffer[self._start:self._start + count])
+        data = bytearray(self._buffer[self._start : self._start + count])
         self._start += len(data)
         while len(data) < count:
             more = self._read(min(count - len(data), LARGEST_PIECE))
             if not more:
-                raise self.error(f"the end of the file after {len(data)} of {count} bytes of {what}",
-                                 "a complete file", offset=start)
+                raise self.error(
+                    f"the end of the file after {len(data)} of {count} bytes of {what}", "a complete file", offset=start
+                )
             data += more
             self._base += len(more)
         return data
@@ -122,7 +129,7 @@ class Source:
         while True:
             found = pattern.search(self._buffer, self._start + seen)
             if found:
-                text, self._start = self._buffer[self._start:found.start()], found.end()
+                text, self._start = self._buffer[self._start : found.start()], found.end()
                 return text
             seen = len(self._buffer) - self._start
             if (limit is not None and seen > limit) or not self._fill(seen + max(1, min(seen, LARGEST_PIECE))):
@@ -132,7 +139,7 @@ class Source:
 
     def rest(self) -> bytes:
         """Everything up to the end of the file."""
-        pieces = [self._buffer[self._start:]]
+        pieces = [self._buffer[self._start :]]
         self._start = len(self._buffer)
         while more := self._read(PIECE):
             pieces.append(more)
@@ -144,8 +151,11 @@ class Source:
         start = self.peek(5)
         for flag, what in FOREIGN.items():
             if start.startswith(flag):
-                raise self.error(f"{what} ({flag.decode()})", "a Kaldi matrix or vector",
-                                 "It is never opened here: convert it with the program that made it")
+                raise self.error(
+                    f"{what} ({flag.decode()})",
+                    "a Kaldi matrix or vector",
+                    "It is never opened here: convert it with the program that made it",
+                )
 
 
 @contextlib.contextmanager
@@ -167,11 +177,14 @@ def open_location(location: Location) -> Iterator[Source]:
 def _open_file(path: str) -> IO[bytes]:
     try:
         return open(path, "rb", buffering=0)
-    except (OSError, ValueError) as problem:        # ValueError: a name with a zero byte
+    except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
         reason = getattr(problem, "strerror", None) or problem
-        raise InputError(path, f"it cannot be opened ({reason})", "a readable file",
-                         "Check the path (relative paths start at the current directory) and the stage that makes it"
-                         ) from None
+        raise InputError(
+            path,
+            f"it cannot be opened ({reason})",
+            "a readable file",
+            "Check the path (relative paths start at the current directory) and the stage that makes it",
+        ) from None
 
 
 def _positioned(file: IO[bytes], location: Location) -> Source:
@@ -186,8 +199,13 @@ def _positioned(file: IO[bytes], location: Location) -> Source:
     if size is None:
         return _decompressed(Source(file, location.path))
     if location.offset >= max(size, 1):
-        raise InputError(location.path, f"{size} bytes", f"more than the offset {location.offset}",
-                         "Make the archive and its scp again", item=f"byte {location.offset}")
+        raise InputError(
+            location.path,
+            f"{size} bytes",
+            f"more than the offset {location.offset}",
+            "Make the archive and its scp again",
+            item=f"byte {location.offset}",
+        )
     file.seek(location.offset)
     return Source(file, location.path, location.offset, size)
 

@@ -15,8 +15,8 @@ import contextlib
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 import numpy as np
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from typing import Callable, Iterator, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from kaldiio.matio import read_matrix_or_vector
@@ -72,15 +73,17 @@ def _lines(path: PathLike, data: bytes) -> list[str]:
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as problem:
-        raise InputError(path, "bytes that are not UTF-8", "UTF-8 text", "Is this an archive? Give its scp",
-                         f"byte {problem.start}") from None
+        raise InputError(
+            path, "bytes that are not UTF-8", "UTF-8 text", "Is this an archive? Give its scp", f"byte {problem.start}"
+        ) from None
     return lines if lines[-1] else lines[:-1]
 
 
 def _malformed(path: PathLike, lines: list[str]) -> InputError:
     """The error for the first line that is not `<key> <file>`."""
-    number, words = next((number, len(line.split(None, 1))) for number, line in enumerate(lines, 1)
-                         if len(line.split(None, 1)) != 2)
+    number, words = next(
+        (number, len(line.split(None, 1))) for number, line in enumerate(lines, 1) if len(line.split(None, 1)) != 2
+    )
     return InputError(path, f"{words} fields", "<key> <file>", "Repair or remove the line", f"line {number}")
 
 
@@ -89,15 +92,17 @@ def _duplicate(path: PathLike, lines: list[str]) -> InputError:
     keys = [line.split(None, 1)[0] for line in lines]
     first: dict[str, int] = {}
     number = next(number for number, key in enumerate(keys) if first.setdefault(key, number) != number)
-    return InputError(path, f"the key {keys[number]} a second time", "each key once", "Remove one of its lines",
-                      f"line {number + 1}")
+    return InputError(
+        path, f"the key {keys[number]} a second time", "each key once", "Remove one of its lines", f"line {number + 1}"
+    )
 
 
 # tables
 
 
-def read_entries(rspecifier: PathLike, read: Callable[[Source], Value], allow_commands: bool = False
-                 ) -> Iterator[tuple[str, Value]]:
+def read_entries(
+    rspecifier: PathLike, read: Callable[[Source], Value], allow_commands: bool = False
+) -> Iterator[tuple[str, Value]]:
     """(key, read(source)) of every entry of a table; `read` consumes one object from the source.
 
     rspecifier: `x.ark`, `x.scp`, `ark:x`, `scp:x`, also `-` for standard input, gzip, and with `allow_commands`
@@ -126,8 +131,12 @@ def parse_rspecifier(rspecifier: PathLike, allow_commands: bool = False) -> tupl
         kind, path = found.group(1), found.group(3).strip()
         unknown = set(found.group(2).split(",")[1:]) - OPTIONS
         if unknown:
-            raise InputError(text, f"the table option {sorted(unknown)[0]!r}", f"one of {sorted(OPTIONS)}",
-                             "Leave it out; p (permissive) is not offered because it hides failures")
+            raise InputError(
+                text,
+                f"the table option {sorted(unknown)[0]!r}",
+                f"one of {sorted(OPTIONS)}",
+                "Leave it out; p (permissive) is not offered because it hides failures",
+            )
     if is_command(path):
         refuse_command(path, allow_commands, text)
     return kind, path
@@ -191,8 +200,13 @@ def read_ark(rspecifier: PathLike, allow_commands: bool = False) -> Iterator[tup
         yield key, load(value, allow_commands, path, key)
 
 
-def load(rxfilename: PathLike, allow_commands: bool = False, where: object = "rxfilename", item: str | None = None,
-         dtype: np.dtype | type | None = None) -> np.ndarray:
+def load(
+    rxfilename: PathLike,
+    allow_commands: bool = False,
+    where: object = "rxfilename",
+    item: str | None = None,
+    dtype: np.dtype | type | None = None,
+) -> np.ndarray:
     """One vector or matrix: `mean.vec`, `x.ark:12`, `x.ark:12[0:9]`, `x.ark:12[:,0:3]`, `x.mat.gz`, `-`.
 
     Returns (n,) or (rows, columns) in float32 or float64 as stored (text: float32), or in `dtype`. Ranges include

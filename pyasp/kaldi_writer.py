@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from typing import IO, Iterator
+from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
@@ -107,15 +108,19 @@ class Writer:
             self.int32(size)
             self.file.write(np.ascontiguousarray(values, DTYPES[LETTERS[values.dtype]]).data)
         else:
-            rows = [numbers(values[i * (i + 1) // 2:(i + 1) * (i + 2) // 2]) for i in range(size)]
+            rows = [numbers(values[i * (i + 1) // 2 : (i + 1) * (i + 2) // 2]) for i in range(size)]
             self.file.write(("[\n" + "\n".join(rows) + "]\n" if rows else "[ ]\n").encode("ascii"))
 
 
 def _checked(array: np.ndarray, dimensions: int) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype not in LETTERS or array.ndim != dimensions:
-        raise InputError("Kaldi object", f"{array.dtype} with shape {array.shape}",
-                         f"{dimensions}-dimensional float32 or float64", "Convert the array before writing it")
+        raise InputError(
+            "Kaldi object",
+            f"{array.dtype} with shape {array.shape}",
+            f"{dimensions}-dimensional float32 or float64",
+            "Convert the array before writing it",
+        )
     return array
 
 

@@ -23,9 +23,9 @@ from pyasp import metrics
 from pyasp.errors import InputError
 from pyasp.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
-DECISION_PRIORS = (0.5, 0.1)    # priors at which actual costs are reported, beside those of minDCF
-P_KNOWN = 0.5                   # SRE12: share of nontargets spoken by speakers known to the system
-SEQUENTIAL = 4096               # so few points are left to the sequential hull
+DECISION_PRIORS = (0.5, 0.1)  # priors at which actual costs are reported, beside those of minDCF
+P_KNOWN = 0.5  # SRE12: share of nontargets spoken by speakers known to the system
+SEQUENTIAL = 4096  # so few points are left to the sequential hull
 
 
 def bayes_threshold(p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
@@ -54,6 +54,7 @@ def cllr(t: np.ndarray, u: np.ndarray) -> float:
 
 
 # ---------------------------------------------------------------- convex hull of the ROC
+
 
 def _corners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mask of the points that lie below the line through their neighbours (the two ends stay).
@@ -111,15 +112,25 @@ def min_cllr(counts: ErrorCounts) -> float:
 
 # ---------------------------------------------------------------- SRE12
 
-def c_primary(t: np.ndarray, known: np.ndarray, unknown: np.ndarray, p_known: float = P_KNOWN,
-              p_targets: tuple[float, ...] = COSTS) -> dict[str, float]:
+
+def c_primary(
+    t: np.ndarray,
+    known: np.ndarray,
+    unknown: np.ndarray,
+    p_known: float = P_KNOWN,
+    p_targets: tuple[float, ...] = COSTS,
+) -> dict[str, float]:
     """SRE12's C_primary: {"actual": at the Bayes thresholds, "minimum": at the best ones, each point its own}.
 
     t, known, unknown: sorted scores of targets and of nontargets by known and by unknown speakers, none empty.
     """
     if not (t.size and known.size and unknown.size and 0 <= p_known <= 1):
-        raise InputError("C_primary", f"{t.size} targets, {known.size} known and {unknown.size} unknown nontargets, "
-                         f"P_known {p_known}", "some of each and a share", "Leave it out for this list")
+        raise InputError(
+            "C_primary",
+            f"{t.size} targets, {known.size} known and {unknown.size} unknown nontargets, P_known {p_known}",
+            "some of each and a share",
+            "Leave it out for this list",
+        )
     kinds = [(p_known, known), (1 - p_known, unknown)]
     actual = least = 0.0
     for p in p_targets:
@@ -144,13 +155,17 @@ def _least_mixed(t: np.ndarray, kinds: list[tuple[float, np.ndarray]], p: float)
 
 # ---------------------------------------------------------------- the entry of results.json
 
+
 def calibration(t: np.ndarray, u: np.ndarray, counts: ErrorCounts, p_targets: tuple[float, ...]) -> dict[str, Any]:
     """{"cllr", "min_cllr", "act_dcf", "min_dcf", "act_errors"}: the last three by prior, C_miss = C_fa = 1."""
     priors = sorted({*DECISION_PRIORS, *p_targets}, reverse=True)
-    return {"cllr": finite(cllr(t, u)), "min_cllr": min_cllr(counts),
-            "act_dcf": {f"{p:g}": actual_dcf(t, u, p) for p in priors},
-            "min_dcf": {f"{p:g}": metrics.min_dcf(counts, p)[0] for p in priors},
-            "act_errors": {f"{p:g}": errors_at(t, u, bayes_threshold(p)) for p in priors}}
+    return {
+        "cllr": finite(cllr(t, u)),
+        "min_cllr": min_cllr(counts),
+        "act_dcf": {f"{p:g}": actual_dcf(t, u, p) for p in priors},
+        "min_dcf": {f"{p:g}": metrics.min_dcf(counts, p)[0] for p in priors},
+        "act_errors": {f"{p:g}": errors_at(t, u, bayes_threshold(p)) for p in priors},
+    }
 
 
 def finite(value: float) -> float | None:
@@ -158,8 +173,9 @@ def finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def summarise(scores: np.ndarray, target: np.ndarray, p_targets: tuple[float, ...] = COSTS,
-              known: np.ndarray | None = None) -> tuple[dict[str, Any], ErrorCounts]:
+def summarise(
+    scores: np.ndarray, target: np.ndarray, p_targets: tuple[float, ...] = COSTS, known: np.ndarray | None = None
+) -> tuple[dict[str, Any], ErrorCounts]:
     """The entry of results.json for one set of trials (both EERs in percent), and the error counts behind it.
 
     scores (N,) float; target (N,) bool; known (N,) bool: the nontarget's speaker is known to the system (SRE12).
@@ -169,11 +185,17 @@ def summarise(scores: np.ndarray, target: np.ndarray, p_targets: tuple[float, ..
     counts = metrics.error_counts(t, u)
     (eer, threshold), costs = metrics.eer_kaldi(t, u), {p: metrics.min_dcf(counts, p) for p in p_targets}
     entry: dict[str, Any] = {
-        "eer": 100 * eer, "min_dcf": {f"{p:g}": cost for p, (cost, _) in costs.items()},
-        "n_target": counts.n_target, "n_nontarget": counts.n_nontarget, "eer_rocch": 100 * metrics.eer_rocch(counts),
-        "errors": {"eer": errors_at(t, u, threshold),
-                   "min_dcf": {f"{p:g}": errors_at(t, u, best) for p, (_, best) in costs.items()}},
-        "calibration": calibration(t, u, counts, p_targets)}
+        "eer": 100 * eer,
+        "min_dcf": {f"{p:g}": cost for p, (cost, _) in costs.items()},
+        "n_target": counts.n_target,
+        "n_nontarget": counts.n_nontarget,
+        "eer_rocch": 100 * metrics.eer_rocch(counts),
+        "errors": {
+            "eer": errors_at(t, u, threshold),
+            "min_dcf": {f"{p:g}": errors_at(t, u, best) for p, (_, best) in costs.items()},
+        },
+        "calibration": calibration(t, u, counts, p_targets),
+    }
     if known is not None and (known & ~target).any() and (~known & ~target).any():
         entry["c_primary"] = c_primary(t, np.sort(scores[known & ~target]), np.sort(scores[~known & ~target]))
     return entry, counts
@@ -183,6 +205,12 @@ def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dic
     """The entry of a subset that lacks one class: counts, and null for every figure."""
     none = {f"{p:g}": None for p in p_targets}
     priors = {f"{p:g}": None for p in sorted({*DECISION_PRIORS, *p_targets}, reverse=True)}
-    return {"eer": None, "min_dcf": none, "n_target": int(target.sum()), "n_nontarget": int((~target).sum()),
-            "eer_rocch": None, "errors": {"eer": None, "min_dcf": none},
-            "calibration": {"cllr": None, "min_cllr": None, "act_dcf": priors, "min_dcf": priors, "act_errors": priors}}
+    return {
+        "eer": None,
+        "min_dcf": none,
+        "n_target": int(target.sum()),
+        "n_nontarget": int((~target).sum()),
+        "eer_rocch": None,
+        "errors": {"eer": None, "min_dcf": none},
+        "calibration": {"cllr": None, "min_cllr": None, "act_dcf": priors, "min_dcf": priors, "act_errors": priors},
+    }

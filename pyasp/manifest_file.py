@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from pyasp.errors import InputError
 from pyasp.plain_text import parse_json
@@ -13,11 +14,25 @@ from pyasp.validate import MAX_SECONDS, read_cut_lines, write_cuts
 Json = dict[str, Any]
 
 # what a manifest's objects must hold, and of which types: (name, types, whether it may be absent)
-RECORDING = (("id", str, False), ("sources", list, False), ("sampling_rate", int, False), ("num_samples", int, False),
-             ("duration", (int, float), False), ("channel_ids", list, True))
-SUPERVISION = (("id", str, False), ("recording_id", str, False), ("start", (int, float), False),
-               ("duration", (int, float), False), ("channel", (int, list), False), ("speaker", str, True),
-               ("gender", str, True), ("text", str, True), ("custom", dict, True))
+RECORDING = (
+    ("id", str, False),
+    ("sources", list, False),
+    ("sampling_rate", int, False),
+    ("num_samples", int, False),
+    ("duration", (int, float), False),
+    ("channel_ids", list, True),
+)
+SUPERVISION = (
+    ("id", str, False),
+    ("recording_id", str, False),
+    ("start", (int, float), False),
+    ("duration", (int, float), False),
+    ("channel", (int, list), False),
+    ("speaker", str, True),
+    ("gender", str, True),
+    ("text", str, True),
+    ("custom", dict, True),
+)
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -41,12 +56,22 @@ def check_fields(each: Json, fields: tuple, path: object) -> None:
         if optional and value is None:
             continue
         if not isinstance(value, types) or (isinstance(value, float) and not abs(value) < MAX_SECONDS):
-            raise InputError(path, f"{name} {value!r}"[:80], "the field of a lhotse manifest", "Write the manifest again",
-                             item=each.get("id"))
+            raise InputError(
+                path,
+                f"{name} {value!r}"[:80],
+                "the field of a lhotse manifest",
+                "Write the manifest again",
+                item=each.get("id"),
+            )
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
-            raise InputError(path, f"source {source!r}"[:80], "type, channels and source", "Write the manifest again",
-                             item=each["id"])
+            raise InputError(
+                path,
+                f"source {source!r}"[:80],
+                "type, channels and source",
+                "Write the manifest again",
+                item=each["id"],
+            )
 
 
 def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
@@ -55,7 +80,11 @@ def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
     for each in read_jsonl(path):
         check_fields(each, fields, path)
         if each.get("id") in found or "id" not in each:
-            raise InputError(path, f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}", "each id once",
-                             "Write the manifest again")
+            raise InputError(
+                path,
+                f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}",
+                "each id once",
+                "Write the manifest again",
+            )
         found[each["id"]] = each
     return found

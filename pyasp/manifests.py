@@ -22,15 +22,18 @@ from pyasp.validate import parse_cut, read_cuts, write_cuts
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
-RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}     # written from the manifests' own fields
+RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the manifests' own fields
 
 
 # ---------------------------------------------------------------- Kaldi to lhotse
 
+
 def header_of(path: str) -> tuple[int, int, int]:
     """(rate, samples, channels) of an audio file. Raises InputError when it cannot be read."""
     import soundfile
+
     from pyasp.audio_checks import check_header
+
     check_header(path)
     try:
         info = soundfile.info(path)
@@ -43,25 +46,40 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
         if not rate or seconds is None:
-            raise InputError("wav.scp", f"the command {entry[:60]!r}", "--rate, and utt2dur or reco2dur",
-                             "Give them: the command is not run to find its length", item=name)
+            raise InputError(
+                "wav.scp",
+                f"the command {entry[:60]!r}",
+                "--rate, and utt2dur or reco2dur",
+                "Give them: the command is not run to find its length",
+                item=name,
+            )
         kind, source, samples, channels = "command", entry[:-1].strip(), round(seconds * rate), 1
     else:
         kind, source = "file", entry
         rate, samples, channels = header_of(entry)
-    return {"id": name, "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
-            "sampling_rate": rate, "num_samples": samples, "duration": samples / rate,
-            "channel_ids": list(range(channels))}
+    return {
+        "id": name,
+        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
+        "sampling_rate": rate,
+        "num_samples": samples,
+        "duration": samples / rate,
+        "channel_ids": list(range(channels)),
+    }
 
 
 def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory without cuts."""
     data.require("utt2spk", "wav.scp")
     segments = data.read("segments") if data.has("segments") else {}
-    seconds = {key: float(value) for name in ("utt2dur", "reco2dur") if data.has(name)
-               for key, value in data.read(name).items()}
-    recordings = {name: recording_of(name, entry, seconds.get(name), rate)
-                  for name, entry in data.read("wav.scp").items()}
+    seconds = {
+        key: float(value)
+        for name in ("utt2dur", "reco2dur")
+        if data.has(name)
+        for key, value in data.read(name).items()
+    }
+    recordings = {
+        name: recording_of(name, entry, seconds.get(name), rate) for name, entry in data.read("wav.scp").items()
+    }
     supervisions = {}
     for utt in data.utt2spk:
         name, *times = segments[utt].split() if utt in segments else [utt]
@@ -69,9 +87,13 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
             raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Add it", utt)
         recording = recordings[name]
         start, end = (float(text) for text in times[:2]) if times else (0.0, recording["duration"])
-        supervisions[utt] = {"id": utt, "recording_id": name, "start": start,
-                             "duration": (end if end > 0 else recording["duration"]) - start,
-                             "channel": recording["channel_ids"][0]}
+        supervisions[utt] = {
+            "id": utt,
+            "recording_id": name,
+            "start": start,
+            "duration": (end if end > 0 else recording["duration"]) - start,
+            "channel": recording["channel_ids"][0],
+        }
     return recordings, supervisions
 
 
@@ -81,8 +103,13 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
     for utt, text in read_cuts(data / CUTS):
         cut = json.loads(text)
         if "recording" not in cut or len(cut.get("supervisions", ())) != 1:
-            raise InputError(data / CUTS, "a mixed cut, or not one supervision", "plain recordings",
-                             "Convert the clean directory: augmentation is made by the recipe", item=utt)
+            raise InputError(
+                data / CUTS,
+                "a mixed cut, or not one supervision",
+                "plain recordings",
+                "Convert the clean directory: augmentation is made by the recipe",
+                item=utt,
+            )
         recording, supervision = cut["recording"], cut["supervisions"][0]
         if recordings.setdefault(recording["id"], recording) != recording:
             raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", "Run stage 0 again", utt)
@@ -94,9 +121,15 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
 
 def cut_of(recording: Json, supervision: Json) -> Json:
     """The lhotse MonoCut of one supervision, as the recipe's preparations write it."""
-    return {"id": supervision["id"], "start": supervision["start"], "duration": supervision["duration"],
-            "channel": supervision["channel"], "supervisions": [{**supervision, "start": 0.0}], "recording": recording,
-            "type": "MonoCut"}
+    return {
+        "id": supervision["id"],
+        "start": supervision["start"],
+        "duration": supervision["duration"],
+        "channel": supervision["channel"],
+        "supervisions": [{**supervision, "start": 0.0}],
+        "recording": recording,
+        "type": "MonoCut",
+    }
 
 
 def entries_of(data: DataDir, supervisions: dict[str, Json]) -> None:
@@ -126,8 +159,13 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
     recordings, supervisions = from_cuts(data) if data.has(CUTS) else from_tables(data, rate)
     missing = set(data.utt2spk) ^ set(supervisions)
     if missing:
-        raise InputError(data.path, f"{len(missing)} utterances in one of utt2spk and {CUTS} alone", "the same in both",
-                         "Fix the directory first: pyasp data fix", item=min(missing))
+        raise InputError(
+            data.path,
+            f"{len(missing)} utterances in one of utt2spk and {CUTS} alone",
+            "the same in both",
+            "Fix the directory first: pyasp data fix",
+            item=min(missing),
+        )
     genders = data.read("spk2gender") if data.has("spk2gender") else {}
     texts = data.read("text") if data.has("text") else {}
     for utt, supervision in supervisions.items():
@@ -150,12 +188,18 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 
 # ---------------------------------------------------------------- lhotse to Kaldi
 
+
 def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
-        raise InputError(RECORDINGS, f"{len(recording['sources'])} sources of type {source['type']}",
-                         "one file or command", "Save the audio to files first", item=recording["id"])
+        raise InputError(
+            RECORDINGS,
+            f"{len(recording['sources'])} sources of type {source['type']}",
+            "one file or command",
+            "Save the audio to files first",
+            item=recording["id"],
+        )
     return source["source"] if source["type"] == "file" else f"{source['source']} |"
 
 
@@ -180,8 +224,9 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
 def _check_table(name: str) -> None:
     """Raises InputError for a name that is no plain file of a data directory: manifests may come from anywhere."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in RESERVED:
-        raise InputError("manifest", f"an entry of the table {name!r}", "the name of a Kaldi table",
-                         "Remove it from custom")
+        raise InputError(
+            "manifest", f"an entry of the table {name!r}", "the name of a Kaldi table", "Remove it from custom"
+        )
 
 
 def _check_entries(utt: str, custom: Json, path: object) -> None:
@@ -189,23 +234,35 @@ def _check_entries(utt: str, custom: Json, path: object) -> None:
     for name, value in custom.items():
         kind = int if name.startswith(MODEL) else str
         if name.startswith("kaldi/") and not isinstance(value, kind):
-            raise InputError(path, f"{name} {value!r}"[:80], "a number" if kind is int else "a text",
-                             "Write the manifest again", item=utt)
+            raise InputError(
+                path,
+                f"{name} {value!r}"[:80],
+                "a number" if kind is int else "a text",
+                "Write the manifest again",
+                item=utt,
+            )
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     """The tables that manifests which know nothing of Kaldi amount to."""
     used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
-    whole = all(utt == each["recording_id"] and each["start"] == 0
-                and abs(each["duration"] - used[utt]["duration"]) < 1e-4 for utt, each in supervisions.items())
-    tables = {"wav.scp": {name: wav_entry(each) for name, each in used.items()},
-              "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
-              "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
-              "spk2gender": {each.get("speaker", utt): each["gender"] for utt, each in supervisions.items()
-                             if each.get("gender")}}
+    whole = all(
+        utt == each["recording_id"] and each["start"] == 0 and abs(each["duration"] - used[utt]["duration"]) < 1e-4
+        for utt, each in supervisions.items()
+    )
+    tables = {
+        "wav.scp": {name: wav_entry(each) for name, each in used.items()},
+        "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
+        "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
+        "spk2gender": {
+            each.get("speaker", utt): each["gender"] for utt, each in supervisions.items() if each.get("gender")
+        },
+    }
     if not whole:
-        tables["segments"] = {utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
-                              for utt, each in supervisions.items()}
+        tables["segments"] = {
+            utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
+            for utt, each in supervisions.items()
+        }
     return tables
 
 
@@ -213,8 +270,9 @@ def _kept_cut(supervision: Json, path: object) -> str | None:
     """The line of cuts.jsonl.gz that `custom` keeps, or None. Raises InputError when it is no cut of this utterance."""
     text = (supervision.get("custom") or {}).get(CUT)
     if text is not None and parse_cut(text, path, supervision["id"])["id"] != supervision["id"]:
-        raise InputError(path, "the cut of another utterance", "its own", "Write the manifest again",
-                         item=supervision["id"])
+        raise InputError(
+            path, "the cut of another utterance", "its own", "Write the manifest again", item=supervision["id"]
+        )
     return text and json.dumps(json.loads(text), ensure_ascii=False)
 
 
@@ -227,14 +285,21 @@ def _plain(supervision: Json) -> Json:
 
 def write_info(target: Path, supervisions: dict[str, Json]) -> None:
     """utt2info.tsv from `custom`."""
-    rows = {utt: {name.removeprefix(COLUMN): value for name, value in (each.get("custom") or {}).items()
-                  if name.startswith(COLUMN)} for utt, each in supervisions.items()}
+    rows = {
+        utt: {
+            name.removeprefix(COLUMN): value
+            for name, value in (each.get("custom") or {}).items()
+            if name.startswith(COLUMN)
+        }
+        for utt, each in supervisions.items()
+    }
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     if columns:
         with atomic_write(target / INFO, "w") as stream:
             stream.write("\t".join(["utt", *columns]) + "\n")
-            stream.writelines("\t".join([utt, *(rows[utt].get(name, "") for name in columns)]) + "\n"
-                              for utt in c_sorted(rows))
+            stream.writelines(
+                "\t".join([utt, *(rows[utt].get(name, "") for name in columns)]) + "\n" for utt in c_sorted(rows)
+            )
 
 
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
@@ -249,8 +314,13 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
         _check_entries(utt, each.get("custom") or {}, supervisions_path)
         if each["recording_id"] not in recordings:
-            raise InputError(supervisions_path, f"recording {each['recording_id']}", "one of the recordings",
-                             "Give the manifests that belong together", item=utt)
+            raise InputError(
+                supervisions_path,
+                f"recording {each['recording_id']}",
+                "one of the recordings",
+                "Give the manifests that belong together",
+                item=utt,
+            )
     target.mkdir(parents=True, exist_ok=True)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
@@ -258,9 +328,11 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if table:
             data.write(name, table)
     write_info(target, supervisions)
-    cuts = {utt: _kept_cut(each, supervisions_path)
-            or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
-            for utt, each in supervisions.items()}
+    cuts = {
+        utt: _kept_cut(each, supervisions_path)
+        or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
+        for utt, each in supervisions.items()
+    }
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
     used = {each["recording_id"] for each in supervisions.values()}
     if set(recordings) - used:

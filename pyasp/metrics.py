@@ -16,15 +16,15 @@ number of trials is the scores themselves and, for each target, one ErrorCounts 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator
 
 import numpy as np
 
 from pyasp.errors import InputError
 
 COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
-BLOCK = 1 << 20        # points worked on at a time
+BLOCK = 1 << 20  # points worked on at a time
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,21 @@ def split(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
         raise InputError("scores", f"{scores.size} scores", f"{target.size}, one per trial", "Score this list again")
     if np.isnan(scores).any():
         first = int(np.isnan(scores).argmax()) + 1
-        raise InputError("scores", f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number", "numbers",
-                         "Look for bad embeddings and score again", item=f"trial {first}")
+        raise InputError(
+            "scores",
+            f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number",
+            "numbers",
+            "Look for bad embeddings and score again",
+            item=f"trial {first}",
+        )
     target_scores, nontarget_scores = np.sort(scores[target]), np.sort(scores[~target])
     if not target_scores.size or not nontarget_scores.size:
-        raise InputError("trials", f"{target_scores.size} target and {nontarget_scores.size} nontarget trials",
-                         "at least one of each", "Check the labels of the trial list")
+        raise InputError(
+            "trials",
+            f"{target_scores.size} target and {nontarget_scores.size} nontarget trials",
+            "at least one of each",
+            "Check the labels of the trial list",
+        )
     return target_scores, nontarget_scores
 
 
@@ -132,8 +141,9 @@ def eer_rocch(counts: ErrorCounts) -> float:
     left, right = (0, n), (m, 0)  # (false alarms, misses): reject-all above the diagonal, accept-all below it
     while True:
         normal = left[1] - right[1], right[0] - left[0]
-        best, depth = lowest(counts.misses.size, lambda part: (
-            counts.false_alarms[part] * normal[0] + counts.misses[part] * normal[1]))
+        best, depth = lowest(
+            counts.misses.size, lambda part: counts.false_alarms[part] * normal[0] + counts.misses[part] * normal[1]
+        )
         if depth >= left[0] * normal[0] + left[1] * normal[1]:
             return _crossing(left, right, n, m)
         point = int(counts.false_alarms[best]), int(counts.misses[best])
@@ -153,8 +163,12 @@ def _crossing(left: tuple[int, int], right: tuple[int, int], n: int, m: int) -> 
 def check_point(p_target: float, c_miss: float, c_fa: float) -> None:
     """InputError unless 0 < p_target < 1 and both costs are positive."""
     if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
-        raise InputError("detection cost", f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
-                         "a prior between 0 and 1 and positive costs", "Correct the operating point")
+        raise InputError(
+            "detection cost",
+            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
+            "a prior between 0 and 1 and positive costs",
+            "Correct the operating point",
+        )
 
 
 def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
@@ -171,9 +185,13 @@ def _min_cost(counts: ErrorCounts, p_target: float, c_miss: float, c_fa: float) 
     """Index of the best threshold, and the normalised cost there."""
     check_point(p_target, c_miss, c_fa)
     miss_cost, fa_cost = c_miss * p_target, c_fa * (1 - p_target)
-    best, cost = lowest(counts.misses.size, lambda part: (
-        miss_cost * (counts.misses[part] / counts.n_target)
-        + fa_cost * (counts.false_alarms[part] / counts.n_nontarget)))
+    best, cost = lowest(
+        counts.misses.size,
+        lambda part: (
+            miss_cost * (counts.misses[part] / counts.n_target)
+            + fa_cost * (counts.false_alarms[part] / counts.n_nontarget)
+        ),
+    )
     return best, float(cost / min(miss_cost, fa_cost))
 
 
@@ -182,9 +200,11 @@ def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> dict[str, float
 
     A threshold beyond every score (reject all) is stored as None: JSON has no infinity.
     """
-    return {"threshold": threshold if np.isfinite(threshold) else None,
-            "misses": int(np.searchsorted(t, threshold, "left")),
-            "false_alarms": int(u.size - np.searchsorted(u, threshold, "left"))}
+    return {
+        "threshold": threshold if np.isfinite(threshold) else None,
+        "misses": int(np.searchsorted(t, threshold, "left")),
+        "false_alarms": int(u.size - np.searchsorted(u, threshold, "left")),
+    }
 
 
 def det_points(counts: ErrorCounts, points: int = 300) -> dict[str, list[float]]:

@@ -18,8 +18,8 @@ of mirroring at the ends of a file, and their own energy floors.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 import numpy as np
 import torch
@@ -27,12 +27,12 @@ import torch
 from pyasp.cli import option
 from pyasp.errors import InputError
 
-BLOCK_BYTES = 1 << 20       # of one block of padded frames: fits the caches, and hides the overhead of calls
-BANDS = 5                   # groups of mel bins with a product of their own: a mel bin needs few of the FFT's
-SMALL_MEAN = 0.5            # part of a frame's energy in its mean up to which the difference of sums is exact enough
-FLOOR = np.float32(np.finfo(np.float32).eps)     # Kaldi's floor under energies before the logarithm
+BLOCK_BYTES = 1 << 20  # of one block of padded frames: fits the caches, and hides the overhead of calls
+BANDS = 5  # groups of mel bins with a product of their own: a mel bin needs few of the FFT's
+SMALL_MEAN = 0.5  # part of a frame's energy in its mean up to which the difference of sums is exact enough
+FLOOR = np.float32(np.finfo(np.float32).eps)  # Kaldi's floor under energies before the logarithm
 
-WINDOWS = {     # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
+WINDOWS = {  # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
     "povey": lambda x, b: (0.5 - 0.5 * np.cos(x)) ** 0.85,
     "hamming": lambda x, b: 0.54 - 0.46 * np.cos(x),
     "hanning": lambda x, b: 0.5 - 0.5 * np.cos(x),
@@ -45,6 +45,7 @@ WINDOWS = {     # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
 @dataclass(frozen=True)
 class MfccOptions:
     """Options of compute-mfcc-feats with Kaldi's names and defaults; where ours differs, the help says so."""
+
     sample_frequency: float = option(16000.0, "samples per second of the waveform")
     frame_length: float = option(25.0, "milliseconds of a frame")
     frame_shift: float = option(10.0, "milliseconds between frames")
@@ -82,18 +83,22 @@ class MfccOptions:
     def __post_init__(self) -> None:
         nyquist = self.sample_frequency / 2
         top = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
-        rules = {"--num-mel-bins": (self.num_mel_bins >= 3, "at least 3"),
-                 "--num-ceps": (1 <= self.num_ceps <= self.num_mel_bins, f"1 to --num-mel-bins={self.num_mel_bins}"),
-                 "--low-freq": (0 <= self.low_freq < top, "from 0 to below --high-freq"),
-                 "--high-freq": (0 < top <= nyquist, f"at most {nyquist:g} Hz, half of --sample-frequency"),
-                 "--vtln-warp": (self.vtln_warp == 1.0, "1: warping is not supported"),
-                 "--vtln-map": (not self.vtln_map and not self.utt2spk, "none: warping is not supported"),
-                 "--window-type": (self.window_type in WINDOWS, " or ".join(WINDOWS)),
-                 "--preemphasis-coefficient": (0 <= self.preemphasis_coefficient <= 1, "0 to 1"),
-                 "--dither": (self.dither >= 0, "0 or more"),
-                 "--frame-shift": (self.shift >= 1, "at least one sample"),
-                 "--frame-length": (self.length >= 2 and self.padded_length % 2 == 0,
-                                    "at least 2 samples, an even FFT length")}
+        rules = {
+            "--num-mel-bins": (self.num_mel_bins >= 3, "at least 3"),
+            "--num-ceps": (1 <= self.num_ceps <= self.num_mel_bins, f"1 to --num-mel-bins={self.num_mel_bins}"),
+            "--low-freq": (0 <= self.low_freq < top, "from 0 to below --high-freq"),
+            "--high-freq": (0 < top <= nyquist, f"at most {nyquist:g} Hz, half of --sample-frequency"),
+            "--vtln-warp": (self.vtln_warp == 1.0, "1: warping is not supported"),
+            "--vtln-map": (not self.vtln_map and not self.utt2spk, "none: warping is not supported"),
+            "--window-type": (self.window_type in WINDOWS, " or ".join(WINDOWS)),
+            "--preemphasis-coefficient": (0 <= self.preemphasis_coefficient <= 1, "0 to 1"),
+            "--dither": (self.dither >= 0, "0 or more"),
+            "--frame-shift": (self.shift >= 1, "at least one sample"),
+            "--frame-length": (
+                self.length >= 2 and self.padded_length % 2 == 0,
+                "at least 2 samples, an even FFT length",
+            ),
+        }
         for key, (good, wanted) in rules.items():
             if not good:
                 value = dict(vars(self)).get(key[2:].replace("-", "_"))
@@ -139,8 +144,13 @@ def mel_banks(options: MfccOptions) -> np.ndarray:
     banks = np.maximum(np.minimum(rising, falling), 0.0)
     empty = np.flatnonzero(~np.any(banks > 0, axis=0))
     if len(empty):
-        raise InputError("mfcc options", f"no FFT bin in mel bin {empty[0]}", "at least one in every mel bin",
-                         "Lower --num-mel-bins, or lengthen the frame", item="--num-mel-bins")
+        raise InputError(
+            "mfcc options",
+            f"no FFT bin in mel bin {empty[0]}",
+            "at least one in every mel bin",
+            "Lower --num-mel-bins, or lengthen the frame",
+            item="--num-mel-bins",
+        )
     return banks
 
 
@@ -160,7 +170,7 @@ def mirrored(samples: np.ndarray, start: int, end: int) -> np.ndarray:
         return samples[start:end]
     outside = [np.arange(start, min(end, 0)) % (2 * n), np.arange(max(start, n), end) % (2 * n)]
     before, after = (samples[np.where(index < n, index, 2 * n - 1 - index)] for index in outside)
-    return np.concatenate([before, samples[max(start, 0):max(end, 0)], after])
+    return np.concatenate([before, samples[max(start, 0) : max(end, 0)], after])
 
 
 def seed_of(utt: str) -> int:
@@ -187,10 +197,11 @@ class Mfcc:
         window = WINDOWS[options.window_type](phase, options.blackman_coeff)
         self.window = torch.from_numpy(window.astype(np.float32))
         banks = mel_banks(options)
-        self.bands = [_band(banks, columns)
-                      for columns in np.array_split(np.arange(options.num_mel_bins), BANDS) if len(columns)]
+        self.bands = [
+            _band(banks, columns) for columns in np.array_split(np.arange(options.num_mel_bins), BANDS) if len(columns)
+        ]
         self.transform = cepstral_transform(options).astype(np.float32)
-        self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))     # frames computed at a time
+        self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))  # frames computed at a time
         # Scratch of every block; the zeros behind each frame stay.
         self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)
         self._centred = np.empty((self.block, options.length), dtype=np.float32)
@@ -204,15 +215,16 @@ class Mfcc:
         """
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         if not np.isfinite(samples).all():
-            raise InputError("mfcc", "samples that are not finite", "finite samples", "Replace the recording",
-                             item=utt or None)
+            raise InputError(
+                "mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None
+            )
         frames = num_frames(len(samples), self.options)
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
         out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
         random = np.random.default_rng(seed_of(utt)) if self.options.dither else None
         for start, piece, framed in self._framed(samples, frames):
-            self._block(piece, framed, out[start:start + len(framed)], random)
+            self._block(piece, framed, out[start : start + len(framed)], random)
         return self._finish(out)
 
     def _framed(self, samples: np.ndarray, frames: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -228,16 +240,17 @@ class Mfcc:
     def _overlapping(self, piece: np.ndarray, count: int) -> np.ndarray:
         return np.ndarray((count, self.options.length), np.float32, piece, strides=(4 * self.options.shift, 4))
 
-    def _block(self, piece: np.ndarray, framed: np.ndarray, out: np.ndarray,
-               random: np.random.Generator | None) -> None:
+    def _block(
+        self, piece: np.ndarray, framed: np.ndarray, out: np.ndarray, random: np.random.Generator | None
+    ) -> None:
         """Cepstra `out` (B, C) of frames (B, N), a view into `piece`."""
         options, count = self.options, len(framed)
         if random is not None:
             noise = random.standard_normal(framed.shape, dtype=np.float32)
             framed = framed + np.float32(options.dither) * noise
-        mean = (np.vecdot(framed, self._ones) / np.float32(options.length))[:, None]    # exact for constant frames
+        mean = (np.vecdot(framed, self._ones) / np.float32(options.length))[:, None]  # exact for constant frames
         energy = self._raw_energy(framed, mean) if options.use_energy and options.raw_energy else None
-        speech = self._rows[:count, :options.length]
+        speech = self._rows[:count, : options.length]
         self._emphasise(piece if random is None else framed, framed, mean, speech)
         if options.use_energy and energy is None:
             energy = np.vecdot(speech, speech)
@@ -252,7 +265,7 @@ class Mfcc:
         constant = self.options.length * np.square(mean[:, 0])
         if (constant < SMALL_MEAN * whole).all():
             return whole - constant
-        centred = np.subtract(framed, mean, out=self._centred[:len(framed)])
+        centred = np.subtract(framed, mean, out=self._centred[: len(framed)])
         return np.vecdot(centred, centred)
 
     def _emphasise(self, source: np.ndarray, framed: np.ndarray, mean: np.ndarray, speech: np.ndarray) -> None:
@@ -267,7 +280,7 @@ class Mfcc:
         steps[..., 1:] += source[..., 1:]
         steps[..., 0] = 0.0
         rows = self._overlapping(steps, len(framed)) if source.ndim == 1 else steps
-        left, result = np.float32(1.0) - coefficient, torch.from_numpy(speech)      # left: of a constant
+        left, result = np.float32(1.0) - coefficient, torch.from_numpy(speech)  # left: of a constant
         # Rounded as the steps: 0 for a constant frame. Row by row torch takes a third of numpy's time.
         torch.sub(torch.from_numpy(rows), torch.from_numpy(mean - coefficient * mean), out=result)
         speech[:, 0] = left * (framed[:, 0] - mean[:, 0])

@@ -13,7 +13,7 @@ Where theta_y + m would pass pi, aam goes on with cos_y - m sin m, so that a lar
 from __future__ import annotations
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn

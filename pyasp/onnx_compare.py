@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch
 from pyasp.onnx_export import require
 from pyasp.tdnn import Tdnn
 
-FRAMES, REPEATS = (300, 1000), 5     # of the recordings that the two programs are compared on; timed runs
+FRAMES, REPEATS = (300, 1000), 5  # of the recordings that the two programs are compared on; timed runs
 
 
 def seconds_of(run: Callable[[], object]) -> float:
@@ -37,5 +37,7 @@ def compare(net: Tdnn, path: str) -> str:
     theirs = seconds_of(lambda: session.run(None, inputs))
     difference = np.abs(session.run(None, inputs)[0] - expected).max()
     rate = features.shape[0] * features.shape[1]
-    return (f"embeddings differ by at most {difference:.2g} (of {np.abs(expected).max():.3g}); frames a second: "
-            f"onnxruntime {rate / theirs:.3g}, torch {rate / ours:.3g}")
+    return (
+        f"embeddings differ by at most {difference:.2g} (of {np.abs(expected).max():.3g}); frames a second: "
+        f"onnxruntime {rate / theirs:.3g}, torch {rate / ours:.3g}"
+    )

@@ -21,17 +21,22 @@ from pyasp.errors import InputError
 from pyasp.pooling import VARIANCE_FLOOR, MaskedBatchNorm, Pooling
 from pyasp.tdnn import RECEPTIVE_FIELD, Layer, Tdnn
 
-OPSET, IR_VERSION = 17, 8       # of 2022: read by every onnxruntime since 1.12
+OPSET, IR_VERSION = 17, 8  # of 2022: read by every onnxruntime since 1.12
 
 
 def require(package: str) -> Any:
     """An optional package, imported. Raises InputError that says how to install it."""
     import importlib
+
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise InputError("pyasp export", f"no package {package}", "onnx (and onnxruntime to compare)",
-                         "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime") from None
+        raise InputError(
+            "pyasp export",
+            f"no package {package}",
+            "onnx (and onnxruntime to compare)",
+            "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime",
+        ) from None
 
 
 class Graph:
@@ -58,13 +63,15 @@ class Graph:
     def batch_norm(self, x: str, norm: MaskedBatchNorm) -> str:
         """Batch normalisation with its running moments; x (B, C, T)."""
         values = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        return self.node("BatchNormalization", x, *(self.constant(value.detach().numpy()) for value in values),
-                         epsilon=norm.eps)
+        return self.node(
+            "BatchNormalization", x, *(self.constant(value.detach().numpy()) for value in values), epsilon=norm.eps
+        )
 
     def convolution(self, x: str, weight: np.ndarray, bias: np.ndarray, dilation: int = 1) -> str:
         """x (B, C, T), weight (out, C, k) -> (B, out, T - dilation (k - 1))."""
-        return self.node("Conv", x, self.constant(weight), self.constant(bias), dilations=[dilation],
-                         kernel_shape=[weight.shape[2]])
+        return self.node(
+            "Conv", x, self.constant(weight), self.constant(bias), dilations=[dilation], kernel_shape=[weight.shape[2]]
+        )
 
     def layer(self, x: str, layer: Layer) -> str:
         """Affine over the context, ReLU, batch normalisation."""
@@ -90,11 +97,13 @@ class Graph:
             real = self.node("Cast", mask, to=1)
             return self.node("Div", real, self.node("ReduceSum", real, self.constant([1], np.int64), keepdims=1))
         attention = pooling.attention
-        hidden = self.convolution(h, attention.hidden.weight.detach().numpy()[:, :, None],
-                                  attention.hidden.bias.detach().numpy())
+        hidden = self.convolution(
+            h, attention.hidden.weight.detach().numpy()[:, :, None], attention.hidden.bias.detach().numpy()
+        )
         f = self.batch_norm(self.node("Relu", hidden), attention.norm)
-        scores = self.convolution(f, attention.score.weight.detach().numpy()[:, :, None],
-                                  attention.score.bias.detach().numpy())
+        scores = self.convolution(
+            f, attention.score.weight.detach().numpy()[:, :, None], attention.score.bias.detach().numpy()
+        )
         scores = self.node("Squeeze", scores, self.constant([1], np.int64))
         return self.node("Softmax", self.node("Where", mask, scores, self.constant(-np.inf)), axis=-1)
 
@@ -116,9 +125,16 @@ class Graph:
 def to_onnx(net: Tdnn, facts: dict[str, str]) -> Any:
     """The ONNX model of a network up to its embedding; `facts` become its metadata. Checked by onnx itself."""
     onnx, graph = require("onnx"), Graph()
-    real = graph.node("Less", graph.node("Range", graph.constant(0, np.int64), graph.node(
-        "Gather", graph.node("Shape", "features"), graph.constant(1, np.int64)), graph.constant(1, np.int64)),
-        graph.node("Unsqueeze", "lengths", graph.constant([1], np.int64)))
+    real = graph.node(
+        "Less",
+        graph.node(
+            "Range",
+            graph.constant(0, np.int64),
+            graph.node("Gather", graph.node("Shape", "features"), graph.constant(1, np.int64)),
+            graph.constant(1, np.int64),
+        ),
+        graph.node("Unsqueeze", "lengths", graph.constant([1], np.int64)),
+    )
     real = graph.node("Unsqueeze", real, graph.constant([2], np.int64))
     x = graph.node("Where", real, "features", graph.constant(0.0))
     x = graph.node("Transpose", x, perm=[0, 2, 1])
@@ -126,15 +142,25 @@ def to_onnx(net: Tdnn, facts: dict[str, str]) -> Any:
         x = graph.layer(x, layer)
     pooled = graph.pool(x, graph.mask(x, "lengths"), net.pooling)
     affine = net.embedding.affine
-    graph.node("Gemm", pooled, graph.constant(affine.weight.detach().numpy()),
-               graph.constant(affine.bias.detach().numpy()), transB=1, output="embedding")
+    graph.node(
+        "Gemm",
+        pooled,
+        graph.constant(affine.weight.detach().numpy()),
+        graph.constant(affine.bias.detach().numpy()),
+        transB=1,
+        output="embedding",
+    )
     tensor, single, long = graph.helper.make_tensor_value_info, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
     made = graph.helper.make_graph(
-        graph.nodes, "speaker-embedding",
+        graph.nodes,
+        "speaker-embedding",
         [tensor("features", single, ["batch", "frames", net.in_dim]), tensor("lengths", long, ["batch"])],
-        [tensor("embedding", single, ["batch", affine.out_features])], graph.constants)
-    model = graph.helper.make_model(made, opset_imports=[graph.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-                                    producer_name="pyasp")
+        [tensor("embedding", single, ["batch", affine.out_features])],
+        graph.constants,
+    )
+    model = graph.helper.make_model(
+        made, opset_imports=[graph.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="pyasp"
+    )
     graph.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model

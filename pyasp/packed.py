@@ -8,7 +8,7 @@ than by an index of every element.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 
@@ -47,7 +47,7 @@ def lower_from_packed(packed: torch.Tensor) -> torch.Tensor:
 def _pack_rows(matrices: torch.Tensor, packed: torch.Tensor) -> None:
     source, target, start = matrices.numpy(), packed.numpy(), 0
     for row in range(source.shape[1]):
-        target[:, start:start + row + 1] = source[:, row, :row + 1]
+        target[:, start : start + row + 1] = source[:, row, : row + 1]
         start += row + 1
 
 
@@ -61,7 +61,7 @@ def _lower_rows(packed: torch.Tensor) -> torch.Tensor:
     full = packed.new_zeros((len(packed), size, size))
     target = full.numpy()
     for row in range(size):
-        target[:, row, :row + 1] = source[:, start:start + row + 1]
+        target[:, row, : row + 1] = source[:, start : start + row + 1]
         start += row + 1
     return full
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Iterable, Mapping
 
 from pyasp.report import Table
 
-BREAKS = re.compile(r"([+_:])")     # where the name of a system may go on in the next line, on a phone
+BREAKS = re.compile(r"([+_:])")  # where the name of a system may go on in the next line, on a phone
 HEAD_BREAKS = re.compile(r"(?=\()")  # the same of a heading: minDCF(0.01)
-NO_BREAK = re.compile(r"(?<=\d) (?=\d{3}\b|%)")     # 37 720 and 95 % stay in one line
+NO_BREAK = re.compile(r"(?<=\d) (?=\d{3}\b|%)")  # 37 720 and 95 % stay in one line
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9;
@@ -101,7 +101,7 @@ def page(title: str, lead: str, sections: Iterable[tuple[str, str, str]], footer
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f'<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1><p '
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1><p "
         f'class="lead">{escape(lead)}</p></header>\n'
         f"<nav><div>{links}</div></nav>\n<main>\n{body}</main>\n<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
     )
@@ -129,8 +129,7 @@ def table(rows: Table, caption: str = "", classes: Mapping[str, str] | None = No
         cells = [BREAKS.sub(r"\1<wbr>", escape(row[0])), *map(escape, row[1:])]
         body += (f'<tr class="{kind}">' if kind else "<tr>") + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     title = paragraph(caption, "caption") if caption else ""
-    return (f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")
+    return f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def tables(items: Iterable[str]) -> str:
@@ -151,16 +150,23 @@ def figures(items: Iterable[str], wide: bool = False) -> str:
 def legend(colour: Mapping[str, str], dashed: Iterable[str] = ()) -> str:
     """Names and the colours of their lines."""
     thin = set(dashed)
-    items = (f'<li><i{" class=dashed" if name in thin else ""} style="border-color:{value}"></i>{escape(name)}</li>'
-             for name, value in colour.items())
+    items = (
+        f'<li><i{" class=dashed" if name in thin else ""} style="border-color:{value}"></i>{escape(name)}</li>'
+        for name, value in colour.items()
+    )
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
 def cards(items: Iterable[tuple[str, str, str]]) -> str:
     """Boxes of (above, large, below)."""
-    return '<div class="cards">' + "".join(
-        f'<div class="card"><span>{escape(above)}</span><b>{escape(large)}</b><span>{escape(below)}</span></div>'
-        for above, large, below in items) + "</div>"
+    return (
+        '<div class="cards">'
+        + "".join(
+            f'<div class="card"><span>{escape(above)}</span><b>{escape(large)}</b><span>{escape(below)}</span></div>'
+            for above, large, below in items
+        )
+        + "</div>"
+    )
 
 
 def details(title: str, content: str) -> str:

@@ -22,18 +22,26 @@ def _row(dcf2: float, dcf3: float, eer: float, *durations: float) -> PaperRow:
 
 # {corpus: (trial list, {system: row})}
 PAPER: dict[str, tuple[str, dict[str, PaperRow]]] = {
-    "sre12": ("cc2", {
-        "ivector": _row(0.169, 0.291, 1.50, 2.66, 1.09, 0.58),
-        "average": _row(0.290, 0.484, 2.57, 3.58, 2.07, 1.86),
-        "attention": _row(0.228, 0.399, 1.99, 3.00, 1.58, 1.27),
-        "statistics": _row(0.183, 0.331, 1.58, 2.49, 1.25, 0.82),
-        "attentive_statistics": _row(0.170, 0.309, 1.47, 2.46, 1.07, 0.80)}),
-    "voxceleb": ("veri_test", {
-        "ivector": _row(0.479, 0.595, 5.39),
-        "average": _row(0.464, 0.550, 4.70),
-        "attention": _row(0.443, 0.598, 4.52),
-        "statistics": _row(0.413, 0.530, 4.19),
-        "attentive_statistics": _row(0.406, 0.513, 3.85)}),
+    "sre12": (
+        "cc2",
+        {
+            "ivector": _row(0.169, 0.291, 1.50, 2.66, 1.09, 0.58),
+            "average": _row(0.290, 0.484, 2.57, 3.58, 2.07, 1.86),
+            "attention": _row(0.228, 0.399, 1.99, 3.00, 1.58, 1.27),
+            "statistics": _row(0.183, 0.331, 1.58, 2.49, 1.25, 0.82),
+            "attentive_statistics": _row(0.170, 0.309, 1.47, 2.46, 1.07, 0.80),
+        },
+    ),
+    "voxceleb": (
+        "veri_test",
+        {
+            "ivector": _row(0.479, 0.595, 5.39),
+            "average": _row(0.464, 0.550, 4.70),
+            "attention": _row(0.443, 0.598, 4.52),
+            "statistics": _row(0.413, 0.530, 4.19),
+            "attentive_statistics": _row(0.406, 0.513, 3.85),
+        },
+    ),
 }
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Iterator
+from typing import IO, Any
 
 from pyasp.errors import InputError
 
@@ -24,8 +25,12 @@ def open_text(path: str | Path) -> Iterator[IO[str]]:
         with open(path, encoding="utf-8-sig") as stream:
             yield stream
     except UnicodeDecodeError as error:
-        raise InputError(path, f"bytes that are not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text",
-                         "Convert the file to UTF-8") from None
+        raise InputError(
+            path,
+            f"bytes that are not UTF-8 ({error.reason} at byte {error.start})",
+            "UTF-8 text",
+            "Convert the file to UTF-8",
+        ) from None
 
 
 def read_lines(path: str | Path) -> list[str]:

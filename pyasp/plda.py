@@ -30,15 +30,20 @@ EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance i
 def normalising_transform(covariance: np.ndarray, floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, int]:
     """A (D, D) with A C A' = I, and the number of eigenvalues raised to `floor` times the largest one."""
     if not np.isfinite(covariance).all() or not covariance.any():
-        raise InputError("within-class covariance", "values that are not finite" if covariance.any() else "no variation at all",
-                         "vectors that vary within a class", "Look for identical recordings, and vectors that are not finite")
+        raise InputError(
+            "within-class covariance",
+            "values that are not finite" if covariance.any() else "no variation at all",
+            "vectors that vary within a class",
+            "Look for identical recordings, and vectors that are not finite",
+        )
     values, vectors = np.linalg.eigh(covariance)
     low = values < floor * values[-1]
     return (vectors / np.sqrt(np.where(low, floor * values[-1], values))).T, int(low.sum())
 
 
-def diagonalise(within: np.ndarray, between: np.ndarray,
-                floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, np.ndarray, int]:
+def diagonalise(
+    within: np.ndarray, between: np.ndarray, floor: float = EIGENVALUE_FLOOR
+) -> tuple[np.ndarray, np.ndarray, int]:
     """T (D, D) and psi (D,) with T W T' = I and T B T' = diag(psi), psi descending and floored at 0.
 
     The third value counts the eigenvalues of `within` that had to be floored. Rows of T are determined up to sign.
@@ -59,8 +64,12 @@ class Plda:
     def __post_init__(self) -> None:
         dim = self.mean.shape[0]
         if self.transform.shape != (dim, dim) or self.psi.shape != (dim,):
-            raise InputError("PLDA", f"mean {self.mean.shape}, transform {self.transform.shape}, psi {self.psi.shape}",
-                             "(D,), (D, D) and (D,)", "Train the back end again")
+            raise InputError(
+                "PLDA",
+                f"mean {self.mean.shape}, transform {self.transform.shape}, psi {self.psi.shape}",
+                "(D,), (D, D) and (D,)",
+                "Train the back end again",
+            )
 
     @property
     def dim(self) -> int:
@@ -87,8 +96,12 @@ class Plda:
             stream.expect("</Plda>")
         found = [np.asarray(part, np.float64) for part in (mean, transform, psi)]
         if not all(np.isfinite(part).all() for part in found) or (found[2] < 0).any():
-            raise InputError(path, f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
-                             "finite numbers, and variances of 0 or more", "The model is damaged: train the back end again")
+            raise InputError(
+                path,
+                f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
+                "finite numbers, and variances of 0 or more",
+                "The model is damaged: train the back end again",
+            )
         return cls(*found)
 
     def write(self, path: str | Path, binary: bool = True) -> None:
@@ -121,15 +134,19 @@ class Plda:
         sqrt(D / sum_i u_i^2 / (psi_i + 1/n)); `simple` ignores the model: sqrt(D) / |u|. A zero vector keeps factor 1.
         """
         expected = 1.0 if simple else self.psi + 1.0 / np.asarray(num_utts, np.float64)[:, None]
-        energy = (projected ** 2 / expected).sum(axis=1)
+        energy = (projected**2 / expected).sum(axis=1)
         return np.where(energy > 0, np.sqrt(self.dim / np.where(energy > 0, energy, 1.0)), 1.0)
 
     def score_terms(self, num_utts: int) -> ScoreTerms:
         """Coefficients of the score for models of `num_utts` recordings, expanded into quadratic forms."""
         shrink = num_utts * self.psi / (num_utts * self.psi + 1.0)
         given, alone = 1.0 + self.psi / (num_utts * self.psi + 1.0), 1.0 + self.psi
-        return ScoreTerms(cross=shrink / given, model=-0.5 * shrink ** 2 / given,
-                          test=0.5 * (1.0 / alone - 1.0 / given), constant=0.5 * float(np.log(alone / given).sum()))
+        return ScoreTerms(
+            cross=shrink / given,
+            model=-0.5 * shrink**2 / given,
+            test=0.5 * (1.0 / alone - 1.0 / given),
+            constant=0.5 * float(np.log(alone / given).sum()),
+        )
 
 
 @dataclass(frozen=True)

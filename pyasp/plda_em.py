@@ -13,8 +13,8 @@ M: B = sum_k (c + w w') / K;  W = (S + sum_k n_k (c + (w - z)(w - z)')) / N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
@@ -33,8 +33,11 @@ class ClassStats:
     scatter: np.ndarray
 
     def __add__(self, other: ClassStats) -> ClassStats:
-        return ClassStats(np.concatenate([self.counts, other.counts]), np.concatenate([self.means, other.means]),
-                          self.scatter + other.scatter)
+        return ClassStats(
+            np.concatenate([self.counts, other.counts]),
+            np.concatenate([self.means, other.means]),
+            self.scatter + other.scatter,
+        )
 
     @property
     def mean(self) -> np.ndarray:
@@ -52,18 +55,19 @@ def accumulate(vectors: np.ndarray, labels: np.ndarray) -> ClassStats:
 
     Class means first, then the scatter about them: no cancellation between large sums.
     """
-    from scipy import sparse    # here, so that scoring two recordings does not wait for its import
+    from scipy import sparse  # here, so that scoring two recordings does not wait for its import
+
     counts = np.bincount(labels)
     assert counts.all(), "class numbers without a vector"
     means = np.zeros((counts.size, vectors.shape[1]))
     for start in range(0, len(labels), BLOCK):
-        part = labels[start:start + BLOCK]
+        part = labels[start : start + BLOCK]
         member = sparse.csr_matrix((np.ones(part.size), (part, np.arange(part.size))), shape=(counts.size, part.size))
-        means += member @ np.asarray(vectors[start:start + BLOCK], np.float64)
+        means += member @ np.asarray(vectors[start : start + BLOCK], np.float64)
     means /= counts[:, None]
     scatter = np.zeros((vectors.shape[1],) * 2)
     for start in range(0, len(labels), BLOCK):
-        centred = vectors[start:start + BLOCK] - means[labels[start:start + BLOCK]]
+        centred = vectors[start : start + BLOCK] - means[labels[start : start + BLOCK]]
         scatter += centred.T @ centred
     return ClassStats(counts, means, scatter)
 
@@ -73,7 +77,7 @@ def em_step(stats: ClassStats, within: np.ndarray, between: np.ndarray) -> tuple
     transform, psi, floored = diagonalise(within, between)
     inverse, n = np.linalg.inv(transform), stats.counts[:, None]
     z = (stats.means - stats.mean) @ transform.T
-    posterior = psi / (1.0 + n * psi)                                   # c, (K, D): diagonals
+    posterior = psi / (1.0 + n * psi)  # c, (K, D): diagonals
     w = n * posterior * z
     between_new = (np.diag(posterior.sum(axis=0)) + w.T @ w) / len(stats.counts)
     within_new = np.diag((n * posterior).sum(axis=0)) + (w - z).T @ (n * (w - z))
@@ -94,13 +98,14 @@ def log_likelihood(stats: ClassStats, within: np.ndarray, between: np.ndarray) -
     n, dim = stats.counts[:, None], len(psi)
     z = (stats.means - stats.mean) @ transform.T
     log_det_within = -2.0 * np.linalg.slogdet(transform)[1]
-    quadratic = (n * z ** 2 / (1.0 + n * psi)).sum() + ((transform @ stats.scatter) * transform).sum()
+    quadratic = (n * z**2 / (1.0 + n * psi)).sum() + ((transform @ stats.scatter) * transform).sum()
     determinant = np.log1p(n * psi).sum() + stats.num_vectors * (log_det_within + dim * np.log(2.0 * np.pi))
     return float(-0.5 * (quadratic + determinant) / stats.num_vectors)
 
 
-def train(stats: ClassStats, iterations: int = 10,
-          log: Callable[[str], None] = lambda line: None) -> tuple[Plda, list[float]]:
+def train(
+    stats: ClassStats, iterations: int = 10, log: Callable[[str], None] = lambda line: None
+) -> tuple[Plda, list[float]]:
     """PLDA by EM from W = B = I, as ivector-compute-plda; also the log-likelihood per vector before each iteration
     and after the last (it never falls). `log` receives one line an iteration."""
     within, between = np.eye(stats.scatter.shape[0]), np.eye(stats.scatter.shape[0])
@@ -116,8 +121,9 @@ def train(stats: ClassStats, iterations: int = 10,
     return Plda.from_covariances(stats.mean, within, between), history
 
 
-def adapt(plda: Plda, vectors: np.ndarray, within_scale: float = 0.3, between_scale: float = 0.7,
-          mean_diff_scale: float = 1.0) -> Plda:
+def adapt(
+    plda: Plda, vectors: np.ndarray, within_scale: float = 0.3, between_scale: float = 0.7, mean_diff_scale: float = 1.0
+) -> Plda:
     """Unsupervised adaptation to unlabelled vectors (N, D) of another domain (ivector-adapt-plda).
 
     Where the new total variance exceeds the model's, in the basis that diagonalises the one when the other is unit,

@@ -14,9 +14,9 @@ from pyasp.inspect_table import lines_of
 from pyasp.kaldi_io import ScpReader
 from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
 
-SHIFT = 0.01        # seconds between frames: Kaldi's, of every recipe here
-SPECTRUM = 512      # samples of a spectrogram's frame
-FLOOR_DB = -80.0    # under the loudest point of a spectrogram
+SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
+SPECTRUM = 512  # samples of a spectrogram's frame
+FLOOR_DB = -80.0  # under the loudest point of a spectrogram
 
 
 def features(directory: str, utt: str) -> Plot:
@@ -26,9 +26,16 @@ def features(directory: str, utt: str) -> Plot:
     matrix = ScpReader(data / "feats.scp")[utt]
     seconds = (0.0, len(matrix) * SHIFT)
     spread = np.maximum(matrix.std(axis=0), 1e-8)
-    panels: list[Panel] = [Image("coefficients, each over its own range", ((matrix - matrix.mean(axis=0)) / spread).T,
-                                 seconds, (0, matrix.shape[1]), ylabel="cepstrum"),
-                           Strip("log energy (first coefficient)", matrix[:, 0], seconds)]
+    panels: list[Panel] = [
+        Image(
+            "coefficients, each over its own range",
+            ((matrix - matrix.mean(axis=0)) / spread).T,
+            seconds,
+            (0, matrix.shape[1]),
+            ylabel="cepstrum",
+        ),
+        Strip("log energy (first coefficient)", matrix[:, 0], seconds),
+    ]
     if data.has("vad.scp"):
         panels.append(Strip("voiced", np.asarray(ScpReader(data / "vad.scp")[utt], np.float64), seconds))
     return Plot(f"{utt}: {len(matrix)} frames", panels)
@@ -38,7 +45,7 @@ def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
     """Power (frequencies, frames) in dB under the loudest point, a frame every SHIFT; samples (n,)."""
     hop = max(1, int(rate * SHIFT))
     padded = np.pad(np.asarray(samples, np.float64), (SPECTRUM // 2, SPECTRUM))
-    framed = np.lib.stride_tricks.sliding_window_view(padded, SPECTRUM)[:len(samples):hop]
+    framed = np.lib.stride_tricks.sliding_window_view(padded, SPECTRUM)[: len(samples) : hop]
     power = np.abs(np.fft.rfft(framed * np.hanning(SPECTRUM), axis=1)) ** 2
     return np.maximum(10 * np.log10(power.T / max(power.max(), 1e-20) + 1e-20), FLOOR_DB)
 
@@ -47,22 +54,36 @@ def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     """Weights of the pooling over the spectrogram of a recording, for a bundle of a network with attention."""
     from pyasp.attention import weights_over_time
     from pyasp.sound import read_sound
+
     sound = read_sound(path, channel)
     weights, voiced, pooling = weights_over_time(model_dir, sound)
     seconds = (0.0, sound.seconds)
     real = np.isfinite(weights)
     mean = 1.0 / max(int(real.sum()), 1)
-    return Plot(f"{Path(path).name}: attention of {pooling}", [
-        Image("spectrogram (dB)", spectrogram(sound.samples, sound.rate), seconds, (0, sound.rate / 2000),
-              ylabel="kHz"),
-        Strip(f"attention weight over its mean (1 = uniform; largest {np.nanmax(weights) / mean:.2f})", weights / mean,
-              seconds),
-        Strip("voiced", voiced.astype(np.float64), seconds)])
+    return Plot(
+        f"{Path(path).name}: attention of {pooling}",
+        [
+            Image(
+                "spectrogram (dB)",
+                spectrogram(sound.samples, sound.rate),
+                seconds,
+                (0, sound.rate / 2000),
+                ylabel="kHz",
+            ),
+            Strip(
+                f"attention weight over its mean (1 = uniform; largest {np.nanmax(weights) / mean:.2f})",
+                weights / mean,
+                seconds,
+            ),
+            Strip("voiced", voiced.astype(np.float64), seconds),
+        ],
+    )
 
 
 def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndarray:
     """(N, 2) of vectors (N, D): principal axes, or the directions that separate the labels (N,) best."""
     from pyasp import backend
+
     centred = np.asarray(vectors, np.float64) - vectors.mean(axis=0)
     if projection == "pca":
         return backend.apply_transform(backend.pca(centred, 2), centred)
@@ -79,18 +100,27 @@ def embeddings(scp: str, utt2spk: str, projection: str, most: int) -> Plot:
     utts = [utt for utt in reader if speakers.get(utt) in chosen]
     needed = 3 if projection == "lda" else 2
     if len(chosen) < needed or len(utts) <= needed:
-        raise InputError(scp, f"{len(utts)} vectors of {len(chosen)} speakers", f"at least {needed} speakers to show",
-                         "Give the utt2spk of the set that the vectors are of")
+        raise InputError(
+            scp,
+            f"{len(utts)} vectors of {len(chosen)} speakers",
+            f"at least {needed} speakers to show",
+            "Give the utt2spk of the set that the vectors are of",
+        )
     labels = np.array([chosen.index(speakers[utt]) for utt in utts])
     plane = project(np.stack([np.asarray(reader[utt]) for utt in utts]), labels, projection)
     name = {"pca": "principal component", "lda": "discriminant direction"}[projection]
     groups = {speaker: plane[labels == number] for number, speaker in enumerate(chosen)}
-    return Plot(f"{len(utts)} vectors of {len(chosen)} of {len(counts)} speakers ({projection.upper()})",
-                [Points("", groups, f"{name} 1", f"{name} 2")])
+    return Plot(
+        f"{len(utts)} vectors of {len(chosen)} of {len(counts)} speakers ({projection.upper()})",
+        [Points("", groups, f"{name} 1", f"{name} 2")],
+    )
 
 
-TRAINING = {"loss": ("loss", "valid_loss"), "validation accuracy": ("valid_accuracy",),
-            "learning rate": ("learning_rate",)}
+TRAINING = {
+    "loss": ("loss", "valid_loss"),
+    "validation accuracy": ("valid_accuracy",),
+    "learning rate": ("learning_rate",),
+}
 
 
 def training(directories: list[str]) -> Plot:
@@ -103,9 +133,14 @@ def training(directories: list[str]) -> Plot:
         logs[path.parent.name or str(path)] = [json.loads(text) for text in lines_of(str(path))]
     panels = []
     for title, keys in TRAINING.items():
-        curves = {(f"{name} {key}" if len(keys) > 1 or len(logs) > 1 else key): (
-            np.array([each["epoch"] for each in log]), np.array([each[key] for each in log], np.float64))
-            for name, log in logs.items() for key in keys}
+        curves = {
+            (f"{name} {key}" if len(keys) > 1 or len(logs) > 1 else key): (
+                np.array([each["epoch"] for each in log]),
+                np.array([each[key] for each in log], np.float64),
+            )
+            for name, log in logs.items()
+            for key in keys
+        }
         panels.append(Curves(title, curves, "epoch"))
     return Plot("training of " + ", ".join(logs), panels)
 
@@ -119,5 +154,10 @@ def det(directories: list[str]) -> Plot:
             raise InputError(path, "no such file", "a system's metrics", "Run stage 10, or name EXP/SYSTEM")
         for name, curve in json.loads(path.read_text(encoding="utf-8"))["det"].items():
             lists.setdefault(name, {})[Path(directory).name] = (np.array(curve["p_fa"]), np.array(curve["p_miss"]))
-    return Plot("DET", [Curves(name, curves, "false alarms (% of nontargets)", "misses (% of targets)", deviates=True)
-                        for name, curves in lists.items()])
+    return Plot(
+        "DET",
+        [
+            Curves(name, curves, "false alarms (% of nontargets)", "misses (% of targets)", deviates=True)
+            for name, curves in lists.items()
+        ],
+    )

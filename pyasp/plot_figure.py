@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,10 +14,10 @@ from pyasp.det import HIGHEST, LOWEST, TICKS
 from pyasp.errors import InputError
 from pyasp.plots import Curves, Image, Plot, Points, Strip
 
-WIDTH = 9.0                                                     # inches
-HEIGHTS = {Image: 3.0, Strip: 1.2, Curves: 3.0, Points: 6.0}    # inches
+WIDTH = 9.0  # inches
+HEIGHTS = {Image: 3.0, Strip: 1.2, Curves: 3.0, Points: 6.0}  # inches
 FORMATS = {".png": {"metadata": {"Software": None}, "dpi": 110}, ".svg": {"metadata": {"Date": None}}}
-MOST_LABELS = 24        # in a legend
+MOST_LABELS = 24  # in a legend
 
 
 def save(plot: Plot, path: str | Path) -> None:
@@ -39,8 +40,16 @@ def save(plot: Plot, path: str | Path) -> None:
 
 def _image(panel: Image, axes: Any) -> None:
     low, high = np.percentile(panel.values, (1, 99))
-    axes.imshow(panel.values, origin="lower", aspect="auto", extent=(*panel.x, *panel.y), cmap="magma", vmin=low,
-                vmax=high, interpolation="nearest")
+    axes.imshow(
+        panel.values,
+        origin="lower",
+        aspect="auto",
+        extent=(*panel.x, *panel.y),
+        cmap="magma",
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     axes.set_title(panel.title, fontsize="small", loc="left")
 
@@ -77,13 +86,21 @@ def _curves(panel: Curves, axes: Any) -> None:
 def deviates(shares: np.ndarray) -> np.ndarray:
     """Normal deviates of shares, kept within what a DET plot shows."""
     from scipy.special import ndtri
+
     return ndtri(np.clip(shares, LOWEST / 10, 1 - LOWEST / 10))
 
 
 def _points(panel: Points, axes: Any) -> None:
     for number, (label, xy) in enumerate(panel.groups.items()):
-        axes.plot(xy[:, 0], xy[:, 1], linestyle="none", marker="os^vD*PX"[number // 10 % 8], markersize=4, label=label,
-                  color=f"C{number % 10}")
+        axes.plot(
+            xy[:, 0],
+            xy[:, 1],
+            linestyle="none",
+            marker="os^vD*PX"[number // 10 % 8],
+            markersize=4,
+            label=label,
+            color=f"C{number % 10}",
+        )
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     axes.grid(alpha=0.3)
     if len(panel.groups) <= MOST_LABELS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,16 +13,16 @@ from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
 SHADES = " ░▒▓█"
 BARS = " ▁▂▃▄▅▆▇█"
 MARKS = "*o+x#@%&=~" + string.ascii_uppercase + string.ascii_lowercase
-MARGIN = 9              # columns of the axis labels at the left
-HEIGHT = 16             # lines of an image, of curves or of points
+MARGIN = 9  # columns of the axis labels at the left
+HEIGHT = 16  # lines of an image, of curves or of points
 
 
 def render(plot: Plot, width: int) -> list[str]:
     """Lines of at most `width` columns (at least 40)."""
     columns = max(width, 40) - MARGIN - 1
-    lines = [plot.title[:max(width, 40)]]
+    lines = [plot.title[: max(width, 40)]]
     for panel in plot.panels:
-        lines += ([panel.title[:max(width, 40)]] if panel.title else []) + DRAW[type(panel)](panel, columns)
+        lines += ([panel.title[: max(width, 40)]] if panel.title else []) + DRAW[type(panel)](panel, columns)
     return lines
 
 
@@ -33,8 +33,10 @@ def resized(values: np.ndarray, columns: int) -> np.ndarray:
     first = np.floor(edges[:-1]).astype(int)
     last = np.maximum(np.ceil(edges[1:]).astype(int), first + 1)
     real = np.isfinite(values)
-    sums, counts = (np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(each, axis=-1)], axis=-1)
-                    for each in (np.where(real, values, 0.0), real.astype(np.float64)))
+    sums, counts = (
+        np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(each, axis=-1)], axis=-1)
+        for each in (np.where(real, values, 0.0), real.astype(np.float64))
+    )
     with np.errstate(invalid="ignore"):
         return (sums[..., last] - sums[..., first]) / (counts[..., last] - counts[..., first])
 
@@ -46,16 +48,17 @@ def _levels(values: np.ndarray, characters: str, low: float, high: float) -> np.
     return np.array(list(characters))[np.minimum(number, len(characters) - 1)]
 
 
-def _framed(rows: list[str], y: tuple[float, float], x: tuple[float, float], xlabel: str, columns: int,
-            ylabel: str = "") -> list[str]:
+def _framed(
+    rows: list[str], y: tuple[float, float], x: tuple[float, float], xlabel: str, columns: int, ylabel: str = ""
+) -> list[str]:
     """Rows (the top one first) with the ends of both axes."""
     labels = [""] * len(rows)
     labels[0], labels[-1] = f"{y[1]:.4g}", f"{y[0]:.4g}"
     if len(rows) > 2:
-        labels[len(rows) // 2] = ylabel[:MARGIN - 1]
+        labels[len(rows) // 2] = ylabel[: MARGIN - 1]
     lines = [f"{label[:MARGIN].rjust(MARGIN)}▕{row}" for label, row in zip(labels, rows)]
     left, right = f"{x[0]:.4g}", f"{x[1]:.4g}"
-    middle = xlabel[:max(columns - len(left) - len(right) - 2, 0)].center(columns - len(left) - len(right))
+    middle = xlabel[: max(columns - len(left) - len(right) - 2, 0)].center(columns - len(left) - len(right))
     return [*lines, " " * (MARGIN + 1) + left + middle + right]
 
 
@@ -76,14 +79,20 @@ def _strip(panel: Strip, columns: int) -> list[str]:
     return _framed(rows, (low, high), panel.x, panel.xlabel, columns)
 
 
-def _scatter(groups: dict[str, tuple[np.ndarray, np.ndarray]], columns: int, x_range: tuple[float, float],
-             y_range: tuple[float, float]) -> list[str]:
+def _scatter(
+    groups: dict[str, tuple[np.ndarray, np.ndarray]],
+    columns: int,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+) -> list[str]:
     """A grid of marks, one for each group; the last one drawn wins."""
     grid = np.full((HEIGHT, columns), " ")
     for mark, (x, y) in zip(_marks(len(groups)), groups.values()):
         inside = (x >= x_range[0]) & (x <= x_range[1]) & (y >= y_range[0]) & (y <= y_range[1])
-        places = [np.round((values[inside] - start) / (end - start if end > start else 1.0) * (size - 1)).astype(int)
-                  for values, (start, end), size in ((x, x_range, columns), (y, y_range, HEIGHT))]
+        places = [
+            np.round((values[inside] - start) / (end - start if end > start else 1.0) * (size - 1)).astype(int)
+            for values, (start, end), size in ((x, x_range, columns), (y, y_range, HEIGHT))
+        ]
         grid[HEIGHT - 1 - places[1], places[0]] = mark
     return ["".join(row) for row in grid]
 
@@ -114,6 +123,7 @@ def _curves(panel: Curves, columns: int) -> list[str]:
     curves, x_range, y_range = panel.curves, None, None
     if panel.deviates:
         from pyasp.plot_figure import deviates
+
         curves = {label: (deviates(x), deviates(y)) for label, (x, y) in curves.items()}
         x_range = y_range = tuple(deviates(np.array([LOWEST, HIGHEST])))
     dense = {label: _dense(x, y, columns) for label, (x, y) in curves.items()}
@@ -121,8 +131,10 @@ def _curves(panel: Curves, columns: int) -> list[str]:
     y_range = y_range or _range([y for _, y in dense.values()])
     rows = _scatter(dense, columns, x_range, y_range)
     ends = (100 * LOWEST, 100 * HIGHEST) if panel.deviates else None
-    return [*_framed(rows, ends or y_range, ends or x_range, panel.xlabel, columns,
-                     "" if panel.deviates else panel.ylabel), *_legend(list(curves), columns)]
+    return [
+        *_framed(rows, ends or y_range, ends or x_range, panel.xlabel, columns, "" if panel.deviates else panel.ylabel),
+        *_legend(list(curves), columns),
+    ]
 
 
 def _dense(x: np.ndarray, y: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,8 +28,8 @@ from torch.nn import functional
 
 from pyasp.processes import SumOver, joined
 
-VARIANCE_FLOOR = 1e-6           # under the root of sigma; features are batch-normalised, so of variance near 1
-BATCH_NORM_EPSILON = 1e-3       # Kaldi's BatchNormComponent
+VARIANCE_FLOOR = 1e-6  # under the root of sigma; features are batch-normalised, so of variance near 1
+BATCH_NORM_EPSILON = 1e-3  # Kaldi's BatchNormComponent
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -103,9 +103,9 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int = 64, heads: int = 1):
         super().__init__()
-        self.hidden = nn.Linear(dim, hidden_dim)        # W, b
-        self.norm = MaskedBatchNorm(hidden_dim)         # f is ReLU, then this
-        self.score = nn.Linear(hidden_dim, heads)       # v, k
+        self.hidden = nn.Linear(dim, hidden_dim)  # W, b
+        self.norm = MaskedBatchNorm(hidden_dim)  # f is ReLU, then this
+        self.score = nn.Linear(hidden_dim, heads)  # v, k
         nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
         nn.init.zeros_(self.hidden.bias)
 
@@ -126,14 +126,17 @@ class Attention(nn.Module):
 @dataclass(frozen=True)
 class Parts:
     """What a pooling is made of."""
-    attention: bool     # weights from the attention network instead of 1/T
-    deviation: bool     # the standard deviation beside the mean
+
+    attention: bool  # weights from the attention network instead of 1/T
+    deviation: bool  # the standard deviation beside the mean
 
 
-POOLINGS = {"average": Parts(attention=False, deviation=False),
-            "attention": Parts(attention=True, deviation=False),
-            "statistics": Parts(attention=False, deviation=True),
-            "attentive_statistics": Parts(attention=True, deviation=True)}
+POOLINGS = {
+    "average": Parts(attention=False, deviation=False),
+    "attention": Parts(attention=True, deviation=False),
+    "statistics": Parts(attention=False, deviation=True),
+    "attentive_statistics": Parts(attention=True, deviation=True),
+}
 
 
 class Pooling(nn.Module):
@@ -152,9 +155,9 @@ class Pooling(nn.Module):
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """h (B, T, C) -> (B, output_dim); every recording of the batch needs at least one real frame."""
         if mask is not None:
-            h = h.masked_fill(~mask.unsqueeze(-1), 0.0)     # whatever is in the padding, even NaN
+            h = h.masked_fill(~mask.unsqueeze(-1), 0.0)  # whatever is in the padding, even NaN
         weights = self.weights(h, mask)
-        with torch.autocast(h.device.type, enabled=False):      # sums over time: in single precision at least
+        with torch.autocast(h.device.type, enabled=False):  # sums over time: in single precision at least
             wide = torch.promote_types(h.dtype, torch.float32)
             h, weights = h.to(wide), weights.to(wide)
             mean = weighted_mean(h, weights)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from typing import Iterable, Iterator, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
             yield item
     finally:
         stopped.set()
-        with contextlib.suppress(queue.Empty):      # room, in case the producer waits for it
+        with contextlib.suppress(queue.Empty):  # room, in case the producer waits for it
             while True:
                 ready.get_nowait()
         producer.join()

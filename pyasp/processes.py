@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch import distributed
+from torch import Tensor, distributed
 
 from pyasp.errors import InputError
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-PATIENCE = timedelta(hours=1)       # a slower process may still be reading its features
+PATIENCE = timedelta(hours=1)  # a slower process may still be reading its features
 
 
 def joined() -> bool:
@@ -53,8 +53,12 @@ def together(device_type: str) -> Iterator[None]:
         return
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
-        raise InputError("environment", f"RANK and WORLD_SIZE without {' and '.join(missing)}", "all of them",
-                         "Start with torchrun --nproc-per-node=N -m pyasp.bin...., which sets them")
+        raise InputError(
+            "environment",
+            f"RANK and WORLD_SIZE without {' and '.join(missing)}",
+            "all of them",
+            "Start with torchrun --nproc-per-node=N -m pyasp.bin...., which sets them",
+        )
     if device_type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group(BACKENDS[device_type], timeout=PATIENCE)

@@ -1,7 +1,7 @@
 """Frames in 8 bits, with a range per recording and coefficient, as Kaldi's compressed matrices keep one a column.
 
-    x     (T, D)  frames of a recording             low (D,), step (D,)   its least values; (largest - least) / 255
-    code  (T, D)  uint8: round((x - low) / step);   x ~ low + code step, wrong by at most step / 2
+x     (T, D)  frames of a recording             low (D,), step (D,)   its least values; (largest - least) / 255
+code  (T, D)  uint8: round((x - low) / step);   x ~ low + code step, wrong by at most step / 2
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import itertools
 import os
 import queue
 import threading
-from typing import Callable, Iterable, Iterator, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-MOST_BYTES = 64 << 20       # of a file that are asked for
+MOST_BYTES = 64 << 20  # of a file that are asked for
 T = TypeVar("T")
 
 
@@ -23,11 +24,11 @@ def ask_for(path: str) -> None:
         return
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:         # the reader will say so
+    except OSError:  # the reader will say so
         return
     try:
         os.posix_fadvise(opened, 0, MOST_BYTES, os.POSIX_FADV_WILLNEED)
-    except OSError:         # a pipe
+    except OSError:  # a pipe
         pass
     finally:
         os.close(opened)
@@ -72,6 +73,6 @@ def _serve(wanted: queue.SimpleQueue[list[str] | None]) -> None:
     last = ""
     while (paths := wanted.get()) is not None:
         for path in paths:
-            if path != last:        # stretches of one recording follow each other
+            if path != last:  # stretches of one recording follow each other
                 ask_for(path)
             last = path

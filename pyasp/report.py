@@ -7,17 +7,20 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pyasp.paper import PAPER, paper_rows
 
-Results = Mapping[str, Any]   # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
-Table = list[list[str]]       # a header and rows of cells
-Tables = Iterable[tuple[str, Table]]    # with their titles
+Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
+Table = list[list[str]]  # a header and rows of cells
+Tables = Iterable[tuple[str, Table]]  # with their titles
 
-PAPER_ORDER = tuple(PAPER["voxceleb"][1])     # of the systems in the paper's tables
-DURATION_LIMITS = ("SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
-                   "(limits 54.8 and 173.2 s).")
+PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
+DURATION_LIMITS = (
+    "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
+    "(limits 54.8 and 173.2 s)."
+)
 
 
 def grouped(number: int) -> str:
@@ -49,8 +52,11 @@ def list_names(results: Results) -> list[str]:
 
 def entries(results: Results, trial_list: str) -> dict[str, dict[str, Any]]:
     """{system: entry} of the systems that scored a list."""
-    return {name: system["trials"][trial_list] for name, system in results["systems"].items()
-            if trial_list in system["trials"]}
+    return {
+        name: system["trials"][trial_list]
+        for name, system in results["systems"].items()
+        if trial_list in system["trials"]
+    }
 
 
 def main_table(results: Results, trial_list: str) -> Table:
@@ -62,8 +68,14 @@ def main_table(results: Results, trial_list: str) -> Table:
         costs = [cost(entry["min_dcf"].get(prior)) for prior in priors]
         table.append([system, percent(entry["eer"]), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
         if system in paper:
-            table.append([f"{system} (paper)", percent(paper[system].eer),
-                          *(cost(paper[system].min_dcf.get(prior)) for prior in priors), ""])
+            table.append(
+                [
+                    f"{system} (paper)",
+                    percent(paper[system].eer),
+                    *(cost(paper[system].min_dcf.get(prior)) for prior in priors),
+                    "",
+                ]
+            )
     return table
 
 
@@ -102,8 +114,11 @@ def definitions(results: Results) -> list[str]:
     trials = grouped(first["n_target"] + first["n_nontarget"])
     example = f"EER {percent(first['eer'])} % ({trials} trials)"
     lines = [f"EER: equal error rate by the rule of Kaldi's compute-eer, e.g. {example}."]
-    lines += [f"minDCF({prior}): minDCF(p={prior}, C_miss=1, C_fa=1, normalised), the least of (p P_miss + (1-p) P_fa)"
-              " / min(p, 1-p) over all distinct thresholds and reject-all." for prior in first["min_dcf"]]
+    lines += [
+        f"minDCF({prior}): minDCF(p={prior}, C_miss=1, C_fa=1, normalised), the least of (p P_miss + (1-p) P_fa)"
+        " / min(p, 1-p) over all distinct thresholds and reject-all."
+        for prior in first["min_dcf"]
+    ]
     if any("duration_class" in columns_of(results, name) for name in list_names(results)):
         lines.append(DURATION_LIMITS)
     if any(paper_rows(results["corpus"], name) for name in list_names(results)):
@@ -158,9 +173,12 @@ def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]
             parts += [f"EER % by {column}:", as_markdown(by_table(results, name, column))]
     if "training_copies" in results:
         parts += ["## Training copies", f"{results['training_copies']}."]
-    parts += ["## What the numbers are", "\n".join(f"- {line}" for line in [*definitions(results), *notes]),
-              "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
-              "subset without targets or without nontargets. Curves and more: report.html."]
+    parts += [
+        "## What the numbers are",
+        "\n".join(f"- {line}" for line in [*definitions(results), *notes]),
+        "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
+        "subset without targets or without nontargets. Curves and more: report.html.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from pyasp.llr import DECISION_PRIORS
 from pyasp.report import Results, Table, columns_of, cost, entries, grouped, list_names, percent
 from pyasp.variants import CALIBRATIONS, explained
 
-FEW_ERRORS = 30     # Doddington's rule: fewer errors say little
-FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")       # compared pair by pair; the table shows the first two
-HALVES = "halves"   # column of scores calibrated on the other half of the speakers
+FEW_ERRORS = 30  # Doddington's rule: fewer errors say little
+FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two
+HALVES = "halves"  # column of scores calibrated on the other half of the speakers
 
 
 def is_variant(system: str) -> bool:
@@ -40,9 +41,14 @@ def intervals_table(results: Results, trial_list: str) -> Table:
     priors = list(dict.fromkeys(prior for ci in found.values() for prior in ci.get("min_dcf", {})))
     table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "Cllr"]]
     for system, ci in found.items():
-        table.append([system, between(ci.get("eer"), percent),
-                      *(between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors),
-                      between(ci.get("cllr"), cost)])
+        table.append(
+            [
+                system,
+                between(ci.get("eer"), percent),
+                *(between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors),
+                between(ci.get("cllr"), cost),
+            ]
+        )
     return table if found else []
 
 
@@ -59,15 +65,23 @@ def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mappi
 def calibration_table(results: Results, trial_list: str) -> Table:
     """Cllr, its minimum and their ratio, actual and minimum DCF at the decision priors."""
     rows = calibration_rows(results, trial_list)
-    priors = [f"{prior:g}" for prior in DECISION_PRIORS]        # those of the minDCFs: in results.json
+    priors = [f"{prior:g}" for prior in DECISION_PRIORS]  # those of the minDCFs: in results.json
     costs = [f"{kind}DCF({prior})" for prior in priors for kind in ("act", "min")]
     table = [["system", "Cllr", "min Cllr", "ratio", *costs, "trials"]]
     for name, entry in rows:
         found = entry["calibration"]
         ratio = found["cllr"] / found["min_cllr"] if found["cllr"] is not None and found["min_cllr"] else None
         costs = [cost(found[kind][prior]) for prior in priors for kind in ("act_dcf", "min_dcf")]
-        table.append([name, cost(found["cllr"]), cost(found["min_cllr"]), percent(ratio), *costs,
-                      grouped(entry["n_target"] + entry["n_nontarget"])])
+        table.append(
+            [
+                name,
+                cost(found["cllr"]),
+                cost(found["min_cllr"]),
+                percent(ratio),
+                *costs,
+                grouped(entry["n_target"] + entry["n_nontarget"]),
+            ]
+        )
     return table if rows else []
 
 
@@ -91,12 +105,16 @@ def errors_table(results: Results, trial_list: str) -> Table:
 
 def c_primary_table(results: Results, trial_list: str) -> Table:
     """SRE12's C_primary where the list knows which nontargets are known speakers."""
-    rows = [[system, cost(entry["c_primary"]["actual"]), cost(entry["c_primary"]["minimum"])]
-            for system, entry in entries(results, trial_list).items() if "c_primary" in entry]
+    rows = [
+        [system, cost(entry["c_primary"]["actual"]), cost(entry["c_primary"]["minimum"])]
+        for system, entry in entries(results, trial_list).items()
+        if "c_primary" in entry
+    ]
     return [["system", "C_primary", "min C_primary"], *rows] if rows else []
 
 
 # ---------------------------------------------------------------- comparisons
+
 
 def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]]:
     """Which systems are compared: each with the best of the paper's, each variant with what it was made from."""
@@ -157,8 +175,11 @@ def probability(p: float) -> str:
 
 def _shown(figure: str) -> tuple[str, Any]:
     """Heading and rounding of a figure's differences."""
-    return ("EER, points", lambda x: f"{x:+.2f}") if figure == "eer" else (
-        figure.replace("min_dcf/", "minDCF ").replace("cllr", "Cllr"), lambda x: f"{x:+.3f}")
+    return (
+        ("EER, points", lambda x: f"{x:+.2f}")
+        if figure == "eer"
+        else (figure.replace("min_dcf/", "minDCF ").replace("cllr", "Cllr"), lambda x: f"{x:+.3f}")
+    )
 
 
 def paired_table(rows: list[Mapping[str, Any]]) -> Table:
@@ -199,10 +220,12 @@ MEANING = {
     ERRORS: "Errors: targets rejected (misses) and nontargets accepted (false alarms) at the threshold of the EER and "
     "at those of the minDCFs.",
 }
-COLUMNS = ("Columns: EER of the trials that share a value, by the columns of the trial list and by what is known of its "
-           "sides: enroll_utts: recordings of a model; enroll_seconds, test_seconds: seconds of audio, of all of a "
-           "model's recordings and of the test recording; others: the corpus's own, mixed where a model's recordings "
-           "disagree.")
+COLUMNS = (
+    "Columns: EER of the trials that share a value, by the columns of the trial list and by what is known of its "
+    "sides: enroll_utts: recordings of a model; enroll_seconds, test_seconds: seconds of audio, of all of a "
+    "model's recordings and of the test recording; others: the corpus's own, mixed where a model's recordings "
+    "disagree."
+)
 
 
 def tables(results: Results, trial_list: str) -> list[tuple[str, Table]]:
@@ -229,8 +252,11 @@ def on_screen(results: Results) -> list[tuple[str, Table]]:
 
 def variant_notes(results: Results) -> list[str]:
     """What each kind of variant is."""
-    kinds = {name if name.startswith("fusion:") else name[name.index("+"):]: explained(name)
-             for name in results["systems"] if is_variant(name)}
+    kinds = {
+        name if name.startswith("fusion:") else name[name.index("+") :]: explained(name)
+        for name in results["systems"]
+        if is_variant(name)
+    }
     return [f"{kind}: {text}." for kind, text in kinds.items()]
 
 

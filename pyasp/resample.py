@@ -9,29 +9,39 @@ import numpy as np
 from pyasp.errors import InputError
 
 INT16 = np.float32(32768.0)
-LOUDEST = 2.0 ** 40             # on the int16 scale: 25 bits over full scale, which no recording reaches
-HIGHEST_RATE = 768000           # Hz; above it a header is wrong
-LARGEST_RATIO = 50000           # of the whole numbers that two rates are in proportion to: the filter has 20 times as many taps
-RESAMPLE_BLOCK = 1 << 22        # samples resampled at a time: bounds the double-precision copies of long recordings
+LOUDEST = 2.0**40  # on the int16 scale: 25 bits over full scale, which no recording reaches
+HIGHEST_RATE = 768000  # Hz; above it a header is wrong
+LARGEST_RATIO = 50000  # of the whole numbers that two rates are in proportion to: the filter has 20 times as many taps
+RESAMPLE_BLOCK = 1 << 22  # samples resampled at a time: bounds the double-precision copies of long recordings
 
 
 def is_audible(samples: np.ndarray) -> bool:
     """True of samples (n,) that are finite and no louder than LOUDEST: squares and their sums stay numbers too."""
     low, high = float(samples.min()), float(samples.max())
-    return -LOUDEST < low and high < LOUDEST        # false for NaN
+    return -LOUDEST < low and high < LOUDEST  # false for NaN
 
 
 def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
     """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
     factor = max(source, target) // math.gcd(source, target)
     if not 0 < source <= HIGHEST_RATE or (source != target and factor > LARGEST_RATIO):
-        raise InputError("mfcc.conf", f"audio at {source} Hz", f"a rate that can be brought to {target} Hz",
-                         "The header is wrong: mend it, or remove the recording", item=utt)
+        raise InputError(
+            "mfcc.conf",
+            f"audio at {source} Hz",
+            f"a rate that can be brought to {target} Hz",
+            "The header is wrong: mend it, or remove the recording",
+            item=utt,
+        )
     down = source > target
     name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
     if source != target and not allowed:
-        raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}",
-                         f"Use a conf of that rate, or set {name}=true", item=utt)
+        raise InputError(
+            "mfcc.conf",
+            f"audio at {source} Hz",
+            f"--sample-frequency={target}",
+            f"Use a conf of that rate, or set {name}=true",
+            item=utt,
+        )
 
 
 def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True) -> np.ndarray:
@@ -41,14 +51,15 @@ def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True
     """
     if source == target:
         return samples
-    from scipy.signal import resample_poly      # most recordings do without it, and it takes half a second to import
+    from scipy.signal import resample_poly  # most recordings do without it, and it takes half a second to import
+
     up, down = target // math.gcd(source, target), source // math.gcd(source, target)
-    context = down * (10 * max(up, down) // (up * down) + 2)        # the filter reaches 10 max(up, down) / up samples
+    context = down * (10 * max(up, down) // (up * down) + 2)  # the filter reaches 10 max(up, down) / up samples
     block = max(RESAMPLE_BLOCK // down, 1) * down
     parts = []
     for start in range(0, len(samples), block):
         first, end = max(start - context, 0), min(start + block, len(samples))
-        converted = resample_poly(samples[first:end + context].astype(np.float64), up, down)
-        parts.append(converted[(start - first) // down * up:-(-(end - first) * up // down)])
+        converted = resample_poly(samples[first : end + context].astype(np.float64), up, down)
+        parts.append(converted[(start - first) // down * up : -(-(end - first) * up // down)])
     whole = np.concatenate(parts)
     return (np.clip(np.rint(whole), -32768, 32767) if rounded else whole).astype(np.float32)

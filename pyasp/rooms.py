@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
-SPEED_OF_SOUND = 343.0   # m/s at 20 degrees Celsius
+SPEED_OF_SOUND = 343.0  # m/s at 20 degrees Celsius
 
 
 def sabine_reflection(size: np.ndarray, t60: float) -> float:
@@ -30,8 +30,8 @@ def shoebox_response(size: np.ndarray, source: np.ndarray, receiver: np.ndarray,
     beta, length = sabine_reflection(size, t60), int(t60 * rate)
     reach = [int(np.ceil(SPEED_OF_SOUND * t60 / (2 * extent))) for extent in size]
     order = np.meshgrid(*(np.arange(-n, n + 1) for n in reach), *([np.arange(2)] * 3), indexing="ij")
-    steps = np.stack([axis.ravel() for axis in order[:3]], axis=1)      # (images, 3): shifts by whole rooms
-    mirror = np.stack([axis.ravel() for axis in order[3:]], axis=1)     # (images, 3): 1 = mirrored
+    steps = np.stack([axis.ravel() for axis in order[:3]], axis=1)  # (images, 3): shifts by whole rooms
+    mirror = np.stack([axis.ravel() for axis in order[3:]], axis=1)  # (images, 3): 1 = mirrored
     image = (1 - 2 * mirror) * source + 2 * steps * size
     distance = np.linalg.norm(image - receiver, axis=1)
     reflections = np.abs(steps - mirror).sum(axis=1) + np.abs(steps).sum(axis=1)
@@ -73,7 +73,9 @@ def _babble(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     total, time = np.zeros(samples), np.arange(samples) / rate
     for _ in range(8):
         voice = lfilter([1.0], [1.0, -0.9], rng.normal(size=samples))
-        envelope = np.clip(np.sin(2 * np.pi * rng.uniform(2, 6) * time + rng.uniform(0, 6.28)) + rng.uniform(-0.3, 0.6), 0, None)
+        envelope = np.clip(
+            np.sin(2 * np.pi * rng.uniform(2, 6) * time + rng.uniform(0, 6.28)) + rng.uniform(-0.3, 0.6), 0, None
+        )
         total += voice * envelope
     return total
 

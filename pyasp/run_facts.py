@@ -22,14 +22,21 @@ FRAMES_PER_SECOND = 100
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of the run, or nothing. Raises InputError for anything else."""
-    return plain_text.read_json(path, "a JSON object", "Delete it and re-run the stage that makes it") if path.is_file() else {}
+    return (
+        plain_text.read_json(path, "a JSON object", "Delete it and re-run the stage that makes it")
+        if path.is_file()
+        else {}
+    )
 
 
 def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
     """{system: the lines of its train.jsonl}."""
     return {
-        path.parent.name: [plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", "Re-run stage 7")
-                           for number, line in enumerate(plain_text.read_lines(path), 1) if line.strip()]
+        path.parent.name: [
+            plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", "Re-run stage 7")
+            for number, line in enumerate(plain_text.read_lines(path), 1)
+            if line.strip()
+        ]
         for path in sorted(exp.glob("*/train.jsonl"))
     }
 
@@ -39,23 +46,35 @@ def likelihoods(exp: Path) -> dict[str, list[float]]:
     extractor's objective a frame."""
     found: dict[str, list[float]] = {}
     ubm, extractor = read_json(exp / "ubm" / "likelihood.json"), read_json(exp / "ivector" / "likelihood.json")
-    for title, source, suffix, key in (("diagonal UBM", ubm, ".dubm", "loglike"), ("full UBM", ubm, ".ubm", "loglike"),
-                                       ("extractor", extractor, ".ie", "objective")):
-        steps = sorted((int(name.removesuffix(suffix)), values[key]) for name, values in source.items()
-                       if name.endswith(suffix) and name.removesuffix(suffix).isdecimal() and isinstance(values, dict)
-                       and isinstance(values.get(key), (int, float)))
+    for title, source, suffix, key in (
+        ("diagonal UBM", ubm, ".dubm", "loglike"),
+        ("full UBM", ubm, ".ubm", "loglike"),
+        ("extractor", extractor, ".ie", "objective"),
+    ):
+        steps = sorted(
+            (int(name.removesuffix(suffix)), values[key])
+            for name, values in source.items()
+            if name.endswith(suffix)
+            and name.removesuffix(suffix).isdecimal()
+            and isinstance(values, dict)
+            and isinstance(values.get(key), (int, float))
+        )
         found[title] = [value for _, value in steps]
     return {title: values for title, values in found.items() if values}
 
 
 def durations(data: Path) -> dict[str, np.ndarray]:
     """{set: seconds of its recordings}, of the sets that are people's recordings."""
-    return {name: np.array([float(text) for text in DataDir(data / name).read("utt2dur").values()])
-            for name in ("train", "enroll", "test") if (data / name / "utt2dur").is_file()}
+    return {
+        name: np.array([float(text) for text in DataDir(data / name).read("utt2dur").values()])
+        for name in ("train", "enroll", "test")
+        if (data / name / "utt2dur").is_file()
+    }
 
 
 def _row(directory: DataDir) -> list[str]:
     """Speakers, recordings, hours, median seconds, voiced share of one data directory."""
+
     def column(name: str) -> np.ndarray | None:
         return np.array([float(text) for text in directory.read(name).values()]) if directory.has(name) else None
 

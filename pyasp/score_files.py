@@ -6,8 +6,9 @@ is printed with the fewest digits that give the same float32 back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Iterable, Mapping
+from typing import IO
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from pyasp.vectors import load_embeddings
 LINES_AT_ONCE = 1 << 17
 
 
-def check_missing(trials: TrialList, missing_models: Iterable[int], missing_tests: Iterable[int], allowed: float,
-                  where: object) -> np.ndarray:
+def check_missing(
+    trials: TrialList, missing_models: Iterable[int], missing_tests: Iterable[int], allowed: float, where: object
+) -> np.ndarray:
     """Mask (N,) of the trials without an embedding of their model or test; numbers index trials.models and .tests.
 
     Raises InputError when they are more than the share `allowed` of all trials; otherwise prints the count.
@@ -32,16 +34,22 @@ def check_missing(trials: TrialList, missing_models: Iterable[int], missing_test
     mask = np.isin(trials.model, list(missing_models)) | np.isin(trials.test, list(missing_tests))
     count, first = int(mask.sum()), ", ".join(lacking[:3])
     if count > allowed * len(trials):
-        raise InputError(where, f"{count} of {len(trials)} trials without an embedding: {len(lacking)} ids "
-                         f"(first: {first})", "embeddings of every model and test recording",
-                         "Extract them (stage 8), correct the list, or raise --max-missing-trials")
-    print(f"done {len(trials) - count} of {len(trials)} trials, {count} failed (first: {first}: no embedding): "
-          "these get the lowest score of the list")
+        raise InputError(
+            where,
+            f"{count} of {len(trials)} trials without an embedding: {len(lacking)} ids (first: {first})",
+            "embeddings of every model and test recording",
+            "Extract them (stage 8), correct the list, or raise --max-missing-trials",
+        )
+    print(
+        f"done {len(trials) - count} of {len(trials)} trials, {count} failed (first: {first}: no embedding): "
+        "these get the lowest score of the list"
+    )
     return mask
 
 
-def load_models(trials: TrialList, model2utts: Mapping[str, list[str]], reader: Mapping[str, np.ndarray],
-                where: object) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
+def load_models(
+    trials: TrialList, model2utts: Mapping[str, list[str]], reader: Mapping[str, np.ndarray], where: object
+) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
     """Embeddings of the enrolment recordings that the list needs: (vectors (N, D), members, missing).
 
     members[i] holds the rows of trials.models[i], one row of zeros when the list does not use the model or none of its
@@ -76,14 +84,19 @@ def score_list(trials: TrialList, scorer: scoring.Scorer, missing: np.ndarray) -
     """Scores (N,) float32 of a list; `missing` (N,) bool trials get the lowest score of the others."""
     scores, done = np.empty(len(trials), np.float32), 0
     for block in scoring.score_blocks(scorer, trials.model, trials.test):
-        scores[done:done + len(block)] = block
+        scores[done : done + len(block)] = block
         done += len(block)
     bad = ~np.isfinite(scores) & ~missing
     if bad.any():
         first = int(bad.argmax())
         pair = f"{trials.models[trials.model[first]]} {trials.tests[trials.test[first]]}"
-        raise InputError("scores", f"{int(bad.sum())} that are not finite", "finite scores",
-                         "Check the embeddings and the back end", item=pair)
+        raise InputError(
+            "scores",
+            f"{int(bad.sum())} that are not finite",
+            "finite scores",
+            "Check the embeddings and the back end",
+            item=pair,
+        )
     if missing.any():
         scores[missing] = scores[~missing].min()
     return scores

@@ -16,7 +16,7 @@ recordings.
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from pyasp.datadir import c_sorted, invert
 from pyasp.errors import InputError
 from pyasp.scoring import SCORERS, Scorer
 
-AT_ONCE = 1 << 22       # scores against the cohort held at a time
+AT_ONCE = 1 << 22  # scores against the cohort held at a time
 
 
 def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> dict[str, list[str]]:
@@ -35,8 +35,12 @@ def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> 
     """
     members = invert(utt2spk) if unit == "speaker" else {utt: [utt] for utt in c_sorted(utt2spk)}
     if min(len(members), size) < 2:
-        raise InputError("cohort", f"{min(len(members), size)} {unit}s", "at least 2",
-                         "Give more training speakers, or raise --cohort-size")
+        raise InputError(
+            "cohort",
+            f"{min(len(members), size)} {unit}s",
+            "at least 2",
+            "Give more training speakers, or raise --cohort-size",
+        )
     names = np.array(list(members), dtype=object)
     chosen = np.random.default_rng([seed, 5]).permutation(len(names))[:size]
     return {name: members[name] for name in c_sorted(names[chosen])}
@@ -53,7 +57,7 @@ def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
     if not (deviation > 0).all():
         raise InputError(
             "score normalisation",
-            f"{int((~(deviation > 0)).sum())} models or tests whose scores against " "the cohort do not vary",
+            f"{int((~(deviation > 0)).sum())} models or tests whose scores against the cohort do not vary",
             "a cohort of different speakers",
             "Raise --cohort-size or --cohort-top",
         )
@@ -70,8 +74,9 @@ def test_scores(scorer: Scorer, tests: np.ndarray) -> np.ndarray:
     return (scorer.left @ scorer.right[tests].T + scorer.model[:, None] + scorer.test[scorer.group][:, tests]).T
 
 
-def cohort_moments(scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarray], count: int, width: int,
-                   top: int) -> tuple[np.ndarray, np.ndarray]:
+def cohort_moments(
+    scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarray], count: int, width: int, top: int
+) -> tuple[np.ndarray, np.ndarray]:
     """`moments` of `count` rows of `width` scores, a block at a time; rows: model_scores or test_scores."""
     step = max(1, AT_ONCE // width)
     parts = [moments(rows(scorer, np.arange(start, min(start + step, count))), top) for start in range(0, count, step)]
@@ -86,8 +91,14 @@ class Cohort:
         self.vectors = AVERAGES["normalised"](back_end, vectors, members)
         self.num_utts = np.array([len(rows) for rows in members])
 
-    def normalise(self, kind: str, scores: np.ndarray, models: tuple[np.ndarray, np.ndarray], tests: np.ndarray,
-                  pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def normalise(
+        self,
+        kind: str,
+        scores: np.ndarray,
+        models: tuple[np.ndarray, np.ndarray],
+        tests: np.ndarray,
+        pairs: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:
         """Scores (N,) normalised. models: vectors (M, R) and their numbers of recordings; tests (T, R), processed;
         pairs: model and test number of each trial."""
         score, top = SCORERS[self.options.scoring], self.options.cohort_top if kind == "asnorm" else 0

@@ -12,8 +12,8 @@ tests is one matrix product; a sparse one takes the products of the listed pairs
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from pyasp.backend import ScoreOptions, length_normalise
 from pyasp.plda import Plda
 
 TRIALS_PER_BLOCK = 1 << 20
-PAIRS_PER_PRODUCT = 1 << 22    # scores of one matrix product: 32 MB
-DENSE_ENOUGH = 20              # a matrix product does so many pairs in the time of one that is gathered
-ROWS_AT_ONCE = 128             # test vectors copied side by side: 410 kB at R = 400
+PAIRS_PER_PRODUCT = 1 << 22  # scores of one matrix product: 32 MB
+DENSE_ENOUGH = 20  # a matrix product does so many pairs in the time of one that is gathered
+ROWS_AT_ONCE = 128  # test vectors copied side by side: 410 kB at R = 400
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Scorer:
         for first, end in zip(starts, [*starts[1:], model.size]):
             for k in range(first, end, ROWS_AT_ONCE):
                 stop = min(k + ROWS_AT_ONCE, end)
-                chosen = np.take(self.right, test[k:stop], axis=0, out=copied[:stop - k], mode="clip")
+                chosen = np.take(self.right, test[k:stop], axis=0, out=copied[: stop - k], mode="clip")
                 np.vecdot(chosen, self.left[model[k]], out=sorted_scores[k:stop])
         scores[order] = sorted_scores
         return scores
@@ -99,11 +99,12 @@ def _products(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, np.nda
     out = torch.empty((min(height, len(left)), len(right)), dtype=factors[0].dtype)
     for start in range(0, len(left), height):
         size = min(height, len(left) - start)
-        yield start, torch.mm(factors[0][start:start + size], factors[1], out=out[:size]).numpy()
+        yield start, torch.mm(factors[0][start : start + size], factors[1], out=out[:size]).numpy()
 
 
-def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda,
-                options: ScoreOptions) -> Scorer:
+def plda_scorer(
+    models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda, options: ScoreOptions
+) -> Scorer:
     """PLDA log-likelihood ratios (ivector-plda-scoring), natural logarithm.
 
     models (M, D) averaged enrolment vectors, num_utts (M,) their numbers of recordings, tests (T, D).
@@ -114,8 +115,8 @@ def plda_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, pld
     values, group = np.unique(num_utts, return_inverse=True)
     terms = [plda.score_terms(int(n)) for n in values]
     cross, own, other = (np.array(rows) for rows in zip(*((t.cross, t.model, t.test) for t in terms)))
-    model = (u ** 2 * own[group]).sum(axis=1) + np.array([t.constant for t in terms])[group]
-    return Scorer(u * cross[group], v, model, other @ (v ** 2).T, group)
+    model = (u**2 * own[group]).sum(axis=1) + np.array([t.constant for t in terms])[group]
+    return Scorer(u * cross[group], v, model, other @ (v**2).T, group)
 
 
 def _projected(plda: Plda, vectors: np.ndarray, num_utts: np.ndarray, options: ScoreOptions) -> np.ndarray:
@@ -126,8 +127,9 @@ def _projected(plda: Plda, vectors: np.ndarray, num_utts: np.ndarray, options: S
     return projected * plda.length_factors(projected, num_utts, options.simple_length_normalization)[:, None]
 
 
-def cosine_scorer(models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda,
-                  options: ScoreOptions) -> Scorer:
+def cosine_scorer(
+    models: np.ndarray, num_utts: np.ndarray, tests: np.ndarray, plda: Plda, options: ScoreOptions
+) -> Scorer:
     """Cosines of models (M, D) and tests (T, D); the number of recordings, PLDA and the other options play no part."""
     left, right = length_normalise(models, scaleup=False), length_normalise(tests, scaleup=False)
     return dot_scorer(left, right)
@@ -144,11 +146,12 @@ SCORERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Plda, ScoreOpti
 }
 
 
-def score_blocks(scorer: Scorer, models: np.ndarray, tests: np.ndarray,
-                 block: int = TRIALS_PER_BLOCK) -> Iterator[np.ndarray]:
+def score_blocks(
+    scorer: Scorer, models: np.ndarray, tests: np.ndarray, block: int = TRIALS_PER_BLOCK
+) -> Iterator[np.ndarray]:
     """Scores of a list of trials (models, tests (N,) integers) in its order, float32, at most `block` at a time."""
     for start in range(0, len(models), block):
-        yield scorer.pairs(models[start:start + block], tests[start:start + block]).astype(np.float32)
+        yield scorer.pairs(models[start : start + block], tests[start : start + block]).astype(np.float32)
 
 
 def recording_pca(vectors: np.ndarray, target_energy: float) -> np.ndarray | None:
@@ -161,11 +164,12 @@ def recording_pca(vectors: np.ndarray, target_energy: float) -> np.ndarray | Non
     values, axes = np.linalg.eigh(np.cov(np.asarray(vectors, np.float64).T, bias=True))
     energy = np.cumsum(values[::-1]) / values.sum()
     needed = int((energy > target_energy).argmax()) + 1
-    return axes[:, ::-1][:, :needed + 1].T
+    return axes[:, ::-1][:, : needed + 1].T
 
 
-def dense_scores(plda: Plda, vectors: np.ndarray, target_energy: float,
-                 options: ScoreOptions = ScoreOptions()) -> np.ndarray:
+def dense_scores(
+    plda: Plda, vectors: np.ndarray, target_energy: float, options: ScoreOptions = ScoreOptions()
+) -> np.ndarray:
     """PLDA scores (N, N) of all pairs of one recording's vectors (N, D); row = enrolment (ivector-plda-scoring-dense).
 
     With target_energy < 1 vectors and model are first projected on the recording's own principal axes.

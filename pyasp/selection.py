@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,9 +23,12 @@ MIN_UTTS_FOR_VALIDATION = 3
 @dataclasses.dataclass(frozen=True)
 class SelectOptions:
     """Selection of training material (select.conf)."""
+
     min_voiced_ubm: int = option(50, "least voiced frames of a recording for UBM and extractor")
     max_utts_ubm: int = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
-    min_voiced: int = option(400, "least voiced frames of a recording for TDNN and PLDA (Kaldi voxceleb 400, sre16 500)")
+    min_voiced: int = option(
+        400, "least voiced frames of a recording for TDNN and PLDA (Kaldi voxceleb 400, sre16 500)"
+    )
     min_utts: int = option(8, "least recordings of a speaker for TDNN and PLDA, after the rule above")
     max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
     valid_fraction: float = option(0.5, "share of the speakers with at least 3 recordings that give one for validation")
@@ -36,6 +39,7 @@ class SelectOptions:
 class Augmented:
     """The augmented set, by utterance: speaker, clean original, voiced frames, and the person: a copy at another speed
     is another speaker's, but the same person's."""
+
     utt2spk: Mapping[str, str]
     utt2clean: Mapping[str, str]
     voiced: Mapping[str, int]
@@ -45,6 +49,7 @@ class Augmented:
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """Chosen utterances and, for each rule, how many recordings it left out."""
+
     ubm: list[str]
     train: list[str]
     valid: list[str]
@@ -59,21 +64,27 @@ def draw_dev_speakers(speakers: list[str], fraction: float, seed: int) -> list[s
     return c_sorted(np.random.default_rng([seed, 1]).permutation(np.array(c_sorted(speakers), dtype=object))[:count])
 
 
-def select_ubm(utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str],
-               options: SelectOptions) -> tuple[list[str], Counter]:
+def select_ubm(
+    utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str], options: SelectOptions
+) -> tuple[list[str], Counter]:
     """Clean recordings for UBM and extractor, and what was left out by which rule."""
     left_out: Counter = Counter()
     kept = []
     for utt, spk in utt2spk.items():
-        reason = ("speaker held out (dev)" if spk in dev else
-                  f"fewer than {options.min_voiced_ubm} voiced frames" if voiced[utt] < options.min_voiced_ubm else None)
+        reason = (
+            "speaker held out (dev)"
+            if spk in dev
+            else f"fewer than {options.min_voiced_ubm} voiced frames"
+            if voiced[utt] < options.min_voiced_ubm
+            else None
+        )
         if reason:
             left_out[reason] += 1
         else:
             kept.append(utt)
     if options.max_utts_ubm and len(kept) > options.max_utts_ubm:
         left_out[f"not among the {options.max_utts_ubm} longest"] = len(kept) - options.max_utts_ubm
-        kept = sorted(kept, key=lambda utt: (-voiced[utt], utt))[:options.max_utts_ubm]
+        kept = sorted(kept, key=lambda utt: (-voiced[utt], utt))[: options.max_utts_ubm]
     return c_sorted(kept), left_out
 
 
@@ -85,8 +96,13 @@ def select_train(aug: Augmented, dev: set[str], options: SelectOptions) -> tuple
     left_out: Counter = Counter()
     long_enough = []
     for utt in aug.utt2spk:
-        reason = ("speaker held out (dev)" if aug.person[utt] in dev else
-                  f"fewer than {options.min_voiced} voiced frames" if aug.voiced[utt] < options.min_voiced else None)
+        reason = (
+            "speaker held out (dev)"
+            if aug.person[utt] in dev
+            else f"fewer than {options.min_voiced} voiced frames"
+            if aug.voiced[utt] < options.min_voiced
+            else None
+        )
         if reason:
             left_out[reason] += 1
         else:
@@ -122,6 +138,10 @@ def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, see
             raise InputError(name, f"no recording left ({reasons})", "at least one", "Loosen the limits in select.conf")
     valid = draw_valid(train, aug, options, seed)
     if not valid:
-        raise InputError("train_sel", "no speaker with 3 recordings", "at least one, for validation of the TDNN",
-                         "Loosen --min-voiced or --min-utts in select.conf, or bring more recordings")
+        raise InputError(
+            "train_sel",
+            "no speaker with 3 recordings",
+            "at least one, for validation of the TDNN",
+            "Loosen --min-voiced or --min-utts in select.conf, or bring more recordings",
+        )
     return Selection(ubm, train, valid, dev_speakers, left_out_ubm, left_out_train)

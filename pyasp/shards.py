@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,13 +24,14 @@ from pyasp.kaldi_io import ArkWriter, read_scp
 from pyasp.progress import bar
 from pyasp.validate import read_dropped, write_dropped
 
-MIN_SHARDS = 8        # a small corpus still feeds eight jobs
-SHARD_SIZE = 2000     # utterances of a shard of a large one: minutes of work, lost at most once by a kill
+MIN_SHARDS = 8  # a small corpus still feeds eight jobs
+SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost at most once by a kill
 
 
 @dataclasses.dataclass(frozen=True)
 class JobOptions:
     """Which part of the work this process does."""
+
     job: int = option(1, "number of this job, from 1")
     num_jobs: int = option(1, "number of jobs; the result does not depend on it")
     reuse: str = option("", "scp of another set: utterances found there are not computed again")
@@ -40,6 +42,7 @@ class JobOptions:
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """Utterances `start` (inclusive) to `end` (exclusive) of the C-sorted list; `number` counts from 1."""
+
     number: int
     start: int
     end: int
@@ -55,8 +58,10 @@ def shards(total: int) -> list[Shard]:
 def shards_of_job(total: int, options: JobOptions) -> list[Shard]:
     """The shards that job `options.job` of `options.num_jobs` makes. Raises InputError when the job is out of range."""
     if not 1 <= options.job <= options.num_jobs:
-        raise InputError("command line", f"--job {options.job}", f"1 to {options.num_jobs}", "Give --job within --num-jobs")
-    return shards(total)[options.job - 1::options.num_jobs]
+        raise InputError(
+            "command line", f"--job {options.job}", f"1 to {options.num_jobs}", "Give --job within --num-jobs"
+        )
+    return shards(total)[options.job - 1 :: options.num_jobs]
 
 
 def members(data: DataDir, within: str) -> list[str]:
@@ -69,8 +74,12 @@ def members(data: DataDir, within: str) -> list[str]:
     there, dropped = read_scp(within), read_dropped(data / "dropped.tsv")
     lost = [utt for utt in data.utt2spk if utt not in there and utt not in dropped]
     if lost:
-        raise InputError(within, f"no entry for {len(lost)} utterances (first: {lost[0]})", "those that dropped.tsv does not list",
-                         "Run the stage that makes it again")
+        raise InputError(
+            within,
+            f"no entry for {len(lost)} utterances (first: {lost[0]})",
+            "those that dropped.tsv does not list",
+            "Run the stage that makes it again",
+        )
     return [utt for utt in c_sorted(data.utt2spk) if utt in there]
 
 
@@ -83,8 +92,14 @@ def wanted(utts: Iterable[str], reuse: str) -> list[str]:
 Result = tuple[str, np.ndarray | None, dict[str, str]]
 
 
-def run_shards(data: DataDir, options: JobOptions, prefix: str, recipe: Callable[[], dict[str, Any]],
-               process: Callable[[list[str]], Iterable[Result]], compression_method: int = 0) -> None:
+def run_shards(
+    data: DataDir,
+    options: JobOptions,
+    prefix: str,
+    recipe: Callable[[], dict[str, Any]],
+    process: Callable[[list[str]], Iterable[Result]],
+    compression_method: int = 0,
+) -> None:
     """Makes this job's shards: `PREFIX.S.ark/.scp`, one `PREFIX.S.<table>` per table name, `PREFIX.S.failed`.
 
     recipe: gives tool, options and inputs for `artefact.describe` as keyword arguments.
@@ -98,18 +113,26 @@ def run_shards(data: DataDir, options: JobOptions, prefix: str, recipe: Callable
     with bar(total=sum(s.end - s.start for s in mine), unit="utt") as progress:
         for shard in mine:
             stem = f"{prefix}.{shard.number}"
-            ours = utts[shard.start:shard.end]
-            record = {**made, "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)}}
+            ours = utts[shard.start : shard.end]
+            record = {
+                **made,
+                "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)},
+            }
             if not is_current(f"{stem}.scp", record, options.force):
                 shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, progress)
                 done, failed = done + shard_done, failed + shard_failed
             else:
                 progress.update(len(ours))
-    print(f"job {options.job} of {options.num_jobs}: {len(mine)} shards, done {done} of {done + failed} utterances, "
-          f"{failed} failed", file=sys.stderr)
+    print(
+        f"job {options.job} of {options.num_jobs}: {len(mine)} shards, done {done} of {done + failed} utterances, "
+        f"{failed} failed",
+        file=sys.stderr,
+    )
 
 
-def _make_shard(stem: str, results: Iterable[Result], record: dict[str, Any], method: int, progress: tqdm) -> tuple[int, int]:
+def _make_shard(
+    stem: str, results: Iterable[Result], record: dict[str, Any], method: int, progress: tqdm
+) -> tuple[int, int]:
     """Writes one shard; the scp, which is what makes it complete, comes last."""
     tables: dict[str, dict[str, str]] = {"failed": {}}
     Path(f"{stem}.scp").unlink(missing_ok=True)
@@ -132,13 +155,25 @@ def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
     for shard in shards(total):
         path = Path(f"{prefix}.{shard.number}.{name}")
         if not path.is_file():
-            raise InputError(path, "no such file", f"shard {shard.number} of {len(shards(total))}",
-                             "Re-run the stage: a job did not finish")
+            raise InputError(
+                path,
+                "no such file",
+                f"shard {shard.number} of {len(shards(total))}",
+                "Re-run the stage: a job did not finish",
+            )
         yield from read_table(path).items()
 
 
-def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out_scp: str, force: bool,
-          allow_fail_fraction: float = 0.0, within: str = "") -> None:
+def merge(
+    data: DataDir,
+    prefix: str,
+    reuse: str,
+    tables: Mapping[str, str],
+    out_scp: str,
+    force: bool,
+    allow_fail_fraction: float = 0.0,
+    within: str = "",
+) -> None:
     """Joins the shards into `out_scp` and the named tables ({shard table: output path}); C-sorted.
 
     Lines of utterances that `reuse` holds are copied from there (tables: from the file of the same name beside it).
@@ -166,19 +201,28 @@ def merge(data: DataDir, prefix: str, reuse: str, tables: Mapping[str, str], out
         write_table(temporary, lines)
 
 
-def check_counts(where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str],
-                 allowed: float) -> None:
+def check_counts(
+    where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str], allowed: float
+) -> None:
     """Prints "done N of M" and raises InputError when utterances are lost or too many failed."""
     lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
-        raise InputError(where, f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
-                         "every utterance accounted for", "Re-run the stage with --force")
+        raise InputError(
+            where,
+            f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
+            "every utterance accounted for",
+            "Re-run the stage with --force",
+        )
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
     print(f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}", file=sys.stderr)
     if len(failures) > allowed * len(utts):
-        raise InputError(where, f"{len(failures)} of {len(utts)} utterances failed{note}", f"at most {allowed:.1%}",
-                         "Repair or remove those recordings (the shards' .failed files list them) and run from stage 0 on")
+        raise InputError(
+            where,
+            f"{len(failures)} of {len(utts)} utterances failed{note}",
+            f"at most {allowed:.1%}",
+            "Repair or remove those recordings (the shards' .failed files list them) and run from stage 0 on",
+        )
 
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:

@@ -9,10 +9,10 @@ recordings say; a model whose recordings disagree is `mixed`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,13 +21,13 @@ from pyasp.datadir import DataDir
 from pyasp.errors import InputError
 from pyasp.trials import TrialList, read_categories
 
-SECONDS = (2, 5, 10, 20, 40, 80, 160)           # limits of the duration classes of corpora that bring none
-RECORDINGS = (1, 2, 3, 5, 10)                   # upper ends of the classes of numbers of enrolment recordings
-MOST_VALUES = 12                                # a column with more values does not split results
+SECONDS = (2, 5, 10, 20, 40, 80, 160)  # limits of the duration classes of corpora that bring none
+RECORDINGS = (1, 2, 3, 5, 10)  # upper ends of the classes of numbers of enrolment recordings
+MOST_VALUES = 12  # a column with more values does not split results
 NO_SPLIT = {"session", "seconds", "sample_rate", "path", "duration_class"}
 INPUTS = ("utt2spk", "model2utts", "spk2gender", "utt2dur", "utt2info.tsv")
 
-Columns = dict[str, tuple[list[str], np.ndarray]]   # {column: (values, their codes (N,) uint8)}
+Columns = dict[str, tuple[list[str], np.ndarray]]  # {column: (values, their codes (N,) uint8)}
 
 
 def class_of(value: float, limits: Sequence[float]) -> str:
@@ -168,7 +168,7 @@ class Evaluation:
             return class_of(sum(seconds.get(utt, 0.0) for utt in self.model2utts[model]), SECONDS)
 
         def of(column: str) -> Callable[[str], str]:
-            test = self.test.data.info              # a recording of both sets may be described in one alone
+            test = self.test.data.info  # a recording of both sets may be described in one alone
             return lambda model: agreed(
                 [
                     info[utt].get(column) or test.get(utt, {}).get(column, "") if utt in info else ""
@@ -176,10 +176,13 @@ class Evaluation:
                 ]
             )
 
-        columns = {"enroll_utts": lambda model: recordings_class(len(set(self.model2utts[model]))),
-                   "enroll_seconds": total if seconds else None,
-                   "enroll_gender": (lambda model: agreed([gender.get(utt, "") for utt in self.model2utts[model]]))
-                   if gender else None}
+        columns = {
+            "enroll_utts": lambda model: recordings_class(len(set(self.model2utts[model]))),
+            "enroll_seconds": total if seconds else None,
+            "enroll_gender": (lambda model: agreed([gender.get(utt, "") for utt in self.model2utts[model]]))
+            if gender
+            else None,
+        }
         names = dict.fromkeys(name for table in info.values() for name in table if name not in NO_SPLIT)
         columns.update({f"enroll_{name}": of(name) for name in names})
         return {name: function for name, function in columns.items() if function}
@@ -201,8 +204,10 @@ class Evaluation:
         parts."""
         found = dict(given)
         if self.known:
-            for columns, ids, index in ((self._model_columns(), trials.models, trials.model),
-                                        (self._test_columns(), trials.tests, trials.test)):
+            for columns, ids, index in (
+                (self._model_columns(), trials.models, trials.model),
+                (self._test_columns(), trials.tests, trials.test),
+            ):
                 for name, function in columns.items():
                     if name not in found and (column := _coded([function(each) for each in ids], index)):
                         found[name] = column

@@ -20,8 +20,11 @@ def audio_below(root: str | Path, suffixes: tuple[str, ...]) -> list[str]:
     found = []
     for directory, children, files in os.walk(root, followlinks=True):
         children[:] = sorted(child for child in children if not child.startswith("."))
-        found += [os.path.join(directory, name) for name in sorted(files)
-                  if name.lower().endswith(suffixes) and not name.startswith(".")]
+        found += [
+            os.path.join(directory, name)
+            for name in sorted(files)
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
     return found
 
 

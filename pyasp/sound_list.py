@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from pyasp.datadir import c_sorted
 from pyasp.errors import InputError
 from pyasp.kaldi_io import read_scp
 from pyasp.sound import read_sound
 
-if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.speaker_model import Features, SpeakerModel
 
 SUFFIXES = {".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".mp4", ".aac"}
-AHEAD = 4       # recordings read ahead by each thread
+AHEAD = 4  # recordings read ahead by each thread
 
 
 def _key(path: Path) -> str:
@@ -32,8 +33,12 @@ def _folder(path: Path) -> dict[str, str]:
         if (path / "segments").is_file():
             raise InputError(path, "segments", "whole recordings", "Extract with run.sh, which cuts them out")
         return _scp(path / "wav.scp")
-    files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names
-             if Path(name).suffix.lower() in SUFFIXES]
+    files = [
+        Path(folder) / name
+        for folder, _, names in os.walk(path)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES
+    ]
     return {_key(file.relative_to(path)): str(file) for file in files}
 
 
@@ -59,20 +64,32 @@ def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
         path = Path(name)
         if not path.exists():
             raise InputError(path, "no such file or directory", "audio, a folder, a wav.scp or a .tsv", "Check it")
-        entries = _folder(path) if path.is_dir() else TABLES[path.suffix](path) if path.suffix in TABLES else \
-            {_key(Path(path.name)): name}
+        entries = (
+            _folder(path)
+            if path.is_dir()
+            else TABLES[path.suffix](path)
+            if path.suffix in TABLES
+            else {_key(Path(path.name)): name}
+        )
         for key, file in entries.items():
             if found.setdefault(key, file) != file:
-                raise InputError(path, f"{found[key]} and {file}", "one recording a key",
-                                 "Name them in a table: wav.scp or .tsv", item=key)
+                raise InputError(
+                    path,
+                    f"{found[key]} and {file}",
+                    "one recording a key",
+                    "Name them in a table: wav.scp or .tsv",
+                    item=key,
+                )
     if not found:
         raise InputError(" ".join(inputs), "no audio file", " ".join(sorted(SUFFIXES)), "Check the folder")
     return {key: found[key] for key in c_sorted(found)}
 
 
-def features_of(model: SpeakerModel, sounds: dict[str, str], channel: int, threads: int,
-                failed: dict[str, str]) -> Iterator[tuple[str, Features]]:
+def features_of(
+    model: SpeakerModel, sounds: dict[str, str], channel: int, threads: int, failed: dict[str, str]
+) -> Iterator[tuple[str, Features]]:
     """(key, features) of every recording, in order, read and analysed by threads; failures go into {key: reason}."""
+
     def work(path: str) -> Features:
         return model.features(read_sound(path, channel))
 

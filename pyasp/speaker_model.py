@@ -13,9 +13,9 @@ There is no global state; a loaded model is read only and may be used from any n
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -61,11 +61,19 @@ def as_int16_scale(wave: np.ndarray) -> np.ndarray:
     if wave.dtype == np.int16:
         return wave.astype(np.float32)
     if not np.issubdtype(wave.dtype, np.floating) or not np.isfinite(wave).all():
-        raise InputError("wave", f"{wave.dtype} samples" if wave.dtype.kind != "f" else "samples that are not finite",
-                         "int16, or floats in [-1, 1]", "Convert the samples")
+        raise InputError(
+            "wave",
+            f"{wave.dtype} samples" if wave.dtype.kind != "f" else "samples that are not finite",
+            "int16, or floats in [-1, 1]",
+            "Convert the samples",
+        )
     if np.abs(wave).max() > 4.0:
-        raise InputError("wave", f"floats up to {np.abs(wave).max():.4g}", "floats in [-1, 1], or int16",
-                         "Divide by 32768, or give int16")
+        raise InputError(
+            "wave",
+            f"floats up to {np.abs(wave).max():.4g}",
+            "floats in [-1, 1], or int16",
+            "Divide by 32768, or give int16",
+        )
     return wave.astype(np.float32) * INT16
 
 
@@ -77,11 +85,14 @@ class SpeakerModel:
         self._extract, self._frontend = extract, frontend_options
         self._mfcc_options = cli.read_conf(bundle.files["mfcc.conf"], MfccOptions)
         self._vad_options = cli.read_conf(bundle.files["vad.conf"], VadOptions)
-        self._score_options = (cli.subset(cli.read_conf(bundle.files["backend.conf"], BackendOptions), ScoreOptions)
-                               if "backend.conf" in bundle.files else ScoreOptions())
+        self._score_options = (
+            cli.subset(cli.read_conf(bundle.files["backend.conf"], BackendOptions), ScoreOptions)
+            if "backend.conf" in bundle.files
+            else ScoreOptions()
+        )
         self._back_end = BackEnd.read_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
         self.calibration = read_calibration(bundle)
-        self._local = threading.local()     # an Mfcc has scratch memory: one for each thread
+        self._local = threading.local()  # an Mfcc has scratch memory: one for each thread
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> SpeakerModel:
@@ -139,8 +150,12 @@ class SpeakerModel:
         matrix, shift = self.mfcc(sound), self._mfcc_options.frame_shift / 1000
         voiced = energy_vad(matrix[:, 0], self._vad_options)
         if not voiced.any():
-            raise InputError(sound.name, f"no voiced frame in {sound.seconds:.2f} s", "speech",
-                             "It is silent, or too quiet for the model's vad.conf")
+            raise InputError(
+                sound.name,
+                f"no voiced frame in {sound.seconds:.2f} s",
+                "speech",
+                "It is silent, or too quiet for the model's vad.conf",
+            )
         return Features(frontend(matrix, voiced, self._frontend), voiced, float(voiced.sum()) * shift)
 
     def embed_features(self, features: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
@@ -153,7 +168,7 @@ class SpeakerModel:
         Raises InputError for a wave without speech, of several channels, or on an unknown scale.
         """
         sound = Sound("wave", as_int16_scale(wave), int(rate))
-        (_, vector), = self._extract([("wave", self.features(sound).frames)])
+        ((_, vector),) = self._extract([("wave", self.features(sound).frames)])
         return vector
 
     # embeddings to scores
@@ -162,8 +177,9 @@ class SpeakerModel:
         """Scores (M,) float64 of the back end before calibration; shapes as `score`."""
         enrol, tests = np.atleast_2d(enrol), np.atleast_2d(tests)
         model = enroll(self._back_end, enrol, [np.arange(len(enrol))], self._score_options.average)
-        scorer = SCORERS[self._score_options.scoring](model, np.array([len(enrol)]), self._back_end.process(tests),
-                                                      self._back_end.plda, self._score_options)
+        scorer = SCORERS[self._score_options.scoring](
+            model, np.array([len(enrol)]), self._back_end.process(tests), self._back_end.plda, self._score_options
+        )
         return scorer.pairs(np.zeros(len(tests), np.int64), np.arange(len(tests)))
 
     def score(self, enrol: np.ndarray, test: np.ndarray) -> float | np.ndarray:

@@ -14,7 +14,7 @@ from pyasp.errors import InputError
 
 MAGIC = b"NIST_1A"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
-LARGEST = 1 << 20               # bytes of a header; NIST's have 1024
+LARGEST = 1 << 20  # bytes of a header; NIST's have 1024
 AGAIN = "Copy the recording again from its source, or remove it"
 
 

@@ -12,40 +12,52 @@ import functools
 import importlib
 import itertools
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from pyasp import cli
 from pyasp.artefact import fingerprint, load_record
 from pyasp.errors import InputError
 
 RECORD = ".made.json"
-SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")      # others are the user's own
+SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own
 
 
 @dataclass(frozen=True)
 class Tool:
     """Stage that runs it, conf file that it reads, whether --seed decides its result."""
+
     stage: int
     conf: str = ""
     seeded: bool = False
 
 
 TOOLS = {
-    "prep_voxceleb": Tool(0, "prep.conf", True), "prep_sre12": Tool(0, "prep.conf", True),
+    "prep_voxceleb": Tool(0, "prep.conf", True),
+    "prep_sre12": Tool(0, "prep.conf", True),
     "prep_folder": Tool(0, "prep.conf", True),
-    "make_mfcc": Tool(2, "mfcc.conf"), "compute_vad": Tool(2, "vad.conf"), "merge_shards": Tool(2),
-    "augment": Tool(3, "augment.conf", True), "copy_vad": Tool(3),
-    "select_train": Tool(4, "select.conf", True), "make_dev": Tool(4, "backend.conf", True),
-    "train_ubm": Tool(5, "ubm.conf", True), "train_ivector": Tool(6, "ivector.conf", True),
+    "make_mfcc": Tool(2, "mfcc.conf"),
+    "compute_vad": Tool(2, "vad.conf"),
+    "merge_shards": Tool(2),
+    "augment": Tool(3, "augment.conf", True),
+    "copy_vad": Tool(3),
+    "select_train": Tool(4, "select.conf", True),
+    "make_dev": Tool(4, "backend.conf", True),
+    "train_ubm": Tool(5, "ubm.conf", True),
+    "train_ivector": Tool(6, "ivector.conf", True),
     "train_tdnn": Tool(7, "tdnn.conf", True),
-    "extract_ivector": Tool(8, "ivector.conf"), "extract_embedding": Tool(8, "tdnn.conf"),
-    "train_backend": Tool(9, "backend.conf"), "adapt_backend": Tool(9, "backend.conf"),
-    "score": Tool(9, "backend.conf"), "normalise_scores": Tool(9, "backend.conf"), "calibrate": Tool(9, "backend.conf"),
+    "extract_ivector": Tool(8, "ivector.conf"),
+    "extract_embedding": Tool(8, "tdnn.conf"),
+    "train_backend": Tool(9, "backend.conf"),
+    "adapt_backend": Tool(9, "backend.conf"),
+    "score": Tool(9, "backend.conf"),
+    "normalise_scores": Tool(9, "backend.conf"),
+    "calibrate": Tool(9, "backend.conf"),
 }
-PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}       # of a corpus; else prep_<corpus>
-CHOSEN = ("train_on", "kind")       # by the step, not by a setting
+PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
+CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Run:
     ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
     corpus, corpus_options: the preparation and its words; "": not looked at.
     """
+
     data: Path
     exp: Path
     systems: tuple[str, ...]
@@ -70,6 +83,7 @@ class Run:
 @dataclass(frozen=True)
 class Stale:
     """An artefact that is out of date, the stage that makes it, and why."""
+
     path: Path
     stage: int
     why: str
@@ -87,8 +101,9 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     """Systems, their variants and fusions of the present backend.conf; those of a former one are not reported."""
     if not any("+" in path.name for path in exp.glob("*")):
         return systems
-    from pyasp.backend import BackendOptions        # and scipy
+    from pyasp.backend import BackendOptions  # and scipy
     from pyasp.variants import expand, fusions
+
     options = cli.read_conf(Path(conf) / "backend.conf", BackendOptions)
     names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]
     return *names, *fusions(options, names)
@@ -138,14 +153,15 @@ def settings(run: Run, tool: str) -> dict[str, Any]:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
     main = importlib.import_module(module).main
     found, _ = cli.parse(main.options, [*words, *(() if TOOLS[tool].stage else run.corpus_options)])
-    values = json.loads(json.dumps(dataclasses.asdict(found)))      # as a record holds them
-    if not TOOLS[tool].stage:       # a later stage may be asked for without what the preparation was given
+    values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
+    if not TOOLS[tool].stage:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
     if tool == "make_mfcc" and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
-        from pyasp.frontend import FrontendOptions      # and torch, which a run without records does not wait for
+        from pyasp.frontend import FrontendOptions  # and torch, which a run without records does not wait for
         from pyasp.ivector_train import IvectorOptions
+
         ivector = cli.read_conf(Path(run.conf) / "ivector.conf", IvectorOptions)
         values |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))
     return values
@@ -163,8 +179,9 @@ def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict
     return more
 
 
-def changed_settings(run: Run, artefact: Path, made: dict[str, Any],
-                     settings_of: Callable[[str], dict[str, Any]]) -> Iterator[str]:
+def changed_settings(
+    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str], dict[str, Any]]
+) -> Iterator[str]:
     """`--key: old -> new` of each setting that is another one now."""
     tool = TOOLS.get(made["tool"])
     if not tool or not run.conf:
@@ -188,8 +205,9 @@ def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
     return []
 
 
-def changed_inputs(run: Run, artefact: Path, made: dict[str, Any],
-                   mark_of: Callable[[str], str | None]) -> Iterator[str]:
+def changed_inputs(
+    run: Run, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
+) -> Iterator[str]:
     """Each input that is gone, was made again, or is not the one asked for."""
     for path, mark in made["inputs"].items():
         now = mark_of(path)
@@ -211,8 +229,10 @@ def find(run: Run, before: int) -> list[Stale]:
     for artefact, made in records(run):
         stage = stage_of(run, artefact, made["tool"])
         if stage < before:
-            reasons = [*changed_settings(run, artefact, made, settings_of),
-                       *changed_inputs(run, artefact, made, mark_of)]
+            reasons = [
+                *changed_settings(run, artefact, made, settings_of),
+                *changed_inputs(run, artefact, made, mark_of),
+            ]
             found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
     return sorted(found, key=lambda each: (each.stage, str(each.path)))
 
@@ -223,6 +243,9 @@ def error(run: Run, found: list[Stale]) -> InputError:
     for stage, group in itertools.groupby(found, lambda each: each.stage):
         mine = list(group)
         stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
-    return InputError(first.path, f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
-                      "artefacts made with the present settings and inputs",
-                      f"Re-run from there: ./run.sh ... --stage {first.stage} --force")
+    return InputError(
+        first.path,
+        f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
+        "artefacts made with the present settings and inputs",
+        f"Re-run from there: ./run.sh ... --stage {first.stage} --force",
+    )

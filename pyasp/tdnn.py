@@ -30,7 +30,7 @@ from pyasp.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, le
 from pyasp.processes import part_of, world
 
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
-RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)     # 15 frames
+RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)  # 15 frames
 
 # Narrower layers than this spend the folded path's gain on calls for small blocks: with 128 and 384 nodes, two threads and
 # chunks of 60-120 frames it trained at 21 000 frames/s, the plain layers at 57 000.
@@ -40,6 +40,7 @@ FOLD_WIDTH = 256
 @dataclass(frozen=True)
 class TdnnOptions:
     """Sizes of the network; the defaults are the paper's."""
+
     pooling: str = option("attentive_statistics", "how frames become one vector", choices=POOLINGS)
     frame_dim: int = option(512, "nodes of each of the first four TDNN layers")
     pooling_dim: int = option(1500, "nodes of the fifth TDNN layer, which is pooled")
@@ -47,19 +48,24 @@ class TdnnOptions:
     embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
     segment_dim: int = option(512, "nodes of the second fully connected layer")
     dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
-    attention_heads: int = option(1, "attentions side by side, each for its share of the pooled channels; as many as "
-                                  "--pooling-dim: one a channel")
+    attention_heads: int = option(
+        1, "attentions side by side, each for its share of the pooled channels; as many as --pooling-dim: one a channel"
+    )
     loss: str = option("softmax", "softmax; am, aam: additive (angular) margin on cosines", choices=LOSSES)
 
     def __post_init__(self) -> None:
-        sizes = {"frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim",
-                 "attention_heads"}
+        sizes = {"frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim", "attention_heads"}
         wrong = [name for name, value in vars(self).items() if name in sizes and value < 1]
         wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
         wrong += [] if self.attention_heads < 1 or self.pooling_dim % self.attention_heads == 0 else ["attention_heads"]
         for name in wrong:
-            raise InputError("network options", str(vars(self)[name]), "sizes of at least 1, 0 <= dropout < 1, heads "
-                             "that divide --pooling-dim", "Correct tdnn.conf", item=f"--{name.replace('_', '-')}")
+            raise InputError(
+                "network options",
+                str(vars(self)[name]),
+                "sizes of at least 1, 0 <= dropout < 1, heads that divide --pooling-dim",
+                "Correct tdnn.conf",
+                item=f"--{name.replace('_', '-')}",
+            )
 
 
 def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
@@ -67,7 +73,7 @@ def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
     if len(context) == 1:
         return x
     frames = x.shape[1] - (context[-1] - context[0])
-    return torch.cat([x[:, offset - context[0]:offset - context[0] + frames] for offset in context], dim=2)
+    return torch.cat([x[:, offset - context[0] : offset - context[0] + frames] for offset in context], dim=2)
 
 
 def foldable(x: Tensor, width: int) -> bool:
@@ -124,8 +130,9 @@ class Tdnn(nn.Module):
         super().__init__()
         self.in_dim = in_dim
         sizes = [in_dim] + [options.frame_dim] * (len(CONTEXTS) - 1) + [options.pooling_dim]
-        self.frames = nn.ModuleList(Layer(context, n_in, n_out, options.dropout)
-                                    for context, n_in, n_out in zip(CONTEXTS, sizes, sizes[1:]))
+        self.frames = nn.ModuleList(
+            Layer(context, n_in, n_out, options.dropout) for context, n_in, n_out in zip(CONTEXTS, sizes, sizes[1:])
+        )
         self.pooling = Pooling(options.pooling, options.pooling_dim, options.attention_dim, options.attention_heads)
         self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
         self.segment = Layer((0,), options.embedding_dim, options.segment_dim, options.dropout)
@@ -139,8 +146,9 @@ class Tdnn(nn.Module):
         if not (one_pass and foldable(x, self.frames[0].affine.out_features)):
             return self.pooling(*self.frame_level(x, lengths))
         keeps, parts = [layer.keep_mask(x) for layer in self.frames], self.pooling.parts
-        mean, variance, scale, shift = frame_network(list(self.frames), self.pooling.attention, parts.deviation,
-                                                     splice(x, CONTEXTS[0]), keeps, self.work)
+        mean, variance, scale, shift = frame_network(
+            list(self.frames), self.pooling.attention, parts.deviation, splice(x, CONTEXTS[0]), keeps, self.work
+        )
         keep = 1.0 if keeps[-1] is None else keeps[-1].squeeze(1)
         mean = (mean * scale + shift) * keep
         if not parts.deviation:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -22,7 +23,7 @@ def in_threads(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
         return _alone(work, parts, threads)
     with ThreadPoolExecutor(min(threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         results = list(pool.map(work, parts))
-    torch.set_num_threads(threads)      # what threads of others start with
+    torch.set_num_threads(threads)  # what threads of others start with
     return results
 
 

@@ -3,7 +3,7 @@ hundreds of megabytes is asked of the system anew for every batch."""
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 

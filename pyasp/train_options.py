@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], float], torch.optim.Optimi
 # Share of the learning rate at a point of the training in [0, 1], after the warm-up.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
-    "exponential": lambda done: 0.1 ** done,        # Kaldi's sre16/v2: 1e-3 to 1e-4
+    "exponential": lambda done: 0.1**done,  # Kaldi's sre16/v2: 1e-3 to 1e-4
     "constant": lambda done: 1.0,
 }
 
@@ -33,6 +34,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 @dataclass(frozen=True)
 class TrainOptions:
     """How the network is trained. The paper states none of this."""
+
     epochs: int = option(10, "epochs of training")
     optimiser: str = option("adamw", "rule of the steps", choices=OPTIMISERS)
     learning_rate: float = option(1e-3, "largest learning rate")
@@ -42,51 +44,78 @@ class TrainOptions:
     clip_norm: float = option(5.0, "gradients are scaled down to this norm")
     margin: float = option(0.2, "margin of --loss am (in the cosine) or aam (in radians)")
     logit_scale: float = option(30.0, "scale of the cosines of --loss am and aam")
-    average_epochs: int = option(0, "final.pt is the mean of the networks of so many last epochs where that has "
-                                 "the lower validation loss; 0 = the best epoch")
+    average_epochs: int = option(
+        0,
+        "final.pt is the mean of the networks of so many last epochs where that has "
+        "the lower validation loss; 0 = the best epoch",
+    )
     finetune_epochs: int = option(0, "more epochs on long chunks with a large margin after the others; 0 = none")
     finetune_chunk: int = option(600, "fine-tuning: frames of a chunk")
     finetune_margin: float = option(0.5, "fine-tuning: margin of --loss am or aam")
     finetune_learning_rate: float = option(1e-4, "fine-tuning: largest learning rate")
 
     def __post_init__(self) -> None:
-        wrong = {"epochs": self.epochs < 1, "learning_rate": self.learning_rate <= 0, "clip_norm": self.clip_norm <= 0,
-                 "warmup": not 0 <= self.warmup < 1, "weight_decay": self.weight_decay < 0,
-                 "margin": not 0 <= self.margin < math.pi / 2, "logit_scale": self.logit_scale <= 0,
-                 "average_epochs": self.average_epochs < 0, "finetune_epochs": self.finetune_epochs < 0,
-                 "finetune_margin": not 0 <= self.finetune_margin < math.pi / 2,
-                 "finetune_learning_rate": self.finetune_learning_rate <= 0}
+        wrong = {
+            "epochs": self.epochs < 1,
+            "learning_rate": self.learning_rate <= 0,
+            "clip_norm": self.clip_norm <= 0,
+            "warmup": not 0 <= self.warmup < 1,
+            "weight_decay": self.weight_decay < 0,
+            "margin": not 0 <= self.margin < math.pi / 2,
+            "logit_scale": self.logit_scale <= 0,
+            "average_epochs": self.average_epochs < 0,
+            "finetune_epochs": self.finetune_epochs < 0,
+            "finetune_margin": not 0 <= self.finetune_margin < math.pi / 2,
+            "finetune_learning_rate": self.finetune_learning_rate <= 0,
+        }
         for name in (name for name, bad in wrong.items() if bad):
-            raise InputError("training options", str(getattr(self, name)), "epochs of at least 1, positive rates, "
-                             "norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2", "Correct tdnn.conf",
-                             item=f"--{name.replace('_', '-')}")
+            raise InputError(
+                "training options",
+                str(getattr(self, name)),
+                "epochs of at least 1, positive rates, norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2",
+                "Correct tdnn.conf",
+                item=f"--{name.replace('_', '-')}",
+            )
 
 
 @dataclass(frozen=True)
 class CheckpointOptions:
     """What is kept against a kill; none of it changes the network."""
+
     checkpoint_minutes: float = option(15.0, "last.pt is written in mid-epoch too, every so many minutes; 0 = never")
     keep_epochs: int = option(0, "the checkpoints of so many last epochs are kept as <epoch>.pt beside last.pt")
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_minutes", "keep_epochs"):
             if getattr(self, name) < 0:
-                raise InputError("checkpoint options", str(getattr(self, name)), "0 or more", "Correct tdnn.conf",
-                                 item=f"--{name.replace('_', '-')}")
+                raise InputError(
+                    "checkpoint options",
+                    str(getattr(self, name)),
+                    "0 or more",
+                    "Correct tdnn.conf",
+                    item=f"--{name.replace('_', '-')}",
+                )
 
 
 @dataclass(frozen=True)
-class NetworkOptions(FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, TrainOptions, ComputeOptions,
-                     CheckpointOptions):
+class NetworkOptions(
+    FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, TrainOptions, ComputeOptions, CheckpointOptions
+):
     """Everything that tdnn.conf may say: front end, sizes, chunks, training, computing, checkpoints, extraction."""
+
     delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
 
     def __post_init__(self) -> None:
         for part in NetworkOptions.__bases__:
             part.__post_init__(self)
         if self.finetune_epochs and self.finetune_chunk < self.min_chunk:
-            raise InputError("training options", str(self.finetune_chunk), "at least --min-chunk", "Correct tdnn.conf",
-                             item="--finetune-chunk")
+            raise InputError(
+                "training options",
+                str(self.finetune_chunk),
+                "at least --min-chunk",
+                "Correct tdnn.conf",
+                item="--finetune-chunk",
+            )
 
 
 def learning_rate(options: TrainOptions, step: int, total: int) -> float:

@@ -17,8 +17,9 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +63,13 @@ def check_finite(values: dict[str, float], batch: Batch, run: Run) -> None:
     broken = [utt for utt, x in zip(batch.utts, batch.features) if not torch.isfinite(x).all()]
     what = "features that are not finite in" if broken else "a batch of"
     found, utts = ", ".join(f"{name} {value}" for name, value in values.items()), dict.fromkeys(broken or batch.utts)
-    raise InputError(f"training, epoch {run.epoch + 1}", f"{found}; {what} {' '.join(utts)}", "finite numbers",
-                     f"Last good checkpoint: {run.saved}. Repair these recordings, or lower --learning-rate or "
-                     "--clip-norm and train again with --force")
+    raise InputError(
+        f"training, epoch {run.epoch + 1}",
+        f"{found}; {what} {' '.join(utts)}",
+        "finite numbers",
+        f"Last good checkpoint: {run.saved}. Repair these recordings, or lower --learning-rate or "
+        "--clip-norm and train again with --force",
+    )
 
 
 def train_step(run: Run, batch: Batch, watch: Watch) -> Tensor:
@@ -117,8 +122,12 @@ def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
             interrupt(run, watch, last, stop)
     if pending:
         settle(*pending, run)
-    return {"loss": sums["loss"] / sampler.steps, "frames": sums["frames"], "waited": sums["waited"],
-            "seconds": before + time.perf_counter() - start}
+    return {
+        "loss": sums["loss"] / sampler.steps,
+        "frames": sums["frames"],
+        "waited": sums["waited"],
+        "seconds": before + time.perf_counter() - start,
+    }
 
 
 def interrupt(run: Run, watch: Watch, last: Path, stop: bool) -> None:
@@ -126,8 +135,11 @@ def interrupt(run: Run, watch: Watch, last: Path, stop: bool) -> None:
     run.save(last)
     watch.saved()
     if stop:
-        print(f"stopped by signal {watch.received or 'to another process'} after step {run.step}, which is in {last}: "
-              "the same command goes on from there", file=sys.stderr)
+        print(
+            f"stopped by signal {watch.received or 'to another process'} after step {run.step}, which is in {last}: "
+            "the same command goes on from there",
+            file=sys.stderr,
+        )
         raise SystemExit(128 + watch.received if watch.received else 1)
 
 
@@ -135,7 +147,7 @@ def interrupt(run: Run, watch: Watch, last: Path, stop: bool) -> None:
 def validate(run: Run, batches: Iterable[Batch]) -> tuple[float, float]:
     """Mean cross entropy (without margin) and share of chunks whose speaker is found, over all held-out recordings."""
     run.net.eval()
-    sums = torch.zeros(3, dtype=torch.float64)      # loss, found, chunks
+    sums = torch.zeros(3, dtype=torch.float64)  # loss, found, chunks
     for batch in itertools.islice(batches, rank(), None, world()):
         labels = batch.labels.to(run.device)
         with autocast(run.options, run.device):
@@ -148,46 +160,62 @@ def validate(run: Run, batches: Iterable[Batch]) -> tuple[float, float]:
     return loss / count, found / count
 
 
-def record_of(run: Run, done: dict[str, float], valid: tuple[float, float], peak: float,
-              seconds: float) -> dict[str, Any]:
+def record_of(
+    run: Run, done: dict[str, float], valid: tuple[float, float], peak: float, seconds: float
+) -> dict[str, Any]:
     """The epoch's line in train.jsonl. data_wait is the share of the training time spent waiting for batches."""
     rate, options, phase = done["frames"] / done["seconds"], run.phase.options, run.phase
     flop = training_flop(run.net, (options.min_chunk + options.max_chunk) // 2)
     learned = learning_rate(options, run.step - 1 - phase.first_step, phase.steps)
-    return {"epoch": run.epoch + 1, "step": run.step, "loss": done["loss"], "valid_loss": valid[0],
-            "valid_accuracy": valid[1], "learning_rate": learned,
-            "frames_per_second": rate, "flop_per_frame": flop, "peak_fraction": rate * flop / (peak * world()),
-            "data_wait": done["waited"] / done["seconds"], "seconds": seconds}
+    return {
+        "epoch": run.epoch + 1,
+        "step": run.step,
+        "loss": done["loss"],
+        "valid_loss": valid[0],
+        "valid_accuracy": valid[1],
+        "learning_rate": learned,
+        "frames_per_second": rate,
+        "flop_per_frame": flop,
+        "peak_fraction": rate * flop / (peak * world()),
+        "data_wait": done["waited"] / done["seconds"],
+        "seconds": seconds,
+    }
 
 
-def finish_epoch(run: Run, directory: Path, done: dict[str, float], valid: tuple[float, float], peak: float,
-                 seconds: float) -> None:
+def finish_epoch(
+    run: Run, directory: Path, done: dict[str, float], valid: tuple[float, float], peak: float, seconds: float
+) -> None:
     """The log's line, the best network so far, last.pt."""
     record = record_of(run, done, valid, peak, seconds)
-    if run.epoch == run.phase.first_epoch:      # fine-tuning is judged on chunks of another length
+    if run.epoch == run.phase.first_epoch:  # fine-tuning is judged on chunks of another length
         run.best = {}
     run.epoch, run.within, run.sums = run.epoch + 1, 0, dict(NOTHING_DONE)
     if valid[0] < run.best.get("valid_loss", math.inf):
         run.best = {"epoch": run.epoch, "valid_loss": valid[0], "valid_accuracy": valid[1], "model": run.weights()}
     if rank() == 0:
         checkpoint.append_record(directory / "train.jsonl", record)
-        print("epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
-              "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record), file=sys.stderr)
+        print(
+            "epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
+            "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record),
+            file=sys.stderr,
+        )
     run.save(directory / "last.pt")
     keep_epoch(run, directory)
 
 
 def average(run: Run, directory: Path, held_out: FrameSource) -> None:
     """The mean of the last epochs' networks becomes the best one when its validation loss is lower."""
-    wait_for_all()      # the first process has written them
+    wait_for_all()  # the first process has written them
     count = min(run.options.average_epochs, run.phase.options.epochs)
     if not count:
         return
     mean = mean_network(directory, range(run.epoch - count + 1, run.epoch + 1))
     checkpoint.load_weights(run.net, mean, directory / "last.pt")
     loss, accuracy = validate(run, validation_batches(held_out, run.phase.options))
-    print(f"mean of the last {count} epochs: validation loss {loss:.3f}, best epoch's {run.best['valid_loss']:.3f}",
-          file=sys.stderr)
+    print(
+        f"mean of the last {count} epochs: validation loss {loss:.3f}, best epoch's {run.best['valid_loss']:.3f}",
+        file=sys.stderr,
+    )
     if loss < run.best["valid_loss"]:
         run.best = {"epoch": run.epoch, "valid_loss": loss, "valid_accuracy": accuracy, "model": mean}
 
@@ -198,7 +226,7 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")       # names the stage; a fingerprint would not
+    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     made = recipe_of(data, options, seed)
     device = device_of(options.device)
     with together(device.type):
@@ -208,8 +236,9 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
             train_here(data, directory, options, seed, made, force)
 
 
-def train_here(data: DataDir, directory: Path, options: NetworkOptions, seed: int, made: dict[str, Any],
-               force: bool) -> None:
+def train_here(
+    data: DataDir, directory: Path, options: NetworkOptions, seed: int, made: dict[str, Any], force: bool
+) -> None:
     """The training proper, in this process as one of those that were joined."""
     train_utts, valid_utts, speakers = split_validation(data)
     rest = options, options.memory_gb

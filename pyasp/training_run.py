@@ -11,9 +11,10 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ NOTHING_DONE = {"loss": 0.0, "frames": 0, "seconds": 0.0, "waited": 0.0}
 @dataclass
 class Phase:
     """A part of the training with chunks, margin and learning rates of its own: the training, then fine-tuning."""
+
     sampler: Sampler
     options: NetworkOptions
     first_epoch: int
@@ -53,8 +55,13 @@ def phases_of(source: FrameSource, options: NetworkOptions, seed: int) -> list[P
     phases = [Phase(Sampler(source, subset(options, ChunkOptions), seed), options, 0, 0)]
     if options.finetune_epochs:
         later = dataclasses.replace(
-            options, epochs=options.finetune_epochs, min_chunk=options.finetune_chunk, max_chunk=options.finetune_chunk,
-            learning_rate=options.finetune_learning_rate, margin=options.finetune_margin)
+            options,
+            epochs=options.finetune_epochs,
+            min_chunk=options.finetune_chunk,
+            max_chunk=options.finetune_chunk,
+            learning_rate=options.finetune_learning_rate,
+            margin=options.finetune_margin,
+        )
         sampler = Sampler(source, subset(later, ChunkOptions), seed)
         phases.append(Phase(sampler, later, options.epochs, phases[0].steps))
     return phases
@@ -63,25 +70,28 @@ def phases_of(source: FrameSource, options: NetworkOptions, seed: int) -> list[P
 def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices with weight decay, vectors (norms, biases) without."""
     parameters = list(net.parameters())
-    return [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 @dataclass
 class Run:
     """The state of a training: all of it goes into last.pt."""
+
     net: Tdnn
-    model: Callable[[Tensor], Tensor]       # the network as it is called: compiled, of several processes
+    model: Callable[[Tensor], Tensor]  # the network as it is called: compiled, of several processes
     optimiser: torch.optim.Optimizer
     phases: list[Phase]
     speakers: list[str]
     options: NetworkOptions
     device: torch.device
-    epoch: int = 0          # whole epochs done
-    step: int = 0           # batches done
-    within: int = 0         # batches of the present epoch done; a sampler that is read ahead of has gone further
-    sums: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(NOTHING_DONE))        # of this epoch
-    best: dict[str, Any] = dataclasses.field(default_factory=dict)      # epoch, valid_loss, valid_accuracy, model
+    epoch: int = 0  # whole epochs done
+    step: int = 0  # batches done
+    within: int = 0  # batches of the present epoch done; a sampler that is read ahead of has gone further
+    sums: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(NOTHING_DONE))  # of this epoch
+    best: dict[str, Any] = dataclasses.field(default_factory=dict)  # epoch, valid_loss, valid_accuracy, model
     saved: str = "none yet"
 
     @property
@@ -101,10 +111,19 @@ class Run:
     def state(self) -> dict[str, Any]:
         """What last.pt holds."""
         sampler = {"seed": self.phases[0].sampler.seed, "epoch": self.epoch, "step": self.within}
-        return {"model": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "sampler": sampler,
-                "rng": checkpoint.rng_state(), "epoch": self.epoch, "step": self.step, "sums": self.sums,
-                "best": self.best, "options": dataclasses.asdict(self.options), "dim": self.net.in_dim,
-                "speakers": self.speakers}
+        return {
+            "model": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "sampler": sampler,
+            "rng": checkpoint.rng_state(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
+            "best": self.best,
+            "options": dataclasses.asdict(self.options),
+            "dim": self.net.in_dim,
+            "speakers": self.speakers,
+        }
 
     def save(self, path: Path) -> None:
         """Writes last.pt; only the first of several processes does."""
@@ -150,8 +169,11 @@ def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool
     if rank() == 0 and not is_current(last, made, force):
         for old in (last, directory / "final.pt", directory / "train.jsonl", *directory.glob("[0-9]*.pt")):
             old.unlink(missing_ok=True)
-        run.save_network(directory / "init.pt", made, {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0,
-                                                       "model": run.weights()})
+        run.save_network(
+            directory / "init.pt",
+            made,
+            {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0, "model": run.weights()},
+        )
         write_made(last, made)
     wait_for_all()
     if last.exists():
@@ -171,7 +193,7 @@ def keep_epoch(run: Run, directory: Path) -> None:
     kept.unlink(missing_ok=True)
     try:
         os.link(directory / "last.pt", kept)
-    except OSError:     # a file system without links
+    except OSError:  # a file system without links
         shutil.copyfile(directory / "last.pt", kept)
     drop_epochs(directory, run.epoch - count)
 
@@ -191,5 +213,7 @@ def mean_network(directory: Path, epochs: range) -> dict[str, Tensor]:
     states = [checkpoint.load(directory / f"{epoch}.pt", "model")["model"] for epoch in epochs]
     if not states:
         raise InputError(directory, "no epoch", "epochs to average", "Raise --average-epochs")
-    return {name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
-            for name, value in states[-1].items()}
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[-1].items()
+    }

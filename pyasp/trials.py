@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from array import array
 from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Iterator, Mapping
+from typing import IO
 
 import numpy as np
 
 from pyasp.errors import InputError
 from pyasp.plain_text import open_text
 
-BLOCK_BYTES = 1 << 22          # text taken at a time: about 100 000 trials
-SORTED_AT_ONCE = 10_000_000    # trials whose keys are sorted together when duplicates are counted
+BLOCK_BYTES = 1 << 22  # text taken at a time: about 100 000 trials
+SORTED_AT_ONCE = 10_000_000  # trials whose keys are sorted together when duplicates are counted
 TRIAL, SCORED = "<model> <test> target|nontarget", "<model> <test> <score>"
 LABELS = {b"target": True, b"nontarget": False}
-IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))   # as bytes.split() sees it
-MAX_VALUES = 50                # a column with more distinct values is not a category
+IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))  # as bytes.split() sees it
+MAX_VALUES = 50  # a column with more distinct values is not a category
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ def columns_of(lines: list[bytes], first: int, path: object, shape: str) -> list
     counts = np.diff(np.cumsum(starts, dtype=np.int32)[data == ord("\n")], prepend=0)
     if (counts != fields).any():
         wrong = int((counts != fields).argmax())
-        raise InputError(path, repr(lines[wrong].rstrip(b"\r\n").decode(errors="replace")), shape, "Correct the line",
-                         item=f"line {first + wrong}")
+        raise InputError(
+            path,
+            repr(lines[wrong].rstrip(b"\r\n").decode(errors="replace")),
+            shape,
+            "Correct the line",
+            item=f"line {first + wrong}",
+        )
     words = text.split()
     return [words[k::fields] for k in range(fields)]
 
@@ -82,8 +88,13 @@ def _labels(column: list[bytes], first: int, path: object) -> bytes:
         return bytes(map(LABELS.__getitem__, column))
     except KeyError:
         wrong = next(i for i, label in enumerate(column) if label not in LABELS)
-        raise InputError(path, repr(column[wrong].decode(errors="replace")), "target or nontarget",
-                         "Correct the third field", item=f"line {first + wrong}") from None
+        raise InputError(
+            path,
+            repr(column[wrong].decode(errors="replace")),
+            "target or nontarget",
+            "Correct the third field",
+            item=f"line {first + wrong}",
+        ) from None
 
 
 def _ids(index: _Index, path: object) -> list[str]:
@@ -93,8 +104,9 @@ def _ids(index: _Index, path: object) -> list[str]:
         raise InputError(path, "an id that is not UTF-8", "UTF-8 text", "Convert the file to UTF-8") from None
 
 
-def read_trials(path: str | Path, models: list[str] | None = None, tests: list[str] | None = None,
-                both_classes: bool = True) -> TrialList:
+def read_trials(
+    path: str | Path, models: list[str] | None = None, tests: list[str] | None = None, both_classes: bool = True
+) -> TrialList:
     """Reads a list; with `models` or `tests` given, their order numbers the ids and any other id is an InputError.
 
     InputError also on a malformed line, an empty list, and (with `both_classes`) a list without targets or without
@@ -113,8 +125,9 @@ def read_trials(path: str | Path, models: list[str] | None = None, tests: list[s
     model_ids, test_ids = _ids(model_index, path), _ids(test_index, path)
     _check_known(path, model_ids, models, "models")
     _check_known(path, test_ids, tests, "test recordings")
-    trials = TrialList(model_ids, test_ids, np.frombuffer(model, np.int32), np.frombuffer(test, np.int32),
-                       np.frombuffer(target, bool))
+    trials = TrialList(
+        model_ids, test_ids, np.frombuffer(model, np.int32), np.frombuffer(test, np.int32), np.frombuffer(target, bool)
+    )
     check_classes(trials.target, path, both_classes)
     _count_duplicates(trials, path)
     return trials
@@ -122,9 +135,13 @@ def read_trials(path: str | Path, models: list[str] | None = None, tests: list[s
 
 def _check_known(path: object, ids: list[str], known: list[str] | None, what: str) -> None:
     if known is not None and len(ids) > len(known):
-        unknown = ids[len(known):]
-        raise InputError(path, f"{len(unknown)} unknown {what} (first: {', '.join(unknown[:3])})",
-                         f"only ids of the {len(known)} known {what}", "Correct the list, or add the recordings")
+        unknown = ids[len(known) :]
+        raise InputError(
+            path,
+            f"{len(unknown)} unknown {what} (first: {', '.join(unknown[:3])})",
+            f"only ids of the {len(known)} known {what}",
+            "Correct the list, or add the recordings",
+        )
 
 
 def check_classes(target: np.ndarray, path: object, both_classes: bool = True) -> None:
@@ -133,8 +150,12 @@ def check_classes(target: np.ndarray, path: object, both_classes: bool = True) -
     if not target.size:
         raise InputError(path, "an empty list", "at least one trial", "Check how the list was made")
     if both_classes and count in (0, target.size):
-        raise InputError(path, f"{target.size} trials, every one of them {'nontarget' if count == 0 else 'target'}",
-                         "target and nontarget trials", "Check the third field: one class alone has no error rates")
+        raise InputError(
+            path,
+            f"{target.size} trials, every one of them {'nontarget' if count == 0 else 'target'}",
+            "target and nontarget trials",
+            "Check the third field: one class alone has no error rates",
+        )
 
 
 def count_duplicates(trials: TrialList) -> tuple[int, int]:
@@ -157,8 +178,12 @@ def count_duplicates(trials: TrialList) -> tuple[int, int]:
 def _count_duplicates(trials: TrialList, path: object) -> None:
     same, other = count_duplicates(trials)
     if other:
-        raise InputError(path, f"{other} pairs listed as target and as nontarget", "one label per pair",
-                         "Correct the labels of the list")
+        raise InputError(
+            path,
+            f"{other} pairs listed as target and as nontarget",
+            "one label per pair",
+            "Correct the labels of the list",
+        )
     if same:
         print(f"{path}: {same} of {len(trials)} trials are listed more than once; each line counts")
 
@@ -188,8 +213,13 @@ def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.nd
             scores.extend(_numbers(found[2], first, scores_path))
         if scored.readline():
             raise InputError(scores_path, f"more than {len(target)} lines", "one per trial", "Score this list again")
-    trials = TrialList(_ids(model_index, trials_path), _ids(test_index, trials_path), np.frombuffer(model, np.int32),
-                       np.frombuffer(test, np.int32), np.frombuffer(target, bool))
+    trials = TrialList(
+        _ids(model_index, trials_path),
+        _ids(test_index, trials_path),
+        np.frombuffer(model, np.int32),
+        np.frombuffer(test, np.int32),
+        np.frombuffer(target, bool),
+    )
     check_classes(trials.target, trials_path)
     return np.frombuffer(scores, np.float64), trials
 
@@ -201,8 +231,13 @@ def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: in
     pairs, found = list(zip(*listed[:2])), list(zip(*scored[:2]))
     wrong = next((i for i, (pair, other) in enumerate(zip(pairs, found)) if pair != other), len(found))
     seen = b" ".join(found[wrong]).decode(errors="replace") if wrong < len(found) else "the end of the file"
-    raise InputError(path, repr(seen), f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list",
-                     "Score this list again", item=f"line {first + wrong}")
+    raise InputError(
+        path,
+        repr(seen),
+        f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list",
+        "Score this list again",
+        item=f"line {first + wrong}",
+    )
 
 
 def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
@@ -210,8 +245,13 @@ def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
     try:
         values.extend(map(float, column))
     except ValueError:
-        raise InputError(path, repr(column[len(values)].decode(errors="replace")), "a number", "Score this list again",
-                         item=f"line {first + len(values)}") from None
+        raise InputError(
+            path,
+            repr(column[len(values)].decode(errors="replace")),
+            "a number",
+            "Score this list again",
+            item=f"line {first + len(values)}",
+        ) from None
     return values
 
 
@@ -227,16 +267,25 @@ def read_categories(path: str | Path, count: int) -> dict[str, tuple[list[str], 
         number = 1
         for number, row in enumerate(rows, 2):
             if len(row) != len(header):
-                raise InputError(path, f"{len(row)} fields", f"{len(header)}, as in the header", "Correct the line",
-                                 item=f"line {number}")
+                raise InputError(
+                    path,
+                    f"{len(row)} fields",
+                    f"{len(header)}, as in the header",
+                    "Correct the line",
+                    item=f"line {number}",
+                )
             for index, column, value in zip(indices, codes, row):
                 if len(index) <= MAX_VALUES:
                     column.append(index[value])
     if number - 1 != count:
-        raise InputError(path, f"{number - 1} lines after the header", f"{count}, one per trial",
-                         "Make both files together")
-    return {name: _in_order(index, column) for name, index, column in zip(header, indices, codes)
-            if len(index) <= MAX_VALUES}
+        raise InputError(
+            path, f"{number - 1} lines after the header", f"{count}, one per trial", "Make both files together"
+        )
+    return {
+        name: _in_order(index, column)
+        for name, index, column in zip(header, indices, codes)
+        if len(index) <= MAX_VALUES
+    }
 
 
 def _in_order(index: Mapping[str, int], codes: bytearray) -> tuple[list[str], np.ndarray]:
@@ -253,7 +302,12 @@ def read_model2utts(path: str | Path) -> dict[str, list[str]]:
         for number, line in enumerate(stream, 1):
             model, *utts = line.split() or [""]
             if not utts or model in models:
-                raise InputError(path, repr(line.rstrip("\n")[:80]), "<model> <utt> <utt> ..., each model once",
-                                 "Correct the line", item=f"line {number}")
+                raise InputError(
+                    path,
+                    repr(line.rstrip("\n")[:80]),
+                    "<model> <utt> <utt> ..., each model once",
+                    "Correct the line",
+                    item=f"line {number}",
+                )
             models[model] = utts
     return models

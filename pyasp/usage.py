@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024   # bytes in a unit of ru_maxrss
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 
 def record_usage(tool: str) -> None:
@@ -24,13 +24,17 @@ def record_usage(tool: str) -> None:
     if not path or not Path(path).parent.is_dir():
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    line = {"stage": int(os.environ.get("PYASP_STAGE", "-1")), "title": os.environ.get("PYASP_STAGE_TITLE", ""),
-            "tool": tool, "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
-            "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2 ** 20, 1)}
+    line = {
+        "stage": int(os.environ.get("PYASP_STAGE", "-1")),
+        "title": os.environ.get("PYASP_STAGE_TITLE", ""),
+        "tool": tool,
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+        "peak_mb": round(used.ru_maxrss * MAXRSS_UNIT / 2**20, 1),
+    }
     if Path("/proc/self/fd").is_dir():
-        line["open_files"] = len(os.listdir("/proc/self/fd")) - 1      # without the directory that is being listed
-    with contextlib.suppress(OSError):      # a full disk is the tool's to tell; it must not hide the tool's own message
-        with open(path, "a", encoding="utf-8") as stream:       # one short write: lines of parallel jobs do not mix
+        line["open_files"] = len(os.listdir("/proc/self/fd")) - 1  # without the directory that is being listed
+    with contextlib.suppress(OSError):  # a full disk is the tool's to tell; it must not hide the tool's own message
+        with open(path, "a", encoding="utf-8") as stream:  # one short write: lines of parallel jobs do not mix
             stream.write(json.dumps(line) + "\n")
 
 
@@ -59,6 +63,7 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
         mine = [line for line in used if (line["stage"], line.get("title", "")) == key]
         largest = max(mine, key=lambda line: line["peak_mb"])
         row = stages.setdefault(key, {"stage": key[0], "title": key[1], "seconds": None, "runs": 0})
-        row.update(cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"],
-                   tool=largest["tool"])
+        row.update(
+            cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"], tool=largest["tool"]
+        )
     return [stages[key] for key in sorted(stages)]

@@ -1,9 +1,9 @@
 """Energy-based voice activity detection: Kaldi's compute-vad (ivector/voice-activity-detection), all frames at once.
 
-    e_t        log energy of frame t (coefficient 0 of the raw MFCC, before any mean normalisation), t = 0 .. T-1
-    threshold  = energy_threshold + mean_scale * mean_t(e_t)
-    frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in window}
-    window     = [t-c, t+c] within [0, T), c the context
+e_t        log energy of frame t (coefficient 0 of the raw MFCC, before any mean normalisation), t = 0 .. T-1
+threshold  = energy_threshold + mean_scale * mean_t(e_t)
+frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in window}
+window     = [t-c, t+c] within [0, T), c the context
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pyasp.errors import InputError
 @dataclass(frozen=True)
 class VadOptions:
     """Options of compute-vad, with Kaldi's names and defaults."""
+
     vad_energy_threshold: float = option(5.0, "constant term of the threshold on the log energy")
     vad_energy_mean_scale: float = option(0.5, "times the mean log energy of the file, added to the threshold")
     vad_proportion_threshold: float = option(0.6, "voiced when at least this part of the window is above the threshold")
@@ -26,14 +27,20 @@ class VadOptions:
     omit_unvoiced_utts: bool = option(False, "write no decisions for an utterance without a voiced frame")
 
     def __post_init__(self) -> None:
-        wrong = {"--vad-energy-mean-scale": self.vad_energy_mean_scale < 0,
-                 "--vad-frames-context": self.vad_frames_context < 0,
-                 "--vad-proportion-threshold": not 0 < self.vad_proportion_threshold < 1}
+        wrong = {
+            "--vad-energy-mean-scale": self.vad_energy_mean_scale < 0,
+            "--vad-frames-context": self.vad_frames_context < 0,
+            "--vad-proportion-threshold": not 0 < self.vad_proportion_threshold < 1,
+        }
         for key, bad in wrong.items():
             if bad:
-                raise InputError("vad options", f"{key} out of range",
-                                 "mean scale >= 0, context >= 0, proportion between 0 and 1", "Correct vad.conf",
-                                 item=key)
+                raise InputError(
+                    "vad options",
+                    f"{key} out of range",
+                    "mean scale >= 0, context >= 0, proportion between 0 and 1",
+                    "Correct vad.conf",
+                    item=key,
+                )
 
 
 def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
@@ -46,7 +53,7 @@ def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
         return np.zeros(0, dtype=bool)
     mean = np.mean(log_energy, dtype=np.float64)
     threshold = np.float32(options.vad_energy_threshold + options.vad_energy_mean_scale * mean)
-    above = np.concatenate([[0], np.cumsum(np.asarray(log_energy, np.float32) > threshold)])      # counts up to frame t
+    above = np.concatenate([[0], np.cumsum(np.asarray(log_energy, np.float32) > threshold)])  # counts up to frame t
     first = np.maximum(np.arange(frames) - options.vad_frames_context, 0)
     end = np.minimum(np.arange(frames) + options.vad_frames_context + 1, frames)
     needed = (end - first).astype(np.float32) * np.float32(options.vad_proportion_threshold)

@@ -10,16 +10,17 @@ import gzip
 import json
 import sys
 import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any
 
 from pyasp.artefact import atomic_write
 from pyasp.datadir import DataDir, c_sorted
 from pyasp.errors import InputError
 from pyasp.plain_text import parse_json, read_lines
 
-MIN_DURATION = 0.025   # seconds; shorter than one analysis window
-MAX_SECONDS = 1e7      # four months: longer than any recording
+MIN_DURATION = 0.025  # seconds; shorter than one analysis window
+MAX_SECONDS = 1e7  # four months: longer than any recording
 BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
 BY_SPEAKER = ("spk2gender",)
 
@@ -32,8 +33,13 @@ def read_cut_lines(path: str | Path) -> Iterator[str]:
             for number, line in enumerate(stream, 1):
                 yield line
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise InputError(path, f"a damaged file ({error})", "one lhotse cut a line, gzip", "Run stage 0 again",
-                         item=f"after line {number}") from None
+        raise InputError(
+            path,
+            f"a damaged file ({error})",
+            "one lhotse cut a line, gzip",
+            "Run stage 0 again",
+            item=f"after line {number}",
+        ) from None
 
 
 def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -119,23 +125,34 @@ class Checker:
         self._check_names()
         for utt, line in read_cuts(self.data / "cuts.jsonl.gz"):
             if utt in self.cuts:
-                raise InputError(self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", "Run stage 0 again", item=utt)
+                raise InputError(
+                    self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", "Run stage 0 again", item=utt
+                )
             self.cuts[utt] = line
         for utt in self.data.utt2spk:
             reason = self._audio_problem(utt)
             if reason:
                 self.dropped[utt] = reason
         if len(self.dropped) == len(self.data.utt2spk):
-            raise InputError(self.data.path, "no usable utterance", "at least one",
-                             f"See the reasons, e.g. {next(iter(self.dropped.items()), 'an empty utt2spk')}")
+            raise InputError(
+                self.data.path,
+                "no usable utterance",
+                "at least one",
+                f"See the reasons, e.g. {next(iter(self.dropped.items()), 'an empty utt2spk')}",
+            )
 
     def _check_names(self) -> None:
         for utt, spk in self.data.utt2spk.items():
             if not spk or " " in spk:
                 raise InputError(self.data / "utt2spk", repr(spk), "one speaker a line", "Run stage 0 again", item=utt)
             if not utt.startswith(spk):
-                raise InputError(self.data / "utt2spk", f"speaker {spk!r}", "a prefix of the utterance id (Kaldi's sorting rule)",
-                                 "Prefix the utterance ids with their speaker", item=utt)
+                raise InputError(
+                    self.data / "utt2spk",
+                    f"speaker {spk!r}",
+                    "a prefix of the utterance id (Kaldi's sorting rule)",
+                    "Prefix the utterance ids with their speaker",
+                    item=utt,
+                )
 
     def _audio_problem(self, utt: str) -> str | None:
         if utt not in self.cuts:
@@ -148,7 +165,7 @@ class Checker:
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted; writes dropped.tsv with the reasons."""
-        self.write_dropped()    # first: once a table is without an utterance, its reason could not be found again
+        self.write_dropped()  # first: once a table is without an utterance, its reason could not be found again
         kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
         if self.dropped or list(self.cuts) != c_sorted(kept):
             self.repaired.append("cuts.jsonl.gz")
@@ -176,7 +193,9 @@ class Checker:
     def _fix_info(self, kept) -> None:
         path = self.data / "utt2info.tsv"
         header, *rows = read_lines(path) or [""]
-        good = sorted((row for row in rows if row.split("\t", 1)[0] in kept), key=lambda row: row.split("\t", 1)[0].encode())
+        good = sorted(
+            (row for row in rows if row.split("\t", 1)[0] in kept), key=lambda row: row.split("\t", 1)[0].encode()
+        )
         if good != rows:
             self.repaired.append("utt2info.tsv")
             with atomic_write(path, "w") as stream:
@@ -189,8 +208,13 @@ class Checker:
             unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
             good = [utt for utt in utts if utt in kept]
             if unknown or not good:
-                raise InputError(self.data / "model2utts", f"unknown utterance {unknown[0]!r}" if unknown else "no usable recording",
-                                 "utterances of this directory", "Correct the enrolment table and run stage 0 again", item=model)
+                raise InputError(
+                    self.data / "model2utts",
+                    f"unknown utterance {unknown[0]!r}" if unknown else "no usable recording",
+                    "utterances of this directory",
+                    "Correct the enrolment table and run stage 0 again",
+                    item=model,
+                )
             changed |= good != utts
             models[model] = " ".join(good)
         if changed:
@@ -208,5 +232,8 @@ class Checker:
         speakers = len(set(spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped))
         note = f" (first: {first[0]}: {first[1]})" if first else ""
         tables = f", put in order: {' '.join(self.repaired)}" if self.repaired else ""
-        print(f"{self.data.path}: kept {total - len(self.dropped)} of {total} utterances of {speakers} speakers, "
-              f"dropped {len(self.dropped)}{note}{tables}", file=sys.stderr)
+        print(
+            f"{self.data.path}: kept {total - len(self.dropped)} of {total} utterances of {speakers} speakers, "
+            f"dropped {len(self.dropped)}{note}{tables}",
+            file=sys.stderr,
+        )

@@ -41,8 +41,10 @@ def dev_list(data: str | Path) -> Scored:
 
 def lists(data: str | Path, system_dir: str | Path) -> list[Scored]:
     """Every list that a system has scored, the dev trials last. InputError when there is none."""
-    found = [Scored(name, Path(data) / "trials" / name, f"scores/{name}", "enroll", "test")
-             for name in scored_lists(Path(data) / "trials", system_dir)]
+    found = [
+        Scored(name, Path(data) / "trials" / name, f"scores/{name}", "enroll", "test")
+        for name in scored_lists(Path(data) / "trials", system_dir)
+    ]
     dev = dev_list(data)
     return [*found, dev] if dev.trials.is_file() and (Path(system_dir) / dev.scores).is_file() else found
 
@@ -66,15 +68,22 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
     return found[name or "dev"]
 
 
-def write(system_dir: str | Path, scored: Scored, trials: TrialList, scores: np.ndarray, made: dict[str, Any],
-          columns: Columns | None = None) -> None:
+def write(
+    system_dir: str | Path,
+    scored: Scored,
+    trials: TrialList,
+    scores: np.ndarray,
+    made: dict[str, Any],
+    columns: Columns | None = None,
+) -> None:
     """Writes a variant's scores (N,) of a list, the array beside them, and `<scores>.tsv` when there are columns."""
     path, values = Path(system_dir) / scored.scores, scores.astype(np.float32)
     if columns:
         with artefact.atomic_write(f"{path}.tsv", "w") as stream:
             stream.write("\t".join(columns) + "\n")
-            stream.writelines("\t".join(row) + "\n"
-                              for row in zip(*(np.array(names)[codes] for names, codes in columns.values())))
+            stream.writelines(
+                "\t".join(row) + "\n" for row in zip(*(np.array(names)[codes] for names, codes in columns.values()))
+            )
     score_files.write_array(path, values)
     with artefact.making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         score_files.write_scores(stream, trials, values)

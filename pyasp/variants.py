@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Iterable
 
 from pyasp.cli import option
 from pyasp.errors import InputError
 
-BACK_ENDS = {"lda": "LDA instead of whitening alone (--variant-lda-dim)",
-             "cosine": "cosine instead of PLDA",
-             "adapt": "PLDA adapted to unlabelled vectors (--adapt-to)"}
-NORMS = {"znorm": "scores normalised by the model's scores against a cohort",
-         "tnorm": "scores normalised by the test recording's scores against a cohort",
-         "snorm": "mean of znorm and tnorm",
-         "asnorm": "snorm with the best-scoring part of the cohort alone (--cohort-top)"}
-CALIBRATIONS = {"cal": "calibrated on the dev speakers, or on --calibration-list",
-                "calhalf": "each half of the evaluation's speakers calibrated on the other half"}
+BACK_ENDS = {
+    "lda": "LDA instead of whitening alone (--variant-lda-dim)",
+    "cosine": "cosine instead of PLDA",
+    "adapt": "PLDA adapted to unlabelled vectors (--adapt-to)",
+}
+NORMS = {
+    "znorm": "scores normalised by the model's scores against a cohort",
+    "tnorm": "scores normalised by the test recording's scores against a cohort",
+    "snorm": "mean of znorm and tnorm",
+    "asnorm": "snorm with the best-scoring part of the cohort alone (--cohort-top)",
+}
+CALIBRATIONS = {
+    "cal": "calibrated on the dev speakers, or on --calibration-list",
+    "calhalf": "each half of the evaluation's speakers calibrated on the other half",
+}
 STEPS = {**BACK_ENDS, **NORMS, **CALIBRATIONS}
 QUALITIES = ("enroll_seconds", "test_seconds", "enroll_utts")
 
@@ -34,10 +40,16 @@ class VariantOptions:
     adapt_to: str = option("enroll", "unlabelled vectors of the adapt variant", choices=("enroll", "test", "dev"))
     adapt_within: float = option(0.75, "share of the excess variance that goes within speakers (Kaldi sre16)")
     adapt_between: float = option(0.25, "share of the excess variance that goes between speakers (Kaldi sre16)")
-    cohort: str = option("train", "speakers of the cohort: those of the back end's training, or the dev speakers",
-                         choices=("train", "dev"))
-    cohort_unit: str = option("recording", "a cohort vector: one clean recording, or the average of a speaker's",
-                              choices=("recording", "speaker"))
+    cohort: str = option(
+        "train",
+        "speakers of the cohort: those of the back end's training, or the dev speakers",
+        choices=("train", "dev"),
+    )
+    cohort_unit: str = option(
+        "recording",
+        "a cohort vector: one clean recording, or the average of a speaker's",
+        choices=("recording", "speaker"),
+    )
     cohort_size: int = option(1000, "vectors of the cohort at most, drawn by seed")
     cohort_top: int = option(200, "asnorm: so many of the best-scoring cohort vectors")
     calibration_prior: float = option(0.5, "prior of a target at which logistic regression weighs its errors")

@@ -16,9 +16,11 @@ from pyasp import __version__
 from pyasp.cli import print_help
 
 BIN = Path(__file__).parent / "bin"
-GROUPS = {"Look inside": ("show", "plot", "diff", "data"),
-          "Use a trained system": ("bundle", "verify", "enroll", "identify", "embed", "export"),
-          "The shell": ("completion",)}
+GROUPS = {
+    "Look inside": ("show", "plot", "diff", "data"),
+    "Use a trained system": ("bundle", "verify", "enroll", "identify", "embed", "export"),
+    "The shell": ("completion",),
+}
 STEPS = "Steps of run.sh, each on its own"
 
 

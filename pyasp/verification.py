@@ -1,8 +1,8 @@
 """Recordings heard by a model, decisions and their thresholds, and the recordings of enrolled speakers.
 
-    llr        natural-log likelihood ratio of "same speaker" over "two speakers"
-    p          prior that a test recording is from one of the K speakers asked about, each as likely as another
-    threshold  log(C_fa (1 - p) / (C_miss p / K)): from there on, accepting the closest speaker costs least
+llr        natural-log likelihood ratio of "same speaker" over "two speakers"
+p          prior that a test recording is from one of the K speakers asked about, each as likely as another
+threshold  log(C_fa (1 - p) / (C_miss p / K)): from there on, accepting the closest speaker costs least
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,15 +24,16 @@ from pyasp.kaldi_io import ArkWriter, read_ark
 from pyasp.llr import bayes_threshold
 from pyasp.sound import complaints, read_sound
 
-if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.speaker_model import SpeakerModel
 
-MODEL_FILE = "model.json"   # in a directory of enrolled speakers: which model the embeddings are of
+MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """What every verb that scores takes."""
+
     model: str = option("", "the bundle, or a Kaldi i-vector directory")
     channel: int = option(-1, "channel of recordings with several, from 0")
     device: str = option("cpu", "where to compute", choices=("cpu", "cuda", "auto"))
@@ -40,6 +42,7 @@ class ModelOptions:
 @dataclass(frozen=True)
 class DecisionOptions:
     """What makes a threshold."""
+
     prior: float = option(0.5, "prior that the test recording is from the speaker (or one of the speakers)")
     c_miss: float = option(1.0, "cost of rejecting the speaker")
     c_fa: float = option(1.0, "cost of accepting another one")
@@ -58,8 +61,13 @@ class Heard:
 
     def facts(self) -> dict[str, object]:
         """Everything but the embedding, for JSON."""
-        return {"file": self.name, "seconds": round(self.seconds, 3), "voiced_seconds": round(self.voiced, 3),
-                "rate": self.rate, "warnings": self.warnings}
+        return {
+            "file": self.name,
+            "seconds": round(self.seconds, 3),
+            "voiced_seconds": round(self.voiced, 3),
+            "rate": self.rate,
+            "warnings": self.warnings,
+        }
 
 
 def load_model(options: ModelOptions) -> SpeakerModel:
@@ -69,6 +77,7 @@ def load_model(options: ModelOptions) -> SpeakerModel:
     if not Path(options.model).is_dir():
         raise InputError(options.model, "no such directory", "a bundle", "Make one: pyasp bundle EXP/SYSTEM model/")
     from pyasp.speaker_model import SpeakerModel
+
     return SpeakerModel.load(options.model, options.device)
 
 
@@ -76,7 +85,7 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     """Reads, checks and embeds one file. Raises InputError when it cannot be read or holds no speech."""
     sound = read_sound(path, channel)
     features = model.features(sound)
-    (_, vector), = model.embed_features([(sound.name, features.frames)])
+    ((_, vector),) = model.embed_features([(sound.name, features.frames)])
     warnings = complaints(sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest)
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
@@ -94,23 +103,30 @@ def threshold(options: DecisionOptions, candidates: int = 1) -> float:
 def threshold_text(options: DecisionOptions, candidates: int = 1) -> str:
     """`threshold 0.00 (prior 0.5, C_miss 1, C_fa 1)`."""
     shared = f" over {candidates} speakers" if candidates > 1 else ""
-    return (f"threshold {threshold(options, candidates):.2f} (prior {options.prior:g}{shared}, "
-            f"C_miss {options.c_miss:g}, C_fa {options.c_fa:g})")
+    return (
+        f"threshold {threshold(options, candidates):.2f} (prior {options.prior:g}{shared}, "
+        f"C_miss {options.c_miss:g}, C_fa {options.c_fa:g})"
+    )
 
 
 def scale_text(model: SpeakerModel) -> str:
     """What the scores of this model are."""
-    return ("calibrated log-likelihood ratio" if model.calibrated else
-            "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess")
+    return (
+        "calibrated log-likelihood ratio"
+        if model.calibrated
+        else "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess"
+    )
 
 
 # ---------------------------------------------------------------- enrolled speakers
 
+
 def speaker_file(directory: str | Path, name: str) -> Path:
     """Where an enrolled speaker's embeddings lie. Raises InputError for a name that is no file name."""
     if not name or name.startswith(".") or any(mark in name for mark in "/\\") or len(name.split()) != 1:
-        raise InputError("command line", f"the speaker name {name!r}", "a name without spaces and slashes",
-                         "Choose another name")
+        raise InputError(
+            "command line", f"the speaker name {name!r}", "a name without spaces and slashes", "Choose another name"
+        )
     return Path(directory) / f"{name}.ark"
 
 
@@ -123,8 +139,12 @@ def _check_model(directory: Path, model: SpeakerModel) -> None:
     except (ValueError, KeyError, TypeError):
         raise InputError(path, "an unreadable file", "the model's identity", "Enrol the speakers again") from None
     if identity != model.bundle.identity:
-        raise InputError(directory, "speakers enrolled with another model", f"embeddings of {model.bundle.path}",
-                         "Give the model they were enrolled with, or enrol them again")
+        raise InputError(
+            directory,
+            "speakers enrolled with another model",
+            f"embeddings of {model.bundle.path}",
+            "Give the model they were enrolled with, or enrol them again",
+        )
 
 
 def save_speaker(directory: str | Path, name: str, heard: list[Heard], model: SpeakerModel, force: bool) -> Path:
@@ -148,8 +168,9 @@ def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.nd
     """{speaker: embeddings (N, E)} of a directory. Raises InputError when it is empty or of another model."""
     directory = Path(directory)
     _check_model(directory, model)
-    speakers = {path.stem: np.stack([vector for _, vector in read_ark(path)])
-                for path in sorted(directory.glob("*.ark"))}
+    speakers = {
+        path.stem: np.stack([vector for _, vector in read_ark(path)]) for path in sorted(directory.glob("*.ark"))
+    }
     if not speakers:
         raise InputError(directory, "no enrolled speaker", "at least one", "Enrol speakers first")
     return speakers

@@ -9,9 +9,18 @@ from dataclasses import dataclass
 
 import pytest
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run", "--enable-logging=stderr",
-         "--host-resolver-rules=MAP * ~NOTFOUND")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--enable-logging=stderr",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'"
 OUTER = """<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{policy}">
 <iframe id="f" width="{width}" height="800" style="border:0" srcdoc="{page}"></iframe><script>
@@ -36,8 +45,13 @@ def look(page: str, folder, width: int) -> Seen:
         pytest.skip("chromium is not installed")
     path = folder / "outer.html"
     path.write_text(OUTER.format(policy=POLICY, width=width, page=html.escape(page)), encoding="utf-8")
-    done = subprocess.run([browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()],
-                          capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title, done.stderr[-2000:]
     return Seen(*json.loads(title[1]), [line for line in done.stderr.splitlines() if ":CONSOLE" in line])

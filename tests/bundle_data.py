@@ -28,16 +28,27 @@ def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
 
 def write_front_end(path: Path) -> None:
     """mfcc.conf and vad.conf."""
-    cli.write_conf(path / "mfcc.conf", MfccOptions(sample_frequency=RATE, num_ceps=CEPS, dither=0.0, high_freq=3700.0,
-                                                   snip_edges=False))
-    cli.write_conf(path / "vad.conf", VadOptions(vad_energy_threshold=5.5, vad_proportion_threshold=0.12,
-                                                 vad_frames_context=2))
+    cli.write_conf(
+        path / "mfcc.conf",
+        MfccOptions(sample_frequency=RATE, num_ceps=CEPS, dither=0.0, high_freq=3700.0, snip_edges=False),
+    )
+    cli.write_conf(
+        path / "vad.conf", VadOptions(vad_energy_threshold=5.5, vad_proportion_threshold=0.12, vad_frames_context=2)
+    )
 
 
 def network(pooling: str = "attentive_statistics", seed: int = 1) -> tuple[Tdnn, object]:
     """A random network in evaluation mode with running moments of its own, and the options of its network.conf."""
-    options = network_options()(pooling=pooling, frame_dim=16, pooling_dim=24, attention_dim=6, embedding_dim=DIM,
-                                segment_dim=7, delta_order=0, input_dim=CEPS)
+    options = network_options()(
+        pooling=pooling,
+        frame_dim=16,
+        pooling_dim=24,
+        attention_dim=6,
+        embedding_dim=DIM,
+        segment_dim=7,
+        delta_order=0,
+        input_dim=CEPS,
+    )
     torch.manual_seed(seed)
     net = Tdnn(cli.subset(options, TdnnOptions), CEPS, 5).eval()
     for name, buffer in net.named_buffers():
@@ -58,8 +69,11 @@ def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: obje
         for key, value in net.state_dict().items():
             if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
                 writer.write(key, value.numpy())
-    bundle.write_manifest(path, "network", {"system": pooling, "rate": RATE, "calibrated": False,
-                                            "shortest_voiced_seconds": 0.5, "results": {}, **facts})
+    bundle.write_manifest(
+        path,
+        "network",
+        {"system": pooling, "rate": RATE, "calibrated": False, "shortest_voiced_seconds": 0.5, "results": {}, **facts},
+    )
     return path
 
 

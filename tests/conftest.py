@@ -16,7 +16,8 @@ def golden():
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished run of all stages and systems."""
-    import recipe   # and torch, which most test files do without
+    import recipe  # and torch, which most test files do without
+
     where = tmp_path_factory.mktemp("recipe")
     process = recipe.run(where)
     assert process.returncode == 0, process.stderr[-3000:]
@@ -30,5 +31,8 @@ def pytest_sessionfinish(session, exitstatus):
         return
     rows = ["| stage | measure | largest deviation | share of the tolerance |", "|---|---|---|---|"]
     for stage, measures in golden_cases.DEVIATIONS.items():
-        rows += [f"| {stage} | {measure} | {value:.2g} | {share:.1%} |" for measure, (value, share) in sorted(measures.items())]
+        rows += [
+            f"| {stage} | {measure} | {value:.2g} | {share:.1%} |"
+            for measure, (value, share) in sorted(measures.items())
+        ]
     Path(target).write_text("\n".join(rows) + "\n", encoding="utf-8")

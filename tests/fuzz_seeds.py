@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import soundfile
@@ -27,6 +27,7 @@ def _bytes(write: Callable[[io.BytesIO], object]) -> bytes:
 def contents(write: Callable[[Path], object], name: str = "x") -> bytes:
     """What `write` puts into a file."""
     import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / name)
         return (Path(folder) / name).read_bytes()
@@ -44,14 +45,23 @@ def _write(path: Path, data: bytes) -> None:
 
 # ---------------------------------------------------------------- Kaldi tables
 
+
 def archive(binary: bool, method: int = 0, dtype: type = np.float32) -> bytes:
     arrays = {"spk1-a": RNG.normal(size=(9, 3)), "spk1-b": RNG.normal(size=4), "spk2-c": RNG.normal(size=(1, 2))}
-    return b"".join(f"{key} ".encode() + kaldi_io.serialise(array.astype(dtype), binary, method) for key, array in arrays.items())
+    return b"".join(
+        f"{key} ".encode() + kaldi_io.serialise(array.astype(dtype), binary, method) for key, array in arrays.items()
+    )
 
 
 def posteriors() -> list[bytes]:
-    frames = [(np.array([0, 3], np.int32), np.array([0.7, 0.3], np.float32)), (np.array([1], np.int32), np.ones(1, np.float32))]
-    return [contents(lambda path: kaldi_io.write_posteriors(path, [("a", frames), ("b", [])], binary)) for binary in (True, False)]
+    frames = [
+        (np.array([0, 3], np.int32), np.array([0.7, 0.3], np.float32)),
+        (np.array([1], np.int32), np.ones(1, np.float32)),
+    ]
+    return [
+        contents(lambda path: kaldi_io.write_posteriors(path, [("a", frames), ("b", [])], binary))
+        for binary in (True, False)
+    ]
 
 
 def selections() -> list[bytes]:
@@ -60,19 +70,32 @@ def selections() -> list[bytes]:
 
 
 def integers() -> list[bytes]:
-    return [contents(lambda path: kaldi_io.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
-            for binary in (True, False)]
+    return [
+        contents(lambda path: kaldi_io.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
+        for binary in (True, False)
+    ]
 
 
 def scalars() -> list[bytes]:
-    return [contents(lambda path: kaldi_io.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary)) for binary in (True, False)]
+    return [
+        contents(lambda path: kaldi_io.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary))
+        for binary in (True, False)
+    ]
 
 
 SCP = b"spk1-a x.ark:7\nspk1-b x.ark:7[0:2]\nspk2-c x.ark:7[1:3,0:1]\n"
-ARKS = [archive(True), archive(True, dtype=np.float64), archive(False), archive(True, 2), archive(True, 3), archive(True, 5)]
+ARKS = [
+    archive(True),
+    archive(True, dtype=np.float64),
+    archive(False),
+    archive(True, 2),
+    archive(True, 3),
+    archive(True, 5),
+]
 
 
 # ---------------------------------------------------------------- Kaldi models
+
 
 def diag() -> DiagGmm:
     return DiagGmm.from_moments(np.array([0.25, 0.75]), RNG.normal(size=(2, 3)), np.ones((2, 3)))
@@ -96,8 +119,11 @@ def accumulators(kind: type, *sizes: int) -> list[bytes]:
 
 # ---------------------------------------------------------------- audio
 
+
 def sphere_file(channels: int, coding: str) -> bytes:
-    return contents(lambda path: sphere.write(path, RNG.integers(-9000, 9000, (400, channels)).astype(np.int16), 8000), "x.sph")
+    return contents(
+        lambda path: sphere.write(path, RNG.integers(-9000, 9000, (400, channels)).astype(np.int16), 8000), "x.sph"
+    )
 
 
 def sound_file(form: str, subtype: str, channels: int = 1) -> bytes:
@@ -105,5 +131,11 @@ def sound_file(form: str, subtype: str, channels: int = 1) -> bytes:
     return _bytes(lambda stream: soundfile.write(stream, samples, 16000, subtype, format=form))
 
 
-WAVS = [sound_file("WAV", "PCM_16"), sound_file("WAV", "PCM_16", 2), sound_file("WAV", "FLOAT"), sound_file("WAV", "ULAW"), sound_file("WAV", "PCM_24")]
+WAVS = [
+    sound_file("WAV", "PCM_16"),
+    sound_file("WAV", "PCM_16", 2),
+    sound_file("WAV", "FLOAT"),
+    sound_file("WAV", "ULAW"),
+    sound_file("WAV", "PCM_24"),
+]
 FLACS = [sound_file("FLAC", "PCM_16"), sound_file("FLAC", "PCM_16", 2)]

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import bundle_data
 import numpy as np
 import torch
-from fuzz_seeds import (ARKS, FLACS, RNG, SCP, WAVS, accumulators, both, contents, diag, extractor, integers, plda,
-                        posteriors, put, scalars, selections, sphere_file)
+from fuzz_seeds import (
+    ARKS,
+    FLACS,
+    RNG,
+    SCP,
+    WAVS,
+    accumulators,
+    both,
+    contents,
+    diag,
+    extractor,
+    integers,
+    plda,
+    posteriors,
+    put,
+    scalars,
+    selections,
+    sphere_file,
+)
 from fuzzing import Target
 from prep_trees import m4a
 
@@ -19,8 +36,25 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import (artefact, audio_file, bundle, checkpoint, cli, datadir, kaldi_io, kaldi_model, llr, manifests,
-                   mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate)
+from pyasp import (
+    artefact,
+    audio_file,
+    bundle,
+    checkpoint,
+    cli,
+    datadir,
+    kaldi_io,
+    kaldi_model,
+    llr,
+    manifests,
+    mp4_header,
+    run_facts,
+    sound,
+    speaker_model,
+    sphere_header,
+    trials,
+    validate,
+)
 from pyasp.audio import CutStream, read_samples, use_libsndfile
 from pyasp.backend import BackEnd
 from pyasp.gmm import DiagGmm, FullGmm
@@ -54,7 +88,9 @@ def _audio(path: Path) -> None:
 
 # ---------------------------------------------------------------- plain text
 
-CONF = b"--sample-frequency=16000  # Hz\n--num-ceps=20\n--use-energy=true\n--dither=0\n\n# comment\n--window-type=povey\n"
+CONF = (
+    b"--sample-frequency=16000  # Hz\n--num-ceps=20\n--use-energy=true\n--dither=0\n\n# comment\n--window-type=povey\n"
+)
 UBM_CONF = b"--num-gauss=64\n--precision=float32\n--remove-low-count-gaussians=true\n"
 BACKEND_CONF = b"--variant=snorm+cal\n--variant=lda\n--fuse=a+b\n--cohort-top=20\n"
 TRIALS = b"m1 t1 target\nm1 t2 nontarget\nm2 t1 nontarget\nm2 t2 target\n"
@@ -113,13 +149,20 @@ MADE = json.dumps(artefact.describe("train_ubm", {"num_gauss": 64, "update_flags
 def _record(path: Path) -> None:
     """What a resumed stage does with a record, and what `bundle` reads from it."""
     from pyasp import bundle_make
+
     artefact.is_current(path.with_name("x"), json.loads(MADE))
     for record in bundle_make.ancestors(path.with_name("x")):
         bundle_make.options_of(record, UbmOptions)
 
 
-BUNDLE = {"format": 1, "kind": "ivector", "rate": 8000, "shortest_voiced_seconds": 0.5,
-          "files": {"final.ubm": "00", "final.ie": "11"}, "results": {"trials": {"eer": 5.0}}}
+BUNDLE = {
+    "format": 1,
+    "kind": "ivector",
+    "rate": 8000,
+    "shortest_voiced_seconds": 0.5,
+    "files": {"final.ubm": "00", "final.ie": "11"},
+    "results": {"trials": {"eer": 5.0}},
+}
 
 
 def _bundle_folder(folder: Path) -> None:
@@ -136,12 +179,14 @@ def _bundle(path: Path) -> None:
 
 def _calibration(path: Path) -> None:
     from pyasp import bundle_make
+
     speaker_model.read_calibration(bundle.Bundle(path.parent, "ivector", {bundle.CALIBRATION: path}))
     bundle_make.affine_map(path)
 
 
-CALIBRATION = json.dumps({"scale": 1.25, "offset": -2.0, "lists": {"trials": [
-    {"weights": {"ivector": 1.5}, "offset": -1.0, "prior": 0.5}]}}).encode()
+CALIBRATION = json.dumps(
+    {"scale": 1.25, "offset": -2.0, "lists": {"trials": [{"weights": {"ivector": 1.5}, "offset": -1.0, "prior": 0.5}]}}
+).encode()
 
 
 def _cuts() -> bytes:
@@ -164,10 +209,24 @@ def _check(path: Path) -> None:
     checker.check()
 
 
-RECORDING = {"id": "r1", "sources": [{"type": "file", "channels": [0], "source": "a.wav"}], "sampling_rate": 16000,
-             "num_samples": 400, "duration": 0.025, "channel_ids": [0]}
-SUPERVISION = {"id": "r1-1", "recording_id": "r1", "start": 0.0, "duration": 0.025, "channel": 0, "speaker": "spk1", "gender": "m",
-               "custom": {"kaldi/utt/text": "hello", "kaldi/info/session": "s1", "kaldi/model/m1": 0, "own": 1.5}}
+RECORDING = {
+    "id": "r1",
+    "sources": [{"type": "file", "channels": [0], "source": "a.wav"}],
+    "sampling_rate": 16000,
+    "num_samples": 400,
+    "duration": 0.025,
+    "channel_ids": [0],
+}
+SUPERVISION = {
+    "id": "r1-1",
+    "recording_id": "r1",
+    "start": 0.0,
+    "duration": 0.025,
+    "channel": 0,
+    "speaker": "spk1",
+    "gender": "m",
+    "custom": {"kaldi/utt/text": "hello", "kaldi/info/session": "s1", "kaldi/model/m1": 0, "own": 1.5},
+}
 
 
 def _lines(*objects: dict) -> bytes:
@@ -184,7 +243,9 @@ def _recordings(path: Path) -> None:
     manifests.to_kaldi(path, path.with_name("supervisions.jsonl.gz"), path.parent / "written")
 
 
-METRICS = json.dumps({"trials_dir": "trials", "fingerprints": {}, "trials": {"l": {"eer": 5.0}}, "det": {}, "scores": {}}).encode()
+METRICS = json.dumps(
+    {"trials_dir": "trials", "fingerprints": {}, "trials": {"l": {"eer": 5.0}}, "det": {}, "scores": {}}
+).encode()
 LIKELIHOOD = json.dumps({"0.dubm": {"frames": 5}, "1.dubm": {"loglike": -50.5}, "1.ubm": {"loglike": -49.5}}).encode()
 JSONL = _lines({"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.25})
 
@@ -204,11 +265,18 @@ def _dropped(path: Path) -> None:
 
 # ---------------------------------------------------------------- torch
 
+
 def _network() -> bytes:
     net, options = bundle_data.network()
     from pyasp.tdnn import TdnnOptions
-    state = checkpoint.network_state(net, net.state_dict(), vars(cli.subset(options, TdnnOptions)), [f"s{k}" for k in range(5)],
-                                     {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5})
+
+    state = checkpoint.network_state(
+        net,
+        net.state_dict(),
+        vars(cli.subset(options, TdnnOptions)),
+        [f"s{k}" for k in range(5)],
+        {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5},
+    )
     return contents(lambda path: checkpoint.save(path, state), "x.pt")
 
 
@@ -228,10 +296,18 @@ def _with(*steps: Callable[[Path], None]) -> Callable[[Path], None]:
 
 TARGETS: dict[str, Target] = {
     "archive": Target(ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark"),
-    "archive, gzip": Target(ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark.gz", wrap=lambda data: gzip.compress(data, 1)),
-    "script file": Target([SCP], _everything, "x.scp", prepare=put("x.ark", ARKS[0]), tokens=(b"x.ark:7", b"[0:1]", b"[,]", b":")),
-    "archive through its script file": Target(ARKS[:2] + ARKS[3:], lambda path: _everything(path.with_name("x.scp")), "x.ark",
-                                              prepare=put("x.scp", b"k x.ark:7\n")),
+    "archive, gzip": Target(
+        ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark.gz", wrap=lambda data: gzip.compress(data, 1)
+    ),
+    "script file": Target(
+        [SCP], _everything, "x.scp", prepare=put("x.ark", ARKS[0]), tokens=(b"x.ark:7", b"[0:1]", b"[,]", b":")
+    ),
+    "archive through its script file": Target(
+        ARKS[:2] + ARKS[3:],
+        lambda path: _everything(path.with_name("x.scp")),
+        "x.ark",
+        prepare=put("x.scp", b"k x.ark:7\n"),
+    ),
     "posteriors": Target(posteriors(), lambda path: list(kaldi_io.read_posteriors(str(path)))),
     "Gaussian selection": Target(selections(), lambda path: list(kaldi_io.read_gselect(str(path)))),
     "integer vectors": Target(integers(), lambda path: list(kaldi_io.read_int_vectors(str(path)))),
@@ -244,19 +320,33 @@ TARGETS: dict[str, Target] = {
     "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), DiagStats.read),
     "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), FullStats.read),
     "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
-    "mean and transform": Target([kaldi_io.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
-                                 lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")), "transform.mat",
-                                 prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", both(plda())[0])),
-                                 ),
-    "SPHERE header": Target([sphere_file(1, "pcm"), sphere_file(2, "pcm")], sphere_header.read_header, "x.sph",
-                            tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00")),
+    "mean and transform": Target(
+        [kaldi_io.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
+        lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")),
+        "transform.mat",
+        prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", both(plda())[0])),
+    ),
+    "SPHERE header": Target(
+        [sphere_file(1, "pcm"), sphere_file(2, "pcm")],
+        sphere_header.read_header,
+        "x.sph",
+        tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00"),
+    ),
     "SPHERE audio": Target([sphere_file(1, "pcm"), sphere_file(2, "pcm")], _audio, "x.sph"),
     "wav": Target(WAVS, _audio, "x.wav", tokens=(b"fmt ", b"data", b"LIST", b"RIFF")),
     "flac": Target(FLACS, _audio, "x.flac"),
-    "m4a header": Target([contents(lambda path: m4a(path, 10), "x.m4a")], mp4_header.read_header, "x.m4a",
-                         tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a")),
-    "conf": Target([CONF], lambda path: cli.read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")),
-    "conf with limits": Target([UBM_CONF, BACKEND_CONF], lambda path: _two_confs(path), "x.conf", tokens=(b"--subsample=",)),
+    "m4a header": Target(
+        [contents(lambda path: m4a(path, 10), "x.m4a")],
+        mp4_header.read_header,
+        "x.m4a",
+        tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a"),
+    ),
+    "conf": Target(
+        [CONF], lambda path: cli.read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")
+    ),
+    "conf with limits": Target(
+        [UBM_CONF, BACKEND_CONF], lambda path: _two_confs(path), "x.conf", tokens=(b"--subsample=",)
+    ),
     "trial list": Target([TRIALS], _read_list, "trials", tokens=(b"target", b"nontarget", b"1", b"0")),
     "scores": Target([SCORES], _scored, "scores", prepare=put("trials", TRIALS)),
     "columns of trials": Target([CATEGORIES], lambda path: trials.read_categories(path, 4), "trials.tsv"),
@@ -264,32 +354,79 @@ TARGETS: dict[str, Target] = {
     "VoxCeleb metadata": Target([META], voxceleb_tree.read_metadata, "vox1_meta.csv"),
     "corpus table": Target([b"a,b,c\nd,e,f\n"], lambda path: list(training.rows(path, 2)), "callstat.tbl"),
     "utt2spk": Target([UTT2SPK], _data_dir, "utt2spk"),
-    "model2utts": Target([MODELS], lambda path: (trials.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"),
+    "model2utts": Target(
+        [MODELS], lambda path: (trials.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"
+    ),
     "utt2info.tsv": Target([INFO], lambda path: datadir.DataDir(path.parent).info, "utt2info.tsv"),
     "own tables": Target([TSV], _tables, "train.tsv"),
-    "wav.scp": Target([WAV_SCP], _kaldi_source, "wav.scp", prepare=put("utt2spk", UTT2SPK), tokens=(b"sph2pipe -p", b"cat")),
-    "segments": Target([b"spk1-a a 0.5 1.5\nspk1-b b 0 2\nspk2-c c 1 -1\n"], _kaldi_source, "segments",
-                       prepare=_with(put("utt2spk", UTT2SPK), put("wav.scp", b"a a.wav\nb b.wav\nc c.wav\n"))),
+    "wav.scp": Target(
+        [WAV_SCP], _kaldi_source, "wav.scp", prepare=put("utt2spk", UTT2SPK), tokens=(b"sph2pipe -p", b"cat")
+    ),
+    "segments": Target(
+        [b"spk1-a a 0.5 1.5\nspk1-b b 0 2\nspk2-c c 1 -1\n"],
+        _kaldi_source,
+        "segments",
+        prepare=_with(put("utt2spk", UTT2SPK), put("wav.scp", b"a a.wav\nb b.wav\nc c.wav\n")),
+    ),
     "made.json": Target([MADE], _record, "x.made.json", prepare=put("x", b"")),
-    "bundle.json": Target([json.dumps(BUNDLE).encode()], _bundle, bundle.MANIFEST, prepare=_bundle_folder,
-                          tokens=(b"../../x", b"/etc/passwd", b"network")),
+    "bundle.json": Target(
+        [json.dumps(BUNDLE).encode()],
+        _bundle,
+        bundle.MANIFEST,
+        prepare=_bundle_folder,
+        tokens=(b"../../x", b"/etc/passwd", b"network"),
+    ),
     "calibration.json": Target([CALIBRATION], _calibration, bundle.CALIBRATION),
-    "cuts": Target([_cuts()], _read_cuts, "cuts.jsonl.gz", prepare=_with(AUDIO_BESIDE, lambda folder: use_libsndfile()),
-                   wrap=lambda data: gzip.compress(data, 1), tokens=(b'"command"', b'"url"', b'"memory"', b'"touch ran"')),
-    "cuts, stage 1": Target([_cuts()], _check, "cuts.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
-                            prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n"))),
-    "cuts, damaged gzip": Target([gzip.compress(_cuts())], _check, "cuts.jsonl.gz",
-                                 prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n"))),
-    "lhotse recordings": Target([_lines(RECORDING)], _recordings, "recordings.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
-                                prepare=_with(AUDIO_BESIDE, put("supervisions.jsonl.gz", gzip.compress(_lines(SUPERVISION)))),
-                                tokens=(b'"command"', b'"touch ran"', b'"url"')),
-    "lhotse supervisions": Target([_lines(SUPERVISION)], _supervisions, "supervisions.jsonl.gz", wrap=lambda data: gzip.compress(data, 1),
-                                  prepare=_with(AUDIO_BESIDE, put("recordings.jsonl.gz", gzip.compress(_lines(RECORDING)))),
-                                  tokens=(b"kaldi/utt/../../escaped", b"kaldi/spk/x", b"kaldi/cut/", b"kaldi/reco/../escaped")),
-    "likelihood.json": Target([LIKELIHOOD], _likelihoods, "ubm/likelihood.json", prepare=lambda folder: (folder / "ubm").mkdir()),
+    "cuts": Target(
+        [_cuts()],
+        _read_cuts,
+        "cuts.jsonl.gz",
+        prepare=_with(AUDIO_BESIDE, lambda folder: use_libsndfile()),
+        wrap=lambda data: gzip.compress(data, 1),
+        tokens=(b'"command"', b'"url"', b'"memory"', b'"touch ran"'),
+    ),
+    "cuts, stage 1": Target(
+        [_cuts()],
+        _check,
+        "cuts.jsonl.gz",
+        wrap=lambda data: gzip.compress(data, 1),
+        prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n")),
+    ),
+    "cuts, damaged gzip": Target(
+        [gzip.compress(_cuts())],
+        _check,
+        "cuts.jsonl.gz",
+        prepare=_with(AUDIO_BESIDE, put("utt2spk", b"spk1-a spk1\nspk2-c spk2\n")),
+    ),
+    "lhotse recordings": Target(
+        [_lines(RECORDING)],
+        _recordings,
+        "recordings.jsonl.gz",
+        wrap=lambda data: gzip.compress(data, 1),
+        prepare=_with(AUDIO_BESIDE, put("supervisions.jsonl.gz", gzip.compress(_lines(SUPERVISION)))),
+        tokens=(b'"command"', b'"touch ran"', b'"url"'),
+    ),
+    "lhotse supervisions": Target(
+        [_lines(SUPERVISION)],
+        _supervisions,
+        "supervisions.jsonl.gz",
+        wrap=lambda data: gzip.compress(data, 1),
+        prepare=_with(AUDIO_BESIDE, put("recordings.jsonl.gz", gzip.compress(_lines(RECORDING)))),
+        tokens=(b"kaldi/utt/../../escaped", b"kaldi/spk/x", b"kaldi/cut/", b"kaldi/reco/../escaped"),
+    ),
+    "likelihood.json": Target(
+        [LIKELIHOOD], _likelihoods, "ubm/likelihood.json", prepare=lambda folder: (folder / "ubm").mkdir()
+    ),
     "train.jsonl": Target([JSONL], _curves, "sys/train.jsonl", prepare=lambda folder: (folder / "sys").mkdir()),
-    "dropped.tsv": Target([b"utt\treason\na\ttoo short\n"], _dropped, "train/dropped.tsv", prepare=lambda folder: (folder / "train").mkdir()),
-    "checkpoint": Target([_network()], _load_network, "final.pt", tokens=(b"cos\nsystem\n", b"posix", b"c__builtin__\neval\n")),
+    "dropped.tsv": Target(
+        [b"utt\treason\na\ttoo short\n"],
+        _dropped,
+        "train/dropped.tsv",
+        prepare=lambda folder: (folder / "train").mkdir(),
+    ),
+    "checkpoint": Target(
+        [_network()], _load_network, "final.pt", tokens=(b"cos\nsystem\n", b"posix", b"c__builtin__\neval\n")
+    ),
 }
 
 

@@ -17,22 +17,105 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator
 
 from pyasp.errors import InputError
 
-MEMORY = 384 << 20      # bytes a case may add; torch and libsndfile want some of them once
-SECONDS = 20            # a case takes microseconds to milliseconds; the machine may be busy
-NUMBERS = (0, 1, -1, 2, 4, 127, 128, 255, 256, 1000, 32767, 65535, 65536, 1 << 24, 2**31 - 1, -2**31, 2**30, 0x7FFFF000)
-TOKENS = (b"", b" ", b"\n", b"\r\n", b"\t", b"\0", b"\0B", b"|", b"| touch ran", b"touch ran |", b"$(touch ran)", b"`touch ran`",
-          b"../../escaped", b"/", b"-", b"--help", b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"99999999999999999999",
-          b"\xef\xbb\xbf", b"\xff\xfe", b"\xc3\x28", b"\xe2\x80\xa8", b"[", b"]", b"{", b"}", b"\"", b"null", b"true", b"1.5",
-          b"PKL", b"NPY", b"AUDIO", b"[0:1]", b":18446744073709551616", b"FM ", b"CM ", b"CM2 ", b"FP ", b"<Plda>", b"=", b"#")
+MEMORY = 384 << 20  # bytes a case may add; torch and libsndfile want some of them once
+SECONDS = 20  # a case takes microseconds to milliseconds; the machine may be busy
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    4,
+    127,
+    128,
+    255,
+    256,
+    1000,
+    32767,
+    65535,
+    65536,
+    1 << 24,
+    2**31 - 1,
+    -(2**31),
+    2**30,
+    0x7FFFF000,
+)
+TOKENS = (
+    b"",
+    b" ",
+    b"\n",
+    b"\r\n",
+    b"\t",
+    b"\0",
+    b"\0B",
+    b"|",
+    b"| touch ran",
+    b"touch ran |",
+    b"$(touch ran)",
+    b"`touch ran`",
+    b"../../escaped",
+    b"/",
+    b"-",
+    b"--help",
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"1e999",
+    b"-1",
+    b"0",
+    b"99999999999999999999",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\xc3\x28",
+    b"\xe2\x80\xa8",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b"null",
+    b"true",
+    b"1.5",
+    b"PKL",
+    b"NPY",
+    b"AUDIO",
+    b"[0:1]",
+    b":18446744073709551616",
+    b"FM ",
+    b"CM ",
+    b"CM2 ",
+    b"FP ",
+    b"<Plda>",
+    b"=",
+    b"#",
+)
 WORD = re.compile(rb"[^\s]+")
-PROCESSES = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"}
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree", "os.chmod"}
+PROCESSES = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "pty.spawn",
+}
+WRITES = {
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "shutil.rmtree",
+    "os.chmod",
+}
 
 
 class Forbidden(BaseException):
@@ -49,7 +132,7 @@ class Target:
     tokens: tuple[bytes, ...] = ()
     prepare: Callable[[Path], None] = lambda folder: None
     allowed: tuple[type[BaseException], ...] = (InputError,)
-    wrap: Callable[[bytes], bytes] = bytes      # from what is mutated to what is stored, such as gzip
+    wrap: Callable[[bytes], bytes] = bytes  # from what is mutated to what is stored, such as gzip
 
     def __post_init__(self) -> None:
         self.words = (*TOKENS, *self.tokens)
@@ -68,11 +151,14 @@ class Outcome:
 
     def line(self, name: str) -> str:
         """A row of the page's table."""
-        return (f"| {name} | {self.cases} | {self.accepted} | {self.refused} | {len(self.failures)} | "
-                f"{1e3 * self.seconds / max(1, self.cases):.2f} | {1e3 * self.longest:.0f} |")
+        return (
+            f"| {name} | {self.cases} | {self.accepted} | {self.refused} | {len(self.failures)} | "
+            f"{1e3 * self.seconds / max(1, self.cases):.2f} | {1e3 * self.longest:.0f} |"
+        )
 
 
 # ---------------------------------------------------------------- mutations
+
 
 def _place(rng: random.Random, size: int) -> int:
     return rng.randrange(size + 1)
@@ -87,37 +173,37 @@ def flip(data: bytearray, rng: random.Random, target: Target) -> None:
 def overwrite(data: bytearray, rng: random.Random, target: Target) -> None:
     """Up to eight random bytes."""
     place, size = _place(rng, len(data)), rng.randrange(1, 9)
-    data[place:place + size] = rng.randbytes(size)
+    data[place : place + size] = rng.randbytes(size)
 
 
 def truncate(data: bytearray, rng: random.Random, target: Target) -> None:
     """The end is missing."""
-    del data[_place(rng, len(data)):]
+    del data[_place(rng, len(data)) :]
 
 
 def cut_out(data: bytearray, rng: random.Random, target: Target) -> None:
     """A stretch is missing."""
     start = _place(rng, len(data))
-    del data[start:start + rng.randrange(1, 64)]
+    del data[start : start + rng.randrange(1, 64)]
 
 
 def repeat(data: bytearray, rng: random.Random, target: Target) -> None:
     """A stretch comes twice."""
     start = _place(rng, len(data))
-    data[start:start] = data[start:start + rng.randrange(1, 200)]
+    data[start:start] = data[start : start + rng.randrange(1, 200)]
 
 
 def splice(data: bytearray, rng: random.Random, target: Target) -> None:
     """Goes on as another seed does."""
     other = rng.choice(target.seeds)
-    data[_place(rng, len(data)):] = other[_place(rng, len(other)):]
+    data[_place(rng, len(data)) :] = other[_place(rng, len(other)) :]
 
 
 def length_field(data: bytearray, rng: random.Random, target: Target) -> None:
     """A number of 2, 4 or 8 bytes where any bytes were."""
     size, order = rng.choice((2, 4, 4, 4, 8)), rng.choice(("little", "little", "big"))
     place = _place(rng, max(0, len(data) - size))
-    data[place:place + size] = (rng.choice(NUMBERS) % (1 << 8 * size)).to_bytes(size, order)
+    data[place : place + size] = (rng.choice(NUMBERS) % (1 << 8 * size)).to_bytes(size, order)
 
 
 def insert_token(data: bytearray, rng: random.Random, target: Target) -> None:
@@ -132,10 +218,23 @@ def swap_word(data: bytearray, rng: random.Random, target: Target) -> None:
     if found:
         word = rng.choice(found)
         other = rng.choice(found).group() if rng.random() < 0.5 else rng.choice(target.words)
-        data[word.start():word.end()] = bytes(other)
+        data[word.start() : word.end()] = bytes(other)
 
 
-MUTATIONS = (flip, flip, overwrite, truncate, cut_out, repeat, splice, length_field, length_field, insert_token, swap_word, swap_word)
+MUTATIONS = (
+    flip,
+    flip,
+    overwrite,
+    truncate,
+    cut_out,
+    repeat,
+    splice,
+    length_field,
+    length_field,
+    insert_token,
+    swap_word,
+    swap_word,
+)
 
 
 def mutated(target: Target, number: int) -> bytes:
@@ -148,6 +247,7 @@ def mutated(target: Target, number: int) -> bytes:
 
 
 # ---------------------------------------------------------------- limits
+
 
 class _Guard:
     """The audit hook, which Python keeps for good: it looks only while a folder is set."""
@@ -202,6 +302,7 @@ def limits(folder: Path) -> Iterator[None]:
 
 # ---------------------------------------------------------------- cases
 
+
 class Fuzzer:
     """Cases of one target in one directory."""
 
@@ -210,14 +311,18 @@ class Fuzzer:
         target.prepare(self.folder)
         self.path = self.folder / target.name
         with contextlib.chdir(self.folder):
-            for seed in target.seeds:       # a seed that is refused would make every case a refusal
+            for seed in target.seeds:  # a seed that is refused would make every case a refusal
                 self._store(target.wrap(seed))
                 target.read(self.path)
 
     def run(self, cases: int, first: int = 0, until: float = float("inf")) -> Outcome:
         """Cases first, first + 1, ...; fewer when time.monotonic() passes `until`."""
         result, start = Outcome(), time.monotonic()
-        with contextlib.chdir(self.folder), limits(self.folder), warnings.catch_warnings():     # relative names stay inside
+        with (
+            contextlib.chdir(self.folder),
+            limits(self.folder),
+            warnings.catch_warnings(),
+        ):  # relative names stay inside
             warnings.simplefilter("ignore")
             for number in range(first, first + cases):
                 self._case(number, result)

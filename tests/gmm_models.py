@@ -13,8 +13,9 @@ NO_LIMITS = UpdateOptions(1e-8, 1.0, 1e-8, 1e12, False)
 def random_full(rng, num_gauss=5, dim=3, spread=2.0):
     roots = rng.standard_normal((num_gauss, dim, dim)) * 0.3 + np.eye(dim)
     weights = rng.uniform(0.5, 1.5, num_gauss)
-    return FullGmm.from_moments(weights / weights.sum(), spread * rng.standard_normal((num_gauss, dim)),
-                                roots @ roots.transpose(0, 2, 1))
+    return FullGmm.from_moments(
+        weights / weights.sum(), spread * rng.standard_normal((num_gauss, dim)), roots @ roots.transpose(0, 2, 1)
+    )
 
 
 def draw(model, count, rng):

@@ -18,9 +18,9 @@ ROOT = Path(os.environ.get("KALDI_GOLDEN") or Path(__file__).parent / "golden").
 MANIFEST = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
 LIMITS = {"exact", "max_abs", "p999_abs", "max_rel", "elem_rel", "range_rel", "up_to_sign"}
 OTHER_KEYS = {"blocks", "max_code_diff", "max_code_fraction", "same_index_sets", "swap_if_loglike_within"}
-KALDI_DELTAS = {"delta-window": 2, "delta-order": 2}    # defaults of add-deltas and apply-cmvn-sliding
+KALDI_DELTAS = {"delta-window": 2, "delta-order": 2}  # defaults of add-deltas and apply-cmvn-sliding
 KALDI_CMN = {"cmn-window": 600, "min-cmn-window": 100, "center": False, "norm-vars": False}
-DEVIATIONS: dict[str, dict[str, tuple[float, float]]] = {}   # stage -> measure -> (largest, share of the limit)
+DEVIATIONS: dict[str, dict[str, tuple[float, float]]] = {}  # stage -> measure -> (largest, share of the limit)
 
 
 def cases(*stages: str, compared: bool = True) -> list:
@@ -28,8 +28,11 @@ def cases(*stages: str, compared: bool = True) -> list:
 
     Cases of Kaldi's contiguity quirk are left out: their `instead` case is compared.
     """
-    chosen = [case for case in MANIFEST["cases"] if case["stage"] in stages and case.get("quirk") is None
-              and (case["tolerance"] is not None) == compared]
+    chosen = [
+        case
+        for case in MANIFEST["cases"]
+        if case["stage"] in stages and case.get("quirk") is None and (case["tolerance"] is not None) == compared
+    ]
     return [pytest.param(case, id=case["id"]) for case in chosen]
 
 
@@ -69,8 +72,9 @@ def limits_of(case: dict, block: str | None = None) -> dict:
     assert not unknown, f"{case['id']}: unknown tolerance keys {sorted(unknown)}"
     if block is None:
         return tolerance
-    names = [name for name in tolerance["blocks"]
-             if name == block or name.endswith("*") and block.startswith(name[:-1])]
+    names = [
+        name for name in tolerance["blocks"] if name == block or name.endswith("*") and block.startswith(name[:-1])
+    ]
     assert names, f"{case['id']}: no tolerance for block {block}"
     assert set(tolerance["blocks"][names[0]]) <= LIMITS, f"{case['id']}: unknown tolerance keys of block {block}"
     return tolerance["blocks"][names[0]]
@@ -99,8 +103,13 @@ def compare(case: dict, result, reference, block: str | None = None, what: str =
     if "max_abs" in limits or "elem_rel" in limits:
         allowed = limits.get("max_abs", 0.0) + limits.get("elem_rel", 0.0) * np.abs(reference)
         worst = np.argmax(difference - allowed)
-        checks.append(("max_abs" if "max_abs" in limits else "elem_rel", difference.flat[worst],
-                       np.broadcast_to(allowed, difference.shape).flat[worst]))
+        checks.append(
+            (
+                "max_abs" if "max_abs" in limits else "elem_rel",
+                difference.flat[worst],
+                np.broadcast_to(allowed, difference.shape).flat[worst],
+            )
+        )
     if "p999_abs" in limits:
         checks.append(("p999_abs", np.quantile(difference, 0.999), limits["p999_abs"]))
     if "max_rel" in limits:

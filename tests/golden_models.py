@@ -46,8 +46,10 @@ def joined(relative: str | list[str]) -> dict[str, np.ndarray]:
 
 def dense_posteriors(relative: str) -> dict[str, list[dict[int, float]]]:
     """{utterance: per frame {Gaussian: posterior}} of a posterior table."""
-    return {key: [dict(zip(gauss.tolist(), weight.tolist())) for gauss, weight in frames]
-            for key, frames in read_posteriors(str(path(relative)))}
+    return {
+        key: [dict(zip(gauss.tolist(), weight.tolist())) for gauss, weight in frames]
+        for key, frames in read_posteriors(str(path(relative)))
+    }
 
 
 def alignment_of(frames: list[dict[int, float]]) -> Alignment:
@@ -86,18 +88,19 @@ class Stored:
     def select(self, x: torch.Tensor, count: int) -> tuple[None, torch.Tensor]:
         """The lists of the next len(x) frames."""
         self.at += len(x)
-        return None, self.lists[self.at - len(x):self.at]
+        return None, self.lists[self.at - len(x) : self.at]
 
 
-def recording_stats(extractor: IvectorExtractor, feats, posteriors,
-                    utts) -> tuple[torch.Tensor, torch.Tensor, FullStats]:
+def recording_stats(
+    extractor: IvectorExtractor, feats, posteriors, utts
+) -> tuple[torch.Tensor, torch.Tensor, FullStats]:
     """Statistics of each utterance from stored posteriors, and those of all frames."""
     count = torch.zeros((len(utts), extractor.num_gauss), dtype=F64)
     first = torch.zeros((*count.shape, extractor.dim), dtype=F64)
     total = FullStats.zeros(extractor.num_gauss, extractor.dim)
     for u, utt in enumerate(utts):
         x, alignment = torch.as_tensor(feats[utt]), alignment_of(posteriors[utt])
-        add_recording_stats(count[u:u + 1], first[u:u + 1], x, torch.zeros(len(x), dtype=torch.int64), alignment)
+        add_recording_stats(count[u : u + 1], first[u : u + 1], x, torch.zeros(len(x), dtype=torch.int64), alignment)
         total.accumulate(x, alignment)
     return count, first, total
 
@@ -119,22 +122,32 @@ def ivector_stats(extractor: IvectorExtractor, feats, posteriors, second: bool =
 
 def read_gselect_lists(relative: str) -> dict[str, torch.Tensor]:
     """{utterance: (T, n)} of a stored selection table."""
-    return {utt: torch.as_tensor(np.stack([np.asarray(frame, np.int64) for frame in frames]))
-            for utt, frames in read_gselect(str(path(relative)))}
+    return {
+        utt: torch.as_tensor(np.stack([np.asarray(frame, np.int64) for frame in frames]))
+        for utt, frames in read_gselect(str(path(relative)))
+    }
 
 
-READERS = {"feats": joined, "model": read_model, "diag_model": read_model, "selection_model": read_model,
-           "ubm": read_model, "gselect": read_gselect_lists, "posteriors": dense_posteriors,
-           "spk2utt": lambda name: {k: v.split() for k, v in read_scp_lines(name).items()}}
+READERS = {
+    "feats": joined,
+    "model": read_model,
+    "diag_model": read_model,
+    "selection_model": read_model,
+    "ubm": read_model,
+    "gselect": read_gselect_lists,
+    "posteriors": dense_posteriors,
+    "spk2utt": lambda name: {k: v.split() for k, v in read_scp_lines(name).items()},
+}
 STEPS = {
-    "subset-feats": lambda options, feats: dict(list(feats.items())[:options["n"]]),
+    "subset-feats": lambda options, feats: dict(list(feats.items())[: options["n"]]),
     "gmm-gselect": lambda options, model, feats: selection(model, feats, options["n"]),
     "sort-gselect": lambda options, gselect: {utt: lists.sort(1).values for utt, lists in gselect.items()},
     "fgmm-global-to-gmm": lambda options, model: model.to_diag(),
     "gmm-global-acc-stats": lambda options, model, feats, gselect=None: gmm_stats(model, feats, gselect),
     "fgmm-global-acc-stats": lambda options, model, feats, gselect=None: gmm_stats(model, feats, gselect),
     "ivector-extractor-acc-stats": lambda options, model, feats, posteriors: ivector_stats(
-        model, feats, posteriors, options.get("update-variances", True)),
+        model, feats, posteriors, options.get("update-variances", True)
+    ),
 }
 
 
@@ -146,9 +159,15 @@ def roles(case: dict) -> dict:
     return values
 
 
-UPDATE_OPTIONS = {"min-gaussian-weight": "min_gaussian_weight", "remove-low-count-gaussians": "remove_low_count",
-                  "min-gaussian-occupancy": "min_gaussian_occupancy", "variance-floor": "variance_floor",
-                  "min-variance": "variance_floor", "max-condition": "max_condition", "update-flags": "update_flags"}
+UPDATE_OPTIONS = {
+    "min-gaussian-weight": "min_gaussian_weight",
+    "remove-low-count-gaussians": "remove_low_count",
+    "min-gaussian-occupancy": "min_gaussian_occupancy",
+    "variance-floor": "variance_floor",
+    "min-variance": "variance_floor",
+    "max-condition": "max_condition",
+    "update-flags": "update_flags",
+}
 
 
 def update_options(case: dict) -> UpdateOptions:

@@ -20,9 +20,15 @@ def find_system() -> dict[str, dict] | None:
             continue
         feats, posteriors = (made_by(ivectors["inputs"][role]) for role in ("feats", "posteriors"))
         vectors = ivectors["outputs"]["ivectors"]
-        found = {"ivectors": ivectors, "feats": feats, "posteriors": posteriors,
-                 "vad": made_by(feats.get("inputs", {}).get("vad", "")), "mean": _first("mean", vectors),
-                 "transform": _first("pca", vectors, "normalize-variance"), "plda": _plda(vectors)}
+        found = {
+            "ivectors": ivectors,
+            "feats": feats,
+            "posteriors": posteriors,
+            "vad": made_by(feats.get("inputs", {}).get("vad", "")),
+            "mean": _first("mean", vectors),
+            "transform": _first("pca", vectors, "normalize-variance"),
+            "plda": _plda(vectors),
+        }
         plain = set(ivectors["options"]) <= {"num-threads"}
         if plain and all(found.values()) and "wav" in feats["inputs"]:
             return found
@@ -30,8 +36,16 @@ def find_system() -> dict[str, dict] | None:
 
 
 def _first(stage: str, vectors: str, option: str = "") -> dict:
-    return next((case for case in MANIFEST["cases"] if case["stage"] == stage and case["inputs"]["vectors"] == vectors
-                 and (not option or case["options"].get(option))), {})
+    return next(
+        (
+            case
+            for case in MANIFEST["cases"]
+            if case["stage"] == stage
+            and case["inputs"]["vectors"] == vectors
+            and (not option or case["options"].get(option))
+        ),
+        {},
+    )
 
 
 def _plda(vectors: str) -> dict:
@@ -51,18 +65,25 @@ def step_options(case: dict, program: str) -> dict:
 
 def write_directory(system: dict[str, dict], top: Path) -> None:
     """The files of a system in the places where Kaldi's recipes have them, with the options of its features."""
-    copies = {"extractor/final.ubm": system["posteriors"]["inputs"]["model"],
-              "extractor/final.ie": system["ivectors"]["inputs"]["model"],
-              "ivectors_train/mean.vec": system["mean"]["outputs"]["mean"],
-              "ivectors_train/transform.mat": system["transform"]["outputs"]["transform"],
-              "ivectors_train/plda": system["plda"]["outputs"]["plda"]}
+    copies = {
+        "extractor/final.ubm": system["posteriors"]["inputs"]["model"],
+        "extractor/final.ie": system["ivectors"]["inputs"]["model"],
+        "ivectors_train/mean.vec": system["mean"]["outputs"]["mean"],
+        "ivectors_train/transform.mat": system["transform"]["outputs"]["transform"],
+        "ivectors_train/plda": system["plda"]["outputs"]["plda"],
+    }
     for place, source in copies.items():
         (top / place).parent.mkdir(exist_ok=True)
         copyfile(path(source), top / place)
     feats, posteriors = system["feats"], system["posteriors"]
-    front_end = {**KALDI_DELTAS, **step_options(feats, "add-deltas"),
-                 **KALDI_CMN, **step_options(feats, "apply-cmvn-sliding"),
-                 "gselect": step_options(posteriors, "gmm-gselect")["n"], **posteriors["options"]}
+    front_end = {
+        **KALDI_DELTAS,
+        **step_options(feats, "add-deltas"),
+        **KALDI_CMN,
+        **step_options(feats, "apply-cmvn-sliding"),
+        "gselect": step_options(posteriors, "gmm-gselect")["n"],
+        **posteriors["options"],
+    }
     confs = {"mfcc": step_options(feats, "compute-mfcc-feats"), "vad": system["vad"]["options"], "ivector": front_end}
     (top / "conf").mkdir()
     for name, options in confs.items():

@@ -20,8 +20,13 @@ def random_extractor(rng, offset=3.0, num_gauss=C, dim=D, ivector_dim=R):
     roots = rng.standard_normal((num_gauss, dim, dim)) * 0.3 + np.eye(dim)
     weights = rng.uniform(0.5, 1.5, num_gauss)
     projections = rng.standard_normal((num_gauss, dim, ivector_dim)) * 0.6
-    return IvectorExtractor(weights / weights.sum(), projections, pack(np.linalg.inv(roots @ roots.transpose(0, 2, 1))),
-                            offset, np.zeros((0, 0)))
+    return IvectorExtractor(
+        weights / weights.sum(),
+        projections,
+        pack(np.linalg.inv(roots @ roots.transpose(0, 2, 1))),
+        offset,
+        np.zeros((0, 0)),
+    )
 
 
 def random_statistics(rng, recordings=6):
@@ -41,7 +46,7 @@ def draw(model, recordings, frames, rng):
         x = np.einsum("tdr,r->td", model.projections[gauss], h[u])
         x = torch.as_tensor(x + np.einsum("tij,tj->ti", roots[gauss], rng.standard_normal((frames, model.dim))))
         alignment = Alignment(torch.arange(frames), torch.as_tensor(gauss), torch.ones(frames, dtype=F64), 0.0)
-        add_recording_stats(count[u:u + 1], first[u:u + 1], x, torch.zeros(frames, dtype=torch.int64), alignment)
+        add_recording_stats(count[u : u + 1], first[u : u + 1], x, torch.zeros(frames, dtype=torch.int64), alignment)
         total.accumulate(x, alignment)
     return count, first, total, latent
 

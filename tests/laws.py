@@ -13,17 +13,20 @@ FLOATS = st.floats(-1e6, 1e6, width=32)
 
 def both(**strategies):
     """A law as two tests of its name: with few examples by default, with many under the marker."""
+
     def decorate(law):
         few = FEW(given(**strategies)(lambda **drawn: law(**drawn)))
         many = MANY(given(**strategies)(lambda **drawn: law(**drawn)))
         law.__globals__[f"test_{law.__name__}"] = _test(few, law)
         law.__globals__[f"test_{law.__name__}_in_many_cases"] = pytest.mark.reliability(_test(many, law))
         return law
+
     return decorate
 
 
 def _test(check, law):
     def run():
         check()
+
     run.__doc__ = law.__doc__
     return run

@@ -12,7 +12,6 @@ from local.toy_trees import write_wav
 from pyasp.audio import read_samples
 from pyasp.datadir import DataDir
 
-
 SPEAKERS = [f"spk{index}" for index in range(6)]
 
 

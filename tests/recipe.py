@@ -17,7 +17,18 @@ SYSTEMS = ("ivector", "average", "attention", "statistics", "attentive_statistic
 
 def command(where: Path, *options: str) -> list[str]:
     """The command line of a run whose data and models lie under `where`."""
-    return [str(ROOT / "run.sh"), "--data", str(where / "data"), "--exp", str(where / "exp"), "--conf", CONF, "--nj", "1", *options]
+    return [
+        str(ROOT / "run.sh"),
+        "--data",
+        str(where / "data"),
+        "--exp",
+        str(where / "exp"),
+        "--conf",
+        CONF,
+        "--nj",
+        "1",
+        *options,
+    ]
 
 
 def run(where: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
@@ -40,7 +51,11 @@ def artefacts(where: Path) -> dict[str, object]:
             found[name] = {key: array.tobytes() for key, array in read_ark(path)}
         elif path.suffix == ".pt":
             found[name] = tensors(torch.load(path, weights_only=True))
-        elif path.suffix in (".dubm", ".ubm", ".ie", ".vec", ".mat") or path.parent.name == "scores" and path.suffix == "":
+        elif (
+            path.suffix in (".dubm", ".ubm", ".ie", ".vec", ".mat")
+            or path.parent.name == "scores"
+            and path.suffix == ""
+        ):
             found[name] = path.read_bytes()
         elif path.name == "plda":
             found[name] = path.read_bytes()

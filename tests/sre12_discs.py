@@ -54,8 +54,7 @@ def discs(tmp_path_factory):
     put(sre12 / SPEAKERS.format("2.1", "2"), "id,gender,year,x,y,language", "4001,M,1950,,,USE", "4002,female,,,,")
     put(
         sre12 / TABLES.format("3", "_evaluation_release", "3"),
-        "4002 NIST_SRE08/data/short2/faaaa.sph:a,"
-        "NIST_SRE08/data/short2/fbbbb.sph:b,NIST_SRE08/data/summed/fzzzz.sph:a",
+        "4002 NIST_SRE08/data/short2/faaaa.sph:a,NIST_SRE08/data/short2/fbbbb.sph:b,NIST_SRE08/data/summed/fzzzz.sph:a",
         "4003 NIST_SRE08/data/short2/fcccc.sph:a",
     )
     put(sre12 / SPEAKERS.format("3", "3"), "id,gender,year,x,y,language", "4003,f,1960,,,USE")

@@ -7,12 +7,23 @@ import numpy as np
 from pyasp.datadir import DataDir, write_list
 from pyasp.kaldi_io import ArkWriter
 
-SMALL = ["--frame-dim=16", "--pooling-dim=24", "--attention-dim=6", "--embedding-dim=12", "--segment-dim=12",
-         "--batch-size=8", "--min-chunk=20", "--max-chunk=30", "--cmn-window=100", "--device=cpu"]
+SMALL = [
+    "--frame-dim=16",
+    "--pooling-dim=24",
+    "--attention-dim=6",
+    "--embedding-dim=12",
+    "--segment-dim=12",
+    "--batch-size=8",
+    "--min-chunk=20",
+    "--max-chunk=30",
+    "--cmn-window=100",
+    "--device=cpu",
+]
 
 
-def write_data(path: Path, features: dict[str, np.ndarray], voiced: dict[str, np.ndarray],
-               valid: list[str] = ()) -> DataDir:
+def write_data(
+    path: Path, features: dict[str, np.ndarray], voiced: dict[str, np.ndarray], valid: list[str] = ()
+) -> DataDir:
     """feats.scp, vad.scp, utt2spk (speaker: before the dash) and valid_utts of given arrays."""
     path.mkdir(parents=True, exist_ok=True)
     for name, arrays in (("feats", features), ("vad", voiced)):

@@ -106,7 +106,7 @@ def test_truncated_before_the_manifest_was_made(tmp_path, name):
     item = cut(path)
     item["recording"].update(num_samples=2000, duration=0.25)
     item["duration"] = 0.25
-    path.write_bytes(path.read_bytes()[:path.stat().st_size - 4000])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - 4000])
     with pytest.raises(InputError, match="as its header says"):
         read_samples(item, 8000)
 
@@ -124,7 +124,7 @@ def test_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end(tmp_path):
     path = wav(tmp_path / "a.wav", speech(4000))
     item, content = cut(path), path.read_bytes()
     place = content.index(b"data") + 4
-    path.write_bytes(content[:place] + struct.pack("<I", 0xFFFFFFFF) + content[place + 4:])
+    path.write_bytes(content[:place] + struct.pack("<I", 0xFFFFFFFF) + content[place + 4 :])
     np.testing.assert_array_equal(read_samples(item, 8000), speech(4000))
 
 
@@ -196,7 +196,7 @@ def test_a_noisy_copy_is_mixed_by_lhotse_and_not_rounded(tmp_path):
     noise = mono(cut(wav(tmp_path / "n.wav", speech(8000, 2, 500)), "n"))
     item = json.loads(json.dumps(clean.mix(noise, snr=10).to_dict()))
     added = read_samples(item, 8000) - speech(8000, 1)
-    assert abs(10 * np.log10(np.mean(speech(8000, 1).astype(float) ** 2) / np.mean(added ** 2)) - 10) < 0.01
+    assert abs(10 * np.log10(np.mean(speech(8000, 1).astype(float) ** 2) / np.mean(added**2)) - 10) < 0.01
     assert np.abs(added - np.rint(added)).max() > 0.1
 
 
@@ -229,8 +229,10 @@ def test_commands_in_the_depths_of_a_cut(tmp_path):
     response = Recording.from_file(wav(tmp_path / "r.wav", speech(80)))
     item = json.loads(json.dumps(recording.to_cut().reverb_rir(rir_recording=response).to_dict()))
     assert len(read_samples(item, 8000)) == 800
-    text = json.dumps(item).replace(f'"type": "file", "channels": [0], "source": "{tmp_path}/r.wav"',
-                                    f'"type": "command", "channels": [0], "source": "touch {tmp_path}/ran"')
+    text = json.dumps(item).replace(
+        f'"type": "file", "channels": [0], "source": "{tmp_path}/r.wav"',
+        f'"type": "command", "channels": [0], "source": "touch {tmp_path}/ran"',
+    )
     assert "touch" in text
     with pytest.raises(InputError, match="a command as audio source"):
         read_samples(json.loads(text), 8000)

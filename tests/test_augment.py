@@ -200,8 +200,10 @@ def test_a_copy_is_stored_as_lhotse_would_store_it(tmp_path, augmenter, kind, si
 
 def test_groups_of_copies_are_put_in_order_as_they_come():
     names = ["a", "a-b", "a-b0", "a-c", "aa", "b"]
-    groups = [[augment_tool.Entry(utt, name, name, "", "") for utt in (name, f"{name}-noise1", f"{name}-b2")]
-              for name in names]
+    groups = [
+        [augment_tool.Entry(utt, name, name, "", "") for utt in (name, f"{name}-noise1", f"{name}-b2")]
+        for name in names
+    ]
     ids = [entry[0] for entry in augment_tool.in_order(iter(groups), "cuts")]
     assert ids == sorted((entry[0] for group in groups for entry in group), key=str.encode) and len(ids) == 18
     with pytest.raises(InputError, match="cuts: a: found 'a' after 'a-b'; expected unique ids in C-locale order"):

@@ -95,8 +95,15 @@ def accuracy(back_end, vectors, labels, options=ScoreOptions()):
     return np.mean(labels[scores.argmax(axis=1)] == labels)
 
 
-@pytest.mark.parametrize("options", [TrainOptions(), TrainOptions(whitening=False), TrainOptions(lda_dim=5),
-                                     TrainOptions(whitening=False, lda_dim=5, lda_total_covariance_factor=0.1)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        TrainOptions(),
+        TrainOptions(whitening=False),
+        TrainOptions(lda_dim=5),
+        TrainOptions(whitening=False, lda_dim=5, lda_total_covariance_factor=0.1),
+    ],
+)
 @pytest.mark.parametrize("scoring", ["plda", "cosine"])
 def test_trained_back_end_tells_new_speakers_apart(data, options, scoring):
     back_end = backend.train(*data, options, log=lambda line: None)
@@ -133,13 +140,15 @@ def test_singular_covariance(options):
 def test_recordings_of_a_speaker_that_are_all_equal():
     """No variation within speakers at all: EM shrinks it, and the floor keeps it invertible."""
     means = np.random.default_rng(4).normal(size=(30, 5)).astype(np.float32)
-    back_end = backend.train(np.repeat(means, 3, axis=0), np.repeat(np.arange(30), 3), TrainOptions(plda_iters=200),
-                             log=lambda line: None)
+    back_end = backend.train(
+        np.repeat(means, 3, axis=0), np.repeat(np.arange(30), 3), TrainOptions(plda_iters=200), log=lambda line: None
+    )
     assert all(np.isfinite(part).all() for part in (back_end.plda.mean, back_end.plda.transform, back_end.plda.psi))
 
 
-@pytest.mark.parametrize("labels, message", [([0, 0, 0], "1 speaker; expected at least 2"),
-                                             ([0, 1, 2], "one recording for every speaker")])
+@pytest.mark.parametrize(
+    "labels, message", [([0, 0, 0], "1 speaker; expected at least 2"), ([0, 1, 2], "one recording for every speaker")]
+)
 def test_speakers_that_cannot_train_a_back_end(labels, message):
     with pytest.raises(InputError, match=message):
         backend.check_speakers(np.array(labels), "utt2spk")
@@ -162,6 +171,7 @@ def test_identical_embeddings():
 
 # ---------------------------------------------------------------- the tools
 
+
 @pytest.fixture
 def corpus(tmp_path, data):
     """train.scp, utt2spk, eval.scp, model2utts, trials in a directory."""
@@ -174,8 +184,12 @@ def corpus(tmp_path, data):
     (tmp_path / "utt2spk").write_text("".join(f"train{k:03} s{label:02}\n" for k, label in enumerate(labels)))
     models = {f"m{s}-{n}": [f"eval{5 * s + k:03}" for k in range(n)] for s in range(6) for n in (1, 2, 3)}
     (tmp_path / "model2utts").write_text("".join(f"{m} {' '.join(u)}\n" for m, u in sorted(models.items())))
-    lines = [f"{m} eval{5 * t + k:03} {'target' if m[1] == str(t) else 'nontarget'}\n"
-             for m in sorted(models) for t in range(6) for k in (3, 4)]
+    lines = [
+        f"{m} eval{5 * t + k:03} {'target' if m[1] == str(t) else 'nontarget'}\n"
+        for m in sorted(models)
+        for t in range(6)
+        for k in (3, 4)
+    ]
     (tmp_path / "list").write_text("".join(lines))
     return tmp_path
 
@@ -189,8 +203,9 @@ def score_tool(corpus, *options, out="scores", trials="list", backend_dir="backe
     return score.main([*options, *(str(corpus / name) for name in names)])
 
 
-@pytest.mark.parametrize("options", [(), ("--average=raw",), ("--scoring=cosine",),
-                                     ("--num-utts=false", "--smoothing=0.1")])
+@pytest.mark.parametrize(
+    "options", [(), ("--average=raw",), ("--scoring=cosine",), ("--num-utts=false", "--smoothing=0.1")]
+)
 def test_tools_train_and_score(corpus, options):
     assert train_tool(corpus) == 0 and score_tool(corpus, *options) == 0
     fields = [line.split() for line in (corpus / "scores").read_text().splitlines()]
@@ -213,12 +228,16 @@ def test_scored_by_hand(corpus):
     def norm(x):
         return x * np.sqrt(8) / np.linalg.norm(x)
 
-    u, v = (plda.transform @ (x - plda.mean) for x in (
-        norm(np.mean([norm(transform @ (reader[f"eval00{k}"] - mean)) for k in range(3)], axis=0)),
-        norm(transform @ (reader["eval004"] - mean))))
-    u, v = u * np.sqrt(8 / np.sum(u ** 2 / (plda.psi + 1 / 3))), v * np.sqrt(8 / np.sum(v ** 2 / (plda.psi + 1)))
+    u, v = (
+        plda.transform @ (x - plda.mean)
+        for x in (
+            norm(np.mean([norm(transform @ (reader[f"eval00{k}"] - mean)) for k in range(3)], axis=0)),
+            norm(transform @ (reader["eval004"] - mean)),
+        )
+    )
+    u, v = u * np.sqrt(8 / np.sum(u**2 / (plda.psi + 1 / 3))), v * np.sqrt(8 / np.sum(v**2 / (plda.psi + 1)))
     shrink, given = 3 * plda.psi / (3 * plda.psi + 1), 1 + plda.psi / (3 * plda.psi + 1)
-    expected = -0.5 * np.sum(np.log(given / (1 + plda.psi)) + (v - shrink * u) ** 2 / given - v ** 2 / (1 + plda.psi))
+    expected = -0.5 * np.sum(np.log(given / (1 + plda.psi)) + (v - shrink * u) ** 2 / given - v**2 / (1 + plda.psi))
     found = next(line for line in (corpus / "scores").read_text().splitlines() if line.startswith("m0-3 eval004 "))
     assert float(found.split()[2]) == pytest.approx(expected, rel=1e-5)
 
@@ -226,7 +245,7 @@ def test_scored_by_hand(corpus):
 def test_tools_skip_refuse_and_force(corpus, capsys):
     assert train_tool(corpus) == 0 and score_tool(corpus) == 0
     before = (corpus / "scores").stat().st_mtime_ns
-    assert train_tool(corpus, "--smoothing=0.5") == 0 and score_tool(corpus) == 0   # scoring options train nothing anew
+    assert train_tool(corpus, "--smoothing=0.5") == 0 and score_tool(corpus) == 0  # scoring options train nothing anew
     assert (corpus / "scores").stat().st_mtime_ns == before
     capsys.readouterr()
     assert train_tool(corpus, "--plda-iters=3") == 1 and "--plda-iters: 10 -> 3" in capsys.readouterr().err
@@ -235,12 +254,19 @@ def test_tools_skip_refuse_and_force(corpus, capsys):
     assert score_tool(corpus, "--force=true") == 0 and (corpus / "scores").stat().st_mtime_ns != before
 
 
-@pytest.mark.parametrize("name, text, message", [
-    ("list", "m0-1 eval003 target\nm0-1 nobody nontarget\n",
-     "1 of 2 trials without an embedding: 1 ids (first: nobody)"),
-    ("list", "m0-1 eval003 target\nmx eval003 nontarget\n", "1 unknown models (first: mx)"),
-    ("list", "m0-1 eval003 target\n", "every one of them target"),
-    ("model2utts", "m0-1 nobody\n", "no utterances")])
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        (
+            "list",
+            "m0-1 eval003 target\nm0-1 nobody nontarget\n",
+            "1 of 2 trials without an embedding: 1 ids (first: nobody)",
+        ),
+        ("list", "m0-1 eval003 target\nmx eval003 nontarget\n", "1 unknown models (first: mx)"),
+        ("list", "m0-1 eval003 target\n", "every one of them target"),
+        ("model2utts", "m0-1 nobody\n", "no utterances"),
+    ],
+)
 def test_score_refuses(corpus, capsys, name, text, message):
     assert train_tool(corpus) == 0
     if name == "model2utts":
@@ -259,8 +285,9 @@ def test_embeddings_of_another_system(corpus, capsys):
     assert "dimension 5; expected 8" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("vector, message", [(np.ones(7, np.float32), "shape (7,)"),
-                                             (np.full(8, np.nan, np.float32), "8 values not finite")])
+@pytest.mark.parametrize(
+    "vector, message", [(np.ones(7, np.float32), "shape (7,)"), (np.full(8, np.nan, np.float32), "8 values not finite")]
+)
 def test_bad_training_embedding_is_named(corpus, capsys, vector, message):
     with kaldi_io.ArkWriter(corpus / "train.ark", corpus / "train.scp") as ark:
         for k in range(120):

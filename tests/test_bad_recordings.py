@@ -26,7 +26,7 @@ MFCC = ["--sample-frequency=16000", "--dither=0", "--snip-edges=false", "--num-c
 def _cut(path, share, form, **more):
     """A file without its end."""
     soundfile.write(path, VOICE, RATE, format=form, **more)
-    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
 
 def _edited(path, place, form, *values):
@@ -46,7 +46,9 @@ def _sphere(path, **fields):
     sphere.write(path, VOICE[:, None], RATE, "pcm")
     head = path.read_bytes()
     for name, value in fields.items():
-        head = re.sub(rb"(%s -i )(\d+)" % name.encode(), lambda m: m[1] + str(value).encode().ljust(len(m[2]))[:len(m[2])], head)
+        head = re.sub(
+            rb"(%s -i )(\d+)" % name.encode(), lambda m: m[1] + str(value).encode().ljust(len(m[2]))[: len(m[2])], head
+        )
     path.write_bytes(head)
 
 
@@ -72,13 +74,21 @@ DEFECTS = {
     "truncated": ("wav", lambda path: _cut(path, 0.5, "WAV"), "truncated"),
     "truncatedflac": ("flac", lambda path: _cut(path, 0.5, "FLAC"), "libsndfile|samples"),
     "zerolength": ("wav", lambda path: soundfile.write(path, VOICE[:0], RATE), "no samples"),
-    "zeroflac": ("flac", lambda path: soundfile.write(path, VOICE[:0], RATE), "an empty file"),      # what libsndfile writes
+    "zeroflac": (
+        "flac",
+        lambda path: soundfile.write(path, VOICE[:0], RATE),
+        "an empty file",
+    ),  # what libsndfile writes
     "nan": ("wav", lambda path: _floats(path, _with(VOICE, 77, np.nan)), "not finite"),
     "infinite": ("wav", lambda path: _floats(path, _with(VOICE, 77, -np.inf)), "not finite"),
     "huge": ("wav", lambda path: _floats(path, _with(VOICE, 77, 1e30)), "not finite"),
     "silent": ("wav", lambda path: soundfile.write(path, 0 * VOICE, RATE), None),
     "constant": ("wav", lambda path: soundfile.write(path, 0 * VOICE + 1000, RATE), None),
-    "clipped": ("wav", lambda path: soundfile.write(path, np.clip(20.0 * VOICE, -32768, 32767).astype(np.int16), RATE), None),
+    "clipped": (
+        "wav",
+        lambda path: soundfile.write(path, np.clip(20.0 * VOICE, -32768, 32767).astype(np.int16), RATE),
+        None,
+    ),
     "short": ("wav", lambda path: soundfile.write(path, VOICE[:800], RATE), None),
     "tooshort": ("wav", lambda path: soundfile.write(path, VOICE[:300], RATE), "shorter than one analysis window"),
     "onesample": ("wav", lambda path: soundfile.write(path, VOICE[:1], RATE), "shorter than one analysis window"),
@@ -86,13 +96,13 @@ DEFECTS = {
     "fast": ("wav", lambda path: soundfile.write(path, np.repeat(VOICE, 3), 3 * RATE), None),
     "odd": ("wav", lambda path: soundfile.write(path, VOICE, 22050), None),
     "stereo": ("wav", lambda path: soundfile.write(path, np.stack([VOICE, 0 * VOICE], 1), RATE), None),
-    "lyinglength": ("wav", lambda path: _edited(path, 40, "<I", 10 ** 9), "truncated"),
+    "lyinglength": ("wav", lambda path: _edited(path, 40, "<I", 10**9), "truncated"),
     "lyingchannels": ("wav", lambda path: _edited(path, 22, "<H", 7), "7 channels of 16 bits in 2 bytes"),
     "nochannels": ("wav", lambda path: _edited(path, 22, "<H", 0), "0 channels"),
     "norate": ("wav", lambda path: _edited(path, 24, "<I", 0), "0 Hz"),
-    "lyingrate": ("wav", lambda path: _edited(path, 24, "<I", 2 ** 31 - 1), "2147483647 Hz"),
+    "lyingrate": ("wav", lambda path: _edited(path, 24, "<I", 2**31 - 1), "2147483647 Hz"),
     "oddrate": ("wav", lambda path: _edited(path, 24, "<I", 99991), "99991 Hz"),
-    "lyingflac": ("flac", lambda path: _flac_info(path, samples=2 ** 35), "16000 samples, .*truncated"),
+    "lyingflac": ("flac", lambda path: _flac_info(path, samples=2**35), "16000 samples, .*truncated"),
     "shortflac": ("flac", lambda path: _flac_info(path, samples=5000), "16000 samples, 16000 Hz, 1 channels"),
     "flacrate": ("flac", lambda path: _flac_info(path, rate=8000), "16000 Hz"),
     "flacchannels": ("flac", lambda path: _flac_info(path, channels=2), "1 channels"),
@@ -120,7 +130,10 @@ def stages(tmp_path_factory):
         write(path)
         rows.append({"utt": f"a-{name}", "speaker": "a", "path": path})
     for speaker in "bcd":
-        rows += [{"utt": f"{speaker}-{k}", "speaker": speaker, "path": wav(root / "audio" / speaker / f"{k}.wav", k)} for k in range(3)]
+        rows += [
+            {"utt": f"{speaker}-{k}", "speaker": speaker, "path": wav(root / "audio" / speaker / f"{k}.wav", k)}
+            for k in range(3)
+        ]
     table(root / "train.tsv", [row for row in rows if row["speaker"] in "ab"])
     table(root / "test.tsv", [row for row in rows if row["speaker"] in "cd"])
     table(root / "enroll.tsv", [{**row, "model": f"m{row['utt']}"} for row in rows if row["utt"] in ("c-0", "d-0")])
@@ -171,13 +184,16 @@ def test_a_wrong_rate_is_resampled_and_a_channel_of_several_is_the_first(stages)
     data, *_ = stages
     feats = ScpReader(data / "feats.scp")
     assert len(feats["a-fast"]) == len(feats["a-stereo"]) == 100 and len(feats["a-odd"]) == round(100 * 16000 / 22050)
-    np.testing.assert_array_equal(feats["a-stereo"], feats["a-sphere"])      # the same samples in another file
+    np.testing.assert_array_equal(feats["a-stereo"], feats["a-sphere"])  # the same samples in another file
 
 
 def test_silence_has_no_voiced_frame(stages):
     data, *_ = stages
-    voiced = {utt: int(count) for utt, count in DataDir(data.path).read("utt2num_voiced").items()} if data.has(
-        "utt2num_voiced") else {utt: int(array.sum()) for utt, array in ScpReader(data / "vad.scp").items()}
+    voiced = (
+        {utt: int(count) for utt, count in DataDir(data.path).read("utt2num_voiced").items()}
+        if data.has("utt2num_voiced")
+        else {utt: int(array.sum()) for utt, array in ScpReader(data / "vad.scp").items()}
+    )
     assert voiced["a-silent"] == 0 and voiced["a-clipped"] > 50 and len(ScpReader(data / "feats.scp")["a-short"]) == 5
 
 
@@ -229,7 +245,15 @@ def test_features_that_no_list_explains_are_missed(tiny, capsys):
 
 def test_reasons_of_an_older_preparation_go(tiny):
     (tiny / "train" / "dropped.tsv").write_text("utt\treason\nx-1\tgone\n")
-    arguments = ["--root", str(tiny.parent / "own"), "--data", str(tiny), "--eval-fraction=0.5", "--targets=1", "--force=true"]
+    arguments = [
+        "--root",
+        str(tiny.parent / "own"),
+        "--data",
+        str(tiny),
+        "--eval-fraction=0.5",
+        "--targets=1",
+        "--force=true",
+    ]
     assert prep_folder.main(arguments) == 0
     assert not (tiny / "train" / "dropped.tsv").exists()
 
@@ -249,4 +273,4 @@ def test_a_long_recording_in_bounded_memory(tmp_path, hours):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(samples) == hours * 3600 * 8000 and matrix.shape == (hours * 360000 - 2, 13)
-    assert peak < 16 * len(samples) + (32 << 20)        # int16, float32, blocks; 13 float32 for each 80 samples
+    assert peak < 16 * len(samples) + (32 << 20)  # int16, float32, blocks; 13 float32 for each 80 samples

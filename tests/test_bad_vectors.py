@@ -17,14 +17,21 @@ RNG = np.random.default_rng(0)
 
 # ---------------------------------------------------------------- back end
 
+
 def labelled(speakers, utts, dim, spread=1.0):
     labels = np.repeat(np.arange(speakers), utts)
     return RNG.normal(size=(speakers, dim))[labels] + spread * RNG.normal(size=(len(labels), dim)), labels
 
 
-@pytest.mark.parametrize("case, speakers, utts, dim, spread", [
-    ("fewer speakers than dimensions", 3, 4, 8, 1.0), ("fewer vectors than dimensions", 3, 2, 12, 1.0),
-    ("no variation within a speaker", 6, 3, 4, 0.0), ("two speakers", 2, 2, 3, 0.5)])
+@pytest.mark.parametrize(
+    "case, speakers, utts, dim, spread",
+    [
+        ("fewer speakers than dimensions", 3, 4, 8, 1.0),
+        ("fewer vectors than dimensions", 3, 2, 12, 1.0),
+        ("no variation within a speaker", 6, 3, 4, 0.0),
+        ("two speakers", 2, 2, 3, 0.5),
+    ],
+)
 def test_degenerate_training_sets_score_finitely(capsys, case, speakers, utts, dim, spread):
     vectors, labels = labelled(speakers, utts, dim, spread)
     trained = backend.train(vectors, labels, TrainOptions())
@@ -89,6 +96,7 @@ def test_negative_between_speaker_variances_are_refused(tmp_path):
 
 # ---------------------------------------------------------------- scores
 
+
 @pytest.fixture
 def scored(tmp_path):
     """Embeddings, back end and a list for the tool `score`."""
@@ -104,7 +112,9 @@ def scored(tmp_path):
 
 
 def run_score(where):
-    return score.main([*(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials"))])
+    return score.main(
+        [*(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials"))]
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -125,8 +135,13 @@ def test_an_embedding_of_zeros_scores_finitely(scored):
     assert np.isfinite(np.load(scored / "scores" / "trials.f32.npy")).all()
 
 
-SCORES = {"NaN": ("m t nan\nm u 1\n", "not a number"), "a word": ("m t high\nm u 1\n", "'high'"), "fewer lines": ("m t 1\n", "end of the file"),
-          "more lines": ("m t 1\nm u 1\nm v 1\n", "more than 2"), "another pair": ("m u 1\nm t 1\n", "'m t' as in the trial list")}
+SCORES = {
+    "NaN": ("m t nan\nm u 1\n", "not a number"),
+    "a word": ("m t high\nm u 1\n", "'high'"),
+    "fewer lines": ("m t 1\n", "end of the file"),
+    "more lines": ("m t 1\nm u 1\nm v 1\n", "more than 2"),
+    "another pair": ("m u 1\nm t 1\n", "'m t' as in the trial list"),
+}
 
 
 @pytest.mark.parametrize("case", SCORES)
@@ -138,20 +153,37 @@ def test_score_files_that_cannot_be_measured(tmp_path, capsys, case):
     refused(capsys, SCORES[case][1])
 
 
-@pytest.mark.parametrize("scores, eer", [([np.inf, -np.inf, -np.inf, np.inf], 50.0), ([np.inf, np.inf, -np.inf, -np.inf], 0.0),
-                                         ([0.0, 0.0, 0.0, 0.0], 50.0), ([1e308, -1e308, 1e308, -1e308], 50.0)])
+@pytest.mark.parametrize(
+    "scores, eer",
+    [
+        ([np.inf, -np.inf, -np.inf, np.inf], 50.0),
+        ([np.inf, np.inf, -np.inf, -np.inf], 0.0),
+        ([0.0, 0.0, 0.0, 0.0], 50.0),
+        ([1e308, -1e308, 1e308, -1e308], 50.0),
+    ],
+)
 def test_infinite_and_equal_scores_have_figures_that_json_can_hold(scores, eer):
     target = np.array([True, True, False, False])
     entry, counts = llr.summarise(np.array(scores), target)
     json.dumps(entry, allow_nan=False)
     assert 0 <= entry["eer_rocch"] <= 50 and 0 <= entry["min_dcf"]["0.01"] <= 1
-    interpolated = 100 * metrics.eer_interpolated(metrics.error_counts(*metrics.split(np.array(scores), target), every_threshold=True))
+    interpolated = 100 * metrics.eer_interpolated(
+        metrics.error_counts(*metrics.split(np.array(scores), target), every_threshold=True)
+    )
     assert interpolated == pytest.approx(eer)
 
 
-@pytest.mark.parametrize("case, target_scores, other", [("separable", [3.0, 4.0], [-1.0, -2.0]), ("constant", [1.0, 1.0], [1.0, 1.0]),
-                                                        ("huge", [1e12, 2e12], [-1e12, 0.0]), ("tiny", [1e-12, 2e-12], [0.0, -1e-12]),
-                                                        ("reversed", [-3.0, -4.0], [1.0, 2.0]), ("one of each", [1.0], [0.0])])
+@pytest.mark.parametrize(
+    "case, target_scores, other",
+    [
+        ("separable", [3.0, 4.0], [-1.0, -2.0]),
+        ("constant", [1.0, 1.0], [1.0, 1.0]),
+        ("huge", [1e12, 2e12], [-1e12, 0.0]),
+        ("tiny", [1e-12, 2e-12], [0.0, -1e-12]),
+        ("reversed", [-3.0, -4.0], [1.0, 2.0]),
+        ("one of each", [1.0], [0.0]),
+    ],
+)
 def test_calibration_stays_finite(case, target_scores, other):
     x = np.concatenate([target_scores, other])[:, None]
     target = np.arange(len(x)) < len(target_scores)

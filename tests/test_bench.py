@@ -88,7 +88,7 @@ def test_every_row_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "bandwidth", lambda vectors: 1e10)
     monkeypatch.setattr(bench, "sgemm_rate", lambda setting, threads: 1e11)
     assert bench.main(["--only=nothing", f"--json={tmp_path / 'rows.json'}"]) in (None, 0)
-    row, = json.loads((tmp_path / "rows.json").read_text())
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert KEYS <= set(row) and row["rate"] == 2.0 and row["ratio"] is None
     assert bench.main(["--only=other"]) == 1
 

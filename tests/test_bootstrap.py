@@ -101,11 +101,11 @@ def test_paired_difference():
 def test_mcnemar_by_hand():
     right_a = np.array([True] * 8 + [False] * 1 + [True] * 5)
     right_b = np.array([False] * 8 + [True] * 1 + [True] * 5)
-    p = 2 * sum(math.comb(9, k) for k in (0, 1)) / 2 ** 9
+    p = 2 * sum(math.comb(9, k) for k in (0, 1)) / 2**9
     assert bootstrap.mcnemar(right_a, right_b) == {"only_a": 8, "only_b": 1, "p": pytest.approx(p)}
     assert bootstrap.mcnemar(right_a, right_a)["p"] == 1.0
 
 
 def test_huge_lists_get_fewer_replicates():
     assert bootstrap.how_many(10_000, 1000) == 1000 and bootstrap.how_many(20_000_000, 1000) == 100
-    assert bootstrap.how_many(10 ** 9, 1000) == 0 and bootstrap.how_many(10 ** 9, 0) == 0
+    assert bootstrap.how_many(10**9, 1000) == 0 and bootstrap.how_many(10**9, 0) == 0

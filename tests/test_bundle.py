@@ -30,7 +30,7 @@ def test_a_bundle_scores_audio_as_the_run_scored_it(finished, tmp_path, system, 
         assert cosine > 0.98, (utt, cosine)
     trials = (line.split() for line in (where / "exp" / system / "scores/veri_test").read_text().splitlines())
     enroll = ScpReader(where / "exp" / system / "enroll/embedding.scp")
-    for name, test, score in list(trials)[:10]:     # the toy's models are single recordings of the same name
+    for name, test, score in list(trials)[:10]:  # the toy's models are single recordings of the same name
         assert model.score(enroll[name], stored[test]) == pytest.approx(float(score), abs=1e-3)
 
 
@@ -74,8 +74,9 @@ def model_of(weight, offset, name="sys"):
 
 
 def test_calibrations_of_the_recipe(tmp_path):
-    path = calibration(tmp_path / "sys+calhalf/calibration.json", a=[model_of(2.0, 1.0), model_of(4.0, 2.0)],
-                       b=[model_of(1.0, 0.0)])
+    path = calibration(
+        tmp_path / "sys+calhalf/calibration.json", a=[model_of(2.0, 1.0), model_of(4.0, 2.0)], b=[model_of(1.0, 0.0)]
+    )
     assert affine_map(path) == {"scale": 3.0, "offset": 1.5, "prior": 0.5, "trained_on": "dev", "trials": "a"}
     assert affine_map(path, "b")["scale"] == 1.0
     assert calibration_file(tmp_path / "sys", "") == path and calibration_file(tmp_path / "sys", "none") is None

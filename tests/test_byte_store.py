@@ -32,6 +32,7 @@ def opened(data, store, **more):
 
 # ---------------------------------------------------------------- 8 bits
 
+
 @given(arrays(np.float32, (7, 3), elements=st.floats(-1e4, 1e4, width=32)))
 @settings(derandomize=True, max_examples=60, deadline=None)
 def test_no_value_is_wrong_by_more_than_half_a_step(x):
@@ -86,16 +87,16 @@ def test_codes_are_gathered_from_the_right_recording_and_wrap_around():
 
 def test_what_fits_is_taken():
     cpu = torch.device("cpu")
-    found = [choose_store("auto", 10 ** 9, gb, cpu) for gb in (4.0, 3.9, 1.0, 0.9)]
+    found = [choose_store("auto", 10**9, gb, cpu) for gb in (4.0, 3.9, 1.0, 0.9)]
     assert found == ["float", "byte", "byte", "archive"]
-    assert choose_store("archive", 1, 32.0, cpu) == "archive" and choose_store("float", 10 ** 12, 1.0, cpu) == "float"
+    assert choose_store("archive", 1, 32.0, cpu) == "archive" and choose_store("float", 10**12, 1.0, cpu) == "float"
 
 
 def test_on_a_gpu_8_bits_are_taken_where_they_fit(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 * 10 ** 9, 8 * 10 ** 9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 * 10**9, 8 * 10**9))
     gpu = torch.device("cuda", 0)
-    assert choose_store("auto", 10 ** 9, 0.1, gpu) == "byte" == choose_store("auto", 10 ** 10, 32.0, gpu)
-    assert choose_store("auto", 3 * 10 ** 9, 0.1, gpu) == "archive"
+    assert choose_store("auto", 10**9, 0.1, gpu) == "byte" == choose_store("auto", 10**10, 32.0, gpu)
+    assert choose_store("auto", 3 * 10**9, 0.1, gpu) == "archive"
 
 
 def test_any_number_of_threads_reads_the_same(data):
@@ -122,9 +123,15 @@ def test_a_recording_of_another_dimension_is_named(tmp_path, store):
 
 # ---------------------------------------------------------------- SpecAugment
 
+
 def ones_source():
-    return FrameSource([f"u{k}" for k in range(6)], np.arange(6), np.full(6, 100), 10,
-                       lambda which, offsets, length: torch.ones(len(which), length, 10))
+    return FrameSource(
+        [f"u{k}" for k in range(6)],
+        np.arange(6),
+        np.full(6, 100),
+        10,
+        lambda which, offsets, length: torch.ones(len(which), length, 10),
+    )
 
 
 def test_masks_are_runs_no_wider_than_asked_for():
@@ -133,7 +140,7 @@ def test_masks_are_runs_no_wider_than_asked_for():
     rows, columns = (x == 0).all(2), (x == 0).all(1)
     for hidden, widest in ((rows, 8), (columns, 3)):
         assert set(hidden.sum(1).tolist()) == set(range(widest + 1))
-        assert (hidden.int().diff(dim=1).abs().sum(1) <= 2).all()      # one run
+        assert (hidden.int().diff(dim=1).abs().sum(1) <= 2).all()  # one run
     assert rows.any(0).all() and columns.any(0).all()
     assert torch.equal(x == 0, rows[:, :, None] | columns[:, None, :])
 
@@ -150,6 +157,7 @@ def test_masks_repeat_themselves_and_change_nothing_else_that_is_drawn():
 
 
 # ---------------------------------------------------------------- heads
+
 
 def test_every_head_weighs_its_own_group_of_channels():
     torch.manual_seed(0)

@@ -54,14 +54,18 @@ def test_calibrated_scores_cost_nearly_the_minimum_on_other_trials():
     scores, target = gaussian_scores(5)
     t, u = metrics.split(model.apply(scores[:, None]), target)
     counts = metrics.error_counts(t, u)
-    assert llr.cllr(t, u) < 1.05 * llr.min_cllr(counts) and llr.cllr(*metrics.split(scores, target)) > 1.3 * llr.min_cllr(counts)
+    assert llr.cllr(t, u) < 1.05 * llr.min_cllr(counts) and llr.cllr(
+        *metrics.split(scores, target)
+    ) > 1.3 * llr.min_cllr(counts)
     for p in (0.5, 0.1):
         assert llr.actual_dcf(t, u, p) < 1.1 * metrics.min_dcf(counts, p)[0]
 
 
 def test_at_prior_one_half_the_objective_is_cllr():
     scores, target = gaussian_scores(6, 50, 80)
-    assert calibration.objective(scores, target, 0.5) / np.log(2) == pytest.approx(llr.cllr(scores[target], scores[~target]))
+    assert calibration.objective(scores, target, 0.5) / np.log(2) == pytest.approx(
+        llr.cllr(scores[target], scores[~target])
+    )
 
 
 def test_fusion_is_better_than_either_and_a_useless_system_gets_no_weight():
@@ -98,7 +102,9 @@ def test_halves_do_not_see_each_other():
     scores = generator.normal(size=4000) + 2 * target + 5 * (half[0] == 1)
     found, models = calibration.train_halves(scores[:, None], target, half, ("s",), 0.5)
     inside = (half[0] == 0) & (half[1] == 0)
-    other = calibration.train(scores[(half[0] == 1) & (half[1] == 1), None], target[(half[0] == 1) & (half[1] == 1)], ("s",))
+    other = calibration.train(
+        scores[(half[0] == 1) & (half[1] == 1), None], target[(half[0] == 1) & (half[1] == 1)], ("s",)
+    )
     assert np.allclose(found[inside], other.apply(scores[inside, None]))
     mixed = half[0] != half[1]
     assert np.allclose(found[mixed], np.mean([model.apply(scores[mixed, None]) for model in models], axis=0))
@@ -110,9 +116,14 @@ def test_stored_and_read_again():
     assert again.names == model.names and again.apply(np.eye(2)).tolist() == model.apply(np.eye(2)).tolist()
 
 
-@pytest.mark.parametrize("inputs, target, prior, message", [
-    ([[1.0], [2.0]], [True, True], 0.5, "0 nontarget"), ([[1.0], [np.inf]], [True, False], 0.5, "not finite"),
-    ([[1.0], [2.0]], [True, False], 1.0, "between 0 and 1")])
+@pytest.mark.parametrize(
+    "inputs, target, prior, message",
+    [
+        ([[1.0], [2.0]], [True, True], 0.5, "0 nontarget"),
+        ([[1.0], [np.inf]], [True, False], 0.5, "not finite"),
+        ([[1.0], [2.0]], [True, False], 1.0, "between 0 and 1"),
+    ],
+)
 def test_bad_inputs(inputs, target, prior, message):
     with pytest.raises(InputError, match=message):
         calibration.train(np.array(inputs), np.array(target), ("s",), prior)

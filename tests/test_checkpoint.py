@@ -11,8 +11,15 @@ from pyasp import checkpoint
 from pyasp.errors import InputError
 from pyasp.tdnn import Tdnn, TdnnOptions
 
-OPTIONS = {"pooling": "attention", "frame_dim": 5, "pooling_dim": 6, "attention_dim": 3, "embedding_dim": 4,
-           "segment_dim": 4, "dropout": 0.0}
+OPTIONS = {
+    "pooling": "attention",
+    "frame_dim": 5,
+    "pooling_dim": 6,
+    "attention_dim": 3,
+    "embedding_dim": 4,
+    "segment_dim": 4,
+    "dropout": 0.0,
+}
 BEST = {"epoch": 3, "valid_loss": 0.5, "valid_accuracy": 0.9}
 
 
@@ -93,8 +100,11 @@ def test_something_else_than_a_checkpoint(tmp_path, state):
 def test_weights_are_loaded_strictly(saved, change):
     state = checkpoint.load(saved)
     name = "output.weight"
-    changes = {"missing": lambda m: m.pop(name), "extra": lambda m: m.update(other=torch.zeros(1)),
-               "shape": lambda m: m.update({name: torch.zeros(9, 4)})}
+    changes = {
+        "missing": lambda m: m.pop(name),
+        "extra": lambda m: m.update(other=torch.zeros(1)),
+        "shape": lambda m: m.update({name: torch.zeros(9, 4)}),
+    }
     changes[change](state["model"])
     checkpoint.save(saved, state)
     with pytest.raises(InputError, match="weights of another network"):

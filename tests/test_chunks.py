@@ -17,8 +17,9 @@ FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 def numbered(lengths, labels):
     """A source without features, for questions of drawing alone."""
     utts = [f"u{k}" for k in range(len(lengths))]
-    return FrameSource(utts, np.array(labels), np.array(lengths), 1,
-                       lambda which, offsets, length: torch.zeros(len(which), length, 1))
+    return FrameSource(
+        utts, np.array(labels), np.array(lengths), 1, lambda which, offsets, length: torch.zeros(len(which), length, 1)
+    )
 
 
 def drawn(sampler):
@@ -93,13 +94,14 @@ def test_chunks_begin_everywhere_in_a_recording():
     source = FrameSource(source.utts, source.labels, source.lengths, 1, read)
     list(Sampler(source, ChunkOptions(50, 20, 20, steps_per_epoch=20), 1))
     assert set(starts) == set(range(11))
-    make_batch(source, np.zeros(3, int), np.array([0.0, 0.5, 0.999]), 40)     # repeated from any frame on
+    make_batch(source, np.zeros(3, int), np.array([0.0, 0.5, 0.999]), 40)  # repeated from any frame on
     assert starts[-3:] == [0, 15, 29]
 
 
 def same(one, other):
-    return (one.utts == other.utts and torch.equal(one.features, other.features)
-            and torch.equal(one.labels, other.labels))
+    return (
+        one.utts == other.utts and torch.equal(one.features, other.features) and torch.equal(one.labels, other.labels)
+    )
 
 
 def test_seed_and_epoch_decide_what_is_drawn(source):
@@ -129,7 +131,7 @@ def test_validation_is_one_middle_chunk_of_each_recording_in_order(data, source)
     assert [utt for batch in batches for utt in batch.utts] == source.utts and len(batches[-1].utts) == 4
     whole = dict(iterate(data, FRONTEND))[source.utts[0]]
     start = int((len(whole) - 19 + 1) * 0.5)
-    np.testing.assert_allclose(batches[0].features[0], whole[start:start + 19], atol=1e-5)
+    np.testing.assert_allclose(batches[0].features[0], whole[start : start + 19], atol=1e-5)
 
 
 def test_memory_and_archives_give_the_same_batches(data):
@@ -144,11 +146,12 @@ def test_memory_and_archives_give_the_same_batches(data):
 def test_only_what_chunks_need_is_read_from_the_archives(data, monkeypatch):
     train, _, speakers = split_validation(data)
     source = open_source(data, train, speakers, FRONTEND, 0.0, "test")
-    monkeypatch.setattr("pyasp.kaldi_scp.ScpReader.__getitem__", None)      # whole matrices would raise
+    monkeypatch.setattr("pyasp.kaldi_scp.ScpReader.__getitem__", None)  # whole matrices would raise
     assert source.gather(np.array([0]), np.array([0]), 15).shape == (1, 15, 6)
 
 
 # ---------------------------------------------------------------- bad input
+
 
 def test_a_validation_recording_that_is_not_there(data):
     write_list(data / "valid_utts", ["s0-u0", "s9-u9"])
@@ -156,8 +159,10 @@ def test_a_validation_recording_that_is_not_there(data):
         split_validation(data)
 
 
-@pytest.mark.parametrize("valid, message", [
-    ([], "empty list"), ([f"s{s}-u{u}" for s in range(1, 4) for u in range(5)], "1 training speakers")])
+@pytest.mark.parametrize(
+    "valid, message",
+    [([], "empty list"), ([f"s{s}-u{u}" for s in range(1, 4) for u in range(5)], "1 training speakers")],
+)
 def test_nothing_to_validate_or_train_on(data, valid, message):
     write_list(data / "valid_utts", valid)
     with pytest.raises(InputError, match=message):

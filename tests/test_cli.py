@@ -44,15 +44,18 @@ def test_subset_picks_the_fields_of_a_class():
     assert cli.subset(Options(5, 0.75), Base) == Base(5, 0.75)
 
 
-@pytest.mark.parametrize("line, message", [
-    ("--num-gaus=3", "unknown option --num-gaus.*--num-gauss"),
-    ("--num-gauss=three", "found 'three'; expected integer"),
-    ("--flag=yes", "true or false|true.false"),
-    ("--kind=c", "expected a or b"),
-    ("num-gauss=3", "expected --key=value"),
-    ("--num-gauss", "expected --key=value"),
-    ("--num-gauss=3\n--num-gauss=4", "a second time"),
-])
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("--num-gaus=3", "unknown option --num-gaus.*--num-gauss"),
+        ("--num-gauss=three", "found 'three'; expected integer"),
+        ("--flag=yes", "true or false|true.false"),
+        ("--kind=c", "expected a or b"),
+        ("num-gauss=3", "expected --key=value"),
+        ("--num-gauss", "expected --key=value"),
+        ("--num-gauss=3\n--num-gauss=4", "a second time"),
+    ],
+)
 def test_bad_conf_lines_name_file_and_line(tmp_path, line, message):
     conf = tmp_path / "x.conf"
     conf.write_text(line + "\n")
@@ -66,13 +69,16 @@ def test_values_are_not_evaluated(tmp_path):
     assert options.lists == ("$(touch evil)", "__import__('os')")
 
 
-@pytest.mark.parametrize("argv, code, message", [
-    ([], 2, "DATA is missing"),
-    (["d", "k", "extra"], 2, "unexpected argument 'extra'"),
-    (["--num-gauss"], 2, "needs a value"),
-    (["--nothing=1", "d"], 1, "unknown option --nothing"),
-    (["--config=absent.conf", "d"], 1, "absent.conf"),
-])
+@pytest.mark.parametrize(
+    "argv, code, message",
+    [
+        ([], 2, "DATA is missing"),
+        (["d", "k", "extra"], 2, "unexpected argument 'extra'"),
+        (["--num-gauss"], 2, "needs a value"),
+        (["--nothing=1", "d"], 1, "unknown option --nothing"),
+        (["--config=absent.conf", "d"], 1, "absent.conf"),
+    ],
+)
 def test_mistakes_give_one_message_and_a_code(capsys, argv, code, message):
     assert tool(argv) == code
     assert message in capsys.readouterr().err

@@ -28,9 +28,16 @@ def test_cut_ids_with_escapes(tmp_path):
     assert [utt for utt, _ in stream.take(ids)] == ids
 
 
-@pytest.mark.parametrize("ids, wanted, message", [("ac", "b", "b: found no cut"), ("ab", "c", "c: found no cut"),
-                                                  ("ba", "ab", "found no cut"), ("bac", "bc", "C-locale order"),
-                                                  ("aab", "ab", "unique ids")])
+@pytest.mark.parametrize(
+    "ids, wanted, message",
+    [
+        ("ac", "b", "b: found no cut"),
+        ("ab", "c", "c: found no cut"),
+        ("ba", "ab", "found no cut"),
+        ("bac", "bc", "C-locale order"),
+        ("aab", "ab", "unique ids"),
+    ],
+)
 def test_cuts_missing_or_out_of_order(tmp_path, ids, wanted, message):
     path = cuts_file(tmp_path / "cuts.jsonl.gz", [json.dumps({"id": utt}) for utt in ids])
     with pytest.raises(InputError, match=message):

@@ -73,16 +73,45 @@ def test_lhotse_reads_the_manifests_and_cuts(folder):
     cut = {each.id: each for each in lhotse.CutSet.from_file("back/cuts.jsonl.gz")}["a-2"]
     assert cut.load_audio().shape == (1, RATE + 160) and cut.supervisions[0].text == "word a-2"
     recording = {each.id: each for each in recordings}["a-2"].to_dict()
-    assert cut.to_dict() == cut_of(recording, {"id": "a-2", "recording_id": "a-2", "start": 0.0, "duration": 1.02,
-                                               "channel": 0, "text": "word a-2", "speaker": "a", "gender": "f"})
+    assert cut.to_dict() == cut_of(
+        recording,
+        {
+            "id": "a-2",
+            "recording_id": "a-2",
+            "start": 0.0,
+            "duration": 1.02,
+            "channel": 0,
+            "text": "word a-2",
+            "speaker": "a",
+            "gender": "f",
+        },
+    )
 
 
 def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
-    recordings = [{"id": name, "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
-                   "sampling_rate": RATE, "num_samples": RATE + 80, "duration": 1.01, "channel_ids": [0]}
-                  for name in ("a-1", "b-1")]
-    supervisions = [{"id": "a-1-late", "recording_id": "a-1", "start": 0.5, "duration": 0.25, "channel": 0,
-                     "speaker": "a", "language": "xx", "custom": {"snr": 12.5, "tags": ["x", "y"]}}]
+    recordings = [
+        {
+            "id": name,
+            "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
+            "sampling_rate": RATE,
+            "num_samples": RATE + 80,
+            "duration": 1.01,
+            "channel_ids": [0],
+        }
+        for name in ("a-1", "b-1")
+    ]
+    supervisions = [
+        {
+            "id": "a-1-late",
+            "recording_id": "a-1",
+            "start": 0.5,
+            "duration": 0.25,
+            "channel": 0,
+            "speaker": "a",
+            "language": "xx",
+            "custom": {"snr": 12.5, "tags": ["x", "y"]},
+        }
+    ]
     for name, objects in (("recordings", recordings), ("supervisions", supervisions)):
         with gzip.open(f"{name}.jsonl.gz", "wt") as stream:
             stream.writelines(json.dumps(each) + "\n" for each in objects)
@@ -90,7 +119,7 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
     assert read_table("k/segments") == {"a-1-late": "a-1 0.500 0.750"} and read_table("k/utt2spk") == {"a-1-late": "a"}
     assert main(["to-lhotse", "k", "man"]) == 0
     assert lines("man/recordings.jsonl.gz") == recordings
-    found, = lines("man/supervisions.jsonl.gz")
+    (found,) = lines("man/supervisions.jsonl.gz")
     found["custom"] = {name: value for name, value in found["custom"].items() if not name.startswith("kaldi/")}
     assert found == supervisions[0]
 
@@ -145,7 +174,8 @@ DEFECTS = {
     "1 files are not there": lambda: Path("b-3.wav").unlink(),
     "not their prefix": lambda: DataDir("d").write("utt2spk", {**read_table("d/utt2spk"), "a-1": "b"}),
     "not the inverse": lambda: DataDir("d").write("spk2utt", {"a": "a-1"}),
-    "1 unknown recordings": lambda: DataDir("d").write("model2utts", {"m": "a-1 q"})}
+    "1 unknown recordings": lambda: DataDir("d").write("model2utts", {"m": "a-1 q"}),
+}
 
 
 @pytest.mark.parametrize("told", DEFECTS)
@@ -173,11 +203,20 @@ def test_stats(folder, capsys):
     assert main(["stats", "d"]) == 0 and "recordings a speaker: least 2.0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words, message", [
-    (["validate", "gone"], "no utt2spk"), (["paint", "d"], "validate or fix"), (["subset", "d"], "DIR OUT"),
-    (["subset", "d", "s"], "data already"), (["split", "d", "9"], "1 to 2"), (["split", "d", "x"], "a number of parts"),
-    (["subset", "--speakers", "zz", "d", "o"], "zz"), (["to-lhotse", "s", "o"], "--rate"),
-    (["from-lhotse", "d", "o"], "recordings.jsonl.gz")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["validate", "gone"], "no utt2spk"),
+        (["paint", "d"], "validate or fix"),
+        (["subset", "d"], "DIR OUT"),
+        (["subset", "d", "s"], "data already"),
+        (["split", "d", "9"], "1 to 2"),
+        (["split", "d", "x"], "a number of parts"),
+        (["subset", "--speakers", "zz", "d", "o"], "zz"),
+        (["to-lhotse", "s", "o"], "--rate"),
+        (["from-lhotse", "d", "o"], "recordings.jsonl.gz"),
+    ],
+)
 def test_mistakes(folder, capsys, words, message):
     assert main(words) == 1 and message in capsys.readouterr().err
 

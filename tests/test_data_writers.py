@@ -28,13 +28,15 @@ def utterances(top, count=3):
             "mf"[number % 2],
             info={"kind": f"a b\t{number}"},
         )
-    return index, probe_all((utt.path for utt in index.values()))
+    return index, probe_all(utt.path for utt in index.values())
 
 
 def test_a_data_directory_is_whole_sorted_and_reproducible(tmp_path):
     index, audio = utterances(tmp_path)
-    counts = [common.write_data_dir(tmp_path / name, order, audio) for name, order in
-              (("one", index), ("two", dict(reversed(index.items()))))]
+    counts = [
+        common.write_data_dir(tmp_path / name, order, audio)
+        for name, order in (("one", index), ("two", dict(reversed(index.items()))))
+    ]
     assert counts[0] == counts[1] == {"utterances": 3, "speakers": 2, "hours": 0.0}
     data = check_data_dir(tmp_path / "one", 3, 2)
     assert data.info["s0-u9"] == {"kind": "a b 0"} and data.read("spk2gender") == {"s0": "m", "s1": "f"}
@@ -56,8 +58,10 @@ def test_cuts_are_lhotses_own(tmp_path):
 def test_stretches_and_sides_get_segments_and_channels(tmp_path):
     path = str(wav(tmp_path / "call.wav", 0, 16000))
     audio = {path: Audio(8000, 16000, 2, "sphere")}
-    index = {name: Utterance(name, "s", path, channel=side, start=0.5, seconds=1.0, recording=f"call-{side}")
-             for side, name in enumerate(("s-a", "s-b"))}
+    index = {
+        name: Utterance(name, "s", path, channel=side, start=0.5, seconds=1.0, recording=f"call-{side}")
+        for side, name in enumerate(("s-a", "s-b"))
+    }
     common.write_data_dir(tmp_path / "data", index, audio)
     data = DataDir(tmp_path / "data")
     assert data.read("segments") == {"s-a": "call-0 0.500 1.500", "s-b": "call-1 0.500 1.500"}
@@ -116,6 +120,7 @@ def test_a_list_streams_and_leaves_nothing_when_it_fails(tmp_path):
         yield Trial("m", "t", True, ("x",))
         yield Trial("m", "nobody", False, ("y",))
         raise AssertionError("reads on after the error")
+
     with pytest.raises(InputError, match="'nobody' in a trial"):
         trial_lists.write_list(tmp_path, "trials", endless(), ("column",), {"m"}, {"t"})
     assert list((tmp_path / "trials").iterdir()) == []

@@ -70,8 +70,16 @@ def test_models_checkpoints_scores_tables_and_options(folder):
         save(f"{name}.vec", np.full(3, value))
         np.save(f"{name}.npy", np.full(3, value))
         Path(f"{name}.json").write_text(json.dumps({"x": {"y": [value, 2]}}))
-    for kind, key in (("plda", "<Plda>"), ("pt", "model.w"), ("scores", "m t"), ("conf", "--scale"), ("table", "u1"),
-                      ("vec", ""), ("npy", ""), ("json", "x.y")):
+    for kind, key in (
+        ("plda", "<Plda>"),
+        ("pt", "model.w"),
+        ("scores", "m t"),
+        ("conf", "--scale"),
+        ("table", "u1"),
+        ("vec", ""),
+        ("npy", ""),
+        ("json", "x.y"),
+    ):
         found = compare_files(f"a.{kind}", f"b.{kind}", 0.0)
         assert found.largest[:2] == (0.5, key), kind
         assert compare_files(f"a.{kind}", f"a.{kind}", 0.0).equal, kind
@@ -96,9 +104,17 @@ def test_directories(folder, capsys):
     assert main(["--all", "x", "x"]) == 0 and "options.conf: equal" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words, message", [
-    (["gone", "a.ark"], "gone"), (["a.ark", "t"], "Compare like with like"), (["a.ark", "."], "directory and a file"),
-    (["--tolerance", "-1", "a.ark", "a.ark"], "0 or more"), (["a.ark"], "B is missing"), (["bin", "bin"], "bin")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["gone", "a.ark"], "gone"),
+        (["a.ark", "t"], "Compare like with like"),
+        (["a.ark", "."], "directory and a file"),
+        (["--tolerance", "-1", "a.ark", "a.ark"], "0 or more"),
+        (["a.ark"], "B is missing"),
+        (["bin", "bin"], "bin"),
+    ],
+)
 def test_trouble_is_two(folder, capsys, words, message):
     archive("a", u=[1])
     Path("t").write_text("m t target\n")

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def network(pooling="attentive_statistics"):
     torch.manual_seed(2)
     net = Tdnn(cli.subset(cli.parse(NetworkOptions, [*SMALL, f"--pooling={pooling}"])[0], TdnnOptions), D, 4)
-    net(torch.randn(8, 40, D))      # batch norms that have seen data
+    net(torch.randn(8, 40, D))  # batch norms that have seen data
     return net.eval()
 
 
@@ -60,14 +60,22 @@ def test_a_batch_never_holds_more_frames_than_asked_for():
 def test_long_recordings_are_averages_of_chunks_weighted_by_length():
     net, ((utt, feats),) = network(), recordings(130)
     embedder = Embedder(net, EmbedOptions(extract_chunk=50, extract_min_frames=25), CPU)
-    (_, found), = embedder.stream([(utt, feats)])
+    ((_, found),) = embedder.stream([(utt, feats)])
     parts = [alone(net, feats[a:b]) for a, b in ((0, 50), (50, 100), (100, 130))]
     np.testing.assert_allclose(found, (50 * parts[0] + 50 * parts[1] + 30 * parts[2]) / 130, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("frames, bounds", [
-    (1, [(0, 1)]), (100, [(0, 100)]), (125, [(0, 100), (100, 125)]), (124, [(0, 100)]),
-    (224, [(0, 100), (100, 200)]), (300, [(0, 100), (100, 200), (200, 300)])])
+@pytest.mark.parametrize(
+    "frames, bounds",
+    [
+        (1, [(0, 1)]),
+        (100, [(0, 100)]),
+        (125, [(0, 100), (100, 125)]),
+        (124, [(0, 100)]),
+        (224, [(0, 100), (100, 200)]),
+        (300, [(0, 100), (100, 200), (200, 300)]),
+    ],
+)
 def test_chunks_of_a_recording(frames, bounds):
     assert chunk_bounds(frames, EmbedOptions(extract_chunk=100, extract_min_frames=25)) == bounds
 
@@ -78,7 +86,7 @@ def test_short_recordings_are_repeated_and_counted():
     found = dict(embedder.stream(given))
     assert embedder.repeated == 3
     for utt, feats in given:
-        whole = np.concatenate([feats] * 25)[:max(25, len(feats))]
+        whole = np.concatenate([feats] * 25)[: max(25, len(feats))]
         np.testing.assert_allclose(found[utt], alone(net, whole), rtol=1e-4, atol=1e-5)
 
 
@@ -108,13 +116,15 @@ def test_options_out_of_range(wrong):
 
 # ---------------------------------------------------------------- the tool
 
+
 @pytest.fixture
 def prepared(tmp_path):
     """A data directory, a network file and a conf file."""
     data = tiny_data(tmp_path / "data", speakers=5, utts=4)
     net, options = network(), cli.parse(NetworkOptions, SMALL)[0]
-    state = checkpoint.network_state(net, net.state_dict(), vars(options), list("abcd"),
-                                     {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5})
+    state = checkpoint.network_state(
+        net, net.state_dict(), vars(options), list("abcd"), {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5}
+    )
     checkpoint.save(tmp_path / "final.pt", state)
     (tmp_path / "tdnn.conf").write_text("\n".join(SMALL) + "\n")
     return data, net, options, tmp_path
@@ -123,15 +133,27 @@ def prepared(tmp_path):
 def extract(prepared, out, job=1, num_jobs=1, reuse=""):
     data, _, _, root = prepared
     (root / out).mkdir(exist_ok=True)
-    words = ["--config", str(root / "tdnn.conf"), "--job", str(job), "--num-jobs", str(num_jobs), "--reuse", reuse,
-             "--force", "false", "--device", "auto"]
+    words = [
+        "--config",
+        str(root / "tdnn.conf"),
+        "--job",
+        str(job),
+        "--num-jobs",
+        str(num_jobs),
+        "--reuse",
+        reuse,
+        "--force",
+        "false",
+        "--device",
+        "auto",
+    ]
     assert extract_embedding.main([*words, str(data.path), str(root / "final.pt"), str(root / out / "e")]) == 0
     return {utt: vector for scp in sorted((root / out).glob("e.*.scp")) for utt, vector in ScpReader(scp).items()}
 
 
 def test_the_tool_embeds_every_recording_with_the_network_s_own_front_end(prepared):
     data, net, options, root = prepared
-    (root / "tdnn.conf").write_text("--cmn-window=200\n--frame-dim=64\n")   # edited later: the model's own count
+    (root / "tdnn.conf").write_text("--cmn-window=200\n--frame-dim=64\n")  # edited later: the model's own count
     found = extract(prepared, "out")
     feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
     assert set(found) == set(data.utt2spk)
@@ -168,8 +190,10 @@ def test_a_recording_without_voiced_frames_is_counted_with_its_reason(prepared, 
     assert "1 failed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda path: path.unlink(), "no such file"), (lambda path: path.write_bytes(b"x"), "unreadable")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [(lambda path: path.unlink(), "no such file"), (lambda path: path.write_bytes(b"x"), "unreadable")],
+)
 def test_a_model_that_cannot_be_read(prepared, capsys, spoil, message):
     data, _, _, root = prepared
     spoil(root / "final.pt")

@@ -17,10 +17,15 @@ def test_this_environment_is_the_pinned_one(capsys):
 def test_another_version_and_a_missing_package_are_named(tmp_path, capsys):
     installed = importlib.metadata.version("numpy")
     pins = tmp_path / "requirements.txt"
-    pins.write_text(f"# chosen\nnumpy==1.0.0   # why\nno-such-package==3.1\ntqdm=={importlib.metadata.version('tqdm')}\n")
+    pins.write_text(
+        f"# chosen\nnumpy==1.0.0   # why\nno-such-package==3.1\ntqdm=={importlib.metadata.version('tqdm')}\n"
+    )
     assert check_environment.main([str(pins)]) == 1
     message = capsys.readouterr().err
-    assert f"2 packages of another version: numpy {installed} (pinned: 1.0.0), no-such-package none (pinned: 3.1)" in message
+    assert (
+        f"2 packages of another version: numpy {installed} (pinned: 1.0.0), no-such-package none (pinned: 3.1)"
+        in message
+    )
     assert f"pip install -r {pins}" in message
 
 

@@ -33,14 +33,14 @@ def step(net, frames=33, dtype=torch.float32):
     """Loss, gradients and buffers of one training step on fixed data."""
     torch.manual_seed(2)
     x, labels = torch.randn(7, frames, 6), torch.tensor([0, 1, 2, 3, 0, 1, 2])
-    torch.manual_seed(3)        # dropout draws the same in both ways
+    torch.manual_seed(3)  # dropout draws the same in both ways
     net.zero_grad()
     loss = functional.cross_entropy(net(x.to(dtype)), labels)
     loss.backward()
     return loss.item(), {name: p.grad for name, p in net.named_parameters()}, dict(net.named_buffers())
 
 
-@pytest.mark.parametrize("block", [1, 70, 10 ** 6])
+@pytest.mark.parametrize("block", [1, 70, 10**6])
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_loss_gradients_and_statistics_are_those_of_the_plain_layers(monkeypatch, pooling, dropout, block):
@@ -62,8 +62,13 @@ def test_folding_is_as_near_to_double_precision_as_the_plain_layers():
     worst = []
     for plain in (False, True):
         _, grads, _ = step(network("attentive_statistics", 0.0, plain))
-        worst.append(max(float((grads[name] - grad).abs().max() / grad.abs().max()) for name, grad in exact.items()
-                         if grad.abs().max() > 1e-4))
+        worst.append(
+            max(
+                float((grads[name] - grad).abs().max() / grad.abs().max())
+                for name, grad in exact.items()
+                if grad.abs().max() > 1e-4
+            )
+        )
     assert worst[0] < max(5 * worst[1], 1e-4)
 
 

@@ -6,8 +6,16 @@ import pytest
 from pyasp import frontend as module
 from pyasp.datadir import DataDir
 from pyasp.errors import InputError
-from pyasp.frontend import (FrontendOptions, add_deltas, frontend, frontend_chunk, iterate, output_dim, select_voiced,
-                            sliding_cmn)
+from pyasp.frontend import (
+    FrontendOptions,
+    add_deltas,
+    frontend,
+    frontend_chunk,
+    iterate,
+    output_dim,
+    select_voiced,
+    sliding_cmn,
+)
 from pyasp.kaldi_io import ArkWriter
 
 PLAIN = FrontendOptions(delta_order=0, cmn_window=0)
@@ -99,8 +107,15 @@ def test_first_coefficients_and_no_processing():
     np.testing.assert_array_equal(frontend(feats, everything, FrontendOptions(2, 0, cmn_window=0)), feats[:, :2])
 
 
-@pytest.mark.parametrize("options", [FrontendOptions(delta_order=0), FrontendOptions(cmn_window=100), PLAIN,
-                                     FrontendOptions(cmn_window=100, min_cmn_window=60, center=False, norm_vars=True)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        FrontendOptions(delta_order=0),
+        FrontendOptions(cmn_window=100),
+        PLAIN,
+        FrontendOptions(cmn_window=100, min_cmn_window=60, center=False, norm_vars=True),
+    ],
+)
 def test_chunks_read_only_what_they_need(options):
     feats, voiced = features(1500, 3), np.random.default_rng(2).random(1500) > 0.5
     whole = frontend(feats, voiced, options)
@@ -117,9 +132,11 @@ def test_chunks_read_only_what_they_need(options):
 
 def test_what_cannot_be_used_is_an_error():
     feats = features(10)
-    for voiced, options, message in ((np.zeros(10, bool), PLAIN, "no voiced frame"),
-                                     (np.ones(9, bool), PLAIN, "9 voicing decisions"),
-                                     (np.ones(10, bool), FrontendOptions(num_ceps=5), "at least --num-ceps=5")):
+    for voiced, options, message in (
+        (np.zeros(10, bool), PLAIN, "no voiced frame"),
+        (np.ones(9, bool), PLAIN, "9 voicing decisions"),
+        (np.ones(10, bool), FrontendOptions(num_ceps=5), "at least --num-ceps=5"),
+    ):
         with pytest.raises(InputError, match=message):
             frontend(feats, voiced, options)
 
@@ -133,8 +150,10 @@ def test_options_out_of_range(wrong):
 @pytest.fixture
 def data(tmp_path):
     """Three utterances; `b` has no voiced frame."""
-    with (ArkWriter(tmp_path / "f.ark", tmp_path / "feats.scp") as feats,
-          ArkWriter(tmp_path / "v.ark", tmp_path / "vad.scp") as vad):
+    with (
+        ArkWriter(tmp_path / "f.ark", tmp_path / "feats.scp") as feats,
+        ArkWriter(tmp_path / "v.ark", tmp_path / "vad.scp") as vad,
+    ):
         for number, utt in enumerate("abc"):
             feats.write(utt, features(120, seed=number))
             vad.write(utt, np.full(120, utt != "b", np.float32))

@@ -14,7 +14,12 @@ from fuzz_targets import TARGETS
 from fuzzing import Fuzzer
 
 QUICK, FULL = 1000, 200_000
-SLOW = {"checkpoint": 60, "cuts": 300, "lhotse recordings": 200, "lhotse supervisions": 200}    # quick cases of slow readers
+SLOW = {
+    "checkpoint": 60,
+    "cuts": 300,
+    "lhotse recordings": 200,
+    "lhotse supervisions": 200,
+}  # quick cases of slow readers
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def tried(name, folder, cases, until=float("inf")):
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_damaged_file_is_read_or_refused(name, folder):
     outcome = tried(name, folder, SLOW.get(name, QUICK))
-    assert outcome.refused > 0 and outcome.accepted > 0      # the mutations reach both
+    assert outcome.refused > 0 and outcome.accepted > 0  # the mutations reach both
 
 
 @pytest.mark.reliability

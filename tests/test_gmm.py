@@ -21,8 +21,13 @@ from pyasp.triangles import pack, unpack
 
 def scipy_loglikes(model, x):
     covariances = model.covariances if isinstance(model, FullGmm) else [np.diag(v) for v in model.variances]
-    return np.stack([np.log(w) + multivariate_normal(m, c).logpdf(x)
-                     for w, m, c in zip(model.weights.astype(np.float64), model.means, covariances)], 1)
+    return np.stack(
+        [
+            np.log(w) + multivariate_normal(m, c).logpdf(x)
+            for w, m, c in zip(model.weights.astype(np.float64), model.means, covariances)
+        ],
+        1,
+    )
 
 
 def file_bytes(model, binary):
@@ -213,6 +218,7 @@ def test_prefetching_keeps_order_and_passes_exceptions_on():
 def test_recordings_need_features_and_vad(tmp_path):
     from pyasp.datadir import DataDir
     from pyasp.frontend import FrontendOptions
+
     DataDir(tmp_path).write("utt2spk", {"u": "s"})
     with pytest.raises(InputError, match="stage 2"):
         Recordings(DataDir(tmp_path), FrontendOptions())

@@ -44,8 +44,13 @@ def test_known_model_is_recovered_better_with_more_data():
     errors = []
     for count in (200, 20000):
         model, _ = em(truth, tensor(draw(truth, count, rng)), 8, NO_LIMITS)
-        errors.append(max(abs(model.means - truth.means).max(), abs(model.covariances - truth.covariances).max(),
-                          abs(model.weights - truth.weights).max()))
+        errors.append(
+            max(
+                abs(model.means - truth.means).max(),
+                abs(model.covariances - truth.covariances).max(),
+                abs(model.weights - truth.weights).max(),
+            )
+        )
     assert errors[1] < 0.08 and errors[1] < errors[0] / 3
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gmm_models import F64, draw, random_full, tensor
 
 from pyasp import gmm_pairs, gmm_select
 from pyasp.errors import InputError
@@ -10,7 +11,6 @@ from pyasp.gmm_em import FullStats
 from pyasp.gmm_pairs import grouped
 from pyasp.gmm_score import Aligner
 from pyasp.threads import in_threads
-from gmm_models import F64, draw, random_full, tensor
 
 
 @pytest.mark.parametrize("limit", [1, 5, 10000])
@@ -30,7 +30,7 @@ def test_products_over_pairs_equal_loops_on_every_device(monkeypatch, dtype, tol
     monkeypatch.setattr(gmm_pairs, "RUN_PAIRS", 6)
     rng = np.random.default_rng(16)
     x, gauss, frame = rng.standard_normal((30, 5)), rng.integers(0, 8, 200), rng.integers(0, 30, 200)
-    gauss[gauss == 3] = 4   # one Gaussian without pairs
+    gauss[gauss == 3] = 4  # one Gaussian without pairs
     matrices, weight = rng.standard_normal((8, 16, 16)), rng.uniform(0, 1, 200)
     wide = gmm_pairs.augmented(tensor(x), dtype)
     assert wide.shape == (30, 16) and (wide[:, 5] == 1).all() and (wide[:, 6:] == 0).all()
@@ -53,8 +53,8 @@ def test_products_over_pairs_equal_loops_on_every_device(monkeypatch, dtype, tol
 @pytest.mark.parametrize("size, count", [(64, 5), (67, 4), (2048, 20), (100, 100), (40, 3)])
 def test_the_best_are_found_as_by_sorting(size, count):
     scores = torch.as_tensor(np.random.default_rng(17).standard_normal((33, size)).astype(np.float32))
-    scores[3] = scores[3].sort().values     # the best are all in one strip
-    scores[4, :size // 2] = -torch.inf
+    scores[3] = scores[3].sort().values  # the best are all in one strip
+    scores[4, : size // 2] = -torch.inf
     values, columns = gmm_select.best_by_peaks(scores, count)
     expected, where = gmm_select.best_by_topk(scores, count)
     assert torch.equal(values, expected)
@@ -84,6 +84,7 @@ def test_threads_change_no_bit():
 def test_threads_pass_failures_on():
     def fail(part):
         raise InputError("here", str(part), "nothing", "Stop")
+
     torch.set_num_threads(2)
     try:
         with pytest.raises(InputError, match="found 1"):

@@ -9,8 +9,22 @@ from pyasp.backend import ScoreOptions
 from pyasp.clustering import agglomerate
 from pyasp.plda import Plda
 
-STAGES = ("mean", "subtract-mean", "length-norm", "pca", "lda", "transform", "plda-train", "plda-smooth", "plda-adapt",
-          "speaker-mean", "plda-score", "cosine-score", "dense-score", "cluster")
+STAGES = (
+    "mean",
+    "subtract-mean",
+    "length-norm",
+    "pca",
+    "lda",
+    "transform",
+    "plda-train",
+    "plda-smooth",
+    "plda-adapt",
+    "speaker-mean",
+    "plda-score",
+    "cosine-score",
+    "dense-score",
+    "cluster",
+)
 
 
 def groups(relative):
@@ -18,9 +32,20 @@ def groups(relative):
     return {key: rest.split() for key, rest in read_scp_lines(relative).items()}
 
 
-READERS = {"vectors": table, "enrol": table, "test": table, "scores": table, "mean": single, "transform": single,
-           "plda": lambda p: Plda.read(path(p)), "spk2utt": groups, "reco2utt": groups, "utt2spk": read_scp_lines,
-           "num_utts": read_scp_lines, "trials": lambda p: [line.split() for line in path(p).read_text().splitlines()]}
+READERS = {
+    "vectors": table,
+    "enrol": table,
+    "test": table,
+    "scores": table,
+    "mean": single,
+    "transform": single,
+    "plda": lambda p: Plda.read(path(p)),
+    "spk2utt": groups,
+    "reco2utt": groups,
+    "utt2spk": read_scp_lines,
+    "num_utts": read_scp_lines,
+    "trials": lambda p: [line.split() for line in path(p).read_text().splitlines()],
+}
 
 
 def rows(vectors, function):
@@ -40,15 +65,16 @@ def ivector_mean(roles, binary=False):
     keys = list(roles["vectors"])
     members = [np.array([keys.index(utt) for utt in utts]) for utts in roles["spk2utt"].values()]
     means = backend.average_rows(np.array(list(roles["vectors"].values())), members)
-    return {"vectors": dict(zip(roles["spk2utt"], means)),
-            "num_utts": {key: len(utts) for key, utts in zip(roles["spk2utt"], members)}}
+    return {
+        "vectors": dict(zip(roles["spk2utt"], means)),
+        "num_utts": {key: len(utts) for key, utts in zip(roles["spk2utt"], members)},
+    }
 
 
 def subtract_global_mean(roles, subtract_mean=True):
     """`subtract_mean` speaks of the input's own mean; one that is given is always subtracted."""
     mean = roles.get("mean")
-    return {"vectors": rows(roles["vectors"],
-                            lambda x: x - (subtract_mean * x.mean(axis=0) if mean is None else mean))}
+    return {"vectors": rows(roles["vectors"], lambda x: x - (subtract_mean * x.mean(axis=0) if mean is None else mean))}
 
 
 def normalize_length(roles, scaleup=True, normalize=True):
@@ -61,15 +87,20 @@ def transform_vectors(roles):
 
 def est_pca(roles, read_vectors, dim=0, normalize_mean=False, normalize_variance=False):
     vectors = np.array(list(roles["vectors"].values()))
-    return {"transform": backend.pca(vectors, dim, normalize_mean, normalize_variance),
-            "full_transform": backend.pca(vectors, 0, normalize_mean, normalize_variance)}
+    return {
+        "transform": backend.pca(vectors, dim, normalize_mean, normalize_variance),
+        "full_transform": backend.pca(vectors, 0, normalize_mean, normalize_variance),
+    }
 
 
 def compute_lda(roles, dim, total_covariance_factor=0.0, covariance_floor=1e-6):
     vectors = roles["vectors"]
     _, labels = np.unique([roles["utt2spk"][utt] for utt in vectors], return_inverse=True)
-    return {"transform": backend.lda(np.array(list(vectors.values())), labels, dim,
-                                     total_covariance_factor, covariance_floor)}
+    return {
+        "transform": backend.lda(
+            np.array(list(vectors.values())), labels, dim, total_covariance_factor, covariance_floor
+        )
+    }
 
 
 def compute_plda(roles, num_em_iters=10):
@@ -101,6 +132,7 @@ def plda_scoring(roles, normalize_length=True, simple_length_normalization=False
     def make(models, enrol, test):
         counts = np.array([int(roles["num_utts"][m]) if "num_utts" in roles else 1 for m in models])
         return scoring.plda_scorer(enrol, counts, test, roles["plda"], options)
+
     return score_trials(roles, make)
 
 
@@ -121,12 +153,22 @@ def cluster(roles, threshold=0.0):
     return {"labels": labels}
 
 
-PROGRAMS = {"ivector-mean": ivector_mean, "ivector-subtract-global-mean": subtract_global_mean,
-            "ivector-normalize-length": normalize_length, "transform-vec": transform_vectors,
-            "ivector-transform": transform_vectors, "est-pca": est_pca, "ivector-compute-lda": compute_lda,
-            "ivector-compute-plda": compute_plda, "ivector-copy-plda": copy_plda, "ivector-adapt-plda": adapt_plda,
-            "ivector-plda-scoring": plda_scoring, "ivector-compute-dot-products": dot_products,
-            "ivector-plda-scoring-dense": scoring_dense, "agglomerative-cluster": cluster}
+PROGRAMS = {
+    "ivector-mean": ivector_mean,
+    "ivector-subtract-global-mean": subtract_global_mean,
+    "ivector-normalize-length": normalize_length,
+    "transform-vec": transform_vectors,
+    "ivector-transform": transform_vectors,
+    "est-pca": est_pca,
+    "ivector-compute-lda": compute_lda,
+    "ivector-compute-plda": compute_plda,
+    "ivector-copy-plda": copy_plda,
+    "ivector-adapt-plda": adapt_plda,
+    "ivector-plda-scoring": plda_scoring,
+    "ivector-compute-dot-products": dot_products,
+    "ivector-plda-scoring-dense": scoring_dense,
+    "agglomerative-cluster": cluster,
+}
 
 
 def run(step, roles):
@@ -172,10 +214,14 @@ def compare_single(case, result, reference):
 
 
 COMPARISONS = {  # (what the result is, output role) -> (reader of Kaldi's file, comparison)
-    "mean": (single, compare_single), "transform": (single, compare_transform),
-    "full_transform": (single, compare_transform), "plda": (READERS["plda"], compare_plda),
-    "num_utts": (read_scp_lines, compare_counts), "labels": (read_scp_lines, compare_counts),
-    "vectors": (table, compare_tables)}
+    "mean": (single, compare_single),
+    "transform": (single, compare_transform),
+    "full_transform": (single, compare_transform),
+    "plda": (READERS["plda"], compare_plda),
+    "num_utts": (read_scp_lines, compare_counts),
+    "labels": (read_scp_lines, compare_counts),
+    "vectors": (table, compare_tables),
+}
 
 
 @pytest.mark.parametrize("case", cases(*STAGES))
@@ -195,8 +241,13 @@ def test_golden_back_end_stages_are_all_there():
     assert len(cases(*STAGES)) >= len(STAGES)
 
 
-PLDA_FILES = sorted({where for param in cases("plda-train", "plda-smooth", "plda-adapt")
-                     for where in param.values[0]["outputs"].values()})
+PLDA_FILES = sorted(
+    {
+        where
+        for param in cases("plda-train", "plda-smooth", "plda-adapt")
+        for where in param.values[0]["outputs"].values()
+    }
+)
 PLDA_FORMATS = [param for param in cases("model-formats") if param.values[0]["program"] == "ivector-copy-plda"]
 
 
@@ -220,14 +271,20 @@ def test_golden_plda_text(case, tmp_path):
 
 def test_golden_back_end_directory_of_kaldi(tmp_path):
     """mean.vec (text), an affine transform.mat and plda as Kaldi's programs leave them."""
-    ready = {c.values[0]["outputs"]["vectors"]: c.values[0] for c in cases("length-norm")
-             if {"mean", "transform"} <= set(c.values[0]["inputs"])}
+    ready = {
+        c.values[0]["outputs"]["vectors"]: c.values[0]
+        for c in cases("length-norm")
+        if {"mean", "transform"} <= set(c.values[0]["inputs"])
+    }
     scored = [c.values[0] for c in cases("plda-score") if c.values[0]["inputs"]["test"] in ready]
     assert scored, "no case scores vectors that were mean-subtracted, transformed and length-normalised"
     for case in scored:
         made = ready[case["inputs"]["test"]]
-        for name, where in ((backend.MEAN, made["inputs"]["mean"]), (backend.TRANSFORM, made["inputs"]["transform"]),
-                            (backend.PLDA, case["inputs"]["plda"])):
+        for name, where in (
+            (backend.MEAN, made["inputs"]["mean"]),
+            (backend.TRANSFORM, made["inputs"]["transform"]),
+            (backend.PLDA, case["inputs"]["plda"]),
+        ):
             (tmp_path / name).write_bytes(path(where).read_bytes())
         back_end, vectors = backend.BackEnd.read(tmp_path), table(made["inputs"]["vectors"])
         compare_tables(made, rows(vectors, back_end.process), table(made["outputs"]["vectors"]))

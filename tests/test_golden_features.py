@@ -25,8 +25,11 @@ def item_of(utt: str, file: Path, channel: int = -1) -> dict:
     use_libsndfile()
     recording = Recording.from_file(file)
     channels = recording.channel_ids
-    cut = (MonoCut(utt, 0, recording.duration, channels[0], recording=recording) if len(channels) == 1
-           else MultiCut(utt, 0, recording.duration, channels, recording=recording))
+    cut = (
+        MonoCut(utt, 0, recording.duration, channels[0], recording=recording)
+        if len(channels) == 1
+        else MultiCut(utt, 0, recording.duration, channels, recording=recording)
+    )
     return cut.to_dict()
 
 
@@ -50,7 +53,7 @@ def run_mfcc(roles: dict, options: dict) -> dict:
 
 def run_subset(roles: dict, options: dict) -> dict:
     if "n" in options:
-        return dict(list(roles["feats"].items())[:options["n"]])
+        return dict(list(roles["feats"].items())[: options["n"]])
     listed = path(roles["utterances"]).read_text().split()
     return {utt: roles["feats"][utt] for utt in roles["feats"] if utt in listed}
 
@@ -79,8 +82,14 @@ def run_vad(roles: dict, options: dict) -> dict:
     return {utt: voiced for utt, voiced in decided.items() if voiced.any() or not chosen.omit_unvoiced_utts}
 
 
-PROGRAMS = {"compute-mfcc-feats": run_mfcc, "subset-feats": run_subset, "compute-vad": run_vad,
-            "add-deltas": run_deltas, "apply-cmvn-sliding": run_cmn, "select-voiced-frames": run_select}
+PROGRAMS = {
+    "compute-mfcc-feats": run_mfcc,
+    "subset-feats": run_subset,
+    "compute-vad": run_vad,
+    "add-deltas": run_deltas,
+    "apply-cmvn-sliding": run_cmn,
+    "select-voiced-frames": run_select,
+}
 
 
 def roles_of(case: dict) -> dict:
@@ -123,7 +132,7 @@ def test_golden_features(case):
 def test_golden_mfcc_from_sphere(case):
     options = MfccOptions(**named(case["options"]))
     samples = read_samples(item_of("a", path(case["inputs"]["sphere"])), int(options.sample_frequency), options.channel)
-    reference, = table(case["outputs"]["feats"]).values()
+    (reference,) = table(case["outputs"]["feats"]).values()
     compare(case, Mfcc(options).compute(samples), reference)
 
 
@@ -131,9 +140,11 @@ def test_golden_mfcc_from_sphere(case):
 def test_golden_lengths(case):
     options = MfccOptions(**named((case.get("before") or [case])[0]["options"]))
     lengths = {utt: soundfile.info(path(file)).frames for utt, file in wav_entries(case["inputs"]["wav"]).items()}
-    measures = {"utt2dur": lambda n: float(duration_text(n, options.sample_frequency)),
-                "num_frames": lambda n: num_frames(n, options)}
-    (role, where), = case["outputs"].items()
+    measures = {
+        "utt2dur": lambda n: float(duration_text(n, options.sample_frequency)),
+        "num_frames": lambda n: num_frames(n, options),
+    }
+    ((role, where),) = case["outputs"].items()
     reference = {utt: float(value) for utt, value in read_scp_lines(where).items()}
     compare_tables(case, {utt: measures[role](n) for utt, n in lengths.items()}, reference)
 

@@ -13,12 +13,27 @@ from golden_cases import MANIFEST, ROOT, cases, compare, compare_tables, path, t
 from pyasp import kaldi_compress
 from pyasp.inspect_file import as_text, describe
 from pyasp.inspect_kind import kind_of
-from pyasp.kaldi_io import (ArkWriter, ScpReader, load, read_ark, read_gselect, read_int_vectors, read_posteriors,
-                            read_scalars, save, write_gselect, write_int_vectors, write_posteriors, write_scalars)
+from pyasp.kaldi_io import (
+    ArkWriter,
+    ScpReader,
+    load,
+    read_ark,
+    read_gselect,
+    read_int_vectors,
+    read_posteriors,
+    read_scalars,
+    save,
+    write_gselect,
+    write_int_vectors,
+    write_posteriors,
+    write_scalars,
+)
 from pyasp.kaldi_model import copy_model, read_items
 
-FILES = sorted({name for case in MANIFEST["cases"] for name in case["outputs"].values() if isinstance(name, str)}
-               | {name for group in MANIFEST["aux"] for name in group["files"]})
+FILES = sorted(
+    {name for case in MANIFEST["cases"] for name in case["outputs"].values() if isinstance(name, str)}
+    | {name for group in MANIFEST["aux"] for name in group["files"]}
+)
 KINDS: dict[str, list[str]] = {}
 for _name in FILES:
     if not _name.startswith("audio/"):
@@ -112,9 +127,16 @@ def test_golden_binary_tables_print_as_kaldi_prints_them(case, tmp_path):
         assert (tmp_path / "text").read_bytes() == raw(case["outputs"]["text"])
 
 
-@pytest.mark.parametrize("stage, name", [(case["stage"], name) for case in MANIFEST["cases"]
-                                         if case["stage"] in SCALAR_STAGES for name in case["outputs"].values()
-                                         if name in KINDS.get("table", [])])
+@pytest.mark.parametrize(
+    "stage, name",
+    [
+        (case["stage"], name)
+        for case in MANIFEST["cases"]
+        if case["stage"] in SCALAR_STAGES
+        for name in case["outputs"].values()
+        if name in KINDS.get("table", [])
+    ],
+)
 def test_golden_tables_of_numbers_are_copied_byte_for_byte(stage, name, tmp_path):
     read, write = (read_int_vectors, write_int_vectors) if stage == "cluster" else (read_scalars, write_scalars)
     write(tmp_path / "copy", read(path(name)), binary=False)
@@ -154,8 +176,9 @@ def test_golden_ranges(case, in_golden):
     compare_tables(case, {key: reader.rows(key, 0, len(array)) for key, array in reference.items()}, reference)
     for key, array in reference.items():
         assert reader.shape(key) == array.shape
-        np.testing.assert_array_equal(reader.rows(key, len(array) // 3, len(array) // 2),
-                                      array[len(array) // 3:len(array) // 2])
+        np.testing.assert_array_equal(
+            reader.rows(key, len(array) // 3, len(array) // 2), array[len(array) // 3 : len(array) // 2]
+        )
 
 
 @pytest.mark.parametrize("case", cases("compress-encode"))
@@ -177,9 +200,11 @@ def compare_codes(case, result, reference, entries):
     for value in entries.values():
         start = int(value.rsplit(":", 1)[1])
         head = reference.index(b" ", start) + 1 + kaldi_compress.HEADER.size
-        size = 2 if reference[start + 2:start + 6] == b"CM2 " else 1
-        header = kaldi_compress.Header(reference[start + 2:].split(b" ", 1)[0].decode(),
-                                       *kaldi_compress.HEADER.unpack(reference[head - kaldi_compress.HEADER.size:head]))
+        size = 2 if reference[start + 2 : start + 6] == b"CM2 " else 1
+        header = kaldi_compress.Header(
+            reference[start + 2 :].split(b" ", 1)[0].decode(),
+            *kaldi_compress.HEADER.unpack(reference[head - kaldi_compress.HEADER.size : head]),
+        )
         assert result[start:head] == reference[start:head]
         end, middle = head + header.body_bytes, head + header.percentile_bytes
         for part, dtype in ((slice(head, middle), "<u2"), (slice(middle, end), f"<u{size}")):
@@ -199,8 +224,9 @@ def test_golden_compress_decode(case, in_golden):
     compare_tables(case, {key: reader.rows(key, 0, len(reader[key])) for key in reader}, reference)
 
 
-@pytest.mark.parametrize("case", [case for case in MANIFEST["cases"] if "archive" in case["outputs"]],
-                         ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    "case", [case for case in MANIFEST["cases"] if "archive" in case["outputs"]], ids=lambda case: case["id"]
+)
 def test_golden_script_files_point_into_their_archives(case, in_golden):
     scp = next(name for name in case["outputs"].values() if name.endswith(".scp"))
     reader, archive = ScpReader(scp), dict(read_ark(case["outputs"]["archive"]))

@@ -19,8 +19,12 @@ from pyasp.ivector_mstep import EstimationOptions, update
 from pyasp.ivector_stats import extract, pool_stats, scale_stats
 from pyasp.kaldi_io import ArkWriter, load, read_scp
 
-OPTIONS = {"update-variances": "update_variances", "gaussian-min-count": "gaussian_min_count",
-           "diagonalize": "diagonalize", "variance-floor-factor": "variance_floor_factor"}
+OPTIONS = {
+    "update-variances": "update_variances",
+    "gaussian-min-count": "gaussian_min_count",
+    "diagonalize": "diagonalize",
+    "variance-floor-factor": "variance_floor_factor",
+}
 
 
 def estimation_options(case) -> EstimationOptions:
@@ -88,14 +92,18 @@ def test_golden_ivectors(case):
         compare_tables(case, found, table(name))
 
 
-PLAIN = [c for c in cases("ivectors") if set(c.values[0]["options"]) <= {"num-threads"}
-         and "spk2utt" not in c.values[0]["inputs"]]
+PLAIN = [
+    c
+    for c in cases("ivectors")
+    if set(c.values[0]["options"]) <= {"num-threads"} and "spk2utt" not in c.values[0]["inputs"]
+]
 
 
 def posterior_recipe(case) -> tuple[str, int, float]:
     """File of the UBM, Gaussians selected, and smallest posterior, of the posteriors that a case reads."""
-    made_by = next(c.values[0] for c in cases("posteriors")
-                   if case["inputs"]["posteriors"] in c.values[0]["outputs"].values())
+    made_by = next(
+        c.values[0] for c in cases("posteriors") if case["inputs"]["posteriors"] in c.values[0]["outputs"].values()
+    )
     count = next(step["options"]["n"] for step in made_by["before"] if step["program"] == "gmm-gselect")
     return made_by["inputs"]["model"], count, made_by["options"]["min-post"]
 
@@ -103,8 +111,10 @@ def posterior_recipe(case) -> tuple[str, int, float]:
 def close_to(reference: dict, found: dict) -> bool:
     """Same keys, and within 1e-3 of the largest value."""
     scale = max(np.abs(vector).max() for vector in reference.values())
-    return list(found) == list(reference) and max(
-        np.abs(found[utt] - reference[utt]).max() for utt in reference) < 1e-3 * scale
+    return (
+        list(found) == list(reference)
+        and max(np.abs(found[utt] - reference[utt]).max() for utt in reference) < 1e-3 * scale
+    )
 
 
 @pytest.mark.parametrize("case", PLAIN)
@@ -128,7 +138,10 @@ def test_golden_tool_with_a_directory_of_kaldi(case, tmp_path):
     shutil.copyfile(path(case["inputs"]["model"]), kaldi / "final.ie")
     data.path.mkdir()
     data.write_speakers({utt: utt for utt in feats})
-    with (ArkWriter(data / "feats.ark", data / "feats.scp") as features, ArkWriter(data / "v.ark", data / "vad.scp") as vad):
+    with (
+        ArkWriter(data / "feats.ark", data / "feats.scp") as features,
+        ArkWriter(data / "v.ark", data / "vad.scp") as vad,
+    ):
         for utt, x in feats.items():
             features.write(utt, x)
             vad.write(utt, np.ones(len(x), np.float32))

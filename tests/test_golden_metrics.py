@@ -8,16 +8,20 @@ from golden_cases import cases, compare, path
 
 from pyasp import metrics
 
-LISTS = [pytest.param(case.values[0], entry, id=entry["key"]) for case in cases("metrics")
-         for entry in case.values[0]["inputs"]["lists"]]
+LISTS = [
+    pytest.param(case.values[0], entry, id=entry["key"])
+    for case in cases("metrics")
+    for entry in case.values[0]["inputs"]["lists"]
+]
 
 
 def read(entry):
     if "scores_and_labels" in entry:
         fields = [line.split() for line in path(entry["scores_and_labels"]).read_text().splitlines()]
         return np.array([float(f[0]) for f in fields]), np.array([f[1] == "target" for f in fields])
-    scores, labels = ([line.split()[2] for line in path(entry[kind]).read_text().splitlines()]
-                      for kind in ("scores", "trials"))
+    scores, labels = (
+        [line.split()[2] for line in path(entry[kind]).read_text().splitlines()] for kind in ("scores", "trials")
+    )
     return np.array(scores, np.float64), np.array(labels) == "target"
 
 
@@ -25,12 +29,19 @@ def measured(entry, options):
     scores, target = read(entry)
     t, u = metrics.split(scores, target)
     counts, (eer, threshold) = metrics.error_counts(t, u), metrics.eer_kaldi(t, u)
-    costs = {f"mindcf_p{p:g}": metrics.min_dcf(counts, p, options["c-miss"], options["c-fa"])[0]
-             for p in options["p-target"]}
+    costs = {
+        f"mindcf_p{p:g}": metrics.min_dcf(counts, p, options["c-miss"], options["c-fa"])[0] for p in options["p-target"]
+    }
     interpolated = 100 * metrics.eer_interpolated(metrics.error_counts(t, u, every_threshold=True))
     printed = f"{100 * float(np.float32(eer)):.4g}"
-    return {"n_target": len(t), "n_nontarget": len(u), "kaldi_eer_percent_printed": printed,
-            "kaldi_threshold_logged": threshold, **costs, "eer_interp_percent": interpolated}
+    return {
+        "n_target": len(t),
+        "n_nontarget": len(u),
+        "kaldi_eer_percent_printed": printed,
+        "kaldi_threshold_logged": threshold,
+        **costs,
+        "eer_interp_percent": interpolated,
+    }
 
 
 @pytest.mark.parametrize("case, entry", LISTS)

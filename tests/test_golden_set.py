@@ -35,13 +35,22 @@ def test_golden_set_is_unaltered():
 
 def test_golden_manifest_names_every_file():
     named = set(words(MANIFEST))
-    in_lists = {words_of_line[0] for name in named if name.endswith(".scp") and path(name).is_file()
-                for line in read_scp_lines(name).values() if (words_of_line := re.split(r"[:\[]", line))}
+    in_lists = {
+        words_of_line[0]
+        for name in named
+        if name.endswith(".scp") and path(name).is_file()
+        for line in read_scp_lines(name).values()
+        if (words_of_line := re.split(r"[:\[]", line))
+    }
     assert files() - ABOUT <= named | in_lists
 
 
-LISTS = sorted(name for group in MANIFEST["aux"] for name in group["files"]
-               if name.startswith("lists/") and name.endswith(".scp") and "feats" not in name)
+LISTS = sorted(
+    name
+    for group in MANIFEST["aux"]
+    for name in group["files"]
+    if name.startswith("lists/") and name.endswith(".scp") and "feats" not in name
+)
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -55,12 +64,12 @@ def test_golden_lists_of_audio_can_be_read(name):
 
 
 def maps(suffix: str) -> list[str]:
-    return sorted(name for name in files() if name.endswith(suffix) and name[:-len(suffix)] + "utt2spk" in files())
+    return sorted(name for name in files() if name.endswith(suffix) and name[: -len(suffix)] + "utt2spk" in files())
 
 
 @pytest.mark.parametrize("name", maps("spk2utt"))
 def test_golden_maps_are_inverse_to_each_other(name):
-    utt2spk = read_scp_lines(name[:-len("spk2utt")] + "utt2spk")
+    utt2spk = read_scp_lines(name[: -len("spk2utt")] + "utt2spk")
     members = {speaker: rest.split() for speaker, rest in read_scp_lines(name).items()}
     assert {utt: speaker for speaker, utts in members.items() for utt in utts} == utt2spk
 
@@ -71,7 +80,8 @@ def test_golden_logged_objective_is_that_of_the_statistics():
     first = next(parameter.values[0] for parameter in cases("extractor-acc"))
     stats = IvectorStats.read(path(first["outputs"]["accumulators"]))
     for name in logs:
-        number, frames = re.search(r"auxf/frame on training data was (\S+) per frame over (\d+) frames",
-                                   path(name).read_text()).groups()
+        number, frames = re.search(
+            r"auxf/frame on training data was (\S+) per frame over (\d+) frames", path(name).read_text()
+        ).groups()
         assert float(stats.count.sum()) == pytest.approx(float(frames), rel=1e-5)
         assert stats.objective / float(stats.count.sum()) == pytest.approx(float(number), rel=1e-5)

@@ -6,16 +6,33 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import MANIFEST, cases, compare, compare_tables, path, read_scp_lines, table
-from golden_models import (F64, STEPS, compare_gmm, dense_posteriors, is_model, read_gselect_lists, read_model, roles,
-                           selection, update_options)
+from golden_models import (
+    F64,
+    STEPS,
+    compare_gmm,
+    dense_posteriors,
+    is_model,
+    read_gselect_lists,
+    read_model,
+    roles,
+    selection,
+    update_options,
+)
 
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_em import DiagStats, FullStats, update_diag, update_full
 from pyasp.gmm_score import Aligner, DiagScorer, FullScorer, align
 
 ESTIMATES = {"gmm-global-est": (DiagStats, update_diag), "fgmm-global-est": (FullStats, update_full)}
-MODELS = sorted({name for case in MANIFEST["cases"] for files in (case["inputs"], case["outputs"])
-                 for name in files.values() if isinstance(name, str) and is_model(name)})
+MODELS = sorted(
+    {
+        name
+        for case in MANIFEST["cases"]
+        for files in (case["inputs"], case["outputs"])
+        for name in files.values()
+        if isinstance(name, str) and is_model(name)
+    }
+)
 
 
 def file_bytes(thing, binary=True) -> bytes:
@@ -30,8 +47,14 @@ def test_golden_models_are_written_back_byte_for_byte(name):
     assert file_bytes(read_model(name), data.startswith(b"\0B")) == data
 
 
-@pytest.mark.parametrize("case", [c for c in cases("model-formats") if c.values[0]["program"] in
-                                  ("gmm-global-copy", "fgmm-global-copy", "ivector-extractor-copy")])
+@pytest.mark.parametrize(
+    "case",
+    [
+        c
+        for c in cases("model-formats")
+        if c.values[0]["program"] in ("gmm-global-copy", "fgmm-global-copy", "ivector-extractor-copy")
+    ],
+)
 def test_golden_text_and_binary_hold_the_same_model(case):
     binary, text = read_model(case["inputs"]["model"]), read_model(case["outputs"]["text"])
     for field in binary.__dataclass_fields__:
@@ -64,8 +87,11 @@ def _stored_second(stats):
 def test_golden_m_step(case):
     kind, update = ESTIMATES[case["program"]]
     stats = kind.read(path(case["inputs"]["accumulators"]))
-    compare_gmm(case, update(read_model(case["inputs"]["model"]), stats, update_options(case))[0],
-                read_model(case["outputs"]["model"]))
+    compare_gmm(
+        case,
+        update(read_model(case["inputs"]["model"]), stats, update_options(case))[0],
+        read_model(case["outputs"]["model"]),
+    )
 
 
 @pytest.mark.parametrize("case", cases("diag-ubm-em", "full-ubm-em"))
@@ -91,8 +117,11 @@ def test_golden_random_start_can_be_read(case):
 def test_golden_likelihoods(case):
     values = roles(case)
     gselect = values.get("gselect")
-    scores = (DiagScorer(values["model"], dtype=F64).loglikes if isinstance(values["model"], DiagGmm)
-              else FullScorer(values["model"], dtype=F64).all_loglikes)
+    scores = (
+        DiagScorer(values["model"], dtype=F64).loglikes
+        if isinstance(values["model"], DiagGmm)
+        else FullScorer(values["model"], dtype=F64).all_loglikes
+    )
     found = {}
     for utt, x in values["feats"].items():
         found[utt] = scores(torch.as_tensor(x))
@@ -132,7 +161,7 @@ def our_posteriors(case, values):
         x = torch.as_tensor(x)
         if case["program"] == "gmm-global-get-post":
             loglikes, selected = DiagScorer(model, dtype=F64).select(x, options.get("n", 50))
-            if options.get("min-post"):     # this program first drops what is small against the best one
+            if options.get("min-post"):  # this program first drops what is small against the best one
                 loglikes[loglikes <= loglikes.amax(1, keepdim=True) + np.log(options["min-post"])] = -np.inf
         else:
             assert case["program"] == "fgmm-global-gselect-to-post"
@@ -162,9 +191,16 @@ def test_golden_posteriors(case):
 
 def test_golden_aligner_in_float32_selects_what_matters():
     """The production path (selection, full covariances, pruning in float32) against the posteriors of a whole set."""
-    case = max((c.values[0] for c in cases("posteriors") if c.values[0]["program"] == "fgmm-global-gselect-to-post"
-                and "diag_model" in c.values[0]["inputs"] and c.values[0]["options"]["min-post"] > 0),
-               key=lambda c: path(c["outputs"]["posteriors"]).stat().st_size)
+    case = max(
+        (
+            c.values[0]
+            for c in cases("posteriors")
+            if c.values[0]["program"] == "fgmm-global-gselect-to-post"
+            and "diag_model" in c.values[0]["inputs"]
+            and c.values[0]["options"]["min-post"] > 0
+        ),
+        key=lambda c: path(c["outputs"]["posteriors"]).stat().st_size,
+    )
     count = next(step["options"]["n"] for step in case["before"] if step["program"] == "gmm-gselect")
     model, reference = read_model(case["inputs"]["model"]), dense_posteriors(case["outputs"]["posteriors"])
     aligner = Aligner(model.to_diag(), model, count, case["options"]["min-post"])

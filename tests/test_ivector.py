@@ -31,7 +31,9 @@ def test_two_routes_and_batches_agree():
         mean[0] -= model.prior_offset
         assert np.allclose(batch.mean[u], mean, atol=1e-10)
         assert np.allclose(torch.cholesky_inverse(batch.root[u]), covariance, atol=1e-10)
-        assert torch.allclose(estimator.posterior(count[u:u + 1], first[u:u + 1]).mean[0], batch.mean[u], atol=1e-12)
+        assert torch.allclose(
+            estimator.posterior(count[u : u + 1], first[u : u + 1]).mean[0], batch.mean[u], atol=1e-12
+        )
 
 
 def test_float32_products_keep_ivectors():
@@ -63,7 +65,11 @@ def test_counts_that_drown_the_prior_are_named():
 def test_product_in_tiles_is_the_product(monkeypatch):
     rng = np.random.default_rng(26)
     a, b = (torch.as_tensor(rng.standard_normal(shape)) for shape in ((3, 4), (4, 11)))
-    for largest, least in ((1 << 20, 1), (20, 1), (1 << 20, 3)):     # eleven columns; five, five and one; four, four and three
+    for largest, least in (
+        (1 << 20, 1),
+        (20, 1),
+        (1 << 20, 3),
+    ):  # eleven columns; five, five and one; four, four and three
         monkeypatch.setitem(tiles.TILE, "cpu", largest)
         monkeypatch.setitem(tiles.TILES, "cpu", least)
         assert torch.allclose(tiles.product(a, b), a @ b, rtol=1e-14)
@@ -108,8 +114,11 @@ def test_regressed_weights_reach_the_mode(monkeypatch):
     plain = Estimator(model).posterior(count, first)
     h = z + model.prior_offset * torch.eye(1, R, dtype=F64)
     precision = plain.root @ plain.root.mT
-    log_posterior = (z * plain.linear).sum() - 0.5 * torch.einsum("bi,bij,bj->", z, precision, z) \
+    log_posterior = (
+        (z * plain.linear).sum()
+        - 0.5 * torch.einsum("bi,bij,bj->", z, precision, z)
         + (count * torch.log_softmax(h @ torch.as_tensor(w).T, 1)).sum()
+    )
     log_posterior.backward()
     assert z.grad.abs().max() < 1e-6
 
@@ -121,7 +130,7 @@ def test_recording_statistics_equal_brute_force(monkeypatch):
     aligner = Aligner(ubm.to_diag(), ubm, 2, 0.1, dtype=F64)
     for frames in (1 << 16, 4):  # alignment in pieces that cut recordings
         monkeypatch.setitem(ivector_stats.BLOCK_FRAMES, "cpu", frames)
-        block, = blocks(recordings, 100)
+        (block,) = blocks(recordings, 100)
         seen = FullStats.zeros(2, D)
         count, first = recording_stats(block, aligner, seen.accumulate)
         for u, (_, x) in enumerate(recordings):
@@ -160,8 +169,9 @@ def test_statistics_are_scaled_and_bounded():
 def test_extraction_in_any_blocks(monkeypatch):
     rng = np.random.default_rng(16)
     model = random_extractor(rng)
-    ubm = FullGmm.from_moments(model.weights, model.prior_offset * model.projections[:, :, 0],
-                               np.linalg.inv(unpack(model.inv_covars)))
+    ubm = FullGmm.from_moments(
+        model.weights, model.prior_offset * model.projections[:, :, 0], np.linalg.inv(unpack(model.inv_covars))
+    )
     recordings = [(f"u{i}", rng.standard_normal((10 + i, D)).astype(np.float32)) for i in range(9)]
     aligner, estimator = Aligner(ubm.to_diag(), ubm, 3, 0.025, dtype=F64), Estimator(model)
     whole = dict(extract(recordings, aligner, estimator))

@@ -12,8 +12,15 @@ from pyasp.bench_measure import torch_threads
 from pyasp.errors import InputError
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_mstep import (EstimationOptions, apply_floor, average_quadratic, householder, prior_transform,
-                                 solve_projections, update)
+from pyasp.ivector_mstep import (
+    EstimationOptions,
+    apply_floor,
+    average_quadratic,
+    householder,
+    prior_transform,
+    solve_projections,
+    update,
+)
 from pyasp.kaldi_model import copy_model
 from pyasp.triangles import unpack
 
@@ -26,7 +33,7 @@ def test_tiles_and_threads_leave_every_bit(monkeypatch, dtype):
     whole = IvectorStats.zeros(C, D, R)
     whole.accumulate(Estimator(model, dtype=dtype), count, first)
     monkeypatch.setitem(tiles.TILES, "cpu", 1)
-    monkeypatch.setitem(tiles.TILE, "cpu", 2 * D * R)       # some tiles of R's columns and of Y's Gaussians
+    monkeypatch.setitem(tiles.TILE, "cpu", 2 * D * R)  # some tiles of R's columns and of Y's Gaussians
     found = []
     for threads in (1, 2, 3):
         with torch_threads(threads):
@@ -138,6 +145,7 @@ def test_solver_routes_agree_and_floors_are_counted(monkeypatch):
 
     def auxiliary(m):
         return (linear * m).sum((1, 2)) - 0.5 * ((m @ quadratic) * m).sum((1, 2))
+
     assert (auxiliary(new) >= auxiliary(old) - 1e-9).all()
 
 

@@ -11,10 +11,27 @@ from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.kaldi_io import ArkWriter, load, read_scp
 
-IVECTOR_CONF = ["--num-ceps=2", "--delta-order=1", "--cmn-window=0", "--ivector-dim=3", "--num-iters=2", "--gselect=3",
-                "--gaussian-min-count=5"]
-UBM = ["--num-gauss=4", "--num-frames=2000", "--num-iters-init=4", "--num-iters-diag=2", "--num-iters-full=2",
-       "--subsample=2", "--gselect-diag=3", "--gselect-full=3", "--min-occupancy-full=30", "--device=cpu"]
+IVECTOR_CONF = [
+    "--num-ceps=2",
+    "--delta-order=1",
+    "--cmn-window=0",
+    "--ivector-dim=3",
+    "--num-iters=2",
+    "--gselect=3",
+    "--gaussian-min-count=5",
+]
+UBM = [
+    "--num-gauss=4",
+    "--num-frames=2000",
+    "--num-iters-init=4",
+    "--num-iters-diag=2",
+    "--num-iters-full=2",
+    "--subsample=2",
+    "--gselect-diag=3",
+    "--gselect-full=3",
+    "--min-occupancy-full=30",
+    "--device=cpu",
+]
 
 
 def make_data(folder, recordings=12, silent=(), seed=0):
@@ -24,8 +41,10 @@ def make_data(folder, recordings=12, silent=(), seed=0):
     utts = [f"s{i % 4}-u{i:02d}" for i in range(recordings)]
     data.write_speakers({utt: utt[:2] for utt in utts})
     centres = rng.standard_normal((4, 5)) * 3
-    with (ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats,
-          ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad):
+    with (
+        ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats,
+        ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad,
+    ):
         for utt in sorted(utts):
             frames = int(rng.integers(120, 200))
             shift = rng.standard_normal(5)
@@ -43,18 +62,36 @@ def place(tmp_path):
 
 
 def ubm(place, out="ubm", *more, data="train"):
-    return train_ubm.main([*UBM, f"--frontend-config={place / 'ivector.conf'}", *more, str(place / data),
-                           str(place / out)])
+    return train_ubm.main(
+        [*UBM, f"--frontend-config={place / 'ivector.conf'}", *more, str(place / data), str(place / out)]
+    )
 
 
 def extractor(place, ubm_dir="ubm", out="ie", *more, data="train"):
-    return train_ivector.main([f"--config={place / 'ivector.conf'}", "--device=cpu", *more, str(place / data),
-                               str(place / ubm_dir), str(place / out)])
+    return train_ivector.main(
+        [
+            f"--config={place / 'ivector.conf'}",
+            "--device=cpu",
+            *more,
+            str(place / data),
+            str(place / ubm_dir),
+            str(place / out),
+        ]
+    )
 
 
 def extract(place, out, *more, data="train", ubm_dir="ubm", ie="ie"):
-    return extract_ivector.main([f"--config={place / 'ivector.conf'}", "--device=cpu", *more, str(place / data),
-                                 str(place / ubm_dir), str(place / ie), str(place / out)])
+    return extract_ivector.main(
+        [
+            f"--config={place / 'ivector.conf'}",
+            "--device=cpu",
+            *more,
+            str(place / data),
+            str(place / ubm_dir),
+            str(place / ie),
+            str(place / out),
+        ]
+    )
 
 
 def contents(folder):
@@ -84,6 +121,7 @@ def test_killed_training_continues_to_the_same_bits(place, monkeypatch, killed_a
         pass
 
     from pyasp.gmm_train import Iterations
+
     whole, calls = Iterations._note, []
 
     def note(self, name, record):
@@ -139,8 +177,10 @@ def test_extraction_does_not_depend_on_the_number_of_jobs(place):
 def test_precision_changes_ivectors_by_round_off(place):
     assert ubm(place) == 0 and extractor(place) == 0
     assert extract(place, "a/ivector") == 0 and extract(place, "b/ivector", "--precision=float64") == 0
-    vectors = [np.stack([load(where) for scp in sorted((place / name).glob("*.scp"))
-                         for where in read_scp(scp).values()]) for name in "ab"]
+    vectors = [
+        np.stack([load(where) for scp in sorted((place / name).glob("*.scp")) for where in read_scp(scp).values()])
+        for name in "ab"
+    ]
     assert np.abs(vectors[0] - vectors[1]).max() < 1e-3 * np.abs(vectors[1]).max()
 
 
@@ -170,8 +210,14 @@ def test_models_and_features_must_fit(place, capsys):
     assert "nowhere/final.ubm" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option, text", [("--num-gauss=0", "--num-gauss"), ("--initial-gauss-proportion=2", "part in"),
-                                          ("--num-gauss=900", "frames for 450 Gaussians")])
+@pytest.mark.parametrize(
+    "option, text",
+    [
+        ("--num-gauss=0", "--num-gauss"),
+        ("--initial-gauss-proportion=2", "part in"),
+        ("--num-gauss=900", "frames for 450 Gaussians"),
+    ],
+)
 def test_impossible_settings(place, capsys, option, text):
     with np.errstate(all="raise"):
         try:

@@ -15,8 +15,11 @@ from pyasp.kaldi_io import load, serialise
 from pyasp.kaldi_source import Source
 from pyasp.kaldi_table import read_array
 
-MATRICES = hnp.arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 5)),
-                      elements=st.integers(-2**20, 2**20).map(lambda i: i / 1024))
+MATRICES = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 14), st.integers(1, 5)),
+    elements=st.integers(-(2**20), 2**20).map(lambda i: i / 1024),
+)
 LEVELS = {"CM2": 65535, "CM3": 255}
 
 
@@ -95,9 +98,15 @@ def test_a_double_matrix_is_compressed_as_floats():
         assert serialise(matrix, True, method) == serialise(matrix.astype(np.float32), True, method)
 
 
-@pytest.mark.parametrize("method, matrix, message", [
-    (8, np.zeros((2, 2)), "method 8"), (-1, np.zeros((2, 2)), "method -1"),
-    (2, np.float32([[1, np.nan]]), "infinite or NaN"), (5, np.float32([[1, -np.inf]]), "infinite or NaN")])
+@pytest.mark.parametrize(
+    "method, matrix, message",
+    [
+        (8, np.zeros((2, 2)), "method 8"),
+        (-1, np.zeros((2, 2)), "method -1"),
+        (2, np.float32([[1, np.nan]]), "infinite or NaN"),
+        (5, np.float32([[1, -np.inf]]), "infinite or NaN"),
+    ],
+)
 def test_refused(method, matrix, message):
     with pytest.raises(InputError, match=message):
         encode(matrix, method)

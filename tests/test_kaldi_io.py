@@ -17,8 +17,14 @@ from pyasp.errors import InputError
 from pyasp.kaldi_io import ArkWriter, ScpReader, load, read_ark, read_scp, save, serialise
 
 RNG = np.random.default_rng(5)
-TABLE = {"a-1": RNG.normal(size=(7, 3)).astype(np.float32), "b_2": RNG.normal(size=(12, 4)), "ü3": np.float32([1, -2]),
-         "c": RNG.normal(size=5), "empty": np.zeros((0, 0), np.float32), "none": np.zeros(0, np.float32)}
+TABLE = {
+    "a-1": RNG.normal(size=(7, 3)).astype(np.float32),
+    "b_2": RNG.normal(size=(12, 4)),
+    "ü3": np.float32([1, -2]),
+    "c": RNG.normal(size=5),
+    "empty": np.zeros((0, 0), np.float32),
+    "none": np.zeros(0, np.float32),
+}
 
 
 def write(path, table=TABLE, scp=None, **options):
@@ -52,10 +58,15 @@ def test_read_scp_reads_no_data_and_keeps_order(tmp_path):
     assert read_scp(tmp_path / "x.scp") == {}
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"a x\nb\n", r"line 2: found 1 fields"), (b"a x\n\nb y\n", r"line 2: found 0 fields"),
-    (b"a x\nb y\na z\n", r"line 3: found the key a a second time"),
-    (b"a \xff\xfe\n", r"byte 2: found bytes that are not UTF-8")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"a x\nb\n", r"line 2: found 1 fields"),
+        (b"a x\n\nb y\n", r"line 2: found 0 fields"),
+        (b"a x\nb y\na z\n", r"line 3: found the key a a second time"),
+        (b"a \xff\xfe\n", r"byte 2: found bytes that are not UTF-8"),
+    ],
+)
 def test_malformed_scp(tmp_path, content, message):
     (tmp_path / "x.scp").write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -95,8 +106,9 @@ def test_write_read_write_is_identical(in_tmp, text):
     for key, array in TABLE.items():
         assert reader.entries[key].startswith("x.ark:")
         np.testing.assert_allclose(reader[key].reshape(array.shape), array, rtol=1e-6)
-        np.testing.assert_allclose(reader.rows(key, 0, min(2, len(array))), array[:2].reshape(reader[key][:2].shape),
-                                   rtol=1e-6)
+        np.testing.assert_allclose(
+            reader.rows(key, 0, min(2, len(array))), array[:2].reshape(reader[key][:2].shape), rtol=1e-6
+        )
 
 
 def test_kaldiio_reads_ours_and_we_read_kaldiio(in_tmp):
@@ -160,8 +172,9 @@ def test_bad_keys(in_tmp, key):
     assert not os.listdir()
 
 
-@pytest.mark.parametrize("array", [np.arange(3), np.zeros((2, 2, 2)), np.float32(3), np.zeros(2, bool),
-                                   np.zeros(2, np.float16)])
+@pytest.mark.parametrize(
+    "array", [np.arange(3), np.zeros((2, 2, 2)), np.float32(3), np.zeros(2, bool), np.zeros(2, np.float16)]
+)
 def test_other_arrays_are_refused(in_tmp, array):
     with pytest.raises(InputError, match="float32 or float64"):
         save("x.vec", array)
@@ -207,16 +220,30 @@ def test_ranges_include_both_ends(tmp_path_factory, data):
     r1, c1 = data.draw(st.integers(r0, 14)), data.draw(st.integers(c0, 4))
     rows = data.draw(st.sampled_from(["", ":", f"{r0}:{r1}"]))
     columns = data.draw(st.sampled_from(["", ",:", f",{c0}:{c1}"]))
-    expected = array[r0:r1 + 1] if len(rows) > 1 else array
-    expected = expected[:, c0:c1 + 1] if len(columns) > 2 else expected
+    expected = array[r0 : r1 + 1] if len(rows) > 1 else array
+    expected = expected[:, c0 : c1 + 1] if len(columns) > 2 else expected
     reader = entry(tmp_path_factory.mktemp("range"), array, 0, f"[{rows}{columns}]")
     np.testing.assert_array_equal(reader["k"], expected)
     assert reader.shape("k") == expected.shape
     np.testing.assert_array_equal(reader.rows("k", 0, len(expected)), expected)
 
 
-@pytest.mark.parametrize("spec", ["[0:15]", "[12:12]", "[3:2]", "[0:1,5:5]", "[0:1,0:5]", "[1]", "[a:b]", "[-1:2]",
-                                  "[0:1,0:1,0:1]", "[0:1:2]", "[12:14]"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "[0:15]",
+        "[12:12]",
+        "[3:2]",
+        "[0:1,5:5]",
+        "[0:1,0:5]",
+        "[1]",
+        "[a:b]",
+        "[-1:2]",
+        "[0:1,0:1,0:1]",
+        "[0:1:2]",
+        "[12:14]",
+    ],
+)
 def test_bad_ranges(tmp_path, spec):
     with pytest.raises(InputError, match="range"):
         entry(tmp_path, np.zeros((12, 5)), 0, spec)["k"]

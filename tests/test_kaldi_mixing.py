@@ -56,10 +56,22 @@ def ours(tmp_path_factory) -> Path:
 
 def front_end(data: Path, out: Path) -> str:
     """Kaldi's front end on a data directory of ours; the rspecifier of what it wrote."""
-    kaldi("add-deltas", f"--truncate={OPTIONS.num_ceps}", f"--delta-window={OPTIONS.delta_window}",
-          f"--delta-order={OPTIONS.delta_order}", f"scp:{data}/feats.scp", f"ark:{out}.deltas")
-    kaldi("apply-cmvn-sliding", "--norm-vars=false", "--center=true", f"--cmn-window={OPTIONS.cmn_window}",
-          f"ark:{out}.deltas", f"ark:{out}.cmn")
+    kaldi(
+        "add-deltas",
+        f"--truncate={OPTIONS.num_ceps}",
+        f"--delta-window={OPTIONS.delta_window}",
+        f"--delta-order={OPTIONS.delta_order}",
+        f"scp:{data}/feats.scp",
+        f"ark:{out}.deltas",
+    )
+    kaldi(
+        "apply-cmvn-sliding",
+        "--norm-vars=false",
+        "--center=true",
+        f"--cmn-window={OPTIONS.cmn_window}",
+        f"ark:{out}.deltas",
+        f"ark:{out}.cmn",
+    )
     kaldi("select-voiced-frames", f"ark:{out}.cmn", f"scp:{data}/vad.scp", f"ark:{out}")
     return f"ark:{out}"
 
@@ -68,8 +80,9 @@ def posteriors(feats: str, ubm: Path, out: Path) -> str:
     """Kaldi's pruned posteriors of a full-covariance UBM, selected by its diagonal version."""
     kaldi("fgmm-global-to-gmm", ubm, f"{out}.dubm")
     kaldi("gmm-gselect", f"--n={OPTIONS.gselect}", f"{out}.dubm", feats, f"ark:{out}.gselect")
-    kaldi("fgmm-global-gselect-to-post", f"--min-post={OPTIONS.min_post}", ubm, feats, f"ark:{out}.gselect",
-          f"ark:{out}")
+    kaldi(
+        "fgmm-global-gselect-to-post", f"--min-post={OPTIONS.min_post}", ubm, feats, f"ark:{out}.gselect", f"ark:{out}"
+    )
     return f"ark:{out}"
 
 
@@ -98,8 +111,15 @@ def scores(data: Path, ubm: Path, extractor: Path, back_end: Path, out: Path) ->
     kaldi("ivector-normalize-length", f"ark:{out}/means", f"ark:{out}/models")
     lines = [line.split()[:2] for line in (data / "trials/veri_test").read_text().splitlines()]
     (out / "trials").write_text("".join(f"{model} {utt}\n" for model, utt in lines))
-    kaldi("ivector-plda-scoring", f"--num-utts=ark:{out}/counts", back_end / "plda", f"ark:{out}/models", f"ark:{test}",
-          out / "trials", out / "scores")
+    kaldi(
+        "ivector-plda-scoring",
+        f"--num-utts=ark:{out}/counts",
+        back_end / "plda",
+        f"ark:{out}/models",
+        f"ark:{test}",
+        out / "trials",
+        out / "scores",
+    )
     return score_column(out / "scores")
 
 
@@ -115,8 +135,9 @@ def test_data_directories_are_valid_and_need_no_fixing(ours, tmp_path, name):
     before = {each.name: each.read_bytes() for each in data.iterdir() if each.is_file()}
     no_wav = [] if (data / "wav.scp").exists() else ["--no-wav"]
     for words in (["validate_data_dir.sh", "--no-text", *no_wav], ["fix_data_dir.sh"]):
-        done = subprocess.run(["bash", f"utils/{words[0]}", *words[1:], name], cwd=tmp_path, capture_output=True,
-                              text=True)
+        done = subprocess.run(
+            ["bash", f"utils/{words[0]}", *words[1:], name], cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     assert {each: (data / each).read_bytes() for each in before} == before
 
@@ -138,8 +159,10 @@ def test_features_and_decisions(ours, tmp_path):
 
 def test_models_give_the_same_likelihoods(ours, tmp_path):
     feats = front_end(ours / "data/test", tmp_path / "feats")
-    for name, program, kind, scorer in (("final.dubm", "gmm-global-get-frame-likes", DiagGmm, DiagScorer),
-                                        ("final.ubm", "fgmm-global-get-frame-likes", FullGmm, FullScorer)):
+    for name, program, kind, scorer in (
+        ("final.dubm", "gmm-global-get-frame-likes", DiagGmm, DiagScorer),
+        ("final.ubm", "fgmm-global-get-frame-likes", FullGmm, FullScorer),
+    ):
         kaldi(program, "--average=true", ours / "exp/ubm" / name, feats, f"ark:{tmp_path}/likes")
         model = kind.read(ours / "exp/ubm" / name)
         score = scorer(model, dtype=torch.float64)
@@ -154,8 +177,12 @@ def test_front_end_ivectors_and_scores(ours, tmp_path):
     options = cli.subset(OPTIONS, FrontendOptions)
     reference = scores(data, exp / "ubm/final.ubm", exp / "ivector/final.ie", exp / "ivector/backend", tmp_path)
     feats, vad = (ScpReader(data / "test" / name) for name in ("feats.scp", "vad.scp"))
-    deviation("front end", {utt: frontend(feats[utt], vad[utt] > 0, options) for utt in feats},
-              dict(read_ark(tmp_path / "test.feats")), 2e-5)
+    deviation(
+        "front end",
+        {utt: frontend(feats[utt], vad[utt] > 0, options) for utt in feats},
+        dict(read_ark(tmp_path / "test.feats")),
+        2e-5,
+    )
     for name in ("enroll", "test"):
         found = dict(ScpReader(exp / "ivector" / name / "embedding.scp"))
         deviation("i-vectors", found, dict(read_ark(tmp_path / name)), 2e-4)
@@ -175,8 +202,13 @@ def train_ubm(feats: str, place: Path) -> None:
 def train_extractor(feats: str, place: Path) -> None:
     """final.ie by Kaldi, two iterations."""
     found = posteriors(feats, place / "final.ubm", place / "post")
-    kaldi("ivector-extractor-init", f"--ivector-dim={OPTIONS.ivector_dim}", "--use-weights=false",
-          place / "final.ubm", place / "0.ie")
+    kaldi(
+        "ivector-extractor-init",
+        f"--ivector-dim={OPTIONS.ivector_dim}",
+        "--use-weights=false",
+        place / "final.ubm",
+        place / "0.ie",
+    )
     for old, new in (("0.ie", "1.ie"), ("1.ie", "final.ie")):
         kaldi("ivector-extractor-acc-stats", "--num-threads=1", place / old, feats, found, place / "acc")
         kaldi("ivector-extractor-est", "--num-threads=1", place / old, place / "acc", place / new)
@@ -203,8 +235,23 @@ def test_models_trained_by_kaldi_score_here(ours, tmp_path):
     ivectors(data / "train_sel", *models, tmp_path / "train")
     train_back_end(tmp_path / "train", data / "train_sel/spk2utt", back_end)
     reference = scores(data, *models, back_end, tmp_path)
-    process = run(ours, "--exp", str(tmp_path / "exp"), "--systems", "ivector", "--stage", "8", "--stop-stage", "9",
-                  "--device", "cpu", "--kaldi-ivector", str(extractor), "--kaldi-backend", str(back_end))
+    process = run(
+        ours,
+        "--exp",
+        str(tmp_path / "exp"),
+        "--systems",
+        "ivector",
+        "--stage",
+        "8",
+        "--stop-stage",
+        "9",
+        "--device",
+        "cpu",
+        "--kaldi-ivector",
+        str(extractor),
+        "--kaldi-backend",
+        str(back_end),
+    )
     assert process.returncode == 0, process.stderr[-2000:]
     found = score_column(tmp_path / "exp/ivector/scores/veri_test")
     deviation("scores, models trained by Kaldi", {"all": found}, {"all": reference}, 2e-4)

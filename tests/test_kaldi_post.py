@@ -8,19 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyasp.errors import InputError
-from pyasp.kaldi_io import (read_gselect, read_int_vectors, read_posteriors, read_scalars, write_gselect,
-                            write_int_vectors, write_posteriors, write_scalars)
+from pyasp.kaldi_io import (
+    read_gselect,
+    read_int_vectors,
+    read_posteriors,
+    read_scalars,
+    write_gselect,
+    write_int_vectors,
+    write_posteriors,
+    write_scalars,
+)
 
 INDICES = st.lists(st.integers(0, 2047), max_size=4).map(lambda values: np.array(values, np.int32))
 WEIGHTS = st.integers(0, 1000).map(lambda i: np.float32(i / 1000))
-PAIRS = INDICES.flatmap(lambda g: st.tuples(st.just(g), st.lists(WEIGHTS, min_size=len(g), max_size=len(g))
-                                            .map(np.float32)))
-KINDS = {"posteriors": (read_posteriors, write_posteriors, st.lists(PAIRS, max_size=4)),
-         "gselect": (read_gselect, write_gselect, st.lists(INDICES, max_size=4)),
-         "integers": (read_int_vectors, write_int_vectors, INDICES),
-         "scalars": (read_scalars, write_scalars, st.integers(-999, 999).map(lambda i: float(np.float32(i / 7))))}
-FRAMES = [(np.int32([3, 1]), np.float32([0.75, 0.25])), (np.int32([]), np.float32([])),
-          (np.int32([7]), np.float32([1]))]
+PAIRS = INDICES.flatmap(
+    lambda g: st.tuples(st.just(g), st.lists(WEIGHTS, min_size=len(g), max_size=len(g)).map(np.float32))
+)
+KINDS = {
+    "posteriors": (read_posteriors, write_posteriors, st.lists(PAIRS, max_size=4)),
+    "gselect": (read_gselect, write_gselect, st.lists(INDICES, max_size=4)),
+    "integers": (read_int_vectors, write_int_vectors, INDICES),
+    "scalars": (read_scalars, write_scalars, st.integers(-999, 999).map(lambda i: float(np.float32(i / 7)))),
+}
+FRAMES = [
+    (np.int32([3, 1]), np.float32([0.75, 0.25])),
+    (np.int32([]), np.float32([])),
+    (np.int32([7]), np.float32([1])),
+]
 
 
 def flat(value):
@@ -86,14 +100,22 @@ def test_every_truncation_is_told(tmp_path, packed):
             list(read_posteriors(tmp_path / "cut"))
 
 
-@pytest.mark.parametrize("read, content, message", [
-    (read_posteriors, b"k \0B\4\xff\xff\xff\x7f\4\xff\xff\xff\x7f", "bytes left"),
-    (read_posteriors, b"k \0B\4\xff\xff\xff\xff", "a count of -1"),
-    (read_posteriors, b"k \0B\4\1\0\0\0\4\1\0\0\0\5\0\0\0\0\4\0\0\0\0", "another size byte"),
-    (read_posteriors, b"k [ 1 0.5 2 ] \n", "for each frame"), (read_posteriors, b"k [ 1 0.5 \n", "for each frame"),
-    (read_posteriors, b"k [ 1.5 0.5 ] \n", "int32"), (read_gselect, b"k 1 2 3\n", "a ; after each frame"),
-    (read_gselect, b"k 1 x ; \n", "int32"), (read_int_vectors, b"k 99999999999 \n", "int32"),
-    (read_scalars, b"k 1 2 \n", "one number"), (read_scalars, b"k x\n", "float64")])
+@pytest.mark.parametrize(
+    "read, content, message",
+    [
+        (read_posteriors, b"k \0B\4\xff\xff\xff\x7f\4\xff\xff\xff\x7f", "bytes left"),
+        (read_posteriors, b"k \0B\4\xff\xff\xff\xff", "a count of -1"),
+        (read_posteriors, b"k \0B\4\1\0\0\0\4\1\0\0\0\5\0\0\0\0\4\0\0\0\0", "another size byte"),
+        (read_posteriors, b"k [ 1 0.5 2 ] \n", "for each frame"),
+        (read_posteriors, b"k [ 1 0.5 \n", "for each frame"),
+        (read_posteriors, b"k [ 1.5 0.5 ] \n", "int32"),
+        (read_gselect, b"k 1 2 3\n", "a ; after each frame"),
+        (read_gselect, b"k 1 x ; \n", "int32"),
+        (read_int_vectors, b"k 99999999999 \n", "int32"),
+        (read_scalars, b"k 1 2 \n", "one number"),
+        (read_scalars, b"k x\n", "float64"),
+    ],
+)
 def test_damage_is_told(tmp_path, read, content, message):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InputError, match=f"x: key k, byte .*{message}"):

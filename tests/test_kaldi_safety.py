@@ -14,7 +14,6 @@ from test_kaldi_io import RNG, TABLE, assert_same, in_tmp, write  # noqa: F401 (
 from pyasp.errors import InputError
 from pyasp.kaldi_io import ScpReader, load, read_ark, read_scp, save, serialise
 
-
 # nothing runs
 
 
@@ -41,9 +40,15 @@ def test_pickles_arrays_and_audio_are_refused(in_tmp, flag):
     (in_tmp / "x.ark.gz").write_bytes(gzip.compress(data))
     (in_tmp / "x.scp").write_text("k x.ark:2\n")
     reader = ScpReader("x.scp")
-    attempts = [lambda: list(read_ark("x.ark")), lambda: list(read_ark("ark:x.ark.gz")), lambda: load("x.ark:2"),
-                lambda: list(read_ark("scp:x.scp")), lambda: reader["k"], lambda: reader.rows("k", 0, 1),
-                lambda: reader.shape("k")]
+    attempts = [
+        lambda: list(read_ark("x.ark")),
+        lambda: list(read_ark("ark:x.ark.gz")),
+        lambda: load("x.ark:2"),
+        lambda: list(read_ark("scp:x.scp")),
+        lambda: reader["k"],
+        lambda: reader.rows("k", 0, 1),
+        lambda: reader.shape("k"),
+    ]
     for attempt in attempts:
         with pytest.raises(InputError, match=flag.decode()):
             attempt()
@@ -54,8 +59,14 @@ def test_pickles_arrays_and_audio_are_refused(in_tmp, flag):
 def test_commands_are_refused_and_not_run(in_tmp, value):
     write("x.ark")
     (in_tmp / "x.scp").write_text(f"a x.ark:4\nk {value}\n")
-    attempts = [lambda: read_scp("x.scp"), lambda: ScpReader("x.scp"), lambda: list(read_ark("scp:x.scp")),
-                lambda: load(value), lambda: list(read_ark(f"ark:{value}")), lambda: list(read_ark(value))]
+    attempts = [
+        lambda: read_scp("x.scp"),
+        lambda: ScpReader("x.scp"),
+        lambda: list(read_ark("scp:x.scp")),
+        lambda: load(value),
+        lambda: list(read_ark(f"ark:{value}")),
+        lambda: list(read_ark(value)),
+    ]
     for attempt in attempts:
         with pytest.raises(InputError):
             attempt()
@@ -108,19 +119,25 @@ def test_every_truncation_is_told(in_tmp, packed, text, method):
 
 def test_a_broken_gzip_is_told(in_tmp):
     data = gzip.compress(serialise(RNG.normal(size=(50, 50))))
-    for broken in (data[:len(data) // 2], data[:40] + b"\xff\xff\xff" + data[43:]):
+    for broken in (data[: len(data) // 2], data[:40] + b"\xff\xff\xff" + data[43:]):
         (in_tmp / "x.mat").write_bytes(broken)
         with pytest.raises(InputError, match="x.mat"):
             load("x.mat")
 
 
-LIES = {"rows": b"k \0BFM \4\xff\xff\xff\x7f\4\x10\0\0\0", "both": b"k \0BDM \4\xff\xff\xff\x7f\4\xff\xff\xff\x7f",
-        "vector": b"k \0BFV \4\xff\xff\xff\x7f", "negative": b"k \0BFM \4\xff\xff\xff\xff\4\x10\0\0\0",
-        "minus both": b"k \0BFM \4\xff\xff\xff\xff\4\xff\xff\xff\xff",
-        "compressed": b"k \0BCM " + struct.pack("<ffii", 0, 1, 2**31 - 1, 2**31 - 1),
-        "compressed negative": b"k \0BCM2 " + struct.pack("<ffii", 0, 1, -4, -4),
-        "compressed nan": b"k \0BCM3 " + struct.pack("<ffii", np.nan, 1, 1, 1), "size byte": b"k \0BFV \5\1\0\0\0",
-        "unknown": b"k \0BXM \4\1\0\0\0", "no token": b"k \0B" + b"x" * 500}
+LIES = {
+    "rows": b"k \0BFM \4\xff\xff\xff\x7f\4\x10\0\0\0",
+    "both": b"k \0BDM \4\xff\xff\xff\x7f\4\xff\xff\xff\x7f",
+    "vector": b"k \0BFV \4\xff\xff\xff\x7f",
+    "negative": b"k \0BFM \4\xff\xff\xff\xff\4\x10\0\0\0",
+    "minus both": b"k \0BFM \4\xff\xff\xff\xff\4\xff\xff\xff\xff",
+    "compressed": b"k \0BCM " + struct.pack("<ffii", 0, 1, 2**31 - 1, 2**31 - 1),
+    "compressed negative": b"k \0BCM2 " + struct.pack("<ffii", 0, 1, -4, -4),
+    "compressed nan": b"k \0BCM3 " + struct.pack("<ffii", np.nan, 1, 1, 1),
+    "size byte": b"k \0BFV \5\1\0\0\0",
+    "unknown": b"k \0BXM \4\1\0\0\0",
+    "no token": b"k \0B" + b"x" * 500,
+}
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -139,9 +156,16 @@ def test_lying_headers_cost_nothing(in_tmp, lie, packed):
     assert peak < 40 << 20
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"k  [\n 1 2\n 3 ]\n", "rows of 1 and 2 numbers"), (b"k  [ 1 x ]\n", "found 'x'; expected a number"),
-    (b"k  1 2 ]\n", r"expected \["), (b"k  [ 1 2 \n", r"expected \] after"), (b"justakey\n", "no key")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"k  [\n 1 2\n 3 ]\n", "rows of 1 and 2 numbers"),
+        (b"k  [ 1 x ]\n", "found 'x'; expected a number"),
+        (b"k  1 2 ]\n", r"expected \["),
+        (b"k  [ 1 2 \n", r"expected \] after"),
+        (b"justakey\n", "no key"),
+    ],
+)
 def test_broken_text(in_tmp, content, message):
     (in_tmp / "x.ark").write_bytes(content)
     with pytest.raises(InputError, match=message):

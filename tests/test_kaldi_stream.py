@@ -41,7 +41,7 @@ def fill(writer, integer, real, vector, matrix, packed):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.booleans(), st.sampled_from([np.float32, np.float64]), st.integers(-2**31, 2**31 - 1), FLOATS, st.data())
+@given(st.booleans(), st.sampled_from([np.float32, np.float64]), st.integers(-(2**31), 2**31 - 1), FLOATS, st.data())
 def test_written_is_read(binary, dtype, integer, real, data):
     elements = st.floats(-BOUND, BOUND, width=np.dtype(dtype).itemsize * 8)
     n, rows, columns = (data.draw(st.integers(low, 5)) for low in (0, 2, 1))
@@ -66,8 +66,7 @@ def test_written_is_read(binary, dtype, integer, real, data):
 
 def test_the_text_is_what_a_cpp_stream_prints():
     values = np.float32([1, -0.5, 1 / 3, 123456789, 1e-5, 1.0000001, 1e10, np.nan, -np.inf])
-    assert written(False, lambda w: w.vector(values)) == \
-        b" [ 1 -0.5 0.3333333 1.234568e+08 1e-05 1 1e+10 nan -inf ]\n"
+    assert written(False, lambda w: w.vector(values)) == b" [ 1 -0.5 0.3333333 1.234568e+08 1e-05 1 1e+10 nan -inf ]\n"
     assert written(False, lambda w: w.matrix(np.float64([[1, 2], [3, 4]]))) == b" [\n  1 2 \n  3 4 ]\n"
     assert written(False, lambda w: w.packed(np.float64([1, 2, 3]))) == b"[\n1 \n2 3 ]\n"
     assert written(False, lambda w: w.matrix(np.zeros((0, 4)))) == b" [ ]\n"
@@ -82,21 +81,25 @@ def test_arrays_of_other_layout_are_written_as_their_values():
     assert written(True, lambda w: w.vector(matrix[:, 1])) == written(True, lambda w: w.vector(matrix[:, 1].copy()))
 
 
-@pytest.mark.parametrize("data, read, message", [
-    (b"\0B<Other> ", lambda r: r.expect("<One>", "<Two>"), "byte 2: found <Other>; expected <One> or <Two>"),
-    (b"\0B\x05abcde", lambda r: r.int32(), "byte 2: found size byte 5"),
-    (b"\0B\x08" + struct.pack("<q", 3), lambda r: r.int32(), "size byte 8"),
-    (b"\0B\x02ab", lambda r: r.float64(), "size byte 2"),
-    (b"\0B\x04ab", lambda r: r.int32(), "found an int32 of 4 bytes in the 2 bytes left"),
-    (b"\0BFV \4\1\0\0\0abcd", lambda r: r.matrix(), "byte 2: found a vector of 1; expected a matrix"),
-    (b"\0BFM \4\1\0\0\0\4\1\0\0\0abcd", lambda r: r.vector(), "byte 2: found a 1 x 1 matrix; expected a vector"),
-    (b"\0BFP \4\xff\xff\xff\xff", lambda r: r.packed(), "found -1 rows"),
-    (b"\0BFV ", lambda r: r.packed(), "found FV; expected FP or DP"),
-    (b"x [ 1 2 ]", lambda r: r.int32(), "found 'x'; expected an int32"),
-    (b" [ 1 2 ]\n", lambda r: r.packed(), "found 2 numbers; expected n"),
-    (b" [\n 1 2\n 3 4 ]\n", lambda r: r.vector(), "expected a vector"),
-    (b"", lambda r: r.token(), "byte 0: found no token"),
-    (b"\xff\xfe ", lambda r: r.token(), "found no token")])
+@pytest.mark.parametrize(
+    "data, read, message",
+    [
+        (b"\0B<Other> ", lambda r: r.expect("<One>", "<Two>"), "byte 2: found <Other>; expected <One> or <Two>"),
+        (b"\0B\x05abcde", lambda r: r.int32(), "byte 2: found size byte 5"),
+        (b"\0B\x08" + struct.pack("<q", 3), lambda r: r.int32(), "size byte 8"),
+        (b"\0B\x02ab", lambda r: r.float64(), "size byte 2"),
+        (b"\0B\x04ab", lambda r: r.int32(), "found an int32 of 4 bytes in the 2 bytes left"),
+        (b"\0BFV \4\1\0\0\0abcd", lambda r: r.matrix(), "byte 2: found a vector of 1; expected a matrix"),
+        (b"\0BFM \4\1\0\0\0\4\1\0\0\0abcd", lambda r: r.vector(), "byte 2: found a 1 x 1 matrix; expected a vector"),
+        (b"\0BFP \4\xff\xff\xff\xff", lambda r: r.packed(), "found -1 rows"),
+        (b"\0BFV ", lambda r: r.packed(), "found FV; expected FP or DP"),
+        (b"x [ 1 2 ]", lambda r: r.int32(), "found 'x'; expected an int32"),
+        (b" [ 1 2 ]\n", lambda r: r.packed(), "found 2 numbers; expected n"),
+        (b" [\n 1 2\n 3 4 ]\n", lambda r: r.vector(), "expected a vector"),
+        (b"", lambda r: r.token(), "byte 0: found no token"),
+        (b"\xff\xfe ", lambda r: r.token(), "found no token"),
+    ],
+)
 def test_mismatches_are_told_with_their_place(data, read, message):
     with pytest.raises(InputError, match=f"memory: .*{message}"):
         read(reader_of(data))

@@ -19,7 +19,9 @@ def counts_of(t, u):
 
 
 def brute_cllr(t, u):
-    return 0.5 * (sum(math.log2(1 + math.exp(-x)) for x in t) / len(t) + sum(math.log2(1 + math.exp(x)) for x in u) / len(u))
+    return 0.5 * (
+        sum(math.log2(1 + math.exp(-x)) for x in t) / len(t) + sum(math.log2(1 + math.exp(x)) for x in u) / len(u)
+    )
 
 
 def brute_pav(t, u):
@@ -54,7 +56,9 @@ def test_against_brute_force(t, u, p, c_miss):
     assert llr.min_cllr(counts) == pytest.approx(brute_min_cllr(t, u), abs=1e-12)
     x = math.log((1 - p) / (c_miss * p))
     assert llr.bayes_threshold(p, c_miss) == pytest.approx(x)
-    assert llr.actual_dcf(ts, us, p, c_miss) == pytest.approx(brute_dcf(t, u, llr.bayes_threshold(p, c_miss), p, c_miss))
+    assert llr.actual_dcf(ts, us, p, c_miss) == pytest.approx(
+        brute_dcf(t, u, llr.bayes_threshold(p, c_miss), p, c_miss)
+    )
     assert llr.min_cllr(counts) <= min(1.0, llr.cllr(ts, us)) + 1e-12
     assert metrics.min_dcf(counts, p, c_miss)[0] <= llr.actual_dcf(ts, us, p, c_miss) + 1e-12
 
@@ -63,7 +67,9 @@ def test_against_brute_force(t, u, p, c_miss):
 @given(few_values, few_values, few_values, st.sampled_from([0.0, 0.5, 1.0]))
 def test_c_primary_against_brute_force(t, known, unknown, p_known):
     def cost(x, p):
-        false = p_known * sum(s >= x for s in known) / len(known) + (1 - p_known) * sum(s >= x for s in unknown) / len(unknown)
+        false = p_known * sum(s >= x for s in known) / len(known) + (1 - p_known) * sum(s >= x for s in unknown) / len(
+            unknown
+        )
         return sum(s < x for s in t) / len(t) + (1 - p) / p * false
 
     every = sorted({*t, *known, *unknown}) + [math.inf]
@@ -84,7 +90,7 @@ def test_hull_of_a_large_set_is_convex_and_below_every_point():
     counts = counts_of(generator.normal(1, 1, 30_000), generator.normal(0, 1.5, 50_000))
     x, y = llr.hull(counts)
     assert (x[0], y[0]) == (50_000, 0) and (x[-1], y[-1]) == (0, 30_000) and len(x) < 2000
-    slopes = np.diff(y) / np.diff(x)                    # negative, steeper towards reject-all: x falls along the chain
+    slopes = np.diff(y) / np.diff(x)  # negative, steeper towards reject-all: x falls along the chain
     assert np.all(np.diff(slopes) < 0)
     line = np.interp(counts.false_alarms, x[::-1], y[::-1])
     assert np.all(counts.misses >= line - 1e-6)
@@ -95,7 +101,7 @@ def test_hull_of_a_large_set_is_convex_and_below_every_point():
 def test_gaussian_log_likelihood_ratios_are_calibrated():
     """Scores that are log-likelihood ratios by construction: Cllr is nearly min Cllr, actual DCF nearly the minimum."""
     generator = np.random.default_rng(2)
-    d = 2.0                                             # llr of N(d, 1) against N(0, 1) is d x - d^2 / 2
+    d = 2.0  # llr of N(d, 1) against N(0, 1) is d x - d^2 / 2
     t, u = (np.sort(d * generator.normal(mean, 1, 200_000) - d * d / 2) for mean in (d, 0))
     counts = metrics.error_counts(t, u)
     assert llr.cllr(t, u) == pytest.approx(llr.min_cllr(counts), abs=2e-3)
@@ -104,12 +110,19 @@ def test_gaussian_log_likelihood_ratios_are_calibrated():
     assert llr.cllr(t + 3, u + 3) > 1.5 * llr.min_cllr(counts)
 
 
-@pytest.mark.parametrize("t, u, cllr, least", [
-    ([0.0], [0.0], 1.0, 1.0), ([np.inf], [-np.inf], 0.0, 0.0), ([-np.inf, 1], [0.0], None, None), ([1.0], [2.0], None, 1.0)])
+@pytest.mark.parametrize(
+    "t, u, cllr, least",
+    [
+        ([0.0], [0.0], 1.0, 1.0),
+        ([np.inf], [-np.inf], 0.0, 0.0),
+        ([-np.inf, 1], [0.0], None, None),
+        ([1.0], [2.0], None, 1.0),
+    ],
+)
 def test_degenerate_sets(t, u, cllr, least):
     entry, _ = llr.summarise(np.array(t + u), np.arange(len(t + u)) < len(t))
     found = entry["calibration"]
-    json.dumps(entry, allow_nan=False)                  # what is infinite is stored as null
+    json.dumps(entry, allow_nan=False)  # what is infinite is stored as null
     assert cllr is None or found["cllr"] == pytest.approx(cllr)
     assert least is None or found["min_cllr"] == pytest.approx(least)
     if t == [-np.inf, 1]:

@@ -52,8 +52,10 @@ def number_of(utt):
 def run(data, jobs=1, extra=(), name="raw"):
     prefix = str(data.path / "mfcc" / name)
     (data.path / "mfcc").mkdir(exist_ok=True)
-    return prefix, [make_mfcc.main([*CONF, *extra, f"--job={job}", f"--num-jobs={jobs}", str(data.path), prefix])
-                    for job in range(1, jobs + 1)]
+    return prefix, [
+        make_mfcc.main([*CONF, *extra, f"--job={job}", f"--num-jobs={jobs}", str(data.path), prefix])
+        for job in range(1, jobs + 1)
+    ]
 
 
 def finish(data, prefix, allowed=0.0, **tables):

@@ -46,7 +46,7 @@ def test_against_brute_force(t, u, p, c_miss):
     counts, points = metrics.error_counts(ts, us), brute_points(t, u)
     dcf = min(c_miss * p * miss + (1 - p) * fa for miss, fa in points) / min(c_miss * p, 1 - p)
     assert metrics.min_dcf(counts, p, c_miss, 1.0)[0] == pytest.approx(dcf, abs=1e-12)
-    effective = c_miss * p / (c_miss * p + 1 - p)       # what --p-target says of other costs
+    effective = c_miss * p / (c_miss * p + 1 - p)  # what --p-target says of other costs
     assert metrics.min_dcf(counts, effective)[0] == pytest.approx(dcf, abs=1e-12)
     assert metrics.eer_kaldi(ts, us)[0] == brute_eer_kaldi(t, u)
     assert metrics.eer_rocch(counts) == pytest.approx(brute_eer_hull(points), abs=1e-12)
@@ -60,7 +60,7 @@ def test_order_of_trials_and_monotone_maps_do_not_matter(t, u, random):
     pairs = [(x, True) for x in t] + [(x, False) for x in u]
     before = llr.summarise(np.array([x for x, _ in pairs], float), np.array([y for _, y in pairs]))[0]
     random.shuffle(pairs)
-    after = llr.summarise(np.array([x ** 3 + 7.0 for x, _ in pairs]), np.array([y for _, y in pairs]))[0]
+    after = llr.summarise(np.array([x**3 + 7.0 for x, _ in pairs]), np.array([y for _, y in pairs]))[0]
     ranked = ("eer", "eer_rocch", "min_dcf", "n_target", "n_nontarget")
     assert [before[key] for key in ranked] == [after[key] for key in ranked]
     assert before["calibration"]["min_cllr"] == after["calibration"]["min_cllr"]
@@ -82,7 +82,13 @@ def test_work_in_blocks_changes_nothing(monkeypatch):
     counts = metrics.error_counts(t, u)
 
     def figures():
-        return metrics.eer_kaldi(t, u), metrics.eer_rocch(counts), metrics.min_dcf(counts, 0.05), llr.min_cllr(counts), llr.cllr(t, u)
+        return (
+            metrics.eer_kaldi(t, u),
+            metrics.eer_rocch(counts),
+            metrics.min_dcf(counts, 0.05),
+            llr.min_cllr(counts),
+            llr.cllr(t, u),
+        )
 
     whole = figures()
     monkeypatch.setattr(metrics, "BLOCK", 7)
@@ -99,18 +105,33 @@ def test_min_dcf_threshold_attains_the_cost():
     assert value == pytest.approx(np.mean(~accepted[target]) + 19 * np.mean(accepted[~target]), abs=1e-12)
 
 
-@pytest.mark.parametrize("t, u, eer, rocch, dcf", [
-    ([2, 3], [0, 1], 0.0, 0.0, 0.0), ([0, 1], [2, 3], 50.0, 50.0, 1.0), ([1], [1], 0.0, 50.0, 1.0),
-    ([1, 1], [1], 50.0, 50.0, 1.0), ([5], [1], 0.0, 0.0, 0.0), ([-np.inf, 1], [0, -np.inf], 50.0, 100 / 3, 0.5)])
+@pytest.mark.parametrize(
+    "t, u, eer, rocch, dcf",
+    [
+        ([2, 3], [0, 1], 0.0, 0.0, 0.0),
+        ([0, 1], [2, 3], 50.0, 50.0, 1.0),
+        ([1], [1], 0.0, 50.0, 1.0),
+        ([1, 1], [1], 50.0, 50.0, 1.0),
+        ([5], [1], 0.0, 0.0, 0.0),
+        ([-np.inf, 1], [0, -np.inf], 50.0, 100 / 3, 0.5),
+    ],
+)
 def test_degenerate_sets(t, u, eer, rocch, dcf):
     entry, _ = llr.summarise(np.array(t + u, float), np.array([True] * len(t) + [False] * len(u)))
     assert (entry["eer"], entry["min_dcf"]["0.01"]) == (eer, dcf)
     assert entry["eer_rocch"] == pytest.approx(rocch, abs=1e-12)
 
 
-@pytest.mark.parametrize("scores, target, message", [
-    ([1.0, 2.0], [True, True], "0 nontarget"), ([1.0], [False], "0 target"), ([], [], "0 target"),
-    ([1.0, np.nan], [True, False], "not a number"), ([1.0], [True, False], "1 scores; expected 2")])
+@pytest.mark.parametrize(
+    "scores, target, message",
+    [
+        ([1.0, 2.0], [True, True], "0 nontarget"),
+        ([1.0], [False], "0 target"),
+        ([], [], "0 target"),
+        ([1.0, np.nan], [True, False], "not a number"),
+        ([1.0], [True, False], "1 scores; expected 2"),
+    ],
+)
 def test_bad_scores(scores, target, message):
     with pytest.raises(InputError, match=message):
         llr.summarise(np.array(scores), np.array(target, bool))

@@ -10,7 +10,7 @@ from pyasp.errors import InputError
 from pyasp.mfcc import WINDOWS, Mfcc, MfccOptions, cepstral_transform, mel, mel_banks, mirrored, num_frames
 
 SMALL = MfccOptions(sample_frequency=8000, dither=0, num_ceps=13, high_freq=3700, snip_edges=False)
-SILENCE = -15.942385        # log of the single-precision epsilon
+SILENCE = -15.942385  # log of the single-precision epsilon
 
 
 def noise(samples, seed=0, scale=1000):
@@ -32,7 +32,7 @@ def frame_by_hand(samples, t, o):
     s = mirror_by_loop(samples, start, start + o.length).astype(np.float64)
     s -= s.mean() if o.remove_dc_offset else 0
     energy = s @ s
-    z = (s - o.preemphasis_coefficient * np.concatenate([s[:1], s[:-1]]))
+    z = s - o.preemphasis_coefficient * np.concatenate([s[:1], s[:-1]])
     z *= WINDOWS[o.window_type](2 * np.pi * np.arange(o.length) / (o.length - 1), o.blackman_coeff)
     energy = energy if o.raw_energy else z @ z
     k = np.arange(o.padded_length // 2)[:, None]
@@ -43,11 +43,22 @@ def frame_by_hand(samples, t, o):
     return ceps
 
 
-@pytest.mark.parametrize("change", [{}, {"snip_edges": True}, {"use_energy": False}, {"raw_energy": False},
-                                    {"remove_dc_offset": False}, {"round_to_power_of_two": False},
-                                    {"cepstral_lifter": 0.0}, {"energy_floor": 1e12},
-                                    {"frame_shift": 12.5, "frame_length": 20.0}, {"high_freq": -200.0},
-                                    *({"window_type": name} for name in WINDOWS)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"snip_edges": True},
+        {"use_energy": False},
+        {"raw_energy": False},
+        {"remove_dc_offset": False},
+        {"round_to_power_of_two": False},
+        {"cepstral_lifter": 0.0},
+        {"energy_floor": 1e12},
+        {"frame_shift": 12.5, "frame_length": 20.0},
+        {"high_freq": -200.0},
+        *({"window_type": name} for name in WINDOWS),
+    ],
+)
 def test_equals_the_definition(change):
     options = dataclasses.replace(SMALL, **change)
     samples = noise(3000) + 300
@@ -113,7 +124,7 @@ def test_dither_is_drawn_from_the_utterance_id():
     first, again, other = (extractor.compute(np.zeros(80000), utt) for utt in ("a", "a", "b"))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
-    assert abs(np.exp(first[:, 0]).mean() / SMALL.length - 1.0) < 0.02        # unit variance per sample
+    assert abs(np.exp(first[:, 0]).mean() / SMALL.length - 1.0) < 0.02  # unit variance per sample
 
 
 def test_htk_order():
@@ -145,7 +156,7 @@ def test_a_tone_peaks_in_its_mel_bin():
     for band in (5, 12, 20):
         hertz = 700 * np.expm1(edges[band + 1] / 1127)
         tone = 5000 * np.sin(2 * np.pi * hertz * np.arange(4000) / 8000)
-        log_mel = Mfcc(options).compute(tone) @ cepstral_transform(options).T        # orthonormal: this inverts it
+        log_mel = Mfcc(options).compute(tone) @ cepstral_transform(options).T  # orthonormal: this inverts it
         assert np.argmax(log_mel[10]) == band
 
 
@@ -162,11 +173,20 @@ def test_samples_must_be_finite(bad):
         Mfcc(SMALL).compute(samples, "utt")
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"num_ceps": 24}, "--num-ceps=24"), ({"high_freq": 4100.0}, "--high-freq"), ({"low_freq": 3800.0}, "--low-freq"),
-    ({"vtln_warp": 1.1}, "warping is not supported"), ({"window_type": "kaiser"}, "--window-type=kaiser"),
-    ({"num_mel_bins": 2}, "--num-mel-bins"), ({"dither": -1.0}, "--dither"), ({"frame_shift": 0.0}, "--frame-shift"),
-    ({"frame_length": 25.125, "round_to_power_of_two": False}, "even FFT length")])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"num_ceps": 24}, "--num-ceps=24"),
+        ({"high_freq": 4100.0}, "--high-freq"),
+        ({"low_freq": 3800.0}, "--low-freq"),
+        ({"vtln_warp": 1.1}, "warping is not supported"),
+        ({"window_type": "kaiser"}, "--window-type=kaiser"),
+        ({"num_mel_bins": 2}, "--num-mel-bins"),
+        ({"dither": -1.0}, "--dither"),
+        ({"frame_shift": 0.0}, "--frame-shift"),
+        ({"frame_length": 25.125, "round_to_power_of_two": False}, "even FFT length"),
+    ],
+)
 def test_options_out_of_range(wrong, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(SMALL, **wrong)

@@ -106,8 +106,12 @@ def test_score_is_the_exact_likelihood_ratio(n):
     enroll, tests = draw(generator, mean, within, between, [n])[0], draw(generator, mean, within, between, [1] * 6)[0]
     scorer = plda_scorer(enroll.mean(axis=0)[None], np.array([n]), tests, plda, PLAIN)
     apart = joint_log_density(enroll, mean, within, between)
-    exact = [joint_log_density([*enroll, test], mean, within, between) - apart
-             - joint_log_density([test], mean, within, between) for test in tests]
+    exact = [
+        joint_log_density([*enroll, test], mean, within, between)
+        - apart
+        - joint_log_density([test], mean, within, between)
+        for test in tests
+    ]
     np.testing.assert_allclose(scorer.pairs(np.zeros(6, int), np.arange(6)), exact, rtol=1e-9, atol=1e-9)
 
 
@@ -137,8 +141,10 @@ def test_score_is_invariant_to_invertible_maps():
     a, b = generator.normal(size=(4, 4)), generator.normal(size=4)
     vectors = generator.normal(size=(6, 4))
     mapped = Plda.from_covariances(a @ mean + b, a @ within @ a.T, a @ between @ a.T)
-    scores = [plda_scorer(x, np.array([1, 2, 3, 1, 2, 3]), x, plda, PLAIN).pairs(*np.indices((6, 6)).reshape(2, -1))
-              for x, plda in ((vectors, Plda.from_covariances(mean, within, between)), (vectors @ a.T + b, mapped))]
+    scores = [
+        plda_scorer(x, np.array([1, 2, 3, 1, 2, 3]), x, plda, PLAIN).pairs(*np.indices((6, 6)).reshape(2, -1))
+        for x, plda in ((vectors, Plda.from_covariances(mean, within, between)), (vectors @ a.T + b, mapped))
+    ]
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-8, atol=1e-8)
 
 
@@ -186,7 +192,7 @@ def test_adaptation_explains_the_new_domain():
     mean, within, between = model(generator)
     plda = Plda.from_covariances(mean, within, between)
     factor = np.linalg.cholesky(within + between)
-    grid = np.concatenate([np.eye(4), -np.eye(4)]) * 2.0          # covariance I, mean 0, exactly
+    grid = np.concatenate([np.eye(4), -np.eye(4)]) * 2.0  # covariance I, mean 0, exactly
     for same, found in zip((within, between), plda_em.adapt(plda, mean + grid @ factor.T).covariances()):
         np.testing.assert_allclose(found, same, rtol=1e-8)
     adapted = plda_em.adapt(plda, mean + 3 + 2 * grid @ factor.T, 0.4, 0.6, 0.0)

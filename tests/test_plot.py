@@ -33,21 +33,31 @@ def run(tmp_path_factory):
                 writer.write(f"s{speaker}-{number}", (centre + rng.standard_normal(6)).astype(np.float32))
     (top / "utt2spk").write_text("".join(f"s{s}-{n} s{s}\n" for s in range(4) for n in range(5)))
     (top / "sys").mkdir()
-    (top / "sys/train.jsonl").write_text("".join(json.dumps({
-        "epoch": e, "loss": 3 / e, "valid_loss": 4 / e, "valid_accuracy": e / 5, "learning_rate": 0.1 / e}) + "\n"
-        for e in range(1, 5)))
-    (top / "sys/metrics.json").write_text(json.dumps({"trials": {}, "det": {"list": {
-        "p_fa": [1, 0.5, 0.1, 0.01, 0], "p_miss": [0, 0.02, 0.1, 0.4, 1]}}}))
+    (top / "sys/train.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {"epoch": e, "loss": 3 / e, "valid_loss": 4 / e, "valid_accuracy": e / 5, "learning_rate": 0.1 / e}
+            )
+            + "\n"
+            for e in range(1, 5)
+        )
+    )
+    (top / "sys/metrics.json").write_text(
+        json.dumps({"trials": {}, "det": {"list": {"p_fa": [1, 0.5, 0.1, 0.01, 0], "p_miss": [0, 0.02, 0.1, 0.4, 1]}}})
+    )
     make_bundle(top / "model")
     write_wav(top / "a.wav", speech())
     return top
 
 
 def command(run, what):
-    return {"features": ["features", str(run / "data"), "u1"],
-            "attention": ["attention", "--model", str(run / "model"), str(run / "a.wav")],
-            "embeddings": ["embeddings", str(run / "e.scp"), str(run / "utt2spk")],
-            "training": ["training", str(run / "sys")], "det": ["det", str(run / "sys")]}[what]
+    return {
+        "features": ["features", str(run / "data"), "u1"],
+        "attention": ["attention", "--model", str(run / "model"), str(run / "a.wav")],
+        "embeddings": ["embeddings", str(run / "e.scp"), str(run / "utt2spk")],
+        "training": ["training", str(run / "sys")],
+        "det": ["det", str(run / "sys")],
+    }[what]
 
 
 @pytest.mark.parametrize("what", ["features", "attention", "embeddings", "training", "det"])
@@ -76,6 +86,7 @@ def test_lda_separates_speakers_better_than_pca(run):
         centres = np.stack([group.mean(axis=0) for group in groups])
         within = np.mean([((group - centre) ** 2).sum(axis=1).mean() for group, centre in zip(groups, centres)])
         return len(groups), ((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean() / within
+
     (count, pca), (_, lda) = ratio("pca"), ratio("lda")
     assert count == 3 and lda > pca > 1
 
@@ -97,9 +108,18 @@ def test_text_shows_what_is_high_and_what_is_low():
     image = np.zeros((4, 40))
     image[3, :20] = 1.0
     step = np.concatenate([np.zeros(20), np.ones(20)])
-    lines = render(Plot("t", [Image("", image, (0, 1), (0, 4)), Strip("", step, (0, 1)),
-                              Curves("c", {"up": (np.arange(3), np.arange(3))}),
-                              Points("", {"a": np.zeros((1, 2)), "b": np.ones((1, 2))})]), 50)
+    lines = render(
+        Plot(
+            "t",
+            [
+                Image("", image, (0, 1), (0, 4)),
+                Strip("", step, (0, 1)),
+                Curves("c", {"up": (np.arange(3), np.arange(3))}),
+                Points("", {"a": np.zeros((1, 2)), "b": np.ones((1, 2))}),
+            ],
+        ),
+        50,
+    )
     top = lines[1].split("▕")[1]
     assert top[:20] == SHADES[-1] * 20 and top[20:] == SHADES[0] * 20
     low = lines[7].split("▕")[1]
@@ -109,18 +129,33 @@ def test_text_shows_what_is_high_and_what_is_low():
     assert any("* a   o b" in line for line in lines)
 
 
-@pytest.mark.parametrize("words, message", [
-    (["nonsense", "x"], "features or attention"), (["features", "DATA"], "DATA UTT"),
-    (["features", "DATA", "u9"], "no such key"), (["attention", "WAV"], "a bundle and one recording"),
-    (["training", "DATA"], "no such file"), (["det", "DATA"], "metrics"),
-    (["det", "SYS", "--out", "x.jpg"], ".png or .svg"),
-    (["embeddings", "E", "NONE"], "no such file"), (["embeddings", "E", "OTHER"], "speakers to show"),
-    (["attention", "--model", "AVERAGE", "WAV"], "weights are uniform")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["nonsense", "x"], "features or attention"),
+        (["features", "DATA"], "DATA UTT"),
+        (["features", "DATA", "u9"], "no such key"),
+        (["attention", "WAV"], "a bundle and one recording"),
+        (["training", "DATA"], "no such file"),
+        (["det", "DATA"], "metrics"),
+        (["det", "SYS", "--out", "x.jpg"], ".png or .svg"),
+        (["embeddings", "E", "NONE"], "no such file"),
+        (["embeddings", "E", "OTHER"], "speakers to show"),
+        (["attention", "--model", "AVERAGE", "WAV"], "weights are uniform"),
+    ],
+)
 def test_mistakes(run, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     Path("other").write_text("x y\n")
     make_bundle(tmp_path / "average", "average")
-    places = {"DATA": run / "data", "WAV": run / "a.wav", "SYS": run / "sys", "E": run / "e.scp", "NONE": "none",
-              "OTHER": "other", "AVERAGE": "average"}
+    places = {
+        "DATA": run / "data",
+        "WAV": run / "a.wav",
+        "SYS": run / "sys",
+        "E": run / "e.scp",
+        "NONE": "none",
+        "OTHER": "other",
+        "AVERAGE": "average",
+    }
     assert main([str(places.get(word, word)) for word in words]) == 1
     assert message in capsys.readouterr().err

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from pyasp.pooling import (POOLINGS, VARIANCE_FLOOR, Attention, MaskedBatchNorm, Pooling, length_mask, uniform_weights,
-                           weighted_deviation, weighted_mean)
+from pyasp.pooling import (
+    POOLINGS,
+    VARIANCE_FLOOR,
+    Attention,
+    MaskedBatchNorm,
+    Pooling,
+    length_mask,
+    uniform_weights,
+    weighted_deviation,
+    weighted_mean,
+)
 
 B, T, C, A = 3, 11, 7, 4
 LENGTHS = torch.tensor([11, 5, 1])
@@ -120,7 +129,7 @@ def test_gradients(name, masked, mode):
     h = frames().requires_grad_()
     parameters = list(pool.parameters())
     if pool.attention is not None:
-        pool.attention.norm.momentum = 0.0      # repeated calls must give the same value
+        pool.attention.norm.momentum = 0.0  # repeated calls must give the same value
     assert torch.autograd.gradcheck(lambda x, *_: pool(x, mask), (h, *parameters))
 
 
@@ -133,7 +142,7 @@ def test_constant_input_has_finite_gradients_and_a_floored_deviation(name, value
     out.sum().backward()
     assert torch.isfinite(h.grad).all() and all(torch.isfinite(p.grad).all() for p in pool.parameters())
     torch.testing.assert_close(out[:, :C], torch.full((2, C), value))
-    torch.testing.assert_close(out[:, C:], torch.full((2, pool.output_dim - C), VARIANCE_FLOOR ** 0.5))
+    torch.testing.assert_close(out[:, C:], torch.full((2, pool.output_dim - C), VARIANCE_FLOOR**0.5))
 
 
 def test_one_frame():

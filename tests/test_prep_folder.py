@@ -10,6 +10,7 @@ from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, speech, tab
 
 from local import prep_folder
 
+
 def prepare(data, *options):
     """Exit code of the preparation."""
     return prep_folder.main(["--data", str(data), *map(str, options)])
@@ -68,7 +69,7 @@ def test_other_formats_and_rates_are_read_from_their_headers(tmp_path, suffix, r
     for index, speaker in enumerate(SPEAKERS[:3]):
         for take in range(2):
             (root / speaker).mkdir(parents=True, exist_ok=True)
-            soundfile.write(root / speaker / f"{take}.{suffix}", speech(rate)[100 * index + take:][:4000], rate)
+            soundfile.write(root / speaker / f"{take}.{suffix}", speech(rate)[100 * index + take :][:4000], rate)
     assert prepare(tmp_path / "data", "--root", root) == 0
     data = check_data_dir(tmp_path / "data/train", 2, 1)
     assert {cut.sampling_rate for cut in lhotse.CutSet.from_file(data / "cuts.jsonl.gz")} == {rate}
@@ -102,18 +103,34 @@ def protocol(tree, tmp_path):
 
     Utterances of spk5 lack the speaker in their ids.
     """
+
     def row(speaker, session, take, **more):
         name = f"{speaker}-{session}-{take}" if speaker != "spk5" else f"x{session}{take}"
-        return {"utt": name, "speaker": speaker, "session": session, "path": f"{speaker}/{session}/{take}.wav",
-                "gender": "f" if speaker in SPEAKERS[::2] else "male", "phone": "cell" if take else "land line", **more}
+        return {
+            "utt": name,
+            "speaker": speaker,
+            "session": session,
+            "path": f"{speaker}/{session}/{take}.wav",
+            "gender": "f" if speaker in SPEAKERS[::2] else "male",
+            "phone": "cell" if take else "land line",
+            **more,
+        }
+
     directory = tmp_path / "tables"
     directory.mkdir()
     table(directory / "train.tsv", [row(speaker, "s0", take) for speaker in SPEAKERS[:3] for take in (0, 1)])
     table(
         directory / "test.tsv", [row(speaker, "s1", take, kind="word") for speaker in SPEAKERS[3:] for take in (0, 1)]
     )
-    table(directory / "enroll.tsv", [row(speaker, "s0", take, model=f"m-{speaker}-{size}") for speaker in SPEAKERS[3:]
-                                     for size in (1, 2) for take in range(size)])
+    table(
+        directory / "enroll.tsv",
+        [
+            row(speaker, "s0", take, model=f"m-{speaker}-{size}")
+            for speaker in SPEAKERS[3:]
+            for size in (1, 2)
+            for take in range(size)
+        ],
+    )
     (directory / "trials_1").write_text("m-spk3-1 spk3-s1-0 target\nm-spk3-1 xs11 nontarget\nm-spk5-1 xs10 target\n")
     (directory / "trials_any").write_text("m-spk3-2 spk3-s1-0 target\nm-spk4-1 spk3-s1-1 nontarget\n")
     return directory
@@ -135,8 +152,10 @@ def test_tables_are_taken_as_they_are(protocol, tree, tmp_path):
 
 def test_columns_to_split_results_by_lie_beside_their_list(protocol, tree, tmp_path):
     assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
-    one, two = ([line.split("\t") for line in (tmp_path / f"data/trials/{name}.tsv").read_text().splitlines()]
-                for name in ("trials_1", "trials_any"))
+    one, two = (
+        [line.split("\t") for line in (tmp_path / f"data/trials/{name}.tsv").read_text().splitlines()]
+        for name in ("trials_1", "trials_any")
+    )
     assert one == [["test_gender", "test_phone"], ["m", "land line"], ["m", "cell"], ["m", "land line"]]
     assert two == [["test_gender", "test_phone", "enroll_utts"], ["m", "land line", "2"], ["m", "cell", "1"]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from prep_trees import check_data_dir, put, refused, speech, sph, trial_lines
-from sre12_discs import KEY, LINES, TABLES, discs, key_line
+from sre12_discs import KEY, LINES, TABLES, key_line
 from training_made import CORPORA
 
 from local import prep_sre12, sre12_tables
@@ -19,8 +19,10 @@ from pyasp.audio import read_samples
 @pytest.fixture
 def own(discs, tmp_path):
     """A copy to damage; recordings are linked, tables copied."""
+
     def linked(source, target):
         return os.link(source, target) if source.endswith("_sre12.sph") else shutil.copy(source, target)
+
     shutil.copytree(discs, tmp_path / "discs", copy_function=linked)
     return tmp_path / "discs"
 
@@ -45,8 +47,12 @@ def data(discs, tmp_path_factory):
 
 
 def test_each_condition_is_a_list_with_its_columns(data):
-    assert trial_lines(data, "cc2") == [["4001", "taaaho_sre12-a", "target"], ["4002", "taaaho_sre12-a", "nontarget"],
-                                        ["4001", "taaaho_sre12-b", "nontarget"], ["4003", "tbbbho_sre12-b", "target"]]
+    assert trial_lines(data, "cc2") == [
+        ["4001", "taaaho_sre12-a", "target"],
+        ["4002", "taaaho_sre12-a", "nontarget"],
+        ["4001", "taaaho_sre12-b", "nontarget"],
+        ["4003", "tbbbho_sre12-b", "target"],
+    ]
     assert trial_lines(data, "cc2.tsv") == [
         ["known", "duration_class"],
         ["known", "30"],
@@ -61,8 +67,11 @@ def test_each_condition_is_a_list_with_its_columns(data):
 
 def test_tables_of_both_generations_are_merged_and_summed_recordings_dropped(discs, data, tmp_path, capsys):
     enroll = check_data_dir(data / "enroll", 5, 3)
-    assert enroll.model2utts == {"4001": ["4001-faaaa-b", "4001-fbbbb-a"], "4002": ["4002-faaaa-a", "4002-fbbbb-b"],
-                                 "4003": ["4003-fcccc-a"]}
+    assert enroll.model2utts == {
+        "4001": ["4001-faaaa-b", "4001-fbbbb-a"],
+        "4002": ["4002-faaaa-a", "4002-fbbbb-b"],
+        "4003": ["4003-fcccc-a"],
+    }
     assert enroll.read("spk2gender") == {"4001": "m", "4002": "f", "4003": "f"}
     targets = sre12_tables.read_targets(discs / "sre12")
     assert targets.summed == 1 and len(targets.files) == 4
@@ -84,7 +93,11 @@ def test_sides_are_channels(discs, data):
     assert test.read("reco2file_and_channel")["taaaho_sre12-b"] == "taaaho_sre12 B"
     assert test.read("wav.scp")["taaaho_sre12-b"].startswith("sph2pipe -f wav -p -c 2 /")
     assert {utt: row["duration_class"] for utt, row in test.info.items()} == {
-        "taaaho_sre12-a": "30", "taaaho_sre12-b": "30", "tbbbho_sre12-b": "100", "tccckk_sre12-a": "300"}
+        "taaaho_sre12-a": "30",
+        "taaaho_sre12-b": "30",
+        "tbbbho_sre12-b": "100",
+        "tccckk_sre12-a": "300",
+    }
 
 
 def test_a_microphone_recording_of_16_khz_is_read_at_the_rate_of_its_header(data):
@@ -100,9 +113,11 @@ def test_training_is_the_cts_superset(data):
     assert list(train.utt2spk.items())[0] == ("7001_3", "7001") and train.info["7002_4"] == {"corpus": "mx4"}
 
 
-BAD_KEYS = {"type": (LINES[0].replace(",target,", ",maybe,"), "line 9: found trial type 'maybe'"),
-            "flag": (LINES[0].replace(",Y,", ",yes,"), "line 9: found condition flag 'yes'"),
-            "fields": ("4001,taaaho,a,target,x,Y,N", "line 9: found 7 fields")}
+BAD_KEYS = {
+    "type": (LINES[0].replace(",target,", ",maybe,"), "line 9: found trial type 'maybe'"),
+    "flag": (LINES[0].replace(",Y,", ",yes,"), "line 9: found condition flag 'yes'"),
+    "fields": ("4001,taaaho,a,target,x,Y,N", "line 9: found 7 fields"),
+}
 
 
 @pytest.mark.parametrize("case", BAD_KEYS)
@@ -114,8 +129,10 @@ def test_a_bad_line_of_the_key_is_named(own, tmp_path, capsys, case):
     assert not (tmp_path / "data/prep.json").exists() and not list((tmp_path / "data").glob("trials/cc*"))
 
 
-@pytest.mark.parametrize("lines, message", [([], "an empty trial list"), ([LINES[6]], "an empty trial list"),
-                                            (LINES[1:2], "0 target and 1 nontarget trials")])
+@pytest.mark.parametrize(
+    "lines, message",
+    [([], "an empty trial list"), ([LINES[6]], "an empty trial list"), (LINES[1:2], "0 target and 1 nontarget trials")],
+)
 def test_keys_that_make_no_list_are_refused(own, tmp_path, capsys, lines, message):
     put(own / "sre12" / KEY, "header", *lines)
     assert prepare(own, tmp_path / "data") == 1
@@ -134,8 +151,14 @@ def test_missing_enrolment_recordings_are_counted(discs, tmp_path, capsys):
 
 def test_missing_recordings_may_be_left_out(own, tmp_path, capsys):
     (own / "sre08/NIST_SRE08/data/short2/fcccc.sph").unlink()
-    put(own / "sre12" / KEY, "header", *LINES, key_line("4001", "tzzzzz", "a", "target", "NYNNN"),
-        key_line("4001", "tbbbho", "a", "target", "NYNNY"), key_line("4001", "tccckk", "a", "known_nontarget", "YNNYN"))
+    put(
+        own / "sre12" / KEY,
+        "header",
+        *LINES,
+        key_line("4001", "tzzzzz", "a", "target", "NYNNN"),
+        key_line("4001", "tbbbho", "a", "target", "NYNNY"),
+        key_line("4001", "tccckk", "a", "known_nontarget", "YNNYN"),
+    )
     assert prepare(own, tmp_path / "data", "--max-missing=0.5") == 0
     said = capsys.readouterr().out
     assert "left out: 1 of 5 enrolment recordings missing (first: NIST_SRE08/data/short2/fcccc.sph)" in said

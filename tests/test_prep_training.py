@@ -33,13 +33,7 @@ KINDS = {  # corpus: (counts without its microphone recordings, and with them)
             "not told whether telephone or microphone": 1,
             "microphone recordings left out": 4,
         },
-        {
-            "sides": 7,
-            "missing": 1,
-            "telephone": 3,
-            "microphone": 3,
-            "not told whether telephone or microphone": 1,
-        },
+        {"sides": 7, "missing": 1, "telephone": 3, "microphone": 3, "not told whether telephone or microphone": 1},
     ),
     "sre10": (
         {

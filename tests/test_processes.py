@@ -21,21 +21,40 @@ from pyasp.ivector import IvectorExtractor
 from pyasp.processes import part_of, sum_statistics, together, world
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
-STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]     # AdamW makes whole steps of gradients that are only rounding
-WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]     # the folded path; few steps: rounding grows
-UBM = ["--num-gauss=4", "--num-frames=2000", "--num-iters-init=4", "--num-iters-diag=2", "--num-iters-full=2",
-       "--subsample=1", "--gselect-diag=3", "--gselect-full=3", "--min-occupancy-full=20", "--device=cpu"]
-IVECTOR = ["--num-ceps=2", "--delta-order=1", "--cmn-window=0", "--ivector-dim=3", "--num-iters=2", "--gselect=3",
-           "--gaussian-min-count=5"]
+STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding
+WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # the folded path; few steps: rounding grows
+UBM = [
+    "--num-gauss=4",
+    "--num-frames=2000",
+    "--num-iters-init=4",
+    "--num-iters-diag=2",
+    "--num-iters-full=2",
+    "--subsample=1",
+    "--gselect-diag=3",
+    "--gselect-full=3",
+    "--min-occupancy-full=20",
+    "--device=cpu",
+]
+IVECTOR = [
+    "--num-ceps=2",
+    "--delta-order=1",
+    "--cmn-window=0",
+    "--ivector-dim=3",
+    "--num-iters=2",
+    "--gselect=3",
+    "--gaussian-min-count=5",
+]
 
 
 def jobs(data, out, conf):
     """[tool, words] of everything that several processes can train, into `out`."""
-    return [["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/folded"]],
-            ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
-            ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
-            ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
-            ["train_ivector", [f"--config={conf}", "--device=cpu", data, f"{out}/ubm", f"{out}/ie"]]]
+    return [
+        ["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/folded"]],
+        ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
+        ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
+        ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
+        ["train_ivector", [f"--config={conf}", "--device=cpu", data, f"{out}/ubm", f"{out}/ie"]],
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +67,13 @@ def trained(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     script = Path(__file__).with_name("run_together.py")
     words = ["--standalone", "--nproc-per-node=2", str(script), str(where / "jobs.json")]
-    process = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], env=environment, text=True,
-                             capture_output=True, timeout=300)
+    process = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=300,
+    )
     assert process.returncode == 0, process.stderr[-3000:]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -99,9 +123,10 @@ def test_only_the_first_process_writes(trained):
 
 # ---------------------------------------------------------------- alone, and bad input
 
+
 def test_alone_nothing_is_shared():
     assert world() == 1 and part_of(7) == slice(0, 7)
-    sum_statistics(object)      # not even looked at
+    sum_statistics(object)  # not even looked at
 
 
 def test_a_batch_that_cannot_be_shared_evenly(monkeypatch):

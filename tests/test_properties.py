@@ -24,13 +24,22 @@ from pyasp.plda import Plda
 from pyasp.pooling import POOLINGS, Pooling, length_mask
 from pyasp.vad import VadOptions, energy_vad
 
-STEPS = FLOATS.map(lambda value: value if abs(value) > 1e-20 else 0.0)      # differ by what 65535 steps of float32 can divide
+STEPS = FLOATS.map(
+    lambda value: value if abs(value) > 1e-20 else 0.0
+)  # differ by what 65535 steps of float32 can divide
 
 
 # ---------------------------------------------------------------- readers
 
-@both(array=arrays(st.sampled_from([np.float32, np.float64]), array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=9), elements=FLOATS),
-      binary=st.booleans())
+
+@both(
+    array=arrays(
+        st.sampled_from([np.float32, np.float64]),
+        array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=9),
+        elements=FLOATS,
+    ),
+    binary=st.booleans(),
+)
 def what_is_written_is_read_back(array, binary):
     """Any vector or matrix, of no, one or many rows and columns; text keeps 7 digits (and no type, nor empty columns).
     A matrix without elements has no rows and no columns, as in Kaldi."""
@@ -43,7 +52,10 @@ def what_is_written_is_read_back(array, binary):
         np.testing.assert_allclose(found.ravel(), array.ravel(), rtol=1e-6)
 
 
-@both(array=arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30), elements=STEPS), method=st.integers(1, 3))
+@both(
+    array=arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30), elements=STEPS),
+    method=st.integers(1, 3),
+)
 def compressed_matrices_keep_shape_and_range(array, method):
     """Kaldi's compression: what is decoded lies within the range of the matrix, near the original."""
     found = Reader(Source(io.BytesIO(kaldi_io.serialise(array, True, method)), "x")).array()
@@ -60,8 +72,11 @@ def _same_fields(a, b):
 def models_are_read_back_to_the_bit(seed, gaussians, dim, factors):
     """Diagonal and full GMM, extractor and PLDA of any size, from one Gaussian and one dimension on."""
     import tempfile
+
     rng = np.random.default_rng(seed)
-    diag = DiagGmm.from_moments(rng.dirichlet(np.ones(gaussians)), rng.normal(size=(gaussians, dim)), rng.uniform(0.1, 3, (gaussians, dim)))
+    diag = DiagGmm.from_moments(
+        rng.dirichlet(np.ones(gaussians)), rng.normal(size=(gaussians, dim)), rng.uniform(0.1, 3, (gaussians, dim))
+    )
     full = FullGmm.from_diag(diag)
     plda = Plda(rng.normal(size=dim), rng.normal(size=(dim, dim)), np.sort(rng.uniform(0, 3, dim))[::-1].copy())
     with tempfile.TemporaryDirectory() as folder:
@@ -70,37 +85,52 @@ def models_are_read_back_to_the_bit(seed, gaussians, dim, factors):
             assert _same_fields(type(model).read(f"{folder}/x"), model)
 
 
-@both(path=st.text(st.characters(exclude_characters="|:[]\0", exclude_categories=("Cs",)), min_size=1), offset=st.integers(0, 10**12),
-      first=st.integers(0, 99), more=st.integers(0, 99))
+@both(
+    path=st.text(st.characters(exclude_characters="|:[]\0", exclude_categories=("Cs",)), min_size=1),
+    offset=st.integers(0, 10**12),
+    first=st.integers(0, 99),
+    more=st.integers(0, 99),
+)
 def extended_names_are_taken_apart(path, offset, first, more):
     """path:offset[first:last]: each part comes back."""
     from pyasp.kaldi_location import parse_location
+
     path = path.strip() or "x"
     assert parse_location(f"{path}:{offset}[{first}:{first + more}]") == Location(path, offset, (first, first + more))
 
 
 # ---------------------------------------------------------------- front end
 
+
 def vad_loop(energy, options):
     threshold = options.vad_energy_threshold + options.vad_energy_mean_scale * sum(map(float, energy)) / len(energy)
     found = []
     for t in range(len(energy)):
-        window = energy[max(0, t - options.vad_frames_context):t + options.vad_frames_context + 1]
+        window = energy[max(0, t - options.vad_frames_context) : t + options.vad_frames_context + 1]
         found.append(sum(e > threshold for e in window) >= len(window) * options.vad_proportion_threshold)
     return np.array(found)
 
 
-QUARTERS = st.integers(-400, 400).map(lambda k: k / 4)      # sums and thresholds are exact
-VAD = {"energy": arrays(np.float32, st.integers(1, 60), elements=QUARTERS), "context": st.integers(0, 6),
-       "proportion": st.sampled_from([0.125, 0.25, 0.5, 0.75]), "scale": st.sampled_from([0.0, 0.5, 1.0]), "threshold": QUARTERS}
+QUARTERS = st.integers(-400, 400).map(lambda k: k / 4)  # sums and thresholds are exact
+VAD = {
+    "energy": arrays(np.float32, st.integers(1, 60), elements=QUARTERS),
+    "context": st.integers(0, 6),
+    "proportion": st.sampled_from([0.125, 0.25, 0.5, 0.75]),
+    "scale": st.sampled_from([0.0, 0.5, 1.0]),
+    "threshold": QUARTERS,
+}
 
 
 @both(**VAD)
 def decisions_equal_a_loop(energy, context, proportion, scale, threshold):
-    options = VadOptions(vad_energy_threshold=threshold, vad_energy_mean_scale=scale, vad_frames_context=context,
-                         vad_proportion_threshold=proportion)
+    options = VadOptions(
+        vad_energy_threshold=threshold,
+        vad_energy_mean_scale=scale,
+        vad_frames_context=context,
+        vad_proportion_threshold=proportion,
+    )
     mean = float(np.float64(energy).mean())
-    if not any(abs(float(e) - threshold - scale * mean) < 1e-4 for e in energy):      # else round-off decides
+    if not any(abs(float(e) - threshold - scale * mean) < 1e-4 for e in energy):  # else round-off decides
         np.testing.assert_array_equal(energy_vad(energy, options), vad_loop(energy, options))
 
 
@@ -108,13 +138,21 @@ def decisions_equal_a_loop(energy, context, proportion, scale, threshold):
 def a_louder_recording_has_as_much_voice(energy, context, proportion, scale, threshold, shift):
     """With the whole mean in the threshold a gain (an offset of the log energy) changes no decision; without it a
     louder recording has no fewer voiced frames."""
-    relative = VadOptions(vad_energy_threshold=threshold, vad_energy_mean_scale=1.0, vad_frames_context=context,
-                          vad_proportion_threshold=proportion)
+    relative = VadOptions(
+        vad_energy_threshold=threshold,
+        vad_energy_mean_scale=1.0,
+        vad_frames_context=context,
+        vad_proportion_threshold=proportion,
+    )
     gap = np.abs(np.float64(energy) - np.float64(energy).mean() - threshold).min()
     if gap > 1e-3:
         np.testing.assert_array_equal(energy_vad(energy, relative), energy_vad(energy + np.float32(shift), relative))
-    fixed = VadOptions(vad_energy_threshold=threshold, vad_energy_mean_scale=0.0, vad_frames_context=context,
-                       vad_proportion_threshold=proportion)
+    fixed = VadOptions(
+        vad_energy_threshold=threshold,
+        vad_energy_mean_scale=0.0,
+        vad_frames_context=context,
+        vad_proportion_threshold=proportion,
+    )
     assert (energy_vad(energy + np.float32(abs(shift)), fixed) >= energy_vad(energy, fixed)).all()
 
 
@@ -140,8 +178,13 @@ def cmn_loop(feats, options):
     return np.array(rows)
 
 
-@both(feats=arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=QUARTERS), window=st.integers(1, 50),
-      least=st.integers(1, 50), center=st.booleans(), norm_vars=st.booleans())
+@both(
+    feats=arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=QUARTERS),
+    window=st.integers(1, 50),
+    least=st.integers(1, 50),
+    center=st.booleans(),
+    norm_vars=st.booleans(),
+)
 def sliding_normalisation_equals_a_loop(feats, window, least, center, norm_vars):
     options = FrontendOptions(cmn_window=window, min_cmn_window=min(least, window), center=center, norm_vars=norm_vars)
     np.testing.assert_allclose(sliding_cmn(feats, options), cmn_loop(feats, options), rtol=1e-4, atol=1e-4)
@@ -149,8 +192,13 @@ def sliding_normalisation_equals_a_loop(feats, window, least, center, norm_vars)
 
 # ---------------------------------------------------------------- pooling
 
-@both(seed=SEED, lengths=st.lists(st.integers(1, 12), min_size=2, max_size=4), pooling=st.sampled_from(sorted(POOLINGS)),
-      filling=st.sampled_from([0.0, 1e3, -1e3, 7.0]))
+
+@both(
+    seed=SEED,
+    lengths=st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    pooling=st.sampled_from(sorted(POOLINGS)),
+    filling=st.sampled_from([0.0, 1e3, -1e3, 7.0]),
+)
 def padding_and_order_of_a_batch_do_not_matter(seed, lengths, pooling, filling):
     """Whatever stands behind a recording's end, and wherever in the batch it stands, its vector is the same."""
     torch.manual_seed(seed)

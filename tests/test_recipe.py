@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from recipe import CONF, ROOT, SYSTEMS, artefacts, command, results, run
+from recipe import CONF, ROOT, SYSTEMS, artefacts, results, run
 
 from pyasp.datadir import DataDir, read_table
 from pyasp.kaldi_io import ScpReader
@@ -26,7 +26,7 @@ def test_results_follow_the_schema(finished):
     found = results(where)
     assert found["corpus"] == "toy" and set(found["systems"]) == set(SYSTEMS)
     for system in found["systems"].values():
-        (name, row), = system["trials"].items()
+        ((name, row),) = system["trials"].items()
         assert name == "veri_test" and {"eer", "eer_rocch", "min_dcf", "n_target", "n_nontarget"} <= set(row)
         assert set(row["min_dcf"]) >= {"0.01", "0.001"} and 0 <= row["eer"] <= 100
         assert row["n_target"] + row["n_nontarget"] == len((where / "data/trials/veri_test").read_text().splitlines())
@@ -39,14 +39,39 @@ def test_every_file_of_the_contract_is_there(finished):
         data.require("utt2spk", "spk2utt", "cuts.jsonl.gz", "utt2dur", "feats.scp", "vad.scp", "utt2num_frames")
         assert list(ScpReader(data / "feats.scp")) == list(data.utt2spk) == list(ScpReader(data / "vad.scp"))
         assert (data / "dropped.tsv").read_text().splitlines()[0] == "utt\treason"
-    for name in ("train_aug/cuts.jsonl.gz", "train_aug/utt2clean", "train_ubm/feats.scp", "train_sel/valid_utts", "train_sel/dev_speakers"):
+    for name in (
+        "train_aug/cuts.jsonl.gz",
+        "train_aug/utt2clean",
+        "train_ubm/feats.scp",
+        "train_sel/valid_utts",
+        "train_sel/dev_speakers",
+    ):
         assert (where / "data" / name).is_file()
     exp = where / "exp"
-    for name in ("ubm/0.dubm", "ubm/final.dubm", "ubm/final.ubm", "ivector/0.ie", "ivector/final.ie", "results.json", "RESULTS.md", "report.html", "det.png"):
+    for name in (
+        "ubm/0.dubm",
+        "ubm/final.dubm",
+        "ubm/final.ubm",
+        "ivector/0.ie",
+        "ivector/final.ie",
+        "results.json",
+        "RESULTS.md",
+        "report.html",
+        "det.png",
+    ):
         assert (exp / name).is_file()
     for system in SYSTEMS:
-        for name in ("train/embedding.scp", "enroll/embedding.scp", "test/embedding.scp", "backend/mean.vec", "backend/transform.mat",
-                     "backend/plda", "scores/veri_test", "scores/veri_test.f32.npy", "metrics.json"):
+        for name in (
+            "train/embedding.scp",
+            "enroll/embedding.scp",
+            "test/embedding.scp",
+            "backend/mean.vec",
+            "backend/transform.mat",
+            "backend/plda",
+            "scores/veri_test",
+            "scores/veri_test.f32.npy",
+            "metrics.json",
+        ):
             assert (exp / system / name).is_file()
         if system != "ivector":
             lines = [json.loads(line) for line in (exp / system / "train.jsonl").read_text().splitlines()]
@@ -55,8 +80,15 @@ def test_every_file_of_the_contract_is_there(finished):
 
 def test_final_artefacts_have_records(finished):
     where, _ = finished
-    for name in ("exp/ubm/final.ubm", "exp/ivector/final.ie", "exp/statistics/final.pt", "exp/statistics/backend/plda",
-                 "exp/statistics/scores/veri_test", "exp/statistics/test/embedding.scp", "data/train/feats.scp"):
+    for name in (
+        "exp/ubm/final.ubm",
+        "exp/ivector/final.ie",
+        "exp/statistics/final.pt",
+        "exp/statistics/backend/plda",
+        "exp/statistics/scores/veri_test",
+        "exp/statistics/test/embedding.scp",
+        "data/train/feats.scp",
+    ):
         made = json.loads((where / f"{name}.made.json").read_text())
         assert {"tool", "options", "inputs", "seed", "versions"} <= set(made)
 
@@ -80,13 +112,26 @@ def test_a_changed_setting_stops_until_forced(finished, tmp_path):
     where, _ = finished
     conf = tmp_path / "conf"
     subprocess.run(["cp", "-r", ROOT / CONF, conf], check=True)
-    (conf / "backend.conf").write_text((conf / "backend.conf").read_text().replace("--plda-iters=10 ", "--plda-iters=3 "))
+    (conf / "backend.conf").write_text(
+        (conf / "backend.conf").read_text().replace("--plda-iters=10 ", "--plda-iters=3 ")
+    )
     process = run(where, "--stage", "9", "--systems", "statistics", "--conf", str(conf))
     assert process.returncode == 1 and "--plda-iters: 10 -> 3" in process.stderr and "--force" in process.stderr
     assert re.search(r"resume with:\n +./run.sh .*--stage 9", process.stderr)
 
 
-@pytest.mark.parametrize("stage, missing", [(2, "stage 0|stage 2"), (5, "stage 4"), (6, "stage 5"), (7, "stage 4"), (8, "stage 6"), (9, "stage 8"), (10, "stage 8")])
+@pytest.mark.parametrize(
+    "stage, missing",
+    [
+        (2, "stage 0|stage 2"),
+        (5, "stage 4"),
+        (6, "stage 5"),
+        (7, "stage 4"),
+        (8, "stage 6"),
+        (9, "stage 8"),
+        (10, "stage 8"),
+    ],
+)
 def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stage, missing):
     process = run(tmp_path, "--stage", str(stage), "--stop-stage", str(stage))
     assert process.returncode != 0 and re.search(missing, process.stderr)
@@ -94,12 +139,30 @@ def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stag
 
 def with_kaldi_models(where, target, conf=CONF):
     """Stages 8 to 10 of the i-vector system with the models of `where` given as Kaldi would lay them out."""
-    for name in ("ubm/final.ubm", "ivector/final.ie", "ivector/backend/mean.vec", "ivector/backend/transform.mat", "ivector/backend/plda"):
+    for name in (
+        "ubm/final.ubm",
+        "ivector/final.ie",
+        "ivector/backend/mean.vec",
+        "ivector/backend/transform.mat",
+        "ivector/backend/plda",
+    ):
         place = target / ("backend" if "backend" in name else "extractor")
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(where / "exp" / name, place)
-    words = ["--exp", str(target / "exp"), "--conf", str(conf), "--stage", "8", "--systems", "ivector",
-             "--kaldi-ivector", str(target / "extractor"), "--kaldi-backend", str(target / "backend")]
+    words = [
+        "--exp",
+        str(target / "exp"),
+        "--conf",
+        str(conf),
+        "--stage",
+        "8",
+        "--systems",
+        "ivector",
+        "--kaldi-ivector",
+        str(target / "extractor"),
+        "--kaldi-backend",
+        str(target / "backend"),
+    ]
     return run(where, *words)
 
 
@@ -117,7 +180,11 @@ def test_models_of_another_dimension_are_an_error(finished, tmp_path):
     shutil.copytree(ROOT / CONF, conf)
     (conf / "ivector.conf").write_text((conf / "ivector.conf").read_text().replace("--num-ceps=12", "--num-ceps=11"))
     process = with_kaldi_models(where, tmp_path, conf)
-    assert process.returncode == 1 and re.search(r"found 36|36 dim|33", process.stderr) and "Traceback" not in process.stderr
+    assert (
+        process.returncode == 1
+        and re.search(r"found 36|36 dim|33", process.stderr)
+        and "Traceback" not in process.stderr
+    )
 
 
 def test_a_missing_root_is_one_message(tmp_path):

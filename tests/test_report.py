@@ -72,7 +72,7 @@ def test_metrics_of_a_system(root):
     assert {key: entry[key] for key in expected} == expected and (entry["n_target"], entry["n_nontarget"]) == (100, 300)
     short = number % 3 == 0
     assert entry["by"]["duration_class"]["30"] == llr.summarise(values[short], target[short])[0]
-    unknown = entry["by"]["known"]["unknown"]               # nontargets only: counted, no figures
+    unknown = entry["by"]["known"]["unknown"]  # nontargets only: counted, no figures
     assert unknown["eer"] is None and unknown["min_dcf"] == {"0.01": None, "0.001": None} and unknown["n_target"] == 0
     assert found["trials"]["cc1"]["by"] == {} and set(found["det"]) == set(LISTS)
 
@@ -81,7 +81,10 @@ def test_results_json_has_the_schema(root):
     both(root)
     assert run_report(root, "ivector", "attentive_statistics") == 0
     results = json.loads((root / "exp/results.json").read_text())
-    assert set(results) == {"corpus", "systems", "paired"} and list(results["systems"]) == ["ivector", "attentive_statistics"]
+    assert set(results) == {"corpus", "systems", "paired"} and list(results["systems"]) == [
+        "ivector",
+        "attentive_statistics",
+    ]
     for system in results["systems"].values():
         for entry in system["trials"].values():
             assert {"eer", "min_dcf", "n_target", "n_nontarget", "by"} <= set(entry)
@@ -106,7 +109,7 @@ def test_screen_markdown_and_json_agree_to_the_digit(root, capsys, undrawn):
     assert "100 target and 300 nontarget trials" in shown and "limits 54.8 and 173.2 s" in shown
     eer = json.loads((root / "exp/results.json").read_text())["systems"]["ivector"]["trials"]["cc1"]["eer"]
     assert f"EER {eer:.2f} % (300 trials)" in shown and "minDCF(p=0.01, C_miss=1, C_fa=1, normalised)" in shown
-    assert shown.rstrip().endswith("as printed there.")               # the report is the last thing on screen
+    assert shown.rstrip().endswith("as printed there.")  # the report is the last thing on screen
 
 
 def test_paper_rows_only_on_the_papers_trials(root, capsys, undrawn):
@@ -115,7 +118,7 @@ def test_paper_rows_only_on_the_papers_trials(root, capsys, undrawn):
     shown = capsys.readouterr().out
     assert re.search(r"^ivector \(paper\) +1.50 +0.169 +0.291$", shown, re.M)
     assert re.search(r"^attentive_statistics \(paper\) +2.46 +1.07 +0.80$", shown, re.M)
-    first, second = shown[:shown.index("cc2:")], shown[shown.index("cc2:"):]
+    first, second = shown[: shown.index("cc2:")], shown[shown.index("cc2:") :]
     assert "(paper)" not in first and second.count("(paper)") == 4
     (root / "exp/results.json").unlink()
     for corpus in ("toy_sre12", "toy", "folder", "tel8k", "voxceleb"):
@@ -174,10 +177,14 @@ def test_a_system_without_some_list(root, capsys, undrawn):
     assert list(report.entries(results, "cc1")) == ["attentive_statistics"]
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda root: (root / "exp/ivector/scores/cc1").write_text("m0 t0 1\n"), "line 2: found 'the end of the file'"),
-    (lambda root: [path.unlink() for path in (root / "exp/ivector/scores").iterdir()], "no score file of any list"),
-    (lambda root: (root / "trials/cc2.tsv").write_text("known\nx\n"), "1 lines after the header; expected 400")])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda root: (root / "exp/ivector/scores/cc1").write_text("m0 t0 1\n"), "line 2: found 'the end of the file'"),
+        (lambda root: [path.unlink() for path in (root / "exp/ivector/scores").iterdir()], "no score file of any list"),
+        (lambda root: (root / "trials/cc2.tsv").write_text("known\nx\n"), "1 lines after the header; expected 400"),
+    ],
+)
 def test_evaluation_refuses(root, capsys, damage, message):
     damage(root)
     assert evaluate(root, "ivector") == 1 and message in capsys.readouterr().err

@@ -15,7 +15,9 @@ DIM = 6
 def corpus(seed=0, speakers=30, each=5):
     generator = np.random.default_rng(seed)
     means = generator.normal(size=(speakers, DIM))
-    return np.repeat(means, each, axis=0) + 0.5 * generator.normal(size=(speakers * each, DIM)), np.repeat(np.arange(speakers), each)
+    return np.repeat(means, each, axis=0) + 0.5 * generator.normal(size=(speakers * each, DIM)), np.repeat(
+        np.arange(speakers), each
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_against_loops(back_end, kind, scoring, monkeypatch):
         parts = {"znorm": [(s - z.mean()) / z.std()], "tnorm": [(s - t.mean()) / t.std()]}
         expected.append(np.mean(parts.get(kind, sum(parts.values(), []))))
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
-    monkeypatch.setattr(score_norm, "AT_ONCE", 20)      # two rows at a time
+    monkeypatch.setattr(score_norm, "AT_ONCE", 20)  # two rows at a time
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
 
 

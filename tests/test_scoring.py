@@ -23,12 +23,26 @@ def parts():
 
 def one_by_one(plda, models, counts, tests, options, pairs):
     """Every trial alone, so that no block, group or product is shared."""
-    return np.array([scoring.plda_scorer(models[i:i + 1], counts[i:i + 1], tests[j:j + 1], plda, options)
-                     .pairs(np.array([0]), np.array([0]))[0] for i, j in pairs])
+    return np.array(
+        [
+            scoring.plda_scorer(models[i : i + 1], counts[i : i + 1], tests[j : j + 1], plda, options).pairs(
+                np.array([0]), np.array([0])
+            )[0]
+            for i, j in pairs
+        ]
+    )
 
 
-@pytest.mark.parametrize("options", [ScoreOptions(), ScoreOptions(normalize_length=False), ScoreOptions(smoothing=0.3),
-                                     ScoreOptions(simple_length_normalization=True), ScoreOptions(num_utts=False)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ScoreOptions(),
+        ScoreOptions(normalize_length=False),
+        ScoreOptions(smoothing=0.3),
+        ScoreOptions(simple_length_normalization=True),
+        ScoreOptions(num_utts=False),
+    ],
+)
 @pytest.mark.parametrize("block", [7, 1 << 20])
 def test_blocks_and_groups_do_not_matter(parts, options, block):
     plda, models, counts, tests = parts
@@ -42,13 +56,20 @@ def test_blocks_and_groups_do_not_matter(parts, options, block):
 def test_options_change_the_scores(parts):
     plda, models, counts, tests = parts
     pairs = np.indices((40, 30)).reshape(2, -1)
-    scores = [scoring.plda_scorer(models, counts, tests, plda, options).pairs(*pairs) for options in (
-        ScoreOptions(), ScoreOptions(normalize_length=False), ScoreOptions(smoothing=0.3),
-        ScoreOptions(simple_length_normalization=True), ScoreOptions(num_utts=False))]
+    scores = [
+        scoring.plda_scorer(models, counts, tests, plda, options).pairs(*pairs)
+        for options in (
+            ScoreOptions(),
+            ScoreOptions(normalize_length=False),
+            ScoreOptions(smoothing=0.3),
+            ScoreOptions(simple_length_normalization=True),
+            ScoreOptions(num_utts=False),
+        )
+    ]
     assert all(np.abs(a - b).max() > 0.01 for a, b in itertools.combinations(scores, 2))
 
 
-@pytest.mark.parametrize("dense_enough", [0, 10 ** 9])
+@pytest.mark.parametrize("dense_enough", [0, 10**9])
 @pytest.mark.parametrize("per_product", [1, 50, 1 << 22])
 def test_dense_and_gathered_routes_agree(parts, monkeypatch, dense_enough, per_product):
     plda, models, counts, tests = parts
@@ -66,7 +87,7 @@ def test_the_cross_product_has_every_pair(parts, monkeypatch, dtype, tolerance):
     plda, models, counts, tests = parts
     scorer = scoring.plda_scorer(models, counts, tests, plda, ScoreOptions())
     monkeypatch.setattr(scoring, "PAIRS_PER_PRODUCT", 7 * len(tests))
-    blocks = {start: block.copy() for start, block in scorer.cross(dtype)}      # the array is used again
+    blocks = {start: block.copy() for start, block in scorer.cross(dtype)}  # the array is used again
     assert list(blocks) == list(range(0, len(models), 7)) and blocks[0].dtype == dtype
     every = scorer.pairs(*np.indices((len(models), len(tests))).reshape(2, -1)).reshape(len(models), -1)
     np.testing.assert_allclose(np.concatenate(list(blocks.values())), every, rtol=tolerance, atol=tolerance)
@@ -89,7 +110,7 @@ def test_dense_scores_without_pca_are_the_scores_of_all_pairs(parts):
 
 @pytest.mark.parametrize("energy, kept", [(0.0, 2), (0.5, 2), (0.7, 3), (0.95, 4)])
 def test_recording_pca_keeps_one_axis_more_than_needed(energy, kept):
-    deviations = np.diag(np.sqrt([6.0, 3.0, 0.8, 0.2]))                   # 60, 30, 8 and 2 % of the variance
+    deviations = np.diag(np.sqrt([6.0, 3.0, 0.8, 0.2]))  # 60, 30, 8 and 2 % of the variance
     vectors = np.repeat(deviations, 2, axis=0) * np.tile([1, -1], 4)[:, None]
     axes = scoring.recording_pca(vectors, energy)
     assert axes.shape == (kept, 4)
@@ -97,8 +118,13 @@ def test_recording_pca_keeps_one_axis_more_than_needed(energy, kept):
 
 
 def trial_list():
-    return TrialList(["m1", "m2", "m3"], ["a", "b"], np.array([0, 1, 0, 1], np.int32), np.array([0, 0, 1, 1], np.int32),
-                     np.array([True, False, False, True]))
+    return TrialList(
+        ["m1", "m2", "m3"],
+        ["a", "b"],
+        np.array([0, 1, 0, 1], np.int32),
+        np.array([0, 0, 1, 1], np.int32),
+        np.array([True, False, False, True]),
+    )
 
 
 def test_only_what_the_list_needs_is_loaded():
@@ -111,8 +137,9 @@ def test_only_what_the_list_needs_is_loaded():
 
 def test_missing_embeddings(capsys):
     trials = trial_list()
-    vectors, members, missing = score_files.load_models(trials, {"m1": ["x", "q"], "m2": ["y"], "m3": ["x"]},
-                                                        {"x": np.ones(2), "y": np.ones(2)}, "scp")
+    vectors, members, missing = score_files.load_models(
+        trials, {"m1": ["x", "q"], "m2": ["y"], "m3": ["x"]}, {"x": np.ones(2), "y": np.ones(2)}, "scp"
+    )
     tests, absent = score_files.load_tests(trials, {"a": np.ones(2)}, "scp")
     assert missing == [0] and absent == [1] and tests.tolist() == [[1, 1], [0, 0]]
     with pytest.raises(InputError, match=r"3 of 4 trials without an embedding: 2 ids \(first: m1, b\)"):
@@ -120,7 +147,7 @@ def test_missing_embeddings(capsys):
     mask = score_files.check_missing(trials, missing, absent, 0.75, "scp")
     assert mask.tolist() == [True, False, True, True] and "done 1 of 4 trials, 3 failed" in capsys.readouterr().out
     scores = score_files.score_list(trials, scoring.dot_scorer(np.arange(6.0).reshape(3, 2), tests), mask)
-    assert scores.tolist() == [5.0, 5.0, 5.0, 5.0]                     # the only score there is, and the lowest
+    assert scores.tolist() == [5.0, 5.0, 5.0, 5.0]  # the only score there is, and the lowest
 
 
 def test_scores_that_are_not_finite_name_the_trial():
@@ -144,8 +171,10 @@ def brute_clusters(scores, threshold):
     """Average linkage by definition: every pair of clusters is averaged anew at every step."""
     clusters = [[i] for i in range(len(scores))]
     while len(clusters) > 1:
-        mean = {(a, b): np.mean([scores[min(i, j), max(i, j)] for i in clusters[a] for j in clusters[b]])
-                for a, b in itertools.combinations(range(len(clusters)), 2)}
+        mean = {
+            (a, b): np.mean([scores[min(i, j), max(i, j)] for i in clusters[a] for j in clusters[b]])
+            for a, b in itertools.combinations(range(len(clusters)), 2)
+        }
         (a, b), best = max(mean.items(), key=lambda item: item[1])
         if best < threshold:
             break

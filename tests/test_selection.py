@@ -26,8 +26,12 @@ def test_dev_speakers_are_nowhere_else():
 def test_copies_at_other_speeds_are_other_speakers_but_held_out_with_the_person():
     fast = {f"{spk}~1.1{utt[3:]}": utt for utt, spk in CLEAN.items()}
     utt2spk = CLEAN | {utt: utt.split("-")[0] for utt in fast}
-    every = Augmented(utt2spk, {utt: utt for utt in utt2spk}, dict.fromkeys(utt2spk, 100),
-                      CLEAN | {u: CLEAN[c] for u, c in fast.items()})
+    every = Augmented(
+        utt2spk,
+        {utt: utt for utt in utt2spk},
+        dict.fromkeys(utt2spk, 100),
+        CLEAN | {u: CLEAN[c] for u, c in fast.items()},
+    )
     result = select(CLEAN, every, OPTIONS, 1)
     trained = {utt2spk[utt] for utt in result.train}
     assert len(trained) == 2 * (20 - 4) and not {spk.split("~")[0] for spk in trained} & set(result.dev_speakers)
@@ -42,7 +46,12 @@ def test_validation_recordings_come_with_their_copies_and_leave_the_speaker_enou
 
 
 def test_short_recordings_and_poor_speakers_are_left_out_and_counted():
-    voiced = {**VOICED, "s00-u0": 10, "s00-u0-noise1": 10, **{f"s01-u{i}{c}": 10 for i in range(1, 5) for c in ("", "-noise1")}}
+    voiced = {
+        **VOICED,
+        "s00-u0": 10,
+        "s00-u0-noise1": 10,
+        **{f"s01-u{i}{c}": 10 for i in range(1, 5) for c in ("", "-noise1")},
+    }
     result = chosen(SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=2), voiced)
     assert "s00-u0" not in result.ubm and "s00-u0-noise1" not in result.train
     assert "s01" not in {UTT2SPK[u] for u in result.train} and "s01-u0" in result.ubm

@@ -47,9 +47,13 @@ def run(data, tmp_path, jobs=1, reuse="", fail=(), force=False, size=1):
     prefix = str(tmp_path / "out" / "x")
     (tmp_path / "out").mkdir(exist_ok=True)
     for job in range(1, jobs + 1):
-        run_shards(data, JobOptions(job, jobs, reuse, force), prefix,
-                   lambda: {"tool": "test", "options": {"size": size}, "inputs": [data / "utt2spk"]},
-                   lambda utts: compute(utts, fail))
+        run_shards(
+            data,
+            JobOptions(job, jobs, reuse, force),
+            prefix,
+            lambda: {"tool": "test", "options": {"size": size}, "inputs": [data / "utt2spk"]},
+            lambda utts: compute(utts, fail),
+        )
     return prefix
 
 
@@ -91,14 +95,23 @@ def test_changed_settings_are_an_error_without_force(data, tmp_path):
 def test_utterances_of_another_set_are_copied_not_computed(data, tmp_path):
     prefix = run(data, tmp_path)
     (tmp_path / "first").mkdir()
-    merge(data, prefix, "", {"length": str(tmp_path / "first" / "utt2length")}, str(tmp_path / "first" / "x.scp"), False)
+    merge(
+        data, prefix, "", {"length": str(tmp_path / "first" / "utt2length")}, str(tmp_path / "first" / "x.scp"), False
+    )
     more = DataDir(tmp_path / "more")
     more.write_speakers({**data.utt2spk, "s9-u99": "s9"})
     CALLS.clear()
     (tmp_path / "second").mkdir()
     reuse = str(tmp_path / "first" / "x.scp")
     second = run(more, tmp_path / "second", reuse=reuse)
-    merge(more, second, reuse, {"length": str(tmp_path / "second" / "utt2length")}, str(tmp_path / "second" / "x.scp"), False)
+    merge(
+        more,
+        second,
+        reuse,
+        {"length": str(tmp_path / "second" / "utt2length")},
+        str(tmp_path / "second" / "x.scp"),
+        False,
+    )
     assert CALLS == ["s9-u99"] and len(content(tmp_path / "second" / "x.scp")) == 21
     assert len(read_table(tmp_path / "second" / "utt2length")) == 21
 

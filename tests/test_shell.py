@@ -14,14 +14,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def bash(script, cwd=ROOT, **options):
     """Runs a bash script with steps/common.sh sourced; the finished process with its output."""
-    return subprocess.run(["bash", "-c", f"set -euo pipefail; . {ROOT}/steps/common.sh; {script}"], cwd=cwd, text=True,
-                          capture_output=True, timeout=60, **options)
+    return subprocess.run(
+        ["bash", "-c", f"set -euo pipefail; . {ROOT}/steps/common.sh; {script}"],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        **options,
+    )
 
 
 def parse(*words, flags="force", lists="trials"):
     quoted = " ".join(f"'{word}'" for word in words)
-    return bash(f"declare -A o=([stage]=0 [root]='' [force]=false [trials]=''); parse_options o '{flags}' '{lists}' {quoted}; "
-                "echo \"stage=${o[stage]} root=${o[root]} force=${o[force]} words=${words[*]}\"; printf '%s' \"${o[trials]}\"")
+    return bash(
+        f"declare -A o=([stage]=0 [root]='' [force]=false [trials]=''); parse_options o '{flags}' '{lists}' {quoted}; "
+        'echo "stage=${o[stage]} root=${o[root]} force=${o[force]} words=${words[*]}"; printf \'%s\' "${o[trials]}"'
+    )
 
 
 def test_options_with_space_and_equals():
@@ -36,12 +44,15 @@ def test_option_values_are_never_evaluated(tmp_path):
     assert result.returncode == 0 and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--stages", "3"], "unknown option '--stages'"),
-    (["--Stage", "3"], "unknown option '--Stage'"),
-    (["--x[$(id)]=1"], "unknown option"),
-    (["--stage"], "--stage needs a value"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--stages", "3"], "unknown option '--stages'"),
+        (["--Stage", "3"], "unknown option '--Stage'"),
+        (["--x[$(id)]=1"], "unknown option"),
+        (["--stage"], "--stage needs a value"),
+    ],
+)
 def test_bad_options_list_the_known_ones(words, message):
     result = parse(*words)
     assert result.returncode == 1 and message in result.stderr and "--root --stage --trials" in result.stderr
@@ -88,7 +99,9 @@ def test_bad_calls_of_the_runner(tmp_path):
     assert "expected [JOB=1:N] LOG COMMAND" in run_jobs("log", cwd=tmp_path).stderr
 
 
-@pytest.mark.parametrize("victim, sign", [("caller", signal.SIGKILL), ("runner", signal.SIGKILL), ("runner", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "victim, sign", [("caller", signal.SIGKILL), ("runner", signal.SIGKILL), ("runner", signal.SIGTERM)]
+)
 def test_no_job_outlives_its_run(tmp_path, victim, sign):
     """Whoever is killed, the jobs are gone soon: nothing writes on behind a resumed run."""
     script = f"{ROOT}/steps/run_jobs JOB=1:2 log.JOB bash -c 'echo $$ > pid.JOB; sleep 50; touch survived'; true"
@@ -127,11 +140,18 @@ def alive(pid):
 
 
 def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
-    holder = subprocess.Popen(["bash", "-c", f". {ROOT}/steps/common.sh; hold_locks {tmp_path}/data {tmp_path}/exp; sleep 50"], start_new_session=True)
+    holder = subprocess.Popen(
+        ["bash", "-c", f". {ROOT}/steps/common.sh; hold_locks {tmp_path}/data {tmp_path}/exp; sleep 50"],
+        start_new_session=True,
+    )
     try:
         assert wait_until(lambda: (tmp_path / "exp/.lock").exists() and (tmp_path / "exp/.lock").read_text())
         result = bash(f"hold_locks {tmp_path}/data {tmp_path}/exp")
-        assert result.returncode == 1 and f"held by another run" in result.stderr and f"process {holder.pid}" in result.stderr
+        assert (
+            result.returncode == 1
+            and "held by another run" in result.stderr
+            and f"process {holder.pid}" in result.stderr
+        )
     finally:
         os.killpg(holder.pid, signal.SIGKILL)
         holder.wait()
@@ -162,13 +182,28 @@ def hear_signals():
         signal.signal(sign, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("victim, sign, code", [("run", signal.SIGHUP, 129), ("run", signal.SIGINT, 130), ("run", signal.SIGTERM, 143),
-                                                ("run", signal.SIGKILL, -9), ("stages", signal.SIGKILL, 137), ("step", signal.SIGKILL, 137)])
+@pytest.mark.parametrize(
+    "victim, sign, code",
+    [
+        ("run", signal.SIGHUP, 129),
+        ("run", signal.SIGINT, 130),
+        ("run", signal.SIGTERM, 143),
+        ("run", signal.SIGKILL, -9),
+        ("stages", signal.SIGKILL, 137),
+        ("step", signal.SIGKILL, 137),
+    ],
+)
 def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
     (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
-    run = subprocess.Popen(["bash", tmp_path / "run.sh", "--nj", "a b"], stderr=subprocess.PIPE, text=True, cwd=ROOT,
-                           start_new_session=True, preexec_fn=hear_signals)
+    run = subprocess.Popen(
+        ["bash", tmp_path / "run.sh", "--nj", "a b"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=hear_signals,
+    )
     step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
     os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
     told = run.communicate(timeout=30)[1]
@@ -178,17 +213,20 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
-    (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
-    (["--stage", "1;id"], "expected a whole number"),
-    (["--systems", "xvector"], "--systems has 'xvector'"),
-    (["--device", "tpu"], "expected auto, cpu or cuda"),
-    (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
-    (["--conf", "absent"], "no conf directory absent"),
-    (["--nj", "0"], "--nj is '0'"),
-    (["toy"], "unexpected word 'toy'"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
+        (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
+        (["--stage", "1;id"], "expected a whole number"),
+        (["--systems", "xvector"], "--systems has 'xvector'"),
+        (["--device", "tpu"], "expected auto, cpu or cuda"),
+        (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
+        (["--conf", "absent"], "no conf directory absent"),
+        (["--nj", "0"], "--nj is '0'"),
+        (["toy"], "unexpected word 'toy'"),
+    ],
+)
 def test_run_sh_checks_its_options_before_any_work(words, message):
     result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
     assert result.returncode == 1 and message in result.stderr and "stage 0" not in result.stderr
@@ -210,13 +248,22 @@ def bare_root(tmp_path):
 
 
 def source_path(root, **environment):
-    return subprocess.run(["bash", "-c", f"set -e; . {root}/path.sh; command -v python"], text=True, capture_output=True, timeout=120,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        ["bash", "-c", f"set -e; . {root}/path.sh; command -v python"],
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
 
 
 def test_the_environment_is_made_once_and_repaired(bare_root):
     first = source_path(bare_root)
-    assert first.returncode == 0 and "Making .venv" in first.stderr and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
+    assert (
+        first.returncode == 0
+        and "Making .venv" in first.stderr
+        and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
+    )
     assert source_path(bare_root).stderr == ""
     (bare_root / ".venv" / "bin" / "python").unlink()
     (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
@@ -231,5 +278,9 @@ def test_a_missing_or_old_python_is_named_with_the_cure(bare_root):
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
     result = source_path(bare_root, PYTHON=str(old))
-    assert result.returncode != 0 and "no Python from 3.11 to 3.13 found" in result.stderr and "apt install" in result.stderr
+    assert (
+        result.returncode != 0
+        and "no Python from 3.11 to 3.13 found" in result.stderr
+        and "apt install" in result.stderr
+    )
     assert not (bare_root / ".venv").exists()

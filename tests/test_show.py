@@ -36,8 +36,12 @@ def shown(*arguments):
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "pyasp.bin.show", *arguments], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.run(
+        [sys.executable, "-m", "pyasp.bin.show", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def test_archive(folder):
@@ -87,9 +91,11 @@ def test_text_form(folder):
 
 
 def test_model(folder):
-    Path("final.dubm").write_text("<DiagGMM> \n<GCONSTS>  [ -1 -2 ]\n<WEIGHTS>  [ 0.25 0.75 ]\n"
-                                  "<MEANS_INVVARS>  [\n  1 2 3 \n  4 5 6 ]\n"
-                                  "<INV_VARS>  [\n  1 1 1 \n  2 2 2 ]\n</DiagGMM> \n")
+    Path("final.dubm").write_text(
+        "<DiagGMM> \n<GCONSTS>  [ -1 -2 ]\n<WEIGHTS>  [ 0.25 0.75 ]\n"
+        "<MEANS_INVVARS>  [\n  1 2 3 \n  4 5 6 ]\n"
+        "<INV_VARS>  [\n  1 1 1 \n  2 2 2 ]\n</DiagGMM> \n"
+    )
     text = shown("final.dubm")
     assert "diagonal-covariance GMM of 2 Gaussians in 3 dimensions, text" in text
     assert "<WEIGHTS> float32 2  0.25 .. 0.75, mean 0.5" in text
@@ -173,6 +179,7 @@ def test_numpy_and_audio(folder):
     with pytest.raises(InputError, match="o.npy"):
         shown("o.npy")
     import soundfile
+
     soundfile.write("a.wav", np.zeros(800), 8000, "PCM_16")
     assert "1 channels, 8000 Hz, 800 samples, 0.100 s" in shown("a.wav")
 
@@ -206,8 +213,9 @@ def test_checkpoint_and_nothing_is_unpickled(folder):
 
 def test_torch_is_imported_for_checkpoints_only(folder):
     code = "import sys; from pyasp.bin.show import main; main(['feats.ark']); print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert result.stdout.endswith("False\n"), result.stderr
 
 
@@ -215,16 +223,21 @@ def test_torch_is_imported_for_checkpoints_only(folder):
 def test_a_closed_pipe_is_no_error(folder, text):
     Path("big.scp").write_text("".join(f"utt-{i:07d} feats.ark:3\n" for i in range(20000)))
     command = f"{sys.executable} -m pyasp.bin.show --text {text} big.scp | head -n 2; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    result = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert result.stderr == "" and len(result.stdout.splitlines()) == 3 and result.stdout.endswith("\n0\n")
 
 
 def test_errors_are_told(folder, capsys):
     Path("empty").write_bytes(b"")
     Path("junk").write_bytes(b"\x01\x02\0\xff" * 20)
-    for arguments, message in ((["gone"], "gone: found it cannot be opened"), (["empty"], "an empty file"),
-                               (["junk"], "unknown binary data"), (["feats.ark", "u9"], "no entry 'u9'")):
+    for arguments, message in (
+        (["gone"], "gone: found it cannot be opened"),
+        (["empty"], "an empty file"),
+        (["junk"], "unknown binary data"),
+        (["feats.ark", "u9"], "no entry 'u9'"),
+    ):
         assert main(arguments) == 1 and message in capsys.readouterr().err
     save("x.vec", np.zeros(3))
     assert main(["x.vec", "k"]) == 1 and "one object" in capsys.readouterr().err
@@ -254,9 +267,14 @@ def test_json_has_the_facts_of_file_and_entries(folder):
 @pytest.mark.parametrize("file", ["feats.ark", "feats.scp"])
 def test_npy_and_frames(folder, file):
     def npy(*arguments):
-        done = subprocess.run([sys.executable, "-m", "pyasp.bin.show", "--npy", *arguments], capture_output=True,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pyasp.bin.show", "--npy", *arguments],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )
         return np.load(io.BytesIO(done.stdout))
+
     np.testing.assert_array_equal(npy(file, "u1"), MATRIX)
     np.testing.assert_array_equal(npy("--frames", "1:2", file, "u1"), MATRIX[1:])
     assert run("--frames=0:3", file, "u2").stdout.splitlines()[1:4] == [f"[{i}]  0  0  0" for i in range(3)]
@@ -271,10 +289,17 @@ def test_vectors_come_as_rows_of_one_npy(folder):
         array_of("feats.ark")
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--frames", "5:2", "feats.ark", "u1"], "FIRST:END within 0:2"), (["--frames", "0:3", "feats.ark", "u1"], "0:2"),
-    (["--frames", "x", "feats.ark", "u1"], "0:2"), (["--text", "--json", "feats.ark"], "several forms"),
-    (["--npy", "feats.ark", "u9"], "no entry 'u9'"), (["--npy", "names"], "one that holds arrays")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--frames", "5:2", "feats.ark", "u1"], "FIRST:END within 0:2"),
+        (["--frames", "0:3", "feats.ark", "u1"], "0:2"),
+        (["--frames", "x", "feats.ark", "u1"], "0:2"),
+        (["--text", "--json", "feats.ark"], "several forms"),
+        (["--npy", "feats.ark", "u9"], "no entry 'u9'"),
+        (["--npy", "names"], "one that holds arrays"),
+    ],
+)
 def test_bad_slices_and_forms(folder, capsys, arguments, message):
     Path("names").write_text("a b\n")
     assert main(arguments) == 1 and message in capsys.readouterr().err
@@ -285,9 +310,11 @@ def test_directories_are_known_by_what_lies_in_them(folder):
     Path("utt2dur").write_text("u1 1800\nu2 1800\n")
     assert "2 recordings of 2 speakers, 1.00 h" in shown(".")
     entry = {"eer": 3.5, "min_dcf": {"0.01": 0.5}, "n_target": 10, "n_nontarget": 90}
-    for name, file, content in (("e", "results.json", {"systems": {"ivector": {"trials": {"list": entry}}}}),
-                                ("s", "metrics.json", {"trials": {"list": entry}}),
-                                ("b", "bundle.json", {"kind": "network", "rate": 8000, "results": {"list": entry}})):
+    for name, file, content in (
+        ("e", "results.json", {"systems": {"ivector": {"trials": {"list": entry}}}}),
+        ("s", "metrics.json", {"trials": {"list": entry}}),
+        ("b", "bundle.json", {"kind": "network", "rate": 8000, "results": {"list": entry}}),
+    ):
         Path(name).mkdir()
         (Path(name) / file).write_text(json.dumps(content))
         assert "3.50" in shown(name) and "0.500" in shown(name)

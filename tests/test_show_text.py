@@ -8,11 +8,26 @@ from pyasp.inspect_kind import kind_of
 from pyasp.inspect_line import aligned, line, show
 
 
-@pytest.mark.parametrize("line, kind", [
-    ("u1 a.ark:12", "scp"), ("u1 a.ark:12[0:3]", "scp"), ("u1  [ 1 2 ]", "archive"), ("u1  [", "archive"),
-    ("u1 [ 0 1 ] [ 3 0.5 4 0.5 ] ", "posteriors"), ("u1 0 3 ; 4 5 ; ", "gselect"), ("1.5 target", "labelled scores"),
-    ("a b target", "trials"), ("a b -1e3", "scores"), ("u1 260 ", "table"), ("u1 s1", "table"), (" [ 1 2 ]", "array"),
-    ("<Plda>  [ 1 ]", "model"), ("--a=b", "conf"), ('{"a": 1}', "json")])
+@pytest.mark.parametrize(
+    "line, kind",
+    [
+        ("u1 a.ark:12", "scp"),
+        ("u1 a.ark:12[0:3]", "scp"),
+        ("u1  [ 1 2 ]", "archive"),
+        ("u1  [", "archive"),
+        ("u1 [ 0 1 ] [ 3 0.5 4 0.5 ] ", "posteriors"),
+        ("u1 0 3 ; 4 5 ; ", "gselect"),
+        ("1.5 target", "labelled scores"),
+        ("a b target", "trials"),
+        ("a b -1e3", "scores"),
+        ("u1 260 ", "table"),
+        ("u1 s1", "table"),
+        (" [ 1 2 ]", "array"),
+        ("<Plda>  [ 1 ]", "model"),
+        ("--a=b", "conf"),
+        ('{"a": 1}', "json"),
+    ],
+)
 def test_kinds_of_text(tmp_path, line, kind):
     (tmp_path / "file").write_text(line + "\n")
     assert kind_of(tmp_path / "file") == kind
@@ -28,6 +43,7 @@ def test_columns_align_and_a_terminal_gets_colour_and_its_width(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
+
     stream = Terminal()
     show(lines, stream)
     printed = stream.getvalue().splitlines()

@@ -28,8 +28,9 @@ def cluster(tmp_path_factory):
 
 
 def jobs(cluster, cwd, *words):
-    return subprocess.run([ROOT / "steps/slurm_jobs", *words], cwd=cwd, env=cluster, text=True, capture_output=True,
-                          timeout=180)
+    return subprocess.run(
+        [ROOT / "steps/slurm_jobs", *words], cwd=cwd, env=cluster, text=True, capture_output=True, timeout=180
+    )
 
 
 def slurm(cluster, *words):
@@ -74,8 +75,9 @@ def test_a_task_that_is_always_killed_fails_in_the_end(cluster, tmp_path):
     assert result.returncode == 1 and "exit code 137" in result.stderr and (tmp_path / "tries").read_text() == "x\nx\n"
 
 
-@pytest.mark.parametrize("victim, sign", [("runner", signal.SIGTERM), ("runner", signal.SIGKILL),
-                                          ("caller", signal.SIGKILL)])
+@pytest.mark.parametrize(
+    "victim, sign", [("runner", signal.SIGTERM), ("runner", signal.SIGKILL), ("caller", signal.SIGKILL)]
+)
 def test_no_task_outlives_its_run(cluster, tmp_path, victim, sign):
     task = "echo $$ > pid.JOB; sleep 60; touch survived"
     script = f"{ROOT}/steps/slurm_jobs JOB=1:2 log.JOB bash -c '{task}' & echo $! > runner; wait"
@@ -91,22 +93,27 @@ def test_no_task_outlives_its_run(cluster, tmp_path, victim, sign):
 def test_the_recipe_runs_through_slurm_with_a_node_drained_and_a_job_killed(cluster, tmp_path):
     """The results of steps/run_jobs, value for value."""
     options = (*SYSTEMS, "--nj", "2", "--cmd", "steps/slurm_jobs")
-    process = subprocess.Popen(command(tmp_path / "slurm", *options), env=cluster, text=True, stdout=subprocess.DEVNULL,
-                               stderr=(tmp_path / "stderr").open("w"))
-    node, = slurm(cluster, "sinfo", "--noheader", "--format=%n")
+    process = subprocess.Popen(
+        command(tmp_path / "slurm", *options),
+        env=cluster,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=(tmp_path / "stderr").open("w"),
+    )
+    (node,) = slurm(cluster, "sinfo", "--noheader", "--format=%n")
     running = ("squeue", "--noheader", "--array", "--states=running", "--format=%i")
     wait_until(lambda: (tmp_path / "slurm/data/train/feats.scp").exists())
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     pending = ("squeue", "--noheader", "--states=pending", "--format=%i")
     wait_until(lambda: slurm(cluster, *pending) and not slurm(cluster, *running))
-    wait_until(lambda: "waits: " in (tmp_path / "stderr").read_text())      # the reason is known later than the wait
+    wait_until(lambda: "waits: " in (tmp_path / "stderr").read_text())  # the reason is known later than the wait
     slurm(cluster, "scontrol", "update", f"nodename={node}", "state=resume")
     wait_until(lambda: slurm(cluster, *running))
     slurm(cluster, "scancel", "--signal=KILL", slurm(cluster, *running)[0])
     assert process.wait(900) == 0, (tmp_path / "stderr").read_text()[-3000:]
     said = (tmp_path / "stderr").read_text()
     assert "waits: " in said and "submitted again: attempt 2" in said
-    plain = run(tmp_path / "plain", *SYSTEMS, OMP_NUM_THREADS="1")      # Slurm gave the training one processor
+    plain = run(tmp_path / "plain", *SYSTEMS, OMP_NUM_THREADS="1")  # Slurm gave the training one processor
     assert plain.returncode == 0, plain.stderr[-3000:]
     assert results(tmp_path / "slurm") == results(tmp_path / "plain")
     assert artefacts(tmp_path / "slurm") == artefacts(tmp_path / "plain")

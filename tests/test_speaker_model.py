@@ -82,6 +82,7 @@ def test_calibration_is_an_affine_map(folder, tmp_path):
 
 def test_other_rates_are_resampled(model):
     from scipy.signal import resample_poly
+
     wave = speech(seconds=1.5, seed=2)
     fast = resample_poly(wave, 2, 1)
     near, far = model.embed(wave, RATE), model.embed(speech(seconds=1.5, seed=9), RATE)
@@ -98,10 +99,17 @@ def test_threads_give_what_one_gives(model):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("wave, message", [
-    (np.zeros((100, 2), np.float32), "one channel"), (np.zeros(0, np.float32), "one channel"),
-    (np.zeros(100, np.int32), "int16, or floats"), (np.full(100, np.nan), "not finite"),
-    (np.full(8000, 3000.0), "Divide by 32768"), (np.zeros(8000, np.float32), "no voiced frame")])
+@pytest.mark.parametrize(
+    "wave, message",
+    [
+        (np.zeros((100, 2), np.float32), "one channel"),
+        (np.zeros(0, np.float32), "one channel"),
+        (np.zeros(100, np.int32), "int16, or floats"),
+        (np.full(100, np.nan), "not finite"),
+        (np.full(8000, 3000.0), "Divide by 32768"),
+        (np.zeros(8000, np.float32), "no voiced frame"),
+    ],
+)
 def test_waves_that_cannot_be_embedded(model, wave, message):
     with pytest.raises(InputError, match=message):
         model.embed(wave, RATE)
@@ -120,10 +128,17 @@ def test_loading_consumes_no_random_numbers_and_leaves_no_pickle(folder):
 def test_a_fresh_process_needs_the_bundle_alone_and_no_lhotse(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     wav = write_wav(tmp_path / "a.wav", speech())
-    code = ("import sys; from pyasp.bin.verify import main; code = main(sys.argv[1:]); "
-            "print(code, {'lhotse', 'matplotlib', 'pandas', 'scipy.signal'} & set(sys.modules))")
-    done = subprocess.run([sys.executable, "-c", code, "--model", str(moved), wav, wav], capture_output=True, text=True,
-                          cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    code = (
+        "import sys; from pyasp.bin.verify import main; code = main(sys.argv[1:]); "
+        "print(code, {'lhotse', 'matplotlib', 'pandas', 'scipy.signal'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--model", str(moved), wav, wav],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert done.stdout.endswith("0 set()\n") and "same speaker" in done.stdout, done.stdout + done.stderr
 
 
@@ -146,18 +161,27 @@ def other_network(path):
 
 def cut_weights(path):
     data = (path / "network.ark").read_bytes()
-    (path / "network.ark").write_bytes(data[:len(data) // 2])
+    (path / "network.ark").write_bytes(data[: len(data) // 2])
 
 
 def other_back_end(path):
     write_backend(path, dim=DIM + 3)
     from pyasp import kaldi_io
+
     kaldi_io.save(path / "mean.vec", np.zeros(DIM))
 
 
-@pytest.mark.parametrize("damage, message", [
-    (break_manifest, "broken JSON"), (new_format, "format 99"), (lose_plda, "plda: found no such file"),
-    (other_network, "Make the bundle again"), (cut_weights, "network.ark"), (other_back_end, "do not belong together")])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (break_manifest, "broken JSON"),
+        (new_format, "format 99"),
+        (lose_plda, "plda: found no such file"),
+        (other_network, "Make the bundle again"),
+        (cut_weights, "network.ark"),
+        (other_back_end, "do not belong together"),
+    ],
+)
 def test_damaged_bundles_are_told(folder, tmp_path, damage, message):
     path = shutil.copytree(folder, tmp_path / "m")
     damage(path)

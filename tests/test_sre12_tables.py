@@ -74,9 +74,17 @@ def test_columns_of_the_cts_key_go_by_name_else_by_position(cts):
     assert [(utt.id, utt.gender, utt.info["corpus"]) for utt in read_cts(str(cts))] == [("7002_4", "f", "mx4")]
 
 
-@pytest.mark.parametrize("lines, message", [
-    (["a\tb\tc"], "3 columns"), (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "one\ttwo"], "line 2: found 2 fields"),
-    (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "x\tgone\tx\t7001\tx\tx\tx\tx"], "line 2: found segment gone without a file")])
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["a\tb\tc"], "3 columns"),
+        (["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "one\ttwo"], "line 2: found 2 fields"),
+        (
+            ["c0\tc1\tc2\tc3\tc4\tc5\tc6\tc7", "x\tgone\tx\t7001\tx\tx\tx\tx"],
+            "line 2: found segment gone without a file",
+        ),
+    ],
+)
 def test_a_cts_key_that_does_not_fit_is_refused(cts, lines, message):
     put(cts / CTS_KEY, *lines)
     with pytest.raises(InputError, match=message):

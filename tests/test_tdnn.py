@@ -89,7 +89,7 @@ def test_multiply_adds_are_those_of_every_affine_layer(pooling):
 
 def test_a_frame_costs_what_the_paper_s_sizes_say():
     """2.8 million multiply-adds a frame in a long recording (40 coefficients, attentive statistics)."""
-    assert multiply_adds(Tdnn(TdnnOptions(), 40, 10), 10 ** 6) / 10 ** 6 == pytest.approx(2_801_472, rel=1e-4)
+    assert multiply_adds(Tdnn(TdnnOptions(), 40, 10), 10**6) / 10**6 == pytest.approx(2_801_472, rel=1e-4)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -115,7 +115,7 @@ def test_padding_does_not_change_what_training_learns(pooling):
         functional.cross_entropy(net(padded, torch.full((4,), 30) if extra else None), labels).backward()
         grads.append([p.grad for p in net.parameters()])
     for one, other in zip(*grads):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=3e-5)      # another order of the sums
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=3e-5)  # another order of the sums
 
 
 def test_the_embedding_is_the_affine_output_before_relu():

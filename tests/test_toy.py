@@ -92,8 +92,8 @@ def test_frame_filtering_equals_one_convolution_for_a_steady_filter():
     signal = np.random.default_rng(1).standard_normal(128 * 40).astype(np.float32)
     response = np.exp(-np.arange(200) / 30).astype(np.float32)
     spectrum = toy_speech._frames(signal, 128, 768) * np.fft.rfft(response, 768)
-    made = toy_speech._overlap_add(spectrum, 128, 768)[:len(signal)]
-    wanted = np.convolve(signal, response)[:len(signal)]
+    made = toy_speech._overlap_add(spectrum, 128, 768)[: len(signal)]
+    wanted = np.convolve(signal, response)[: len(signal)]
     inner = slice(512, -512)
     assert np.max(np.abs(made[inner] - wanted[inner])) < 1e-3 * np.max(np.abs(wanted))
 
@@ -105,7 +105,7 @@ def test_speech_is_seeded_finite_and_as_long_as_asked(rate):
         toy_speech.speak(speaker, NEUTRAL, 1.23, rate, np.random.default_rng(seed)) for seed in (5, 5, 6)
     )
     assert len(one) == round(1.23 * rate) and np.isfinite(one).all() and 0.05 < one.std() < 5
-    assert np.array_equal(one, again) and not np.allclose(one[:len(other)], other)
+    assert np.array_equal(one, again) and not np.allclose(one[: len(other)], other)
 
 
 def test_men_and_women_overlap_but_speakers_are_told_apart_by_their_traits():
@@ -128,7 +128,7 @@ def test_a_channel_has_minimum_phase_and_the_magnitude_it_was_given():
     impulse = toy_session.minimum_phase(response)
     assert 20 * np.log10(np.abs(np.fft.rfft(impulse))) == pytest.approx(response, abs=0.2)
     reverse = np.cumsum(impulse[::-1] ** 2)
-    assert np.all(np.cumsum(impulse ** 2) >= reverse - 1e-9)  # no response of this magnitude has its energy earlier
+    assert np.all(np.cumsum(impulse**2) >= reverse - 1e-9)  # no response of this magnitude has its energy earlier
 
 
 @pytest.mark.parametrize("decay", [0.2, 0.5])
@@ -259,8 +259,15 @@ def test_a_half_made_corpus_is_made_again(tmp_path, monkeypatch):
     assert len(list(root.rglob("*.wav"))) == 6 and (root / "make_toy.json").exists()
 
 
-@pytest.mark.parametrize("change, message", [({"root": ""}, "no --root"), ({"eval_speakers": 1}, "too small"),
-                                             ({"sessions": 1}, "too small"), ({"speakers": -1}, "too small")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"root": ""}, "no --root"),
+        ({"eval_speakers": 1}, "too small"),
+        ({"sessions": 1}, "too small"),
+        ({"speakers": -1}, "too small"),
+    ],
+)
 def test_impossible_sizes_are_refused(tmp_path, change, message):
     options = {"root": str(tmp_path), **SMALL, **change}
     with pytest.raises(InputError, match=message):

@@ -23,8 +23,19 @@ from pyasp.train_options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOpti
 from pyasp.trainer import train
 from pyasp.training_run import parameter_groups
 
-KEYS = {"epoch", "step", "loss", "valid_loss", "valid_accuracy", "learning_rate", "frames_per_second", "flop_per_frame",
-        "peak_fraction", "data_wait", "seconds"}
+KEYS = {
+    "epoch",
+    "step",
+    "loss",
+    "valid_loss",
+    "valid_accuracy",
+    "learning_rate",
+    "frames_per_second",
+    "flop_per_frame",
+    "peak_fraction",
+    "data_wait",
+    "seconds",
+}
 TIMES = {"frames_per_second", "peak_fraction", "data_wait", "seconds"}
 
 
@@ -63,6 +74,7 @@ def assert_same_training(one, other):
 
 # ---------------------------------------------------------------- learning
 
+
 @pytest.mark.parametrize("pooling", ["average", "attentive_statistics"])
 def test_a_tiny_set_is_learned_by_heart(tmp_path, pooling):
     data = tiny_data(tmp_path / "data", speakers=3, utts=3)
@@ -76,8 +88,18 @@ def test_a_tiny_set_is_learned_by_heart(tmp_path, pooling):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_optimiser_and_schedule_lowers_the_loss(data, tmp_path, optimiser, schedule):
-    train(data, tmp_path / "exp", options(f"--optimiser={optimiser}", f"--schedule={schedule}", "--epochs=2",
-                                          "--steps-per-epoch=15", "--learning-rate=0.02"), 1)
+    train(
+        data,
+        tmp_path / "exp",
+        options(
+            f"--optimiser={optimiser}",
+            f"--schedule={schedule}",
+            "--epochs=2",
+            "--steps-per-epoch=15",
+            "--learning-rate=0.02",
+        ),
+        1,
+    )
     first, last = records(tmp_path / "exp")
     assert last["loss"] < first["loss"] < math.log(4) + 0.2
 
@@ -128,7 +150,7 @@ def test_learning_rates():
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx(0.05)
     kaldi = TrainOptions(learning_rate=1e-3, warmup=0.0, schedule="exponential")
-    assert learning_rate(kaldi, 0, 100) == 1e-3 and learning_rate(kaldi, 50, 100) == pytest.approx(1e-3 * 10 ** -0.5)
+    assert learning_rate(kaldi, 0, 100) == 1e-3 and learning_rate(kaldi, 50, 100) == pytest.approx(1e-3 * 10**-0.5)
 
 
 def test_norms_and_biases_have_no_weight_decay():
@@ -140,6 +162,7 @@ def test_norms_and_biases_have_no_weight_decay():
 
 
 # ---------------------------------------------------------------- repeating, killing, resuming
+
 
 class Killed(BaseException):
     pass
@@ -166,10 +189,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(data, tmp_pat
     assert records(tmp_path / "a") != records(tmp_path / "c")
 
 
-@pytest.mark.parametrize("name, call, more", [
-    ("settle", 2, "--memory-gb=0"), ("settle", 8, "--memory-gb=0"), ("settle", 8, "--optimiser=sgd"),
-    ("validate", 3, "--dropout=0.5"), ("truncate_records", 1, ""), ("append_record", 3, ""),
-    ("save", 3, ""), ("save", 4, ""), ("save", 6, "")])
+@pytest.mark.parametrize(
+    "name, call, more",
+    [
+        ("settle", 2, "--memory-gb=0"),
+        ("settle", 8, "--memory-gb=0"),
+        ("settle", 8, "--optimiser=sgd"),
+        ("validate", 3, "--dropout=0.5"),
+        ("truncate_records", 1, ""),
+        ("append_record", 3, ""),
+        ("save", 3, ""),
+        ("save", 4, ""),
+        ("save", 6, ""),
+    ],
+)
 def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch, name, call, more):
     """settle: in the middle of an epoch; append_record, save: between log and checkpoint; last save: final.pt."""
     chosen = options(*more.split())
@@ -179,7 +212,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch,
         with pytest.raises(Killed):
             train(data, tmp_path / "killed", chosen, 1)
     assert not (tmp_path / "killed" / "final.pt").exists()
-    torch.manual_seed(999)      # another process
+    torch.manual_seed(999)  # another process
     train(data, tmp_path / "killed", chosen, 1)
     assert_same_training(tmp_path / "straight", tmp_path / "killed")
 
@@ -284,8 +317,16 @@ def test_a_gradient_that_is_not_finite_stops_even_when_the_loss_is_finite(data, 
 
 def test_command_line(data, tmp_path, capsys):
     (tmp_path / "tdnn.conf").write_text("\n".join([*SMALL, "--epochs=2  # few", "--steps-per-epoch=2"]) + "\n")
-    words = ["--config", str(tmp_path / "tdnn.conf"), "--pooling", "attention", "--seed", "3",
-             str(data.path), str(tmp_path / "exp")]
+    words = [
+        "--config",
+        str(tmp_path / "tdnn.conf"),
+        "--pooling",
+        "attention",
+        "--seed",
+        "3",
+        str(data.path),
+        str(tmp_path / "exp"),
+    ]
     assert train_tdnn.main(words) == 0
     assert checkpoint.load(tmp_path / "exp" / "final.pt")["options"]["pooling"] == "attention"
     assert "epoch 2: loss" in capsys.readouterr().err

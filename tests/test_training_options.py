@@ -19,7 +19,7 @@ from pyasp.objective import CosineOutput, logits_of
 from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.trainer import train
 
-ALWAYS = "--checkpoint-minutes=1e-9"        # a checkpoint after every step
+ALWAYS = "--checkpoint-minutes=1e-9"  # a checkpoint after every step
 
 
 def last(directory):
@@ -27,6 +27,7 @@ def last(directory):
 
 
 # ---------------------------------------------------------------- checkpoints in mid-epoch
+
 
 @pytest.mark.parametrize("call", [2, 5, 9])
 def test_a_training_killed_in_mid_epoch_goes_on_after_its_last_step(data, tmp_path, monkeypatch, call):
@@ -95,6 +96,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(data, tmp_path, monkeypatch
 
 # ---------------------------------------------------------------- averaging, fine-tuning
 
+
 def test_the_mean_of_the_last_networks_becomes_final_when_it_is_better(data, tmp_path, monkeypatch):
     valid = iter([(5.0, 0.1), (4.0, 0.2), (3.0, 0.3), (2.0, 0.4), (1.0, 0.5)])
     monkeypatch.setattr(trainer, "validate", lambda run, batches: next(valid))
@@ -114,11 +116,23 @@ def test_the_best_epoch_stays_final_when_the_mean_is_worse(data, tmp_path, monke
 
 
 def test_fine_tuning_follows_with_long_chunks_a_large_margin_and_a_rate_of_its_own(data, tmp_path, monkeypatch):
-    chosen = options("--epochs=2", "--finetune-epochs=2", "--finetune-chunk=50", "--finetune-learning-rate=1e-4",
-                     "--finetune-margin=0.4", "--loss=aam", ALWAYS)
+    chosen = options(
+        "--epochs=2",
+        "--finetune-epochs=2",
+        "--finetune-chunk=50",
+        "--finetune-learning-rate=1e-4",
+        "--finetune-margin=0.4",
+        "--loss=aam",
+        ALWAYS,
+    )
     seen, whole = [], trainer.train_step
-    monkeypatch.setattr(trainer, "train_step", lambda run, batch, watch: seen.append(
-        (run.epoch, batch.features.shape[1], run.phase.options.margin)) or whole(run, batch, watch))
+    monkeypatch.setattr(
+        trainer,
+        "train_step",
+        lambda run, batch, watch: (
+            seen.append((run.epoch, batch.features.shape[1], run.phase.options.margin)) or whole(run, batch, watch)
+        ),
+    )
     train(data, tmp_path / "straight", chosen, 1)
     assert {(margin, length == 50) for epoch, length, margin in seen if epoch >= 2} == {(0.4, True)}
     assert {margin for epoch, _, margin in seen if epoch < 2} == {0.2}
@@ -134,6 +148,7 @@ def test_fine_tuning_follows_with_long_chunks_a_large_margin_and_a_rate_of_its_o
 
 
 # ---------------------------------------------------------------- margins
+
 
 def test_margins_are_those_of_the_formulas():
     angles = torch.tensor([[0.3, 1.0, 2.0], [0.5, 1.5, 0.2]], dtype=torch.float64)
@@ -176,9 +191,20 @@ def test_a_network_with_a_margin_learns(data, tmp_path, loss):
 
 # ---------------------------------------------------------------- how it computes
 
+
 def test_every_option_off_by_default_can_be_on_together(data, tmp_path):
-    chosen = options("--loss=aam", "--mask-frames=5", "--mask-coefficients=2", "--attention-heads=4", "--store=byte",
-                     "--average-epochs=2", "--finetune-epochs=1", "--finetune-chunk=40", "--epochs=2", ALWAYS)
+    chosen = options(
+        "--loss=aam",
+        "--mask-frames=5",
+        "--mask-coefficients=2",
+        "--attention-heads=4",
+        "--store=byte",
+        "--average-epochs=2",
+        "--finetune-epochs=1",
+        "--finetune-chunk=40",
+        "--epochs=2",
+        ALWAYS,
+    )
     train(data, tmp_path / "a", chosen, 1)
     train(data, tmp_path / "b", chosen, 1)
     assert_same_training(tmp_path / "a", tmp_path / "b")
@@ -195,6 +221,7 @@ def test_a_compiler_that_fails_is_done_without(data, tmp_path, monkeypatch, caps
     def broken(net, dynamic):
         def call(x):
             raise RuntimeError("no C++ compiler\nmore")
+
         return call
 
     train(data, tmp_path / "plain", options(), 1)
@@ -204,8 +231,13 @@ def test_a_compiler_that_fails_is_done_without(data, tmp_path, monkeypatch, caps
     assert records(tmp_path / "plain") == records(tmp_path / "compiled")
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"),
-                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
 def test_running_out_of_memory_names_a_batch_size(data, tmp_path, monkeypatch, error):
     def run_out(*arguments):
         raise error
@@ -230,6 +262,7 @@ def test_the_bytes_needed_grow_with_the_batch():
 
 # ---------------------------------------------------------------- bad input
 
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there():
     with pytest.raises(InputError, match="--device: found no usable CUDA"):
@@ -237,11 +270,27 @@ def test_cuda_that_is_not_there():
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("wrong", ["--epochs=0", "--learning-rate=0", "--warmup=1", "--clip-norm=-1",
-                                   "--weight-decay=-0.1", "--frame-dim=0", "--batch-size=1",
-                                   "--extract-min-frames=3", "--cmn-window=-1", "--margin=-1", "--logit-scale=0",
-                                   "--finetune-epochs=-1", "--checkpoint-minutes=-1",
-                                   "--attention-heads=5", "--mask-frames=21", "--keep-epochs=-1"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--epochs=0",
+        "--learning-rate=0",
+        "--warmup=1",
+        "--clip-norm=-1",
+        "--weight-decay=-0.1",
+        "--frame-dim=0",
+        "--batch-size=1",
+        "--extract-min-frames=3",
+        "--cmn-window=-1",
+        "--margin=-1",
+        "--logit-scale=0",
+        "--finetune-epochs=-1",
+        "--checkpoint-minutes=-1",
+        "--attention-heads=5",
+        "--mask-frames=21",
+        "--keep-epochs=-1",
+    ],
+)
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match=wrong.split("=")[0]):
         options(wrong)

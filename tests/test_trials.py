@@ -23,17 +23,21 @@ def test_arrays(tmp_path):
     assert trials.model.itemsize + trials.test.itemsize + trials.target.itemsize == 9
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "an empty list"),
-    ("m1 a target\nm1 b target\n", "every one of them target"),
-    ("m1 a nontarget\n", "every one of them nontarget"),
-    ("m1 a target\nm1 b\n", "line 2: found 'm1 b'"),
-    ("m1 a target\nm1 b nontarget x\n", "line 2"),
-    ("m1 a target x\ny target\nm1 c nontarget\n", "line 1"),          # six words in two lines
-    ("m1 a target\n\nm1 b nontarget\n", "line 2"),
-    ("m1 a target\n m1\tb\tnontarget\r\nm1 c\u00a0d nontarget e\n", "line 3"),
-    ("m1 a target\nm1 b imposter\n", "line 2: found 'imposter'; expected target or nontarget"),
-    ("m1 a target\nm1 a nontarget\n", "1 pairs listed as target and as nontarget")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "an empty list"),
+        ("m1 a target\nm1 b target\n", "every one of them target"),
+        ("m1 a nontarget\n", "every one of them nontarget"),
+        ("m1 a target\nm1 b\n", "line 2: found 'm1 b'"),
+        ("m1 a target\nm1 b nontarget x\n", "line 2"),
+        ("m1 a target x\ny target\nm1 c nontarget\n", "line 1"),  # six words in two lines
+        ("m1 a target\n\nm1 b nontarget\n", "line 2"),
+        ("m1 a target\n m1\tb\tnontarget\r\nm1 c\u00a0d nontarget e\n", "line 3"),
+        ("m1 a target\nm1 b imposter\n", "line 2: found 'imposter'; expected target or nontarget"),
+        ("m1 a target\nm1 a nontarget\n", "1 pairs listed as target and as nontarget"),
+    ],
+)
 def test_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_trials(write(tmp_path / "t", text))
@@ -91,12 +95,16 @@ def test_scores_that_end_with_a_block(tmp_path, monkeypatch):
         read_scored(write(tmp_path / "t", GOOD), write(tmp_path / "s", "m1 a 1\n"))
 
 
-@pytest.mark.parametrize("text, message", [
-    ("m1 a 1\nm1 b 0\nm2 b 0\n", "line 2: found 'm1 b'; expected 'm2 b' as in the trial list"),
-    ("m1 a 1\nm2 b 0\n", "line 3: found 'the end of the file'"),
-    ("m1 a 1\nm2 b 0\nm1 b 2\nm1 c 3\n", "more than 3 lines"),
-    ("m1 a 1\nm2 b high\nm1 b 2\n", "line 2: found 'high'; expected a number"),
-    ("m1 a 1\nm2 b\nm1 b 2\n", "line 2")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("m1 a 1\nm1 b 0\nm2 b 0\n", "line 2: found 'm1 b'; expected 'm2 b' as in the trial list"),
+        ("m1 a 1\nm2 b 0\n", "line 3: found 'the end of the file'"),
+        ("m1 a 1\nm2 b 0\nm1 b 2\nm1 c 3\n", "more than 3 lines"),
+        ("m1 a 1\nm2 b high\nm1 b 2\n", "line 2: found 'high'; expected a number"),
+        ("m1 a 1\nm2 b\nm1 b 2\n", "line 2"),
+    ],
+)
 def test_scores_that_do_not_belong_to_the_list(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_scored(write(tmp_path / "t", GOOD), write(tmp_path / "s", text))
@@ -105,13 +113,14 @@ def test_scores_that_do_not_belong_to_the_list(tmp_path, text, message):
 def test_categories(tmp_path):
     rows = "".join(f"{'known' if i % 3 else 'unknown'}\t{i}\t{(30, 100, 300)[i % 3]}\n" for i in range(60))
     found = read_categories(write(tmp_path / "t.tsv", "known\tserial\tduration_class\n" + rows), 60)
-    assert sorted(found) == ["duration_class", "known"]        # 60 serial numbers are no category
+    assert sorted(found) == ["duration_class", "known"]  # 60 serial numbers are no category
     names, codes = found["known"]
     assert names == ["known", "unknown"] and codes.tolist() == [0 if i % 3 else 1 for i in range(60)]
 
 
-@pytest.mark.parametrize("text, message", [
-    ("a\tb\n1\t2\n", "1 lines after the header"), ("a\tb\n1\t2\n3\n", "line 3: found 1 fields")])
+@pytest.mark.parametrize(
+    "text, message", [("a\tb\n1\t2\n", "1 lines after the header"), ("a\tb\n1\t2\n3\n", "line 3: found 1 fields")]
+)
 def test_categories_out_of_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_categories(write(tmp_path / "t.tsv", text), 2)

@@ -53,10 +53,14 @@ def test_verify_says_same_or_different_with_score_threshold_and_durations(model,
 
 
 def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
-    code = (f"import sys; from pyasp.verbs import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
-            f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
-            "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio', 'pyasp.trainer'} & set(sys.modules))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT})
+    code = (
+        f"import sys; from pyasp.verbs import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
+        f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
+        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio', 'pyasp.trainer'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
+    )
     assert done.stdout.count("set()\n") == 2 and "log-likelihood ratio" in done.stdout, done.stdout + done.stderr
 
 
@@ -65,9 +69,15 @@ def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
     assert found["threshold"] == pytest.approx(math.log(2 * 99))
 
 
-@pytest.mark.parametrize("arguments, code, message", [
-    (["a.wav"], 2, "ENROL... is missing"), (["--prior", "2", "W", "W"], 1, "prior between 0 and 1"),
-    (["W", "gone.wav"], 1, "gone.wav: found no such file"), (["W", "M/plda"], 1, "M/plda")])
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["a.wav"], 2, "ENROL... is missing"),
+        (["--prior", "2", "W", "W"], 1, "prior between 0 and 1"),
+        (["W", "gone.wav"], 1, "gone.wav: found no such file"),
+        (["W", "M/plda"], 1, "M/plda"),
+    ],
+)
 def test_mistakes_of_verify(model, wavs, capsys, arguments, code, message):
     words = [wavs[0] if word == "W" else word.replace("M", model) for word in arguments]
     assert verify.main(["--model", model, *words]) == code
@@ -83,8 +93,12 @@ def test_stereo_needs_a_channel(model, wavs, tmp_path, capsys):
     assert right["tests"][0]["llr"] == pytest.approx(alone["tests"][0]["llr"])
 
 
-BAD = {"short": (lambda x: x[:2400], "short: "), "nearly silent": (lambda x: x * 0.012, "nearly silent"),
-       "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "), "narrow": (None, "nothing above")}
+BAD = {
+    "short": (lambda x: x[:2400], "short: "),
+    "nearly silent": (lambda x: x * 0.012, "nearly silent"),
+    "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "),
+    "narrow": (None, "nothing above"),
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -144,8 +158,10 @@ def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
     assert enroll.main(["--model", model, speakers, "ann", wavs[1]]) == 1 and "--force" in capsys.readouterr().err
     assert enroll.main(["--model", model, "--force", speakers, "ann", wavs[1]]) == 0
     other = str(make_bundle(tmp_path / "other", "average"))
-    for run in (lambda: enroll.main(["--model", other, speakers, "bob", wavs[0]]),
-                lambda: identify.main(["--model", other, speakers, wavs[0]])):
+    for run in (
+        lambda: enroll.main(["--model", other, speakers, "bob", wavs[0]]),
+        lambda: identify.main(["--model", other, speakers, wavs[0]]),
+    ):
         assert run() == 1 and "another model" in capsys.readouterr().err
 
 
@@ -162,8 +178,12 @@ def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, ca
     np.testing.assert_allclose(reader["s_1-a"], expected, rtol=1e-5, atol=1e-6)
     (tmp_path / "t.tsv").write_text(f"utt\tpath\nx\t{wavs[0]}\n")
     (tmp_path / "wav.scp").write_text(f"y {wavs[1]}\n")
-    assert embed.main(["--model", model, str(tmp_path / "t.tsv"), str(tmp_path / "wav.scp"), wavs[2],
-                       str(tmp_path / "e.npy")]) == 0
+    assert (
+        embed.main(
+            ["--model", model, str(tmp_path / "t.tsv"), str(tmp_path / "wav.scp"), wavs[2], str(tmp_path / "e.npy")]
+        )
+        == 0
+    )
     assert (tmp_path / "e.txt").read_text().split() == ["c", "x", "y"]
     assert np.load(tmp_path / "e.npy").shape == (3, DIM)
     np.testing.assert_allclose(np.load(tmp_path / "e.npy")[1], expected, rtol=1e-5, atol=1e-6)
@@ -178,10 +198,17 @@ def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsy
     assert [key for key, _ in read_ark(tmp_path / "e.ark")] == ["a"]
 
 
-@pytest.mark.parametrize("inputs, out, message", [
-    (["gone"], "e.ark", "no such file"), (["."], "e.txt", "ending in .ark"), (["empty"], "e.ark", "no audio file"),
-    (["cmd.scp"], "e.ark", "the command"), (["bad.tsv"], "e.ark", "utt and path"),
-    (["a/x.wav", "b/x.wav"], "e.ark", "one recording a key")])
+@pytest.mark.parametrize(
+    "inputs, out, message",
+    [
+        (["gone"], "e.ark", "no such file"),
+        (["."], "e.txt", "ending in .ark"),
+        (["empty"], "e.ark", "no audio file"),
+        (["cmd.scp"], "e.ark", "the command"),
+        (["bad.tsv"], "e.ark", "utt and path"),
+        (["a/x.wav", "b/x.wav"], "e.ark", "one recording a key"),
+    ],
+)
 def test_mistakes_of_embed(model, tmp_path, monkeypatch, capsys, inputs, out, message):
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "a", "b"):
@@ -206,11 +233,12 @@ def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, capsys
     for lengths in ([15], [200], [40, 15, 120]):
         x = np.random.default_rng(1).standard_normal((len(lengths), max(lengths), CEPS), np.float32)
         for row, length in zip(x, lengths):
-            row[length:] = np.nan       # padding must not matter
-        found, = session.run(None, {"features": x, "lengths": np.array(lengths, np.int64)})
+            row[length:] = np.nan  # padding must not matter
+        (found,) = session.run(None, {"features": x, "lengths": np.array(lengths, np.int64)})
         with torch.inference_mode():
-            expected = np.concatenate([net.embed(torch.from_numpy(row[None, :length])).numpy()
-                                       for row, length in zip(x, lengths)])
+            expected = np.concatenate(
+                [net.embed(torch.from_numpy(row[None, :length])).numpy() for row, length in zip(x, lengths)]
+            )
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
         assert np.abs(scorer.score(found[0], found) - scorer.score(expected[0], expected)).max() < 1e-4
 

@@ -13,7 +13,7 @@ def by_loop(energy, options):
     proportion = np.float32(options.vad_proportion_threshold)
     decisions = []
     for t in range(len(energy)):
-        window = energy[max(0, t - options.vad_frames_context):t + options.vad_frames_context + 1]
+        window = energy[max(0, t - options.vad_frames_context) : t + options.vad_frames_context + 1]
         decisions.append(sum(window > threshold) >= np.float32(len(window)) * proportion)
     return np.array(decisions, dtype=bool)
 
@@ -46,7 +46,7 @@ def test_the_proportion_itself_is_enough(context, proportion):
 
 
 def test_the_mean_raises_the_threshold():
-    energy = np.array([10.0, 12.0, 14.0, 16.0], np.float32)          # mean 13, threshold 5 + 0.65 * 13 = 13.45
+    energy = np.array([10.0, 12.0, 14.0, 16.0], np.float32)  # mean 13, threshold 5 + 0.65 * 13 = 13.45
     assert energy_vad(energy, VadOptions(5.0, 0.65)).tolist() == [False, False, True, True]
 
 
@@ -55,8 +55,9 @@ def test_silence_and_nothing():
     assert energy_vad(np.zeros(0, np.float32), VadOptions()).shape == (0,)
 
 
-@pytest.mark.parametrize("wrong", [{"vad_frames_context": -1}, {"vad_proportion_threshold": 1.0},
-                                   {"vad_energy_mean_scale": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"vad_frames_context": -1}, {"vad_proportion_threshold": 1.0}, {"vad_energy_mean_scale": -0.1}]
+)
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match="out of range"):
         VadOptions(**wrong)

@@ -15,6 +15,7 @@ from pyasp.validate import Checker, read_cuts, write_cuts
 def corpus(tmp_path):
     """train, enroll and test of two speakers with three recordings each, and one trial list."""
     import json
+
     for name in ("train", "enroll", "test"):
         data, lines = DataDir(tmp_path / name), []
         for spk in ("s1", "s2"):
@@ -52,7 +53,9 @@ def test_unusable_recordings_are_dropped_with_their_reason(corpus):
     assert list(fixed.utt2spk) == ["s1-u0", "s1-u2", "s2-u0", "s2-u1"] == list(dict(read_cuts(fixed / "cuts.jsonl.gz")))
     assert list(fixed.read("utt2dur")) == list(fixed.utt2spk)
     rows = (fixed / "dropped.tsv").read_text().splitlines()
-    assert rows[0] == "utt\treason" and "audio file missing" in rows[1] and rows[2] == "s2-u2\tno entry in cuts.jsonl.gz"
+    assert (
+        rows[0] == "utt\treason" and "audio file missing" in rows[1] and rows[2] == "s2-u2\tno entry in cuts.jsonl.gz"
+    )
 
 
 def test_unsorted_tables_are_put_in_order(corpus):
@@ -77,15 +80,19 @@ def test_a_model_loses_a_dropped_recording_but_not_the_last(corpus):
         again.fix()
 
 
-@pytest.mark.parametrize("content, message", [
-    ("", "empty|no trial"),
-    ("m1 s1-u2 target\n", "one class|nontarget|non-target"),
-    ("m1 nobody target\nm1 s2-u1 nontarget\n", "nobody"),
-    ("m9 s1-u2 target\nm1 s2-u1 nontarget\n", "m9"),
-    ("m1 s1-u2 maybe\n", "maybe"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "empty|no trial"),
+        ("m1 s1-u2 target\n", "one class|nontarget|non-target"),
+        ("m1 nobody target\nm1 s2-u1 nontarget\n", "nobody"),
+        ("m9 s1-u2 target\nm1 s2-u1 nontarget\n", "m9"),
+        ("m1 s1-u2 maybe\n", "maybe"),
+    ],
+)
 def test_bad_trial_lists_stop_the_stage(corpus, capsys, content, message):
     import re
+
     (corpus / "trials" / "trials").write_text(content)
     assert check_data([str(corpus)]) == 1
     assert re.search(message, capsys.readouterr().err)

@@ -5,7 +5,6 @@ import subprocess
 
 import numpy as np
 import pytest
-
 from recipe import ROOT
 
 from pyasp import backend, dev_trials
@@ -25,9 +24,16 @@ DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4
 
 # ---------------------------------------------------------------- names
 
+
 def test_chains_come_after_what_they_build_on():
     assert expand(["snorm+cal", "cal", "lda+asnorm+calhalf"]) == [
-        "snorm", "snorm+cal", "cal", "lda", "lda+asnorm", "lda+asnorm+calhalf"]
+        "snorm",
+        "snorm+cal",
+        "cal",
+        "lda",
+        "lda+asnorm",
+        "lda+asnorm+calhalf",
+    ]
 
 
 @pytest.mark.parametrize("chain", ["cal+snorm", "snorm+tnorm", "cal+calhalf", "warp", "", "snorm+lda", "cosine+cosine"])
@@ -58,10 +64,14 @@ def test_the_tool_lists_systems(tmp_path, capsys):
 
 # ---------------------------------------------------------------- dev trials
 
+
 def material(sessions=2, speakers=6, each=4):
     utts = {f"s{k}-{i}": f"s{k}" for k in range(speakers) for i in range(each)}
-    return Material(utts, {utt: "a" if utt[-1] < "2" else "b" for utt in utts} if sessions == 2 else {},
-                    {utt: f"word{utt[-1]}" for utt in utts})
+    return Material(
+        utts,
+        {utt: "a" if utt[-1] < "2" else "b" for utt in utts} if sessions == 2 else {},
+        {utt: f"word{utt[-1]}" for utt in utts},
+    )
 
 
 def test_dev_trials_cross_sessions_and_never_meet_themselves():
@@ -73,7 +83,11 @@ def test_dev_trials_cross_sessions_and_never_meet_themselves():
         assert test not in utts and target == (data.speaker[utts[0]] == data.speaker[test])
         assert not target or data.session[test] != data.session[utts[0]]
         assert all(data.differ[utt] != data.differ[test] for utt in utts)
-    assert dev_trials.draw(data, DevOptions(), 1)[1] == dev_trials.draw(data, DevOptions(), 1)[1] != dev_trials.draw(data, DevOptions(), 2)[1]
+    assert (
+        dev_trials.draw(data, DevOptions(), 1)[1]
+        == dev_trials.draw(data, DevOptions(), 1)[1]
+        != dev_trials.draw(data, DevOptions(), 2)[1]
+    )
 
 
 def test_dev_trials_within_one_session_where_there_is_no_other():
@@ -81,8 +95,10 @@ def test_dev_trials_within_one_session_where_there_is_no_other():
     assert sum(target for *_, target in trials) == 10 and len(trials) == 30
 
 
-@pytest.mark.parametrize("options, message", [
-    (DevOptions(dev_enroll_utts=("0",)), "whole number"), (DevOptions(dev_enroll_utts=("9",)), "0 target")])
+@pytest.mark.parametrize(
+    "options, message",
+    [(DevOptions(dev_enroll_utts=("0",)), "whole number"), (DevOptions(dev_enroll_utts=("9",)), "0 target")],
+)
 def test_dev_trials_refuse(options, message):
     with pytest.raises(InputError, match=message):
         dev_trials.draw(material(), options, 1)
@@ -110,10 +126,13 @@ def test_make_dev(tmp_path):
 
 # ---------------------------------------------------------------- adaptation
 
+
 def test_adaptation_moves_to_the_new_domain():
     generator = np.random.default_rng(1)
     vectors, labels = np.repeat(generator.normal(size=(60, DIM)), 6, axis=0), np.repeat(np.arange(60), 6)
-    back_end = backend.train(vectors + 0.5 * generator.normal(size=vectors.shape), labels, BackendOptions(), log=lambda line: None)
+    back_end = backend.train(
+        vectors + 0.5 * generator.normal(size=vectors.shape), labels, BackendOptions(), log=lambda line: None
+    )
     other = generator.normal(size=(300, DIM)) * np.linspace(1, 4, DIM) + 5
     adapted = adapt(back_end, other, 0.75, 0.25)
     assert np.allclose(adapted.mean, other.mean(axis=0)) and np.array_equal(adapted.transform, back_end.transform)
@@ -122,6 +141,7 @@ def test_adaptation_moves_to_the_new_domain():
 
 
 # ---------------------------------------------------------------- the tools
+
 
 def embeddings(path, speakers, seed, shift=0.0):
     """Vectors of EACH recordings of some speakers, written as a table; {utterance: speaker}."""
@@ -132,7 +152,9 @@ def embeddings(path, speakers, seed, shift=0.0):
             mean = generator.normal(size=DIM)
             for i in range(EACH):
                 utt2spk[f"{path.name}{k:02d}-{i}"] = f"{path.name}{k:02d}"
-                writer.write(f"{path.name}{k:02d}-{i}", (mean + 0.6 * generator.normal(size=DIM) + shift).astype(np.float32))
+                writer.write(
+                    f"{path.name}{k:02d}-{i}", (mean + 0.6 * generator.normal(size=DIM) + shift).astype(np.float32)
+                )
     return utt2spk
 
 
@@ -141,8 +163,10 @@ def root(tmp_path):
     """Two systems with back ends, scores of a list `trials` and of dev trials."""
     for number, system in enumerate(("one", "two")):
         exp = tmp_path / "exp" / system
-        known = {name: embeddings(exp / name, TRAIN if name == "train" else EVAL, 10 * number + seed)
-                 for seed, name in enumerate(("train", "test", "dev"))}
+        known = {
+            name: embeddings(exp / name, TRAIN if name == "train" else EVAL, 10 * number + seed)
+            for seed, name in enumerate(("train", "test", "dev"))
+        }
         (exp / "enroll").symlink_to("test")
         data = tmp_path / "data"
         for name, utt2spk in known.items():
@@ -156,13 +180,35 @@ def root(tmp_path):
         (data / "trials").mkdir(exist_ok=True)
         for place, path in (("test", data / "trials/trials"), ("dev", data / "dev/trials")):
             utt2spk = known[place]
-            path.write_text("".join(f"{a} {b} {'target' if utt2spk[a] == utt2spk[b] else 'nontarget'}\n"
-                                    for a in utt2spk for b in utt2spk if a != b))
-        assert train_backend.main([str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]) == 0
+            path.write_text(
+                "".join(
+                    f"{a} {b} {'target' if utt2spk[a] == utt2spk[b] else 'nontarget'}\n"
+                    for a in utt2spk
+                    for b in utt2spk
+                    if a != b
+                )
+            )
+        assert (
+            train_backend.main(
+                [str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]
+            )
+            == 0
+        )
         for place, listed, out in (("enroll", "trials/trials", "scores/trials"), ("dev", "dev/trials", "dev/scores")):
             test = "test" if place == "enroll" else "dev"
-            assert score.main([str(exp / place / "embedding.scp"), str(data / place / "model2utts"),
-                               str(exp / test / "embedding.scp"), str(exp / "backend"), str(data / listed), str(exp / out)]) == 0
+            assert (
+                score.main(
+                    [
+                        str(exp / place / "embedding.scp"),
+                        str(data / place / "model2utts"),
+                        str(exp / test / "embedding.scp"),
+                        str(exp / "backend"),
+                        str(data / listed),
+                        str(exp / out),
+                    ]
+                )
+                == 0
+            )
     return tmp_path
 
 
@@ -179,7 +225,9 @@ def test_calibration_on_dev_speakers_and_on_halves(root, capsys):
     model = json.loads((root / "exp/one+cal/calibration.json").read_text())
     assert model["trained_on"] == "dev" and list(model["lists"]["trials"][0]["weights"]) == ["one"]
     weights = model["lists"]["trials"][0]
-    assert np.allclose(scores(root, "one+cal"), scores(root, "one") * weights["weights"]["one"] + weights["offset"], atol=1e-4)
+    assert np.allclose(
+        scores(root, "one+cal"), scores(root, "one") * weights["weights"]["one"] + weights["offset"], atol=1e-4
+    )
     assert run(calibrate, root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
     rows = (root / "exp/one+calhalf/scores/trials.tsv").read_text().splitlines()
     assert rows[0] == "halves" and set(rows[1:]) == {"disjoint", "mixed"} and len(rows) == len(scores(root, "one")) + 1
@@ -192,8 +240,19 @@ def test_calibration_on_dev_speakers_and_on_halves(root, capsys):
 
 
 def test_calibration_with_durations_and_on_a_named_list(root):
-    assert run(calibrate, root, "--quality=test_seconds", "--quality=enroll_utts", "--calibration-list=trials", "data",
-               "exp/one+cal", "exp/one") == 0
+    assert (
+        run(
+            calibrate,
+            root,
+            "--quality=test_seconds",
+            "--quality=enroll_utts",
+            "--calibration-list=trials",
+            "data",
+            "exp/one+cal",
+            "exp/one",
+        )
+        == 0
+    )
     model = json.loads((root / "exp/one+cal/calibration.json").read_text())
     assert model["trained_on"] == "trials"
     assert list(model["lists"]["trials"][0]["weights"]) == ["one", "log test_seconds", "log enroll_utts"]
@@ -214,7 +273,9 @@ def test_fusion(root):
     expected = sum(scores(root, name) * weight for name, weight in weights["weights"].items()) + weights["offset"]
     assert np.allclose(scores(root, "fusion:one+two"), expected, atol=1e-4)
     (root / "data/dev/trials").unlink()
-    assert run(calibrate, root, "--train-on=auto", "--force=true", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+    assert (
+        run(calibrate, root, "--train-on=auto", "--force=true", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+    )
     assert json.loads((root / "exp/fusion:one+two/calibration.json").read_text())["trained_on"] == "halves"
 
 
@@ -224,11 +285,16 @@ def test_normalisation_of_every_list(root):
     z, t = (f"exp/one+{kind}" for kind in ("znorm", "tnorm"))
     for kind, out in (("znorm", z), ("tnorm", t)):
         assert run(normalise_scores, root, f"--kind={kind}", *words[:4], out) == 0
-    assert np.allclose(scores(root, "one+snorm"), (scores(root, "one+znorm") + scores(root, "one+tnorm")) / 2, atol=1e-5)
-    assert (root / "exp/one+snorm/dev/scores").is_file()            # so that calibration can follow
+    assert np.allclose(
+        scores(root, "one+snorm"), (scores(root, "one+znorm") + scores(root, "one+tnorm")) / 2, atol=1e-5
+    )
+    assert (root / "exp/one+snorm/dev/scores").is_file()  # so that calibration can follow
     assert run(calibrate, root, "data", "exp/one+snorm+cal", "exp/one+snorm") == 0
-    assert run(normalise_scores, root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm") == 0
-    assert run(normalise_scores, root, "--cohort=dev", *words) == 1     # another cohort: out of date
+    assert (
+        run(normalise_scores, root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm")
+        == 0
+    )
+    assert run(normalise_scores, root, "--cohort=dev", *words) == 1  # another cohort: out of date
 
 
 def test_adapted_back_end(root):
@@ -240,7 +306,9 @@ def test_adapted_back_end(root):
 
 
 def test_every_tool_reads_the_whole_conf(root, tmp_path):
-    (tmp_path / "b.conf").write_text("--plda-iters=3\n--variant=cal\n--quality=test_seconds\n--dev-targets=9\n--cohort-size=9\n")
+    (tmp_path / "b.conf").write_text(
+        "--plda-iters=3\n--variant=cal\n--quality=test_seconds\n--dev-targets=9\n--cohort-size=9\n"
+    )
     conf = f"--config={tmp_path}/b.conf"
     assert run(calibrate, root, conf, "data", "exp/one+cal", "exp/one") == 0
     assert run(normalise_scores, root, conf, "data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm") == 0
@@ -250,15 +318,24 @@ def test_every_tool_reads_the_whole_conf(root, tmp_path):
 def test_the_step_makes_every_variant(root):
     """steps/score.sh over chains of back ends, normalisations and calibrations; then steps/fuse.sh."""
     conf = root / "b.conf"
-    conf.write_text("--variant=lda+snorm+cal\n--variant=cosine+asnorm\n--variant=adapt\n--variant=calhalf\n"
-                    "--variant-lda-dim=5\n--cohort-top=20\n--fuse=one+two\n")
+    conf.write_text(
+        "--variant=lda+snorm+cal\n--variant=cosine+asnorm\n--variant=adapt\n--variant=calhalf\n"
+        "--variant-lda-dim=5\n--cohort-top=20\n--fuse=one+two\n"
+    )
     for command in (["score.sh", root / "data", root / "exp/one"], ["fuse.sh", root / "data", root / "exp", "one two"]):
         words = [ROOT / "steps" / command[0], "--force", "--conf", conf, *command[1:]]
         process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
         assert process.returncode == 0, process.stderr[-3000:]
     names = {path.parent.parent.name for path in root.glob("exp/*/scores/trials")}
-    assert names == {"one", "two", "fusion:one+two", *(f"one+{chain}" for chain in (
-        "lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf"))}
+    assert names == {
+        "one",
+        "two",
+        "fusion:one+two",
+        *(
+            f"one+{chain}"
+            for chain in ("lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf")
+        ),
+    }
     assert BackEnd.read(root / "exp/one+lda/backend").transform.shape[0] == 5
     assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
     found = [scores(root, name) for name in sorted(names)]

@@ -18,7 +18,7 @@ def test_every_verb_is_listed_with_a_line_of_its_own(capsys):
     assert verbs.main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for path in (ROOT / "pyasp/bin").glob("[a-z]*.py"):
-        line, = (line for line in lines if line.split()[:1] == [path.stem])
+        (line,) = (line for line in lines if line.split()[:1] == [path.stem])
         assert len(line.split()) > 2 and len(line) <= 120
     for group in verbs.GROUPS.values():
         assert set(group) <= set(verbs.verb_lines())
@@ -32,15 +32,21 @@ def test_a_wrong_verb_names_the_near_one(capsys):
 
 @pytest.mark.parametrize("words", ["pyasp --help", "pyasp.bin.make_mfcc --help"])
 def test_help_that_nobody_reads_is_no_error(words):
-    result = subprocess.run(["bash", "-c", f"{sys.executable} -m {words} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True,
-                            text=True, env=ENV)
+    result = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m {words} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        env=ENV,
+    )
     assert (result.stdout, result.stderr) == ("0\n", "")
 
 
 def test_help_of_the_command_and_of_the_verbs_for_people_imports_no_large_library():
     people = [verb for group in verbs.GROUPS.values() for verb in group]
-    code = (f"import sys; from pyasp.verbs import main; main(['--help']); [main([verb, '--help']) for verb in {people}]; "
-            "print({'torch', 'lhotse', 'scipy', 'matplotlib', 'soundfile'} & set(sys.modules))")
+    code = (
+        f"import sys; from pyasp.verbs import main; main(['--help']); [main([verb, '--help']) for verb in {people}]; "
+        "print({'torch', 'lhotse', 'scipy', 'matplotlib', 'soundfile'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
     assert done.stdout.endswith("set()\n"), done.stdout[-200:] + done.stderr
     assert all(f"usage: pyasp {verb}" in done.stdout for verb in people)
@@ -60,16 +66,24 @@ def tool(options, enrol, test):
     print(options.flag, enrol, test)
 
 
-@pytest.mark.parametrize("argv, said", [
-    (["a", "b"], "False ['a'] ['b']"), (["--flag", "a", "b", "c"], "True ['a', 'b'] ['c']"),
-    (["a", "b", "--flag"], "True ['a'] ['b']"), (["--flag", "false", "a", "b"], "False ['a'] ['b']"),
-    (["a", "--", "b", "--c"], "False ['a'] ['b', '--c']"), (["--flag=true", "a", "--", "b"], "True ['a'] ['b']")])
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["a", "b"], "False ['a'] ['b']"),
+        (["--flag", "a", "b", "c"], "True ['a', 'b'] ['c']"),
+        (["a", "b", "--flag"], "True ['a'] ['b']"),
+        (["--flag", "false", "a", "b"], "False ['a'] ['b']"),
+        (["a", "--", "b", "--c"], "False ['a'] ['b', '--c']"),
+        (["--flag=true", "a", "--", "b"], "True ['a'] ['b']"),
+    ],
+)
 def test_switches_and_the_double_dash(capsys, argv, said):
     assert tool(argv) == 0 and capsys.readouterr().out == said + "\n"
 
 
-@pytest.mark.parametrize("argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2),
-                                        (["--name", "bad", "a", "b"], 7)])
+@pytest.mark.parametrize(
+    "argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2), (["--name", "bad", "a", "b"], 7)]
+)
 def test_mistakes_and_the_exit_code_of_failures(argv, code, capsys):
     assert tool(argv) == code and "error:" in capsys.readouterr().err
 
@@ -107,4 +121,5 @@ def test_completion_knows_every_declared_option(found):
 
 def test_an_unknown_shell_is_told(capsys):
     from pyasp.bin.completion import main
+
     assert main(["fish"]) == 1 and "bash or zsh" in capsys.readouterr().err

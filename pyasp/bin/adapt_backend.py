@@ -12,6 +12,7 @@ from pyasp.vectors import load_embeddings
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of adapt_backend; it takes a whole backend.conf and uses --adapt-within and --adapt-between."""
+
     force: bool = cli.option(False, "make again what is out of date")
 
 

@@ -23,6 +23,7 @@ SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)
 @dataclass(frozen=True)
 class Options:
     """Options of attention."""
+
     recordings: int = cli.option(4, "recordings to show")
     seed: int = cli.option(1, "seed of their draw")
     force: bool = cli.option(False, "make again what is out of date")
@@ -67,9 +68,13 @@ def main(options: Options, data: str, exp: str) -> None:
         artefact.remove_tree(path)
         return
     test.require("cuts.jsonl.gz", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
-    made = artefact.describe("attention", {"recordings": options.recordings}, [
-        *(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()], options.seed)
-    if artefact.is_current(path, made, True):       # a picture follows what it shows, without --force
+    made = artefact.describe(
+        "attention",
+        {"recordings": options.recordings},
+        [*(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()],
+        options.seed,
+    )
+    if artefact.is_current(path, made, True):  # a picture follows what it shows, without --force
         return
     arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))
     with artefact.making(path, made) as temporary, open(temporary, "wb") as stream:

@@ -4,9 +4,10 @@ import heapq
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple
+from typing import NamedTuple
 
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
@@ -71,7 +72,7 @@ class Groups:
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
         for utt, line in bar(read_cuts(self.clean / "cuts.jsonl.gz"), len(self.clean.utt2spk), "augment", "utt"):
-            if utt not in self.voiced:      # dropped in stage 2, and listed there
+            if utt not in self.voiced:  # dropped in stage 2, and listed there
                 continue
             group = [Entry(utt, utt, utt, "clean", line)]
             if self.options.copies or self.speeds:
@@ -110,8 +111,13 @@ def in_order(parts: Iterable[list[Entry]], where: Path) -> Iterator[Entry]:
     for part in parts:
         first = part[0].utt.encode()
         if first <= last:
-            raise InputError(where, f"{part[0].utt!r} after {last.decode()!r}", "unique ids in C-locale order",
-                             "Run stage 1 again", item=part[0].utt)
+            raise InputError(
+                where,
+                f"{part[0].utt!r} after {last.decode()!r}",
+                "unique ids in C-locale order",
+                "Run stage 1 again",
+                item=part[0].utt,
+            )
         while waiting and waiting[0][0] < first:
             yield heapq.heappop(waiting)[1]
         for entry in part:

@@ -3,13 +3,13 @@
 import os
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"     # before numpy is loaded: references run on one thread; ours sets torch's itself
+    os.environ[_name] = "1"  # before numpy is loaded: references run on one thread; ours sets torch's itself
 
 import json
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator
 
 from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, bench_tdnn, cli
 from pyasp.artefact import atomic_write
@@ -36,13 +36,15 @@ ROWS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "growth": bench_growth.growth,
     "tdnn": bench_tdnn.tdnn,
 }
-HEAD = (f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} "
-        f"{'ref. bandwidth':>14}")
+HEAD = (
+    f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} {'ref. bandwidth':>14}"
+)
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of bench."""
+
     full: bool = cli.option(False, "the paper's size: 2048 Gaussians, 60 dimensions, i-vectors of 400")
     device: str = cli.option("cpu", "where ours computes what can run there", ("cpu", "cuda"))
     only: str = cli.option("", f"one row: {' '.join(ROWS)}")
@@ -54,8 +56,10 @@ def line(row: Row) -> str:
     ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
     peak = "-" if row.fraction_of_peak is None else f"{row.fraction_of_peak:.2f}"
     stream = "" if row.reference_bandwidth is None else f"{row.reference_bandwidth:14.2f}"
-    text = (f"{row.name:28} {row.threads:7} {row.rate:12,.0f} {row.unit:14} {ratio:>8} {peak:>8} "
-            f"{row.peak_memory_bytes / 2 ** 30:6.2f} {stream}")
+    text = (
+        f"{row.name:28} {row.threads:7} {row.rate:12,.0f} {row.unit:14} {ratio:>8} {peak:>8} "
+        f"{row.peak_memory_bytes / 2**30:6.2f} {stream}"
+    )
     return f"{text}  vs {row.reference}" if row.reference else text
 
 
@@ -80,8 +84,11 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         setting = setting_of(options, Path(folder))
         rates = " and ".join(f"{sgemm_rate(setting, threads) / 1e9:.0f}" for threads in setting.threads)
-        print(f"sgemm on {' and '.join(map(str, setting.threads))} thread(s): {rates} GFLOP/s; "
-              f"memory, one thread: {bandwidth(long_vectors()) / 1e9:.1f} GB/s\n{HEAD}", flush=True)
+        print(
+            f"sgemm on {' and '.join(map(str, setting.threads))} thread(s): {rates} GFLOP/s; "
+            f"memory, one thread: {bandwidth(long_vectors()) / 1e9:.1f} GB/s\n{HEAD}",
+            flush=True,
+        )
         for make in chosen.values():
             for row in make(setting):
                 rows.append(row)

@@ -12,6 +12,7 @@ from pyasp.bundle_kaldi import is_kaldi, read_kaldi
 @dataclass(frozen=True)
 class Options:
     """Options of bundle."""
+
     backend: str = cli.option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
     conf: str = cli.option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
     calibration: str = cli.option("", "calibration.json to take, or none; else SYSTEM's own, SYSTEM+cal's, +calhalf's")
@@ -28,7 +29,8 @@ def main(options: Options, system: str, model: str) -> None:
     MODEL holds no pickles and needs none of the recipe's directories.
     """
     from pyasp.bundle_make import affine_map, calibration_file, copy_kaldi, fill, make, survey
-    from pyasp.speaker_model import SpeakerModel     # both import torch, for which --help need not wait
+    from pyasp.speaker_model import SpeakerModel  # both import torch, for which --help need not wait
+
     kaldi = is_kaldi(system) and not any((Path(system) / ours).exists() for ours in ("scores", "results.json"))
     if kaldi:
         write = functools.partial(copy_kaldi, read_kaldi(system, options.backend, options.conf))
@@ -41,8 +43,10 @@ def main(options: Options, system: str, model: str) -> None:
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())
     calibrated = "calibrated" if loaded.calibrated else "not calibrated: it answers with the PLDA model's own ratio"
-    print(f"{Path(model) / MANIFEST}: {loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, "
-          f"{size / 1e6:.1f} MB, {calibrated}")
+    print(
+        f"{Path(model) / MANIFEST}: {loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, "
+        f"{size / 1e6:.1f} MB, {calibrated}"
+    )
 
 
 if __name__ == "__main__":

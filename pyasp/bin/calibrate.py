@@ -20,6 +20,7 @@ USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "tra
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of calibrate; it takes a whole backend.conf and uses what is about calibration."""
+
     train_on: str = cli.option(
         "dev",
         "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
@@ -61,15 +62,17 @@ def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
     return calibration.train(inputs, trials.target, names_of(systems, options), options.calibration_prior)
 
 
-def calibrate_list(data: str, systems: list[str], scored: Scored, model: Calibration | None,
-                   options: Options) -> tuple[list[Calibration], TrialList, np.ndarray, Columns | None]:
+def calibrate_list(
+    data: str, systems: list[str], scored: Scored, model: Calibration | None, options: Options
+) -> tuple[list[Calibration], TrialList, np.ndarray, Columns | None]:
     """The models used, `model` or two trained on the halves; the trials, their scores, columns beside them."""
     inputs, trials = inputs_of(data, systems, scored, options)
     if model:
         return [model], trials, model.apply(inputs), None
     half = variant_files.evaluation_of(data, scored).halves(trials, options.variant_seed)
-    scores, models = calibration.train_halves(inputs, trials.target, half, names_of(systems, options),
-                                              options.calibration_prior)
+    scores, models = calibration.train_halves(
+        inputs, trials.target, half, names_of(systems, options), options.calibration_prior
+    )
     mixed = (half[0] != half[1]).astype(np.uint8)
     return models, trials, scores, {"halves": (["disjoint", "mixed"], mixed)}
 
@@ -79,8 +82,11 @@ def needed(data: str, systems: list[str], way: str, options: Options) -> list[Pa
     if way == "halves":
         return []
     used = variant_files.training_list(data, systems[0], options.calibration_list)
-    return [used.trials, *(Path(system) / used.scores for system in systems),
-            *variant_files.evaluation_of(data, used).inputs()]
+    return [
+        used.trials,
+        *(Path(system) / used.scores for system in systems),
+        *variant_files.evaluation_of(data, used).inputs(),
+    ]
 
 
 @cli.command(Options, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...")
@@ -91,24 +97,35 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
     beside the scores says which trials are `disjoint`: neither speaker was in the training; trials across the halves
     (`mixed`) get the mean of both models.
     """
-    way, common = way_of(data, systems, options), [
-        each for each in variant_files.lists(data, systems[0])
-        if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)]
+    way, common = (
+        way_of(data, systems, options),
+        [
+            each
+            for each in variant_files.lists(data, systems[0])
+            if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)
+        ],
+    )
     if not common:
         raise InputError(out, "no list that all systems scored", "one", "Run stage 9 for each of them")
-    settings = {**{name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED},
-                "train_on": way}
+    settings = {
+        **{name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED},
+        "train_on": way,
+    }
     shared, model, used = needed(data, systems, way, options), None, {}
     for each in common:
-        inputs = [each.trials, *(Path(system) / each.scores for system in systems),
-                  *variant_files.evaluation_of(data, each).inputs(), *shared]
+        inputs = [
+            each.trials,
+            *(Path(system) / each.scores for system in systems),
+            *variant_files.evaluation_of(data, each).inputs(),
+            *shared,
+        ]
         made = artefact.describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
         if artefact.is_current(Path(out) / each.scores, made, options.force):
             continue
         model = model or (on_dev(data, systems, options) if way == "dev" else None)
         models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
         used[each.name] = [found.as_dict() for found in models]
-        save(Path(out) / "calibration.json", way, options, used)    # before the scores, with which the list is done
+        save(Path(out) / "calibration.json", way, options, used)  # before the scores, with which the list is done
         variant_files.write(out, each, trials, scores, made, columns)
     if used:
         tell(Path(out).name, way, options, used)

@@ -14,6 +14,7 @@ from pyasp.validate import Checker
 @dataclass(frozen=True)
 class Options:
     """Options of check_data."""
+
     max_dropped_fraction: float = cli.option(0.05, "share of a directory's utterances that may be dropped")
 
 
@@ -22,10 +23,15 @@ def check_trial_lists(data: Path) -> None:
     models, tests = list(DataDir(data / "enroll").model2utts), list(DataDir(data / "test").utt2spk)
     names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
     if not names:
-        raise InputError(data / "trials", "no trial list", "at least one", "Run stage 0, with --trials FILE for own lists")
+        raise InputError(
+            data / "trials", "no trial list", "at least one", "Run stage 0, with --trials FILE for own lists"
+        )
     for name in names:
         trials = read_trials(data / "trials" / name, models, tests)
-        print(f"{data / 'trials' / name}: {len(trials)} trials, {int(trials.target.sum())} of them target", file=sys.stderr)
+        print(
+            f"{data / 'trials' / name}: {len(trials)} trials, {int(trials.target.sum())} of them target",
+            file=sys.stderr,
+        )
 
 
 @cli.command(Options, "DATA")
@@ -37,8 +43,12 @@ def main(options: Options, data: str) -> None:
         checker.fix()
         checker.report()
         if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
-            raise InputError(checker.data.path, f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable",
-                             f"at most {options.max_dropped_fraction:.0%}", f"See {checker.data.path}/dropped.tsv for the reasons")
+            raise InputError(
+                checker.data.path,
+                f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable",
+                f"at most {options.max_dropped_fraction:.0%}",
+                f"See {checker.data.path}/dropped.tsv for the reasons",
+            )
     check_trial_lists(Path(data))
 
 

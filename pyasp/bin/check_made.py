@@ -9,6 +9,7 @@ from pyasp import cli, stale
 @dataclass(frozen=True)
 class Options:
     """Options of check_made."""
+
     conf: str = cli.option("", "conf directory of the run")
     seed: int = cli.option(1, "seed of the run")
     corpus: str = cli.option("toy", "name of the corpus")
@@ -26,8 +27,17 @@ def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None
     from. PREP_OPTION: words of run.sh for the preparation, behind `--`.
     """
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
-    run = stale.Run(Path(data), Path(exp), systems, options.conf, options.seed, options.corpus,
-                    tuple(prep_options), options.kaldi_ivector, options.kaldi_backend)
+    run = stale.Run(
+        Path(data),
+        Path(exp),
+        systems,
+        options.conf,
+        options.seed,
+        options.corpus,
+        tuple(prep_options),
+        options.kaldi_ivector,
+        options.kaldi_backend,
+    )
     found = stale.find(run, options.stage)
     if found:
         raise stale.error(run, found)

@@ -20,15 +20,21 @@ class Options(JobOptions, VadOptions):
 def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
     """(T,) float32 of 0 and 1 of one utterance. Raises InputError when there is nothing to decide on."""
     if utt not in feats:
-        raise InputError("feats.scp", "no entry", "features of every utterance",
-                         "Run stage 2 again; its log says what failed", item=utt)
+        raise InputError(
+            "feats.scp",
+            "no entry",
+            "features of every utterance",
+            "Run stage 2 again; its log says what failed",
+            item=utt,
+        )
     matrix = feats[utt]
     if len(matrix) == 0:
         raise InputError("feats.scp", "an empty matrix", "at least one frame", "Remove the recording", item=utt)
     voiced = energy_vad(matrix[:, 0], options)
     if options.omit_unvoiced_utts and not voiced.any():
-        raise InputError("feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Remove the recording",
-                         item=utt)
+        raise InputError(
+            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Remove the recording", item=utt
+        )
     return voiced.astype(np.float32)
 
 

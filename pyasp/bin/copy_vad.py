@@ -16,14 +16,20 @@ from pyasp.vad import at_speed
 @dataclass(frozen=True)
 class Options:
     """Options of copy_vad."""
+
     force: bool = cli.option(False, "make again what is out of date")
 
 
 def check_frames(target: DataDir, utt: str, count: int, expected: float, slack: float) -> None:
     """Raises InputError when a copy has another number of frames than its original leaves it."""
     if abs(count - expected) > slack:
-        raise InputError(target / "utt2num_frames", f"{count} frames", f"{expected:g}, as its original has",
-                         "Run stage 3 again with --force", item=utt)
+        raise InputError(
+            target / "utt2num_frames",
+            f"{count} frames",
+            f"{expected:g}, as its original has",
+            "Run stage 3 again with --force",
+            item=utt,
+        )
 
 
 def same_speed(source: DataDir, target: DataDir, frames: dict[str, int]) -> tuple[dict[str, str], dict[str, str]]:
@@ -35,8 +41,9 @@ def same_speed(source: DataDir, target: DataDir, frames: dict[str, int]) -> tupl
     return {utt: vad[origin[utt]] for utt in frames}, {utt: voiced[origin[utt]] for utt in frames}
 
 
-def other_speeds(source: DataDir, target: DataDir, frames: dict[str, int],
-                 speeds: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def other_speeds(
+    source: DataDir, target: DataDir, frames: dict[str, int], speeds: dict[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """The same of copies at another speed, whose decisions are written to TARGET/vad/speed.ark."""
     if not frames:
         return {}, {}

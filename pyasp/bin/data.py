@@ -1,9 +1,9 @@
 """Validates, fixes, cuts, joins, counts and converts data directories."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 from pyasp import cli, data_check, data_tools, manifests
 from pyasp.datadir import DataDir
@@ -13,6 +13,7 @@ from pyasp.errors import InputError
 @dataclass(frozen=True)
 class Options:
     """Options of data."""
+
     utts: str = cli.option("", "subset: file with utterances, the first field of each line")
     speakers: str = cli.option("", "subset: file with speakers, or their names with commas between")
     count: int = cli.option(0, "subset: draw so many utterances; 0 = all")
@@ -113,7 +114,7 @@ def from_lhotse(options: Options, words: list[str]) -> int:
 
 
 MANY = float("inf")
-ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {   # (arguments, their number)
+ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {  # (arguments, their number)
     "validate": (validate, "DIR...", (1, MANY)),
     "fix": (fix, "DIR...", (1, MANY)),
     "subset": (subset, "DIR OUT", (2, 2)),
@@ -121,7 +122,8 @@ ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, fl
     "combine": (combine, "OUT DIR...", (2, MANY)),
     "stats": (stats, "DIR...", (1, MANY)),
     "to-lhotse": (to_lhotse, "DIR OUT", (2, 2)),
-    "from-lhotse": (from_lhotse, "(MANIFESTS | RECORDINGS SUPERVISIONS) OUT", (2, 3))}
+    "from-lhotse": (from_lhotse, "(MANIFESTS | RECORDINGS SUPERVISIONS) OUT", (2, 3)),
+}
 
 
 @cli.command(Options, "ACTION", "ARGUMENT...")

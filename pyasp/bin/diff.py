@@ -6,12 +6,13 @@ from pyasp import cli
 from pyasp.compare import Difference, compare, finite
 from pyasp.errors import InputError
 
-LISTED = 5      # keys named of each sort of difference
+LISTED = 5  # keys named of each sort of difference
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of diff."""
+
     tolerance: float = cli.option(0.0, "largest deviation of two numbers that counts as equal")
     all: bool = cli.option(False, "of directories: name the files that are equal, too")
 
@@ -31,8 +32,9 @@ def report(found: Difference, a: str, b: str) -> list[str]:
     most, key, place = found.largest
     if most:
         where = f"{key or 'the array'}{list(place) if place else ''}"
-        lines.append(f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} "
-                     "numbers")
+        lines.append(
+            f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} numbers"
+        )
     told = [f"{key or 'the array'}: {found.reasons[key]}" for key in found.differing if key in found.reasons]
     beyond = len(found.differing) - len(told)
     lines += told[:LISTED] + ([f"... and {len(told) - LISTED} more"] if len(told) > LISTED else [])

@@ -2,9 +2,9 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 
@@ -22,6 +22,7 @@ Vectors = Iterator[tuple[str, np.ndarray]]
 @dataclass(frozen=True)
 class Options(ModelOptions):
     """Options of embed."""
+
     threads: int = cli.option(0, "threads that read and analyse audio; 0 = one a core")
     max_failed: float = cli.option(0.0, "share of the recordings that may fail")
 
@@ -72,8 +73,10 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     done = WRITERS[path.suffix](path, model.embed_features(frames()))
     first = next(iter(failed.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
-    print(f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
-          file=sys.stderr)
+    print(
+        f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
+        file=sys.stderr,
+    )
     return int(len(failed) > options.max_failed * len(sounds))
 
 

@@ -9,6 +9,7 @@ from pyasp.verification import ModelOptions, hear_all, load_model, save_speaker,
 @dataclass(frozen=True)
 class Options(ModelOptions):
     """Options of enroll."""
+
     force: bool = cli.option(False, "enrol anew a speaker who is there already")
 
 

@@ -15,6 +15,7 @@ from pyasp.trials import trial_lists
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of evaluate."""
+
     force: bool = cli.option(False, "make again what is out of date")
 
 

@@ -11,6 +11,7 @@ from pyasp.errors import InputError
 @dataclass(frozen=True)
 class Options:
     """Options of export."""
+
     onnx: bool = cli.option(False, "write ONNX (the only format so far)")
     compare: bool = cli.option(True, "run the file with onnxruntime and compare")
 
@@ -27,18 +28,25 @@ def main(options: Options, model: str, out: str) -> None:
     bundle = read_bundle(model)
     if bundle.kind != "network":
         raise InputError(model, f"a bundle of kind {bundle.kind}", "a network", "i-vectors have no network to export")
-    from pyasp.embed import EmbedOptions        # from here on with torch, for which --help need not wait
+    from pyasp.embed import EmbedOptions  # from here on with torch, for which --help need not wait
     from pyasp.extractors import load_tdnn, network_options
     from pyasp.onnx_export import save, to_onnx
+
     settings = cli.read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, settings)
     frames = cli.subset(settings, EmbedOptions)
-    facts = {"system": str(bundle.facts.get("system", "")), "pooling": settings.pooling, "bundle": bundle.identity,
-             "min_frames": str(frames.extract_min_frames), "max_frames": str(frames.extract_chunk)}
+    facts = {
+        "system": str(bundle.facts.get("system", "")),
+        "pooling": settings.pooling,
+        "bundle": bundle.identity,
+        "min_frames": str(frames.extract_min_frames),
+        "max_frames": str(frames.extract_chunk),
+    }
     save(to_onnx(net, facts), out)
     print(f"{out}: {settings.pooling} network, {Path(out).stat().st_size / 1e6:.2f} MB")
     if options.compare:
         from pyasp.onnx_compare import compare
+
         print(compare(net, out))
 
 

@@ -2,8 +2,9 @@
 
 import functools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from pyasp import cli
 from pyasp.checkpoint import load_network, options_from
@@ -36,8 +37,11 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
         return Embedder(net, settings, device_of(options.device)), options_from(trained_with, FrontendOptions, model)
 
     def recipe() -> dict[str, Any]:
-        return {"tool": "extract_embedding", "options": settings,
-                "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), model]}
+        return {
+            "tool": "extract_embedding",
+            "options": settings,
+            "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), model],
+        }
 
     def process(utts: list[str]) -> Iterator[Result]:
         embedder, frontend = tools()
@@ -47,8 +51,11 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
         for utt, reason in failed.items():
             yield utt, None, {"failed": reason}
         if embedder.repeated > before:
-            print(f"{embedder.repeated - before} of {len(utts)} recordings shorter than {settings.extract_min_frames} "
-                  "frames: repeated up to them", file=sys.stderr)
+            print(
+                f"{embedder.repeated - before} of {len(utts)} recordings shorter than {settings.extract_min_frames} "
+                "frames: repeated up to them",
+                file=sys.stderr,
+            )
 
     source.require("utt2spk", "feats.scp", "vad.scp")
     run_shards(source, cli.subset(options, JobOptions), prefix, recipe, process)

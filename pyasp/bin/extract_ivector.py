@@ -2,17 +2,18 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from pyasp import cli
 from pyasp.datadir import DataDir
 from pyasp.frontend import FrontendOptions, iterate
-from pyasp.prefetch import prefetched
 from pyasp.gmm_train import PLACE
 from pyasp.ivector_stats import extract
 from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
+from pyasp.prefetch import prefetched
 from pyasp.shards import JobOptions, Result, run_shards
 
 
@@ -39,13 +40,17 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix
 
     def recipe() -> dict[str, Any]:
         kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACE}
-        return {"tool": "extract_ivector", "options": kept,
-                "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), *models]}
+        return {
+            "tool": "extract_ivector",
+            "options": kept,
+            "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), *models],
+        }
 
     def process(utts: list[str]) -> Iterator[Result]:
         failed: dict[str, str] = {}
-        for utt, vector in extract(prefetched(iterate(source, frontend, utts, failed)), *tools(),
-                                   options.acoustic_weight, options.max_count):
+        for utt, vector in extract(
+            prefetched(iterate(source, frontend, utts, failed)), *tools(), options.acoustic_weight, options.max_count
+        ):
             yield utt, vector, {}
         for utt, reason in failed.items():
             yield utt, None, {"failed": reason}

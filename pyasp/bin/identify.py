@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 from pyasp import cli
 from pyasp.errors import InputError
-from pyasp.verification import (DecisionOptions, Heard, ModelOptions, hear_all, load_model, load_speakers, scale_text,
-                                threshold, threshold_text)
+from pyasp.verification import (
+    DecisionOptions,
+    Heard,
+    ModelOptions,
+    hear_all,
+    load_model,
+    load_speakers,
+    scale_text,
+    threshold,
+    threshold_text,
+)
 
-if TYPE_CHECKING:       # it imports torch, for which --help need not wait
+if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.speaker_model import SpeakerModel
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of identify."""
+
     top: int = cli.option(3, "speakers listed for each recording, closest first")
     json: bool = cli.option(False, "print one JSON object instead of lines")
 
@@ -39,12 +49,27 @@ def main(options: Options, speakers: str, files: list[str]) -> None:
     limit = threshold(options, len(enrolled))
     results = [(each, ranking(model, enrolled, each)) for each in hear_all(model, files, options.channel)]
     if options.json:
-        print(json.dumps({"threshold": limit, "calibrated": model.calibrated, "speakers": len(enrolled), "files": [
-            {**each.facts(), "speaker": ranked[0][0] if ranked[0][1] >= limit else None,
-             "closest": dict(ranked[:options.top])} for each, ranked in results]}, indent=1))
+        print(
+            json.dumps(
+                {
+                    "threshold": limit,
+                    "calibrated": model.calibrated,
+                    "speakers": len(enrolled),
+                    "files": [
+                        {
+                            **each.facts(),
+                            "speaker": ranked[0][0] if ranked[0][1] >= limit else None,
+                            "closest": dict(ranked[: options.top]),
+                        }
+                        for each, ranked in results
+                    ],
+                },
+                indent=1,
+            )
+        )
         return
     for each, ranked in results:
-        listed = ", ".join(f"{name} {score:+.2f}" for name, score in ranked[:options.top])
+        listed = ", ".join(f"{name} {score:+.2f}" for name, score in ranked[: options.top])
         answer = ranked[0][0] if ranked[0][1] >= limit else "none of them"
         print(f"{each.name}: {answer} ({listed})")
         for warning in each.warnings:

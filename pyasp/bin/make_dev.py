@@ -18,6 +18,7 @@ TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of make_dev; it takes a whole backend.conf and uses the --dev-... ones."""
+
     seed: int = cli.option(1, "seed of the draws")
     force: bool = cli.option(False, "make again what is out of date")
 
@@ -27,8 +28,11 @@ def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Mate
     voiced, feats = train.read("utt2num_voiced"), train.read("feats.scp")
     own = [utt for utt, spk in train.utt2spk.items() if spk in speakers]
     kept = [utt for utt in own if utt in feats and int(voiced[utt]) >= options.dev_min_voiced]
-    print(f"dev speakers: {len(kept)} of {len(own)} recordings of {len(speakers)} speakers; left out "
-          f"{len(own) - len(kept)}: fewer than {options.dev_min_voiced} voiced frames", file=sys.stderr)
+    print(
+        f"dev speakers: {len(kept)} of {len(own)} recordings of {len(speakers)} speakers; left out "
+        f"{len(own) - len(kept)}: fewer than {options.dev_min_voiced} voiced frames",
+        file=sys.stderr,
+    )
 
     def column(name: str) -> dict[str, str]:
         return {utt: train.info[utt][name] for utt in kept if name in train.info.get(utt, {})}
@@ -68,8 +72,12 @@ def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
     source, target, speakers = DataDir(train), DataDir(dev), set(read_table(dev_speakers))
     if not speakers:
         if Path(dev).exists() and not options.force:
-            raise InputError(dev, "a directory of dev speakers, of whom none is held out now", "no such directory",
-                             "Re-run with --force, which deletes it")
+            raise InputError(
+                dev,
+                "a directory of dev speakers, of whom none is held out now",
+                "no such directory",
+                "Re-run with --force, which deletes it",
+            )
         artefact.remove_tree(dev)
         return
     inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]

@@ -17,25 +17,33 @@ from pyasp.shards import JobOptions, run_shards
 @dataclass(frozen=True)
 class Options(JobOptions, MfccOptions):
     """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
+
     compress: bool = cli.option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
     compression_method: int = cli.option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
     allow_commands: bool = cli.option(False, "run commands that cuts name as their audio source")
 
 
-ASKED_AHEAD = 8     # recordings
+ASKED_AHEAD = 8  # recordings
 
 
 def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, str]:
     """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
     utt = item["id"]
-    samples = read_samples(item, int(options.sample_frequency), options.channel, options.allow_downsample,
-                           options.allow_upsample, options.allow_commands)
+    samples = read_samples(
+        item,
+        int(options.sample_frequency),
+        options.channel,
+        options.allow_downsample,
+        options.allow_upsample,
+        options.allow_commands,
+    )
     seconds = duration_text(len(samples), options.sample_frequency)
     if len(samples) < options.min_duration * options.sample_frequency:
-        raise InputError(utt, f"{seconds} s", f"at least --min-duration={options.min_duration}",
-                         "Lower it, or remove the recording")
+        raise InputError(
+            utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording"
+        )
     matrix = extractor.compute(samples, utt)
-    if not np.isfinite(matrix).all():       # samples of 1e19 and more: their energy is no number any more
+    if not np.isfinite(matrix).all():  # samples of 1e19 and more: their energy is no number any more
         raise InputError(utt, "features that are not finite", "samples in [-1, 1]", "Replace or remove the recording")
     if len(matrix) == 0:
         raise InputError(utt, f"{seconds} s", "at least one frame", "Use --snip-edges=false, or remove the recording")

@@ -11,6 +11,7 @@ from pyasp.shards import merge
 @dataclass(frozen=True)
 class Options:
     """Options of merge_shards."""
+
     reuse: str = cli.option("", "scp of another set whose lines are copied instead of computed")
     table: tuple[str, ...] = cli.option((), "NAME=PATH: also join the shards' tables PREFIX.S.NAME into PATH")
     within: str = cli.option("", "scp of an earlier step: its utterances alone")
@@ -25,8 +26,16 @@ def main(options: Options, data: str, prefix: str, out_scp: str) -> None:
     if bad:
         raise InputError("command line", repr(bad[0]), "NAME=PATH", "Correct --table")
     tables = dict(table.split("=", 1) for table in options.table)
-    merge(DataDir(data), prefix, options.reuse, tables, out_scp, options.force, options.allow_fail_fraction,
-          options.within)
+    merge(
+        DataDir(data),
+        prefix,
+        options.reuse,
+        tables,
+        out_scp,
+        options.force,
+        options.allow_fail_fraction,
+        options.within,
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pyasp.vectors import load_embeddings
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of normalise_scores; it takes a whole backend.conf."""
+
     kind: str = cli.option("snorm", "which normalisation", choices=NORMS)
     force: bool = cli.option(False, "make again what is out of date")
 
@@ -35,8 +36,12 @@ def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, option
     """The cohort's vectors: clean recordings alone, in C order."""
     utt2spk, scp = read_table(files[0]), ScpReader(files[2])
     clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
-    chosen = draw_cohort({utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp},
-                         options.cohort_size, options.cohort_unit, options.variant_seed)
+    chosen = draw_cohort(
+        {utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp},
+        options.cohort_size,
+        options.cohort_unit,
+        options.variant_seed,
+    )
     utts = [utt for each in chosen.values() for utt in each]
     row, members = {utt: number for number, utt in enumerate(utts)}, []
     for each in chosen.values():
@@ -52,8 +57,9 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
     tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
     score_files.check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
-    models = backend.enroll(cohort.back_end, enroll, members, options.average), np.array(
-        [len(rows) for rows in members]
+    models = (
+        backend.enroll(cohort.back_end, enroll, members, options.average),
+        np.array([len(rows) for rows in members]),
     )
     return trials, cohort.normalise(
         options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test)
@@ -69,8 +75,12 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     """
     files = cohort_files(data, vectors, options)
     back_end_files = [Path(backend_dir) / name for name in backend.FILES]
-    settings = {**vars(cli.subset(options, ScoreOptions)), "kind": options.kind, "cohort": options.cohort,
-                **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")}}
+    settings = {
+        **vars(cli.subset(options, ScoreOptions)),
+        "kind": options.kind,
+        "cohort": options.cohort,
+        **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
+    }
     cohort = None
     for each in variant_files.lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}

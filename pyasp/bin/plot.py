@@ -2,8 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from pyasp import cli, plot_data
 from pyasp.errors import InputError
@@ -13,6 +13,7 @@ from pyasp.plots import Plot
 @dataclass(frozen=True)
 class Options:
     """Options of plot."""
+
     out: str = cli.option("", "x.png or x.svg; without it the plot is text")
     model: str = cli.option("", "attention: the bundle")
     channel: int = cli.option(-1, "attention: channel of a recording with several, from 0")
@@ -29,16 +30,21 @@ def _two(what: str, words: list[str], names: str) -> list[str]:
 
 def _attention(options: Options, words: list[str]) -> Plot:
     if not options.model or len(words) != 1:
-        raise InputError("command line", f"--model {options.model or '(none)'} and {len(words)} files",
-                         "a bundle and one recording", "pyasp plot attention --model MODEL FILE")
+        raise InputError(
+            "command line",
+            f"--model {options.model or '(none)'} and {len(words)} files",
+            "a bundle and one recording",
+            "pyasp plot attention --model MODEL FILE",
+        )
     return plot_data.attention(options.model, words[0], options.channel)
 
 
 PLOTS: dict[str, Callable[[Options, list[str]], Plot]] = {
     "features": lambda options, words: plot_data.features(*_two("features", words, "DATA UTT")),
     "attention": _attention,
-    "embeddings": lambda options, words: plot_data.embeddings(*_two("embeddings", words, "EMBEDDING_SCP UTT2SPK"),
-                                                              options.projection, options.speakers),
+    "embeddings": lambda options, words: plot_data.embeddings(
+        *_two("embeddings", words, "EMBEDDING_SCP UTT2SPK"), options.projection, options.speakers
+    ),
     "training": lambda options, words: plot_data.training(words),
     "det": lambda options, words: plot_data.det(words),
 }
@@ -57,10 +63,12 @@ def main(options: Options, what: str, words: list[str]) -> None:
     plot = PLOTS[what](options, words)
     if options.out:
         from pyasp.plot_figure import save
+
         save(plot, options.out)
         print(options.out, file=sys.stderr)
         return
     from pyasp.plot_text import render
+
     print("\n".join(render(plot, options.width or shutil.get_terminal_size().columns)))
 
 

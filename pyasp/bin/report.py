@@ -14,6 +14,7 @@ from pyasp.plain_text import read_json
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of report."""
+
     corpus: str = cli.option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
     conf: str = cli.option("", "conf directory of the run, shown in report.html")
     compare: bool = cli.option(False, "instead: two experiment directories side by side, with significance")
@@ -47,9 +48,14 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
 
 def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> det.Curves:
     """{list: {system: curve}} of the systems whose curve is their own: calibration moves no curve."""
-    return {name: {system: found[system]["det"][name] for system in report.entries(results, name)
-                   if not report_tables.calibrated(system) or system.startswith("fusion:")}
-            for name in report.list_names(results)}
+    return {
+        name: {
+            system: found[system]["det"][name]
+            for system in report.entries(results, name)
+            if not report_tables.calibrated(system) or system.startswith("fusion:")
+        }
+        for name in report.list_names(results)
+    }
 
 
 def compare(directories: tuple[str, str]) -> str:
@@ -85,17 +91,31 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
     settings = {key: value for key, value in vars(options).items() if key not in ("force", "compare", "conf")}
-    write(options, directory, Path(trials_dir).parent, found, results, artefact.describe("report", settings, [
-        directory / name / "metrics.json" for name in found]))
+    write(
+        options,
+        directory,
+        Path(trials_dir).parent,
+        found,
+        results,
+        artefact.describe("report", settings, [directory / name / "metrics.json" for name in found]),
+    )
     print(report.screen(results, report_tables.on_screen(results)))
 
 
-def write(options: Options, directory: Path, data: Path, found: dict[str, dict[str, Any]], results: dict[str, Any],
-          made: dict[str, Any]) -> None:
+def write(
+    options: Options,
+    directory: Path,
+    data: Path,
+    found: dict[str, dict[str, Any]],
+    results: dict[str, Any],
+    made: dict[str, Any],
+) -> None:
     """Writes the four files, report.html last: it shows what the others hold."""
     tables = {name: report_tables.tables(results, name) for name in report.list_names(results)}
-    contents = {"results.json": json.dumps(results, indent=1, allow_nan=False) + "\n",
-                "RESULTS.md": report.markdown(results, tables, report_tables.notes(results))}
+    contents = {
+        "results.json": json.dumps(results, indent=1, allow_nan=False) + "\n",
+        "RESULTS.md": report.markdown(results, tables, report_tables.notes(results)),
+    }
     for name, text in contents.items():
         with artefact.making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")

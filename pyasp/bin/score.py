@@ -15,11 +15,13 @@ from pyasp.trials import TrialList, read_model2utts, read_trials
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of score; it takes a whole backend.conf and uses the scoring part."""
+
     force: bool = cli.option(False, "make again what is out of date")
 
 
-def prepare(trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd,
-            options: Options) -> tuple[Scorer, np.ndarray]:
+def prepare(
+    trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: Options
+) -> tuple[Scorer, np.ndarray]:
     """The scorer of a list and the mask of its trials without embeddings. scps: enrolment, test."""
     enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
     tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])

@@ -15,6 +15,7 @@ TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean
 @dataclass(frozen=True)
 class Options(SelectOptions):
     """Options of select_train."""
+
     seed: int = cli.option(1, "seed of the draws")
     force: bool = cli.option(False, "make again what is out of date")
 
@@ -72,8 +73,10 @@ def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
     report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
-    print(f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
-          file=sys.stderr)
+    print(
+        f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pyasp.inspect_line import as_json, show
 @dataclass(frozen=True)
 class Options:
     """Options of show."""
+
     text: bool = cli.option(False, "print Kaldi's text form instead of a description")
     json: bool = cli.option(False, "print one JSON object instead of a description")
     npy: bool = cli.option(False, "write the array (of KEY, or all vectors as rows) to standard output as .npy")
@@ -33,7 +34,7 @@ def sliced(array: np.ndarray, frames: str) -> np.ndarray:
     ends = [int(text) if text else default for text, default in given] or [1, 0]
     if not ends[0] < ends[1] <= len(array):
         raise InputError("--frames", repr(frames), f"FIRST:END within 0:{len(array)}", "Correct it")
-    return array[ends[0]:ends[1]]
+    return array[ends[0] : ends[1]]
 
 
 @cli.command(Options, "FILE", "[KEY]", closed_pipe=0)

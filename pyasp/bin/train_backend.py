@@ -15,6 +15,7 @@ from pyasp.vectors import load_embeddings, with_embedding
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of train_backend; it takes a whole backend.conf and uses the training part."""
+
     utt2clean: str = cli.option("", "table of augmented copies, for --train-copies=false")
     force: bool = cli.option(False, "make again what is out of date")
 
@@ -25,7 +26,9 @@ def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
     if options.train_copies:
         return utt2speaker
     if not options.utt2clean:
-        raise InputError("command line", "--train-copies=false alone", "--utt2clean with it", "Give the table of copies")
+        raise InputError(
+            "command line", "--train-copies=false alone", "--utt2clean with it", "Give the table of copies"
+        )
     original = read_table(options.utt2clean)
     return {utt: speaker for utt, speaker in utt2speaker.items() if original[utt] == utt}
 

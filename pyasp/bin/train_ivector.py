@@ -16,6 +16,7 @@ from pyasp.processes import rank, together
 @dataclass(frozen=True)
 class Options(IvectorOptions):
     """Options of train_ivector."""
+
     allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
     seed: int = cli.option(1, "seed of the random start")
     force: bool = cli.option(False, "make again what is out of date")

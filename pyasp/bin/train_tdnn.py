@@ -12,6 +12,7 @@ from pyasp.trainer import train
 @dataclass(frozen=True)
 class Options(NetworkOptions):
     """Options of train_tdnn."""
+
     seed: int = cli.option(1, "seed of the initial weights, chunks and dropout")
     force: bool = cli.option(False, "make again what is out of date")
 

@@ -16,6 +16,7 @@ from pyasp.processes import rank, together
 @dataclass(frozen=True)
 class Options(UbmOptions):
     """Options of train_ubm."""
+
     frontend_config: str = cli.option("", "ivector.conf: its front-end options are used")
     seed: int = cli.option(1, "seed of the random start")
     force: bool = cli.option(False, "make again what is out of date")
@@ -24,8 +25,12 @@ class Options(UbmOptions):
 def frontend_of(path: str) -> FrontendOptions:
     """Front-end options out of an i-vector conf file."""
     if not path:
-        raise InputError("command line", "no --frontend-config", "the conf file of the i-vector system",
-                         "Give --frontend-config conf/<corpus>/ivector.conf")
+        raise InputError(
+            "command line",
+            "no --frontend-config",
+            "the conf file of the i-vector system",
+            "Give --frontend-config conf/<corpus>/ivector.conf",
+        )
     return cli.subset(cli.read_conf(path, IvectorOptions), FrontendOptions)
 
 

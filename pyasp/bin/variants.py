@@ -11,6 +11,7 @@ from pyasp.variants import expand, fusions
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of variants; it takes a whole backend.conf and uses --variant and --fuse."""
+
     show: str = cli.option(
         "systems",
         "systems: all names; chains: the chains alone; fusions: each with its members; "
@@ -27,9 +28,13 @@ def main(options: Options, systems: list[str]) -> None:
     there = [path.parent.name for path in Path(options.exp).glob("*/scores")] if options.exp else []
     fused = fusions(options, [*systems, *there, *(f"{system}+{chain}" for system in systems for chain in chains)])
     names = [name for system in systems for name in (system, *(f"{system}+{chain}" for chain in chains))]
-    lines = {"systems": [*names, *fused], "chains": chains,
-             "fusions": [" ".join([name, *members]) for name, members in fused.items()],
-             "lda-dim": [options.variant_lda_dim], "adapt-to": [options.adapt_to]}
+    lines = {
+        "systems": [*names, *fused],
+        "chains": chains,
+        "fusions": [" ".join([name, *members]) for name, members in fused.items()],
+        "lda-dim": [options.variant_lda_dim],
+        "adapt-to": [options.adapt_to],
+    }
     print("".join(f"{line}\n" for line in lines[options.show]), end="")
 
 

@@ -6,13 +6,22 @@ from typing import Any
 
 from pyasp import cli
 from pyasp.report import as_text
-from pyasp.verification import (DecisionOptions, Heard, ModelOptions, hear_all, load_model, scale_text, threshold,
-                                threshold_text)
+from pyasp.verification import (
+    DecisionOptions,
+    Heard,
+    ModelOptions,
+    hear_all,
+    load_model,
+    scale_text,
+    threshold,
+    threshold_text,
+)
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of verify."""
+
     json: bool = cli.option(False, "print one JSON object instead of lines")
 
 
@@ -24,19 +33,29 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
         name = f"{each.name}: " if len(tests) > 1 else ""
         text.append(f"{name}{verdict}: log-likelihood ratio {score:+.2f}, {threshold_text(options)}")
     table = [["", "file", "seconds", "voiced", "Hz"]]
-    table += [[role, each.name, f"{each.seconds:.2f}", f"{each.voiced:.2f}", str(each.rate)]
-              for role, group in (("enrol", heard), ("test", tests)) for each in group]
+    table += [
+        [role, each.name, f"{each.seconds:.2f}", f"{each.voiced:.2f}", str(each.rate)]
+        for role, group in (("enrol", heard), ("test", tests))
+        for each in group
+    ]
     warnings = [f"warning: {each.name}: {warning}" for each in [*heard, *tests] for warning in each.warnings]
     return [*text, f"({scale})", as_text(table, left=2), *warnings]
 
 
-def record(heard: list[Heard], tests: list[Heard], scores: list[float], options: Options,
-           calibrated: bool) -> dict[str, Any]:
+def record(
+    heard: list[Heard], tests: list[Heard], scores: list[float], options: Options, calibrated: bool
+) -> dict[str, Any]:
     """The answer for programs."""
     limit = threshold(options)
-    return {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa, "threshold": limit,
-            "calibrated": calibrated, "enrol": [each.facts() for each in heard],
-            "tests": [{**each.facts(), "llr": score, "same": score >= limit} for each, score in zip(tests, scores)]}
+    return {
+        "prior": options.prior,
+        "c_miss": options.c_miss,
+        "c_fa": options.c_fa,
+        "threshold": limit,
+        "calibrated": calibrated,
+        "enrol": [each.facts() for each in heard],
+        "tests": [{**each.facts(), "llr": score, "same": score >= limit} for each, score in zip(tests, scores)],
+    }
 
 
 @cli.command(Options, "ENROL...", "--", "TEST...")
@@ -47,7 +66,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> None:
     --prior, --c-miss and --c-fa make means "same speaker". Exit code 0 whenever there is an answer.
     """
     model = load_model(options)
-    threshold(options)      # a bad prior is told before any work
+    threshold(options)  # a bad prior is told before any work
     heard, tests = hear_all(model, enrol, options.channel), hear_all(model, test, options.channel)
     vectors = [each.vector for each in heard]
     scores = [float(model.score(vectors, each.vector)) for each in tests]

@@ -11,23 +11,26 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
 
 from recipe import ROOT
 
 STAGES = range(11)
 VICTIMS = ("group", "run.sh", "tool", "runner")
-WAYS = [*((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),
-        *((victim, signal.SIGINT) for victim in ("group", "run.sh"))]       # what run.sh starts ignores SIGINT
-TIMES = ("seconds", "frames_per_second", "data_wait", "peak_fraction")      # of train.jsonl, which no two runs share
+WAYS = [
+    *((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),
+    *((victim, signal.SIGINT) for victim in ("group", "run.sh")),
+]  # what run.sh starts ignores SIGINT
+TIMES = ("seconds", "frames_per_second", "data_wait", "peak_fraction")  # of train.jsonl, which no two runs share
 
 
 @dataclass(frozen=True)
 class Kill:
     """A signal to the victim when this share of a stage's time has passed. Victims: run.sh's process group, run.sh
     alone, a Python process, a shell (a step or a job runner)."""
+
     stage: int
     share: float
     victim: str
@@ -63,7 +66,7 @@ def processes(where: Path) -> dict[int, list[str]]:
             words = (path / "cmdline").read_bytes()
             if words and (mark in words or mark in (path / "environ").read_bytes()) and int(path.name) != os.getpid():
                 found[int(path.name)] = [os.fsdecode(word) for word in words.split(b"\0")[:-1]]
-        except OSError:     # it has ended
+        except OSError:  # it has ended
             continue
     return found
 
@@ -84,6 +87,7 @@ def hear_interrupts() -> None:
 @dataclass
 class Outcome:
     """What a kill did. stage: in which it came; None when the run was over before. code: run.sh's exit code."""
+
     kill: Kill
     stage: int | None = None
     target: str = ""
@@ -94,6 +98,7 @@ class Outcome:
 @dataclass
 class Run:
     """A run under `where`, started again and again; its screen is in where.screen."""
+
     where: Path
     command: list[str]
     seconds: dict[int, float]
@@ -105,8 +110,9 @@ class Run:
     def start(self) -> subprocess.Popen:
         """run.sh in a process group of its own, as an interactive shell starts it."""
         with open(self.screen, "w") as stream:
-            return subprocess.Popen(self.next, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True,
-                                    preexec_fn=hear_interrupts)
+            return subprocess.Popen(
+                self.next, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True, preexec_fn=hear_interrupts
+            )
 
     def stage(self) -> int:
         """The stage that began last; -1 before the first."""
@@ -155,8 +161,12 @@ def strike(pid: int, kill: Kill, where: Path, rng: random.Random) -> str:
         return kill.victim
     every = processes(where)
     busy = {parent_of(each) for each, words in every.items() if words[0] != "sleep"}
-    found = [(each, words) for each, words in sorted(every.items()) if each != pid and
-             ("python" in words[0] if kill.victim == "tool" else each in busy and "steps/" in " ".join(words[:2]))]
+    found = [
+        (each, words)
+        for each, words in sorted(every.items())
+        if each != pid
+        and ("python" in words[0] if kill.victim == "tool" else each in busy and "steps/" in " ".join(words[:2]))
+    ]
     if not found:
         time.sleep(0.03)
         return ""
@@ -197,9 +207,9 @@ def contents(where: Path, *places: Path) -> dict[str, bytes]:
         elif path.name == "train.jsonl":
             lines = [json.loads(line) for line in raw.splitlines()]
             raw = repr([{key: line[key] for key in line if key not in TIMES} for line in lines]).encode()
-        elif path.name.endswith(".made.json"):      # fingerprints are of files that hold their place
+        elif path.name.endswith(".made.json"):  # fingerprints are of files that hold their place
             made = json.loads(raw)
-            made["options"].pop("listing", "")      # of paths
+            made["options"].pop("listing", "")  # of paths
             inputs = sorted(replaced(os.fsencode(name), where, *places) for name in made["inputs"])
             raw = repr((made["tool"], made["options"], made["seed"], inputs)).encode()
         raw = replaced(raw, where, *places)

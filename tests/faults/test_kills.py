@@ -14,14 +14,18 @@ import pytest
 import recipe
 
 BOTH = ("ivector", "attentive_statistics")
-DIRECTORIES = {"ivector": ("ubm", "ivector"), **{name: (name,) for name in recipe.SYSTEMS[1:]}}     # of a system
-SHARED = {f"exp/{name}{end}" for name in ("results.json", "RESULTS.md", "det.png", "attention.npz")
-          for end in ("", ".made.json")}
+DIRECTORIES = {"ivector": ("ubm", "ivector"), **{name: (name,) for name in recipe.SYSTEMS[1:]}}  # of a system
+SHARED = {
+    f"exp/{name}{end}"
+    for name in ("results.json", "RESULTS.md", "det.png", "attention.npz")
+    for end in ("", ".made.json")
+}
 
 
 @dataclass(frozen=True)
 class Shape:
     """Which part of the recipe a run is: stages, systems, --nj. A run that makes no data takes the reference's."""
+
     stages: tuple[int, ...]
     systems: tuple[str, ...] = BOTH
     jobs: int = 1
@@ -30,8 +34,21 @@ class Shape:
         """Its command line."""
         data = (where if 0 in self.stages else reference) / "data"
         first, last = str(min(self.stages)), str(max(self.stages))
-        return recipe.command(where, "--data", str(data), "--systems", " ".join(self.systems), "--nj", str(self.jobs),
-                              "--conf", str(conf), "--stage", first, "--stop-stage", last)
+        return recipe.command(
+            where,
+            "--data",
+            str(data),
+            "--systems",
+            " ".join(self.systems),
+            "--nj",
+            str(self.jobs),
+            "--conf",
+            str(conf),
+            "--stage",
+            first,
+            "--stop-stage",
+            last,
+        )
 
     def has(self, name, every):
         """Whether a file of a whole run is one of this one's."""
@@ -74,8 +91,8 @@ def killed(finished, tmp_path_factory):
     """A run of two systems with two jobs, killed three times; where the reference was made with one job."""
     where, (reference, _) = tmp_path_factory.mktemp("killed") / "run", finished
     seconds, shape = kills.stage_seconds(reference / "exp"), Shape(tuple(kills.STAGES), jobs=2)
-    seconds = {stage: value / 4 for stage, value in seconds.items()}        # of five systems
-    plan, = kills.plan(5, [shape.stages], 3)
+    seconds = {stage: value / 4 for stage, value in seconds.items()}  # of five systems
+    (plan,) = kills.plan(5, [shape.stages], 3)
     return where, reference, shape, go_through(where, shape.command(where, reference, recipe.CONF), seconds, plan, 5)
 
 
@@ -132,6 +149,16 @@ def test_many_runs_killed_in_every_stage(tmp_path):
 
 def told(found):
     """A dict of each kill."""
-    return [{"run": run, "stage": each.stage, "victim": each.kill.victim, "signal": each.kill.sign.name,
-             "target": each.target, "code": each.code, "printed": each.printed}
-            for run, (_, outcomes) in enumerate(found) for each in outcomes]
+    return [
+        {
+            "run": run,
+            "stage": each.stage,
+            "victim": each.kill.victim,
+            "signal": each.kill.sign.name,
+            "target": each.target,
+            "code": each.code,
+            "printed": each.printed,
+        }
+        for run, (_, outcomes) in enumerate(found)
+        for each in outcomes
+    ]

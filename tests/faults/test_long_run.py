@@ -9,7 +9,7 @@ import kills
 import pytest
 import recipe
 
-LARGER = "--speakers=40\n--utterances=8\n--eval-speakers=20\n"       # 40 x 3 x 8 training recordings; tiny: 8 x 3 x 2
+LARGER = "--speakers=40\n--utterances=8\n--eval-speakers=20\n"  # 40 x 3 x 8 training recordings; tiny: 8 x 3 x 2
 GROWTH, SLACK_MB, FILES = 1.25, 64, 2
 
 
@@ -24,7 +24,9 @@ def peaks(exp: Path, key: str) -> dict[tuple[int, str], float]:
 
 def table(small: dict, large: dict, report: str) -> None:
     """The figures of both runs, printed, and kept in the file `report`."""
-    rows = [f"| {stage} | {tool} | {mb:.0f} | {large[stage, tool]:.0f} |" for (stage, tool), mb in sorted(small.items())]
+    rows = [
+        f"| {stage} | {tool} | {mb:.0f} | {large[stage, tool]:.0f} |" for (stage, tool), mb in sorted(small.items())
+    ]
     text = "\n".join(["| stage | tool | MB, tiny | MB, 20 times |", "|---|---|---:|---:|", *rows]) + "\n"
     print(text)
     if report:

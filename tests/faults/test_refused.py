@@ -20,8 +20,23 @@ from pyasp.errors import InputError
 
 CONF = recipe.ROOT / recipe.CONF
 QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check_data")
-FULL = ("make_mfcc", "compute_vad", "augment", "make_dev", "train_ubm", "train_ivector", "train_tdnn",
-        "extract_ivector", "extract_embedding", "adapt_backend", "normalise_scores", "calibrate", "attention", "report", "prep_toy")
+FULL = (
+    "make_mfcc",
+    "compute_vad",
+    "augment",
+    "make_dev",
+    "train_ubm",
+    "train_ivector",
+    "train_tdnn",
+    "extract_ivector",
+    "extract_embedding",
+    "adapt_backend",
+    "normalise_scores",
+    "calibrate",
+    "attention",
+    "report",
+    "prep_toy",
+)
 
 
 @contextlib.contextmanager
@@ -60,8 +75,13 @@ def commands(d, e, out):
         "check_data": [out / "data"],
         "make_mfcc": [*conf("mfcc"), d / "test", out / "mfcc/raw"],
         "compute_vad": [*conf("vad"), d / "test", out / "vad/vad"],
-        "merge_shards": ["--table", f"utt2dur={out}/utt2dur", d / "train", d / "train/mfcc/raw_mfcc",
-                         out / "feats.scp"],
+        "merge_shards": [
+            "--table",
+            f"utt2dur={out}/utt2dur",
+            d / "train",
+            d / "train/mfcc/raw_mfcc",
+            out / "feats.scp",
+        ],
         "augment": [*conf("augment"), d / "train", out / "train_aug"],
         "copy_vad": [d / "train", aug],
         "select_train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
@@ -73,8 +93,15 @@ def commands(d, e, out):
         "extract_embedding": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
         "train_backend": [*conf("backend"), x / "train/embedding.scp", d / "train_sel/utt2spk", out / "backend"],
         "adapt_backend": [*conf("backend"), x / "backend", x / "test/embedding.scp", out / "adapted"],
-        "score": [*conf("backend"), x / "enroll/embedding.scp", d / "enroll/model2utts", x / "test/embedding.scp",
-                  x / "backend", d / "trials/veri_test", out / "scores/veri_test"],
+        "score": [
+            *conf("backend"),
+            x / "enroll/embedding.scp",
+            d / "enroll/model2utts",
+            x / "test/embedding.scp",
+            x / "backend",
+            d / "trials/veri_test",
+            out / "scores/veri_test",
+        ],
         "normalise_scores": [*conf("backend"), d, x, x / "backend", x, out / "snorm"],
         "calibrate": [*conf("backend"), "--train-on=halves", d, out / "calhalf", x],
         "evaluate": ["--replicates=0", d / "trials", out / "exp/statistics"],
@@ -138,7 +165,7 @@ def test_no_room_for_a_file(finished, tmp_path, capsys, tool):
 
 def test_too_many_open_files(finished, tmp_path, capsys):
     words = commands(finished[0] / "data", finished[0] / "exp", tmp_path)["score"]
-    call("score", ["--help"])       # everything is imported
+    call("score", ["--help"])  # everything is imported
     free = os.open(os.devnull, os.O_RDONLY)
     os.close(free)
     limit = limited(resource.RLIMIT_NOFILE, free + 1)

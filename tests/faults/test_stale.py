@@ -46,27 +46,30 @@ def test_nothing_is_out_of_date_after_a_run(finished):
     assert check(finished[0], 10) == 0
 
 
-@pytest.mark.parametrize("name, line, stage, first, told", [
-    ("prep.conf", "--max-missing=0.5", 1, 0, "--max-missing: 0.0 -> 0.5"),
-    ("mfcc.conf", "--low-freq=30", 5, 2, "--low-freq: 20.0 -> 30.0"),
-    ("vad.conf", "--vad-frames-context=3", 3, 2, "--vad-frames-context: 2 -> 3"),
-    ("augment.conf", "--snrs=8,15", 4, 3, "--snrs: 8,15,20 -> 8,15"),
-    ("select.conf", "--min-utts=3", 5, 4, "--min-utts: 2 -> 3"),
-    ("ubm.conf", "--num-iters-full=3", 6, 5, "--num-iters-full: 2 -> 3"),
-    ("ivector.conf", "--cmn-window=200", 7, 5, "--cmn-window: 300 -> 200"),
-    ("ivector.conf", "--num-iters=3", 8, 6, "--num-iters: 2 -> 3"),
-    ("ivector.conf", "--max-count=100", 9, 6, "--max-count: 0.0 -> 100.0"),
-    ("tdnn.conf", "--learning-rate=0.004", 8, 7, "--learning-rate: 0.003 -> 0.004"),
-    ("tdnn.conf", "--extract-min-frames=30", 9, 8, "--extract-min-frames: "),
-    ("backend.conf", "--plda-iters=5", 10, 9, "--plda-iters: 10 -> 5"),
-    ("backend.conf", "--smoothing=0.1", 10, 9, "--smoothing: 0.0 -> 0.1"),
-])
+@pytest.mark.parametrize(
+    "name, line, stage, first, told",
+    [
+        ("prep.conf", "--max-missing=0.5", 1, 0, "--max-missing: 0.0 -> 0.5"),
+        ("mfcc.conf", "--low-freq=30", 5, 2, "--low-freq: 20.0 -> 30.0"),
+        ("vad.conf", "--vad-frames-context=3", 3, 2, "--vad-frames-context: 2 -> 3"),
+        ("augment.conf", "--snrs=8,15", 4, 3, "--snrs: 8,15,20 -> 8,15"),
+        ("select.conf", "--min-utts=3", 5, 4, "--min-utts: 2 -> 3"),
+        ("ubm.conf", "--num-iters-full=3", 6, 5, "--num-iters-full: 2 -> 3"),
+        ("ivector.conf", "--cmn-window=200", 7, 5, "--cmn-window: 300 -> 200"),
+        ("ivector.conf", "--num-iters=3", 8, 6, "--num-iters: 2 -> 3"),
+        ("ivector.conf", "--max-count=100", 9, 6, "--max-count: 0.0 -> 100.0"),
+        ("tdnn.conf", "--learning-rate=0.004", 8, 7, "--learning-rate: 0.003 -> 0.004"),
+        ("tdnn.conf", "--extract-min-frames=30", 9, 8, "--extract-min-frames: "),
+        ("backend.conf", "--plda-iters=5", 10, 9, "--plda-iters: 10 -> 5"),
+        ("backend.conf", "--smoothing=0.1", 10, 9, "--smoothing: 0.0 -> 0.1"),
+    ],
+)
 def test_a_changed_setting_is_named_with_its_stage(finished, tmp_path, capsys, name, line, stage, first, told):
     conf = edited(tmp_path, name, line)
     assert check(finished[0], stage, conf) == 1
     message = capsys.readouterr().err
     assert re.search(rf"found \d+ artefacts out of date \({re.escape(told)}.*--stage {first} --force", message), message
-    assert check(finished[0], first, conf) == 0        # the stage itself sees to it, with --force
+    assert check(finished[0], first, conf) == 0  # the stage itself sees to it, with --force
 
 
 def test_a_line_that_was_removed_is_a_changed_setting(finished, tmp_path, capsys):
@@ -80,15 +83,18 @@ def test_another_seed(finished, capsys):
     assert re.search(r"--seed: 1 -> 2.*--stage 0 --force", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("name, stage, first, told", [
-    ("data/trials/veri_test", 10, 9, "trials/veri_test changed"),
-    ("data/test/utt2spk", 8, 2, "test/utt2spk changed"),
-    ("data/train_sel/valid_utts", 8, 7, "train_sel/valid_utts changed"),
-    ("exp/ubm/final.ubm", 9, 6, "ubm/final.ubm changed"),
-    ("exp/statistics/final.pt", 9, 8, "statistics/final.pt changed"),
-    ("exp/average/backend/plda", 10, 9, "average/backend/plda changed"),
-    ("exp/attention/test/shards/embedding.1.scp", 10, 8, "embedding.1.scp changed"),
-])
+@pytest.mark.parametrize(
+    "name, stage, first, told",
+    [
+        ("data/trials/veri_test", 10, 9, "trials/veri_test changed"),
+        ("data/test/utt2spk", 8, 2, "test/utt2spk changed"),
+        ("data/train_sel/valid_utts", 8, 7, "train_sel/valid_utts changed"),
+        ("exp/ubm/final.ubm", 9, 6, "ubm/final.ubm changed"),
+        ("exp/statistics/final.pt", 9, 8, "statistics/final.pt changed"),
+        ("exp/average/backend/plda", 10, 9, "average/backend/plda changed"),
+        ("exp/attention/test/shards/embedding.1.scp", 10, 8, "embedding.1.scp changed"),
+    ],
+)
 def test_a_changed_input_is_named(finished, capsys, name, stage, first, told):
     with changed(finished[0] / name, lambda before: before + b"x\n"):
         assert check(finished[0], stage) == 1
@@ -144,11 +150,20 @@ def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
     (tmp_path / "exp" / "ivector+lda").mkdir(parents=True)
     (tmp_path / "backend.conf").write_text("--variant=snorm+cal\n--fuse=ivector+average\n")
     names = stale.with_variants(("ivector", "average"), tmp_path / "exp", str(tmp_path))
-    assert set(names) == {"ivector", "average", "fusion:ivector+average", "ivector+snorm", "ivector+snorm+cal",
-                          "average+snorm", "average+snorm+cal"}
+    assert set(names) == {
+        "ivector",
+        "average",
+        "fusion:ivector+average",
+        "ivector+snorm",
+        "ivector+snorm+cal",
+        "average+snorm",
+        "average+snorm+cal",
+    }
     for name in ("data/mine", "data/train", "exp/ivector+lda", "exp/ivector"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "x").write_text("")
-        (tmp_path / name / "x.made.json").write_text('{"tool": "score", "options": {}, "inputs": {"gone": "1"}, "seed": null}')
+        (tmp_path / name / "x.made.json").write_text(
+            '{"tool": "score", "options": {}, "inputs": {"gone": "1"}, "seed": null}'
+        )
     found = stale.find(stale.Run(tmp_path / "data", tmp_path / "exp", names), 10)
     assert [str(each.path.relative_to(tmp_path)) for each in found] == ["data/train/x", "exp/ivector/x"]
