@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pyasp import mp4_header, sphere_header
 from pyasp.audio_checks import SAMPLED, check_header
 from pyasp.decoders import AAC_SUFFIXES, require_program
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.resample import HIGHEST_RATE
 from pyasp.sound_folders import audio_below
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from local.common import Utterance, prefixed
 from local.sre12_tables import GENDERS, Recordings
-from pyasp.errors import InputError
-from pyasp.plain_text import read_lines
+from pyasp.core.errors import InputError
+from pyasp.core.text import read_lines
 
 KEY = "docs/cts_superset_segment_key.tsv"
 POSITIONS = {"segment": 1, "speaker": 3, "corpus": 7}  # when the header does not say

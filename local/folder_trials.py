@@ -13,7 +13,7 @@ from local.folder_sources import Source
 from local.toy_speech import stream
 from local.trial_lists import Trial
 from pyasp.datadir import c_sorted
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MOST_VALUES = 12  # a column with more values is no column to split results by
 NO_SPLIT = ("session", "seconds", "sample_rate", "path")

@@ -12,7 +12,7 @@ from pathlib import Path
 from local.common import Utterance, index_by_id, prefixed
 from local.folder_sources import GENDERS, Source
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.validate import MAX_SECONDS
 
 DECODERS = (

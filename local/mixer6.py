@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.sre12_tables import Recordings
 from local.training import Corpus, check_genders, find_table, rows
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 CALLS, SUBJECTS = "mx6_calls.csv", "mx6_subjs.csv"
 COLUMNS = {"call_id": 0, "sid_a": 4, "sid_b": 12}  # where the header does not say

@@ -24,9 +24,10 @@ from local.common import (
 from local.folder_sources import Source, from_lhotse, from_tables, from_tree
 from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
-from pyasp import artefact, cli
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core import files as artefact
+from pyasp.core import command as cli
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_voxceleb
-from pyasp import cli
+from pyasp.core import command as cli
 
 
 @dataclass(frozen=True)

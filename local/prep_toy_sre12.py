@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_sre12
-from pyasp import cli
+from pyasp.core import command as cli
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,11 @@ from local.common import (
 )
 from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
-from pyasp import artefact, cli
-from pyasp.cli import option
+from pyasp.core import files
+from pyasp.core import command as cli
+from pyasp.core.command import option
 from pyasp.decoders import require_program
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
@@ -194,7 +195,7 @@ def prepare(options: VoxcelebOptions) -> None:
         if not parts[part]:
             raise missing_audio(os.path.abspath(options.root), 1, part)
     listing = listing_digest(utt.path for group in (parts["dev"], parts["test"], second) for utt in group)
-    made = artefact.describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
+    made = files.describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
     if not start(options.data, made, options.force):
         return
     pools = {"dev1": parts["dev"], "dev2": second}

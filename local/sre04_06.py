@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.sre12_tables import Recordings
 from local.training import Corpus, check_genders, rows
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 LIST = "speaker_list"
 WHERE = "https://www.openslr.org/resources/15/speaker_list.tgz"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from local import telephone
 from local.sre12_tables import GENDERS, Recordings
 from local.training import Corpus, check_genders, find_table, rows
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MODELS = "NIST_SRE08_short2.model.key"
 TRIALS = "NIST_SRE08_short2-short3.trial.key"

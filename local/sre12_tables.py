@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from local.audio_header import find_audio
-from pyasp.errors import InputError
-from pyasp.plain_text import open_text, read_lines
+from pyasp.core.errors import InputError
+from pyasp.core.text import open_text, read_lines
 
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"

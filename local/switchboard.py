@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from local.sre12_tables import Recordings
 from local.training import Corpus, check_genders, find_table, rows
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 class Layout(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 from local import sphere, toy_session, toy_speech
 from local.toy_session import INTERVIEW, NOISY_PLACE, TELEPHONE, Place
 from local.toy_trees import parallel, sex_of
-from pyasp.artefact import atomic_write
+from pyasp.core.files import atomic_write
 
 RATE = 8000
 CLASSES = (30, 100, 300)  # seconds

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from local import toy_session, toy_speech
-from pyasp.artefact import atomic_write
+from pyasp.core.files import atomic_write
 
 RATE = 16000
 YOUTUBE_LETTERS = np.array(list(string.ascii_letters + string.digits + "-_"))

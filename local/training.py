@@ -15,7 +15,7 @@ from pathlib import Path
 from local import telephone
 from local.common import Utterance
 from local.sre12_tables import GENDERS, Recordings
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MIXER = ("sre04", "sre05", "sre06", "sre08", "sre10", "mixer6")  # corpora whose speaker labels are Mixer PINs
 MAX_UNKNOWN = 0.05  # share of lines without m or f above which the columns are taken for wrong

@@ -11,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from local.audio_header import find_audio
-from pyasp.errors import InputError
-from pyasp.plain_text import read_lines
+from pyasp.core.errors import InputError
+from pyasp.core.text import read_lines
 
 V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
 V10 = re.compile(r"^(.{11})_(\d{7})$")  # v1.0: YouTube id (may hold - and _) and segment, split by position

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.bundle import read_bundle
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.extractors import load_tdnn, network_options
 from pyasp.sound import Sound
 from pyasp.speaker_model import SpeakerModel

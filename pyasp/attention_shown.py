@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pyasp.datadir import DataDir, c_sorted
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
 

@@ -22,7 +22,7 @@ from lhotse.serialization import deserialize_item
 
 from pyasp import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio_file import CheckedBackend
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.resample import INT16, check_rate, is_audible, resample
 from pyasp.validate import parse_cut, read_cut_lines
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pyasp import flac_header, sphere_header
 from pyasp.decoders import head_of
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.resample import HIGHEST_RATE
 from pyasp.sphere_header import AGAIN
 

@@ -17,7 +17,7 @@ from lhotse.utils import compute_num_samples
 
 from pyasp.audio_checks import check_header, read_frames
 from pyasp.decoders import decode, foreign_format
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.sphere_header import AGAIN
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit

@@ -20,9 +20,9 @@ import numpy as np
 import soundfile
 from lhotse.cut import MonoCut
 
-from pyasp.artefact import atomic_write
+from pyasp.core.files import atomic_write
 from pyasp.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.rooms import NOISES, random_noise, random_response
 from pyasp.transforms import AddNoise, Transcode
 

@@ -6,8 +6,8 @@ import dataclasses
 import re
 
 from pyasp import codec as codecs
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 
 KINDS = ("noise", "reverb", "codec")
 SPEEDS = 0.5, 2.0  # slowest and fastest

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import artefact, kaldi_io, plda_em
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp import kaldi_io, plda_em
+from pyasp.core import files
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 from pyasp.plda import Plda, normalising_transform
 from pyasp.variants import DevOptions, VariantOptions
 
@@ -189,11 +190,11 @@ class BackEnd:
     def write(self, directory: str | Path, made: dict[str, Any]) -> None:
         """Writes the three files with the record `made`, plda last: it tells that all are there."""
         directory = Path(directory)
-        with artefact.making(directory / MEAN, made) as path:
+        with files.making(directory / MEAN, made) as path:
             kaldi_io.save(path, self.mean)
-        with artefact.making(directory / TRANSFORM, made) as path:
+        with files.making(directory / TRANSFORM, made) as path:
             kaldi_io.save(path, np.asarray(self.transform, np.float32))
-        with artefact.making(directory / PLDA, made) as path:
+        with files.making(directory / PLDA, made) as path:
             self.plda.write(path)
 
     def process(self, vectors: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.linalg import blas
 
-from pyasp.device import synchronise
+from pyasp.core.device import synchronise
 
 TURNS = 3
 SGEMM_SIZE = {"cpu": 1024, "cuda": 8192}

@@ -9,7 +9,7 @@ import torch
 
 from pyasp.gmm import FullGmm
 from pyasp.ivector import IvectorExtractor
-from pyasp.triangles import pack
+from pyasp.core.triangles import pack
 
 FRAMES_PER_SECOND = 100
 

@@ -24,7 +24,7 @@ from pyasp import kaldi_compress
 from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_threads
 from pyasp.compute import autocast, precision_of
 from pyasp.datadir import DataDir
-from pyasp.device import matmul_peak
+from pyasp.core.device import matmul_peak
 from pyasp.frame_source import FrameSource, coded_reader, open_source
 from pyasp.interruption import Watch
 from pyasp.kaldi_io import ArkWriter

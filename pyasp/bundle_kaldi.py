@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyasp.bundle import BACKEND, CALIBRATION, Bundle
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 WANTED = ("final.ubm", "final.ie", *BACKEND, "mfcc.conf", "vad.conf")
 OPTIONAL = ("ivector.conf", "backend.conf", CALIBRATION)

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import cli
-from pyasp.artefact import load_record, made_path, remove_tree, temporary_name, versions
+from pyasp.core import command as cli
+from pyasp.core.files import load_record, made_path, remove_tree, temporary_name, versions
 from pyasp.backend import ScoreOptions
 from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.bundle_card import card
 from pyasp.datadir import read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.extractors import network_options
 from pyasp.kaldi_io import ArkWriter
 from pyasp.mfcc import MfccOptions
-from pyasp.plain_text import read_json
+from pyasp.core.text import read_json
 from pyasp.vad import VadOptions
 from pyasp.variants import NORMS
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 RIDGE = 1e-6
 MOST_STEPS = 100

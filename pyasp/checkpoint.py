@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from pyasp.artefact import atomic_write
-from pyasp.cli import check_choice
-from pyasp.errors import InputError, final_name
-from pyasp.plain_text import read_lines
+from pyasp.core.files import atomic_write
+from pyasp.core.command import check_choice
+from pyasp.core.errors import InputError, final_name
+from pyasp.core.text import read_lines
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")

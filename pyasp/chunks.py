@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.cli import option
+from pyasp.core.command import option
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frame_source import STORES, FrameSource
-from pyasp.processes import part_of, world
+from pyasp.core.processes import part_of, world
 from pyasp.tdnn import RECEPTIVE_FIELD
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 RATE = 8000  # Hz, of all three
 AMR_DELAY = 40  # samples by which decoded AMR-NB comes late: the 5 ms look-ahead of its encoder

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_kind import kind_of
 from pyasp.inspect_other import flat, load_checkpoint, load_json, load_npy, load_npz
 from pyasp.inspect_table import lines_of

@@ -17,10 +17,10 @@ from typing import Any, ContextManager
 import torch
 from torch import Tensor, nn
 
-from pyasp.cli import option
-from pyasp.device import DEVICES
-from pyasp.errors import InputError
-from pyasp.processes import joined
+from pyasp.core.command import option
+from pyasp.core.device import DEVICES
+from pyasp.core.errors import InputError
+from pyasp.core.processes import joined
 from pyasp.tdnn import Tdnn
 
 PRECISIONS = ("auto", "float32", "bfloat16")

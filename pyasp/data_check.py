@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyasp.data_tools import CUTS, MODELS, keys_of, tables_of, write_part
 from pyasp.datadir import DataDir, c_sorted, invert
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.validate import Checker, audio_files, read_cuts
 
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.artefact import atomic_write
+from pyasp.core.files import atomic_write
 from pyasp.datadir import DataDir, c_sorted, invert, read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.validate import read_cuts, write_cuts
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
-from pyasp.plain_text import read_lines
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
+from pyasp.core.text import read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from pyasp import mp4_header
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.sphere_header import AGAIN, MAGIC, read_header
 
 # What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix. Of MP4's edit

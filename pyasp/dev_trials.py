@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.datadir import c_sorted, invert
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.variants import DevOptions
 
 

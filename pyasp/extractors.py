@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.bundle import Bundle
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
@@ -78,7 +78,7 @@ def load_tdnn(bundle: Bundle, options):
 
 def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
     """Embeddings by the bundle's network."""
-    from pyasp.device import device_of
+    from pyasp.core.device import device_of
     from pyasp.embed import Embedder, EmbedOptions
 
     options = cli.read_conf(bundle.files["network.conf"], network_options())

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MAGIC = b"fLaC"
 STREAMINFO = 8, 34  # place after the magic and the block's own header; bytes

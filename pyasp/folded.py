@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from pyasp.pooling import MaskedBatchNorm
-from pyasp.processes import sum_over
+from pyasp.core.processes import sum_over
 
 BLOCK_FRAMES = 512
 

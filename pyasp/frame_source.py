@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi_io import ScpReader
-from pyasp.progress import bar
+from pyasp.core.progress import bar
 from pyasp.quantise import encode
 
 STORES = ("auto", "float", "byte", "archive")

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.cli import option
+from pyasp.core.command import option
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ScpReader
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file

@@ -22,9 +22,9 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_stream import Reader, open_object, write_object
-from pyasp.triangles import pack, unpack
+from pyasp.core.triangles import pack, unpack
 
 LOG_2PI = math.log(2.0 * math.pi)
 

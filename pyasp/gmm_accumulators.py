@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import stacked
 from pyasp.kaldi_stream import Writer, open_object
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pyasp.datadir import DataDir, c_sorted
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, iterate
-from pyasp.prefetch import prefetched
-from pyasp.processes import rank, world
-from pyasp.progress import bar
+from pyasp.core.prefetch import prefetched
+from pyasp.core.processes import rank, world
+from pyasp.core.progress import bar
 
 Recording = tuple[str, np.ndarray]
 

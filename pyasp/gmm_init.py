@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm
 from pyasp.gmm_data import Recording, blocks
 from pyasp.gmm_em import DiagStats, UpdateOptions, update_diag

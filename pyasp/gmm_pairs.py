@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pyasp.threads import in_threads
+from pyasp.core.threads import in_threads
 
 ALIGNMENT = 16  # columns: whole vector registers and cache lines
 RUN_PAIRS = 512  # pairs of one product on a CPU: beyond them, sums are in float64

@@ -20,7 +20,7 @@ import torch
 from pyasp.gmm import DiagGmm, FullGmm, full_factors
 from pyasp.gmm_pairs import DISTANCES, augmented, padded
 from pyasp.gmm_select import BEST
-from pyasp.threads import in_threads
+from pyasp.core.threads import in_threads
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SCORE_BYTES = {"cpu": 2 << 20, "cuda": 1 << 30}  # of one block of dense scores: stays in the cache on a CPU

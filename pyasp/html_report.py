@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp import figures, page, report_tables, run_facts, usage
+from pyasp import figures, page, report_tables, run_facts
+from pyasp.core import usage
 from pyasp.html_list import Run, Section, list_section
 from pyasp.paper import paper_rows
 from pyasp.report import cost, entries, list_names, percent

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pyasp import inspect_directory, inspect_model, inspect_other, inspect_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_kind import kind_of, source_of
 from pyasp.inspect_line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
 from pyasp.inspect_table import missing, whole

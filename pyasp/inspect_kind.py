@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ContextManager
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_location import Location
 from pyasp.kaldi_model import MODELS
 from pyasp.kaldi_post import integer_lists, integers, posteriors, scalar

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_kind import NUMBER_TABLES
 from pyasp.inspect_line import Lines, array_facts, line, row_lines, span
 from pyasp.inspect_table import missing

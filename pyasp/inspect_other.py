@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_line import Line, Lines, line, span, span_facts
 from pyasp.inspect_table import lines_of, missing, text_lines, whole
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_kind import LABELS, source_of
 from pyasp.inspect_line import Line, Lines, line, span, span_facts
 

@@ -22,13 +22,13 @@ from typing import IO, TypeVar
 import numpy as np
 import torch
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import FullGmm, check_finite, cholesky, stacked
 from pyasp.kaldi_stream import open_object, write_object
-from pyasp.packed import lower_from_packed, packed_from_full
-from pyasp.threads import in_threads
-from pyasp.tiles import product
-from pyasp.triangles import triangle_size, unpack
+from pyasp.core.packed import lower_from_packed, packed_from_full
+from pyasp.core.threads import in_threads
+from pyasp.core.tiles import product
+from pyasp.core.triangles import triangle_size, unpack
 
 T = TypeVar("T")
 

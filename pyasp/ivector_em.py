@@ -28,9 +28,9 @@ from pyasp.gmm import LOG_2PI, stacked
 from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi_stream import open_object, write_object
-from pyasp.packed import PACK
-from pyasp.tiles import for_tiles
-from pyasp.triangles import unpack
+from pyasp.core.packed import PACK
+from pyasp.core.tiles import for_tiles
+from pyasp.core.triangles import unpack
 
 AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.ivector import IvectorExtractor, gaussian_chunks
 from pyasp.ivector_em import IvectorStats
-from pyasp.packed import full_from_packed
-from pyasp.triangles import pack, unpack
+from pyasp.core.packed import full_from_packed
+from pyasp.core.triangles import pack, unpack
 
 MAX_CONDITION = 1e4  # of R_i after diagonal preconditioning, and of the covariance floor
 COVARIANCE_FLOOR = 1e-7  # of the eigenvalues of the i-vectors' covariance

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from pyasp import cli
-from pyasp.device import device_of
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.device import device_of
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm import FullGmm
 from pyasp.gmm_data import Recordings, blocks
@@ -27,7 +27,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update
 from pyasp.ivector_stats import MAX_FRAMES, recording_stats, recordings_per_block
-from pyasp.processes import sum_statistics
+from pyasp.core.processes import sum_statistics
 
 
 @dataclass(frozen=True)

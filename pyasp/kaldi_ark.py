@@ -13,8 +13,8 @@ from typing import IO
 import numpy as np
 
 from pyasp import kaldi_compress
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
 from pyasp.kaldi_location import is_command, refuse_command
 from pyasp.kaldi_writer import Writer, write_object
 

@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_source import Source
 
 HEADER = struct.Struct("<ffii")  # lo, range, rows, columns

@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 ROW_TOLERANCE = 3  # a row range may end so many rows past the last one (Kaldi: the length of a feature file may vary)
 RANGE = re.compile(r"\[([^\[\]]*)\]$")

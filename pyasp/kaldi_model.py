@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_stream import Reader, open_object
 from pyasp.kaldi_writer import INTEGERS, Writer, write_object
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_ark import open_output
 from pyasp.kaldi_source import Source
 from pyasp.kaldi_table import read_entries

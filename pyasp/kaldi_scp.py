@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from pyasp import kaldi_compress
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_location import ROW_TOLERANCE, Location, parse_location, resolve_range
 from pyasp.kaldi_source import GZIP_MAGIC, Source
 from pyasp.kaldi_stream import Plain, Reader

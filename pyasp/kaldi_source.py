@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_location import Location
 
 PIECE = 1 << 16  # bytes read at a time when looking for text

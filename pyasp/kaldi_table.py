@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from kaldiio.matio import read_matrix_or_vector
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_location import ROW_TOLERANCE, Location, is_command, parse_location, refuse_command, resolve_range
 from pyasp.kaldi_source import Source, open_location
 from pyasp.kaldi_stream import PLAIN, Reader

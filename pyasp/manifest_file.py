@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyasp.errors import InputError
-from pyasp.plain_text import parse_json
+from pyasp.core.errors import InputError
+from pyasp.core.text import parse_json
 from pyasp.validate import MAX_SECONDS, read_cut_lines, write_cuts
 
 Json = dict[str, Any]

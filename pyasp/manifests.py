@@ -13,10 +13,10 @@ import json
 import re
 from pathlib import Path
 
-from pyasp.artefact import atomic_write
+from pyasp.core.files import atomic_write
 from pyasp.data_tools import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.datadir import DataDir, c_sorted, check_id
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.manifest_file import RECORDING, SUPERVISION, Json, read_jsonl, read_manifest, write_jsonl
 from pyasp.validate import parse_cut, read_cuts, write_cuts
 

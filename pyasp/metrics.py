@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
 BLOCK = 1 << 20  # points worked on at a time

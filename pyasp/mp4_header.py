@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
 AGAIN = "Copy or download the file again, or remove it"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
 from pyasp.pooling import VARIANCE_FLOOR, MaskedBatchNorm, Pooling
 from pyasp.tdnn import RECEPTIVE_FIELD, Layer, Tdnn
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_stream import open_object, write_object
 
 EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance is round-off

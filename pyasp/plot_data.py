@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.datadir import DataDir, c_sorted, read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_table import lines_of
 from pyasp.kaldi_io import ScpReader
 from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyasp.det import HIGHEST, LOWEST, TICKS
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.plots import Curves, Image, Plot, Points, Strip
 
 WIDTH = 9.0  # inches

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyasp.processes import SumOver, joined
+from pyasp.core.processes import SumOver, joined
 
 VARIANCE_FLOOR = 1e-6  # under the root of sigma; features are batch-normalised, so of variance near 1
 BATCH_NORM_EPSILON = 1e-3  # Kaldi's BatchNormComponent

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 INT16 = np.float32(32768.0)
 LOUDEST = 2.0**40  # on the int16 scale: 25 bits over full scale, which no recording reaches

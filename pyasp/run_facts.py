@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import plain_text
+from pyasp.core import text as plain_text
 from pyasp.datadir import DataDir
 from pyasp.report import Table, grouped
 from pyasp.validate import read_dropped

@@ -13,8 +13,8 @@ from typing import IO
 import numpy as np
 
 from pyasp import scoring
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
 from pyasp.trials import TrialList
 from pyasp.vectors import load_embeddings
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from pyasp.backend import AVERAGES, BackEnd, BackendOptions
 from pyasp.datadir import c_sorted, invert
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.scoring import SCORERS, Scorer
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time

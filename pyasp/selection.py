@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pyasp.cli import option
+from pyasp.core.command import option
 from pyasp.datadir import c_sorted, invert
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MIN_UTTS_FOR_VALIDATION = 3
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.artefact import describe, is_current, making, write_made
-from pyasp.cli import option
+from pyasp.core.files import describe, is_current, making, write_made
+from pyasp.core.command import option
 from pyasp.datadir import DataDir, c_sorted, read_table, write_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_scp
-from pyasp.progress import bar
+from pyasp.core.progress import bar
 from pyasp.validate import read_dropped, write_dropped
 
 MIN_SHARDS = 8  # a small corpus still feeds eight jobs

@@ -18,7 +18,7 @@ import numpy as np
 
 from pyasp.bootstrap import Speakers
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.trials import TrialList, read_categories
 
 SECONDS = (2, 5, 10, 20, 40, 80, 160)  # limits of the duration classes of corpora that bring none

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.resample import INT16, is_audible
 
 FULL_SCALE = 32767.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".mp3", ".ogg")
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too

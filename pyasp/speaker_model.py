@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.backend import BackEnd, BackendOptions, ScoreOptions, enroll
 from pyasp.bundle import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.extractors import EXTRACTORS
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.plain_text import read_json
+from pyasp.core.text import read_json
 from pyasp.resample import INT16, check_rate, resample
 from pyasp.scoring import SCORERS
 from pyasp.sound import Sound

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MAGIC = b"NIST_1A"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import cli
-from pyasp.artefact import fingerprint, load_record
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.files import fingerprint, load_record
+from pyasp.core.errors import InputError
 
 RECORD = ".made.json"
 SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 from pyasp.folded import Workspace
 from pyasp.folded_network import frame_network
 from pyasp.objective import LOSSES, CosineOutput
 from pyasp.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
-from pyasp.processes import part_of, world
+from pyasp.core.processes import part_of, world
 
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
 RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)  # 15 frames

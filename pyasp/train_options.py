@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from pyasp.chunks import ChunkOptions
-from pyasp.cli import option
+from pyasp.core.command import option
 from pyasp.compute import ComputeOptions
 from pyasp.embed import EmbedOptions
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions
 from pyasp.tdnn import TdnnOptions
 

@@ -26,20 +26,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pyasp import checkpoint
-from pyasp.artefact import describe, is_current
+from pyasp.core.files import describe, is_current
 from pyasp.chunks import Batch, split_validation, validation_batches
-from pyasp.cli import subset, write_conf
+from pyasp.core.command import subset, write_conf
 from pyasp.compute import autocast, explained_memory, precision_of
 from pyasp.datadir import DataDir
-from pyasp.device import Later, device_of, matmul_peak, synchronise
+from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.embed import EmbedOptions
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
 from pyasp.interruption import Watch
 from pyasp.objective import logits_of
-from pyasp.prefetch import prefetched
-from pyasp.processes import rank, sum_over, together, wait_for_all, world
-from pyasp.progress import bar
+from pyasp.core.prefetch import prefetched
+from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
+from pyasp.core.progress import bar
 from pyasp.tdnn import training_flop
 from pyasp.train_options import CheckpointOptions, NetworkOptions, learning_rate
 from pyasp.training_run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume

@@ -20,15 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from pyasp import checkpoint
-from pyasp.artefact import is_current, making, write_made
+from pyasp.core.files import is_current, making, write_made
 from pyasp.chunks import ChunkOptions, Sampler
-from pyasp.cli import subset
+from pyasp.core.command import subset
 from pyasp.compute import prepare_device, runner
-from pyasp.device import device_of
-from pyasp.errors import InputError
+from pyasp.core.device import device_of
+from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource
 from pyasp.pooling import MaskedBatchNorm
-from pyasp.processes import rank, wait_for_all
+from pyasp.core.processes import rank, wait_for_all
 from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.train_options import OPTIMISERS, NetworkOptions
 

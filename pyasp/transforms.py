@@ -16,7 +16,7 @@ from lhotse import Recording
 from lhotse.augmentation import AudioTransform
 
 from pyasp import codec as codecs
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import load
 from pyasp.resample import resample
 

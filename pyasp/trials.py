@@ -16,8 +16,8 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.errors import InputError
-from pyasp.plain_text import open_text
+from pyasp.core.errors import InputError
+from pyasp.core.text import open_text
 
 BLOCK_BYTES = 1 << 22  # text taken at a time: about 100 000 trials
 SORTED_AT_ONCE = 10_000_000  # trials whose keys are sorted together when duplicates are counted

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import artefact, score_files
-from pyasp.errors import InputError
+from pyasp import score_files
+from pyasp.core import files
+from pyasp.core.errors import InputError
 from pyasp.evaluation import scored_lists
 from pyasp.sides import Columns, Evaluation
 from pyasp.trials import TrialList, read_scored
@@ -79,11 +80,11 @@ def write(
     """Writes a variant's scores (N,) of a list, the array beside them, and `<scores>.tsv` when there are columns."""
     path, values = Path(system_dir) / scored.scores, scores.astype(np.float32)
     if columns:
-        with artefact.atomic_write(f"{path}.tsv", "w") as stream:
+        with files.atomic_write(f"{path}.tsv", "w") as stream:
             stream.write("\t".join(columns) + "\n")
             stream.writelines(
                 "\t".join(row) + "\n" for row in zip(*(np.array(names)[codes] for names, codes in columns.values()))
             )
     score_files.write_array(path, values)
-    with artefact.making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+    with files.making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         score_files.write_scores(stream, trials, values)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def load_embeddings(reader: Mapping[str, np.ndarray], utterances: Iterable[str], where: object) -> np.ndarray:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from pyasp import __version__
-from pyasp.cli import print_help
+from pyasp.core.command import print_help
 
 BIN = Path(__file__).parent / "bin"
 GROUPS = {

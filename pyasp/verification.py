@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyasp.artefact import atomic_write
-from pyasp.cli import option
-from pyasp.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.command import option
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter, read_ark
 from pyasp.llr import bayes_threshold
 from pyasp.sound import complaints, read_sound

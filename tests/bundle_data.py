@@ -6,7 +6,8 @@ import numpy as np
 import soundfile
 import torch
 
-from pyasp import bundle, cli, kaldi_io
+from pyasp import bundle, kaldi_io
+from pyasp.core import command as cli
 from pyasp.backend import ScoreOptions
 from pyasp.extractors import network_options
 from pyasp.mfcc import MfccOptions

@@ -36,25 +36,9 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import (
-    artefact,
-    audio_file,
-    bundle,
-    checkpoint,
-    cli,
-    datadir,
-    kaldi_io,
-    kaldi_model,
-    llr,
-    manifests,
-    mp4_header,
-    run_facts,
-    sound,
-    speaker_model,
-    sphere_header,
-    trials,
-    validate,
-)
+from pyasp import audio_file, bundle, checkpoint, datadir, kaldi_io, kaldi_model, llr, manifests, mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.audio import CutStream, read_samples, use_libsndfile
 from pyasp.backend import BackEnd
 from pyasp.gmm import DiagGmm, FullGmm
@@ -143,14 +127,14 @@ def _key(path: Path) -> None:
 
 # ---------------------------------------------------------------- JSON
 
-MADE = json.dumps(artefact.describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}, [], 1), indent=1).encode()
+MADE = json.dumps(files.describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}, [], 1), indent=1).encode()
 
 
 def _record(path: Path) -> None:
     """What a resumed stage does with a record, and what `bundle` reads from it."""
     from pyasp import bundle_make
 
-    artefact.is_current(path.with_name("x"), json.loads(MADE))
+    files.is_current(path.with_name("x"), json.loads(MADE))
     for record in bundle_make.ancestors(path.with_name("x")):
         bundle_make.options_of(record, UbmOptions)
 

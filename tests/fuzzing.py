@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 MEMORY = 384 << 20  # bytes a case may add; torch and libsndfile want some of them once
 SECONDS = 20  # a case takes microseconds to milliseconds; the machine may be busy

@@ -18,7 +18,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_stats import add_recording_stats
 from pyasp.kaldi_io import read_gselect, read_posteriors
-from pyasp.triangles import unpack
+from pyasp.core.triangles import unpack
 
 F64 = torch.float64
 KINDS = {"<DiagGMM>": DiagGmm, "<FullGMM>": FullGmm, "<IvectorExtractor>": IvectorExtractor}

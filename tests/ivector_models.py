@@ -9,7 +9,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions
 from pyasp.ivector_stats import add_recording_stats
-from pyasp.triangles import pack, unpack
+from pyasp.core.triangles import pack, unpack
 
 F64 = torch.float64
 C, D, R = 4, 3, 5

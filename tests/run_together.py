@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 
-from pyasp.processes import together
+from pyasp.core.processes import together
 
 if __name__ == "__main__":
     with together("cpu"):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyasp import cli
-from pyasp.artefact import atomic_write, describe, fingerprint, is_current, made_path, making
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.files import atomic_write, describe, fingerprint, is_current, made_path, making
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

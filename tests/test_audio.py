@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 from local import sphere
 from pyasp import decoders
 from pyasp.audio import read_samples, resample, use_libsndfile
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @pytest.fixture(autouse=True)

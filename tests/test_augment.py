@@ -17,7 +17,7 @@ from pyasp.augment_options import AugmentOptions, check
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import copy_vad
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter, ScpReader
 
 RATE = 8000

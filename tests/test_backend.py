@@ -8,7 +8,7 @@ import pytest
 from pyasp import backend, kaldi_io
 from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import score, train_backend
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.plda import Plda
 from pyasp.scoring import SCORERS
 

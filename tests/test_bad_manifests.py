@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp import datadir, manifest_file, manifests
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter
 
 

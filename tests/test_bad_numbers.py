@@ -10,7 +10,7 @@ from tdnn_data import SMALL, write_data
 
 from pyasp.bin import train_tdnn, train_ubm
 from pyasp.embed import Embedder, EmbedOptions
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, update_diag, update_full

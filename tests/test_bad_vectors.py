@@ -10,7 +10,7 @@ from pyasp import backend, calibration, kaldi_io, llr, metrics, plda_em, score_n
 from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import evaluate, score
 from pyasp.datadir import write_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.plda import Plda
 
 RNG = np.random.default_rng(0)

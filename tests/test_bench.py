@@ -15,7 +15,7 @@ from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
-from pyasp.packed import full_from_packed
+from pyasp.core.packed import full_from_packed
 from pyasp.plda import Plda
 from pyasp.scoring import plda_scorer
 

@@ -11,7 +11,7 @@ from pyasp import SpeakerModel
 from pyasp.bin.bundle import main
 from pyasp.bundle_make import affine_map, calibration_file
 from pyasp.datadir import read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_file import describe
 from pyasp.kaldi_io import ScpReader
 

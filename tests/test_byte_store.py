@@ -10,7 +10,7 @@ from tdnn_data import tiny_data, write_data
 
 from pyasp import frame_source, kaldi_compress
 from pyasp.chunks import ChunkOptions, Sampler, mask_runs, split_validation
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, choose_store, coded_reader, open_source
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.pooling import Attention, Pooling, weighted_mean

@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from pyasp import calibration, llr, metrics
 from pyasp.calibration import Calibration
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def gaussian_scores(seed, targets=4000, nontargets=12000, d=2.0):

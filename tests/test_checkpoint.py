@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyasp import checkpoint
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.tdnn import Tdnn, TdnnOptions
 
 OPTIONS = {

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyasp import cli
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

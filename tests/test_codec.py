@@ -8,7 +8,7 @@ from prep_trees import program
 from pyasp import codec
 from pyasp.augment_options import AugmentOptions, check
 from pyasp.bin import check_augment
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 RATE = 8000
 

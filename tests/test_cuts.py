@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pyasp.audio import CutStream, duration_text
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def cuts_file(path, lines):

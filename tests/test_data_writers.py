@@ -11,9 +11,9 @@ from local import common, trial_lists
 from local.audio_header import Audio, find_audio, probe, probe_all
 from local.common import Utterance
 from local.trial_lists import Trial
-from pyasp import artefact
+from pyasp.core import files
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def utterances(top, count=3):
@@ -138,13 +138,13 @@ def test_a_list_goes_by_its_file_name(name, wanted):
 
 
 def test_the_marker_is_written_last_and_an_older_preparation_goes_first(tmp_path):
-    made = artefact.describe("prep", {"a": 1}, [])
+    made = files.describe("prep", {"a": 1}, [])
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials/old").write_text("x\n")
     assert common.start(tmp_path, made, False) and not (tmp_path / "trials").exists()
     common.report(tmp_path, made, {"train": {"utterances": 1}})
     assert not common.start(tmp_path, made, False)
-    changed = artefact.describe("prep", {"a": 2}, [])
+    changed = files.describe("prep", {"a": 2}, [])
     with pytest.raises(InputError, match="--a: 1 -> 2"):
         common.start(tmp_path, changed, False)
     assert common.start(tmp_path, changed, True) and not (tmp_path / common.MARKER).exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from pyasp.datadir import DataDir, invert, read_table, write_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def test_tables_are_written_in_byte_order_and_read_back(tmp_path):

@@ -5,10 +5,11 @@ import pytest
 import torch
 from tdnn_data import SMALL, tiny_data
 
-from pyasp import checkpoint, cli
+from pyasp import checkpoint
+from pyasp.core import command as cli
 from pyasp.bin import extract_embedding
 from pyasp.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import frontend
 from pyasp.kaldi_io import ArkWriter, ScpReader
 from pyasp.pooling import POOLINGS

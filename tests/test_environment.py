@@ -4,9 +4,9 @@ import importlib.metadata
 
 import pytest
 
-from pyasp import environment
+from pyasp.core import environment
 from pyasp.bin import check_environment
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def test_this_environment_is_the_pinned_one(capsys):

@@ -8,8 +8,9 @@ import pytest
 from prep_trees import make_tree, refused
 
 from local import prep_folder
-from pyasp import artefact, metrics
-from pyasp.errors import InputError
+from pyasp import metrics
+from pyasp.core import files
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter
 
 
@@ -26,18 +27,18 @@ def test_an_archive_on_a_full_disk_is_not_taken_for_complete(tmp_path, monkeypat
 
 
 def test_a_preparation_on_a_full_disk_says_so_and_leaves_no_marker(tmp_path, monkeypatch, capsys):
-    tree, data, sync = make_tree(tmp_path / "own"), tmp_path / "data", artefact.sync
+    tree, data, sync = make_tree(tmp_path / "own"), tmp_path / "data", files.sync
 
     def full(path):
         if "cuts" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         sync(path)
 
-    monkeypatch.setattr(artefact, "sync", full)
+    monkeypatch.setattr(files, "sync", full)
     assert prep_folder.main(["--root", str(tree), "--data", str(data), "--eval-fraction=0.4"]) == 1
     refused(capsys, "No space left on device", "cuts.jsonl.gz")
     assert not (data / "prep.json").exists() and not (data / "train/cuts.jsonl.gz").exists()
-    monkeypatch.setattr(artefact, "sync", sync)
+    monkeypatch.setattr(files, "sync", sync)
     assert prep_folder.main(["--root", str(tree), "--data", str(data), "--eval-fraction=0.4"]) == 0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pyasp import frontend as module
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import (
     FrontendOptions,
     add_deltas,

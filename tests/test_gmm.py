@@ -10,13 +10,13 @@ from gmm_models import F64, draw, random_full, tensor
 from scipy.stats import multivariate_normal
 
 from pyasp import gmm_pairs, gmm_score
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_data import Recordings, blocks
 from pyasp.gmm_em import DiagStats, FullStats
 from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, prune
-from pyasp.prefetch import prefetched
-from pyasp.triangles import pack, unpack
+from pyasp.core.prefetch import prefetched
+from pyasp.core.triangles import pack, unpack
 
 
 def scipy_loglikes(model, x):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gmm_models import F64, NO_LIMITS, draw, random_full, tensor
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, random_start, sample_frames, split

@@ -6,11 +6,11 @@ import torch
 from gmm_models import F64, draw, random_full, tensor
 
 from pyasp import gmm_pairs, gmm_select
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_pairs import grouped
 from pyasp.gmm_score import Aligner
-from pyasp.threads import in_threads
+from pyasp.core.threads import in_threads
 
 
 @pytest.mark.parametrize("limit", [1, 5, 10000])

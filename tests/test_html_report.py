@@ -10,7 +10,8 @@ import browser
 import numpy as np
 import pytest
 
-from pyasp import attention_shown, figures, page, report, report_tables, run_facts, usage
+from pyasp import attention_shown, figures, page, report, report_tables, run_facts
+from pyasp.core import usage
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool

@@ -8,16 +8,17 @@ import pytest
 import torch
 from ivector_models import F64, C, D, R, direct_posterior, draw, random_extractor, random_statistics
 
-from pyasp import ivector, ivector_stats, tiles
-from pyasp import packed as packed_module
-from pyasp.errors import InputError
+from pyasp import ivector, ivector_stats
+from pyasp.core import tiles
+from pyasp.core import packed as packed_module
+from pyasp.core.errors import InputError
 from pyasp.gmm import FullGmm
 from pyasp.gmm_data import blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_stats import extract, pool_stats, recording_stats, scale_stats, weighted_sums_cpu, weighted_sums_cuda
-from pyasp.triangles import unpack
+from pyasp.core.triangles import unpack
 
 
 def test_two_routes_and_batches_agree():

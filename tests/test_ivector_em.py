@@ -7,9 +7,9 @@ import pytest
 import torch
 from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extractor, random_statistics
 
-from pyasp import tiles
+from pyasp.core import tiles
 from pyasp.bench_measure import torch_threads
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import (
@@ -22,7 +22,7 @@ from pyasp.ivector_mstep import (
     update,
 )
 from pyasp.kaldi_model import copy_model
-from pyasp.triangles import unpack
+from pyasp.core.triangles import unpack
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_compress import FIXED, encode
 from pyasp.kaldi_io import load, serialise
 from pyasp.kaldi_source import Source

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter, ScpReader, load, read_ark, read_scp, save, serialise
 
 RNG = np.random.default_rng(5)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from recipe import CONF, ROOT, run
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_score import DiagScorer, FullScorer

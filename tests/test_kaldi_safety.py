@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_kaldi_io import RNG, TABLE, assert_same, in_tmp, write  # noqa: F401 (in_tmp is a fixture)
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ScpReader, load, read_ark, read_scp, save, serialise
 
 # nothing runs

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_model import copy_model, read_items
 from pyasp.kaldi_source import Source
 from pyasp.kaldi_stream import Reader, Writer, open_object, write_object

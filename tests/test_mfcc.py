@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pyasp import mfcc as module
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.mfcc import WINDOWS, Mfcc, MfccOptions, cepstral_transform, mel, mel_banks, mirrored, num_frames
 
 SMALL = MfccOptions(sample_frequency=8000, dither=0, num_ceps=13, high_freq=3700, snip_edges=False)

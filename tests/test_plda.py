@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from pyasp import plda_em
 from pyasp.backend import ScoreOptions
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.plda import Plda, diagonalise
 from pyasp.scoring import plda_scorer
 

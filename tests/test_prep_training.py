@@ -7,7 +7,7 @@ from training_made import CORPORA, eight
 
 from local import mixer6, sre08, telephone, training
 from local.common import Utterance
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @pytest.mark.parametrize("name", CORPORA)

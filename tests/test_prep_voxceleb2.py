@@ -15,7 +15,7 @@ from voxceleb_made import VIDEOS, clip, make_tree, prepare, trials, voxceleb2
 
 from pyasp import decoders, mp4_header
 from pyasp.audio import read_samples, use_libsndfile
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @pytest.fixture

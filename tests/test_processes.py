@@ -15,10 +15,10 @@ from test_trainer import records
 
 from pyasp import checkpoint
 from pyasp.chunks import ChunkOptions, Sampler
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
-from pyasp.processes import part_of, sum_statistics, together, world
+from pyasp.core.processes import part_of, sum_statistics, together, world
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pyasp import llr, report
-from pyasp.artefact import describe, making
+from pyasp.core.files import describe, making
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.paper import PAPER

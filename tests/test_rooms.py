@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from pyasp.bin import check_augment
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
 from pyasp.sound_folders import find_audio, musan_noises, responses_of
 

@@ -5,7 +5,7 @@ import pytest
 
 from pyasp import score_norm
 from pyasp.backend import BackEnd, BackendOptions, enroll, train
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.score_norm import Cohort, draw_cohort, moments
 from pyasp.scoring import SCORERS
 

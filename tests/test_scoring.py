@@ -8,7 +8,7 @@ import pytest
 from pyasp import score_files, scoring
 from pyasp.backend import ScoreOptions
 from pyasp.clustering import agglomerate
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.plda import Plda
 from pyasp.trials import TrialList
 

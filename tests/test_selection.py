@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.selection import Augmented, SelectOptions, select
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pyasp.artefact import made_path
+from pyasp.core.files import made_path
 from pyasp.datadir import DataDir, read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ScpReader
 from pyasp.shards import JobOptions, merge, run_shards, shards, shards_of_job
 

@@ -19,7 +19,7 @@ from local.audio_header import Audio, probe
 from pyasp import decoders
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.bin import make_mfcc
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ScpReader
 from pyasp.sphere_header import read_header
 

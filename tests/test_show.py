@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pyasp.bin.show import main
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.inspect_file import array_of, as_text, describe
 from pyasp.kaldi_io import ArkWriter, save, write_gselect, write_int_vectors, write_posteriors, write_scalars
 

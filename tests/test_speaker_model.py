@@ -16,12 +16,13 @@ import pytest
 import torch
 from bundle_data import DIM, RATE, make_bundle, network, speech, write_backend, write_wav
 
-from pyasp import SpeakerModel, cli
+from pyasp import SpeakerModel
+from pyasp.core import command as cli
 from pyasp.backend import BackEnd, ScoreOptions, length_normalise
 from pyasp.bundle import changed_files, read_bundle
 from pyasp.bundle_kaldi import read_kaldi
 from pyasp.embed import Embedder, EmbedOptions
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.scoring import plda_scorer

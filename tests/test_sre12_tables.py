@@ -9,7 +9,7 @@ from prep_trees import put, sph
 from local import sre12_tables
 from local.cts_superset import read_cts
 from local.prep_sre12 import duration_class
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @pytest.mark.parametrize("seconds", [1.0, 30.0, 54.7, 54.9, 100.0, 173.1, 173.3, 300.0, 2000.0])

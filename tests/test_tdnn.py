@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.pooling import POOLINGS
 from pyasp.tdnn import CONTEXTS, RECEPTIVE_FIELD, Layer, Tdnn, TdnnOptions, multiply_adds, splice, training_flop
 

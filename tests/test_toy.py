@@ -14,7 +14,7 @@ from scipy.signal import argrelmax
 from local import make_toy, prep_toy, toy_session, toy_speech, toy_trees
 from local.make_toy import Options, ToyOptions
 from local.toy_phones import VOWELS, VOWELS_MEN, VOWELS_WOMEN
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 RATE = 16000
 FRAMES = 200

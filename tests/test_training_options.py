@@ -12,9 +12,9 @@ from test_trainer import Killed, assert_same_training, data, kill_at, one_thread
 from torch.nn import functional
 
 from pyasp import checkpoint, compute, trainer
-from pyasp.cli import subset
-from pyasp.device import device_of
-from pyasp.errors import InputError
+from pyasp.core.command import subset
+from pyasp.core.device import device_of
+from pyasp.core.errors import InputError
 from pyasp.objective import CosineOutput, logits_of
 from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.trainer import train
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(data, tmp_path, monkeypatch
         if "last.pt" in str(path):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pyasp.artefact.sync", full)
+    monkeypatch.setattr("pyasp.core.files.sync", full)
     with pytest.raises(InputError, match="last.pt: found a full disk .*before is whole. Make room"):
         train(data, tmp_path, options(), 1)
     assert (tmp_path / "last.pt").read_bytes() == before and not list(tmp_path.glob(".*tmp"))

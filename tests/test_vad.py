@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.vad import VadOptions, at_speed, energy_vad
 
 

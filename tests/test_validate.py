@@ -7,7 +7,7 @@ import soundfile
 
 from pyasp.bin.check_data import main as check_data
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.validate import Checker, read_cuts, write_cuts
 
 

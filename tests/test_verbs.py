@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pyasp import cli, completion, verbs
+from pyasp import completion, verbs
+from pyasp.core import command as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}

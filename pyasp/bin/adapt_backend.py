@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import artefact, backend, cli, kaldi_io
+from pyasp import backend, kaldi_io
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.adaptation import adapt
 from pyasp.backend import BackEnd, BackendOptions
 from pyasp.vectors import load_embeddings
@@ -21,8 +23,8 @@ def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda)."""
     names, settings = backend.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
-    made = artefact.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
-    if all([artefact.is_current(Path(out) / name, made, options.force) for name in names]):
+    made = files.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
+    if all([files.is_current(Path(out) / name, made, options.force) for name in names]):
         return
     reader = kaldi_io.ScpReader(scp)
     vectors = load_embeddings(reader, reader, scp)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyasp import artefact, attention_shown, cli
+from pyasp import attention_shown
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.audio import read_samples
 from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
@@ -65,19 +67,19 @@ def main(options: Options, data: str, exp: str) -> None:
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:
         print(f"{exp}: no network with an attention, nothing to show", file=sys.stderr)
-        artefact.remove_tree(path)
+        files.remove_tree(path)
         return
     test.require("cuts.jsonl.gz", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
-    made = artefact.describe(
+    made = files.describe(
         "attention",
         {"recordings": options.recordings},
         [*(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()],
         options.seed,
     )
-    if artefact.is_current(path, made, True):  # a picture follows what it shows, without --force
+    if files.is_current(path, made, True):  # a picture follows what it shows, without --force
         return
     arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))
-    with artefact.making(path, made) as temporary, open(temporary, "wb") as stream:
+    with files.making(path, made) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
 
-from pyasp import cli
-from pyasp.artefact import atomic_write, describe, is_current, making
+from pyasp.core import command as cli
+from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.audio import use_libsndfile
 from pyasp.augment import Augmenter, at_speed, generate, json_line, renamed
 from pyasp.augment_options import AugmentOptions, check, speeds_of
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
-from pyasp.progress import bar
+from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
 from pyasp.sound_folders import musan_noises, responses_of
 from pyasp.validate import read_cuts, write_cuts
 

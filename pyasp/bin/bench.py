@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, bench_tdnn, cli
-from pyasp.artefact import atomic_write
+from pyasp import bench_features, bench_gmm, bench_growth, bench_ivector, bench_scoring, bench_tdnn
+from pyasp.core import command as cli
+from pyasp.core.files import atomic_write
 from pyasp.bench_measure import Row, Setting, bandwidth, long_vectors, sgemm_rate
-from pyasp.device import device_of
-from pyasp.errors import InputError
+from pyasp.core.device import device_of
+from pyasp.core.errors import InputError
 
 ROWS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "mfcc": bench_features.mfcc,

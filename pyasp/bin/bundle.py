@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.bundle import MANIFEST
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import artefact, calibration, cli, variant_files
+from pyasp import calibration, variant_files
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.backend import BackendOptions
 from pyasp.calibration import Calibration
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.sides import Columns
 from pyasp.trials import TrialList
 from pyasp.variant_files import Scored
@@ -119,8 +121,8 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
             *variant_files.evaluation_of(data, each).inputs(),
             *shared,
         ]
-        made = artefact.describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if artefact.is_current(Path(out) / each.scores, made, options.force):
+        made = files.describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+        if files.is_current(Path(out) / each.scores, made, options.force):
             continue
         model = model or (on_dev(data, systems, options) if way == "dev" else None)
         models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
@@ -139,7 +141,7 @@ def trained_on(way: str, options: Options) -> str:
 def save(path: Path, way: str, options: Options, used: dict) -> None:
     """Adds the models of some lists to calibration.json."""
     old = json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else {}
-    with artefact.atomic_write(path, "w") as stream:
+    with files.atomic_write(path, "w") as stream:
         json.dump({"trained_on": trained_on(way, options), "lists": {**old, **used}}, stream, indent=1)
         stream.write("\n")
 

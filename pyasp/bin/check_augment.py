@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.augment_options import AugmentOptions, check
 from pyasp.sound_folders import musan_noises, responses_of
 

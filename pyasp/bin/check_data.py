@@ -4,9 +4,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.trials import read_trials, trial_lists
 from pyasp.validate import Checker
 

@@ -3,7 +3,8 @@
 import sys
 from dataclasses import dataclass
 
-from pyasp import cli, environment
+from pyasp.core import command as cli
+from pyasp.core import environment
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli, stale
+from pyasp import stale
+from pyasp.core import command as cli
 
 
 @dataclass(frozen=True)

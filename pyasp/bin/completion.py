@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyasp import cli, completion
-from pyasp.errors import InputError
+from pyasp import completion
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

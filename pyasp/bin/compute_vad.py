@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ScpReader
 from pyasp.shards import JobOptions, run_shards
 from pyasp.vad import VadOptions, energy_vad

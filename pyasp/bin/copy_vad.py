@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp import cli
-from pyasp.artefact import describe, is_current, making
+from pyasp.core import command as cli
+from pyasp.core.files import describe, is_current, making
 from pyasp.datadir import DataDir, write_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter, ScpReader, read_scp
-from pyasp.progress import bar
+from pyasp.core.progress import bar
 from pyasp.vad import at_speed
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli, data_check, data_tools, manifests
+from pyasp import data_check, data_tools, manifests
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

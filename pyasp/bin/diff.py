@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.compare import Difference, compare, finite
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 LISTED = 5  # keys named of each sort of difference
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import cli
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
 from pyasp.kaldi_io import ArkWriter
-from pyasp.progress import bar
+from pyasp.core.progress import bar
 from pyasp.sound_list import features_of, list_sounds
 from pyasp.verification import ModelOptions, load_model
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.verification import ModelOptions, hear_all, load_model, save_speaker, speaker_file
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import artefact, cli
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.evaluation import EvaluateOptions, evaluate, recipe
 from pyasp.report import grouped, percent
 from pyasp.trials import trial_lists
@@ -29,12 +30,12 @@ def main(options: Options, trials_dir: str, system_dir: str) -> None:
     """
     chosen, path = cli.subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
     made = recipe(trials_dir, system_dir, chosen)
-    if artefact.is_current(path, made, options.force):
+    if files.is_current(path, made, options.force):
         return
     result, replicates = evaluate(trials_dir, system_dir, chosen)
-    with artefact.atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
+    with files.atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
         np.savez(stream, **replicates)
-    with artefact.making(path, made) as temporary:
+    with files.making(path, made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])

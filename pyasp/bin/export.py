@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.bundle import read_bundle
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @dataclass(frozen=True)

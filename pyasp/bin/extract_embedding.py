@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
-from pyasp.device import device_of
+from pyasp.core.device import device_of
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.shards import JobOptions, Result, run_shards

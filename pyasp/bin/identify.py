@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyasp import cli
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 from pyasp.verification import (
     DecisionOptions,
     Heard,

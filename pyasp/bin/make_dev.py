@@ -4,12 +4,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import artefact, cli
-from pyasp.artefact import atomic_write, describe, is_current, making
+from pyasp.core import files
+from pyasp.core import command as cli
+from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.backend import BackendOptions
 from pyasp.datadir import DataDir, read_table, write_table
 from pyasp.dev_trials import Material, draw
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.variants import DevOptions
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
@@ -78,7 +79,7 @@ def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
                 "no such directory",
                 "Re-run with --force, which deletes it",
             )
-        artefact.remove_tree(dev)
+        files.remove_tree(dev)
         return
     inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
     inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.shards import merge
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import artefact, backend, cli, score_files, variant_files
+from pyasp import backend, score_files, variant_files
+from pyasp.core import files as artefact
+from pyasp.core import command as cli
 from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
 from pyasp.datadir import DataDir, read_table
 from pyasp.kaldi_io import ScpReader

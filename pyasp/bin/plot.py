@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyasp import cli, plot_data
-from pyasp.errors import InputError
+from pyasp import plot_data
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 from pyasp.plots import Plot
 
 

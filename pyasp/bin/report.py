@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import artefact, cli, comparison, det, html_report, report, report_tables, stale
-from pyasp.errors import InputError
+from pyasp import comparison, det, html_report, report, report_tables, stale
+from pyasp.core import files
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 from pyasp.evaluation import EvaluateOptions, load_metrics, read_replicates
-from pyasp.plain_text import read_json
+from pyasp.core.text import read_json
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
         Path(trials_dir).parent,
         found,
         results,
-        artefact.describe("report", settings, [directory / name / "metrics.json" for name in found]),
+        files.describe("report", settings, [directory / name / "metrics.json" for name in found]),
     )
     print(report.screen(results, report_tables.on_screen(results)))
 
@@ -117,12 +119,12 @@ def write(
         "RESULTS.md": report.markdown(results, tables, report_tables.notes(results)),
     }
     for name, text in contents.items():
-        with artefact.making(directory / name, made) as path:
+        with files.making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")
-    with artefact.making(directory / "det.png", made) as path:
+    with files.making(directory / "det.png", made) as path:
         det.draw(det_curves(results, found), path)
     run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
-    with artefact.making(directory / "report.html", made) as path:
+    with files.making(directory / "report.html", made) as path:
         path.write_text(html_report.document(run), encoding="utf-8")
 
 

@@ -4,8 +4,8 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
-from pyasp import cli
-from pyasp.artefact import describe, is_current, making
+from pyasp.core import command as cli
+from pyasp.core.files import describe, is_current, making
 from pyasp.datadir import DataDir, write_list, write_table
 from pyasp.selection import Augmented, SelectOptions, select
 

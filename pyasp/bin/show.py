@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp import cli
-from pyasp.errors import InputError
+from pyasp.core import command as cli
+from pyasp.core.errors import InputError
 from pyasp.inspect_file import array_of, as_text, describe, describe_array
 from pyasp.inspect_line import as_json, show
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import artefact, backend, cli, kaldi_io
+from pyasp import backend, kaldi_io
+from pyasp.core import files
+from pyasp.core import command as cli
 from pyasp.backend import BackendOptions, TrainOptions
 from pyasp.datadir import c_sorted, read_table
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 from pyasp.vectors import load_embeddings, with_embedding
 
 
@@ -41,8 +43,8 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     """
     train_options, directory = cli.subset(options, TrainOptions), Path(backend_dir)
     copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
-    made = artefact.describe("train_backend", train_options, [scp, utt2spk, *copies])
-    if all([artefact.is_current(directory / name, made, options.force) for name in backend.FILES]):
+    made = files.describe("train_backend", train_options, [scp, utt2spk, *copies])
+    if all([files.is_current(directory / name, made, options.force) for name in backend.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi_io.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)

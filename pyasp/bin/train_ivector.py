@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.device import device_of
+from pyasp.core.device import device_of
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm_data import Recordings
 from pyasp.gmm_train import Iterations
 from pyasp.ivector_train import IvectorOptions, train
-from pyasp.processes import rank, together
+from pyasp.core.processes import rank, together
 
 
 @dataclass(frozen=True)

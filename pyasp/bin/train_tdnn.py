@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
 from pyasp.train_options import NetworkOptions
 from pyasp.trainer import train

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.datadir import DataDir
-from pyasp.device import device_of
-from pyasp.errors import InputError
+from pyasp.core.device import device_of
+from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm_data import Recordings
 from pyasp.gmm_train import Iterations, UbmOptions, train
 from pyasp.ivector_train import IvectorOptions
-from pyasp.processes import rank, together
+from pyasp.core.processes import rank, together
 
 
 @dataclass(frozen=True)

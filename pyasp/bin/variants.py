@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.backend import BackendOptions
 from pyasp.variants import expand, fusions
 

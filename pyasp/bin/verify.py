@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pyasp import cli
+from pyasp.core import command as cli
 from pyasp.report import as_text
 from pyasp.verification import (
     DecisionOptions,

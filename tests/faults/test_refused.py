@@ -15,8 +15,8 @@ import kills
 import pytest
 import recipe
 
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
 
 CONF = recipe.ROOT / recipe.CONF
 QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check_data")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import recipe
 
-from pyasp import cli, stale
+from pyasp import stale
+from pyasp.core import command as cli
 from pyasp.bin import check_made, report
 
 CONF = recipe.ROOT / recipe.CONF

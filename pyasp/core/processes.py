@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 PATIENCE = timedelta(hours=1)  # a slower process may still be reading its features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 def pins(path: str | Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pyasp.threads import in_threads
+from pyasp.core.threads import in_threads
 
 TILE = {"cpu": 1 << 22, "cuda": 1 << 28}  # values at most: 16 MB in single precision
 TILES = {"cpu": 16, "cuda": 1}  # at least, so that threads end together

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from pyasp.triangles import triangle_size
+from pyasp.core.triangles import triangle_size
 
 
 def lower_positions(size: int, device: torch.device) -> torch.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 
 @contextlib.contextmanager

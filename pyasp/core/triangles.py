@@ -1,4 +1,4 @@
-"""Symmetric matrices as packed lower triangles, row by row, as Kaldi stores them (numpy; pyasp.packed: torch)."""
+"""Symmetric matrices as packed lower triangles, row by row, as Kaldi stores them (numpy; pyasp.core.packed: torch)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from pyasp.errors import InputError
+from pyasp.core.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # rows and columns of the measured product: large enough to saturate

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from pyasp.errors import InputError, refusal
-from pyasp.plain_text import read_json
+from pyasp.core.errors import InputError, refusal
+from pyasp.core.text import read_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")

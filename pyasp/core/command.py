@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyasp.artefact import atomic_write
-from pyasp.errors import InputError, lacks_memory, refusal, too_little_memory
-from pyasp.usage import record_usage
+from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError, lacks_memory, refusal, too_little_memory
+from pyasp.core.usage import record_usage
 
 T = TypeVar("T")
 CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
