@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import kaldi_io, plda_em
+from pyasp import plda_em
+from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
@@ -172,7 +173,7 @@ class BackEnd:
     @classmethod
     def read_files(cls, mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
         """As `read`, from three files wherever they lie."""
-        mean, transform = (np.asarray(kaldi_io.load(path), np.float64) for path in (mean_path, transform_path))
+        mean, transform = (np.asarray(kaldi.load(path), np.float64) for path in (mean_path, transform_path))
         for path, array in ((mean_path, mean), (transform_path, transform)):
             if not np.isfinite(array).all():
                 raise InputError(path, "values that are not finite", "finite numbers", "Train the back end again")
@@ -191,9 +192,9 @@ class BackEnd:
         """Writes the three files with the record `made`, plda last: it tells that all are there."""
         directory = Path(directory)
         with files.making(directory / MEAN, made) as path:
-            kaldi_io.save(path, self.mean)
+            kaldi.save(path, self.mean)
         with files.making(directory / TRANSFORM, made) as path:
-            kaldi_io.save(path, np.asarray(self.transform, np.float32))
+            kaldi.save(path, np.asarray(self.transform, np.float32))
         with files.making(directory / PLDA, made) as path:
             self.plda.write(path)
 

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyasp import kaldi_compress
+from pyasp.kaldi import compress
 from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_threads
 from pyasp.compute import autocast, precision_of
 from pyasp.datadir import DataDir
 from pyasp.core.device import matmul_peak
 from pyasp.frame_source import FrameSource, coded_reader, open_source
 from pyasp.interruption import Watch
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 from pyasp.quantise import decode, encode, relative_error
 from pyasp.tdnn import training_flop
 from pyasp.train_options import NetworkOptions
@@ -298,7 +298,7 @@ def dataloader_rate(
 def errors(memory: PeakMemory) -> Iterator[Row]:
     """What 8 bits cost, resident and as Kaldi stores them: RMS error over the deviation of the coefficient."""
     x = np.random.default_rng(2).standard_normal((800, DIM)).astype(np.float32)
-    header, body = kaldi_compress.encode(x, 2)
+    header, body = compress.encode(x, 2)
     found = {"tdnn_error_resident": decode(*encode(x)), "tdnn_error_kaldi_ark": header.decode(body)}
     for name, approximation in found.items():
         yield Row(name, 1e6 * relative_error(x, approximation), "ppm of dev.", None, None, memory.bytes())

@@ -23,7 +23,7 @@ from pyasp.bundle_card import card
 from pyasp.datadir import read_table
 from pyasp.core.errors import InputError
 from pyasp.extractors import network_options
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 from pyasp.mfcc import MfccOptions
 from pyasp.core.text import read_json
 from pyasp.vad import VadOptions

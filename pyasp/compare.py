@@ -20,9 +20,9 @@ from pyasp.core.errors import InputError
 from pyasp.inspect_kind import kind_of
 from pyasp.inspect_other import flat, load_checkpoint, load_json, load_npy, load_npz
 from pyasp.inspect_table import lines_of
-from pyasp.kaldi_io import ScpReader, read_ark
-from pyasp.kaldi_model import read_items
-from pyasp.kaldi_table import load
+from pyasp.kaldi import ScpReader, read_ark
+from pyasp.kaldi.items import read_items
+from pyasp.kaldi.tables import load
 
 Entries = Iterator[tuple[str, Any]]
 TIMES = {"seconds", "frames_per_second", "data_wait", "peak_fraction"}  # of a run's log: never twice the same

@@ -45,7 +45,7 @@ def load_tdnn(bundle: Bundle, options):
     """
     import torch
 
-    from pyasp.kaldi_io import read_ark
+    from pyasp.kaldi import read_ark
     from pyasp.tdnn import Tdnn, TdnnOptions
 
     path = bundle.files["network.ark"]

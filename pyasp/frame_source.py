@@ -29,7 +29,7 @@ from torch import Tensor
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.core.progress import bar
 from pyasp.quantise import encode
 

@@ -21,7 +21,7 @@ import numpy as np
 from pyasp.core.command import option
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10  # Kaldi's

@@ -24,7 +24,7 @@ from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors
 from pyasp.gmm_accumulators import read_accumulators, write_head
 from pyasp.gmm_pairs import SUMS, augmented
 from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
-from pyasp.kaldi_stream import write_object
+from pyasp.kaldi.reader import write_object
 from pyasp.core.triangles import pack, unpack
 
 LARGEST = 1e35  # of any sum: its inverse must be a float32

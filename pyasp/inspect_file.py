@@ -21,11 +21,11 @@ from pyasp.core.errors import InputError
 from pyasp.inspect_kind import kind_of, source_of
 from pyasp.inspect_line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
 from pyasp.inspect_table import missing, whole
-from pyasp.kaldi_ark import serialise
-from pyasp.kaldi_location import is_command, parse_location
-from pyasp.kaldi_source import Source
-from pyasp.kaldi_table import load, read_array, read_entries, read_scp
-from pyasp.kaldi_writer import BINARY
+from pyasp.kaldi.archives import serialise
+from pyasp.kaldi.names import is_command, parse_location
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.tables import load, read_array, read_entries, read_scp
+from pyasp.kaldi.writer import BINARY
 
 NAMES = {
     "FV": "float32 vector",

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ContextManager
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_location import Location
-from pyasp.kaldi_model import MODELS
-from pyasp.kaldi_post import integer_lists, integers, posteriors, scalar
-from pyasp.kaldi_source import FOREIGN, Source, open_location
-from pyasp.kaldi_table import read_entries
+from pyasp.kaldi.names import Location
+from pyasp.kaldi.items import MODELS
+from pyasp.kaldi.posteriors import integer_lists, integers, posteriors, scalar
+from pyasp.kaldi.source import FOREIGN, Source, open_location
+from pyasp.kaldi.tables import read_entries
 
 HEAD = 1 << 16  # bytes looked at
 MAGIC = {b"PK\x03\x04": "checkpoint", b"\x93NUMPY": "npy", b"RIFF": "audio", b"fLaC": "audio", b"NIST_1A": "audio"}

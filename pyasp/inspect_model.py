@@ -13,10 +13,10 @@ from pyasp.core.errors import InputError
 from pyasp.inspect_kind import NUMBER_TABLES
 from pyasp.inspect_line import Lines, array_facts, line, row_lines, span
 from pyasp.inspect_table import missing
-from pyasp.kaldi_model import MODELS, Item, read_items, write_items
-from pyasp.kaldi_post import print_integers, print_lists, print_posteriors
-from pyasp.kaldi_table import read_entries
-from pyasp.kaldi_writer import Writer
+from pyasp.kaldi.items import MODELS, Item, read_items, write_items
+from pyasp.kaldi.posteriors import print_integers, print_lists, print_posteriors
+from pyasp.kaldi.tables import read_entries
+from pyasp.kaldi.writer import Writer
 
 SIZES = {
     "<MEANS_INVVARS>": " of {0} Gaussians in {2} dimensions",

@@ -24,7 +24,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.gmm import FullGmm, check_finite, cholesky, stacked
-from pyasp.kaldi_stream import open_object, write_object
+from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import lower_from_packed, packed_from_full
 from pyasp.core.threads import in_threads
 from pyasp.core.tiles import product

@@ -27,7 +27,7 @@ import torch
 from pyasp.gmm import LOG_2PI, stacked
 from pyasp.gmm_em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
-from pyasp.kaldi_stream import open_object, write_object
+from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import PACK
 from pyasp.core.tiles import for_tiles
 from pyasp.core.triangles import unpack

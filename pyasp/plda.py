@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_stream import open_object, write_object
+from pyasp.kaldi.reader import open_object, write_object
 
 EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance is round-off
 

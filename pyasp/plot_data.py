@@ -11,7 +11,7 @@ import numpy as np
 from pyasp.datadir import DataDir, c_sorted, read_table
 from pyasp.core.errors import InputError
 from pyasp.inspect_table import lines_of
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here

@@ -20,7 +20,7 @@ from pyasp.core.files import describe, is_current, making, write_made
 from pyasp.core.command import option
 from pyasp.datadir import DataDir, c_sorted, read_table, write_table
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter, read_scp
+from pyasp.kaldi import ArkWriter, read_scp
 from pyasp.core.progress import bar
 from pyasp.validate import read_dropped, write_dropped
 

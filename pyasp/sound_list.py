@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyasp.datadir import c_sorted
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import read_scp
+from pyasp.kaldi import read_scp
 from pyasp.sound import read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait

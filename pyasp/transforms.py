@@ -17,7 +17,7 @@ from lhotse.augmentation import AudioTransform
 
 from pyasp import codec as codecs
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import load
+from pyasp.kaldi import load
 from pyasp.resample import resample
 
 STRETCHES = 8  # stretches of a noise that are tried, evenly apart, when it is silent where the speech is

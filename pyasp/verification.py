@@ -20,7 +20,7 @@ import numpy as np
 from pyasp.core.files import atomic_write
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter, read_ark
+from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.llr import bayes_threshold
 from pyasp.sound import complaints, read_sound
 

@@ -6,7 +6,8 @@ import numpy as np
 import soundfile
 import torch
 
-from pyasp import bundle, kaldi_io
+from pyasp import bundle
+from pyasp import kaldi
 from pyasp.core import command as cli
 from pyasp.backend import ScoreOptions
 from pyasp.extractors import network_options
@@ -21,8 +22,8 @@ RATE, CEPS, DIM = 8000, 10, 8
 def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
     """mean.vec, transform.mat, plda."""
     rng = np.random.default_rng(3)
-    kaldi_io.save(path / "mean.vec", rng.standard_normal(dim))
-    kaldi_io.save(path / "transform.mat", rng.standard_normal((rank, dim)).astype(np.float32))
+    kaldi.save(path / "mean.vec", rng.standard_normal(dim))
+    kaldi.save(path / "transform.mat", rng.standard_normal((rank, dim)).astype(np.float32))
     root = rng.standard_normal((rank, rank))
     Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T).write(path / "plda")
 
@@ -66,7 +67,7 @@ def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: obje
     write_backend(path)
     cli.write_conf(path / "backend.conf", ScoreOptions())
     cli.write_conf(path / "network.conf", options)
-    with kaldi_io.ArkWriter(path / "network.ark") as writer:
+    with kaldi.ArkWriter(path / "network.ark") as writer:
         for key, value in net.state_dict().items():
             if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
                 writer.write(key, value.numpy())

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from local import sphere
-from pyasp import kaldi_io
+from pyasp import kaldi
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.plda import Plda
@@ -49,7 +49,7 @@ def _write(path: Path, data: bytes) -> None:
 def archive(binary: bool, method: int = 0, dtype: type = np.float32) -> bytes:
     arrays = {"spk1-a": RNG.normal(size=(9, 3)), "spk1-b": RNG.normal(size=4), "spk2-c": RNG.normal(size=(1, 2))}
     return b"".join(
-        f"{key} ".encode() + kaldi_io.serialise(array.astype(dtype), binary, method) for key, array in arrays.items()
+        f"{key} ".encode() + kaldi.serialise(array.astype(dtype), binary, method) for key, array in arrays.items()
     )
 
 
@@ -59,26 +59,26 @@ def posteriors() -> list[bytes]:
         (np.array([1], np.int32), np.ones(1, np.float32)),
     ]
     return [
-        contents(lambda path: kaldi_io.write_posteriors(path, [("a", frames), ("b", [])], binary))
+        contents(lambda path: kaldi.write_posteriors(path, [("a", frames), ("b", [])], binary))
         for binary in (True, False)
     ]
 
 
 def selections() -> list[bytes]:
     frames = [np.array([0, 3], np.int32), np.array([], np.int32)]
-    return [contents(lambda path: kaldi_io.write_gselect(path, [("a", frames)], binary)) for binary in (True, False)]
+    return [contents(lambda path: kaldi.write_gselect(path, [("a", frames)], binary)) for binary in (True, False)]
 
 
 def integers() -> list[bytes]:
     return [
-        contents(lambda path: kaldi_io.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
+        contents(lambda path: kaldi.write_int_vectors(path, [("a", np.arange(5, dtype=np.int32))], binary))
         for binary in (True, False)
     ]
 
 
 def scalars() -> list[bytes]:
     return [
-        contents(lambda path: kaldi_io.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary))
+        contents(lambda path: kaldi.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary))
         for binary in (True, False)
     ]
 

@@ -36,7 +36,9 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import audio_file, bundle, checkpoint, datadir, kaldi_io, kaldi_model, llr, manifests, mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate
+from pyasp import audio_file, bundle, checkpoint, datadir, llr, manifests, mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate
+from pyasp import kaldi
+from pyasp.kaldi import items
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.audio import CutStream, read_samples, use_libsndfile
@@ -53,7 +55,7 @@ from pyasp.variants import VariantOptions
 
 def _everything(path: Path) -> None:
     """All ways through a script file."""
-    reader = kaldi_io.ScpReader(path)
+    reader = kaldi.ScpReader(path)
     for key in reader:
         reader[key], reader.shape(key), reader.rows(key, 0, 1)
 
@@ -279,9 +281,9 @@ def _with(*steps: Callable[[Path], None]) -> Callable[[Path], None]:
 
 
 TARGETS: dict[str, Target] = {
-    "archive": Target(ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark"),
+    "archive": Target(ARKS, lambda path: list(kaldi.read_ark(str(path))), "x.ark"),
     "archive, gzip": Target(
-        ARKS, lambda path: list(kaldi_io.read_ark(str(path))), "x.ark.gz", wrap=lambda data: gzip.compress(data, 1)
+        ARKS, lambda path: list(kaldi.read_ark(str(path))), "x.ark.gz", wrap=lambda data: gzip.compress(data, 1)
     ),
     "script file": Target(
         [SCP], _everything, "x.scp", prepare=put("x.ark", ARKS[0]), tokens=(b"x.ark:7", b"[0:1]", b"[,]", b":")
@@ -292,23 +294,23 @@ TARGETS: dict[str, Target] = {
         "x.ark",
         prepare=put("x.scp", b"k x.ark:7\n"),
     ),
-    "posteriors": Target(posteriors(), lambda path: list(kaldi_io.read_posteriors(str(path)))),
-    "Gaussian selection": Target(selections(), lambda path: list(kaldi_io.read_gselect(str(path)))),
-    "integer vectors": Target(integers(), lambda path: list(kaldi_io.read_int_vectors(str(path)))),
-    "numbers": Target(scalars(), lambda path: list(kaldi_io.read_scalars(str(path)))),
+    "posteriors": Target(posteriors(), lambda path: list(kaldi.read_posteriors(str(path)))),
+    "Gaussian selection": Target(selections(), lambda path: list(kaldi.read_gselect(str(path)))),
+    "integer vectors": Target(integers(), lambda path: list(kaldi.read_int_vectors(str(path)))),
+    "numbers": Target(scalars(), lambda path: list(kaldi.read_scalars(str(path)))),
     ".dubm": Target(both(diag()), DiagGmm.read, "x.dubm"),
     ".ubm": Target(both(FullGmm.from_diag(diag())), FullGmm.read, "x.ubm"),
     ".ie": Target(both(extractor()), IvectorExtractor.read, "x.ie"),
     "plda": Target(both(plda()), Plda.read, "plda"),
-    "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], kaldi_model.read_items),
+    "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], items.read_items),
     "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), DiagStats.read),
     "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), FullStats.read),
     "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
     "mean and transform": Target(
-        [kaldi_io.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
+        [kaldi.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
         lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")),
         "transform.mat",
-        prepare=_with(put("mean.vec", kaldi_io.serialise(np.zeros(3))), put("plda", both(plda())[0])),
+        prepare=_with(put("mean.vec", kaldi.serialise(np.zeros(3))), put("plda", both(plda())[0])),
     ),
     "SPHERE header": Target(
         [sphere_file(1, "pcm"), sphere_file(2, "pcm")],

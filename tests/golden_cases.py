@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyasp.kaldi_io import load, read_ark
+from pyasp.kaldi import load, read_ark
 
 ROOT = Path(os.environ.get("KALDI_GOLDEN") or Path(__file__).parent / "golden").resolve()
 MANIFEST = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from pyasp.gmm_score import Alignment, DiagScorer, FullScorer, align
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_stats import add_recording_stats
-from pyasp.kaldi_io import read_gselect, read_posteriors
+from pyasp.kaldi import read_gselect, read_posteriors
 from pyasp.core.triangles import unpack
 
 F64 = torch.float64

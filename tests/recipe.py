@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyasp.kaldi_io import read_ark
+from pyasp.kaldi import read_ark
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = "tests/conf_tiny"

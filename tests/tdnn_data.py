@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.datadir import DataDir, write_list
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 
 SMALL = [
     "--frame-dim=16",

@@ -18,7 +18,7 @@ from pyasp.bin import augment as augment_tool
 from pyasp.bin import copy_vad
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter, ScpReader
+from pyasp.kaldi import ArkWriter, ScpReader
 
 RATE = 8000
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from pyasp import backend, kaldi_io
+from pyasp import backend
+from pyasp import kaldi
 from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import score, train_backend
 from pyasp.core.errors import InputError
@@ -178,7 +179,7 @@ def corpus(tmp_path, data):
     vectors, labels = data
     fresh, fresh_labels = speakers(np.random.default_rng(5), 6, 5)
     for name, rows in (("train", vectors), ("eval", fresh)):
-        with kaldi_io.ArkWriter(tmp_path / f"{name}.ark", tmp_path / f"{name}.scp") as ark:
+        with kaldi.ArkWriter(tmp_path / f"{name}.ark", tmp_path / f"{name}.scp") as ark:
             for k, row in enumerate(rows):
                 ark.write(f"{name}{k:03}", row)
     (tmp_path / "utt2spk").write_text("".join(f"train{k:03} s{label:02}\n" for k, label in enumerate(labels)))
@@ -221,9 +222,9 @@ def test_tools_train_and_score(corpus, options):
 def test_scored_by_hand(corpus):
     """One trial of a model of three recordings, from the files on disk, in the order of the anchors."""
     assert train_tool(corpus) == 0 and score_tool(corpus) == 0
-    mean, transform = (kaldi_io.load(str(corpus / "backend" / name)) for name in ("mean.vec", "transform.mat"))
+    mean, transform = (kaldi.load(str(corpus / "backend" / name)) for name in ("mean.vec", "transform.mat"))
     assert mean.dtype == np.float64 and transform.dtype == np.float32 and transform.shape == (8, 8)
-    plda, reader = Plda.read(corpus / "backend/plda"), kaldi_io.ScpReader(corpus / "eval.scp")
+    plda, reader = Plda.read(corpus / "backend/plda"), kaldi.ScpReader(corpus / "eval.scp")
 
     def norm(x):
         return x * np.sqrt(8) / np.linalg.norm(x)
@@ -278,7 +279,7 @@ def test_score_refuses(corpus, capsys, name, text, message):
 
 def test_embeddings_of_another_system(corpus, capsys):
     assert train_tool(corpus) == 0
-    with kaldi_io.ArkWriter(corpus / "eval.ark", corpus / "eval.scp") as ark:
+    with kaldi.ArkWriter(corpus / "eval.ark", corpus / "eval.scp") as ark:
         for k in range(30):
             ark.write(f"eval{k:03}", np.ones(5, np.float32))
     assert score_tool(corpus) == 1
@@ -289,7 +290,7 @@ def test_embeddings_of_another_system(corpus, capsys):
     "vector, message", [(np.ones(7, np.float32), "shape (7,)"), (np.full(8, np.nan, np.float32), "8 values not finite")]
 )
 def test_bad_training_embedding_is_named(corpus, capsys, vector, message):
-    with kaldi_io.ArkWriter(corpus / "train.ark", corpus / "train.scp") as ark:
+    with kaldi.ArkWriter(corpus / "train.ark", corpus / "train.scp") as ark:
         for k in range(120):
             ark.write(f"train{k:03}", vector if k == 77 else np.arange(8, dtype=np.float32) + k)
     assert train_tool(corpus) == 1
@@ -308,7 +309,7 @@ def test_missing_training_embeddings(corpus, capsys):
 
 def test_back_end_files_that_do_not_belong_together(corpus):
     assert train_tool(corpus) == 0
-    kaldi_io.save(corpus / "backend/transform.mat", np.eye(5, dtype=np.float32))
+    kaldi.save(corpus / "backend/transform.mat", np.eye(5, dtype=np.float32))
     with pytest.raises(InputError, match="do not belong together"):
         BackEnd.read(corpus / "backend")
     (corpus / "backend/plda").unlink()
@@ -320,7 +321,7 @@ def test_float_mean_and_affine_transform_are_read(corpus):
     """The same processing whether the mean is subtracted or sits in the offset column."""
     assert train_tool(corpus) == 0
     plain = BackEnd.read(corpus / "backend")
-    vectors = np.array(list(kaldi_io.ScpReader(corpus / "eval.scp").values()))
-    kaldi_io.save(corpus / "backend/mean.vec", np.zeros(8, np.float32))
-    kaldi_io.save(corpus / "backend/transform.mat", np.column_stack([plain.transform, -plain.transform @ plain.mean]))
+    vectors = np.array(list(kaldi.ScpReader(corpus / "eval.scp").values()))
+    kaldi.save(corpus / "backend/mean.vec", np.zeros(8, np.float32))
+    kaldi.save(corpus / "backend/transform.mat", np.column_stack([plain.transform, -plain.transform @ plain.mean]))
     np.testing.assert_allclose(BackEnd.read(corpus / "backend").process(vectors), plain.process(vectors), atol=1e-9)

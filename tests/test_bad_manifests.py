@@ -5,7 +5,7 @@ import pytest
 
 from pyasp import datadir, manifest_file, manifests
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 
 
 def refused_manifest(tmp_path, custom, message):

@@ -14,7 +14,7 @@ from local import prep_folder, sphere
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.bin import check_data, compute_vad, make_mfcc, merge_shards
 from pyasp.datadir import DataDir
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.validate import read_dropped
 

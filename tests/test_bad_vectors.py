@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from prep_trees import put, refused
 
-from pyasp import backend, calibration, kaldi_io, llr, metrics, plda_em, score_norm, scoring
+from pyasp import backend, calibration, llr, metrics, plda_em, score_norm, scoring
+from pyasp import kaldi
 from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import evaluate, score
 from pyasp.datadir import write_table
@@ -81,8 +82,8 @@ def test_a_back_end_that_is_not_finite_is_refused(tmp_path, name, value):
     model.write(tmp_path / "plda")
     with pytest.raises(InputError, match="plda: .*not finite"):
         Plda.read(tmp_path / "plda")
-    kaldi_io.save(tmp_path / "transform.mat", np.full((3, 3), value))
-    kaldi_io.save(tmp_path / "mean.vec", np.zeros(3))
+    kaldi.save(tmp_path / "transform.mat", np.full((3, 3), value))
+    kaldi.save(tmp_path / "mean.vec", np.zeros(3))
     Plda.from_covariances(np.zeros(3), np.eye(3), np.eye(3)).write(tmp_path / "plda")
     with pytest.raises(InputError, match="transform.mat: .*not finite"):
         BackEnd.read(tmp_path)
@@ -103,7 +104,7 @@ def scored(tmp_path):
     vectors, labels = labelled(6, 4, 5)
     trained = backend.train(vectors, labels, TrainOptions())
     trained.write(tmp_path / "backend", {"tool": "x", "options": {}, "inputs": {}})
-    with kaldi_io.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
+    with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
         for k, vector in enumerate(vectors[:6]):
             writer.write(f"u{k}", vector.astype(np.float32))
     write_table(tmp_path / "model2utts", {"m0": "u0 u1", "m4": "u4"})
@@ -119,7 +120,7 @@ def run_score(where):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_embeddings_that_are_not_finite_make_no_score(scored, capsys, value):
-    with kaldi_io.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
+    with kaldi.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
         for k in range(6):
             writer.write(f"u{k}", np.full(5, value if k == 2 else 1.0 + k, np.float32))
     assert run_score(scored) == 1
@@ -128,7 +129,7 @@ def test_embeddings_that_are_not_finite_make_no_score(scored, capsys, value):
 
 
 def test_an_embedding_of_zeros_scores_finitely(scored):
-    with kaldi_io.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
+    with kaldi.ArkWriter(scored / "e.ark", scored / "e.scp") as writer:
         for k in range(6):
             writer.write(f"u{k}", (RNG.normal(size=5) * (k != 2)).astype(np.float32))
     assert run_score(scored) == 0

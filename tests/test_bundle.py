@@ -13,7 +13,7 @@ from pyasp.bundle_make import affine_map, calibration_file
 from pyasp.datadir import read_table
 from pyasp.core.errors import InputError
 from pyasp.inspect_file import describe
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 
 
 @pytest.mark.parametrize("system", ["ivector", "attentive_statistics", "average"])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tdnn_data import tiny_data, write_data
 
-from pyasp import frame_source, kaldi_compress
+from pyasp import frame_source
+from pyasp.kaldi import compress
 from pyasp.chunks import ChunkOptions, Sampler, mask_runs, split_validation
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, choose_store, coded_reader, open_source
@@ -47,7 +48,7 @@ def test_no_value_is_wrong_by_more_than_half_a_step(x):
 def test_the_error_is_that_of_kaldi_s_compressed_matrices():
     """Normal features: about a hundredth of the deviation, for both."""
     x = np.random.default_rng(0).normal(size=(600, 40)).astype(np.float32) * np.linspace(0.5, 20, 40, dtype=np.float32)
-    header, body = kaldi_compress.encode(x, 2)
+    header, body = compress.encode(x, 2)
     ours, kaldi = relative_error(x, decode(*encode(x))), relative_error(x, header.decode(body))
     assert 0.003 < ours < 0.012 and 0.003 < kaldi < 0.02
     assert ours == pytest.approx(float(np.mean(np.ptp(x, axis=0) / 255 / np.sqrt(12) / x.std(0))), rel=0.05)

@@ -146,7 +146,7 @@ def test_memory_and_archives_give_the_same_batches(data):
 def test_only_what_chunks_need_is_read_from_the_archives(data, monkeypatch):
     train, _, speakers = split_validation(data)
     source = open_source(data, train, speakers, FRONTEND, 0.0, "test")
-    monkeypatch.setattr("pyasp.kaldi_scp.ScpReader.__getitem__", None)  # whole matrices would raise
+    monkeypatch.setattr("pyasp.kaldi.scripts.ScpReader.__getitem__", None)  # whole matrices would raise
     assert source.gather(np.array([0]), np.array([0]), 15).shape == (1, 15, 6)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from pyasp.bin.diff import main
 from pyasp.compare import compare_files
-from pyasp.kaldi_io import ArkWriter, save
+from pyasp.kaldi import ArkWriter, save
 from pyasp.plda import Plda
 
 

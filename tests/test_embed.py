@@ -11,7 +11,7 @@ from pyasp.bin import extract_embedding
 from pyasp.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
 from pyasp.core.errors import InputError
 from pyasp.frontend import frontend
-from pyasp.kaldi_io import ArkWriter, ScpReader
+from pyasp.kaldi import ArkWriter, ScpReader
 from pyasp.pooling import POOLINGS
 from pyasp.tdnn import Tdnn, TdnnOptions
 from pyasp.train_options import NetworkOptions

@@ -11,7 +11,7 @@ from local import prep_folder
 from pyasp import metrics
 from pyasp.core import files
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 
 
 def test_an_archive_on_a_full_disk_is_not_taken_for_complete(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from pyasp.frontend import (
     select_voiced,
     sliding_cmn,
 )
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 
 PLAIN = FrontendOptions(delta_order=0, cmn_window=0)
 

@@ -11,7 +11,7 @@ from lhotse import MonoCut, MultiCut, Recording
 
 from pyasp.audio import duration_text, read_samples, use_libsndfile
 from pyasp.frontend import FrontendOptions, add_deltas, frontend, select_voiced, sliding_cmn
-from pyasp.kaldi_io import ArkWriter, read_ark
+from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.mfcc import Mfcc, MfccOptions, num_frames
 from pyasp.vad import VadOptions, energy_vad
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from golden_cases import MANIFEST, ROOT, cases, compare, compare_tables, path, table
 
-from pyasp import kaldi_compress
+from pyasp.kaldi import compress
 from pyasp.inspect_file import as_text, describe
 from pyasp.inspect_kind import kind_of
-from pyasp.kaldi_io import (
+from pyasp.kaldi import (
     ArkWriter,
     ScpReader,
     load,
@@ -28,7 +28,7 @@ from pyasp.kaldi_io import (
     write_posteriors,
     write_scalars,
 )
-from pyasp.kaldi_model import copy_model, read_items
+from pyasp.kaldi.items import copy_model, read_items
 
 FILES = sorted(
     {name for case in MANIFEST["cases"] for name in case["outputs"].values() if isinstance(name, str)}
@@ -199,11 +199,11 @@ def compare_codes(case, result, reference, entries):
     assert len(result) == len(reference)
     for value in entries.values():
         start = int(value.rsplit(":", 1)[1])
-        head = reference.index(b" ", start) + 1 + kaldi_compress.HEADER.size
+        head = reference.index(b" ", start) + 1 + compress.HEADER.size
         size = 2 if reference[start + 2 : start + 6] == b"CM2 " else 1
-        header = kaldi_compress.Header(
+        header = compress.Header(
             reference[start + 2 :].split(b" ", 1)[0].decode(),
-            *kaldi_compress.HEADER.unpack(reference[head - kaldi_compress.HEADER.size : head]),
+            *compress.HEADER.unpack(reference[head - compress.HEADER.size : head]),
         )
         assert result[start:head] == reference[start:head]
         end, middle = head + header.body_bytes, head + header.percentile_bytes

@@ -17,7 +17,7 @@ from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update
 from pyasp.ivector_stats import extract, pool_stats, scale_stats
-from pyasp.kaldi_io import ArkWriter, load, read_scp
+from pyasp.kaldi import ArkWriter, load, read_scp
 
 OPTIONS = {
     "update-variances": "update_variances",

@@ -21,7 +21,7 @@ from pyasp.ivector_mstep import (
     solve_projections,
     update,
 )
-from pyasp.kaldi_model import copy_model
+from pyasp.kaldi.items import copy_model
 from pyasp.core.triangles import unpack
 
 

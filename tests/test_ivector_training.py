@@ -9,7 +9,7 @@ from pyasp.bin import extract_ivector, train_ivector, train_ubm
 from pyasp.datadir import DataDir
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
-from pyasp.kaldi_io import ArkWriter, load, read_scp
+from pyasp.kaldi import ArkWriter, load, read_scp
 
 IVECTOR_CONF = [
     "--num-ceps=2",

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_compress import FIXED, encode
-from pyasp.kaldi_io import load, serialise
-from pyasp.kaldi_source import Source
-from pyasp.kaldi_table import read_array
+from pyasp.kaldi.compress import FIXED, encode
+from pyasp.kaldi import load, serialise
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.tables import read_array
 
 MATRICES = hnp.arrays(
     np.float32,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter, ScpReader, load, read_ark, read_scp, save, serialise
+from pyasp.kaldi import ArkWriter, ScpReader, load, read_ark, read_scp, save, serialise
 
 RNG = np.random.default_rng(5)
 TABLE = {
@@ -278,7 +278,7 @@ def test_a_slice_of_a_huge_matrix_reads_only_its_rows(tmp_path, head, width):
 
 
 def test_a_reader_travels_to_workers_and_limits_its_maps(in_tmp, monkeypatch):
-    monkeypatch.setattr("pyasp.kaldi_scp.MAPS", 2)
+    monkeypatch.setattr("pyasp.kaldi.scripts.MAPS", 2)
     for name in "pqrs":
         write(f"{name}.ark", {name: np.full((3, 2), ord(name), np.float32)}, scp=f"{name}.scp")
     (in_tmp / "all.scp").write_text("".join((in_tmp / f"{name}.scp").read_text() for name in "pqrs"))

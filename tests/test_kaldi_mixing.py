@@ -20,7 +20,7 @@ from pyasp.frontend import FrontendOptions, frontend
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_score import DiagScorer, FullScorer
 from pyasp.ivector_train import IvectorOptions
-from pyasp.kaldi_io import ScpReader, read_ark, read_scalars
+from pyasp.kaldi import ScpReader, read_ark, read_scalars
 
 BIN, UTILS = os.environ.get("KALDI_BIN"), os.environ.get("KALDI_UTILS")
 PROGRAMS = {each.name: each for depth in ("*", "*/*") for each in Path(BIN or os.devnull).glob(depth) if each.is_file()}

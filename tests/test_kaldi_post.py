@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import (
+from pyasp.kaldi import (
     read_gselect,
     read_int_vectors,
     read_posteriors,

@@ -12,7 +12,7 @@ import pytest
 from test_kaldi_io import RNG, TABLE, assert_same, in_tmp, write  # noqa: F401 (in_tmp is a fixture)
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ScpReader, load, read_ark, read_scp, save, serialise
+from pyasp.kaldi import ScpReader, load, read_ark, read_scp, save, serialise
 
 # nothing runs
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_model import copy_model, read_items
-from pyasp.kaldi_source import Source
-from pyasp.kaldi_stream import Reader, Writer, open_object, write_object
+from pyasp.kaldi.items import copy_model, read_items
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.reader import Reader, Writer, open_object, write_object
 
 BOUND = float(np.float32(1e30))
 FLOATS = st.floats(-BOUND, BOUND, width=32)

@@ -14,7 +14,7 @@ from pyasp import read_ahead
 from pyasp.audio import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
 from pyasp.datadir import DataDir, read_table
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.shards import merge, shards
 from pyasp.vad import VadOptions, energy_vad

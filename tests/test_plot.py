@@ -10,7 +10,7 @@ from bundle_data import RATE, make_bundle, speech, write_wav
 from pyasp import plot_data
 from pyasp.attention import weights_over_time
 from pyasp.bin.plot import main
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 from pyasp.plot_text import BARS, SHADES, render, resized
 from pyasp.plots import Curves, Image, Plot, Points, Strip
 from pyasp.sound import read_sound

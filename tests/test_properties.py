@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from laws import FLOATS, SEED, both
 
-from pyasp import kaldi_io
+from pyasp import kaldi
 from pyasp.frontend import FrontendOptions, sliding_cmn
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
-from pyasp.kaldi_location import Location
-from pyasp.kaldi_source import Source
-from pyasp.kaldi_stream import Reader
+from pyasp.kaldi.names import Location
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.reader import Reader
 from pyasp.plda import Plda
 from pyasp.pooling import POOLINGS, Pooling, length_mask
 from pyasp.vad import VadOptions, energy_vad
@@ -43,7 +43,7 @@ STEPS = FLOATS.map(
 def what_is_written_is_read_back(array, binary):
     """Any vector or matrix, of no, one or many rows and columns; text keeps 7 digits (and no type, nor empty columns).
     A matrix without elements has no rows and no columns, as in Kaldi."""
-    stream = io.BytesIO(kaldi_io.serialise(array, binary))
+    stream = io.BytesIO(kaldi.serialise(array, binary))
     found = Reader(Source(stream, "x")).array(array.dtype)
     if binary:
         shape = (0, 0) if array.ndim == 2 and not array.size else array.shape
@@ -58,7 +58,7 @@ def what_is_written_is_read_back(array, binary):
 )
 def compressed_matrices_keep_shape_and_range(array, method):
     """Kaldi's compression: what is decoded lies within the range of the matrix, near the original."""
-    found = Reader(Source(io.BytesIO(kaldi_io.serialise(array, True, method)), "x")).array()
+    found = Reader(Source(io.BytesIO(kaldi.serialise(array, True, method)), "x")).array()
     width = float(array.max() - array.min()) or 1 + abs(float(array.min()))
     assert found.shape == array.shape and np.abs(found - array).max() <= width / 2 + 1e-3 * width
     assert found.min() >= array.min() - 1e-3 * width and found.max() <= array.max() + 1e-3 * width
@@ -93,7 +93,7 @@ def models_are_read_back_to_the_bit(seed, gaussians, dim, factors):
 )
 def extended_names_are_taken_apart(path, offset, first, more):
     """path:offset[first:last]: each part comes back."""
-    from pyasp.kaldi_location import parse_location
+    from pyasp.kaldi.names import parse_location
 
     path = path.strip() or "x"
     assert parse_location(f"{path}:{offset}[{first}:{first + more}]") == Location(path, offset, (first, first + more))

@@ -9,7 +9,7 @@ import pytest
 from recipe import CONF, ROOT, SYSTEMS, artefacts, results, run
 
 from pyasp.datadir import DataDir, read_table
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 
 
 def test_the_table_of_five_systems_is_the_last_thing_on_screen(finished):

@@ -6,7 +6,7 @@ import pytest
 from pyasp.core.files import made_path
 from pyasp.datadir import DataDir, read_table
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.shards import JobOptions, merge, run_shards, shards, shards_of_job
 
 

@@ -20,7 +20,7 @@ from pyasp import decoders
 from pyasp.audio import read_samples, use_libsndfile
 from pyasp.bin import make_mfcc
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.sphere_header import read_header
 
 FILES = Path(os.environ.get("SPH2PIPE_TESTS") or os.devnull)

@@ -167,7 +167,7 @@ def cut_weights(path):
 
 def other_back_end(path):
     write_backend(path, dim=DIM + 3)
-    from pyasp import kaldi_io
+    from pyasp import kaldi as kaldi_io
 
     kaldi_io.save(path / "mean.vec", np.zeros(DIM))
 

@@ -16,7 +16,7 @@ from scipy.signal import resample_poly
 
 from pyasp import SpeakerModel
 from pyasp.bin import embed, enroll, export, identify, verify
-from pyasp.kaldi_io import ScpReader, read_ark
+from pyasp.kaldi import ScpReader, read_ark
 from pyasp.pooling import POOLINGS
 from pyasp.sound import Sound, band_edge, clipped_share, complaints
 

@@ -15,7 +15,7 @@ from pyasp.bin import variants as variants_tool
 from pyasp.datadir import DataDir
 from pyasp.dev_trials import Material
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 from pyasp.trials import read_scored
 from pyasp.variants import DevOptions, VariantOptions, expand, explained, fusions
 

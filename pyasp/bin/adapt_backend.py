@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import backend, kaldi_io
+from pyasp import backend
+from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.adaptation import adapt
@@ -26,7 +27,7 @@ def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     made = files.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([files.is_current(Path(out) / name, made, options.force) for name in names]):
         return
-    reader = kaldi_io.ScpReader(scp)
+    reader = kaldi.ScpReader(scp)
     vectors = load_embeddings(reader, reader, scp)
     adapted = adapt(BackEnd.read(backend_dir), vectors, options.adapt_within, options.adapt_between)
     adapted.write(out, made)

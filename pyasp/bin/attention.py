@@ -15,7 +15,7 @@ from pyasp.audio import read_samples
 from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
 from pyasp.frontend import FrontendOptions
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.pooling import POOLINGS
 from pyasp.validate import read_cuts
 

@@ -7,7 +7,7 @@ import numpy as np
 from pyasp.core import command as cli
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.shards import JobOptions, run_shards
 from pyasp.vad import VadOptions, energy_vad
 

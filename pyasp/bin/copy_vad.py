@@ -8,7 +8,7 @@ from pyasp.core import command as cli
 from pyasp.core.files import describe, is_current, making
 from pyasp.datadir import DataDir, write_table
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter, ScpReader, read_scp
+from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 from pyasp.core.progress import bar
 from pyasp.vad import at_speed
 

@@ -11,7 +11,7 @@ import numpy as np
 from pyasp.core import command as cli
 from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
-from pyasp.kaldi_io import ArkWriter
+from pyasp.kaldi import ArkWriter
 from pyasp.core.progress import bar
 from pyasp.sound_list import features_of, list_sounds
 from pyasp.verification import ModelOptions, load_model

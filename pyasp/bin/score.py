@@ -9,7 +9,7 @@ from pyasp import backend, score_files
 from pyasp.core import files as artefact
 from pyasp.core import command as cli
 from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
-from pyasp.kaldi_io import ScpReader
+from pyasp.kaldi import ScpReader
 from pyasp.scoring import SCORERS, Scorer
 from pyasp.trials import TrialList, read_model2utts, read_trials
 

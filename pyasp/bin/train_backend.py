@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import backend, kaldi_io
+from pyasp import backend
+from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.backend import BackendOptions, TrainOptions
@@ -46,7 +47,7 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     made = files.describe("train_backend", train_options, [scp, utt2spk, *copies])
     if all([files.is_current(directory / name, made, options.force) for name in backend.FILES]):
         return
-    utt2speaker, reader = training_speakers(options, utt2spk), kaldi_io.ScpReader(scp)
+    utt2speaker, reader = training_speakers(options, utt2spk), kaldi.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     backend.check_speakers(labels, utt2spk)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp import kaldi_compress
-from pyasp.kaldi_location import parse_location
-from pyasp.kaldi_source import SPACE, SPACES, Source, open_location
-from pyasp.kaldi_writer import BINARY, DTYPES, FLOATS, INTEGERS, Writer, numbers, write_object
+from pyasp.kaldi import compress
+from pyasp.kaldi.names import parse_location
+from pyasp.kaldi.source import SPACE, SPACES, Source, open_location
+from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS, Writer, numbers, write_object
 
 __all__ = ["Reader", "Writer", "numbers", "open_object", "write_object"]
 
@@ -188,13 +188,13 @@ class Reader:
         values = self._parse([word for row in rows for word in row], dtype)
         return values.reshape(len(rows), widths.pop() if widths else 0)
 
-    def head(self) -> Plain | kaldi_compress.Header:
+    def head(self) -> Plain | compress.Header:
         """Type and sizes of the binary array that follows; its body comes next."""
         start, kind = self.source.tell(), self.token()
-        if kind in kaldi_compress.CODES:
-            return kaldi_compress.read_header(self.source, kind)
+        if kind in compress.CODES:
+            return compress.read_header(self.source, kind)
         if kind not in PLAIN:
-            raise self.source.error(kind, " ".join(PLAIN) + " or " + " ".join(kaldi_compress.CODES), offset=start)
+            raise self.source.error(kind, " ".join(PLAIN) + " or " + " ".join(compress.CODES), offset=start)
         return Plain(kind, tuple(self.dimension(what) for what in PLAIN[kind]))
 
     def array(self, dtype: np.dtype | type | None = None) -> np.ndarray:

@@ -11,8 +11,8 @@ Commands, pickles, NPY and AUDIO entries are refused: see kaldi_table.
 
 from __future__ import annotations
 
-from pyasp.kaldi_ark import ArkWriter, save, serialise
-from pyasp.kaldi_post import (
+from pyasp.kaldi.archives import ArkWriter, save, serialise
+from pyasp.kaldi.posteriors import (
     read_gselect,
     read_int_vectors,
     read_posteriors,
@@ -22,8 +22,8 @@ from pyasp.kaldi_post import (
     write_posteriors,
     write_scalars,
 )
-from pyasp.kaldi_scp import ScpReader
-from pyasp.kaldi_table import load, read_ark, read_array, read_entries, read_scp
+from pyasp.kaldi.scripts import ScpReader
+from pyasp.kaldi.tables import load, read_ark, read_array, read_entries, read_scp
 
 __all__ = [
     "ArkWriter",

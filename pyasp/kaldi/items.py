@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_stream import Reader, open_object
-from pyasp.kaldi_writer import INTEGERS, Writer, write_object
+from pyasp.kaldi.reader import Reader, open_object
+from pyasp.kaldi.writer import INTEGERS, Writer, write_object
 
 MODELS = {
     "<DiagGMM>": "diagonal-covariance GMM",

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_location import Location
+from pyasp.kaldi.names import Location
 
 PIECE = 1 << 16  # bytes read at a time when looking for text
 LARGEST_PIECE = 1 << 24  # bytes allocated at a time when the total cannot be checked beforehand

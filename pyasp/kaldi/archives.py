@@ -12,11 +12,11 @@ from typing import IO
 
 import numpy as np
 
-from pyasp import kaldi_compress
+from pyasp.kaldi import compress
 from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
-from pyasp.kaldi_location import is_command, refuse_command
-from pyasp.kaldi_writer import Writer, write_object
+from pyasp.kaldi.names import is_command, refuse_command
+from pyasp.kaldi.writer import Writer, write_object
 
 PathLike = str | os.PathLike
 
@@ -102,9 +102,9 @@ def serialise(array: np.ndarray, binary: bool = True, compression_method: int = 
     if not compression_method or array.ndim != 2:
         writer.array(array)
     elif binary:
-        kaldi_compress.write(file, array, compression_method)
+        compress.write(file, array, compression_method)
     else:
-        header, body = kaldi_compress.encode(array, compression_method)
+        header, body = compress.encode(array, compression_method)
         writer.matrix(header.decode(body))
     return file.getvalue()
 

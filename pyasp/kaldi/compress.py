@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_source import Source
+from pyasp.kaldi.source import Source
 
 HEADER = struct.Struct("<ffii")  # lo, range, rows, columns
 CODES = {"CM": np.dtype("u1"), "CM2": np.dtype("<u2"), "CM3": np.dtype("u1")}

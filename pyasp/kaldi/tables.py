@@ -18,10 +18,10 @@ import numpy as np
 from kaldiio.matio import read_matrix_or_vector
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_location import ROW_TOLERANCE, Location, is_command, parse_location, refuse_command, resolve_range
-from pyasp.kaldi_source import Source, open_location
-from pyasp.kaldi_stream import PLAIN, Reader
-from pyasp.kaldi_writer import BINARY
+from pyasp.kaldi.names import ROW_TOLERANCE, Location, is_command, parse_location, refuse_command, resolve_range
+from pyasp.kaldi.source import Source, open_location
+from pyasp.kaldi.reader import PLAIN, Reader
+from pyasp.kaldi.writer import BINARY
 
 SPECIFIER = re.compile(r"(ark|scp)((?:,[a-z]+)*):(.*)", re.DOTALL)
 OPTIONS = {"o", "no", "s", "ns", "cs", "ncs", "bg", "b", "t", "np"}  # order and speed promises: nothing to do here

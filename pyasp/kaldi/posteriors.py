@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi_ark import open_output
-from pyasp.kaldi_source import Source
-from pyasp.kaldi_table import read_entries
-from pyasp.kaldi_writer import BINARY
+from pyasp.kaldi.archives import open_output
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.tables import read_entries
+from pyasp.kaldi.writer import BINARY
 
 PathLike = str | os.PathLike
 Posteriors = list[tuple[np.ndarray, np.ndarray]]  # per frame: Gaussians (k,) int32, weights (k,) float32

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pyasp import kaldi_compress
+from pyasp.kaldi import compress
 from pyasp.core.errors import InputError
-from pyasp.kaldi_location import ROW_TOLERANCE, Location, parse_location, resolve_range
-from pyasp.kaldi_source import GZIP_MAGIC, Source
-from pyasp.kaldi_stream import Plain, Reader
-from pyasp.kaldi_table import LONGEST_HEAD, PathLike, load, read_scp
+from pyasp.kaldi.names import ROW_TOLERANCE, Location, parse_location, resolve_range
+from pyasp.kaldi.source import GZIP_MAGIC, Source
+from pyasp.kaldi.reader import Plain, Reader
+from pyasp.kaldi.tables import LONGEST_HEAD, PathLike, load, read_scp
 
 MAPS = 64  # archives mapped at a time
-Head = Plain | kaldi_compress.Header
+Head = Plain | compress.Header
 
 
 class MissingKey(InputError, KeyError):
