@@ -13,12 +13,13 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from pyasp import mp4_header, sphere_header
-from pyasp.audio_checks import SAMPLED, check_header
-from pyasp.decoders import AAC_SUFFIXES, require_program
+from pyasp.audio.cuts import mp4
+from pyasp.audio.cuts import sphere
+from pyasp.audio.checks import SAMPLED, check_header
+from pyasp.audio.decoders import AAC_SUFFIXES, require_program
 from pyasp.core.errors import InputError
-from pyasp.resample import HIGHEST_RATE
-from pyasp.sound_folders import audio_below
+from pyasp.audio.resample import HIGHEST_RATE
+from pyasp.audio.folders import audio_below
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".m4a")
 FOREIGN = {"shorten": "shorten-compressed SPHERE", "m4a": "AAC in MP4"}  # kind -> what needs a decoding program
@@ -40,11 +41,11 @@ def probe(path: str) -> Audio:
     with open(path, "rb") as stream:
         start = stream.read(4096)
         size = os.fstat(stream.fileno()).st_size
-    if start.startswith(sphere_header.MAGIC):
-        header = sphere_header.read_header(path)
+    if start.startswith(sphere.MAGIC):
+        header = sphere.read_header(path)
         return Audio(header.rate, header.samples, header.channels, "shorten" if header.compressed else "sphere")
     if path.lower().endswith(AAC_SUFFIXES):
-        aac = mp4_header.read_header(path)
+        aac = mp4.read_header(path)
         return Audio(aac.rate, aac.samples, aac.channels, "m4a")
     return _riff(path, start, size) or _libsndfile(path)
 

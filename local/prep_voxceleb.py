@@ -31,7 +31,7 @@ from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_meta
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.core.command import option
-from pyasp.decoders import require_program
+from pyasp.audio.decoders import require_program
 from pyasp.core.errors import InputError
 
 DEFAULT_LIST = "veri_test.txt"

@@ -8,7 +8,7 @@ from pyasp.core import command as cli
 from pyasp.bundle import read_bundle
 from pyasp.core.errors import InputError
 from pyasp.extractors import load_tdnn, network_options
-from pyasp.sound import Sound
+from pyasp.audio.recording import Sound
 from pyasp.speaker_model import SpeakerModel
 
 

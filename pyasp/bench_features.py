@@ -21,7 +21,7 @@ from lhotse import CutSet, MfccConfig, MonoCut, Recording
 from lhotse import Mfcc as LhotseMfcc
 
 from pyasp import bench_models
-from pyasp.audio import read_samples, use_libsndfile
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bin import make_mfcc
 from pyasp.frontend import FrontendOptions, frontend

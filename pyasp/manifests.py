@@ -32,7 +32,7 @@ def header_of(path: str) -> tuple[int, int, int]:
     """(rate, samples, channels) of an audio file. Raises InputError when it cannot be read."""
     import soundfile
 
-    from pyasp.audio_checks import check_header
+    from pyasp.audio.checks import check_header
 
     check_header(path)
     try:

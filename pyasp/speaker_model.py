@@ -28,9 +28,9 @@ from pyasp.extractors import EXTRACTORS
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.core.text import read_json
-from pyasp.resample import INT16, check_rate, resample
+from pyasp.audio.resample import INT16, check_rate, resample
 from pyasp.scoring import SCORERS
-from pyasp.sound import Sound
+from pyasp.audio.recording import Sound
 from pyasp.vad import VadOptions, energy_vad
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]

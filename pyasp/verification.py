@@ -22,7 +22,7 @@ from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.llr import bayes_threshold
-from pyasp.sound import complaints, read_sound
+from pyasp.audio.recording import complaints, read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.speaker_model import SpeakerModel

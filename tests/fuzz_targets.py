@@ -36,12 +36,16 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import audio_file, bundle, checkpoint, datadir, llr, manifests, mp4_header, run_facts, sound, speaker_model, sphere_header, trials, validate
+from pyasp import bundle, checkpoint, datadir, llr, manifests, run_facts, speaker_model, trials, validate
+from pyasp.audio.cuts import lhotse_reader
+from pyasp.audio.cuts import mp4
+from pyasp.audio.cuts import recording
+from pyasp.audio.cuts import sphere
 from pyasp import kaldi
 from pyasp.kaldi import items
 from pyasp.core import files
 from pyasp.core import command as cli
-from pyasp.audio import CutStream, read_samples, use_libsndfile
+from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
 from pyasp.backend import BackEnd
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_em import DiagStats, FullStats
@@ -64,9 +68,9 @@ def _audio(path: Path) -> None:
     """The header as a preparation reads it, the samples as scoring and as the recipe read them."""
     found = probe(str(path))
     assert found.rate > 0 and found.samples > 0 and found.channels > 0
-    samples = sound.read_sound(path, 0).samples
+    samples = recording.read_sound(path, 0).samples
     assert np.isfinite(samples).all()
-    backend = audio_file.CheckedBackend()
+    backend = lhotse_reader.CheckedBackend()
     told = backend.info(path)
     read, rate = backend.read_audio(path)
     assert read.shape == (told.channels, told.frames) and rate == told.samplerate
@@ -314,7 +318,7 @@ TARGETS: dict[str, Target] = {
     ),
     "SPHERE header": Target(
         [sphere_file(1, "pcm"), sphere_file(2, "pcm")],
-        sphere_header.read_header,
+        sphere.read_header,
         "x.sph",
         tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00"),
     ),
@@ -323,7 +327,7 @@ TARGETS: dict[str, Target] = {
     "flac": Target(FLACS, _audio, "x.flac"),
     "m4a header": Target(
         [contents(lambda path: m4a(path, 10), "x.m4a")],
-        mp4_header.read_header,
+        mp4.read_header,
         "x.m4a",
         tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a"),
     ),

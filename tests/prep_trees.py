@@ -9,7 +9,7 @@ import numpy as np
 
 from local import sphere, toy_speech
 from local.toy_trees import write_wav
-from pyasp.audio import read_samples
+from pyasp.audio.cuts import read_samples
 from pyasp.datadir import DataDir
 
 SPEAKERS = [f"spk{index}" for index in range(6)]

@@ -11,8 +11,8 @@ from prep_trees import m4a, program
 from scipy.signal import resample_poly
 
 from local import sphere
-from pyasp import decoders
-from pyasp.audio import read_samples, resample, use_libsndfile
+from pyasp.audio.cuts import decoders
+from pyasp.audio.cuts import read_samples, resample, use_libsndfile
 from pyasp.core.errors import InputError
 
 
@@ -174,7 +174,7 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch, source, target):
     divisor = np.gcd(source, target)
     expected = resample_poly(samples.astype(float), target // divisor, source // divisor)
     np.testing.assert_array_equal(whole, expected.astype(np.float32))
-    monkeypatch.setattr("pyasp.resample.RESAMPLE_BLOCK", 500)
+    monkeypatch.setattr("pyasp.audio.resample.RESAMPLE_BLOCK", 500)
     np.testing.assert_array_equal(resample(samples, source, target, rounded=False), whole)
 
 

@@ -11,9 +11,9 @@ from lhotse.serialization import deserialize_item
 from scipy.signal import correlate
 
 from pyasp import report
-from pyasp.audio import read_samples, use_libsndfile
-from pyasp.augment import Augmenter, generate, json_line
-from pyasp.augment_options import AugmentOptions, check
+from pyasp.audio.cuts import read_samples, use_libsndfile
+from pyasp.audio.augment import Augmenter, generate, json_line
+from pyasp.audio.augment_options import AugmentOptions, check
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import copy_vad
 from pyasp.datadir import DataDir

@@ -11,7 +11,7 @@ from lhotse import Recording
 from prep_trees import put, refused, speech, wav
 
 from local import prep_folder, sphere
-from pyasp.audio import read_samples, use_libsndfile
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import check_data, compute_vad, make_mfcc, merge_shards
 from pyasp.datadir import DataDir
 from pyasp.kaldi import ScpReader

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pyasp.audio import CutStream, duration_text
+from pyasp.audio.cuts import CutStream, duration_text
 from pyasp.core.errors import InputError
 
 

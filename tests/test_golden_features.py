@@ -9,7 +9,7 @@ import soundfile
 from golden_cases import KALDI_CMN, KALDI_DELTAS, cases, compare, compare_tables, path, read_scp_lines, table
 from lhotse import MonoCut, MultiCut, Recording
 
-from pyasp.audio import duration_text, read_samples, use_libsndfile
+from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
 from pyasp.frontend import FrontendOptions, add_deltas, frontend, select_voiced, sliding_cmn
 from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.mfcc import Mfcc, MfccOptions, num_frames

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from lhotse import MonoCut, Recording
 
-from pyasp import read_ahead
-from pyasp.audio import use_libsndfile
+from pyasp.audio.cuts import read_ahead
+from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
 from pyasp.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader

@@ -13,7 +13,7 @@ from pyasp.bin.plot import main
 from pyasp.kaldi import ArkWriter
 from pyasp.plot_text import BARS, SHADES, render, resized
 from pyasp.plots import Curves, Image, Plot, Points, Strip
-from pyasp.sound import read_sound
+from pyasp.audio.recording import read_sound
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from lhotse import AudioSource
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, sph, trial_lines
 
 from local import prep_folder
-from pyasp.audio import read_samples
+from pyasp.audio.cuts import read_samples
 
 
 def prepare(data, *options):

@@ -13,7 +13,7 @@ from sre12_discs import KEY, LINES, TABLES, key_line
 from training_made import CORPORA
 
 from local import prep_sre12, sre12_tables
-from pyasp.audio import read_samples
+from pyasp.audio.cuts import read_samples
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import soundfile
 
 from pyasp.bin import check_augment
 from pyasp.core.errors import InputError
-from pyasp.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
-from pyasp.sound_folders import find_audio, musan_noises, responses_of
+from pyasp.audio.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
+from pyasp.audio.folders import find_audio, musan_noises, responses_of
 
 RATE = 8000
 

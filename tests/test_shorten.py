@@ -16,12 +16,12 @@ import pytest
 
 from local import prep_folder, sphere
 from local.audio_header import Audio, probe
-from pyasp import decoders
-from pyasp.audio import read_samples, use_libsndfile
+from pyasp.audio.cuts import decoders
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import make_mfcc
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader
-from pyasp.sphere_header import read_header
+from pyasp.audio.sphere import read_header
 
 FILES = Path(os.environ.get("SPH2PIPE_TESTS") or os.devnull)
 NEEDED = {"SPH2PIPE_TESTS": FILES.is_dir(), "sph2pipe": shutil.which("sph2pipe")}

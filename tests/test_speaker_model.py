@@ -26,7 +26,7 @@ from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.mfcc import Mfcc, MfccOptions
 from pyasp.scoring import plda_scorer
-from pyasp.sound import read_sound
+from pyasp.audio.recording import read_sound
 from pyasp.vad import VadOptions, energy_vad
 
 

@@ -18,7 +18,7 @@ from pyasp import SpeakerModel
 from pyasp.bin import embed, enroll, export, identify, verify
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.pooling import POOLINGS
-from pyasp.sound import Sound, band_edge, clipped_share, complaints
+from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 
 ROOT = str(Path(__file__).resolve().parents[1])
 
@@ -56,7 +56,7 @@ def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
     code = (
         f"import sys; from pyasp.verbs import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
         f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
-        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio', 'pyasp.trainer'} & set(sys.modules))"
+        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio.cuts', 'pyasp.trainer'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}

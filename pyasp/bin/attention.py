@@ -11,7 +11,7 @@ import torch
 from pyasp import attention_shown
 from pyasp.core import files
 from pyasp.core import command as cli
-from pyasp.audio import read_samples
+from pyasp.audio.cuts import read_samples
 from pyasp.checkpoint import load_network, options_from
 from pyasp.datadir import DataDir
 from pyasp.frontend import FrontendOptions

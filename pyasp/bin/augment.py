@@ -14,13 +14,13 @@ from lhotse.serialization import deserialize_item
 
 from pyasp.core import command as cli
 from pyasp.core.files import atomic_write, describe, is_current, making
-from pyasp.audio import use_libsndfile
-from pyasp.augment import Augmenter, at_speed, generate, json_line, renamed
-from pyasp.augment_options import AugmentOptions, check, speeds_of
+from pyasp.audio.cuts import use_libsndfile
+from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
+from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.core.progress import bar
-from pyasp.sound_folders import musan_noises, responses_of
+from pyasp.audio.folders import musan_noises, responses_of
 from pyasp.validate import read_cuts, write_cuts
 
 

@@ -4,8 +4,8 @@ import sys
 from dataclasses import dataclass
 
 from pyasp.core import command as cli
-from pyasp.augment_options import AugmentOptions, check
-from pyasp.sound_folders import musan_noises, responses_of
+from pyasp.audio.augment_options import AugmentOptions, check
+from pyasp.audio.folders import musan_noises, responses_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter
 from pyasp.core.progress import bar
-from pyasp.sound_list import features_of, list_sounds
+from pyasp.audio.listing import features_of, list_sounds
 from pyasp.verification import ModelOptions, load_model
 
 Vectors = Iterator[tuple[str, np.ndarray]]

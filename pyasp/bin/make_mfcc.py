@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from pyasp.core import command as cli
-from pyasp.audio import CutStream, duration_text, read_samples, source_files, use_libsndfile
+from pyasp.audio.cuts import CutStream, duration_text, read_samples, source_files, use_libsndfile
 from pyasp.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.read_ahead import asked_ahead
+from pyasp.audio.read_ahead import asked_ahead
 from pyasp.shards import JobOptions, run_shards
 
 

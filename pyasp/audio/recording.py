@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.resample import INT16, is_audible
+from pyasp.audio.resample import INT16, is_audible
 
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3  # neighbouring samples at one extreme value: a clipped peak
@@ -42,15 +42,15 @@ class Sound:
 
 
 def read_sound(path: str | Path, channel: int = -1) -> Sound:
-    """The recording in a file that libsndfile reads (or sph2pipe, ffmpeg: see pyasp.decoders).
+    """The recording in a file that libsndfile reads (or sph2pipe, ffmpeg: see pyasp.audio.decoders).
 
     channel: from 0, needed where there are several, of no matter where there is one. Raises InputError for a file that
     is missing, no audio, cut short, empty, of several channels without a choice, or with samples that are not finite.
     """
     import soundfile  # a twentieth of a second that callers with samples of their own need not spend
 
-    from pyasp.audio_checks import check_header, read_frames
-    from pyasp.decoders import decode, foreign_format
+    from pyasp.audio.checks import check_header, read_frames
+    from pyasp.audio.decoders import decode, foreign_format
 
     if not Path(path).is_file():
         raise InputError(path, "no such file", "an audio file", "Check the path")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pyasp.datadir import c_sorted
 from pyasp.core.errors import InputError
 from pyasp.kaldi import read_scp
-from pyasp.sound import read_sound
+from pyasp.audio.recording import read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.speaker_model import Features, SpeakerModel

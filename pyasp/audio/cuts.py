@@ -20,10 +20,10 @@ from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
-from pyasp import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
-from pyasp.audio_file import CheckedBackend
+from pyasp.audio.cuts import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
+from pyasp.audio.lhotse_reader import CheckedBackend
 from pyasp.core.errors import InputError
-from pyasp.resample import INT16, check_rate, is_audible, resample
+from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.validate import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample

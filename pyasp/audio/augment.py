@@ -21,10 +21,10 @@ import soundfile
 from lhotse.cut import MonoCut
 
 from pyasp.core.files import atomic_write
-from pyasp.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
+from pyasp.audio.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
 from pyasp.core.errors import InputError
-from pyasp.rooms import NOISES, random_noise, random_response
-from pyasp.transforms import AddNoise, Transcode
+from pyasp.audio.rooms import NOISES, random_noise, random_response
+from pyasp.audio.transforms import AddNoise, Transcode
 
 
 def rng_for(seed: int, name: str) -> np.random.Generator:

@@ -15,10 +15,10 @@ import soundfile
 from lhotse.audio.backend import LibsndfileBackend, LibsndfileCompatibleAudioInfo
 from lhotse.utils import compute_num_samples
 
-from pyasp.audio_checks import check_header, read_frames
-from pyasp.decoders import decode, foreign_format
+from pyasp.audio.checks import check_header, read_frames
+from pyasp.audio.decoders import decode, foreign_format
 from pyasp.core.errors import InputError
-from pyasp.sphere_header import AGAIN
+from pyasp.audio.sphere import AGAIN
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 

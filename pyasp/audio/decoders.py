@@ -9,9 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pyasp import mp4_header
+from pyasp.audio.cuts import mp4
 from pyasp.core.errors import InputError
-from pyasp.sphere_header import AGAIN, MAGIC, read_header
+from pyasp.audio.sphere import AGAIN, MAGIC, read_header
 
 # What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix. Of MP4's edit
 # list
@@ -83,14 +83,14 @@ def decode(path: str | Path) -> bytes:
     return _decode(os.path.abspath(path), foreign_format(path), status.st_size, status.st_mtime_ns)
 
 
-def _trim(header: mp4_header.Header) -> str:
+def _trim(header: mp4.Header) -> str:
     return f"atrim=start_sample={header.priming}:end_sample={header.priming + header.samples}"
 
 
 @functools.lru_cache(maxsize=1)  # the two sides of a call follow each other
 def _decode(path: str, form: str, size: int, changed: int) -> bytes:
     program = require_program(form, path)
-    trim = _trim(mp4_header.read_header(path)) if form == "AAC in MP4" else ""
+    trim = _trim(mp4.read_header(path)) if form == "AAC in MP4" else ""
     with tempfile.TemporaryDirectory() as folder:
         target = os.path.join(folder, "decoded.wav")
         places = {"IN": path, "OUT": target, "TRIM": trim}

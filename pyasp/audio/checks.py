@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyasp import flac_header, sphere_header
-from pyasp.decoders import head_of
+from pyasp.audio.cuts import flac_header
+from pyasp.audio.cuts import sphere
+from pyasp.audio.decoders import head_of
 from pyasp.core.errors import InputError
-from pyasp.resample import HIGHEST_RATE
-from pyasp.sphere_header import AGAIN
+from pyasp.audio.resample import HIGHEST_RATE
+from pyasp.audio.sphere import AGAIN
 
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
@@ -22,7 +23,7 @@ UNKNOWN_LENGTH = 0x7FFFF000  # from here on the length in a wav header means "wr
 
 def _check_sphere(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
     """The header's sample_count against the bytes that follow it."""
-    sphere_header.read_header(path)
+    sphere.read_header(path)
 
 
 def _check_riff(path: str | Path, head: bytes, stream: BinaryIO, size: int) -> None:
