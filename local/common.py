@@ -21,9 +21,9 @@ from typing import Any
 from local.audio_header import Audio
 from pyasp.core import files
 from pyasp.core.command import option
-from pyasp.datadir import c_sorted, check_id, invert, write_table
+from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 from pyasp.core.errors import InputError
-from pyasp.validate import write_dropped
+from pyasp.data.checks import write_dropped
 
 MARKER = "prep.json"
 SIDE_NAMES = {0: "A", 1: "B"}

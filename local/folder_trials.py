@@ -12,7 +12,7 @@ from local.common import Utterance
 from local.folder_sources import Source
 from local.toy_speech import stream
 from local.trial_lists import Trial
-from pyasp.datadir import c_sorted
+from pyasp.data.datadir import c_sorted
 from pyasp.core.errors import InputError
 
 MOST_VALUES = 12  # a column with more values is no column to split results by

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pyasp.core.files import atomic_write
-from pyasp.datadir import check_id
+from pyasp.data.datadir import check_id
 from pyasp.core.errors import InputError
 from pyasp.core.text import open_text
 

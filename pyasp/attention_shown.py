@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pyasp.datadir import DataDir, c_sorted
+from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend
 from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn

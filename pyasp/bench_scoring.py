@@ -12,7 +12,7 @@ from pyasp.bench_measure import PeakMemory, Row, Setting, Timing, in_turns, seco
 from pyasp.bench_reference import plda_trial
 from pyasp.plda import Plda
 from pyasp.scoring import Scorer, plda_scorer, score_blocks
-from pyasp.trials import TrialList, read_trials
+from pyasp.data.trials import TrialList, read_trials
 
 DIM, REFERENCE_TRIALS = 400, 2000
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 from pyasp.kaldi import compress
 from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_threads
 from pyasp.compute import autocast, precision_of
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.device import matmul_peak
 from pyasp.frame_source import FrameSource, coded_reader, open_source
 from pyasp.interruption import Watch

@@ -20,7 +20,7 @@ from pyasp.core.files import load_record, made_path, remove_tree, temporary_name
 from pyasp.backend import ScoreOptions
 from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.bundle_card import card
-from pyasp.datadir import read_table
+from pyasp.data.datadir import read_table
 from pyasp.core.errors import InputError
 from pyasp.extractors import network_options
 from pyasp.kaldi import ArkWriter

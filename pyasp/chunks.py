@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from pyasp.core.command import option
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.frame_source import STORES, FrameSource
 from pyasp.core.processes import part_of, world

@@ -13,7 +13,7 @@ from pyasp.core.errors import InputError
 from pyasp.evaluation import read_replicates
 from pyasp.report import Results, Table, as_text, cost, entries, list_names, percent
 from pyasp.run_facts import read_json
-from pyasp.trials import read_scored
+from pyasp.data.trials import read_scored
 
 SHOWN = {
     "eer": ("EER %", percent),

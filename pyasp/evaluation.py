@@ -21,7 +21,7 @@ from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_json
 from pyasp.sides import Columns, Evaluation, tsv_columns
-from pyasp.trials import TrialList, read_scored, trial_lists
+from pyasp.data.trials import TrialList, read_scored, trial_lists
 
 BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi import ScpReader

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.command import option
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.datadir import DataDir, c_sorted
+from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.core.prefetch import prefetched

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.datadir import DataDir, c_sorted, read_table
+from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.core.errors import InputError
 from pyasp.inspect_table import lines_of
 from pyasp.kaldi import ScpReader

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core import text as plain_text
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.report import Table, grouped
-from pyasp.validate import read_dropped
+from pyasp.data.checks import read_dropped
 
 SETS = ("train", "train_aug", "train_ubm", "train_sel", "dev", "enroll", "test")
 FRAMES_PER_SECOND = 100

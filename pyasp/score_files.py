@@ -15,7 +15,7 @@ import numpy as np
 from pyasp import scoring
 from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
-from pyasp.trials import TrialList
+from pyasp.data.trials import TrialList
 from pyasp.vectors import load_embeddings
 
 LINES_AT_ONCE = 1 << 17

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pyasp.backend import AVERAGES, BackEnd, BackendOptions
-from pyasp.datadir import c_sorted, invert
+from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
 from pyasp.scoring import SCORERS, Scorer
 

@@ -30,7 +30,7 @@ from pyasp.core.files import describe, is_current
 from pyasp.chunks import Batch, split_validation, validation_batches
 from pyasp.core.command import subset, write_conf
 from pyasp.compute import autocast, explained_memory, precision_of
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.embed import EmbedOptions
 from pyasp.core.errors import InputError

@@ -17,7 +17,7 @@ from pyasp.core import files
 from pyasp.core.errors import InputError
 from pyasp.evaluation import scored_lists
 from pyasp.sides import Columns, Evaluation
-from pyasp.trials import TrialList, read_scored
+from pyasp.data.trials import TrialList, read_scored
 
 
 @dataclass(frozen=True)

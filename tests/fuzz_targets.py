@@ -36,7 +36,11 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import bundle, checkpoint, datadir, llr, manifests, run_facts, speaker_model, trials, validate
+from pyasp import bundle, checkpoint, llr, run_facts, speaker_model
+from pyasp.data import datadir
+from pyasp.data import manifests
+from pyasp.data import trials
+from pyasp.data import checks
 from pyasp.audio.cuts import lhotse_reader
 from pyasp.audio.cuts import mp4
 from pyasp.audio.cuts import recording
@@ -187,15 +191,15 @@ def _cuts() -> bytes:
 
 def _read_cuts(path: Path) -> None:
     """As stage 1 and stage 2 read them."""
-    utts = [utt for utt, _ in validate.read_cuts(path)]
+    utts = [utt for utt, _ in checks.read_cuts(path)]
     for utt, item in CutStream(path).take(utts):
-        for name in validate.audio_files(item):
+        for name in checks.audio_files(item):
             assert isinstance(name, str)
         read_samples(item, 16000)
 
 
 def _check(path: Path) -> None:
-    checker = validate.Checker(path.parent)
+    checker = checks.Checker(path.parent)
     checker.check()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from local import sphere, toy_speech
 from local.toy_trees import write_wav
 from pyasp.audio.cuts import read_samples
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 
 SPEAKERS = [f"spk{index}" for index in range(6)]
 

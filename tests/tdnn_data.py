@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.datadir import DataDir, write_list
+from pyasp.data.datadir import DataDir, write_list
 from pyasp.kaldi import ArkWriter
 
 SMALL = [

@@ -16,7 +16,7 @@ from pyasp.audio.augment import Augmenter, generate, json_line
 from pyasp.audio.augment_options import AugmentOptions, check
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import copy_vad
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter, ScpReader
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pyasp import datadir, manifest_file, manifests
+from pyasp.data import datadir
+from pyasp.data import manifest_file
+from pyasp.data import manifests
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter
 

@@ -13,10 +13,10 @@ from prep_trees import put, refused, speech, wav
 from local import prep_folder, sphere
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import check_data, compute_vad, make_mfcc, merge_shards
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ScpReader
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.validate import read_dropped
+from pyasp.data.checks import read_dropped
 
 RATE = 16000
 VOICE = speech(RATE, 1.0)

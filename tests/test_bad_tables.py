@@ -9,10 +9,10 @@ from prep_trees import check_data_dir, make_tree, put, refused, tables, wav
 
 from local import prep_folder
 from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
-from pyasp.datadir import DataDir, read_table, write_table
+from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.core.errors import InputError
-from pyasp.trials import read_categories, read_model2utts, read_trials
-from pyasp.validate import read_cuts, read_dropped, write_cuts
+from pyasp.data.trials import read_categories, read_model2utts, read_trials
+from pyasp.data.checks import read_cuts, read_dropped, write_cuts
 
 TABLES = ("train.tsv", "test.tsv", "enroll.tsv", "trials")
 

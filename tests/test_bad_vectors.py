@@ -10,7 +10,7 @@ from pyasp import backend, calibration, llr, metrics, plda_em, score_norm, scori
 from pyasp import kaldi
 from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import evaluate, score
-from pyasp.datadir import write_table
+from pyasp.data.datadir import write_table
 from pyasp.core.errors import InputError
 from pyasp.plda import Plda
 

@@ -6,7 +6,7 @@ import torch
 from tdnn_data import tiny_data, write_data
 
 from pyasp.chunks import ChunkOptions, Sampler, make_batch, split_validation, validation_batches
-from pyasp.datadir import write_list
+from pyasp.data.datadir import write_list
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
 from pyasp.frontend import FrontendOptions, iterate

@@ -11,9 +11,9 @@ import soundfile
 
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
-from pyasp.data_tools import choose, parts_of
-from pyasp.datadir import DataDir, read_table
-from pyasp.manifests import cut_of, header_of
+from pyasp.data.parts import choose, parts_of
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.manifests import cut_of, header_of
 
 RATE = 8000
 

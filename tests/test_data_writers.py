@@ -12,7 +12,7 @@ from local.audio_header import Audio, find_audio, probe, probe_all
 from local.common import Utterance
 from local.trial_lists import Trial
 from pyasp.core import files
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyasp.datadir import DataDir, invert, read_table, write_table
+from pyasp.data.datadir import DataDir, invert, read_table, write_table
 from pyasp.core.errors import InputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp import frontend as module
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.frontend import (
     FrontendOptions,

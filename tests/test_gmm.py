@@ -216,7 +216,7 @@ def test_prefetching_keeps_order_and_passes_exceptions_on():
 
 
 def test_recordings_need_features_and_vad(tmp_path):
-    from pyasp.datadir import DataDir
+    from pyasp.data.datadir import DataDir
     from pyasp.frontend import FrontendOptions
 
     DataDir(tmp_path).write("utt2spk", {"u": "s"})

@@ -10,7 +10,7 @@ from golden_cases import cases, compare, compare_tables, path, table
 from golden_models import STEPS, compare_extractor, joined, read_model, recording_stats, roles
 
 from pyasp.bin import extract_ivector
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.gmm import FullGmm
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor

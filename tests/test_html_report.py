@@ -15,7 +15,7 @@ from pyasp.core import usage
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.pooling import Pooling
 from pyasp.tdnn import Tdnn, TdnnOptions
 

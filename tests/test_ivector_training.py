@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pyasp.bin import extract_ivector, train_ivector, train_ubm
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.kaldi import ArkWriter, load, read_scp

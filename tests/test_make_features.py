@@ -13,10 +13,10 @@ from lhotse import MonoCut, Recording
 from pyasp.audio.cuts import read_ahead
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
-from pyasp.datadir import DataDir, read_table
+from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
 from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.shards import merge, shards
+from pyasp.data.shards import merge, shards
 from pyasp.vad import VadOptions, energy_vad
 
 CONF = ["--sample-frequency=8000", "--dither=0", "--high-freq=3700", "--num-ceps=20", "--snip-edges=false"]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from recipe import CONF, ROOT, SYSTEMS, artefacts, results, run
 
-from pyasp.datadir import DataDir, read_table
+from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
 
 

@@ -10,7 +10,7 @@ from pyasp.backend import ScoreOptions
 from pyasp.clustering import agglomerate
 from pyasp.core.errors import InputError
 from pyasp.plda import Plda
-from pyasp.trials import TrialList
+from pyasp.data.trials import TrialList
 
 
 @pytest.fixture

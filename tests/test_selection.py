@@ -3,7 +3,7 @@
 import pytest
 
 from pyasp.core.errors import InputError
-from pyasp.selection import Augmented, SelectOptions, select
+from pyasp.data.selection import Augmented, SelectOptions, select
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
 UTT2CLEAN = {**{u: u for u in CLEAN}, **{f"{u}-noise1": u for u in CLEAN}}

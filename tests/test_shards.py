@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pyasp.core.files import made_path
-from pyasp.datadir import DataDir, read_table
+from pyasp.data.datadir import DataDir, read_table
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader
-from pyasp.shards import JobOptions, merge, run_shards, shards, shards_of_job
+from pyasp.data.shards import JobOptions, merge, run_shards, shards, shards_of_job
 
 
 @pytest.mark.parametrize("total", [0, 1, 7, 8, 9, 100, 15999, 16001, 1_200_000])

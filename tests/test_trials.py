@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pyasp import trials as trials_module
+from pyasp.data import trials as trials_module
 from pyasp.core.errors import InputError
-from pyasp.trials import count_duplicates, read_categories, read_model2utts, read_scored, read_trials, trial_lists
+from pyasp.data.trials import count_duplicates, read_categories, read_model2utts, read_scored, read_trials, trial_lists
 
 GOOD = "m1 a target\nm2 b nontarget\nm1 b nontarget\n"
 

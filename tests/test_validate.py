@@ -6,9 +6,9 @@ import pytest
 import soundfile
 
 from pyasp.bin.check_data import main as check_data
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.validate import Checker, read_cuts, write_cuts
+from pyasp.data.checks import Checker, read_cuts, write_cuts
 
 
 @pytest.fixture

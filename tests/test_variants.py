@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from recipe import ROOT
 
-from pyasp import backend, dev_trials
+from pyasp import backend
+from pyasp.data import dev_trials
 from pyasp.adaptation import adapt
 from pyasp.backend import BackEnd, BackendOptions
 from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
 from pyasp.bin import variants as variants_tool
-from pyasp.datadir import DataDir
-from pyasp.dev_trials import Material
+from pyasp.data.datadir import DataDir
+from pyasp.data.dev_trials import Material
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter
-from pyasp.trials import read_scored
+from pyasp.data.trials import read_scored
 from pyasp.variants import DevOptions, VariantOptions, expand, explained, fusions
 
 DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4

@@ -24,7 +24,7 @@ from pyasp.audio.cuts import transforms  # noqa: F401  lhotse finds the transfor
 from pyasp.audio.lhotse_reader import CheckedBackend
 from pyasp.core.errors import InputError
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
-from pyasp.validate import parse_cut, read_cut_lines
+from pyasp.data.checks import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyasp.datadir import c_sorted
+from pyasp.data.datadir import c_sorted
 from pyasp.core.errors import InputError
 from pyasp.kaldi import read_scp
 from pyasp.audio.recording import read_sound

@@ -13,11 +13,11 @@ from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.audio.cuts import read_samples
 from pyasp.checkpoint import load_network, options_from
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.frontend import FrontendOptions
 from pyasp.kaldi import ScpReader
 from pyasp.pooling import POOLINGS
-from pyasp.validate import read_cuts
+from pyasp.data.checks import read_cuts
 
 SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)
 

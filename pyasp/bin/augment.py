@@ -17,11 +17,11 @@ from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
 from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.core.progress import bar
 from pyasp.audio.folders import musan_noises, responses_of
-from pyasp.validate import read_cuts, write_cuts
+from pyasp.data.checks import read_cuts, write_cuts
 
 
 class Entry(NamedTuple):

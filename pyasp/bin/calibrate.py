@@ -13,7 +13,7 @@ from pyasp.backend import BackendOptions
 from pyasp.calibration import Calibration
 from pyasp.core.errors import InputError
 from pyasp.sides import Columns
-from pyasp.trials import TrialList
+from pyasp.data.trials import TrialList
 from pyasp.variant_files import Scored
 
 USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "train_on")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.trials import read_trials, trial_lists
-from pyasp.validate import Checker
+from pyasp.data.trials import read_trials, trial_lists
+from pyasp.data.checks import Checker
 
 
 @dataclass(frozen=True)

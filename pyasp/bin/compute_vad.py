@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader
-from pyasp.shards import JobOptions, run_shards
+from pyasp.data.shards import JobOptions, run_shards
 from pyasp.vad import VadOptions, energy_vad
 
 

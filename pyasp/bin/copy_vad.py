@@ -6,7 +6,7 @@ import numpy as np
 
 from pyasp.core import command as cli
 from pyasp.core.files import describe, is_current, making
-from pyasp.datadir import DataDir, write_table
+from pyasp.data.datadir import DataDir, write_table
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 from pyasp.core.progress import bar

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import data_check, data_tools, manifests
+from pyasp.data import directory_check
+from pyasp.data import parts
+from pyasp.data import manifests
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 
 
@@ -41,7 +43,7 @@ def fresh(path: str) -> Path:
 
 def validate(options: Options, words: list[str]) -> int:
     """Prints every problem; 1 when there is one."""
-    found = [(path, problem) for path in words for problem in data_check.problems(existing(path))]
+    found = [(path, problem) for path in words for problem in directory_check.problems(existing(path))]
     for path, problem in found:
         print(f"{path}: {problem}")
     print(f"{len(words)} directories, {len(found)} problems")
@@ -59,8 +61,8 @@ def fix(options: Options, words: list[str]) -> int:
 def subset(options: Options, words: list[str]) -> int:
     """Writes a part."""
     data = existing(words[0])
-    chosen = data_tools.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
-    data_tools.write_part(data, chosen, fresh(words[1]))
+    chosen = parts.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
+    parts.write_part(data, chosen, fresh(words[1]))
     print(f"{words[1]}: {len(chosen)} of {len(data.utt2spk)} utterances")
     return 0
 
@@ -70,8 +72,8 @@ def split(options: Options, words: list[str]) -> int:
     if not words[1].isdigit():
         raise InputError("command line", repr(words[1]), "a number of parts", "pyasp data split DIR PARTS [OUT]")
     data, out = existing(words[0]), Path(words[2] if len(words) > 2 else f"{words[0].rstrip('/')}/split{words[1]}")
-    for number, utts in enumerate(data_tools.parts_of(data, int(words[1]), options.by_speaker), 1):
-        data_tools.write_part(data, utts, fresh(str(out / str(number))))
+    for number, utts in enumerate(parts.parts_of(data, int(words[1]), options.by_speaker), 1):
+        parts.write_part(data, utts, fresh(str(out / str(number))))
         print(f"{out / str(number)}: {len(utts)} utterances")
     return 0
 
@@ -79,14 +81,14 @@ def split(options: Options, words: list[str]) -> int:
 def combine(options: Options, words: list[str]) -> int:
     """Writes the union."""
     sources = [existing(path) for path in words[1:]]
-    data_tools.combine(sources, fresh(words[0]))
+    parts.combine(sources, fresh(words[0]))
     print(f"{words[0]}: {len(DataDir(words[0]).utt2spk)} utterances of {len(sources)} directories")
     return 0
 
 
 def stats(options: Options, words: list[str]) -> int:
     """Prints the numbers of each directory."""
-    found = {path: data_tools.statistics(existing(path)) for path in words}
+    found = {path: parts.statistics(existing(path)) for path in words}
     if options.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0

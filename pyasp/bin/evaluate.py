@@ -10,7 +10,7 @@ from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.evaluation import EvaluateOptions, evaluate, recipe
 from pyasp.report import grouped, percent
-from pyasp.trials import trial_lists
+from pyasp.data.trials import trial_lists
 
 
 @dataclass(frozen=True)

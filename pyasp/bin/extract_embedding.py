@@ -8,11 +8,11 @@ from typing import Any
 
 from pyasp.core import command as cli
 from pyasp.checkpoint import load_network, options_from
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.frontend import FrontendOptions, iterate
-from pyasp.shards import JobOptions, Result, run_shards
+from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.train_options import NetworkOptions
 
 

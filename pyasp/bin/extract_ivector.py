@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.frontend import FrontendOptions, iterate
 from pyasp.gmm_train import PLACE
 from pyasp.ivector_stats import extract
 from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
 from pyasp.core.prefetch import prefetched
-from pyasp.shards import JobOptions, Result, run_shards
+from pyasp.data.shards import JobOptions, Result, run_shards
 
 
 @dataclass(frozen=True)

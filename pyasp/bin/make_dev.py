@@ -8,8 +8,8 @@ from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.backend import BackendOptions
-from pyasp.datadir import DataDir, read_table, write_table
-from pyasp.dev_trials import Material, draw
+from pyasp.data.datadir import DataDir, read_table, write_table
+from pyasp.data.dev_trials import Material, draw
 from pyasp.core.errors import InputError
 from pyasp.variants import DevOptions
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.shards import merge
+from pyasp.data.shards import merge
 
 
 @dataclass(frozen=True)

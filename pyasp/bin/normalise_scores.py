@@ -9,7 +9,7 @@ from pyasp import backend, score_files, variant_files
 from pyasp.core import files as artefact
 from pyasp.core import command as cli
 from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
-from pyasp.datadir import DataDir, read_table
+from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
 from pyasp.score_norm import Cohort, draw_cohort
 from pyasp.variant_files import Scored

@@ -11,7 +11,7 @@ from pyasp.core import command as cli
 from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
 from pyasp.kaldi import ScpReader
 from pyasp.scoring import SCORERS, Scorer
-from pyasp.trials import TrialList, read_model2utts, read_trials
+from pyasp.data.trials import TrialList, read_model2utts, read_trials
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pyasp.core import command as cli
 from pyasp.core.files import describe, is_current, making
-from pyasp.datadir import DataDir, write_list, write_table
-from pyasp.selection import Augmented, SelectOptions, select
+from pyasp.data.datadir import DataDir, write_list, write_table
+from pyasp.data.selection import Augmented, SelectOptions, select
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
 

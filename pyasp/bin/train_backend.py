@@ -10,7 +10,7 @@ from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.backend import BackendOptions, TrainOptions
-from pyasp.datadir import c_sorted, read_table
+from pyasp.data.datadir import c_sorted, read_table
 from pyasp.core.errors import InputError
 from pyasp.vectors import load_embeddings, with_embedding
 

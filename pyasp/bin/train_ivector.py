@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.frontend import FrontendOptions
 from pyasp.gmm_data import Recordings

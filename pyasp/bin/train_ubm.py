@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pyasp.core import command as cli
-from pyasp.datadir import DataDir
+from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.frontend import FrontendOptions

@@ -2,7 +2,7 @@
 
 The rules: utt2spk with at least one entry, every speaker a prefix of his utterances, spk2utt its inverse, tables sorted
 in C locale and over the utterances (or speakers, or recordings) of utt2spk, audio that is there, models of known
-recordings. `fix` is pyasp.validate's Checker for directories with cuts, and the same rules by dropping for others.
+recordings. `fix` is pyasp.data.checks's Checker for directories with cuts, and the same rules by dropping for others.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyasp.data_tools import CUTS, MODELS, keys_of, tables_of, write_part
-from pyasp.datadir import DataDir, c_sorted, invert
+from pyasp.data.parts import CUTS, MODELS, keys_of, tables_of, write_part
+from pyasp.data.datadir import DataDir, c_sorted, invert
 from pyasp.core.errors import InputError
-from pyasp.validate import Checker, audio_files, read_cuts
+from pyasp.data.checks import Checker, audio_files, read_cuts
 
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
 

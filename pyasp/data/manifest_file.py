@@ -9,7 +9,7 @@ from typing import Any
 
 from pyasp.core.errors import InputError
 from pyasp.core.text import parse_json
-from pyasp.validate import MAX_SECONDS, read_cut_lines, write_cuts
+from pyasp.data.checks import MAX_SECONDS, read_cut_lines, write_cuts
 
 Json = dict[str, Any]
 

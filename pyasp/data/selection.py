@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyasp.core.command import option
-from pyasp.datadir import c_sorted, invert
+from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
 
 MIN_UTTS_FOR_VALIDATION = 3

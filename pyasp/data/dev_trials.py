@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.datadir import c_sorted, invert
+from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
 from pyasp.variants import DevOptions
 

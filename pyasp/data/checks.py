@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core.files import atomic_write
-from pyasp.datadir import DataDir, c_sorted
+from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
 from pyasp.core.text import parse_json, read_lines
 
