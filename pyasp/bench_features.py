@@ -24,12 +24,12 @@ from pyasp import bench_models
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bin import make_mfcc
-from pyasp.frontend import FrontendOptions, frontend
+from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator
 from pyasp.ivector_stats import extract
-from pyasp.mfcc import Mfcc, MfccOptions
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.mfcc import Mfcc, MfccOptions
+from pyasp.features.vad import VadOptions, energy_vad
 
 RATE, FRAME_FLOP = 16000, 20_000  # samples/s; FFT, mel bins and cosine transform of a frame
 OPTIONS = MfccOptions(dither=0.0, num_ceps=40, num_mel_bins=40, high_freq=7600.0, snip_edges=False)

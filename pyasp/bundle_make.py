@@ -24,9 +24,9 @@ from pyasp.data.datadir import read_table
 from pyasp.core.errors import InputError
 from pyasp.extractors import network_options
 from pyasp.kaldi import ArkWriter
-from pyasp.mfcc import MfccOptions
+from pyasp.features.mfcc import MfccOptions
 from pyasp.core.text import read_json
-from pyasp.vad import VadOptions
+from pyasp.features.vad import VadOptions
 from pyasp.variants import NORMS
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}

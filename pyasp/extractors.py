@@ -14,7 +14,7 @@ from pyasp.core import command as cli
 from pyasp.bundle import Bundle
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
+from pyasp.features.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi import ScpReader
 from pyasp.core.progress import bar
 from pyasp.quantise import encode

@@ -15,7 +15,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm
-from pyasp.gmm_data import Recording, blocks
+from pyasp.features.stored import Recording, blocks
 from pyasp.gmm_em import DiagStats, UpdateOptions, update_diag
 from pyasp.gmm_score import DiagScorer
 

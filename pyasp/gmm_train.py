@@ -25,7 +25,7 @@ from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_data import Recordings, blocks
+from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise, sample_frames
 from pyasp.gmm_score import DTYPES, Aligner, DiagScorer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from pyasp.gmm_data import Block, Recording, blocks
+from pyasp.features.stored import Block, Recording, blocks
 from pyasp.gmm_score import Aligner, Alignment
 from pyasp.ivector import Estimator
 

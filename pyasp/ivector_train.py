@@ -17,9 +17,9 @@ import torch
 from pyasp.core import command as cli
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions
 from pyasp.gmm import FullGmm
-from pyasp.gmm_data import Recordings, blocks
+from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import DTYPES, Aligner
 from pyasp.gmm_train import Iterations

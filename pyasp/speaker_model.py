@@ -25,13 +25,13 @@ from pyasp.bundle import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
 from pyasp.core.errors import InputError
 from pyasp.extractors import EXTRACTORS
-from pyasp.frontend import FrontendOptions, frontend
-from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.features.frontend import FrontendOptions, frontend
+from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.core.text import read_json
 from pyasp.audio.resample import INT16, check_rate, resample
 from pyasp.scoring import SCORERS
 from pyasp.audio.recording import Sound
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, energy_vad
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 

@@ -159,7 +159,7 @@ def settings(run: Run, tool: str) -> dict[str, Any]:
     if tool == "make_mfcc" and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
-        from pyasp.frontend import FrontendOptions  # and torch, which a run without records does not wait for
+        from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for
         from pyasp.ivector_train import IvectorOptions
 
         ivector = cli.read_conf(Path(run.conf) / "ivector.conf", IvectorOptions)

@@ -14,7 +14,7 @@ from pyasp.core.command import option
 from pyasp.compute import ComputeOptions
 from pyasp.embed import EmbedOptions
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions
 from pyasp.tdnn import TdnnOptions
 
 # fused: one pass over the parameters for the whole rule, on CPU and CUDA.

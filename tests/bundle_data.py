@@ -11,10 +11,10 @@ from pyasp import kaldi
 from pyasp.core import command as cli
 from pyasp.backend import ScoreOptions
 from pyasp.extractors import network_options
-from pyasp.mfcc import MfccOptions
+from pyasp.features.mfcc import MfccOptions
 from pyasp.plda import Plda
 from pyasp.tdnn import Tdnn, TdnnOptions
-from pyasp.vad import VadOptions
+from pyasp.features.vad import VadOptions
 
 RATE, CEPS, DIM = 8000, 10, 8
 

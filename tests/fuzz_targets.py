@@ -56,7 +56,7 @@ from pyasp.gmm_em import DiagStats, FullStats
 from pyasp.gmm_train import UbmOptions
 from pyasp.ivector import IvectorExtractor
 from pyasp.ivector_em import IvectorStats
-from pyasp.mfcc import MfccOptions
+from pyasp.features.mfcc import MfccOptions
 from pyasp.plda import Plda
 from pyasp.variants import VariantOptions
 

@@ -11,7 +11,7 @@ import torch
 from golden_cases import compare, path, read_scp_lines, table
 
 from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_data import blocks
+from pyasp.features.stored import blocks
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions
 from pyasp.gmm_score import Alignment, DiagScorer, FullScorer, align
 from pyasp.ivector import Estimator, IvectorExtractor

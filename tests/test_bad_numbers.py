@@ -11,7 +11,7 @@ from tdnn_data import SMALL, write_data
 from pyasp.bin import train_tdnn, train_ubm
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions, frontend
+from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
 from pyasp.gmm_init import InitOptions, initialise

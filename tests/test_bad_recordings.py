@@ -15,7 +15,7 @@ from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import check_data, compute_vad, make_mfcc, merge_shards
 from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ScpReader
-from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.data.checks import read_dropped
 
 RATE = 16000

@@ -13,7 +13,7 @@ from pyasp.kaldi import compress
 from pyasp.chunks import ChunkOptions, Sampler, mask_runs, split_validation
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, choose_store, coded_reader, open_source
-from pyasp.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.pooling import Attention, Pooling, weighted_mean
 from pyasp.quantise import decode, encode, relative_error
 from pyasp.tdnn import Tdnn, TdnnOptions

@@ -9,7 +9,7 @@ from pyasp.chunks import ChunkOptions, Sampler, make_batch, split_validation, va
 from pyasp.data.datadir import write_list
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, open_source
-from pyasp.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions, iterate
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 

@@ -10,7 +10,7 @@ from pyasp.core import command as cli
 from pyasp.bin import extract_embedding
 from pyasp.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
 from pyasp.core.errors import InputError
-from pyasp.frontend import frontend
+from pyasp.features.frontend import frontend
 from pyasp.kaldi import ArkWriter, ScpReader
 from pyasp.pooling import POOLINGS
 from pyasp.tdnn import Tdnn, TdnnOptions

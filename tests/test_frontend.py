@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pyasp import frontend as module
+from pyasp.features import frontend as module
 from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.frontend import (
+from pyasp.features.frontend import (
     FrontendOptions,
     add_deltas,
     frontend,

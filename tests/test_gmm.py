@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 from pyasp import gmm_pairs, gmm_score
 from pyasp.core.errors import InputError
 from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_data import Recordings, blocks
+from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm_em import DiagStats, FullStats
 from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, prune
 from pyasp.core.prefetch import prefetched
@@ -217,7 +217,7 @@ def test_prefetching_keeps_order_and_passes_exceptions_on():
 
 def test_recordings_need_features_and_vad(tmp_path):
     from pyasp.data.datadir import DataDir
-    from pyasp.frontend import FrontendOptions
+    from pyasp.features.frontend import FrontendOptions
 
     DataDir(tmp_path).write("utt2spk", {"u": "s"})
     with pytest.raises(InputError, match="stage 2"):

@@ -10,10 +10,10 @@ from golden_cases import KALDI_CMN, KALDI_DELTAS, cases, compare, compare_tables
 from lhotse import MonoCut, MultiCut, Recording
 
 from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
-from pyasp.frontend import FrontendOptions, add_deltas, frontend, select_voiced, sliding_cmn
+from pyasp.features.frontend import FrontendOptions, add_deltas, frontend, select_voiced, sliding_cmn
 from pyasp.kaldi import ArkWriter, read_ark
-from pyasp.mfcc import Mfcc, MfccOptions, num_frames
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.mfcc import Mfcc, MfccOptions, num_frames
+from pyasp.features.vad import VadOptions, energy_vad
 
 
 def named(options: dict) -> dict:

@@ -13,7 +13,7 @@ from pyasp.core import tiles
 from pyasp.core import packed as packed_module
 from pyasp.core.errors import InputError
 from pyasp.gmm import FullGmm
-from pyasp.gmm_data import blocks
+from pyasp.features.stored import blocks
 from pyasp.gmm_em import FullStats
 from pyasp.gmm_score import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor

@@ -16,7 +16,7 @@ import torch
 from recipe import CONF, ROOT, run
 
 from pyasp.core import command as cli
-from pyasp.frontend import FrontendOptions, frontend
+from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.gmm_score import DiagScorer, FullScorer
 from pyasp.ivector_train import IvectorOptions

@@ -15,9 +15,9 @@ from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
-from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.data.shards import merge, shards
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, energy_vad
 
 CONF = ["--sample-frequency=8000", "--dither=0", "--high-freq=3700", "--num-ceps=20", "--snip-edges=false"]
 OPTIONS = MfccOptions(sample_frequency=8000, dither=0, high_freq=3700, num_ceps=20, snip_edges=False)

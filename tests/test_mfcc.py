@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pyasp import mfcc as module
+from pyasp.features import mfcc as module
 from pyasp.core.errors import InputError
-from pyasp.mfcc import WINDOWS, Mfcc, MfccOptions, cepstral_transform, mel, mel_banks, mirrored, num_frames
+from pyasp.features.mfcc import WINDOWS, Mfcc, MfccOptions, cepstral_transform, mel, mel_banks, mirrored, num_frames
 
 SMALL = MfccOptions(sample_frequency=8000, dither=0, num_ceps=13, high_freq=3700, snip_edges=False)
 SILENCE = -15.942385  # log of the single-precision epsilon

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from laws import FLOATS, SEED, both
 
 from pyasp import kaldi
-from pyasp.frontend import FrontendOptions, sliding_cmn
+from pyasp.features.frontend import FrontendOptions, sliding_cmn
 from pyasp.gmm import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.kaldi.names import Location
@@ -22,7 +22,7 @@ from pyasp.kaldi.source import Source
 from pyasp.kaldi.reader import Reader
 from pyasp.plda import Plda
 from pyasp.pooling import POOLINGS, Pooling, length_mask
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, energy_vad
 
 STEPS = FLOATS.map(
     lambda value: value if abs(value) > 1e-20 else 0.0

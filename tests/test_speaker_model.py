@@ -23,11 +23,11 @@ from pyasp.bundle import changed_files, read_bundle
 from pyasp.bundle_kaldi import read_kaldi
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions, frontend
-from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.features.frontend import FrontendOptions, frontend
+from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.scoring import plda_scorer
 from pyasp.audio.recording import read_sound
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, energy_vad
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp.core.errors import InputError
-from pyasp.vad import VadOptions, at_speed, energy_vad
+from pyasp.features.vad import VadOptions, at_speed, energy_vad
 
 
 def by_loop(energy, options):

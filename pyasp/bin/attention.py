@@ -14,7 +14,7 @@ from pyasp.core import command as cli
 from pyasp.audio.cuts import read_samples
 from pyasp.checkpoint import load_network, options_from
 from pyasp.data.datadir import DataDir
-from pyasp.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions
 from pyasp.kaldi import ScpReader
 from pyasp.pooling import POOLINGS
 from pyasp.data.checks import read_cuts

@@ -9,7 +9,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader
 from pyasp.data.shards import JobOptions, run_shards
-from pyasp.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, energy_vad
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pyasp.data.datadir import DataDir, write_table
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 from pyasp.core.progress import bar
-from pyasp.vad import at_speed
+from pyasp.features.vad import at_speed
 
 
 @dataclass(frozen=True)

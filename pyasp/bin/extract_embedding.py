@@ -11,7 +11,7 @@ from pyasp.checkpoint import load_network, options_from
 from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.embed import Embedder, EmbedOptions
-from pyasp.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.train_options import NetworkOptions
 

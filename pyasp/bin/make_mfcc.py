@@ -9,7 +9,7 @@ from pyasp.core import command as cli
 from pyasp.audio.cuts import CutStream, duration_text, read_samples, source_files, use_libsndfile
 from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.mfcc import Mfcc, MfccOptions
+from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.audio.read_ahead import asked_ahead
 from pyasp.data.shards import JobOptions, run_shards
 

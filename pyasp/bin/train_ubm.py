@@ -6,8 +6,8 @@ from pyasp.core import command as cli
 from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions
-from pyasp.gmm_data import Recordings
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import Recordings
 from pyasp.gmm_train import Iterations, UbmOptions, train
 from pyasp.ivector_train import IvectorOptions
 from pyasp.core.processes import rank, together

@@ -11,7 +11,7 @@ import torch
 
 from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
-from pyasp.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, world
 from pyasp.core.progress import bar
