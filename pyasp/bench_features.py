@@ -25,7 +25,7 @@ from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bin import make_mfcc
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import Estimator
 from pyasp.ivector_stats import extract
 from pyasp.features.mfcc import Mfcc, MfccOptions

@@ -9,8 +9,8 @@ import torch
 from pyasp import bench_models
 from pyasp.bench_measure import Row, Setting, in_turns
 from pyasp.bench_reference import PairReference
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import Aligner, align
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import Aligner, align
 
 DIM, SELECTED, MIN_POST = 60, 20, 0.025
 FULL_FLOP = 2 * DIM * DIM  # of one selected covariance

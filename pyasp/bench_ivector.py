@@ -10,8 +10,8 @@ import torch
 from pyasp import bench_models
 from pyasp.bench_measure import Row, Setting, Timing, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
 

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import torch
 
-from pyasp.gmm import FullGmm
+from pyasp.gmm.model import FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.core.triangles import pack
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from pyasp.gmm import LOG_2PI, DiagGmm, FullGmm, full_factors
+from pyasp.gmm.model import LOG_2PI, DiagGmm, FullGmm, full_factors
 from pyasp.ivector import Estimator
 from pyasp.plda import Plda
 

@@ -24,8 +24,8 @@ from typing import IO
 import numpy as np
 import torch
 
-from pyasp.gmm import LOG_2PI, stacked
-from pyasp.gmm_em import FullStats
+from pyasp.gmm.model import LOG_2PI, stacked
+from pyasp.gmm.em import FullStats
 from pyasp.ivector import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import PACK

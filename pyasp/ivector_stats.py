@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 
 from pyasp.features.stored import Block, Recording, blocks
-from pyasp.gmm_score import Aligner, Alignment
+from pyasp.gmm.posteriors import Aligner, Alignment
 from pyasp.ivector import Estimator
 
 BLOCK_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings

@@ -1,7 +1,7 @@
 """Training of the total variability model (Kaldi's sid/train_ivector_extractor.sh): 0.ie, 1.ie, ..., final.ie.
 
 The frames' posteriors come from the UBM alone and are the same in every iteration; they are computed again instead of
-stored. Iterations, resuming and likelihood.json as in pyasp.gmm_train; the objective is per frame.
+stored. Iterations, resuming and likelihood.json as in pyasp.gmm.train; the objective is per frame.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pyasp.core import command as cli
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions
-from pyasp.gmm import FullGmm
+from pyasp.gmm.model import FullGmm
 from pyasp.features.stored import Recordings, blocks
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import DTYPES, Aligner
-from pyasp.gmm_train import Iterations
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import DTYPES, Aligner
+from pyasp.gmm.train import Iterations
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update

@@ -11,7 +11,7 @@ import soundfile
 
 from local import sphere
 from pyasp import kaldi
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.plda import Plda
 

@@ -51,9 +51,9 @@ from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
 from pyasp.backend import BackEnd
-from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_em import DiagStats, FullStats
-from pyasp.gmm_train import UbmOptions
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.em import DiagStats, FullStats
+from pyasp.gmm.train import UbmOptions
 from pyasp.ivector import IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.features.mfcc import MfccOptions

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.features.stored import blocks
-from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions
-from pyasp.gmm_score import Alignment, DiagScorer, FullScorer, align
+from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions
+from pyasp.gmm.posteriors import Alignment, DiagScorer, FullScorer, align
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_stats import add_recording_stats

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import Alignment
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import Alignment
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions

@@ -12,10 +12,10 @@ from pyasp.bin import train_tdnn, train_ubm
 from pyasp.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
-from pyasp.gmm_init import InitOptions, initialise
-from pyasp.gmm_score import DiagScorer
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
+from pyasp.gmm.init import InitOptions, initialise
+from pyasp.gmm.posteriors import DiagScorer
 from pyasp.ivector import Estimator, IvectorExtractor
 
 RNG = np.random.default_rng(5)

@@ -11,8 +11,8 @@ from pyasp.backend import ScoreOptions
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference, PairReference, plda_trial
 from pyasp.bin import bench
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import Estimator
 from pyasp.ivector_em import IvectorStats
 from pyasp.core.packed import full_from_packed

@@ -9,12 +9,13 @@ import torch
 from gmm_models import F64, draw, random_full, tensor
 from scipy.stats import multivariate_normal
 
-from pyasp import gmm_pairs, gmm_score
+from pyasp.gmm.model import pairs
+from pyasp.gmm.model import posteriors as gmm_score
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.features.stored import Recordings, blocks
-from pyasp.gmm_em import DiagStats, FullStats
-from pyasp.gmm_score import Aligner, Alignment, DiagScorer, FullScorer, align, prune
+from pyasp.gmm.em import DiagStats, FullStats
+from pyasp.gmm.posteriors import Aligner, Alignment, DiagScorer, FullScorer, align, prune
 from pyasp.core.prefetch import prefetched
 from pyasp.core.triangles import pack, unpack
 
@@ -98,8 +99,8 @@ def test_scores_equal_scipy(monkeypatch, small_groups):
     if small_groups:  # many chunks and many padded batches give the same
         monkeypatch.setitem(gmm_score.SCORE_BYTES, "cpu", 1)
         monkeypatch.setitem(gmm_score.PAIR_BYTES, "cpu", 5000)
-        monkeypatch.setattr(gmm_pairs, "RUN_PAIRS", 7)
-        monkeypatch.setattr(gmm_pairs, "PART_PAIRS", 50)
+        monkeypatch.setattr(pairs, "RUN_PAIRS", 7)
+        monkeypatch.setattr(pairs, "PART_PAIRS", 50)
     rng = np.random.default_rng(4)
     model = random_full(rng)
     x = draw(model, 150, rng)

@@ -6,10 +6,10 @@ import torch
 from gmm_models import F64, NO_LIMITS, draw, random_full, tensor
 
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
-from pyasp.gmm_init import InitOptions, initialise, random_start, sample_frames, split
-from pyasp.gmm_score import Aligner, DiagScorer
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, diag_objective, full_objective, update_diag, update_full
+from pyasp.gmm.init import InitOptions, initialise, random_start, sample_frames, split
+from pyasp.gmm.posteriors import Aligner, DiagScorer
 
 
 def em(model, x, iterations, options):
@@ -169,7 +169,7 @@ def test_sampled_frames_are_all_or_uniform():
 
 
 def test_sampling_over_many_blocks(monkeypatch):
-    monkeypatch.setattr("pyasp.gmm_init.READ_FRAMES", 30)
+    monkeypatch.setattr("pyasp.gmm.init.READ_FRAMES", 30)
     recordings = [(f"u{i}", np.arange(20 * i, 20 * (i + 1), dtype=np.float32)[:, None]) for i in range(50)]
     means = [sample_frames(recordings, 70, np.random.default_rng(seed)).mean() for seed in range(40)]
     assert np.mean(means) == pytest.approx(499.5, abs=4 * 288.7 / np.sqrt(40 * 70))

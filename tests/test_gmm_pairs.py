@@ -5,11 +5,12 @@ import pytest
 import torch
 from gmm_models import F64, draw, random_full, tensor
 
-from pyasp import gmm_pairs, gmm_select
+from pyasp.gmm.model import pairs as gmm_pairs
+from pyasp.gmm.model import selection
 from pyasp.core.errors import InputError
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_pairs import grouped
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.pairs import grouped
+from pyasp.gmm.posteriors import Aligner
 from pyasp.core.threads import in_threads
 
 
@@ -55,13 +56,13 @@ def test_the_best_are_found_as_by_sorting(size, count):
     scores = torch.as_tensor(np.random.default_rng(17).standard_normal((33, size)).astype(np.float32))
     scores[3] = scores[3].sort().values  # the best are all in one strip
     scores[4, : size // 2] = -torch.inf
-    values, columns = gmm_select.best_by_peaks(scores, count)
-    expected, where = gmm_select.best_by_topk(scores, count)
+    values, columns = selection.best_by_peaks(scores, count)
+    expected, where = selection.best_by_topk(scores, count)
     assert torch.equal(values, expected)
     assert torch.equal(columns[torch.isfinite(values)], where[torch.isfinite(values)])
-    ties, columns = gmm_select.best_by_peaks(torch.zeros((3, size)), count)
+    ties, columns = selection.best_by_peaks(torch.zeros((3, size)), count)
     assert (ties == 0).all() and all(len(set(row)) == count for row in columns.tolist())
-    assert gmm_select.best_by_peaks(scores[:0], count)[0].shape == (0, count)
+    assert selection.best_by_peaks(scores[:0], count)[0].shape == (0, count)
 
 
 def test_threads_change_no_bit():

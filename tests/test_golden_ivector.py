@@ -11,8 +11,8 @@ from golden_models import STEPS, compare_extractor, joined, read_model, recordin
 
 from pyasp.bin import extract_ivector
 from pyasp.data.datadir import DataDir
-from pyasp.gmm import FullGmm
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.model import FullGmm
+from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_em import IvectorStats
 from pyasp.ivector_mstep import EstimationOptions, update

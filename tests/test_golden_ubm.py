@@ -19,9 +19,9 @@ from golden_models import (
     update_options,
 )
 
-from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_em import DiagStats, FullStats, update_diag, update_full
-from pyasp.gmm_score import Aligner, DiagScorer, FullScorer, align
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.em import DiagStats, FullStats, update_diag, update_full
+from pyasp.gmm.posteriors import Aligner, DiagScorer, FullScorer, align
 
 ESTIMATES = {"gmm-global-est": (DiagStats, update_diag), "fgmm-global-est": (FullStats, update_full)}
 MODELS = sorted(

@@ -12,10 +12,10 @@ from pyasp import ivector, ivector_stats
 from pyasp.core import tiles
 from pyasp.core import packed as packed_module
 from pyasp.core.errors import InputError
-from pyasp.gmm import FullGmm
+from pyasp.gmm.model import FullGmm
 from pyasp.features.stored import blocks
-from pyasp.gmm_em import FullStats
-from pyasp.gmm_score import Aligner
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import Estimator, IvectorExtractor
 from pyasp.ivector_stats import extract, pool_stats, recording_stats, scale_stats, weighted_sums_cpu, weighted_sums_cuda
 from pyasp.core.triangles import unpack

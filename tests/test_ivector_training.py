@@ -7,7 +7,7 @@ import pytest
 
 from pyasp.bin import extract_ivector, train_ivector, train_ubm
 from pyasp.data.datadir import DataDir
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.kaldi import ArkWriter, load, read_scp
 
@@ -120,7 +120,7 @@ def test_killed_training_continues_to_the_same_bits(place, monkeypatch, killed_a
     class Killed(BaseException):
         pass
 
-    from pyasp.gmm_train import Iterations
+    from pyasp.gmm.train import Iterations
 
     whole, calls = Iterations._note, []
 

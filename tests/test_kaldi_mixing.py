@@ -17,8 +17,8 @@ from recipe import CONF, ROOT, run
 
 from pyasp.core import command as cli
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.gmm import DiagGmm, FullGmm
-from pyasp.gmm_score import DiagScorer, FullScorer
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.posteriors import DiagScorer, FullScorer
 from pyasp.ivector_train import IvectorOptions
 from pyasp.kaldi import ScpReader, read_ark, read_scalars
 

@@ -16,7 +16,7 @@ from test_trainer import records
 from pyasp import checkpoint
 from pyasp.chunks import ChunkOptions, Sampler
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.core.processes import part_of, sum_statistics, together, world
 

@@ -15,7 +15,7 @@ from laws import FLOATS, SEED, both
 
 from pyasp import kaldi
 from pyasp.features.frontend import FrontendOptions, sliding_cmn
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector import IvectorExtractor
 from pyasp.kaldi.names import Location
 from pyasp.kaldi.source import Source

@@ -10,7 +10,7 @@ from typing import Any
 from pyasp.core import command as cli
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, iterate
-from pyasp.gmm_train import PLACE
+from pyasp.gmm.train import PLACE
 from pyasp.ivector_stats import extract
 from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
 from pyasp.core.prefetch import prefetched

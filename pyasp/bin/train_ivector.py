@@ -8,7 +8,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
-from pyasp.gmm_train import Iterations
+from pyasp.gmm.train import Iterations
 from pyasp.ivector_train import IvectorOptions, train
 from pyasp.core.processes import rank, together
 

@@ -8,7 +8,7 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
-from pyasp.gmm_train import Iterations, UbmOptions, train
+from pyasp.gmm.train import Iterations, UbmOptions, train
 from pyasp.ivector_train import IvectorOptions
 from pyasp.core.processes import rank, together
 

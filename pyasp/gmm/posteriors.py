@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.gmm import DiagGmm, FullGmm, full_factors
-from pyasp.gmm_pairs import DISTANCES, augmented, padded
-from pyasp.gmm_select import BEST
+from pyasp.gmm.model import DiagGmm, FullGmm, full_factors
+from pyasp.gmm.pairs import DISTANCES, augmented, padded
+from pyasp.gmm.selection import BEST
 from pyasp.core.threads import in_threads
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm, diag_constants, full_factors
-from pyasp.gmm_accumulators import read_accumulators, write_head
-from pyasp.gmm_pairs import SUMS, augmented
-from pyasp.gmm_score import Alignment, DiagScorer, frame_chunks
+from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
+from pyasp.gmm.accumulators import read_accumulators, write_head
+from pyasp.gmm.pairs import SUMS, augmented
+from pyasp.gmm.posteriors import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi.reader import write_object
 from pyasp.core.triangles import pack, unpack
 

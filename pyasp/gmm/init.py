@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm
+from pyasp.gmm.model import DiagGmm
 from pyasp.features.stored import Recording, blocks
-from pyasp.gmm_em import DiagStats, UpdateOptions, update_diag
-from pyasp.gmm_score import DiagScorer
+from pyasp.gmm.em import DiagStats, UpdateOptions, update_diag
+from pyasp.gmm.posteriors import DiagScorer
 
 FRAMES_PER_GAUSSIAN = 10  # Kaldi refuses to start with fewer
 PERTURB = 0.1  # of a standard deviation

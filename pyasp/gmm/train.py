@@ -24,11 +24,11 @@ from pyasp.core import command as cli
 from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.gmm import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.features.stored import Recordings, blocks
-from pyasp.gmm_em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
-from pyasp.gmm_init import InitOptions, initialise, sample_frames
-from pyasp.gmm_score import DTYPES, Aligner, DiagScorer
+from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
+from pyasp.gmm.init import InitOptions, initialise, sample_frames
+from pyasp.gmm.posteriors import DTYPES, Aligner, DiagScorer
 from pyasp.core.processes import rank, sum_statistics, wait_for_all
 
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}

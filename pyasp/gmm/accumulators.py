@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.gmm import stacked
+from pyasp.gmm.model import stacked
 from pyasp.kaldi.reader import Writer, open_object
 
 ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
