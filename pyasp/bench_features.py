@@ -26,8 +26,8 @@ from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bin import make_mfcc
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector import Estimator
-from pyasp.ivector_stats import extract
+from pyasp.ivector.model import Estimator
+from pyasp.ivector.statistics import extract
 from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.features.vad import VadOptions, energy_vad
 

@@ -8,8 +8,8 @@ import torch
 
 from pyasp import bench_models
 from pyasp.bench_measure import Row, Setting, in_turns
-from pyasp.ivector import Estimator
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.model import Estimator
+from pyasp.ivector.em import IvectorStats
 
 DIM, BATCH, RECORDINGS = 60, 200, (1000, 10_000, 100_000)
 

@@ -12,8 +12,8 @@ from pyasp.bench_measure import Row, Setting, Timing, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector import Estimator
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.model import Estimator
+from pyasp.ivector.em import IvectorStats
 
 DIM, BATCH, REFERENCE_RECORDINGS = 60, 256, 4
 

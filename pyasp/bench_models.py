@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pyasp.gmm.model import FullGmm
-from pyasp.ivector import IvectorExtractor
+from pyasp.ivector.model import IvectorExtractor
 from pyasp.core.triangles import pack
 
 FRAMES_PER_SECOND = 100

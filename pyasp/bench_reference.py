@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from pyasp.gmm.model import LOG_2PI, DiagGmm, FullGmm, full_factors
-from pyasp.ivector import Estimator
+from pyasp.ivector.model import Estimator
 from pyasp.plda import Plda
 
 LINE = 8  # doubles of a cache line

@@ -241,7 +241,7 @@ def inputs_of(found: Found, suffix: str) -> list[Path]:
 
 def write_ivector(found: Found, target: Path) -> dict[str, Any]:
     """ivector.conf, final.ubm and final.ie."""
-    from pyasp.ivector_train import IvectorOptions
+    from pyasp.ivector.train import IvectorOptions
 
     cli.write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
     for suffix in (".ubm", ".ie"):
@@ -289,7 +289,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
 
 def copy_kaldi(bundle: Bundle, target: Path) -> None:
     """A bundle of its own from Kaldi's files: the recipe's defaults written out."""
-    from pyasp.ivector_train import IvectorOptions
+    from pyasp.ivector.train import IvectorOptions
 
     for name, path in bundle.files.items():
         shutil.copyfile(path, target / name)

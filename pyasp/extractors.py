@@ -95,8 +95,8 @@ def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     """i-vectors by the bundle's UBM and total variability model."""
     import dataclasses
 
-    from pyasp.ivector_stats import extract as ivectors
-    from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
+    from pyasp.ivector.statistics import extract as ivectors
+    from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 
     options = IvectorOptions()
     if "ivector.conf" in bundle.files:

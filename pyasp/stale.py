@@ -160,7 +160,7 @@ def settings(run: Run, tool: str) -> dict[str, Any]:
         values["compression_method"] = 0
     if tool == "train_ubm":
         from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for
-        from pyasp.ivector_train import IvectorOptions
+        from pyasp.ivector.train import IvectorOptions
 
         ivector = cli.read_conf(Path(run.conf) / "ivector.conf", IvectorOptions)
         values |= dataclasses.asdict(cli.subset(ivector, FrontendOptions))

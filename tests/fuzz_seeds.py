@@ -12,7 +12,7 @@ import soundfile
 from local import sphere
 from pyasp import kaldi
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector import IvectorExtractor
+from pyasp.ivector.model import IvectorExtractor
 from pyasp.plda import Plda
 
 RNG = np.random.default_rng(11)

@@ -54,8 +54,8 @@ from pyasp.backend import BackEnd
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.train import UbmOptions
-from pyasp.ivector import IvectorExtractor
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.model import IvectorExtractor
+from pyasp.ivector.em import IvectorStats
 from pyasp.features.mfcc import MfccOptions
 from pyasp.plda import Plda
 from pyasp.variants import VariantOptions

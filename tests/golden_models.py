@@ -14,9 +14,9 @@ from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions
 from pyasp.gmm.posteriors import Alignment, DiagScorer, FullScorer, align
-from pyasp.ivector import Estimator, IvectorExtractor
-from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_stats import add_recording_stats
+from pyasp.ivector.model import Estimator, IvectorExtractor
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.statistics import add_recording_stats
 from pyasp.kaldi import read_gselect, read_posteriors
 from pyasp.core.triangles import unpack
 

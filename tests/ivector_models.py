@@ -5,10 +5,10 @@ import torch
 
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Alignment
-from pyasp.ivector import Estimator, IvectorExtractor
-from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_mstep import EstimationOptions
-from pyasp.ivector_stats import add_recording_stats
+from pyasp.ivector.model import Estimator, IvectorExtractor
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.mstep import EstimationOptions
+from pyasp.ivector.statistics import add_recording_stats
 from pyasp.core.triangles import pack, unpack
 
 F64 = torch.float64

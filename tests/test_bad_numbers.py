@@ -16,7 +16,7 @@ from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
 from pyasp.gmm.init import InitOptions, initialise
 from pyasp.gmm.posteriors import DiagScorer
-from pyasp.ivector import Estimator, IvectorExtractor
+from pyasp.ivector.model import Estimator, IvectorExtractor
 
 RNG = np.random.default_rng(5)
 CPU = torch.device("cpu")

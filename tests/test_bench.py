@@ -13,8 +13,8 @@ from pyasp.bench_reference import CACHED, IvectorReference, PairReference, plda_
 from pyasp.bin import bench
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector import Estimator
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.model import Estimator
+from pyasp.ivector.em import IvectorStats
 from pyasp.core.packed import full_from_packed
 from pyasp.plda import Plda
 from pyasp.scoring import plda_scorer

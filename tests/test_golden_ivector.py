@@ -13,10 +13,10 @@ from pyasp.bin import extract_ivector
 from pyasp.data.datadir import DataDir
 from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector import Estimator, IvectorExtractor
-from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_mstep import EstimationOptions, update
-from pyasp.ivector_stats import extract, pool_stats, scale_stats
+from pyasp.ivector.model import Estimator, IvectorExtractor
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.mstep import EstimationOptions, update
+from pyasp.ivector.statistics import extract, pool_stats, scale_stats
 from pyasp.kaldi import ArkWriter, load, read_scp
 
 OPTIONS = {

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from golden_cases import MANIFEST, ROOT, cases, path, read_scp_lines
 
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.em import IvectorStats
 
 ABOUT = {"README.md", "SHA256SUMS", "manifest.json"}
 

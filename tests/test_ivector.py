@@ -8,7 +8,8 @@ import pytest
 import torch
 from ivector_models import F64, C, D, R, direct_posterior, draw, random_extractor, random_statistics
 
-from pyasp import ivector, ivector_stats
+from pyasp.ivector.model import model as ivector
+from pyasp.ivector.model import statistics
 from pyasp.core import tiles
 from pyasp.core import packed as packed_module
 from pyasp.core.errors import InputError
@@ -16,8 +17,8 @@ from pyasp.gmm.model import FullGmm
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector import Estimator, IvectorExtractor
-from pyasp.ivector_stats import extract, pool_stats, recording_stats, scale_stats, weighted_sums_cpu, weighted_sums_cuda
+from pyasp.ivector.model import Estimator, IvectorExtractor
+from pyasp.ivector.statistics import extract, pool_stats, recording_stats, scale_stats, weighted_sums_cpu, weighted_sums_cuda
 from pyasp.core.triangles import unpack
 
 
@@ -130,7 +131,7 @@ def test_recording_statistics_equal_brute_force(monkeypatch):
     recordings = [(f"u{i}", rng.standard_normal((n, D)).astype(np.float32)) for i, n in enumerate(lengths)]
     aligner = Aligner(ubm.to_diag(), ubm, 2, 0.1, dtype=F64)
     for frames in (1 << 16, 4):  # alignment in pieces that cut recordings
-        monkeypatch.setitem(ivector_stats.BLOCK_FRAMES, "cpu", frames)
+        monkeypatch.setitem(statistics.BLOCK_FRAMES, "cpu", frames)
         (block,) = blocks(recordings, 100)
         seen = FullStats.zeros(2, D)
         count, first = recording_stats(block, aligner, seen.accumulate)
@@ -176,7 +177,7 @@ def test_extraction_in_any_blocks(monkeypatch):
     recordings = [(f"u{i}", rng.standard_normal((10 + i, D)).astype(np.float32)) for i in range(9)]
     aligner, estimator = Aligner(ubm.to_diag(), ubm, 3, 0.025, dtype=F64), Estimator(model)
     whole = dict(extract(recordings, aligner, estimator))
-    monkeypatch.setattr(ivector_stats, "MAX_RECORDINGS", 2)
+    monkeypatch.setattr(statistics, "MAX_RECORDINGS", 2)
     parts = dict(extract(recordings, aligner, estimator))
     assert list(whole) == list(parts) == [name for name, _ in recordings]
     assert all(np.allclose(whole[name], parts[name], atol=1e-5) and whole[name].dtype == np.float32 for name in whole)

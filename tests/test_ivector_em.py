@@ -10,9 +10,9 @@ from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extract
 from pyasp.core import tiles
 from pyasp.bench_measure import torch_threads
 from pyasp.core.errors import InputError
-from pyasp.ivector import Estimator
-from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_mstep import (
+from pyasp.ivector.model import Estimator
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.mstep import (
     EstimationOptions,
     apply_floor,
     average_quadratic,

@@ -8,7 +8,7 @@ import pytest
 from pyasp.bin import extract_ivector, train_ivector, train_ubm
 from pyasp.data.datadir import DataDir
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector import IvectorExtractor
+from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi import ArkWriter, load, read_scp
 
 IVECTOR_CONF = [

@@ -19,7 +19,7 @@ from pyasp.core import command as cli
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DiagScorer, FullScorer
-from pyasp.ivector_train import IvectorOptions
+from pyasp.ivector.train import IvectorOptions
 from pyasp.kaldi import ScpReader, read_ark, read_scalars
 
 BIN, UTILS = os.environ.get("KALDI_BIN"), os.environ.get("KALDI_UTILS")

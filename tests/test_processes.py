@@ -17,7 +17,7 @@ from pyasp import checkpoint
 from pyasp.chunks import ChunkOptions, Sampler
 from pyasp.core.errors import InputError
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector import IvectorExtractor
+from pyasp.ivector.model import IvectorExtractor
 from pyasp.core.processes import part_of, sum_statistics, together, world
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]

@@ -16,7 +16,7 @@ from laws import FLOATS, SEED, both
 from pyasp import kaldi
 from pyasp.features.frontend import FrontendOptions, sliding_cmn
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector import IvectorExtractor
+from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi.names import Location
 from pyasp.kaldi.source import Source
 from pyasp.kaldi.reader import Reader

@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from pyasp import backend, calibration, metrics, plda_em
 from pyasp.backend import ScoreOptions
 from pyasp.gmm.model import FullGmm
-from pyasp.ivector import Estimator, IvectorExtractor
+from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.plda import Plda
 from pyasp.score_norm import moments
 from pyasp.scoring import plda_scorer

@@ -11,8 +11,8 @@ from pyasp.core import command as cli
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.gmm.train import PLACE
-from pyasp.ivector_stats import extract
-from pyasp.ivector_train import IvectorOptions, load_aligner, load_estimator
+from pyasp.ivector.statistics import extract
+from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 from pyasp.core.prefetch import prefetched
 from pyasp.data.shards import JobOptions, Result, run_shards
 

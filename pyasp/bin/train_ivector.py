@@ -9,7 +9,7 @@ from pyasp.core.device import device_of
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.train import Iterations
-from pyasp.ivector_train import IvectorOptions, train
+from pyasp.ivector.train import IvectorOptions, train
 from pyasp.core.processes import rank, together
 
 

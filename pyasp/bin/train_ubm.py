@@ -9,7 +9,7 @@ from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.train import Iterations, UbmOptions, train
-from pyasp.ivector_train import IvectorOptions
+from pyasp.ivector.train import IvectorOptions
 from pyasp.core.processes import rank, together
 
 

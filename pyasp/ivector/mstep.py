@@ -1,6 +1,6 @@
 """M-step of the total variability model: projections, covariances, minimum divergence (Kaldi's ivector-extractor-est).
 
-Symbols as in pyasp.ivector_em. Gaussians are handled in chunks: nothing of the size of the statistics is copied.
+Symbols as in pyasp.ivector.em. Gaussians are handled in chunks: nothing of the size of the statistics is copied.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.ivector import IvectorExtractor, gaussian_chunks
-from pyasp.ivector_em import IvectorStats
+from pyasp.ivector.model import IvectorExtractor, gaussian_chunks
+from pyasp.ivector.em import IvectorStats
 from pyasp.core.packed import full_from_packed
 from pyasp.core.triangles import pack, unpack
 

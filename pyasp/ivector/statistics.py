@@ -14,7 +14,7 @@ from scipy import sparse
 
 from pyasp.features.stored import Block, Recording, blocks
 from pyasp.gmm.posteriors import Aligner, Alignment
-from pyasp.ivector import Estimator
+from pyasp.ivector.model import Estimator
 
 BLOCK_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # of the statistics and precisions of one block of recordings
 MAX_FRAMES = {"cpu": 1 << 19, "cuda": 1 << 21}  # of a block, in memory: 240 bytes each at 60 dimensions

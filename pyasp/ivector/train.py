@@ -23,10 +23,10 @@ from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import DTYPES, Aligner
 from pyasp.gmm.train import Iterations
-from pyasp.ivector import Estimator, IvectorExtractor
-from pyasp.ivector_em import IvectorStats
-from pyasp.ivector_mstep import EstimationOptions, update
-from pyasp.ivector_stats import MAX_FRAMES, recording_stats, recordings_per_block
+from pyasp.ivector.model import Estimator, IvectorExtractor
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.mstep import EstimationOptions, update
+from pyasp.ivector.statistics import MAX_FRAMES, recording_stats, recordings_per_block
 from pyasp.core.processes import sum_statistics
 
 

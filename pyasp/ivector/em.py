@@ -26,7 +26,7 @@ import torch
 
 from pyasp.gmm.model import LOG_2PI, stacked
 from pyasp.gmm.em import FullStats
-from pyasp.ivector import Estimator, IvectorExtractor, Terms
+from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
 from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import PACK
 from pyasp.core.tiles import for_tiles
