@@ -29,7 +29,7 @@ from pyasp.frame_source import FrameSource, coded_reader, open_source
 from pyasp.interruption import Watch
 from pyasp.kaldi import ArkWriter
 from pyasp.quantise import decode, encode, relative_error
-from pyasp.tdnn import training_flop
+from pyasp.network.tdnn import training_flop
 from pyasp.train_options import NetworkOptions
 from pyasp.trainer import train_epoch, train_step
 from pyasp.training_run import NOTHING_DONE, Run, prepare

@@ -210,7 +210,7 @@ def shortest_voiced(found: Found) -> float:
 
 def write_network(found: Found, target: Path) -> dict[str, Any]:
     """network.conf and network.ark; returns facts of the network's training."""
-    from pyasp import checkpoint
+    from pyasp.network import checkpoint
 
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, "model", "options", "dim", "speakers")

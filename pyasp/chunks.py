@@ -27,7 +27,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.frame_source import STORES, FrameSource
 from pyasp.core.processes import part_of, world
-from pyasp.tdnn import RECEPTIVE_FIELD
+from pyasp.network.tdnn import RECEPTIVE_FIELD
 
 
 def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:

@@ -21,7 +21,7 @@ from pyasp.core.command import option
 from pyasp.core.device import DEVICES
 from pyasp.core.errors import InputError
 from pyasp.core.processes import joined
-from pyasp.tdnn import Tdnn
+from pyasp.network.tdnn import Tdnn
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 BYTES_OF_A_WEIGHT = 16  # parameter, gradient, two moments of the optimiser

@@ -21,8 +21,8 @@ Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.nd
 
 def network_options() -> type:
     """The options class of network.conf (importing torch)."""
-    from pyasp.embed import EmbedOptions
-    from pyasp.tdnn import TdnnOptions
+    from pyasp.network.embed import EmbedOptions
+    from pyasp.network.tdnn import TdnnOptions
 
     @dataclass(frozen=True)
     class Options(FrontendOptions, TdnnOptions, EmbedOptions):
@@ -46,7 +46,7 @@ def load_tdnn(bundle: Bundle, options):
     import torch
 
     from pyasp.kaldi import read_ark
-    from pyasp.tdnn import Tdnn, TdnnOptions
+    from pyasp.network.tdnn import Tdnn, TdnnOptions
 
     path = bundle.files["network.ark"]
     weights = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in read_ark(path)}
@@ -79,7 +79,7 @@ def load_tdnn(bundle: Bundle, options):
 def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
     """Embeddings by the bundle's network."""
     from pyasp.core.device import device_of
-    from pyasp.embed import Embedder, EmbedOptions
+    from pyasp.network.embed import Embedder, EmbedOptions
 
     options = cli.read_conf(bundle.files["network.conf"], network_options())
     place = device_of(device)

@@ -15,7 +15,7 @@ matrices and of the bracket (summed over the frames of a chunk), everything that
 
 The batch is gone through in blocks of a few hundred frames, which stay in the cache from the product through ReLU, sums
 and gradient; dz_l takes the place of r_l, and the buffers are kept between steps (fresh memory costs page faults). The
-same values come out of the plain layers (pyasp.tdnn), up to rounding.
+same values come out of the plain layers (pyasp.network.tdnn), up to rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyasp.pooling import MaskedBatchNorm
+from pyasp.network.pooling import MaskedBatchNorm
 from pyasp.core.processes import sum_over
 
 BLOCK_FRAMES = 512

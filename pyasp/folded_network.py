@@ -1,7 +1,7 @@
 """Frame-level layers and pooling as one differentiable function, out of the stages of pyasp.folded.
 
     r      (B, T, C)  output of the ReLU of the last layer;  s, t (C,) its batch norm;  h = (s r + t) m
-    alpha  (B, T)     weights over time: 1/T, or the attention of pyasp.pooling on h
+    alpha  (B, T)     weights over time: 1/T, or the attention of pyasp.network.pooling on h
     mean, variance (B, C)   of r under alpha: those of h are s mean + t and s^2 variance, times m and m^2
 
     d alpha_t = d mean . r_t + d variance . (r_t - mean)^2
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pyasp.folded import Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of, run_stage
-from pyasp.pooling import Attention
+from pyasp.network.pooling import Attention
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Weighing:
 class Frames:
     """What is computed for one batch."""
 
-    layers: list[nn.Module]  # pyasp.tdnn.Layer
+    layers: list[nn.Module]  # pyasp.network.tdnn.Layer
     attention: Attention | None
     deviation: bool  # the variance too
     keeps: list[Tensor | None]  # m of each layer (B, 1, C)

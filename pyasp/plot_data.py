@@ -52,7 +52,7 @@ def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     """Weights of the pooling over the spectrogram of a recording, for a bundle of a network with attention."""
-    from pyasp.attention import weights_over_time
+    from pyasp.network.attention import weights_over_time
     from pyasp.audio.recording import read_sound
 
     sound = read_sound(path, channel)

@@ -12,10 +12,10 @@ import torch
 from pyasp.chunks import ChunkOptions
 from pyasp.core.command import option
 from pyasp.compute import ComputeOptions
-from pyasp.embed import EmbedOptions
+from pyasp.network.embed import EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions
-from pyasp.tdnn import TdnnOptions
+from pyasp.network.tdnn import TdnnOptions
 
 # fused: one pass over the parameters for the whole rule, on CPU and CUDA.
 OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], float], torch.optim.Optimizer]] = {

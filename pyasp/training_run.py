@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp import checkpoint
+from pyasp.network import checkpoint
 from pyasp.core.files import is_current, making, write_made
 from pyasp.chunks import ChunkOptions, Sampler
 from pyasp.core.command import subset
@@ -27,9 +27,9 @@ from pyasp.compute import prepare_device, runner
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource
-from pyasp.pooling import MaskedBatchNorm
+from pyasp.network.pooling import MaskedBatchNorm
 from pyasp.core.processes import rank, wait_for_all
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.train_options import OPTIMISERS, NetworkOptions
 
 NOTHING_DONE = {"loss": 0.0, "frames": 0, "seconds": 0.0, "waited": 0.0}

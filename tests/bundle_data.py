@@ -13,7 +13,7 @@ from pyasp.backend import ScoreOptions
 from pyasp.extractors import network_options
 from pyasp.features.mfcc import MfccOptions
 from pyasp.plda import Plda
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.features.vad import VadOptions
 
 RATE, CEPS, DIM = 8000, 10, 8

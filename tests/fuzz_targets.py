@@ -36,7 +36,8 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import bundle, checkpoint, llr, run_facts, speaker_model
+from pyasp import bundle, llr, run_facts, speaker_model
+from pyasp.network import checkpoint
 from pyasp.data import datadir
 from pyasp.data import manifests
 from pyasp.data import trials
@@ -262,7 +263,7 @@ def _dropped(path: Path) -> None:
 
 def _network() -> bytes:
     net, options = bundle_data.network()
-    from pyasp.tdnn import TdnnOptions
+    from pyasp.network.tdnn import TdnnOptions
 
     state = checkpoint.network_state(
         net,

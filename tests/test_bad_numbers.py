@@ -9,7 +9,7 @@ from prep_trees import put, refused
 from tdnn_data import SMALL, write_data
 
 from pyasp.bin import train_tdnn, train_ubm
-from pyasp.embed import Embedder, EmbedOptions
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm.model import DiagGmm, FullGmm

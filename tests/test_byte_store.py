@@ -14,9 +14,9 @@ from pyasp.chunks import ChunkOptions, Sampler, mask_runs, split_validation
 from pyasp.core.errors import InputError
 from pyasp.frame_source import FrameSource, choose_store, coded_reader, open_source
 from pyasp.features.frontend import FrontendOptions, iterate
-from pyasp.pooling import Attention, Pooling, weighted_mean
+from pyasp.network.pooling import Attention, Pooling, weighted_mean
 from pyasp.quantise import decode, encode, relative_error
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 

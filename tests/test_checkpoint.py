@@ -7,9 +7,9 @@ import pickle
 import pytest
 import torch
 
-from pyasp import checkpoint
+from pyasp.network import checkpoint
 from pyasp.core.errors import InputError
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 OPTIONS = {
     "pooling": "attention",

@@ -5,15 +5,15 @@ import pytest
 import torch
 from tdnn_data import SMALL, tiny_data
 
-from pyasp import checkpoint
+from pyasp.network import checkpoint
 from pyasp.core import command as cli
 from pyasp.bin import extract_embedding
-from pyasp.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
+from pyasp.network.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import frontend
 from pyasp.kaldi import ArkWriter, ScpReader
-from pyasp.pooling import POOLINGS
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.pooling import POOLINGS
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.train_options import NetworkOptions
 
 D = 6

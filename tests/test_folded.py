@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pyasp import folded, tdnn
+from pyasp import folded
+from pyasp.network import tdnn
 from pyasp.folded import Workspace
-from pyasp.pooling import POOLINGS
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.pooling import POOLINGS
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 SIZES = {"frame_dim": 10, "pooling_dim": 14, "attention_dim": 5, "embedding_dim": 9, "segment_dim": 8}
 

@@ -10,14 +10,15 @@ import browser
 import numpy as np
 import pytest
 
-from pyasp import attention_shown, figures, page, report, report_tables, run_facts
+from pyasp import figures, page, report, report_tables, run_facts
+from pyasp.network import attention_shown
 from pyasp.core import usage
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.data.datadir import DataDir
-from pyasp.pooling import Pooling
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.pooling import Pooling
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 SPEAKERS, EACH = 10, 4
 

@@ -8,7 +8,7 @@ import pytest
 from bundle_data import RATE, make_bundle, speech, write_wav
 
 from pyasp import plot_data
-from pyasp.attention import weights_over_time
+from pyasp.network.attention import weights_over_time
 from pyasp.bin.plot import main
 from pyasp.kaldi import ArkWriter
 from pyasp.plot_text import BARS, SHADES, render, resized

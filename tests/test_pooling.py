@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyasp.pooling import (
+from pyasp.network.pooling import (
     POOLINGS,
     VARIANCE_FLOOR,
     Attention,

@@ -13,7 +13,7 @@ import torch
 from tdnn_data import SMALL, tiny_data
 from test_trainer import records
 
-from pyasp import checkpoint
+from pyasp.network import checkpoint
 from pyasp.chunks import ChunkOptions, Sampler
 from pyasp.core.errors import InputError
 from pyasp.gmm.model import DiagGmm, FullGmm

@@ -21,7 +21,7 @@ from pyasp.kaldi.names import Location
 from pyasp.kaldi.source import Source
 from pyasp.kaldi.reader import Reader
 from pyasp.plda import Plda
-from pyasp.pooling import POOLINGS, Pooling, length_mask
+from pyasp.network.pooling import POOLINGS, Pooling, length_mask
 from pyasp.features.vad import VadOptions, energy_vad
 
 STEPS = FLOATS.map(

@@ -21,7 +21,7 @@ from pyasp.core import command as cli
 from pyasp.backend import BackEnd, ScoreOptions, length_normalise
 from pyasp.bundle import changed_files, read_bundle
 from pyasp.bundle_kaldi import read_kaldi
-from pyasp.embed import Embedder, EmbedOptions
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions

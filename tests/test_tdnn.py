@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from pyasp.core.errors import InputError
-from pyasp.pooling import POOLINGS
-from pyasp.tdnn import CONTEXTS, RECEPTIVE_FIELD, Layer, Tdnn, TdnnOptions, multiply_adds, splice, training_flop
+from pyasp.network.pooling import POOLINGS
+from pyasp.network.tdnn import CONTEXTS, RECEPTIVE_FIELD, Layer, Tdnn, TdnnOptions, multiply_adds, splice, training_flop
 
 SMALL = {"frame_dim": 10, "pooling_dim": 14, "attention_dim": 5, "embedding_dim": 9, "segment_dim": 8}
 D, SPEAKERS = 6, 4

@@ -13,13 +13,14 @@ import pytest
 import torch
 from tdnn_data import SMALL, tiny_data, write_data
 
-from pyasp import checkpoint, trainer
+from pyasp import trainer
+from pyasp.network import checkpoint
 from pyasp.core import command as cli
 from pyasp.bin import train_tdnn
 from pyasp.chunks import split_validation, validation_batches
 from pyasp.core.errors import InputError
 from pyasp.frame_source import open_source
-from pyasp.tdnn import Tdnn, TdnnOptions, training_flop
+from pyasp.network.tdnn import Tdnn, TdnnOptions, training_flop
 from pyasp.train_options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOptions, learning_rate
 from pyasp.trainer import train
 from pyasp.training_run import parameter_groups

@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from pyasp import SpeakerModel
 from pyasp.bin import embed, enroll, export, identify, verify
 from pyasp.kaldi import ScpReader, read_ark
-from pyasp.pooling import POOLINGS
+from pyasp.network.pooling import POOLINGS
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 
 ROOT = str(Path(__file__).resolve().parents[1])

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyasp import attention_shown
+from pyasp.network import attention_shown
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.audio.cuts import read_samples
-from pyasp.checkpoint import load_network, options_from
+from pyasp.network.checkpoint import load_network, options_from
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.kaldi import ScpReader
-from pyasp.pooling import POOLINGS
+from pyasp.network.pooling import POOLINGS
 from pyasp.data.checks import read_cuts
 
 SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)

@@ -28,9 +28,9 @@ def main(options: Options, model: str, out: str) -> None:
     bundle = read_bundle(model)
     if bundle.kind != "network":
         raise InputError(model, f"a bundle of kind {bundle.kind}", "a network", "i-vectors have no network to export")
-    from pyasp.embed import EmbedOptions  # from here on with torch, for which --help need not wait
+    from pyasp.network.embed import EmbedOptions  # from here on with torch, for which --help need not wait
     from pyasp.extractors import load_tdnn, network_options
-    from pyasp.onnx_export import save, to_onnx
+    from pyasp.network.onnx import save, to_onnx
 
     settings = cli.read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, settings)
@@ -45,7 +45,7 @@ def main(options: Options, model: str, out: str) -> None:
     save(to_onnx(net, facts), out)
     print(f"{out}: {settings.pooling} network, {Path(out).stat().st_size / 1e6:.2f} MB")
     if options.compare:
-        from pyasp.onnx_compare import compare
+        from pyasp.network.onnx_compare import compare
 
         print(compare(net, out))
 

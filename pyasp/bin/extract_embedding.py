@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyasp.core import command as cli
-from pyasp.checkpoint import load_network, options_from
+from pyasp.network.checkpoint import load_network, options_from
 from pyasp.data.datadir import DataDir
 from pyasp.core.device import device_of
-from pyasp.embed import Embedder, EmbedOptions
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.train_options import NetworkOptions

@@ -25,8 +25,8 @@ from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.folded import Workspace
 from pyasp.folded_network import frame_network
-from pyasp.objective import LOSSES, CosineOutput
-from pyasp.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
+from pyasp.network.loss import LOSSES, CosineOutput
+from pyasp.network.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
 from pyasp.core.processes import part_of, world
 
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
@@ -173,7 +173,7 @@ class Tdnn(nn.Module):
         return self.embedding.affine(self.pooled(x, lengths))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Output (B, speakers) of x (B, T, D): logits of --loss softmax, cosines of the others (pyasp.objective)."""
+        """Output (B, speakers) of x (B, T, D): logits of --loss softmax, cosines of the others (pyasp.network.loss)."""
         a = self.embedding.activate(self.embed(x, lengths).unsqueeze(1))
         return self.output(self.segment(a).squeeze(1))
 

@@ -26,7 +26,7 @@ from pyasp.core.files import atomic_write
 from pyasp.core.command import check_choice
 from pyasp.core.errors import InputError, final_name
 from pyasp.core.text import read_lines
-from pyasp.tdnn import Tdnn, TdnnOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 T = TypeVar("T")
 LATER = ("attention_heads", "loss")  # a checkpoint without them is of a network that had their defaults

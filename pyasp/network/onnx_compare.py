@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pyasp.onnx_export import require
-from pyasp.tdnn import Tdnn
+from pyasp.network.onnx import require
+from pyasp.network.tdnn import Tdnn
 
 FRAMES, REPEATS = (300, 1000), 5  # of the recordings that the two programs are compared on; timed runs
 

@@ -19,7 +19,7 @@ import torch
 
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
+from pyasp.network.tdnn import RECEPTIVE_FIELD, Tdnn
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 

@@ -13,7 +13,7 @@ import torch
 from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.tdnn import RECEPTIVE_FIELD, Tdnn
+from pyasp.network.tdnn import RECEPTIVE_FIELD, Tdnn
 
 HOP, WINDOW = 0.010, 0.025  # seconds
 BINS = 96  # rows of a spectrogram

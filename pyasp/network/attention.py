@@ -21,7 +21,7 @@ def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndar
     """
     import torch
 
-    from pyasp.tdnn import RECEPTIVE_FIELD
+    from pyasp.network.tdnn import RECEPTIVE_FIELD
 
     bundle = read_bundle(model_dir)
     if bundle.kind != "network":

@@ -18,8 +18,8 @@ import numpy as np
 
 from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
-from pyasp.pooling import VARIANCE_FLOOR, MaskedBatchNorm, Pooling
-from pyasp.tdnn import RECEPTIVE_FIELD, Layer, Tdnn
+from pyasp.network.pooling import VARIANCE_FLOOR, MaskedBatchNorm, Pooling
+from pyasp.network.tdnn import RECEPTIVE_FIELD, Layer, Tdnn
 
 OPSET, IR_VERSION = 17, 8  # of 2022: read by every onnxruntime since 1.12
 
