@@ -22,17 +22,17 @@ from torch.nn import functional
 
 from pyasp.kaldi import compress
 from pyasp.bench_measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_threads
-from pyasp.compute import autocast, precision_of
+from pyasp.training.compute import autocast, precision_of
 from pyasp.data.datadir import DataDir
 from pyasp.core.device import matmul_peak
-from pyasp.frame_source import FrameSource, coded_reader, open_source
-from pyasp.interruption import Watch
+from pyasp.training.frames import FrameSource, coded_reader, open_source
+from pyasp.training.interruption import Watch
 from pyasp.kaldi import ArkWriter
-from pyasp.quantise import decode, encode, relative_error
+from pyasp.training.quantise import decode, encode, relative_error
 from pyasp.network.tdnn import training_flop
-from pyasp.train_options import NetworkOptions
-from pyasp.trainer import train_epoch, train_step
-from pyasp.training_run import NOTHING_DONE, Run, prepare
+from pyasp.training.options import NetworkOptions
+from pyasp.training.trainer import train_epoch, train_step
+from pyasp.training.run import NOTHING_DONE, Run, prepare
 
 SPEAKERS, DIM, CHUNK = 1211, 40, 300
 VOXCELEB_FRAMES = 122_000_000

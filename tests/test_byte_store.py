@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tdnn_data import tiny_data, write_data
 
-from pyasp import frame_source
+from pyasp.training import frames
 from pyasp.kaldi import compress
-from pyasp.chunks import ChunkOptions, Sampler, mask_runs, split_validation
+from pyasp.training.chunks import ChunkOptions, Sampler, mask_runs, split_validation
 from pyasp.core.errors import InputError
-from pyasp.frame_source import FrameSource, choose_store, coded_reader, open_source
+from pyasp.training.frames import FrameSource, choose_store, coded_reader, open_source
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.network.pooling import Attention, Pooling, weighted_mean
-from pyasp.quantise import decode, encode, relative_error
+from pyasp.training.quantise import decode, encode, relative_error
 from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
@@ -113,7 +113,7 @@ def test_any_number_of_threads_reads_the_same(data):
     assert torch.equal(*blocks)
 
 
-@pytest.mark.parametrize("store", frame_source.STORES)
+@pytest.mark.parametrize("store", frames.STORES)
 def test_a_recording_of_another_dimension_is_named(tmp_path, store):
     feats = {"s0-u": np.ones((30, 4)), "s1-u": np.ones((30, 5))}
     data = write_data(tmp_path / "d", feats, {utt: np.ones(30) for utt in feats})

@@ -5,10 +5,10 @@ import pytest
 import torch
 from tdnn_data import tiny_data, write_data
 
-from pyasp.chunks import ChunkOptions, Sampler, make_batch, split_validation, validation_batches
+from pyasp.training.chunks import ChunkOptions, Sampler, make_batch, split_validation, validation_batches
 from pyasp.data.datadir import write_list
 from pyasp.core.errors import InputError
-from pyasp.frame_source import FrameSource, open_source
+from pyasp.training.frames import FrameSource, open_source
 from pyasp.features.frontend import FrontendOptions, iterate
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)

@@ -14,7 +14,7 @@ from pyasp.features.frontend import frontend
 from pyasp.kaldi import ArkWriter, ScpReader
 from pyasp.network.pooling import POOLINGS
 from pyasp.network.tdnn import Tdnn, TdnnOptions
-from pyasp.train_options import NetworkOptions
+from pyasp.training.options import NetworkOptions
 
 D = 6
 CPU = torch.device("cpu")

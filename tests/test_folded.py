@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pyasp import folded
+from pyasp.training import one_pass
 from pyasp.network import tdnn
-from pyasp.folded import Workspace
+from pyasp.training.one_pass import Workspace
 from pyasp.network.pooling import POOLINGS
 from pyasp.network.tdnn import Tdnn, TdnnOptions
 
@@ -46,7 +46,7 @@ def step(net, frames=33, dtype=torch.float32):
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_loss_gradients_and_statistics_are_those_of_the_plain_layers(monkeypatch, pooling, dropout, block):
     """block: chunk by chunk, in groups of which the last is smaller, all at once."""
-    monkeypatch.setattr(folded, "BLOCK_FRAMES", block)
+    monkeypatch.setattr(one_pass, "BLOCK_FRAMES", block)
     loss, grads, buffers = step(network(pooling, dropout, plain=False))
     loss_plain, grads_plain, buffers_plain = step(network(pooling, dropout, plain=True))
     assert loss == pytest.approx(loss_plain, rel=1e-4)

@@ -14,7 +14,7 @@ from tdnn_data import SMALL, tiny_data
 from test_trainer import records
 
 from pyasp.network import checkpoint
-from pyasp.chunks import ChunkOptions, Sampler
+from pyasp.training.chunks import ChunkOptions, Sampler
 from pyasp.core.errors import InputError
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector.model import IvectorExtractor
@@ -130,7 +130,7 @@ def test_alone_nothing_is_shared():
 
 
 def test_a_batch_that_cannot_be_shared_evenly(monkeypatch):
-    monkeypatch.setattr("pyasp.chunks.world", lambda: 3)
+    monkeypatch.setattr("pyasp.training.chunks.world", lambda: 3)
     with pytest.raises(InputError, match="--batch-size: found 8; expected a multiple of the 3 processes"):
         Sampler(None, ChunkOptions(8, 20, 30), 1)
 

@@ -13,17 +13,17 @@ import pytest
 import torch
 from tdnn_data import SMALL, tiny_data, write_data
 
-from pyasp import trainer
+from pyasp.training import trainer
 from pyasp.network import checkpoint
 from pyasp.core import command as cli
 from pyasp.bin import train_tdnn
-from pyasp.chunks import split_validation, validation_batches
+from pyasp.training.chunks import split_validation, validation_batches
 from pyasp.core.errors import InputError
-from pyasp.frame_source import open_source
+from pyasp.training.frames import open_source
 from pyasp.network.tdnn import Tdnn, TdnnOptions, training_flop
-from pyasp.train_options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOptions, learning_rate
-from pyasp.trainer import train
-from pyasp.training_run import parameter_groups
+from pyasp.training.options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOptions, learning_rate
+from pyasp.training.trainer import train
+from pyasp.training.run import parameter_groups
 
 KEYS = {
     "epoch",
@@ -44,7 +44,7 @@ TIMES = {"frames_per_second", "peak_fraction", "data_wait", "seconds"}
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """One thread, so that bits can be compared, and no time spent on measuring the peak."""
-    monkeypatch.setattr("pyasp.trainer.matmul_peak", lambda *device: 1e9)
+    monkeypatch.setattr("pyasp.training.trainer.matmul_peak", lambda *device: 1e9)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -11,14 +11,15 @@ import torch
 from test_trainer import Killed, assert_same_training, data, kill_at, one_thread, options, records  # noqa: F401 (fixtures)
 from torch.nn import functional
 
-from pyasp import compute, trainer
+from pyasp.training import compute
+from pyasp.training import trainer
 from pyasp.network import checkpoint
 from pyasp.core.command import subset
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.network.loss import CosineOutput, logits_of
 from pyasp.network.tdnn import Tdnn, TdnnOptions
-from pyasp.trainer import train
+from pyasp.training.trainer import train
 
 ALWAYS = "--checkpoint-minutes=1e-9"  # a checkpoint after every step
 

@@ -56,7 +56,7 @@ def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
     code = (
         f"import sys; from pyasp.verbs import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
         f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
-        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio.cuts', 'pyasp.trainer'} & set(sys.modules))"
+        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio.cuts', 'pyasp.training.trainer'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}

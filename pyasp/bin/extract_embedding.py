@@ -13,7 +13,7 @@ from pyasp.core.device import device_of
 from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.data.shards import JobOptions, Result, run_shards
-from pyasp.train_options import NetworkOptions
+from pyasp.training.options import NetworkOptions
 
 
 @dataclass(frozen=True)

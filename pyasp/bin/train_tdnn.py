@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pyasp.core import command as cli
 from pyasp.data.datadir import DataDir
-from pyasp.train_options import NetworkOptions
-from pyasp.trainer import train
+from pyasp.training.options import NetworkOptions
+from pyasp.training.trainer import train
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3; the frame-level part is 
 
 A TDNN layer is ONE matrix product over all frames of the batch: the frames of its context are laid side by side (three
 shifted slices of x), then multiplied; ReLU and batch normalisation run over rows that stay contiguous. Training on a
-CPU in single precision takes pyasp.folded_network instead of the layers and the pooling: the same values and gradients
+CPU in single precision takes pyasp.training.one_pass_network instead of the layers and the pooling: the same values and gradients
 up to rounding, with fewer passes over memory.
 """
 
@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.folded import Workspace
-from pyasp.folded_network import frame_network
+from pyasp.training.one_pass import Workspace
+from pyasp.training.one_pass_network import frame_network
 from pyasp.network.loss import LOSSES, CosineOutput
 from pyasp.network.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
 from pyasp.core.processes import part_of, world
@@ -77,7 +77,7 @@ def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
 
 
 def foldable(x: Tensor, width: int) -> bool:
-    """True where pyasp.folded_network trains, and faster: single precision on a CPU, no compiler, layers wide enough."""
+    """True where pyasp.training.one_pass_network trains, and faster: single precision on a CPU, no compiler, layers wide enough."""
     plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or width < FOLD_WIDTH
     return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
 

@@ -7,7 +7,7 @@
 All read the stored features in place (memory maps) through the front end; nothing is written to disk. STORES:
 
     float    every frame in memory, 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB)
-    byte     every frame in 8 bits (pyasp.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there,
+    byte     every frame in 8 bits (pyasp.training.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there,
              else in the host's, from where batches go over pinned; numbers are made on the device
     archive  each chunk is read from the arks when it is drawn, with the rows around it that the mean normalisation
              needs: no memory but the voicing decisions, about a millisecond a chunk
@@ -31,7 +31,7 @@ from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi import ScpReader
 from pyasp.core.progress import bar
-from pyasp.quantise import encode
+from pyasp.training.quantise import encode
 
 STORES = ("auto", "float", "byte", "archive")
 FREE_SHARE = 0.5  # of a GPU's free memory that features may take: the rest is the network's

@@ -5,7 +5,7 @@
 
 All chunks of a batch have the same length, and what is drawn depends on (seed, epoch, step) alone, so the place to
 resume at is two numbers: the training keeps its own, since a sampler that is read ahead of has gone further. Of several
-processes each takes its part of every batch. Where the frames come from is pyasp.frame_source's business.
+processes each takes its part of every batch. Where the frames come from is pyasp.training.frames's business.
 
 A recording shorter than the chunk is repeated from its beginning (wrap-around) instead of padded: batches stay
 rectangular, every frame of a batch is real speech, and no mask is needed; the seam is no stranger than the seams that
@@ -25,7 +25,7 @@ from torch import Tensor
 from pyasp.core.command import option
 from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.frame_source import STORES, FrameSource
+from pyasp.training.frames import STORES, FrameSource
 from pyasp.core.processes import part_of, world
 from pyasp.network.tdnn import RECEPTIVE_FIELD
 

@@ -1,4 +1,4 @@
-"""Frame-level layers and pooling as one differentiable function, out of the stages of pyasp.folded.
+"""Frame-level layers and pooling as one differentiable function, out of the stages of pyasp.training.one_pass.
 
     r      (B, T, C)  output of the ReLU of the last layer;  s, t (C,) its batch norm;  h = (s r + t) m
     alpha  (B, T)     weights over time: 1/T, or the attention of pyasp.network.pooling on h
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp.folded import Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of, run_stage
+from pyasp.training.one_pass import Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of, run_stage
 from pyasp.network.pooling import Attention
 
 

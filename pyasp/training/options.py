@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from pyasp.chunks import ChunkOptions
+from pyasp.training.chunks import ChunkOptions
 from pyasp.core.command import option
-from pyasp.compute import ComputeOptions
+from pyasp.training.compute import ComputeOptions
 from pyasp.network.embed import EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions

@@ -4,7 +4,7 @@
     step    one batch;  epoch: `Sampler.steps` batches, then validation, a line in train.jsonl and last.pt
     rate    learning rate of step k of K: options.learning_rate x SCHEDULES[...](k / K), after a linear warm-up
 
-Files in the system's directory: those of pyasp.training_run, train.jsonl, options.conf; final.pt is the best epoch by
+Files in the system's directory: those of pyasp.training.run, train.jsonl, options.conf; final.pt is the best epoch by
 validation loss. A run that was killed goes on after its last checkpoint and ends with the same bits as one that was
 not, on a CPU with the same number of threads. Several processes (torchrun) share every batch and give what one gives,
 up to the order of sums; the first of them writes.
@@ -27,22 +27,22 @@ from torch.nn import functional
 
 from pyasp.network import checkpoint
 from pyasp.core.files import describe, is_current
-from pyasp.chunks import Batch, split_validation, validation_batches
+from pyasp.training.chunks import Batch, split_validation, validation_batches
 from pyasp.core.command import subset, write_conf
-from pyasp.compute import autocast, explained_memory, precision_of
+from pyasp.training.compute import autocast, explained_memory, precision_of
 from pyasp.data.datadir import DataDir
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.network.embed import EmbedOptions
 from pyasp.core.errors import InputError
-from pyasp.frame_source import FrameSource, open_source
-from pyasp.interruption import Watch
+from pyasp.training.frames import FrameSource, open_source
+from pyasp.training.interruption import Watch
 from pyasp.network.loss import logits_of
 from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
 from pyasp.network.tdnn import training_flop
-from pyasp.train_options import CheckpointOptions, NetworkOptions, learning_rate
-from pyasp.training_run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
+from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
+from pyasp.training.run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
