@@ -11,7 +11,7 @@ from scipy.linalg import blas, lapack
 
 from pyasp.gmm.model import LOG_2PI, DiagGmm, FullGmm, full_factors
 from pyasp.ivector.model import Estimator
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 
 LINE = 8  # doubles of a cache line
 CACHED = 100  # rows of <hh^T> that ivector-extractor-acc-stats gathers before one product

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pyasp import score_files
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import score_files
+from pyasp.backend.model import ScoreOptions
 from pyasp.bench_measure import PeakMemory, Row, Setting, Timing, in_turns, seconds
 from pyasp.bench_reference import plda_trial
-from pyasp.plda import Plda
-from pyasp.scoring import Scorer, plda_scorer, score_blocks
+from pyasp.backend.plda import Plda
+from pyasp.backend.scoring import Scorer, plda_scorer, score_blocks
 from pyasp.data.trials import TrialList, read_trials
 
 DIM, REFERENCE_TRIALS = 400, 2000

@@ -17,7 +17,7 @@ import numpy as np
 
 from pyasp.core import command as cli
 from pyasp.core.files import load_record, made_path, remove_tree, temporary_name, versions
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import ScoreOptions
 from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.bundle_card import card
 from pyasp.data.datadir import read_table
@@ -27,7 +27,7 @@ from pyasp.kaldi import ArkWriter
 from pyasp.features.mfcc import MfccOptions
 from pyasp.core.text import read_json
 from pyasp.features.vad import VadOptions
-from pyasp.variants import NORMS
+from pyasp.backend.variants import NORMS
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
 SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter ones the system was hardly measured on

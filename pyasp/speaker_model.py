@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.core import command as cli
-from pyasp.backend import BackEnd, BackendOptions, ScoreOptions, enroll
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, enroll
 from pyasp.bundle import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle_kaldi import is_kaldi, read_kaldi
 from pyasp.core.errors import InputError
@@ -29,7 +29,7 @@ from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.core.text import read_json
 from pyasp.audio.resample import INT16, check_rate, resample
-from pyasp.scoring import SCORERS
+from pyasp.backend.scoring import SCORERS
 from pyasp.audio.recording import Sound
 from pyasp.features.vad import VadOptions, energy_vad
 

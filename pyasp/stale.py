@@ -101,8 +101,8 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     """Systems, their variants and fusions of the present backend.conf; those of a former one are not reported."""
     if not any("+" in path.name for path in exp.glob("*")):
         return systems
-    from pyasp.backend import BackendOptions  # and scipy
-    from pyasp.variants import expand, fusions
+    from pyasp.backend.model import BackendOptions  # and scipy
+    from pyasp.backend.variants import expand, fusions
 
     options = cli.read_conf(Path(conf) / "backend.conf", BackendOptions)
     names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]

@@ -9,10 +9,10 @@ import torch
 from pyasp import bundle
 from pyasp import kaldi
 from pyasp.core import command as cli
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import ScoreOptions
 from pyasp.extractors import network_options
 from pyasp.features.mfcc import MfccOptions
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.features.vad import VadOptions
 

@@ -13,7 +13,7 @@ from local import sphere
 from pyasp import kaldi
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector.model import IvectorExtractor
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 
 RNG = np.random.default_rng(11)
 

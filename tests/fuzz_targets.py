@@ -51,15 +51,15 @@ from pyasp.kaldi import items
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
-from pyasp.backend import BackEnd
+from pyasp.backend.model import BackEnd
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.train import UbmOptions
 from pyasp.ivector.model import IvectorExtractor
 from pyasp.ivector.em import IvectorStats
 from pyasp.features.mfcc import MfccOptions
-from pyasp.plda import Plda
-from pyasp.variants import VariantOptions
+from pyasp.backend.plda import Plda
+from pyasp.backend.variants import VariantOptions
 
 
 def _everything(path: Path) -> None:

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from pyasp import backend
+from pyasp.backend.model import model
 from pyasp import kaldi
-from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
+from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import score, train_backend
 from pyasp.core.errors import InputError
-from pyasp.plda import Plda
-from pyasp.scoring import SCORERS
+from pyasp.backend.plda import Plda
+from pyasp.backend.scoring import SCORERS
 
 
 def speakers(generator, count=20, each=6, dim=8, noise=0.5):
@@ -28,14 +28,14 @@ def data():
 
 def test_whitened_training_vectors_have_unit_covariance(data):
     vectors, _ = data
-    white = backend.apply_transform(backend.pca(vectors, normalize_mean=True, normalize_variance=True), vectors)
+    white = model.apply_transform(model.pca(vectors, normalize_mean=True, normalize_variance=True), vectors)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(white.T @ white / len(white), np.eye(8), atol=1e-9)
 
 
 def test_principal_axes(data):
     vectors, _ = data
-    matrix = backend.pca(vectors, dim=3)
+    matrix = model.pca(vectors, dim=3)
     variances = np.var(vectors @ matrix.T, axis=0)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(variances, np.linalg.eigvalsh(np.cov(vectors.T, bias=True))[::-1][:3], rtol=1e-5)
@@ -43,7 +43,7 @@ def test_principal_axes(data):
 
 def test_lda_makes_the_within_class_covariance_unit_and_maximises_the_ratio(data):
     vectors, labels = data
-    projected = backend.apply_transform(backend.lda(vectors, labels, 3), vectors)
+    projected = model.apply_transform(model.lda(vectors, labels, 3), vectors)
     means = np.array([projected[labels == k].mean(axis=0) for k in range(20)])
     within = (projected - means[labels]).T @ (projected - means[labels]) / len(labels)
     between = (means.T * 6) @ means / len(labels)
@@ -58,30 +58,30 @@ def test_lda_makes_the_within_class_covariance_unit_and_maximises_the_ratio(data
 
 def test_length_normalisation():
     vectors = np.array([[3.0, 4.0], [0.0, 0.0], [1e-8, 0.0]])
-    np.testing.assert_allclose(np.linalg.norm(backend.length_normalise(vectors), axis=1), [np.sqrt(2), 0, np.sqrt(2)])
-    np.testing.assert_allclose(backend.length_normalise(vectors, scaleup=False)[0], [0.6, 0.8])
+    np.testing.assert_allclose(np.linalg.norm(model.length_normalise(vectors), axis=1), [np.sqrt(2), 0, np.sqrt(2)])
+    np.testing.assert_allclose(model.length_normalise(vectors, scaleup=False)[0], [0.6, 0.8])
 
 
 def test_affine_and_linear_transforms():
     matrix, vectors = np.arange(6.0).reshape(2, 3), np.ones((4, 3))
     affine = np.column_stack([matrix, [7.0, 8.0]])
-    linear = backend.apply_transform(matrix, vectors)
-    np.testing.assert_allclose(backend.apply_transform(affine, vectors), linear + [7, 8])
+    linear = model.apply_transform(matrix, vectors)
+    np.testing.assert_allclose(model.apply_transform(affine, vectors), linear + [7, 8])
     np.testing.assert_allclose(linear, [[3, 12]] * 4)
     with pytest.raises(InputError, match="2 x 3 for vectors of dimension 5"):
-        backend.apply_transform(matrix, np.ones((1, 5)))
+        model.apply_transform(matrix, np.ones((1, 5)))
 
 
 def test_enrolment_orders(data):
     """normalised: process, average, normalise again; raw: average the embeddings, process once."""
     vectors, labels = data
-    back_end = backend.train(vectors, labels, TrainOptions(), log=lambda line: None)
+    back_end = model.train(vectors, labels, TrainOptions(), log=lambda line: None)
     members = [np.array([0, 1, 2]), np.array([5])]
     processed = back_end.process(vectors)
-    normalised = backend.enroll(back_end, vectors, members, "normalised")
+    normalised = model.enroll(back_end, vectors, members, "normalised")
     mean = processed[:3].mean(axis=0)
     np.testing.assert_allclose(normalised[0], mean * np.sqrt(8) / np.linalg.norm(mean))
-    raw = backend.enroll(back_end, vectors, members, "raw")
+    raw = model.enroll(back_end, vectors, members, "raw")
     np.testing.assert_allclose(raw[0], back_end.process(vectors[:3].astype(float).mean(axis=0)[None])[0])
     np.testing.assert_allclose(raw[1], processed[5], atol=1e-9)
     np.testing.assert_allclose(normalised[1], processed[5], atol=1e-9)
@@ -107,14 +107,14 @@ def accuracy(back_end, vectors, labels, options=ScoreOptions()):
 )
 @pytest.mark.parametrize("scoring", ["plda", "cosine"])
 def test_trained_back_end_tells_new_speakers_apart(data, options, scoring):
-    back_end = backend.train(*data, options, log=lambda line: None)
+    back_end = model.train(*data, options, log=lambda line: None)
     fresh, labels = speakers(np.random.default_rng(1), 10, 4)
     assert back_end.plda.dim == (options.lda_dim or 8)
     assert accuracy(back_end, fresh, labels, ScoreOptions(scoring=scoring)) > 0.85
 
 
 def test_lda_on_whitened_vectors_is_lda(data):
-    a, b = (backend.train(*data, TrainOptions(whitening=w, lda_dim=4), log=lambda line: None) for w in (True, False))
+    a, b = (model.train(*data, TrainOptions(whitening=w, lda_dim=4), log=lambda line: None) for w in (True, False))
     found, expected = a.process(data[0]), b.process(data[0])
     np.testing.assert_allclose(found * np.sign((found * expected).sum(axis=0)), expected, atol=1e-4)
 
@@ -122,7 +122,7 @@ def test_lda_on_whitened_vectors_is_lda(data):
 def test_fewer_vectors_than_dimensions(capsys):
     """12 vectors span 11 directions about their mean: the back end keeps these, says so, and still works."""
     vectors, labels = speakers(np.random.default_rng(2), 4, 3, dim=40, noise=0.1)
-    back_end = backend.train(vectors, labels, TrainOptions())
+    back_end = model.train(vectors, labels, TrainOptions())
     assert "reduced dimension: 12 training vectors vary in 11 of 40 directions" in capsys.readouterr().out
     assert back_end.transform.shape == (11, 40) and back_end.plda.dim == 11
     assert accuracy(back_end, vectors, labels) == 1.0
@@ -133,7 +133,7 @@ def test_singular_covariance(options):
     """A constant and a repeated dimension."""
     vectors, labels = speakers(np.random.default_rng(3))
     vectors[:, 0], vectors[:, 1] = 1.0, vectors[:, 2]
-    back_end = backend.train(vectors, labels, options, log=lambda line: None)
+    back_end = model.train(vectors, labels, options, log=lambda line: None)
     assert back_end.plda.dim == (options.lda_dim or 6) and np.isfinite(back_end.process(vectors)).all()
     assert accuracy(back_end, vectors, labels) > 0.9
 
@@ -141,7 +141,7 @@ def test_singular_covariance(options):
 def test_recordings_of_a_speaker_that_are_all_equal():
     """No variation within speakers at all: EM shrinks it, and the floor keeps it invertible."""
     means = np.random.default_rng(4).normal(size=(30, 5)).astype(np.float32)
-    back_end = backend.train(
+    back_end = model.train(
         np.repeat(means, 3, axis=0), np.repeat(np.arange(30), 3), TrainOptions(plda_iters=200), log=lambda line: None
     )
     assert all(np.isfinite(part).all() for part in (back_end.plda.mean, back_end.plda.transform, back_end.plda.psi))
@@ -152,22 +152,22 @@ def test_recordings_of_a_speaker_that_are_all_equal():
 )
 def test_speakers_that_cannot_train_a_back_end(labels, message):
     with pytest.raises(InputError, match=message):
-        backend.check_speakers(np.array(labels), "utt2spk")
+        model.check_speakers(np.array(labels), "utt2spk")
 
 
 def test_single_recording_speakers_are_counted(capsys):
-    backend.check_speakers(np.array([0, 0, 1, 2]), "utt2spk")
+    model.check_speakers(np.array([0, 0, 1, 2]), "utt2spk")
     assert "4 recordings of 3 speakers, 2 speakers with one recording" in capsys.readouterr().out
 
 
 def test_lda_dimension_is_checked(data):
     with pytest.raises(InputError, match="at most 8"):
-        backend.train(*data, TrainOptions(lda_dim=9), log=lambda line: None)
+        model.train(*data, TrainOptions(lda_dim=9), log=lambda line: None)
 
 
 def test_identical_embeddings():
     with pytest.raises(InputError, match="identical vectors"):
-        backend.train(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), TrainOptions())
+        model.train(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), TrainOptions())
 
 
 # ---------------------------------------------------------------- the tools

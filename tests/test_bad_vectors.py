@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from prep_trees import put, refused
 
-from pyasp import backend, calibration, llr, metrics, plda_em, score_norm, scoring
+from pyasp import llr, metrics
+from pyasp.backend.model import model as backend
+from pyasp.backend.model import calibration
+from pyasp.backend.model import plda_em
+from pyasp.backend.model import norm
+from pyasp.backend.model import scoring
 from pyasp import kaldi
-from pyasp.backend import BackEnd, ScoreOptions, TrainOptions
+from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
 from pyasp.bin import evaluate, score
 from pyasp.data.datadir import write_table
 from pyasp.core.errors import InputError
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 
 RNG = np.random.default_rng(0)
 
@@ -201,6 +206,6 @@ def test_a_cohort_without_spread_is_refused():
     """Scores against a cohort that are all equal, or no numbers, have no deviation to divide by."""
     for row in ([1.0, 1.0, 1.0], [np.nan, 1.0, 2.0]):
         with pytest.raises(InputError, match="1 models or tests whose scores"):
-            score_norm.moments(np.array([[1.0, 2.0, 4.0], row]))
+            norm.moments(np.array([[1.0, 2.0, 4.0], row]))
     for top in (0, 2):
-        assert np.isfinite(score_norm.moments(np.array([[1.0, 2.0, 4.0]]), top)).all()
+        assert np.isfinite(norm.moments(np.array([[1.0, 2.0, 4.0]]), top)).all()

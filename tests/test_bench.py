@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyasp import bench_measure, bench_models
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import ScoreOptions
 from pyasp.bench_measure import PeakMemory, Row, Setting, in_turns
 from pyasp.bench_reference import CACHED, IvectorReference, PairReference, plda_trial
 from pyasp.bin import bench
@@ -16,8 +16,8 @@ from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector.model import Estimator
 from pyasp.ivector.em import IvectorStats
 from pyasp.core.packed import full_from_packed
-from pyasp.plda import Plda
-from pyasp.scoring import plda_scorer
+from pyasp.backend.plda import Plda
+from pyasp.backend.scoring import plda_scorer
 
 KEYS = {"name", "rate", "unit", "ratio", "fraction_of_peak", "peak_memory_bytes"}
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from pyasp import calibration, llr, metrics
-from pyasp.calibration import Calibration
+from pyasp import llr, metrics
+from pyasp.backend.model import calibration
+from pyasp.backend.calibration import Calibration
 from pyasp.core.errors import InputError
 
 

@@ -10,7 +10,7 @@ import torch
 from pyasp.bin.diff import main
 from pyasp.compare import compare_files
 from pyasp.kaldi import ArkWriter, save
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from golden_cases import align_signs, cases, compare, compare_tables, path, read_scp_lines, single, table
 
-from pyasp import backend, plda_em, scoring
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import model as backend
+from pyasp.backend.model import plda_em
+from pyasp.backend.model import scoring
+from pyasp.backend.model import ScoreOptions
 from pyasp.clustering import agglomerate
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 
 STAGES = (
     "mean",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from pyasp import plda_em
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import plda_em
+from pyasp.backend.model import ScoreOptions
 from pyasp.core.errors import InputError
-from pyasp.plda import Plda, diagonalise
-from pyasp.scoring import plda_scorer
+from pyasp.backend.plda import Plda, diagonalise
+from pyasp.backend.scoring import plda_scorer
 
 PLAIN = ScoreOptions(normalize_length=False)
 

@@ -20,7 +20,7 @@ from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi.names import Location
 from pyasp.kaldi.source import Source
 from pyasp.kaldi.reader import Reader
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 from pyasp.network.pooling import POOLINGS, Pooling, length_mask
 from pyasp.features.vad import VadOptions, energy_vad
 

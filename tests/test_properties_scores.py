@@ -7,13 +7,16 @@ from hypothesis.extra.numpy import arrays
 from laws import SEED, both
 from scipy import stats as scipy_stats
 
-from pyasp import backend, calibration, metrics, plda_em
-from pyasp.backend import ScoreOptions
+from pyasp import metrics
+from pyasp.backend.model import model as backend
+from pyasp.backend.model import calibration
+from pyasp.backend.model import plda_em
+from pyasp.backend.model import ScoreOptions
 from pyasp.gmm.model import FullGmm
 from pyasp.ivector.model import Estimator, IvectorExtractor
-from pyasp.plda import Plda
-from pyasp.score_norm import moments
-from pyasp.scoring import plda_scorer
+from pyasp.backend.plda import Plda
+from pyasp.backend.norm import moments
+from pyasp.backend.scoring import plda_scorer
 
 # ---------------------------------------------------------------- PLDA
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pyasp import score_norm
-from pyasp.backend import BackEnd, BackendOptions, enroll, train
+from pyasp.backend.model import norm
+from pyasp.backend.model import BackEnd, BackendOptions, enroll, train
 from pyasp.core.errors import InputError
-from pyasp.score_norm import Cohort, draw_cohort, moments
-from pyasp.scoring import SCORERS
+from pyasp.backend.norm import Cohort, draw_cohort, moments
+from pyasp.backend.scoring import SCORERS
 
 DIM = 6
 
@@ -57,7 +57,7 @@ def test_against_loops(back_end, kind, scoring, monkeypatch):
         parts = {"znorm": [(s - z.mean()) / z.std()], "tnorm": [(s - t.mean()) / t.std()]}
         expected.append(np.mean(parts.get(kind, sum(parts.values(), []))))
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
-    monkeypatch.setattr(score_norm, "AT_ONCE", 20)  # two rows at a time
+    monkeypatch.setattr(norm, "AT_ONCE", 20)  # two rows at a time
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
 
 

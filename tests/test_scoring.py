@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pyasp import score_files, scoring
-from pyasp.backend import ScoreOptions
+from pyasp.backend.model import score_files
+from pyasp.backend.model import scoring
+from pyasp.backend.model import ScoreOptions
 from pyasp.clustering import agglomerate
 from pyasp.core.errors import InputError
-from pyasp.plda import Plda
+from pyasp.backend.plda import Plda
 from pyasp.data.trials import TrialList
 
 

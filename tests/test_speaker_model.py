@@ -18,14 +18,14 @@ from bundle_data import DIM, RATE, make_bundle, network, speech, write_backend, 
 
 from pyasp import SpeakerModel
 from pyasp.core import command as cli
-from pyasp.backend import BackEnd, ScoreOptions, length_normalise
+from pyasp.backend.model import BackEnd, ScoreOptions, length_normalise
 from pyasp.bundle import changed_files, read_bundle
 from pyasp.bundle_kaldi import read_kaldi
 from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
-from pyasp.scoring import plda_scorer
+from pyasp.backend.scoring import plda_scorer
 from pyasp.audio.recording import read_sound
 from pyasp.features.vad import VadOptions, energy_vad
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from recipe import ROOT
 
-from pyasp import backend
+from pyasp.backend.model import model as backend
 from pyasp.data import dev_trials
-from pyasp.adaptation import adapt
-from pyasp.backend import BackEnd, BackendOptions
+from pyasp.backend.adaptation import adapt
+from pyasp.backend.model import BackEnd, BackendOptions
 from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
 from pyasp.bin import variants as variants_tool
 from pyasp.data.datadir import DataDir
@@ -18,7 +18,7 @@ from pyasp.data.dev_trials import Material
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter
 from pyasp.data.trials import read_scored
-from pyasp.variants import DevOptions, VariantOptions, expand, explained, fusions
+from pyasp.backend.variants import DevOptions, VariantOptions, expand, explained, fusions
 
 DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4
 

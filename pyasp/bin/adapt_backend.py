@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import backend
+from pyasp.backend.model import model
 from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core import command as cli
-from pyasp.adaptation import adapt
-from pyasp.backend import BackEnd, BackendOptions
-from pyasp.vectors import load_embeddings
+from pyasp.backend.adaptation import adapt
+from pyasp.backend.model import BackEnd, BackendOptions
+from pyasp.backend.vectors import load_embeddings
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Options(BackendOptions):
 def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda)."""
-    names, settings = backend.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
+    names, settings = model.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
     made = files.describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([files.is_current(Path(out) / name, made, options.force) for name in names]):
         return

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import calibration, variant_files
+from pyasp.backend.model import calibration
+from pyasp.backend.model import variant_files
 from pyasp.core import files
 from pyasp.core import command as cli
-from pyasp.backend import BackendOptions
-from pyasp.calibration import Calibration
+from pyasp.backend.model import BackendOptions
+from pyasp.backend.calibration import Calibration
 from pyasp.core.errors import InputError
 from pyasp.sides import Columns
 from pyasp.data.trials import TrialList
-from pyasp.variant_files import Scored
+from pyasp.backend.variant_files import Scored
 
 USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "train_on")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.core.files import atomic_write, describe, is_current, making
-from pyasp.backend import BackendOptions
+from pyasp.backend.model import BackendOptions
 from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.dev_trials import Material, draw
 from pyasp.core.errors import InputError
-from pyasp.variants import DevOptions
+from pyasp.backend.variants import DevOptions
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
 

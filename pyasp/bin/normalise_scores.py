@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import backend, score_files, variant_files
+from pyasp.backend.model import model
+from pyasp.backend.model import score_files
+from pyasp.backend.model import variant_files
 from pyasp.core import files as artefact
 from pyasp.core import command as cli
-from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
-from pyasp.score_norm import Cohort, draw_cohort
-from pyasp.variant_files import Scored
-from pyasp.variants import NORMS
-from pyasp.vectors import load_embeddings
+from pyasp.backend.norm import Cohort, draw_cohort
+from pyasp.backend.variant_files import Scored
+from pyasp.backend.variants import NORMS
+from pyasp.backend.vectors import load_embeddings
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
     score_files.check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
     models = (
-        backend.enroll(cohort.back_end, enroll, members, options.average),
+        model.enroll(cohort.back_end, enroll, members, options.average),
         np.array([len(rows) for rows in members]),
     )
     return trials, cohort.normalise(
@@ -76,7 +78,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     of.
     """
     files = cohort_files(data, vectors, options)
-    back_end_files = [Path(backend_dir) / name for name in backend.FILES]
+    back_end_files = [Path(backend_dir) / name for name in model.FILES]
     settings = {
         **vars(cli.subset(options, ScoreOptions)),
         "kind": options.kind,

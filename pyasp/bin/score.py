@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import backend, score_files
+from pyasp.backend.model import model
+from pyasp.backend.model import score_files
 from pyasp.core import files as artefact
 from pyasp.core import command as cli
-from pyasp.backend import BackEnd, BackendOptions, ScoreOptions
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
 from pyasp.kaldi import ScpReader
-from pyasp.scoring import SCORERS, Scorer
+from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.data.trials import TrialList, read_model2utts, read_trials
 
 
@@ -29,7 +30,7 @@ def prepare(
     tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
     missing = score_files.check_missing(trials, missing_models, missing_tests, options.max_missing_trials, scps[0])
     num_utts = np.array([len(rows) for rows in members])
-    models = backend.enroll(back_end, enroll, members, options.average)
+    models = model.enroll(back_end, enroll, members, options.average)
     scorer = SCORERS[options.scoring](models, num_utts, back_end.process(tests), back_end.plda, options)
     return scorer, missing
 
@@ -40,7 +41,7 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
 
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
     """
-    files = [Path(backend_dir) / name for name in (backend.MEAN, backend.TRANSFORM, backend.PLDA)]
+    files = [Path(backend_dir) / name for name in (model.MEAN, model.TRANSFORM, model.PLDA)]
     made = artefact.describe("score", cli.subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
     if artefact.is_current(scores, made, options.force) and score_files.array_path(scores).exists():
         return

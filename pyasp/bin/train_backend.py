@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp import backend
+from pyasp.backend.model import model
 from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core import command as cli
-from pyasp.backend import BackendOptions, TrainOptions
+from pyasp.backend.model import BackendOptions, TrainOptions
 from pyasp.data.datadir import c_sorted, read_table
 from pyasp.core.errors import InputError
-from pyasp.vectors import load_embeddings, with_embedding
+from pyasp.backend.vectors import load_embeddings, with_embedding
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     train_options, directory = cli.subset(options, TrainOptions), Path(backend_dir)
     copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
     made = files.describe("train_backend", train_options, [scp, utt2spk, *copies])
-    if all([files.is_current(directory / name, made, options.force) for name in backend.FILES]):
+    if all([files.is_current(directory / name, made, options.force) for name in model.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
-    backend.check_speakers(labels, utt2spk)
-    trained = backend.train(load_embeddings(reader, utts, scp), labels, train_options)
+    model.check_speakers(labels, utt2spk)
+    trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
     cli.write_conf(directory / "options.conf", train_options)
     trained.write(directory, made)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core import command as cli
-from pyasp.backend import BackendOptions
-from pyasp.variants import expand, fusions
+from pyasp.backend.model import BackendOptions
+from pyasp.backend.variants import expand, fusions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
-from pyasp.variants import DevOptions
+from pyasp.backend.variants import DevOptions
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pyasp.backend import AVERAGES, BackEnd, BackendOptions
+from pyasp.backend.model import AVERAGES, BackEnd, BackendOptions
 from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
-from pyasp.scoring import SCORERS, Scorer
+from pyasp.backend.scoring import SCORERS, Scorer
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.plda import Plda, diagonalise
+from pyasp.backend.plda import Plda, diagonalise
 
 BLOCK = 16384  # vectors taken to double precision at a time
 NO_SCATTER = 1e-12  # share of the vectors' variance within classes that is rounding alone

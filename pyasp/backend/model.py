@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import plda_em
+from pyasp.backend.model import plda_em
 from pyasp import kaldi
 from pyasp.core import files
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.plda import Plda, normalising_transform
-from pyasp.variants import DevOptions, VariantOptions
+from pyasp.backend.plda import Plda, normalising_transform
+from pyasp.backend.variants import DevOptions, VariantOptions
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
 

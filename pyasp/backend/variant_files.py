@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import score_files
+from pyasp.backend.model import score_files
 from pyasp.core import files
 from pyasp.core.errors import InputError
 from pyasp.evaluation import scored_lists

@@ -12,11 +12,11 @@ from typing import IO
 
 import numpy as np
 
-from pyasp import scoring
+from pyasp.backend.model import scoring
 from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
 from pyasp.data.trials import TrialList
-from pyasp.vectors import load_embeddings
+from pyasp.backend.vectors import load_embeddings
 
 LINES_AT_ONCE = 1 << 17
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.backend import ScoreOptions, length_normalise
-from pyasp.plda import Plda
+from pyasp.backend.model import ScoreOptions, length_normalise
+from pyasp.backend.plda import Plda
 
 TRIALS_PER_BLOCK = 1 << 20
 PAIRS_PER_PRODUCT = 1 << 22  # scores of one matrix product: 32 MB
