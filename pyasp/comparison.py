@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import bootstrap, report_tables
+from pyasp import report_tables
+from pyasp.evaluation.evaluate import bootstrap
 from pyasp.core.errors import InputError
-from pyasp.evaluation import read_replicates
+from pyasp.evaluation.evaluate import read_replicates
 from pyasp.report import Results, Table, as_text, cost, entries, list_names, percent
 from pyasp.run_facts import read_json
 from pyasp.data.trials import read_scored

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from pyasp.det import HIGHEST, LOWEST, TICKS
+from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
 
 INK = "#010203"  # replaced by the page's text colour
 PALETTE = ("#3d8bd4", "#e08a1e", "#22a079", "#c2649a", "#d8572a", "#8a7fd6", "#5fb3d9", "#a0a53a", "#b07b4f", "#7f8c99")

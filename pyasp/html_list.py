@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp import figures, page, report, report_tables
-from pyasp.llr import DECISION_PRIORS, bayes_threshold
+from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
 from pyasp.paper import differences, paper_rows
 from pyasp.report import Results, class_counts, entries
 from pyasp.report_tables import calibrated, is_variant

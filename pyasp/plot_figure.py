@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pyasp.det import HIGHEST, LOWEST, TICKS
+from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
 from pyasp.core.errors import InputError
 from pyasp.plots import Curves, Image, Plot, Points, Strip
 

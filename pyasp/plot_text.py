@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pyasp.det import HIGHEST, LOWEST
+from pyasp.evaluation.det import HIGHEST, LOWEST
 from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
 
 SHADES = " ░▒▓█"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import bootstrap
-from pyasp.llr import DECISION_PRIORS
+from pyasp.evaluation.evaluate import bootstrap
+from pyasp.evaluation.llr import DECISION_PRIORS
 from pyasp.report import Results, Table, columns_of, cost, entries, grouped, list_names, percent
 from pyasp.backend.variants import CALIBRATIONS, explained
 

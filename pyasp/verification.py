@@ -21,7 +21,7 @@ from pyasp.core.files import atomic_write
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter, read_ark
-from pyasp.llr import bayes_threshold
+from pyasp.evaluation.llr import bayes_threshold
 from pyasp.audio.recording import complaints, read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait

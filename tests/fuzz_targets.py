@@ -36,7 +36,8 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import bundle, llr, run_facts, speaker_model
+from pyasp import bundle, run_facts, speaker_model
+from pyasp.evaluation.evaluate import llr
 from pyasp.network import checkpoint
 from pyasp.data import datadir
 from pyasp.data import manifests

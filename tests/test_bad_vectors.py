@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from prep_trees import put, refused
 
-from pyasp import llr, metrics
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
 from pyasp.backend.model import model as backend
 from pyasp.backend.model import calibration
 from pyasp.backend.model import plda_em

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyasp import bootstrap, llr, metrics
-from pyasp.bootstrap import Resampler, Speakers
+from pyasp.evaluation.evaluate import bootstrap
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation.bootstrap import Resampler, Speakers
 
 
 def scored(seed, speakers=8, each=4, shift=2.0, digits=1):

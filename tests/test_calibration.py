@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from pyasp import llr, metrics
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
 from pyasp.backend.model import calibration
 from pyasp.backend.calibration import Calibration
 from pyasp.core.errors import InputError

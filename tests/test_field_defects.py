@@ -8,7 +8,7 @@ import pytest
 from prep_trees import make_tree, refused
 
 from local import prep_folder
-from pyasp import metrics
+from pyasp.evaluation.evaluate import metrics
 from pyasp.core import files
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter

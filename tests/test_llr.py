@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyasp import llr, metrics
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
 from pyasp.core.errors import InputError
 
 few_values = st.lists(st.integers(-4, 4), min_size=1, max_size=20)  # small integers: many ties

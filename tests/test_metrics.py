@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from pyasp import llr, metrics
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
 from pyasp.core.errors import InputError
 
 few_values = st.lists(st.integers(-4, 4), min_size=1, max_size=25)  # small integers: many ties

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from laws import SEED, both
 from scipy import stats as scipy_stats
 
-from pyasp import metrics
+from pyasp.evaluation.evaluate import metrics
 from pyasp.backend.model import model as backend
 from pyasp.backend.model import calibration
 from pyasp.backend.model import plda_em

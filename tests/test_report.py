@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from pyasp import llr, report
+from pyasp import report
+from pyasp.evaluation.evaluate import llr
 from pyasp.core.files import describe, making
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool

@@ -15,8 +15,8 @@ import numpy as np
 from pyasp.backend.model import score_files
 from pyasp.core import files
 from pyasp.core.errors import InputError
-from pyasp.evaluation import scored_lists
-from pyasp.sides import Columns, Evaluation
+from pyasp.evaluation.evaluate import scored_lists
+from pyasp.evaluation.conditions import Columns, Evaluation
 from pyasp.data.trials import TrialList, read_scored
 
 

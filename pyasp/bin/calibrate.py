@@ -13,7 +13,7 @@ from pyasp.core import command as cli
 from pyasp.backend.model import BackendOptions
 from pyasp.backend.calibration import Calibration
 from pyasp.core.errors import InputError
-from pyasp.sides import Columns
+from pyasp.evaluation.conditions import Columns
 from pyasp.data.trials import TrialList
 from pyasp.backend.variant_files import Scored
 

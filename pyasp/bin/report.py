@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import comparison, det, html_report, report, report_tables, stale
+from pyasp import comparison, html_report, report, report_tables, stale
+from pyasp.evaluation.evaluate import det
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.core.errors import InputError
-from pyasp.evaluation import EvaluateOptions, load_metrics, read_replicates
+from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.core.text import read_json
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import bootstrap, llr, metrics
+from pyasp.evaluation.evaluate import bootstrap
+from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation.evaluate import metrics
 from pyasp.core import files
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_json
-from pyasp.sides import Columns, Evaluation, tsv_columns
+from pyasp.evaluation.conditions import Columns, Evaluation, tsv_columns
 from pyasp.data.trials import TrialList, read_scored, trial_lists
 
 BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from pyasp import metrics
-from pyasp.llr import DECISION_PRIORS, bayes_threshold
+from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
 
 MOST_THRESHOLDS = 1 << 17
 WORK = 2_000_000_000  # trials x replicates at most: fewer replicates for huge lists

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import metrics
+from pyasp.evaluation.evaluate import metrics
 from pyasp.core.errors import InputError
-from pyasp.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
+from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
 DECISION_PRIORS = (0.5, 0.1)  # priors at which actual costs are reported, beside those of minDCF
 P_KNOWN = 0.5  # SRE12: share of nontargets spoken by speakers known to the system

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.bootstrap import Speakers
+from pyasp.evaluation.bootstrap import Speakers
 from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.data.trials import TrialList, read_categories
