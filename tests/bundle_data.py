@@ -6,11 +6,11 @@ import numpy as np
 import soundfile
 import torch
 
-from pyasp import bundle
+from pyasp.bundle.format import format
 from pyasp import kaldi
 from pyasp.core import command as cli
 from pyasp.backend.model import ScoreOptions
-from pyasp.extractors import network_options
+from pyasp.bundle.extractors import network_options
 from pyasp.features.mfcc import MfccOptions
 from pyasp.backend.plda import Plda
 from pyasp.network.tdnn import Tdnn, TdnnOptions
@@ -71,7 +71,7 @@ def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: obje
         for key, value in net.state_dict().items():
             if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
                 writer.write(key, value.numpy())
-    bundle.write_manifest(
+    format.write_manifest(
         path,
         "network",
         {"system": pooling, "rate": RATE, "calibrated": False, "shortest_voiced_seconds": 0.5, "results": {}, **facts},

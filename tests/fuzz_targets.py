@@ -36,7 +36,9 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import bundle, run_facts, speaker_model
+from pyasp import run_facts
+from pyasp.bundle.format import format
+from pyasp.bundle.format import speaker_model
 from pyasp.evaluation.evaluate import llr
 from pyasp.network import checkpoint
 from pyasp.data import datadir
@@ -144,11 +146,11 @@ MADE = json.dumps(files.describe("train_ubm", {"num_gauss": 64, "update_flags": 
 
 def _record(path: Path) -> None:
     """What a resumed stage does with a record, and what `bundle` reads from it."""
-    from pyasp import bundle_make
+    from pyasp.bundle.format import make
 
     files.is_current(path.with_name("x"), json.loads(MADE))
-    for record in bundle_make.ancestors(path.with_name("x")):
-        bundle_make.options_of(record, UbmOptions)
+    for record in make.ancestors(path.with_name("x")):
+        make.options_of(record, UbmOptions)
 
 
 BUNDLE = {
@@ -162,22 +164,22 @@ BUNDLE = {
 
 
 def _bundle_folder(folder: Path) -> None:
-    for name in (*bundle.FILES["ivector"], *bundle.FILES["network"], *bundle.COMMON):
+    for name in (*format.FILES["ivector"], *format.FILES["network"], *format.COMMON):
         (folder / name).write_bytes(b"x")
 
 
 def _bundle(path: Path) -> None:
-    found = bundle.read_bundle(path.parent)
-    found.shortest, found.identity, bundle.changed_files(found)
+    found = format.read_bundle(path.parent)
+    found.shortest, found.identity, format.changed_files(found)
     inside = path.parent.resolve()
     assert all(Path(file).resolve().is_relative_to(inside) for file in found.files.values())
 
 
 def _calibration(path: Path) -> None:
-    from pyasp import bundle_make
+    from pyasp.bundle.format import make
 
-    speaker_model.read_calibration(bundle.Bundle(path.parent, "ivector", {bundle.CALIBRATION: path}))
-    bundle_make.affine_map(path)
+    speaker_model.read_calibration(format.Bundle(path.parent, "ivector", {format.CALIBRATION: path}))
+    make.affine_map(path)
 
 
 CALIBRATION = json.dumps(
@@ -368,11 +370,11 @@ TARGETS: dict[str, Target] = {
     "bundle.json": Target(
         [json.dumps(BUNDLE).encode()],
         _bundle,
-        bundle.MANIFEST,
+        format.MANIFEST,
         prepare=_bundle_folder,
         tokens=(b"../../x", b"/etc/passwd", b"network"),
     ),
-    "calibration.json": Target([CALIBRATION], _calibration, bundle.CALIBRATION),
+    "calibration.json": Target([CALIBRATION], _calibration, format.CALIBRATION),
     "cuts": Target(
         [_cuts()],
         _read_cuts,

@@ -9,7 +9,7 @@ import soundfile
 
 from pyasp import SpeakerModel
 from pyasp.bin.bundle import main
-from pyasp.bundle_make import affine_map, calibration_file
+from pyasp.bundle.make import affine_map, calibration_file
 from pyasp.data.datadir import read_table
 from pyasp.core.errors import InputError
 from pyasp.inspect_file import describe

@@ -19,8 +19,8 @@ from bundle_data import DIM, RATE, make_bundle, network, speech, write_backend, 
 from pyasp import SpeakerModel
 from pyasp.core import command as cli
 from pyasp.backend.model import BackEnd, ScoreOptions, length_normalise
-from pyasp.bundle import changed_files, read_bundle
-from pyasp.bundle_kaldi import read_kaldi
+from pyasp.bundle.format import changed_files, read_bundle
+from pyasp.bundle.kaldi import read_kaldi
 from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend

@@ -18,7 +18,7 @@ from pyasp.kaldi import read_scp
 from pyasp.audio.recording import read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
-    from pyasp.speaker_model import Features, SpeakerModel
+    from pyasp.bundle.speaker_model import Features, SpeakerModel
 
 SUFFIXES = {".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".mp4", ".aac"}
 AHEAD = 4  # recordings read ahead by each thread

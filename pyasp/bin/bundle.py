@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core import command as cli
-from pyasp.bundle import MANIFEST
-from pyasp.bundle_kaldi import is_kaldi, read_kaldi
+from pyasp.bundle.format import MANIFEST
+from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ def main(options: Options, system: str, model: str) -> None:
     is calibrated by its variants SYSTEM+cal or SYSTEM+calhalf (--variant=cal in backend.conf).
     MODEL holds no pickles and needs none of the recipe's directories.
     """
-    from pyasp.bundle_make import affine_map, calibration_file, copy_kaldi, fill, make, survey
-    from pyasp.speaker_model import SpeakerModel  # both import torch, for which --help need not wait
+    from pyasp.bundle.make import affine_map, calibration_file, copy_kaldi, fill, make, survey
+    from pyasp.bundle.speaker_model import SpeakerModel  # both import torch, for which --help need not wait
 
     kaldi = is_kaldi(system) and not any((Path(system) / ours).exists() for ours in ("scores", "results.json"))
     if kaldi:

@@ -14,7 +14,7 @@ from pyasp.core.errors import InputError
 from pyasp.kaldi import ArkWriter
 from pyasp.core.progress import bar
 from pyasp.audio.listing import features_of, list_sounds
-from pyasp.verification import ModelOptions, load_model
+from pyasp.bundle.verify import ModelOptions, load_model
 
 Vectors = Iterator[tuple[str, np.ndarray]]
 

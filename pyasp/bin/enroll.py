@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pyasp.core import command as cli
-from pyasp.verification import ModelOptions, hear_all, load_model, save_speaker, speaker_file
+from pyasp.bundle.verify import ModelOptions, hear_all, load_model, save_speaker, speaker_file
 
 
 @dataclass(frozen=True)

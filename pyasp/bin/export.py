@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core import command as cli
-from pyasp.bundle import read_bundle
+from pyasp.bundle.format import read_bundle
 from pyasp.core.errors import InputError
 
 
@@ -29,7 +29,7 @@ def main(options: Options, model: str, out: str) -> None:
     if bundle.kind != "network":
         raise InputError(model, f"a bundle of kind {bundle.kind}", "a network", "i-vectors have no network to export")
     from pyasp.network.embed import EmbedOptions  # from here on with torch, for which --help need not wait
-    from pyasp.extractors import load_tdnn, network_options
+    from pyasp.bundle.extractors import load_tdnn, network_options
     from pyasp.network.onnx import save, to_onnx
 
     settings = cli.read_conf(bundle.files["network.conf"], network_options())

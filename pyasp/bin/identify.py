@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyasp.core import command as cli
 from pyasp.core.errors import InputError
-from pyasp.verification import (
+from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
     ModelOptions,
@@ -19,7 +19,7 @@ from pyasp.verification import (
 )
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
-    from pyasp.speaker_model import SpeakerModel
+    from pyasp.bundle.speaker_model import SpeakerModel
 
 
 @dataclass(frozen=True)

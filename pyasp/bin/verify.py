@@ -6,7 +6,7 @@ from typing import Any
 
 from pyasp.core import command as cli
 from pyasp.report import as_text
-from pyasp.verification import (
+from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
     ModelOptions,

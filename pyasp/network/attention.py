@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pyasp.core import command as cli
-from pyasp.bundle import read_bundle
+from pyasp.bundle.format import read_bundle
 from pyasp.core.errors import InputError
-from pyasp.extractors import load_tdnn, network_options
+from pyasp.bundle.extractors import load_tdnn, network_options
 from pyasp.audio.recording import Sound
-from pyasp.speaker_model import SpeakerModel
+from pyasp.bundle.speaker_model import SpeakerModel
 
 
 def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndarray, str]:

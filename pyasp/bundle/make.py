@@ -18,11 +18,11 @@ import numpy as np
 from pyasp.core import command as cli
 from pyasp.core.files import load_record, made_path, remove_tree, temporary_name, versions
 from pyasp.backend.model import ScoreOptions
-from pyasp.bundle import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
-from pyasp.bundle_card import card
+from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
+from pyasp.bundle.card import card
 from pyasp.data.datadir import read_table
 from pyasp.core.errors import InputError
-from pyasp.extractors import network_options
+from pyasp.bundle.extractors import network_options
 from pyasp.kaldi import ArkWriter
 from pyasp.features.mfcc import MfccOptions
 from pyasp.core.text import read_json

@@ -8,7 +8,7 @@
     mean.vec transform.mat plda                                      the back end, Kaldi's
     calibration.json     scale and offset to natural-log likelihood ratios, where the system has been calibrated
 
-No pickles. A directory of Kaldi's own i-vector files is read in place: see pyasp.bundle_kaldi.
+No pickles. A directory of Kaldi's own i-vector files is read in place: see pyasp.bundle.kaldi.
 """
 
 from __future__ import annotations

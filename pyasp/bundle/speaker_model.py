@@ -21,10 +21,10 @@ import numpy as np
 
 from pyasp.core import command as cli
 from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, enroll
-from pyasp.bundle import CALIBRATION, MANIFEST, Bundle, read_bundle
-from pyasp.bundle_kaldi import is_kaldi, read_kaldi
+from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
+from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.core.errors import InputError
-from pyasp.extractors import EXTRACTORS
+from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.core.text import read_json

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core import command as cli
-from pyasp.bundle import Bundle
+from pyasp.bundle.format import Bundle
 from pyasp.core.command import option
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions

@@ -25,7 +25,7 @@ from pyasp.evaluation.llr import bayes_threshold
 from pyasp.audio.recording import complaints, read_sound
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
-    from pyasp.speaker_model import SpeakerModel
+    from pyasp.bundle.speaker_model import SpeakerModel
 
 MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
@@ -76,7 +76,7 @@ def load_model(options: ModelOptions) -> SpeakerModel:
         raise InputError("command line", "no --model", "--model DIR", "Make a bundle: pyasp bundle EXP/SYSTEM model/")
     if not Path(options.model).is_dir():
         raise InputError(options.model, "no such directory", "a bundle", "Make one: pyasp bundle EXP/SYSTEM model/")
-    from pyasp.speaker_model import SpeakerModel
+    from pyasp.bundle.speaker_model import SpeakerModel
 
     return SpeakerModel.load(options.model, options.device)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyasp.bundle import BACKEND, CALIBRATION, Bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, Bundle
 from pyasp.core.errors import InputError
 
 WANTED = ("final.ubm", "final.ie", *BACKEND, "mfcc.conf", "vad.conf")
