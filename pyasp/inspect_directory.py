@@ -10,7 +10,7 @@ from typing import Any
 
 from pyasp.inspect_line import Line, Lines, line
 from pyasp.inspect_table import INFO, lines_of, missing
-from pyasp.report import as_text, cost, grouped, percent
+from pyasp.report.results import as_text, cost, grouped, percent
 
 HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed
 

@@ -36,7 +36,7 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp import run_facts
+from pyasp.report.results import facts
 from pyasp.bundle.format import format
 from pyasp.bundle.format import speaker_model
 from pyasp.evaluation.evaluate import llr
@@ -249,16 +249,16 @@ JSONL = _lines({"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.25})
 
 
 def _likelihoods(path: Path) -> None:
-    run_facts.likelihoods(path.parent.parent)
+    facts.likelihoods(path.parent.parent)
 
 
 def _curves(path: Path) -> None:
-    run_facts.training_curves(path.parent.parent)
+    facts.training_curves(path.parent.parent)
     checkpoint.truncate_records(path, 1)
 
 
 def _dropped(path: Path) -> None:
-    run_facts.dropped(path.parent.parent, path.parent.name)
+    facts.dropped(path.parent.parent, path.parent.name)
 
 
 # ---------------------------------------------------------------- torch

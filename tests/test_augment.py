@@ -10,7 +10,7 @@ from coded import alike, real
 from lhotse.serialization import deserialize_item
 from scipy.signal import correlate
 
-from pyasp import report
+from pyasp.report.results import results as report
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.augment import Augmenter, generate, json_line
 from pyasp.audio.augment_options import AugmentOptions, check

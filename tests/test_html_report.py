@@ -10,7 +10,11 @@ import browser
 import numpy as np
 import pytest
 
-from pyasp import figures, page, report, report_tables, run_facts
+from pyasp.report.results import figures
+from pyasp.report.results import page
+from pyasp.report.results import results as report
+from pyasp.report.results import tables as report_tables
+from pyasp.report.results import facts
 from pyasp.network import attention_shown
 from pyasp.core import usage
 from pyasp.bin import calibrate
@@ -400,7 +404,7 @@ def test_stages_add_up(tmp_path, monkeypatch):
         and row["peak_mb"] > 10
         and row["seconds"] is None
     )
-    assert run_facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7 TDNN"
+    assert facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7 TDNN"
 
 
 def test_attention_weights_lie_where_the_speech_is():

@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from pyasp import report
+from pyasp.report.results import results as report
 from pyasp.evaluation.evaluate import llr
 from pyasp.core.files import describe, making
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
-from pyasp.paper import PAPER
+from pyasp.report.paper import PAPER
 
 LISTS = {"cc1": 300, "cc2": 400}
 

@@ -9,7 +9,7 @@ import numpy as np
 from pyasp.core import files
 from pyasp.core import command as cli
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.report import grouped, percent
+from pyasp.report.results import grouped, percent
 from pyasp.data.trials import trial_lists
 
 

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import comparison, html_report, report, report_tables, stale
+from pyasp import stale
+from pyasp.report.results import compare as comparison
+from pyasp.report.results import html_report
+from pyasp.report.results import results as report
+from pyasp.report.results import tables as report_tables
 from pyasp.evaluation.evaluate import det
 from pyasp.core import files
 from pyasp.core import command as cli

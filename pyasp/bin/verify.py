@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyasp.core import command as cli
-from pyasp.report import as_text
+from pyasp.report.results import as_text
 from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,

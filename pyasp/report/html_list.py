@@ -8,13 +8,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pyasp import figures, page, report, report_tables
+from pyasp.report.results import figures
+from pyasp.report.results import page
+from pyasp.report.results import results as report
+from pyasp.report.results import tables
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
-from pyasp.paper import differences, paper_rows
-from pyasp.report import Results, class_counts, entries
-from pyasp.report_tables import calibrated, is_variant
+from pyasp.report.paper import differences, paper_rows
+from pyasp.report.results import Results, class_counts, entries
+from pyasp.report.tables import calibrated, is_variant
 
-FOLDED = (report_tables.INTERVALS, report_tables.ERRORS)  # tables that open when asked for, and in print
+FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
 Section = tuple[str, str, str]  # anchor, title, HTML
 
@@ -194,15 +197,15 @@ def list_section(run: Run, name: str) -> Section:
         parts.append(
             page.paragraph("Why ours and the paper's differ:") + page.listing(differences(run.results["corpus"]))
         )
-    for title, table in report_tables.tables(run.results, name):
-        block = page.table(table) + page.paragraph(report_tables.MEANING[title], "note")
+    for title, table in tables.tables(run.results, name):
+        block = page.table(table) + page.paragraph(tables.MEANING[title], "note")
         parts.append(page.details(title, block) if title in FOLDED else f"<h3>{escape(title)}</h3>{block}")
     parts += [_det(run, name), _histograms(run, name), _duration(run, name)]
     by = [
         page.table(report.by_table(run.results, name, column), f"EER % by {column}")
         for column in report.columns_of(run.results, name)
     ]
-    note = page.paragraph(report_tables.COLUMNS, "note")
+    note = page.paragraph(tables.COLUMNS, "note")
     return (
         f"list-{name}",
         f"Results: {name}",

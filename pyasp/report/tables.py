@@ -12,7 +12,7 @@ import numpy as np
 
 from pyasp.evaluation.evaluate import bootstrap
 from pyasp.evaluation.llr import DECISION_PRIORS
-from pyasp.report import Results, Table, columns_of, cost, entries, grouped, list_names, percent
+from pyasp.report.results import Results, Table, columns_of, cost, entries, grouped, list_names, percent
 from pyasp.backend.variants import CALIBRATIONS, explained
 
 FEW_ERRORS = 30  # Doddington's rule: fewer errors say little

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import report_tables
+from pyasp.report.results import tables
 from pyasp.evaluation.evaluate import bootstrap
 from pyasp.core.errors import InputError
 from pyasp.evaluation.evaluate import read_replicates
-from pyasp.report import Results, Table, as_text, cost, entries, list_names, percent
-from pyasp.run_facts import read_json
+from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent
+from pyasp.report.facts import read_json
 from pyasp.data.trials import read_scored
 
 SHOWN = {
@@ -45,7 +45,7 @@ def _mcnemar(exps: list[Path], both: list[Mapping[str, Any]], system: str, trial
     if both[0]["n_target"] + both[0]["n_nontarget"] > bootstrap.MOST_TRIALS:
         return "-"
     right = [_right(exp, system, trial_list, entry["errors"]["eer"]["threshold"]) for exp, entry in zip(exps, both)]
-    return "-" if right[0] is None or right[1] is None else report_tables.probability(bootstrap.mcnemar(*right)["p"])
+    return "-" if right[0] is None or right[1] is None else tables.probability(bootstrap.mcnemar(*right)["p"])
 
 
 def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
@@ -56,7 +56,7 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
     for system in (system for system in ours[0] if system in ours[1]):
         both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
         tests = (
-            report_tables.compare(
+            tables.compare(
                 *((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)), trial_list
             )
             if same
@@ -65,13 +65,13 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
         by_figure = {row["figure"]: row for row in tests}
         for figure, (title, show) in SHOWN.items():
             try:
-                values = [report_tables.value_of(entry, figure) for entry in both]
+                values = [tables.value_of(entry, figure) for entry in both]
             except KeyError:  # a prior that one run did not report
                 continue
             row = by_figure.get(figure)
             gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
             test = (
-                [report_tables.between(row["ci"], lambda x: f"{x:+.3f}"), report_tables.probability(row["p"])]
+                [tables.between(row["ci"], lambda x: f"{x:+.3f}"), tables.probability(row["p"])]
                 if row
                 else ["-", "-"]
             )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pyasp.paper import PAPER, paper_rows
+from pyasp.report.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
 Table = list[list[str]]  # a header and rows of cells

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp import figures, page, report_tables, run_facts
+from pyasp.report.results import figures
+from pyasp.report.results import page
+from pyasp.report.results import tables
+from pyasp.report.results import facts as run_facts
 from pyasp.core import usage
-from pyasp.html_list import Run, Section, list_section
-from pyasp.paper import paper_rows
-from pyasp.report import cost, entries, list_names, percent
-from pyasp.report_tables import HALVES, calibrated, is_variant
+from pyasp.report.html_list import Run, Section, list_section
+from pyasp.report.paper import paper_rows
+from pyasp.report.results import cost, entries, list_names, percent
+from pyasp.report.tables import HALVES, calibrated, is_variant
 
 
 def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
@@ -25,7 +28,7 @@ def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
     for title, names in groups.items():
         if names:
             best = min(names, key=lambda system: everything[system]["eer"])
-            ci = report_tables.between(everything[best].get("ci", {}).get("eer"), percent)
+            ci = tables.between(everything[best].get("ci", {}).get("eer"), percent)
             cards.append((f"{name}: {title}", f"{percent(everything[best]['eer'])} %", f"{best}; 95 %: {ci}"))
     rows = {
         system: entry["by"].get(HALVES, {}).get("disjoint") or entry
@@ -163,7 +166,7 @@ def document(run: Run) -> str:
         f"{len(systems) - len(plain)}; "
         f"trial lists: {len(list_names(run.results))}. Run: {run.exp}."
     )
-    variants = page.listing(report_tables.variant_notes(run.results))
+    variants = page.listing(tables.variant_notes(run.results))
     sections = [
         _overview(run),
         *(list_section(run, name) for name in list_names(run.results)),
