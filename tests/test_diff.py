@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyasp.bin.diff import main
-from pyasp.compare import compare_files
+from pyasp.inspect.diff import compare_files
 from pyasp.kaldi import ArkWriter, save
 from pyasp.backend.plda import Plda
 

@@ -11,8 +11,8 @@ import pytest
 from golden_cases import MANIFEST, ROOT, cases, compare, compare_tables, path, table
 
 from pyasp.kaldi import compress
-from pyasp.inspect_file import as_text, describe
-from pyasp.inspect_kind import kind_of
+from pyasp.inspect.file import as_text, describe
+from pyasp.inspect.kind import kind_of
 from pyasp.kaldi import (
     ArkWriter,
     ScpReader,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from bundle_data import RATE, make_bundle, speech, write_wav
 
-from pyasp import plot_data
+from pyasp.inspect import plot_data
 from pyasp.network.attention import weights_over_time
 from pyasp.bin.plot import main
 from pyasp.kaldi import ArkWriter
-from pyasp.plot_text import BARS, SHADES, render, resized
-from pyasp.plots import Curves, Image, Plot, Points, Strip
+from pyasp.inspect.plot_text import BARS, SHADES, render, resized
+from pyasp.inspect.plots import Curves, Image, Plot, Points, Strip
 from pyasp.audio.recording import read_sound
 
 

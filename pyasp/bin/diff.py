@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pyasp.core import command as cli
-from pyasp.compare import Difference, compare, finite
+from pyasp.inspect.diff import Difference, compare, finite
 from pyasp.core.errors import InputError
 
 LISTED = 5  # keys named of each sort of difference

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyasp import plot_data
+from pyasp.inspect import plot_data
 from pyasp.core import command as cli
 from pyasp.core.errors import InputError
-from pyasp.plots import Plot
+from pyasp.inspect.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def main(options: Options, what: str, words: list[str]) -> None:
         raise InputError("command line", repr(what), " or ".join(PLOTS), "Name one of these plots")
     plot = PLOTS[what](options, words)
     if options.out:
-        from pyasp.plot_figure import save
+        from pyasp.inspect.plot_figure import save
 
         save(plot, options.out)
         print(options.out, file=sys.stderr)
         return
-    from pyasp.plot_text import render
+    from pyasp.inspect.plot_text import render
 
     print("\n".join(render(plot, options.width or shutil.get_terminal_size().columns)))
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pyasp.core import command as cli
 from pyasp.core.errors import InputError
-from pyasp.inspect_file import array_of, as_text, describe, describe_array
-from pyasp.inspect_line import as_json, show
+from pyasp.inspect.file import array_of, as_text, describe, describe_array
+from pyasp.inspect.line import as_json, show
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from pyasp import inspect_directory, inspect_model, inspect_other, inspect_table
+from pyasp.inspect import directory
+from pyasp.inspect import model
+from pyasp.inspect import other
+from pyasp.inspect import table
 from pyasp.core.errors import InputError
-from pyasp.inspect_kind import kind_of, source_of
-from pyasp.inspect_line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
-from pyasp.inspect_table import missing, whole
+from pyasp.inspect.kind import kind_of, source_of
+from pyasp.inspect.line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
+from pyasp.inspect.table import missing, whole
 from pyasp.kaldi.archives import serialise
 from pyasp.kaldi.names import is_command, parse_location
 from pyasp.kaldi.source import Source
@@ -248,10 +251,10 @@ VIEWS: dict[str, View] = {
     **{
         kind: View(*functions)
         for kind, functions in {
-            **inspect_model.VIEWS,
-            **inspect_other.VIEWS,
-            **inspect_table.VIEWS,
-            **inspect_directory.VIEWS,
+            **model.VIEWS,
+            **other.VIEWS,
+            **table.VIEWS,
+            **directory.VIEWS,
         }.items()
     },
 }

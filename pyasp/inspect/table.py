@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect_kind import LABELS, source_of
-from pyasp.inspect_line import Line, Lines, line, span, span_facts
+from pyasp.inspect.kind import LABELS, source_of
+from pyasp.inspect.line import Line, Lines, line, span, span_facts
 
 SHOWN = 10  # rows of a table
 INFO = {

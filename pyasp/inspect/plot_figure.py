@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
 from pyasp.core.errors import InputError
-from pyasp.plots import Curves, Image, Plot, Points, Strip
+from pyasp.inspect.plots import Curves, Image, Plot, Points, Strip
 
 WIDTH = 9.0  # inches
 HEIGHTS = {Image: 3.0, Strip: 1.2, Curves: 3.0, Points: 6.0}  # inches

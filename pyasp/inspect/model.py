@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect_kind import NUMBER_TABLES
-from pyasp.inspect_line import Lines, array_facts, line, row_lines, span
-from pyasp.inspect_table import missing
+from pyasp.inspect.kind import NUMBER_TABLES
+from pyasp.inspect.line import Lines, array_facts, line, row_lines, span
+from pyasp.inspect.table import missing
 from pyasp.kaldi.items import MODELS, Item, read_items, write_items
 from pyasp.kaldi.posteriors import print_integers, print_lists, print_posteriors
 from pyasp.kaldi.tables import read_entries

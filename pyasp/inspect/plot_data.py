@@ -10,9 +10,9 @@ import numpy as np
 
 from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.core.errors import InputError
-from pyasp.inspect_table import lines_of
+from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
-from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
+from pyasp.inspect.plots import Curves, Image, Panel, Plot, Points, Strip
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
 SPECTRUM = 512  # samples of a spectrogram's frame

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyasp.inspect_line import Line, Lines, line
-from pyasp.inspect_table import INFO, lines_of, missing
+from pyasp.inspect.line import Line, Lines, line
+from pyasp.inspect.table import INFO, lines_of, missing
 from pyasp.report.results import as_text, cost, grouped, percent
 
 HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed

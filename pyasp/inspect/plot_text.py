@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pyasp.evaluation.det import HIGHEST, LOWEST
-from pyasp.plots import Curves, Image, Panel, Plot, Points, Strip
+from pyasp.inspect.plots import Curves, Image, Panel, Plot, Points, Strip
 
 SHADES = " ░▒▓█"
 BARS = " ▁▂▃▄▅▆▇█"
@@ -122,7 +122,7 @@ def _range(values: list[np.ndarray]) -> tuple[float, float]:
 def _curves(panel: Curves, columns: int) -> list[str]:
     curves, x_range, y_range = panel.curves, None, None
     if panel.deviates:
-        from pyasp.plot_figure import deviates
+        from pyasp.inspect.plot_figure import deviates
 
         curves = {label: (deviates(x), deviates(y)) for label, (x, y) in curves.items()}
         x_range = y_range = tuple(deviates(np.array([LOWEST, HIGHEST])))

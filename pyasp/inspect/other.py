@@ -12,8 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect_line import Line, Lines, line, span, span_facts
-from pyasp.inspect_table import lines_of, missing, text_lines, whole
+from pyasp.inspect.line import Line, Lines, line, span, span_facts
+from pyasp.inspect.table import lines_of, missing, text_lines, whole
 
 # torch, NumPy, audio
 

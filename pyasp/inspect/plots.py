@@ -1,6 +1,6 @@
 """What a plot shows, apart from how it is drawn: panels of numbers, each with its labels.
 
-Drawn by pyasp.plot_figure (PNG, SVG) and pyasp.plot_text (block characters on any terminal).
+Drawn by pyasp.inspect.plot_figure (PNG, SVG) and pyasp.inspect.plot_text (block characters on any terminal).
 """
 
 from __future__ import annotations

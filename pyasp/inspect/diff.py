@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect_kind import kind_of
-from pyasp.inspect_other import flat, load_checkpoint, load_json, load_npy, load_npz
-from pyasp.inspect_table import lines_of
+from pyasp.inspect.kind import kind_of
+from pyasp.inspect.other import flat, load_checkpoint, load_json, load_npy, load_npz
+from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.kaldi.items import read_items
 from pyasp.kaldi.tables import load
