@@ -13,13 +13,12 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from pyasp.audio.cuts import mp4
-from pyasp.audio.cuts import sphere
 from pyasp.audio.checks import SAMPLED, check_header
+from pyasp.audio.cuts import mp4, sphere
 from pyasp.audio.decoders import AAC_SUFFIXES, require_program
-from pyasp.core.errors import InputError
-from pyasp.audio.resample import HIGHEST_RATE
 from pyasp.audio.folders import audio_below
+from pyasp.audio.resample import HIGHEST_RATE
+from pyasp.core.errors import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".m4a")
 FOREIGN = {"shorten": "shorten-compressed SPHERE", "m4a": "AAC in MP4"}  # kind -> what needs a decoding program

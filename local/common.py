@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from local.audio_header import Audio
-from pyasp.core import files
-from pyasp.core.command import option
-from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write, remove_tree
+from pyasp.core.options import option
+from pyasp.core.records import is_current, making
 from pyasp.data.checks import write_dropped
+from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 
 MARKER = "prep.json"
 SIDE_NAMES = {0: "A", 1: "B"}
@@ -137,7 +138,7 @@ def kaldi_entry(utt: Utterance, audio: Audio) -> str:
 
 def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
     """cuts.jsonl.gz, atomic, the same bytes for the same utterances (no time in the gzip header)."""
-    with files.atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
+    with atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
         for utt in utterances:
             stream.write(json.dumps(_cut(utt, audio[utt.path]), ensure_ascii=False).encode() + b"\n")
 
@@ -148,7 +149,7 @@ def _write_info(path: Path, utterances: list[Utterance]) -> None:
     if not columns:
         path.unlink(missing_ok=True)
         return
-    with files.atomic_write(path, "w") as stream:
+    with atomic_write(path, "w") as stream:
         stream.write("\t".join(["utt", *columns]) + "\n")
         for utt in utterances:
             cells = (re.sub(r"\s+", " ", utt.info.get(name, "")).strip() for name in columns)
@@ -246,10 +247,10 @@ def recipe(options: PrepOptions, **further: Any) -> dict[str, Any]:
 def start(data: str | Path, made: dict[str, Any], force: bool) -> bool:
     """False when data is prepared by this very recipe. Else removes what an older preparation left, and says True."""
     marker = Path(data) / MARKER
-    if files.is_current(marker, made, force):
+    if is_current(marker, made, force):
         return False
     marker.unlink(missing_ok=True)
-    files.remove_tree(Path(data) / "trials")
+    remove_tree(Path(data) / "trials")
     return True
 
 
@@ -258,5 +259,5 @@ def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> N
     for name, counts in summary.items():
         told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
         print(f"{data}: {name}: {told}")
-    with files.making(Path(data) / MARKER, made) as temporary:
+    with making(Path(data) / MARKER, made) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -15,8 +15,8 @@ from typing import Any
 from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
 from pyasp.core.errors import InputError
-from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
 from pyasp.core.text import read_lines
+from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own

@@ -12,8 +12,8 @@ from local.common import Utterance
 from local.folder_sources import Source
 from local.toy_speech import stream
 from local.trial_lists import Trial
-from pyasp.data.datadir import c_sorted
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import c_sorted
 
 MOST_VALUES = 12  # a column with more values is no column to split results by
 NO_SPLIT = ("session", "seconds", "sample_rate", "path")

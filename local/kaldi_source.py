@@ -11,9 +11,9 @@ from pathlib import Path
 
 from local.common import Utterance, index_by_id, prefixed
 from local.folder_sources import GENDERS, Source
-from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
 from pyasp.data.checks import MAX_SECONDS
+from pyasp.data.datadir import DataDir
 
 DECODERS = (
     re.compile(r"\S*sph2pipe (?:-f wav|-p|-c (?P<channel>[12])|\s)* (?P<path>\S+)"),

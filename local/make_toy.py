@@ -14,10 +14,10 @@ from typing import Any
 
 from local.toy_sre_tree import SreSize, write_sre12_tree
 from local.toy_trees import TreeSize, write_voxceleb_tree
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.core.command import option
+from pyasp.core.command import command
 from pyasp.core.errors import InputError, refusal
+from pyasp.core.options import option
+from pyasp.core.records import describe, is_current, making
 
 SIZES: dict[str, dict[str, Any]] = {
     "toy": {
@@ -93,8 +93,8 @@ def make(corpus: str, options: ToyOptions) -> Path:
     root, size = Path(options.root), resolve_size(corpus, options)
     marker, nj = root / "make_toy.json", options.nj or os.cpu_count() or 1
     recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources_digest(corpus)}
-    made = files.describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
-    if files.is_current(marker, made, options.force):
+    made = describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
+    if is_current(marker, made, options.force):
         return root
     marker.unlink(missing_ok=True)
     start = time.monotonic()
@@ -105,12 +105,12 @@ def make(corpus: str, options: ToyOptions) -> Path:
             half.unlink(missing_ok=True)
         raise refusal(error, root) or error from error
     print(f"{root}: {counts}; {time.monotonic() - start:.1f} s with {nj} processes")
-    with files.making(marker, made) as temporary:
+    with making(marker, made) as temporary:
         temporary.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
     return root
 
 
-@cli.command(Options)
+@command(Options)
 def main(options: Options) -> None:
     """Makes a toy corpus: seeded speech-like audio in the tree of a real corpus (see local/README.md)."""
     make(options.corpus, options)

@@ -24,10 +24,10 @@ from local.common import (
 from local.folder_sources import Source, from_lhotse, from_tables, from_tree
 from local.kaldi_source import from_kaldi
 from local.trial_lists import Trial
-from pyasp.core import files as artefact
-from pyasp.core import command as cli
-from pyasp.core.command import option
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.core.records import describe
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def prepare(options: FolderOptions) -> None:
     source = read_source(options)
     one_speaker_each(source, options)
     listing = listing_digest(utt.path for utt in source.all())
-    made = artefact.describe("prep_folder", recipe(options, listing=listing), index_files(options), seed=options.seed)
+    made = describe("prep_folder", recipe(options, listing=listing), index_files(options), seed=options.seed)
     if not start(options.data, made, options.force):
         return
     failed: dict[str, str] = {}
@@ -224,7 +224,7 @@ def prepare(options: FolderOptions) -> None:
     report(options.data, made, _write(Path(options.data), source, groups))
 
 
-@cli.command(FolderOptions)
+@command(FolderOptions)
 def main(options: FolderOptions) -> None:
     """Prepares own data as data/<corpus>/{train,enroll,test} and trials (see local/README.md)."""
     prepare(options)

@@ -18,10 +18,10 @@ from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide,
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
 from local.trial_lists import ListWriter, open_list
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.core.command import option
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.core.records import describe
 
 DURATION_CLASSES = ((54.8, "30"), (173.2, "100"), (float("inf"), "300"))  # (below this many seconds, class)
 COLUMNS = ("known", "duration_class")
@@ -202,7 +202,7 @@ def prepare(options: Sre12Options) -> None:
     recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train, summary = read_training(options, names)
     listing = listing_digest([*recordings.paths, *(utt.path for utt in train.values())])
-    made = files.describe("prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed)
+    made = describe("prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed)
     if not start(data, made, options.force):
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
@@ -224,7 +224,7 @@ def prepare(options: Sre12Options) -> None:
     report(data, made, summary)
 
 
-@cli.command(Sre12Options)
+@command(Sre12Options)
 def main(options: Sre12Options) -> None:
     """Prepares NIST SRE12 as data/<corpus>/{train,enroll,test} and trials cc1..cc5 (CC2 is the headline)."""
     prepare(options)

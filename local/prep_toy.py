@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_voxceleb
-from pyasp.core import command as cli
+from pyasp.core.command import command
+from pyasp.core.options import subset
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,12 @@ class Options(make_toy.ToyOptions, prep_voxceleb.VoxcelebOptions):
     """Sizes of the toy corpus and the options of the real preparation; --root: where the corpus is generated."""
 
 
-@cli.command(Options)
+@command(Options)
 def main(options: Options) -> None:
     """Makes the toy corpus under --root (default: DATA/corpus) and prepares it as VoxCeleb."""
     placed = dataclasses.replace(options, root=options.root or str(Path(options.data) / "corpus"))
-    make_toy.make("toy", cli.subset(placed, make_toy.ToyOptions))
-    prep_voxceleb.prepare(cli.subset(placed, prep_voxceleb.VoxcelebOptions))
+    make_toy.make("toy", subset(placed, make_toy.ToyOptions))
+    prep_voxceleb.prepare(subset(placed, prep_voxceleb.VoxcelebOptions))
 
 
 if __name__ == "__main__":

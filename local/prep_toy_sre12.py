@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_sre12
-from pyasp.core import command as cli
+from pyasp.core.command import command
+from pyasp.core.options import subset
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,13 @@ class Options(make_toy.ToyOptions, prep_sre12.Sre12Options):
     """Sizes of the toy corpus and the options of the real preparation; --root: where the corpus is generated."""
 
 
-@cli.command(Options)
+@command(Options)
 def main(options: Options) -> None:
     """Makes the toy SRE12 under --root (default: DATA/corpus) and prepares it as SRE12."""
     root = Path(options.root or Path(options.data) / "corpus")
-    make_toy.make("toy_sre12", cli.subset(dataclasses.replace(options, root=str(root)), make_toy.ToyOptions))
+    make_toy.make("toy_sre12", subset(dataclasses.replace(options, root=str(root)), make_toy.ToyOptions))
     placed = dataclasses.replace(options, root=str(root / "sre12"), cts=str(root / "cts"))
-    prep_sre12.prepare(cli.subset(placed, prep_sre12.Sre12Options))
+    prep_sre12.prepare(subset(placed, prep_sre12.Sre12Options))
 
 
 if __name__ == "__main__":

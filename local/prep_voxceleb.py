@@ -28,11 +28,11 @@ from local.common import (
 )
 from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.core.command import option
 from pyasp.audio.decoders import require_program
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
@@ -195,7 +195,7 @@ def prepare(options: VoxcelebOptions) -> None:
         if not parts[part]:
             raise missing_audio(os.path.abspath(options.root), 1, part)
     listing = listing_digest(utt.path for group in (parts["dev"], parts["test"], second) for utt in group)
-    made = files.describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
+    made = describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
     if not start(options.data, made, options.force):
         return
     pools = {"dev1": parts["dev"], "dev2": second}
@@ -236,7 +236,7 @@ def _write(
     summary["test"] = write_data_dir(data / "test", {utt: index[utt] for utt in tests}, audio)
 
 
-@cli.command(VoxcelebOptions)
+@command(VoxcelebOptions)
 def main(options: VoxcelebOptions) -> None:
     """Prepares VoxCeleb1 (and VoxCeleb2) as data/<corpus>/{train,enroll,test} and trials."""
     prepare(options)

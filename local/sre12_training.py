@@ -10,8 +10,8 @@ from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard
 from local.common import PrepOptions, Utterance, index_by_id
 from local.cts_superset import read_cts
 from local.training import Corpus, label, within
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 ENROLMENT = ("sre06", "sre08", "sre10")  # corpora that hold enrolment recordings
 TRAINING: dict[str, Callable[..., Corpus]] = {

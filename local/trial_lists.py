@@ -8,10 +8,10 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pyasp.core.files import atomic_write
-from pyasp.data.datadir import check_id
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 from pyasp.core.text import open_text
+from pyasp.data.datadir import check_id
 
 LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": False, "nontgt": False}
 

@@ -6,15 +6,16 @@ import numpy as np
 import soundfile
 import torch
 
-from pyasp.bundle.format import format
 from pyasp import kaldi
-from pyasp.core import command as cli
 from pyasp.backend.model import ScoreOptions
-from pyasp.bundle.extractors import network_options
-from pyasp.features.mfcc import MfccOptions
 from pyasp.backend.plda import Plda
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.bundle.extractors import network_options
+from pyasp.bundle.format import format
+from pyasp.core.conf import write_conf
+from pyasp.core.options import subset
+from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
+from pyasp.network.tdnn import Tdnn, TdnnOptions
 
 RATE, CEPS, DIM = 8000, 10, 8
 
@@ -30,11 +31,11 @@ def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
 
 def write_front_end(path: Path) -> None:
     """mfcc.conf and vad.conf."""
-    cli.write_conf(
+    write_conf(
         path / "mfcc.conf",
         MfccOptions(sample_frequency=RATE, num_ceps=CEPS, dither=0.0, high_freq=3700.0, snip_edges=False),
     )
-    cli.write_conf(
+    write_conf(
         path / "vad.conf", VadOptions(vad_energy_threshold=5.5, vad_proportion_threshold=0.12, vad_frames_context=2)
     )
 
@@ -52,7 +53,7 @@ def network(pooling: str = "attentive_statistics", seed: int = 1) -> tuple[Tdnn,
         input_dim=CEPS,
     )
     torch.manual_seed(seed)
-    net = Tdnn(cli.subset(options, TdnnOptions), CEPS, 5).eval()
+    net = Tdnn(subset(options, TdnnOptions), CEPS, 5).eval()
     for name, buffer in net.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.uniform_(0.5, 1.5)
@@ -65,8 +66,8 @@ def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: obje
     net, options = network(pooling)
     write_front_end(path)
     write_backend(path)
-    cli.write_conf(path / "backend.conf", ScoreOptions())
-    cli.write_conf(path / "network.conf", options)
+    write_conf(path / "backend.conf", ScoreOptions())
+    write_conf(path / "network.conf", options)
     with kaldi.ArkWriter(path / "network.ark") as writer:
         for key, value in net.state_dict().items():
             if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):

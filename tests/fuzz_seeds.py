@@ -11,9 +11,9 @@ import soundfile
 
 from local import sphere
 from pyasp import kaldi
+from pyasp.backend.plda import Plda
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector.model import IvectorExtractor
-from pyasp.backend.plda import Plda
 
 RNG = np.random.default_rng(11)
 
@@ -78,8 +78,7 @@ def integers() -> list[bytes]:
 
 def scalars() -> list[bytes]:
     return [
-        contents(lambda path: kaldi.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary))
-        for binary in (True, False)
+        contents(lambda path: kaldi.write_scalars(path, [("a", 1.5), ("b", -2.0)], binary)) for binary in (True, False)
     ]
 
 

@@ -36,33 +36,26 @@ from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_
 from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
-from pyasp.report.results import facts
-from pyasp.bundle.format import format
-from pyasp.bundle.format import speaker_model
-from pyasp.evaluation.evaluate import llr
-from pyasp.network import checkpoint
-from pyasp.data import datadir
-from pyasp.data import manifests
-from pyasp.data import trials
-from pyasp.data import checks
-from pyasp.audio.cuts import lhotse_reader
-from pyasp.audio.cuts import mp4
-from pyasp.audio.cuts import recording
-from pyasp.audio.cuts import sphere
 from pyasp import kaldi
-from pyasp.kaldi import items
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
+from pyasp.audio.cuts import CutStream, lhotse_reader, mp4, read_samples, recording, sphere, use_libsndfile
 from pyasp.backend.model import BackEnd
-from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.gmm.em import DiagStats, FullStats
-from pyasp.gmm.train import UbmOptions
-from pyasp.ivector.model import IvectorExtractor
-from pyasp.ivector.em import IvectorStats
-from pyasp.features.mfcc import MfccOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.variants import VariantOptions
+from pyasp.bundle.format import format, speaker_model
+from pyasp.core.conf import read_conf
+from pyasp.core.options import subset
+from pyasp.core.records import describe, is_current
+from pyasp.data import checks, datadir, manifests, trials
+from pyasp.evaluation.evaluate import llr
+from pyasp.features.mfcc import MfccOptions
+from pyasp.gmm.em import DiagStats, FullStats
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.train import UbmOptions
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.model import IvectorExtractor
+from pyasp.kaldi import items
+from pyasp.network import checkpoint
+from pyasp.report.results import facts
 
 
 def _everything(path: Path) -> None:
@@ -141,14 +134,14 @@ def _key(path: Path) -> None:
 
 # ---------------------------------------------------------------- JSON
 
-MADE = json.dumps(files.describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}, [], 1), indent=1).encode()
+MADE = json.dumps(describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}, [], 1), indent=1).encode()
 
 
 def _record(path: Path) -> None:
     """What a resumed stage does with a record, and what `bundle` reads from it."""
     from pyasp.bundle.format import make
 
-    files.is_current(path.with_name("x"), json.loads(MADE))
+    is_current(path.with_name("x"), json.loads(MADE))
     for record in make.ancestors(path.with_name("x")):
         make.options_of(record, UbmOptions)
 
@@ -271,7 +264,7 @@ def _network() -> bytes:
     state = checkpoint.network_state(
         net,
         net.state_dict(),
-        vars(cli.subset(options, TdnnOptions)),
+        vars(subset(options, TdnnOptions)),
         [f"s{k}" for k in range(5)],
         {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5},
     )
@@ -340,7 +333,7 @@ TARGETS: dict[str, Target] = {
         tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a"),
     ),
     "conf": Target(
-        [CONF], lambda path: cli.read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")
+        [CONF], lambda path: read_conf(path, MfccOptions), "mfcc.conf", tokens=(b"--num-ceps=", b"--config=x")
     ),
     "conf with limits": Target(
         [UBM_CONF, BACKEND_CONF], lambda path: _two_confs(path), "x.conf", tokens=(b"--subsample=",)
@@ -429,4 +422,4 @@ TARGETS: dict[str, Target] = {
 
 
 def _two_confs(path: Path) -> None:
-    cli.read_conf(path, UbmOptions if b"num-gauss" in path.read_bytes() else VariantOptions)
+    read_conf(path, UbmOptions if b"num-gauss" in path.read_bytes() else VariantOptions)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from pyasp.gmm.model import FullGmm
 from pyasp.gmm.em import UpdateOptions
+from pyasp.gmm.model import FullGmm
 
 F64 = torch.float64
 NO_LIMITS = UpdateOptions(1e-8, 1.0, 1e-8, 1e12, False)

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
-from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.core.triangles import unpack
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import Alignment, DiagScorer, FullScorer, align
-from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.statistics import add_recording_stats
 from pyasp.kaldi import read_gselect, read_posteriors
-from pyasp.core.triangles import unpack
 
 F64 = torch.float64
 KINDS = {"<DiagGMM>": DiagGmm, "<FullGMM>": FullGmm, "<IvectorExtractor>": IvectorExtractor}

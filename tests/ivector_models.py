@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
+from pyasp.core.triangles import pack, unpack
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Alignment
-from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.mstep import EstimationOptions
 from pyasp.ivector.statistics import add_recording_stats
-from pyasp.core.triangles import pack, unpack
 
 F64 = torch.float64
 C, D, R = 4, 3, 5

@@ -20,11 +20,11 @@ import numpy as np
 import soundfile
 from lhotse.cut import MonoCut
 
-from pyasp.core.files import atomic_write
 from pyasp.audio.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
-from pyasp.core.errors import InputError
 from pyasp.audio.rooms import NOISES, random_noise, random_response
 from pyasp.audio.transforms import AddNoise, Transcode
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 
 
 def rng_for(seed: int, name: str) -> np.random.Generator:

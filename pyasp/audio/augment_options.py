@@ -6,8 +6,8 @@ import dataclasses
 import re
 
 from pyasp.audio.cuts import codec as codecs
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 KINDS = ("noise", "reverb", "codec")
 SPEEDS = 0.5, 2.0  # slowest and fastest

@@ -9,12 +9,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyasp.audio.cuts import flac_header
-from pyasp.audio.cuts import sphere
+from pyasp.audio.cuts import flac_header, sphere
 from pyasp.audio.decoders import head_of
-from pyasp.core.errors import InputError
 from pyasp.audio.resample import HIGHEST_RATE
 from pyasp.audio.sphere import AGAIN
+from pyasp.core.errors import InputError
 
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible

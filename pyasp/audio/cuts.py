@@ -22,8 +22,8 @@ from lhotse.serialization import deserialize_item
 
 from pyasp.audio.cuts import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio.lhotse_reader import CheckedBackend
-from pyasp.core.errors import InputError
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
+from pyasp.core.errors import InputError
 from pyasp.data.checks import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample

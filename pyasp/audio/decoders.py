@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from pyasp.audio.cuts import mp4
-from pyasp.core.errors import InputError
 from pyasp.audio.sphere import AGAIN, MAGIC, read_header
+from pyasp.core.errors import InputError
 
 # What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix. Of MP4's edit
 # list

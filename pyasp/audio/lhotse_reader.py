@@ -17,8 +17,8 @@ from lhotse.utils import compute_num_samples
 
 from pyasp.audio.checks import check_header, read_frames
 from pyasp.audio.decoders import decode, foreign_format
-from pyasp.core.errors import InputError
 from pyasp.audio.sphere import AGAIN
+from pyasp.core.errors import InputError
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 

@@ -12,10 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyasp.data.datadir import c_sorted
-from pyasp.core.errors import InputError
-from pyasp.kaldi import read_scp
 from pyasp.audio.recording import read_sound
+from pyasp.core.errors import InputError
+from pyasp.data.datadir import c_sorted
+from pyasp.kaldi import read_scp
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import Features, SpeakerModel

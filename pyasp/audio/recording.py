@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.core.errors import InputError
 from pyasp.audio.resample import INT16, is_audible
+from pyasp.core.errors import InputError
 
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3  # neighbouring samples at one extreme value: a clipped peak

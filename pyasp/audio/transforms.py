@@ -16,9 +16,9 @@ from lhotse import Recording
 from lhotse.augmentation import AudioTransform
 
 from pyasp.audio.cuts import codec as codecs
+from pyasp.audio.resample import resample
 from pyasp.core.errors import InputError
 from pyasp.kaldi import load
-from pyasp.audio.resample import resample
 
 STRETCHES = 8  # stretches of a noise that are tried, evenly apart, when it is silent where the speech is
 SILENT = 1e-3  # power over the voiced frames, as a share of the whole stretch's, below which it counts as silent

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.model import plda_em
 from pyasp import kaldi
-from pyasp.core import files
-from pyasp.core.command import option
-from pyasp.core.errors import InputError
+from pyasp.backend.model import plda_em
 from pyasp.backend.plda import Plda, normalising_transform
 from pyasp.backend.variants import DevOptions, VariantOptions
+from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.core.records import making
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
 
@@ -191,11 +191,11 @@ class BackEnd:
     def write(self, directory: str | Path, made: dict[str, Any]) -> None:
         """Writes the three files with the record `made`, plda last: it tells that all are there."""
         directory = Path(directory)
-        with files.making(directory / MEAN, made) as path:
+        with making(directory / MEAN, made) as path:
             kaldi.save(path, self.mean)
-        with files.making(directory / TRANSFORM, made) as path:
+        with making(directory / TRANSFORM, made) as path:
             kaldi.save(path, np.asarray(self.transform, np.float32))
-        with files.making(directory / PLDA, made) as path:
+        with making(directory / PLDA, made) as path:
             self.plda.write(path)
 
     def process(self, vectors: np.ndarray) -> np.ndarray:

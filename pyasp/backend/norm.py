@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pyasp.backend.model import AVERAGES, BackEnd, BackendOptions
-from pyasp.data.datadir import c_sorted, invert
-from pyasp.core.errors import InputError
 from pyasp.backend.scoring import SCORERS, Scorer
+from pyasp.core.errors import InputError
+from pyasp.data.datadir import c_sorted, invert
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time
 

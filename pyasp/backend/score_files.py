@@ -13,10 +13,10 @@ from typing import IO
 import numpy as np
 
 from pyasp.backend.model import scoring
-from pyasp.core.files import atomic_write
-from pyasp.core.errors import InputError
-from pyasp.data.trials import TrialList
 from pyasp.backend.vectors import load_embeddings
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.data.trials import TrialList
 
 LINES_AT_ONCE = 1 << 17
 

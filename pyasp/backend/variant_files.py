@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from pyasp.backend.model import score_files
-from pyasp.core import files
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import scored_lists
-from pyasp.evaluation.conditions import Columns, Evaluation
+from pyasp.core.files import atomic_write
+from pyasp.core.records import making
 from pyasp.data.trials import TrialList, read_scored
+from pyasp.evaluation.conditions import Columns, Evaluation
+from pyasp.evaluation.evaluate import scored_lists
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def write(
     """Writes a variant's scores (N,) of a list, the array beside them, and `<scores>.tsv` when there are columns."""
     path, values = Path(system_dir) / scored.scores, scores.astype(np.float32)
     if columns:
-        with files.atomic_write(f"{path}.tsv", "w") as stream:
+        with atomic_write(f"{path}.tsv", "w") as stream:
             stream.write("\t".join(columns) + "\n")
             stream.writelines(
                 "\t".join(row) + "\n" for row in zip(*(np.array(names)[codes] for names, codes in columns.values()))
             )
     score_files.write_array(path, values)
-    with files.making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+    with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         score_files.write_scores(stream, trials, values)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 BACK_ENDS = {
     "lda": "LDA instead of whitening alone (--variant-lda-dim)",

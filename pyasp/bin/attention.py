@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyasp.network import attention_shown
-from pyasp.core import files
-from pyasp.core import command as cli
 from pyasp.audio.cuts import read_samples
-from pyasp.network.checkpoint import load_network, options_from
+from pyasp.core.command import command
+from pyasp.core.files import remove_tree
+from pyasp.core.options import option
+from pyasp.core.records import describe, is_current, making
+from pyasp.data.checks import read_cuts
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.kaldi import ScpReader
+from pyasp.network import attention_shown
+from pyasp.network.checkpoint import load_network, options_from
 from pyasp.network.pooling import POOLINGS
-from pyasp.data.checks import read_cuts
 
 SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)
 
@@ -26,9 +28,9 @@ SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)
 class Options:
     """Options of attention."""
 
-    recordings: int = cli.option(4, "recordings to show")
-    seed: int = cli.option(1, "seed of their draw")
-    force: bool = cli.option(False, "make again what is out of date")
+    recordings: int = option(4, "recordings to show")
+    seed: int = option(1, "seed of their draw")
+    force: bool = option(False, "make again what is out of date")
 
 
 def samples_of(data: DataDir, utts: list[str]) -> dict[str, tuple[np.ndarray, int]]:
@@ -58,7 +60,7 @@ def shown(data: DataDir, networks: dict[str, Path], utts: list[str]) -> dict[str
     return arrays
 
 
-@cli.command(Options, "DATA", "EXP")
+@command(Options, "DATA", "EXP")
 def main(options: Options, data: str, exp: str) -> None:
     """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
     networks
@@ -67,19 +69,19 @@ def main(options: Options, data: str, exp: str) -> None:
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:
         print(f"{exp}: no network with an attention, nothing to show", file=sys.stderr)
-        files.remove_tree(path)
+        remove_tree(path)
         return
     test.require("cuts.jsonl.gz", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
-    made = files.describe(
+    made = describe(
         "attention",
         {"recordings": options.recordings},
         [*(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()],
         options.seed,
     )
-    if files.is_current(path, made, True):  # a picture follows what it shows, without --force
+    if is_current(path, made, True):  # a picture follows what it shows, without --force
         return
     arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))
-    with files.making(path, made) as temporary, open(temporary, "wb") as stream:
+    with making(path, made) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
 

@@ -12,16 +12,18 @@ from typing import NamedTuple
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
 
-from pyasp.core import command as cli
-from pyasp.core.files import atomic_write, describe, is_current, making
-from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
 from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
-from pyasp.data.datadir import DataDir
-from pyasp.core.errors import InputError
-from pyasp.core.progress import bar
+from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option, subset
+from pyasp.core.progress import bar
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.checks import read_cuts, write_cuts
+from pyasp.data.datadir import DataDir
 
 
 class Entry(NamedTuple):
@@ -39,15 +41,15 @@ class Entry(NamedTuple):
 class Options(AugmentOptions):
     """Options of augment."""
 
-    musan: str = cli.option("", "folder of noises (MUSAN or any); generated noises without it")
-    rirs: str = cli.option("", "folder of impulse responses (RIRS_NOISES or any); simulated rooms without it")
-    seed: int = cli.option(1, "seed of the draws")
-    force: bool = cli.option(False, "make again what is out of date")
+    musan: str = option("", "folder of noises (MUSAN or any); generated noises without it")
+    rirs: str = option("", "folder of impulse responses (RIRS_NOISES or any); simulated rooms without it")
+    seed: int = option(1, "seed of the draws")
+    force: bool = option(False, "make again what is out of date")
 
 
 def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
     """The augmenter at `rate` Hz, with the given folders' or generated noises and responses, and what they are."""
-    chosen = cli.subset(options, AugmentOptions)
+    chosen = subset(options, AugmentOptions)
     noises, responses = generate(folder / str(rate), chosen, rate, options.seed)
     if options.musan:
         noises = musan_noises(options.musan)
@@ -165,7 +167,7 @@ def describe_copies(kinds: Counter, told: list[str], codec: str) -> str:
     )
 
 
-@cli.command(Options, "CLEAN", "AUGMENTED")
+@command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
     """Writes AUGMENTED = the utterances of CLEAN and their copies: utt2spk, spk2utt, utt2clean, cuts.jsonl.gz, and
     utt2speed (speed and recording of CLEAN) where --speeds changes it.
@@ -173,7 +175,7 @@ def main(options: Options, clean: str, augmented: str) -> None:
     augment.txt says in a sentence what the copies are.
     """
     use_libsndfile()
-    codec = check(cli.subset(options, AugmentOptions))
+    codec = check(subset(options, AugmentOptions))
     source, target = DataDir(clean), DataDir(augmented)
     source.require("utt2spk", "cuts.jsonl.gz", "vad.scp")
     inputs = [source / name for name in ("utt2spk", "cuts.jsonl.gz", "vad.scp")]

@@ -4,23 +4,24 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
 from pyasp.bundle.format import MANIFEST
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
+from pyasp.core.command import command
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of bundle."""
 
-    backend: str = cli.option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
-    conf: str = cli.option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
-    calibration: str = cli.option("", "calibration.json to take, or none; else SYSTEM's own, SYSTEM+cal's, +calhalf's")
-    trials: str = cli.option("", "list whose calibration to take, where they differ (+calhalf); else the first")
-    force: bool = cli.option(False, "replace the bundle MODEL")
+    backend: str = option("", "of a Kaldi directory: where mean.vec, transform.mat and plda are")
+    conf: str = option("", "of a Kaldi directory: where mfcc.conf and vad.conf are")
+    calibration: str = option("", "calibration.json to take, or none; else SYSTEM's own, SYSTEM+cal's, +calhalf's")
+    trials: str = option("", "list whose calibration to take, where they differ (+calhalf); else the first")
+    force: bool = option(False, "replace the bundle MODEL")
 
 
-@cli.command(Options, "SYSTEM", "MODEL")
+@command(Options, "SYSTEM", "MODEL")
 def main(options: Options, system: str, model: str) -> None:
     """Writes the bundle MODEL of SYSTEM: options, network or UBM and extractor, back end, calibration, model card.
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import calibration
-from pyasp.backend.model import variant_files
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.backend.model import BackendOptions
 from pyasp.backend.calibration import Calibration
-from pyasp.core.errors import InputError
-from pyasp.evaluation.conditions import Columns
-from pyasp.data.trials import TrialList
+from pyasp.backend.model import BackendOptions, calibration, variant_files
 from pyasp.backend.variant_files import Scored
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option
+from pyasp.core.records import describe, is_current
+from pyasp.data.trials import TrialList
+from pyasp.evaluation.conditions import Columns
 
 USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "train_on")
 
@@ -24,13 +24,13 @@ USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "tra
 class Options(BackendOptions):
     """Options of calibrate; it takes a whole backend.conf and uses what is about calibration."""
 
-    train_on: str = cli.option(
+    train_on: str = option(
         "dev",
         "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
         "evaluation's speakers; auto: dev where there are such scores, else halves",
         choices=("dev", "halves", "auto"),
     )
-    force: bool = cli.option(False, "make again what is out of date")
+    force: bool = option(False, "make again what is out of date")
 
 
 def inputs_of(data: str, systems: list[str], scored: Scored, options: Options) -> tuple[np.ndarray, TrialList]:
@@ -92,7 +92,7 @@ def needed(data: str, systems: list[str], way: str, options: Options) -> list[Pa
     ]
 
 
-@cli.command(Options, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...")
+@command(Options, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...")
 def main(options: Options, data: str, out: str, systems: list[str]) -> None:
     """Writes OUT_SYSTEM_DIR/scores/<list>, natural-log likelihood ratios, and calibration.json, which has the weights.
 
@@ -122,8 +122,8 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
             *variant_files.evaluation_of(data, each).inputs(),
             *shared,
         ]
-        made = files.describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if files.is_current(Path(out) / each.scores, made, options.force):
+        made = describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+        if is_current(Path(out) / each.scores, made, options.force):
             continue
         model = model or (on_dev(data, systems, options) if way == "dev" else None)
         models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
@@ -142,7 +142,7 @@ def trained_on(way: str, options: Options) -> str:
 def save(path: Path, way: str, options: Options, used: dict) -> None:
     """Adds the models of some lists to calibration.json."""
     old = json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else {}
-    with files.atomic_write(path, "w") as stream:
+    with atomic_write(path, "w") as stream:
         json.dump({"trained_on": trained_on(way, options), "lists": {**old, **used}}, stream, indent=1)
         stream.write("\n")
 

@@ -3,20 +3,21 @@
 import sys
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
 from pyasp.audio.augment_options import AugmentOptions, check
 from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.core.command import command
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)
 class Options(AugmentOptions):
     """Options of check_augment."""
 
-    musan: str = cli.option("", "folder of noises that the copies will take")
-    rirs: str = cli.option("", "folder of impulse responses that the copies will take")
+    musan: str = option("", "folder of noises that the copies will take")
+    rirs: str = option("", "folder of impulse responses that the copies will take")
 
 
-@cli.command(Options)
+@command(Options)
 def main(options: Options) -> None:
     """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
     without sounds."""

@@ -4,18 +4,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.data.trials import read_trials, trial_lists
+from pyasp.core.options import option
 from pyasp.data.checks import Checker
+from pyasp.data.datadir import DataDir
+from pyasp.data.trials import read_trials, trial_lists
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of check_data."""
 
-    max_dropped_fraction: float = cli.option(0.05, "share of a directory's utterances that may be dropped")
+    max_dropped_fraction: float = option(0.05, "share of a directory's utterances that may be dropped")
 
 
 def check_trial_lists(data: Path) -> None:
@@ -34,7 +35,7 @@ def check_trial_lists(data: Path) -> None:
         )
 
 
-@cli.command(Options, "DATA")
+@command(Options, "DATA")
 def main(options: Options, data: str) -> None:
     """Validates DATA/{train,enroll,test}, fixes what can be fixed, lists what is dropped, and checks DATA/trials/*."""
     for name in ("train", "enroll", "test"):

@@ -3,8 +3,8 @@
 import sys
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
 from pyasp.core import environment
+from pyasp.core.command import command
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Options:
     """Options of check_environment: none."""
 
 
-@cli.command(Options, "REQUIREMENTS")
+@command(Options, "REQUIREMENTS")
 def main(options: Options, requirements: str) -> None:
     """Compares every `name==version` of REQUIREMENTS with what is installed; another version is an error."""
     print(f"{requirements}: all {environment.check(requirements)} packages are of the pinned versions", file=sys.stderr)

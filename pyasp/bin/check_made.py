@@ -3,24 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp import stale
-from pyasp.core import command as cli
+from pyasp.bin import _stale as stale
+from pyasp.core.command import command
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of check_made."""
 
-    conf: str = cli.option("", "conf directory of the run")
-    seed: int = cli.option(1, "seed of the run")
-    corpus: str = cli.option("toy", "name of the corpus")
-    systems: str = cli.option("", "systems of the run, with spaces between")
-    stage: int = cli.option(0, "first stage of the run: what the stages before it left is looked at")
-    kaldi_ivector: str = cli.option("", "UBM and extractor given in place of trained ones")
-    kaldi_backend: str = cli.option("", "back end given in place of a trained one")
+    conf: str = option("", "conf directory of the run")
+    seed: int = option(1, "seed of the run")
+    corpus: str = option("toy", "name of the corpus")
+    systems: str = option("", "systems of the run, with spaces between")
+    stage: int = option(0, "first stage of the run: what the stages before it left is looked at")
+    kaldi_ivector: str = option("", "UBM and extractor given in place of trained ones")
+    kaldi_backend: str = option("", "back end given in place of a trained one")
 
 
-@cli.command(Options, "DATA", "EXP", "--", "[PREP_OPTION]...")
+@command(Options, "DATA", "EXP", "--", "[PREP_OPTION]...")
 def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None:
     """Looks at every record X.made.json that the stages before --stage left under DATA and EXP.
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pyasp import completion
-from pyasp.core import command as cli
+from pyasp.bin import _completion as completion
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
 
 
@@ -12,7 +12,7 @@ class Options:
     """completion has no options of its own."""
 
 
-@cli.command(Options, "SHELL")
+@command(Options, "SHELL")
 def main(options: Options, shell: str) -> None:
     """Prints a script that completes verbs, options and their values: for SHELL bash or zsh.
 

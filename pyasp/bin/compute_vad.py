@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.kaldi import ScpReader
+from pyasp.core.options import subset
+from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, run_shards
 from pyasp.features.vad import VadOptions, energy_vad
+from pyasp.kaldi import ScpReader
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ def process(options: VadOptions, feats: ScpReader, utts: list[str]):
             yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum()))}
 
 
-@cli.command(Options, "DATA", "PREFIX")
+@command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:
     """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp and .utt2num_voiced."""
     source = DataDir(data)
     source.require("utt2spk", "feats.scp")
-    feats, settings = ScpReader(source / "feats.scp"), cli.subset(options, VadOptions)
+    feats, settings = ScpReader(source / "feats.scp"), subset(options, VadOptions)
     recipe = {"tool": "compute_vad", "options": settings, "inputs": [source / "feats.scp"]}
     run_shards(source, options, prefix, lambda: recipe, lambda utts: process(settings, feats, utts))
 

@@ -4,20 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core import command as cli
-from pyasp.core.files import describe, is_current, making
-from pyasp.data.datadir import DataDir, write_table
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.kaldi import ArkWriter, ScpReader, read_scp
+from pyasp.core.options import option
 from pyasp.core.progress import bar
+from pyasp.core.records import describe, is_current, making
+from pyasp.data.datadir import DataDir, write_table
 from pyasp.features.vad import at_speed
+from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of copy_vad."""
 
-    force: bool = cli.option(False, "make again what is out of date")
+    force: bool = option(False, "make again what is out of date")
 
 
 def check_frames(target: DataDir, utt: str, count: int, expected: float, slack: float) -> None:
@@ -59,7 +60,7 @@ def other_speeds(
     return read_scp(f"{stem}.scp"), voiced
 
 
-@cli.command(Options, "CLEAN", "AUGMENTED")
+@command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
     """Writes AUGMENTED/vad.scp and utt2num_voiced from CLEAN through utt2clean; a copy is aligned with its original,
     or follows it at its speed where utt2speed has it.

@@ -5,26 +5,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.data import directory_check
-from pyasp.data import parts
-from pyasp.data import manifests
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.data import directory_check, manifests, parts
+from pyasp.data.datadir import DataDir
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of data."""
 
-    utts: str = cli.option("", "subset: file with utterances, the first field of each line")
-    speakers: str = cli.option("", "subset: file with speakers, or their names with commas between")
-    count: int = cli.option(0, "subset: draw so many utterances; 0 = all")
-    per_speaker: int = cli.option(0, "subset: draw so many of each speaker; 0 = all")
-    seed: int = cli.option(1, "subset: seed of the draws")
-    by_speaker: bool = cli.option(True, "split: no speaker in two parts")
-    rate: int = cli.option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
-    json: bool = cli.option(False, "stats: print JSON")
+    utts: str = option("", "subset: file with utterances, the first field of each line")
+    speakers: str = option("", "subset: file with speakers, or their names with commas between")
+    count: int = option(0, "subset: draw so many utterances; 0 = all")
+    per_speaker: int = option(0, "subset: draw so many of each speaker; 0 = all")
+    seed: int = option(1, "subset: seed of the draws")
+    by_speaker: bool = option(True, "split: no speaker in two parts")
+    rate: int = option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
+    json: bool = option(False, "stats: print JSON")
 
 
 def existing(path: str) -> DataDir:
@@ -54,7 +53,7 @@ def fix(options: Options, words: list[str]) -> int:
     """Mends or drops, and says what."""
     for path in words:
         existing(path)
-        print(f"{path}: {data_check.fix(Path(path))}")
+        print(f"{path}: {directory_check.fix(Path(path))}")
     return 0
 
 
@@ -129,7 +128,7 @@ ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, fl
 }
 
 
-@cli.command(Options, "ACTION", "ARGUMENT...")
+@command(Options, "ACTION", "ARGUMENT...")
 def main(options: Options, action: str, words: list[str]) -> int:
     """Works on Kaldi data directories: validate DIR..., fix DIR..., subset DIR OUT, split DIR PARTS [OUT],
     combine OUT DIR..., stats DIR..., to-lhotse DIR OUT, from-lhotse (MANIFESTS | RECORDINGS SUPERVISIONS) OUT.

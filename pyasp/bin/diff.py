@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
-from pyasp.inspect.diff import Difference, compare, finite
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.inspect.diff import Difference, compare, finite
 
 LISTED = 5  # keys named of each sort of difference
 
@@ -13,8 +14,8 @@ LISTED = 5  # keys named of each sort of difference
 class Options:
     """Options of diff."""
 
-    tolerance: float = cli.option(0.0, "largest deviation of two numbers that counts as equal")
-    all: bool = cli.option(False, "of directories: name the files that are equal, too")
+    tolerance: float = option(0.0, "largest deviation of two numbers that counts as equal")
+    all: bool = option(False, "of directories: name the files that are equal, too")
 
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:
@@ -44,7 +45,7 @@ def report(found: Difference, a: str, b: str) -> list[str]:
     return lines
 
 
-@cli.command(Options, "A", "B", failure=2)
+@command(Options, "A", "B", failure=2)
 def main(options: Options, a: str, b: str) -> int:
     """Compares A and B: two archives, script files, models, score files, tables, or two experiment directories.
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.core import command as cli
-from pyasp.core.files import atomic_write
-from pyasp.core.errors import InputError
-from pyasp.kaldi import ArkWriter
-from pyasp.core.progress import bar
 from pyasp.audio.listing import features_of, list_sounds
 from pyasp.bundle.verify import ModelOptions, load_model
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option
+from pyasp.core.progress import bar
+from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
 
@@ -23,8 +24,8 @@ Vectors = Iterator[tuple[str, np.ndarray]]
 class Options(ModelOptions):
     """Options of embed."""
 
-    threads: int = cli.option(0, "threads that read and analyse audio; 0 = one a core")
-    max_failed: float = cli.option(0.0, "share of the recordings that may fail")
+    threads: int = option(0, "threads that read and analyse audio; 0 = one a core")
+    max_failed: float = option(0.0, "share of the recordings that may fail")
 
 
 def write_ark(path: Path, vectors: Vectors) -> int:
@@ -49,7 +50,7 @@ def write_npy(path: Path, vectors: Vectors) -> int:
 WRITERS = {".ark": write_ark, ".scp": write_ark, ".npy": write_npy}
 
 
-@cli.command(Options, "INPUT...", "OUT")
+@command(Options, "INPUT...", "OUT")
 def main(options: Options, inputs: list[str], out: str) -> int:
     """Writes the embedding of every recording of INPUT to OUT: x.ark (with x.scp), or x.npy (with the keys in x.txt).
 

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
 from pyasp.bundle.verify import ModelOptions, hear_all, load_model, save_speaker, speaker_file
+from pyasp.core.command import command
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions):
     """Options of enroll."""
 
-    force: bool = cli.option(False, "enrol anew a speaker who is there already")
+    force: bool = option(False, "enrol anew a speaker who is there already")
 
 
-@cli.command(Options, "SPEAKERS", "NAME", "FILE...")
+@command(Options, "SPEAKERS", "NAME", "FILE...")
 def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     """Writes the embeddings of the recordings FILE of one speaker to SPEAKERS/NAME.ark, for identify.
 

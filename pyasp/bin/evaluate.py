@@ -6,21 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.core import files
-from pyasp.core import command as cli
+from pyasp.core.command import command
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option, subset
+from pyasp.core.records import is_current, making
+from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
 from pyasp.report.results import grouped, percent
-from pyasp.data.trials import trial_lists
 
 
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of evaluate."""
 
-    force: bool = cli.option(False, "make again what is out of date")
+    force: bool = option(False, "make again what is out of date")
 
 
-@cli.command(Options, "TRIALS_DIR", "SYSTEM_DIR")
+@command(Options, "TRIALS_DIR", "SYSTEM_DIR")
 def main(options: Options, trials_dir: str, system_dir: str) -> None:
     """Writes SYSTEM_DIR/metrics.json: error rates and costs of every list of TRIALS_DIR in SYSTEM_DIR/scores.
 
@@ -28,14 +30,14 @@ def main(options: Options, trials_dir: str, system_dir: str) -> None:
     the tables of the data directories beside TRIALS_DIR, which also give the speakers: intervals by a bootstrap over
     speakers, whose replicates are in SYSTEM_DIR/bootstrap.npz.
     """
-    chosen, path = cli.subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
+    chosen, path = subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
     made = recipe(trials_dir, system_dir, chosen)
-    if files.is_current(path, made, options.force):
+    if is_current(path, made, options.force):
         return
     result, replicates = evaluate(trials_dir, system_dir, chosen)
-    with files.atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
+    with atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
         np.savez(stream, **replicates)
-    with files.making(path, made) as temporary:
+    with making(path, made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])

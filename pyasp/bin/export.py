@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
 from pyasp.bundle.format import read_bundle
+from pyasp.core.command import command
+from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of export."""
 
-    onnx: bool = cli.option(False, "write ONNX (the only format so far)")
-    compare: bool = cli.option(True, "run the file with onnxruntime and compare")
+    onnx: bool = option(False, "write ONNX (the only format so far)")
+    compare: bool = option(True, "run the file with onnxruntime and compare")
 
 
-@cli.command(Options, "MODEL", "OUT")
+@command(Options, "MODEL", "OUT")
 def main(options: Options, model: str, out: str) -> None:
     """Writes the network of the bundle MODEL, pooling included, to OUT (x.onnx), and says its size and speed.
 
@@ -28,13 +30,13 @@ def main(options: Options, model: str, out: str) -> None:
     bundle = read_bundle(model)
     if bundle.kind != "network":
         raise InputError(model, f"a bundle of kind {bundle.kind}", "a network", "i-vectors have no network to export")
-    from pyasp.network.embed import EmbedOptions  # from here on with torch, for which --help need not wait
     from pyasp.bundle.extractors import load_tdnn, network_options
+    from pyasp.network.embed import EmbedOptions  # from here on with torch, for which --help need not wait
     from pyasp.network.onnx import save, to_onnx
 
-    settings = cli.read_conf(bundle.files["network.conf"], network_options())
+    settings = read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, settings)
-    frames = cli.subset(settings, EmbedOptions)
+    frames = subset(settings, EmbedOptions)
     facts = {
         "system": str(bundle.facts.get("system", "")),
         "pooling": settings.pooling,

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pyasp.core import command as cli
-from pyasp.network.checkpoint import load_network, options_from
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
 from pyasp.core.device import device_of
-from pyasp.network.embed import Embedder, EmbedOptions
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.core.options import subset
+from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
+from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.network.checkpoint import load_network, options_from
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.training.options import NetworkOptions
 
 
@@ -21,7 +22,7 @@ class Options(JobOptions, NetworkOptions):
     """Options of extract_embedding: the job's, and tdnn.conf, of which only --extract-... and --device are used."""
 
 
-@cli.command(Options, "DATA", "MODEL", "PREFIX")
+@command(Options, "DATA", "MODEL", "PREFIX")
 def main(options: Options, data: str, model: str, prefix: str) -> None:
     """Writes the embedding of every recording of DATA by the network MODEL (final.pt): PREFIX.S.ark, .scp for each
     shard S of this job.
@@ -29,7 +30,7 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
     Sizes and front end are those that the network was trained with. A shard is always computed in the same batches:
     with the same number of threads the embeddings are the same bits for any --num-jobs.
     """
-    source, settings = DataDir(data), cli.subset(options, EmbedOptions)
+    source, settings = DataDir(data), subset(options, EmbedOptions)
 
     @functools.cache
     def tools() -> tuple[Embedder, FrontendOptions]:
@@ -58,7 +59,7 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
             )
 
     source.require("utt2spk", "feats.scp", "vad.scp")
-    run_shards(source, cli.subset(options, JobOptions), prefix, recipe, process)
+    run_shards(source, subset(options, JobOptions), prefix, recipe, process)
 
 
 if __name__ == "__main__":

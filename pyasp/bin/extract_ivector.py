@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp.core import command as cli
+from pyasp.core.command import command
+from pyasp.core.options import subset
+from pyasp.core.prefetch import prefetched
 from pyasp.data.datadir import DataDir
+from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.gmm.train import PLACE
 from pyasp.ivector.statistics import extract
 from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
-from pyasp.core.prefetch import prefetched
-from pyasp.data.shards import JobOptions, Result, run_shards
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Options(JobOptions, IvectorOptions):
     """Options of extract_ivector."""
 
 
-@cli.command(Options, "DATA", "UBM_DIR", "IVECTOR_DIR", "OUT_PREFIX")
+@command(Options, "DATA", "UBM_DIR", "IVECTOR_DIR", "OUT_PREFIX")
 def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix: str) -> None:
     """Writes the i-vector of every recording of DATA: OUT_PREFIX.S.ark, .scp for each shard S of this job.
 
@@ -30,7 +31,7 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix
     always computed alone and in the same order: with the same number of threads the i-vectors are the same bits for any
     --num-jobs; other threads, devices or --precision change them by round-off (float32: about 1e-5 relative).
     """
-    source, frontend = DataDir(data), cli.subset(options, FrontendOptions)
+    source, frontend = DataDir(data), subset(options, FrontendOptions)
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"
 
     @functools.cache
@@ -55,7 +56,7 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str, out_prefix
         for utt, reason in failed.items():
             yield utt, None, {"failed": reason}
 
-    run_shards(source, cli.subset(options, JobOptions), out_prefix, recipe, process)
+    run_shards(source, subset(options, JobOptions), out_prefix, recipe, process)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyasp.core import command as cli
-from pyasp.core.errors import InputError
 from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
@@ -17,6 +15,9 @@ from pyasp.bundle.verify import (
     threshold,
     threshold_text,
 )
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel
@@ -26,8 +27,8 @@ if TYPE_CHECKING:  # it imports torch, for which --help need not wait
 class Options(ModelOptions, DecisionOptions):
     """Options of identify."""
 
-    top: int = cli.option(3, "speakers listed for each recording, closest first")
-    json: bool = cli.option(False, "print one JSON object instead of lines")
+    top: int = option(3, "speakers listed for each recording, closest first")
+    json: bool = option(False, "print one JSON object instead of lines")
 
 
 def ranking(model: "SpeakerModel", speakers: dict, each: Heard) -> list[tuple[str, float]]:
@@ -36,7 +37,7 @@ def ranking(model: "SpeakerModel", speakers: dict, each: Heard) -> list[tuple[st
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-@cli.command(Options, "SPEAKERS", "FILE...")
+@command(Options, "SPEAKERS", "FILE...")
 def main(options: Options, speakers: str, files: list[str]) -> None:
     """Says for each FILE which speaker of the directory SPEAKERS it is from, or that it is from none (open set).
 

@@ -4,14 +4,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.backend.model import BackendOptions
+from pyasp.backend.variants import DevOptions
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write, remove_tree
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.dev_trials import Material, draw
-from pyasp.core.errors import InputError
-from pyasp.backend.variants import DevOptions
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
 
@@ -20,8 +21,8 @@ TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
 class Options(BackendOptions):
     """Options of make_dev; it takes a whole backend.conf and uses the --dev-... ones."""
 
-    seed: int = cli.option(1, "seed of the draws")
-    force: bool = cli.option(False, "make again what is out of date")
+    seed: int = option(1, "seed of the draws")
+    force: bool = option(False, "make again what is out of date")
 
 
 def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Material:
@@ -50,7 +51,7 @@ def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Mate
 
 def write(train: DataDir, dev: DataDir, material: Material, options: Options, made: dict) -> None:
     """Writes the directory; utt2spk, which completes it, comes last."""
-    models, trials = draw(material, cli.subset(options, DevOptions), options.seed)
+    models, trials = draw(material, subset(options, DevOptions), options.seed)
     for name in (name for name in TABLES if train.has(name)):
         table = train.read(name)
         dev.write(name, {utt: table[utt] for utt in material.speaker})
@@ -66,7 +67,7 @@ def write(train: DataDir, dev: DataDir, material: Material, options: Options, ma
     )
 
 
-@cli.command(Options, "TRAIN", "DEV_SPEAKERS", "DEV")
+@command(Options, "TRAIN", "DEV_SPEAKERS", "DEV")
 def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
     """Makes DEV from the clean recordings of TRAIN by the speakers listed in DEV_SPEAKERS, with DEV/model2utts and
     DEV/trials; nothing when no speaker is held out."""
@@ -79,13 +80,13 @@ def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
                 "no such directory",
                 "Re-run with --force, which deletes it",
             )
-        files.remove_tree(dev)
+        remove_tree(dev)
         return
     inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
     inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]
-    made = describe("make_dev", cli.subset(options, DevOptions), inputs, options.seed)
+    made = describe("make_dev", subset(options, DevOptions), inputs, options.seed)
     if not is_current(target / "utt2spk", made, options.force):
-        write(source, target, material_of(source, speakers, cli.subset(options, DevOptions)), options, made)
+        write(source, target, material_of(source, speakers, subset(options, DevOptions)), options, made)
 
 
 if __name__ == "__main__":

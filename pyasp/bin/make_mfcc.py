@@ -5,22 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.core import command as cli
 from pyasp.audio.cuts import CutStream, duration_text, read_samples, source_files, use_libsndfile
-from pyasp.data.datadir import DataDir
-from pyasp.core.errors import InputError
-from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.audio.read_ahead import asked_ahead
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, run_shards
+from pyasp.features.mfcc import Mfcc, MfccOptions
 
 
 @dataclass(frozen=True)
 class Options(JobOptions, MfccOptions):
     """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
 
-    compress: bool = cli.option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
-    compression_method: int = cli.option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
-    allow_commands: bool = cli.option(False, "run commands that cuts name as their audio source")
+    compress: bool = option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
+    compression_method: int = option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
+    allow_commands: bool = option(False, "run commands that cuts name as their audio source")
 
 
 ASKED_AHEAD = 8  # recordings
@@ -61,7 +62,7 @@ def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str])
             yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": seconds}
 
 
-@cli.command(Options, "DATA", "PREFIX")
+@command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:
     """Reads the audio of this job's shards S of DATA and writes PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_frames.
 
@@ -71,9 +72,9 @@ def main(options: Options, data: str, prefix: str) -> None:
     source = DataDir(data)
     source.require("utt2spk", "cuts.jsonl.gz")
     method = options.compression_method if options.compress else 0
-    settings = {**vars(cli.subset(options, MfccOptions)), "compression_method": method}
+    settings = {**vars(subset(options, MfccOptions)), "compression_method": method}
     recipe = {"tool": "make_mfcc", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
-    extractor, cuts = Mfcc(cli.subset(options, MfccOptions)), CutStream(source / "cuts.jsonl.gz")
+    extractor, cuts = Mfcc(subset(options, MfccOptions)), CutStream(source / "cuts.jsonl.gz")
     run_shards(source, options, prefix, lambda: recipe, lambda utts: process(options, extractor, cuts, utts), method)
 
 

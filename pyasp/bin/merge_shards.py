@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
 
 
@@ -12,14 +13,14 @@ from pyasp.data.shards import merge
 class Options:
     """Options of merge_shards."""
 
-    reuse: str = cli.option("", "scp of another set whose lines are copied instead of computed")
-    table: tuple[str, ...] = cli.option((), "NAME=PATH: also join the shards' tables PREFIX.S.NAME into PATH")
-    within: str = cli.option("", "scp of an earlier step: its utterances alone")
-    allow_fail_fraction: float = cli.option(0.0, "share of the utterances that may fail")
-    force: bool = cli.option(False, "make again what is out of date")
+    reuse: str = option("", "scp of another set whose lines are copied instead of computed")
+    table: tuple[str, ...] = option((), "NAME=PATH: also join the shards' tables PREFIX.S.NAME into PATH")
+    within: str = option("", "scp of an earlier step: its utterances alone")
+    allow_fail_fraction: float = option(0.0, "share of the utterances that may fail")
+    force: bool = option(False, "make again what is out of date")
 
 
-@cli.command(Options, "DATA", "PREFIX", "OUT_SCP")
+@command(Options, "DATA", "PREFIX", "OUT_SCP")
 def main(options: Options, data: str, prefix: str, out_scp: str) -> None:
     """Joins PREFIX.S.scp of all shards S of DATA into OUT_SCP, sorted, after checking that no utterance is lost."""
     bad = [table for table in options.table if "=" not in table]

@@ -5,26 +5,24 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import model
-from pyasp.backend.model import score_files
-from pyasp.backend.model import variant_files
-from pyasp.core import files as artefact
-from pyasp.core import command as cli
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
-from pyasp.data.datadir import DataDir, read_table
-from pyasp.kaldi import ScpReader
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, model, score_files, variant_files
 from pyasp.backend.norm import Cohort, draw_cohort
 from pyasp.backend.variant_files import Scored
 from pyasp.backend.variants import NORMS
 from pyasp.backend.vectors import load_embeddings
+from pyasp.core.command import command
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.kaldi import ScpReader
 
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of normalise_scores; it takes a whole backend.conf."""
 
-    kind: str = cli.option("snorm", "which normalisation", choices=NORMS)
-    force: bool = cli.option(False, "make again what is out of date")
+    kind: str = option("snorm", "which normalisation", choices=NORMS)
+    force: bool = option(False, "make again what is out of date")
 
 
 COHORTS = {"train": ("train_sel/utt2spk", "train_sel/utt2clean", "train"), "dev": ("dev/utt2spk", "", "dev")}
@@ -70,7 +68,7 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     )
 
 
-@cli.command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
+@command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
 def main(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
     """Writes OUT_SYSTEM_DIR/scores/<list> from SYSTEM_DIR/scores/<list>, the dev trials' scores too.
 
@@ -80,7 +78,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     files = cohort_files(data, vectors, options)
     back_end_files = [Path(backend_dir) / name for name in model.FILES]
     settings = {
-        **vars(cli.subset(options, ScoreOptions)),
+        **vars(subset(options, ScoreOptions)),
         "kind": options.kind,
         "cohort": options.cohort,
         **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
@@ -95,8 +93,8 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
             *(path for path in files if path),
             *sorted(scps),
         ]
-        made = artefact.describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if artefact.is_current(Path(out) / each.scores, made, options.force):
+        made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+        if is_current(Path(out) / each.scores, made, options.force):
             continue
         cohort = cohort or read_cohort(files, BackEnd.read(backend_dir), options)
         trials, scores = normalise_list(data, vectors, system, each, cohort, options)

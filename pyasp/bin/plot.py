@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyasp.inspect import plot_data
-from pyasp.core import command as cli
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.inspect import plot_data
 from pyasp.inspect.plots import Plot
 
 
@@ -15,12 +16,12 @@ from pyasp.inspect.plots import Plot
 class Options:
     """Options of plot."""
 
-    out: str = cli.option("", "x.png or x.svg; without it the plot is text")
-    model: str = cli.option("", "attention: the bundle")
-    channel: int = cli.option(-1, "attention: channel of a recording with several, from 0")
-    projection: str = cli.option("pca", "embeddings: how they come to the plane", choices=("pca", "lda"))
-    speakers: int = cli.option(20, "embeddings: so many speakers, those with most recordings")
-    width: int = cli.option(0, "columns of a text plot; 0 = the terminal's")
+    out: str = option("", "x.png or x.svg; without it the plot is text")
+    model: str = option("", "attention: the bundle")
+    channel: int = option(-1, "attention: channel of a recording with several, from 0")
+    projection: str = option("pca", "embeddings: how they come to the plane", choices=("pca", "lda"))
+    speakers: int = option(20, "embeddings: so many speakers, those with most recordings")
+    width: int = option(0, "columns of a text plot; 0 = the terminal's")
 
 
 def _two(what: str, words: list[str], names: str) -> list[str]:
@@ -51,7 +52,7 @@ PLOTS: dict[str, Callable[[Options, list[str]], Plot]] = {
 }
 
 
-@cli.command(Options, "WHAT", "ARGUMENT...", closed_pipe=0)
+@command(Options, "WHAT", "ARGUMENT...", closed_pipe=0)
 def main(options: Options, what: str, words: list[str]) -> None:
     """Draws one of: features DATA UTT, attention --model MODEL FILE, embeddings EMBEDDING_SCP UTT2SPK,
     training EXP/SYSTEM..., det EXP/SYSTEM...

@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp import stale
+from pyasp.bin import _stale as stale
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, making
+from pyasp.core.text import read_json
+from pyasp.evaluation.evaluate import EvaluateOptions, det, load_metrics, read_replicates
 from pyasp.report.results import compare as comparison
 from pyasp.report.results import html_report
 from pyasp.report.results import results as report
 from pyasp.report.results import tables as report_tables
-from pyasp.evaluation.evaluate import det
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
-from pyasp.core.text import read_json
 
 
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of report."""
 
-    corpus: str = cli.option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
-    conf: str = cli.option("", "conf directory of the run, shown in report.html")
-    compare: bool = cli.option(False, "instead: two experiment directories side by side, with significance")
-    force: bool = cli.option(False, "accepted as in every tool; a report is always written anew")
+    corpus: str = option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
+    conf: str = option("", "conf directory of the run, shown in report.html")
+    compare: bool = option(False, "instead: two experiment directories side by side, with significance")
+    force: bool = option(False, "accepted as in every tool; a report is always written anew")
 
 
 def read_old(path: Path) -> dict[str, Any] | None:
@@ -37,7 +37,7 @@ def read_old(path: Path) -> dict[str, Any] | None:
 
 def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str]) -> dict[str, dict[str, Any]]:
     """{system: its metrics}: those named, which must be up to date, then those of an earlier report that still are."""
-    chosen = cli.subset(options, EvaluateOptions)
+    chosen = subset(options, EvaluateOptions)
     found = {system: load_metrics(trials_dir, exp_dir / system, chosen) for system in systems}
     old = read_old(exp_dir / "results.json")
     data = Path(trials_dir).parent
@@ -76,7 +76,7 @@ def compare(directories: tuple[str, str]) -> str:
     return comparison.side_by_side([Path(each) for each in directories], runs)
 
 
-@cli.command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
+@command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
 def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) -> None:
     """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the
     table
@@ -104,7 +104,7 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
         Path(trials_dir).parent,
         found,
         results,
-        files.describe("report", settings, [directory / name / "metrics.json" for name in found]),
+        describe("report", settings, [directory / name / "metrics.json" for name in found]),
     )
     print(report.screen(results, report_tables.on_screen(results)))
 
@@ -124,12 +124,12 @@ def write(
         "RESULTS.md": report.markdown(results, tables, report_tables.notes(results)),
     }
     for name, text in contents.items():
-        with files.making(directory / name, made) as path:
+        with making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")
-    with files.making(directory / "det.png", made) as path:
+    with making(directory / "det.png", made) as path:
         det.draw(det_curves(results, found), path)
     run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
-    with files.making(directory / "report.html", made) as path:
+    with making(directory / "report.html", made) as path:
         path.write_text(html_report.document(run), encoding="utf-8")
 
 

@@ -5,21 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import model
-from pyasp.backend.model import score_files
-from pyasp.core import files as artefact
-from pyasp.core import command as cli
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
-from pyasp.kaldi import ScpReader
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, model, score_files
 from pyasp.backend.scoring import SCORERS, Scorer
+from pyasp.core.command import command
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.trials import TrialList, read_model2utts, read_trials
+from pyasp.kaldi import ScpReader
 
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of score; it takes a whole backend.conf and uses the scoring part."""
 
-    force: bool = cli.option(False, "make again what is out of date")
+    force: bool = option(False, "make again what is out of date")
 
 
 def prepare(
@@ -35,22 +34,22 @@ def prepare(
     return scorer, missing
 
 
-@cli.command(Options, "ENROLL_EMBEDDING_SCP", "MODEL2UTTS", "TEST_EMBEDDING_SCP", "BACKEND_DIR", "TRIALS", "SCORES")
+@command(Options, "ENROLL_EMBEDDING_SCP", "MODEL2UTTS", "TEST_EMBEDDING_SCP", "BACKEND_DIR", "TRIALS", "SCORES")
 def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir: str, trials: str, scores: str) -> None:
     """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
 
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
     """
     files = [Path(backend_dir) / name for name in (model.MEAN, model.TRANSFORM, model.PLDA)]
-    made = artefact.describe("score", cli.subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
-    if artefact.is_current(scores, made, options.force) and score_files.array_path(scores).exists():
+    made = describe("score", subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
+    if is_current(scores, made, options.force) and score_files.array_path(scores).exists():
         return
     models = read_model2utts(model2utts)
     listed = read_trials(trials, models=list(models))
     scorer, missing = prepare(listed, (enroll, test), models, BackEnd.read(backend_dir), options)
     result = score_files.score_list(listed, scorer, missing)
     score_files.write_array(scores, result)
-    with artefact.making(scores, made) as path, open(path, "w", encoding="utf-8", newline="\n") as stream:
+    with making(scores, made) as path, open(path, "w", encoding="utf-8", newline="\n") as stream:
         score_files.write_scores(stream, listed, result)
     used = len(np.unique(listed.model))
     print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings")

@@ -4,8 +4,9 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
-from pyasp.core.files import describe, is_current, making
+from pyasp.core.command import command
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, write_list, write_table
 from pyasp.data.selection import Augmented, SelectOptions, select
 
@@ -16,8 +17,8 @@ TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean
 class Options(SelectOptions):
     """Options of select_train."""
 
-    seed: int = cli.option(1, "seed of the draws")
-    force: bool = cli.option(False, "make again what is out of date")
+    seed: int = option(1, "seed of the draws")
+    force: bool = option(False, "make again what is out of date")
 
 
 def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
@@ -53,7 +54,7 @@ def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str
     print(f"{name}: {len(utts)} recordings of {speakers} speakers, {hours:.2f} h voiced{reasons}", file=sys.stderr)
 
 
-@cli.command(Options, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL")
+@command(Options, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL")
 def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
     """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs."""
     source, aug, ubm, sel = map(DataDir, (clean, augmented, train_ubm, train_sel))
@@ -66,7 +67,7 @@ def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel
     candidates = read_candidates(source, aug)
     clean = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
     voiced = candidates.voiced
-    chosen = select(clean, candidates, cli.subset(options, SelectOptions), options.seed)
+    chosen = select(clean, candidates, subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
     write_subset(source, ubm, chosen.ubm, made)

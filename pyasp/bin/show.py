@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core import command as cli
+from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 from pyasp.inspect.file import array_of, as_text, describe, describe_array
 from pyasp.inspect.line import as_json, show
 
@@ -16,11 +17,11 @@ from pyasp.inspect.line import as_json, show
 class Options:
     """Options of show."""
 
-    text: bool = cli.option(False, "print Kaldi's text form instead of a description")
-    json: bool = cli.option(False, "print one JSON object instead of a description")
-    npy: bool = cli.option(False, "write the array (of KEY, or all vectors as rows) to standard output as .npy")
-    frames: str = cli.option("", "rows FIRST:END of the array, from 0, END not included")
-    allow_commands: bool = cli.option(False, "run the command that stands in an scp under KEY")
+    text: bool = option(False, "print Kaldi's text form instead of a description")
+    json: bool = option(False, "print one JSON object instead of a description")
+    npy: bool = option(False, "write the array (of KEY, or all vectors as rows) to standard output as .npy")
+    frames: str = option("", "rows FIRST:END of the array, from 0, END not included")
+    allow_commands: bool = option(False, "run the command that stands in an scp under KEY")
 
     def __post_init__(self) -> None:
         if self.text + self.json + self.npy > 1 or (self.text and self.frames):
@@ -37,7 +38,7 @@ def sliced(array: np.ndarray, frames: str) -> np.ndarray:
     return array[ends[0] : ends[1]]
 
 
-@cli.command(Options, "FILE", "[KEY]", closed_pipe=0)
+@command(Options, "FILE", "[KEY]", closed_pipe=0)
 def main(options: Options, file: str, key: str | None) -> None:
     """Says what FILE is, with keys, shapes, types, ranges, NaNs, frames and hours; KEY picks one entry.
 

@@ -5,22 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import model
 from pyasp import kaldi
-from pyasp.core import files
-from pyasp.core import command as cli
-from pyasp.backend.model import BackendOptions, TrainOptions
-from pyasp.data.datadir import c_sorted, read_table
-from pyasp.core.errors import InputError
+from pyasp.backend.model import BackendOptions, TrainOptions, model
 from pyasp.backend.vectors import load_embeddings, with_embedding
+from pyasp.core.command import command
+from pyasp.core.conf import write_conf
+from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current
+from pyasp.data.datadir import c_sorted, read_table
 
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of train_backend; it takes a whole backend.conf and uses the training part."""
 
-    utt2clean: str = cli.option("", "table of augmented copies, for --train-copies=false")
-    force: bool = cli.option(False, "make again what is out of date")
+    utt2clean: str = option("", "table of augmented copies, for --train-copies=false")
+    force: bool = option(False, "make again what is out of date")
 
 
 def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
@@ -36,23 +37,23 @@ def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
     return {utt: speaker for utt, speaker in utt2speaker.items() if original[utt] == utt}
 
 
-@cli.command(Options, "TRAIN_EMBEDDING_SCP", "UTT2SPK", "BACKEND_DIR")
+@command(Options, "TRAIN_EMBEDDING_SCP", "UTT2SPK", "BACKEND_DIR")
 def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     """Trains mean, whitening (or LDA) and PLDA on the embeddings of the utterances in UTT2SPK.
 
     BACKEND_DIR/mean.vec, transform.mat and plda are Kaldi files: its programs read them, and score reads Kaldi's.
     """
-    train_options, directory = cli.subset(options, TrainOptions), Path(backend_dir)
+    train_options, directory = subset(options, TrainOptions), Path(backend_dir)
     copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
-    made = files.describe("train_backend", train_options, [scp, utt2spk, *copies])
-    if all([files.is_current(directory / name, made, options.force) for name in model.FILES]):
+    made = describe("train_backend", train_options, [scp, utt2spk, *copies])
+    if all([is_current(directory / name, made, options.force) for name in model.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     model.check_speakers(labels, utt2spk)
     trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
-    cli.write_conf(directory / "options.conf", train_options)
+    write_conf(directory / "options.conf", train_options)
     trained.write(directory, made)
 
 

@@ -3,40 +3,42 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
+from pyasp.core.conf import write_conf
 from pyasp.core.device import device_of
+from pyasp.core.options import option, subset
+from pyasp.core.processes import rank, together
+from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.train import Iterations
 from pyasp.ivector.train import IvectorOptions, train
-from pyasp.core.processes import rank, together
 
 
 @dataclass(frozen=True)
 class Options(IvectorOptions):
     """Options of train_ivector."""
 
-    allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
-    seed: int = cli.option(1, "seed of the random start")
-    force: bool = cli.option(False, "make again what is out of date")
+    allow_fail_fraction: float = option(0.0, "part of the recordings that may be unusable")
+    seed: int = option(1, "seed of the random start")
+    force: bool = option(False, "make again what is out of date")
 
 
-@cli.command(Options, "DATA", "UBM_DIR", "IVECTOR_DIR")
+@command(Options, "DATA", "UBM_DIR", "IVECTOR_DIR")
 def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
     """Trains an i-vector extractor on the recordings of DATA with UBM_DIR/final.ubm: IVECTOR_DIR/0.ie .. final.ie.
 
     Continues where a killed run stopped; likelihood.json has the objective per frame of every iteration.
     `torchrun --nproc-per-node=N -m pyasp.bin.train_ivector ...` shares the recordings among N processes.
     """
-    source, ivector_options = DataDir(data), cli.subset(options, IvectorOptions)
-    recordings = Recordings(source, cli.subset(options, FrontendOptions), 1, options.allow_fail_fraction)
+    source, ivector_options = DataDir(data), subset(options, IvectorOptions)
+    recordings = Recordings(source, subset(options, FrontendOptions), 1, options.allow_fail_fraction)
     inputs = [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), Path(ubm_dir) / "final.ubm"]
     iterations = Iterations(ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force)
     with together(device_of(options.device).type):
         train(recordings, ubm_dir, ivector_options, iterations, options.seed)
         if rank() == 0:
-            cli.write_conf(iterations.directory / "options.conf", ivector_options)
+            write_conf(iterations.directory / "options.conf", ivector_options)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
+from pyasp.core.command import command
+from pyasp.core.options import option, subset
 from pyasp.data.datadir import DataDir
 from pyasp.training.options import NetworkOptions
 from pyasp.training.trainer import train
@@ -13,11 +14,11 @@ from pyasp.training.trainer import train
 class Options(NetworkOptions):
     """Options of train_tdnn."""
 
-    seed: int = cli.option(1, "seed of the initial weights, chunks and dropout")
-    force: bool = cli.option(False, "make again what is out of date")
+    seed: int = option(1, "seed of the initial weights, chunks and dropout")
+    force: bool = option(False, "make again what is out of date")
 
 
-@cli.command(Options, "DATA", "EXP")
+@command(Options, "DATA", "EXP")
 def main(options: Options, data: str, exp: str) -> None:
     """Trains a TDNN with the chosen pooling on the recordings of DATA but those in DATA/valid_utts: EXP/final.pt.
 
@@ -25,7 +26,7 @@ def main(options: Options, data: str, exp: str) -> None:
     network.
     `torchrun --nproc-per-node=N -m pyasp.bin.train_tdnn ...` trains with N processes, on one machine or many.
     """
-    train(DataDir(data), Path(exp), cli.subset(options, NetworkOptions), options.seed, options.force)
+    train(DataDir(data), Path(exp), subset(options, NetworkOptions), options.seed, options.force)
 
 
 if __name__ == "__main__":

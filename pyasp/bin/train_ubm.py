@@ -2,24 +2,26 @@
 
 from dataclasses import dataclass
 
-from pyasp.core import command as cli
-from pyasp.data.datadir import DataDir
+from pyasp.core.command import command
+from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+from pyasp.core.processes import rank, together
+from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.train import Iterations, UbmOptions, train
 from pyasp.ivector.train import IvectorOptions
-from pyasp.core.processes import rank, together
 
 
 @dataclass(frozen=True)
 class Options(UbmOptions):
     """Options of train_ubm."""
 
-    frontend_config: str = cli.option("", "ivector.conf: its front-end options are used")
-    seed: int = cli.option(1, "seed of the random start")
-    force: bool = cli.option(False, "make again what is out of date")
+    frontend_config: str = option("", "ivector.conf: its front-end options are used")
+    seed: int = option(1, "seed of the random start")
+    force: bool = option(False, "make again what is out of date")
 
 
 def frontend_of(path: str) -> FrontendOptions:
@@ -31,23 +33,23 @@ def frontend_of(path: str) -> FrontendOptions:
             "the conf file of the i-vector system",
             "Give --frontend-config conf/<corpus>/ivector.conf",
         )
-    return cli.subset(cli.read_conf(path, IvectorOptions), FrontendOptions)
+    return subset(read_conf(path, IvectorOptions), FrontendOptions)
 
 
-@cli.command(Options, "DATA", "UBM_DIR")
+@command(Options, "DATA", "UBM_DIR")
 def main(options: Options, data: str, ubm_dir: str) -> None:
     """Trains a GMM-UBM on the voiced frames of DATA: diagonal (UBM_DIR/0.dubm .. final.dubm), then full covariance
     (0.ubm .. final.ubm). Continues where a killed run stopped; likelihood.json has the log-likelihoods per frame.
     `torchrun --nproc-per-node=N -m pyasp.bin.train_ubm ...` shares the recordings among N processes.
     """
-    source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), cli.subset(options, UbmOptions)
+    source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), subset(options, UbmOptions)
     recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
     inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
     iterations = Iterations(ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force)
     with together(device_of(options.device).type):
         train(recordings, ubm_options, iterations, options.seed)
         if rank() == 0:
-            cli.write_conf(iterations.directory / "options.conf", ubm_options, frontend)
+            write_conf(iterations.directory / "options.conf", ubm_options, frontend)
 
 
 if __name__ == "__main__":

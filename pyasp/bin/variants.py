@@ -3,25 +3,26 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core import command as cli
 from pyasp.backend.model import BackendOptions
 from pyasp.backend.variants import expand, fusions
+from pyasp.core.command import command
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
     """Options of variants; it takes a whole backend.conf and uses --variant and --fuse."""
 
-    show: str = cli.option(
+    show: str = option(
         "systems",
         "systems: all names; chains: the chains alone; fusions: each with its members; "
         "lda-dim, adapt-to: these settings",
         choices=("systems", "chains", "fusions", "lda-dim", "adapt-to"),
     )
-    exp: str = cli.option("", "experiment directory: a system that has scores there can be fused")
+    exp: str = option("", "experiment directory: a system that has scores there can be fused")
 
 
-@cli.command(Options, "SYSTEM...")
+@command(Options, "SYSTEM...")
 def main(options: Options, systems: list[str]) -> None:
     """Prints one name a line: each SYSTEM, its variants and the fusions, in the order in which they are made."""
     chains = expand(options.variant)

@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pyasp.core import command as cli
-from pyasp.report.results import as_text
 from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
@@ -16,13 +14,16 @@ from pyasp.bundle.verify import (
     threshold,
     threshold_text,
 )
+from pyasp.core.command import command
+from pyasp.core.options import option
+from pyasp.report.results import as_text
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of verify."""
 
-    json: bool = cli.option(False, "print one JSON object instead of lines")
+    json: bool = option(False, "print one JSON object instead of lines")
 
 
 def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: Options, scale: str) -> list[str]:
@@ -58,7 +59,7 @@ def record(
     }
 
 
-@cli.command(Options, "ENROL...", "--", "TEST...")
+@command(Options, "ENROL...", "--", "TEST...")
 def main(options: Options, enrol: list[str], test: list[str]) -> None:
     """Compares the recordings ENROL of one speaker with each TEST: same speaker or different.
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core import command as cli
 from pyasp.bundle.format import Bundle
-from pyasp.core.command import option
+from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
 from pyasp.features.frontend import FrontendOptions
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
@@ -51,7 +51,7 @@ def load_tdnn(bundle: Bundle, options):
     path = bundle.files["network.ark"]
     weights = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in read_ark(path)}
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
-        net = Tdnn(cli.subset(options, TdnnOptions), options.input_dim, 1)
+        net = Tdnn(subset(options, TdnnOptions), options.input_dim, 1)
     del net.segment, net.output
     for key, value in net.state_dict().items():
         if key.endswith("num_batches_tracked"):
@@ -81,14 +81,14 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     from pyasp.core.device import device_of
     from pyasp.network.embed import Embedder, EmbedOptions
 
-    options = cli.read_conf(bundle.files["network.conf"], network_options())
+    options = read_conf(bundle.files["network.conf"], network_options())
     place = device_of(device)
-    net, settings = load_tdnn(bundle, options).to(place), cli.subset(options, EmbedOptions)
+    net, settings = load_tdnn(bundle, options).to(place), subset(options, EmbedOptions)
 
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call
 
-    return extract, cli.subset(options, FrontendOptions)
+    return extract, subset(options, FrontendOptions)
 
 
 def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
@@ -100,7 +100,7 @@ def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
 
     options = IvectorOptions()
     if "ivector.conf" in bundle.files:
-        options = cli.read_conf(bundle.files["ivector.conf"], IvectorOptions)
+        options = read_conf(bundle.files["ivector.conf"], IvectorOptions)
     options = dataclasses.replace(options, device=device)
     ubm, aligner = load_aligner(bundle.files["final.ubm"].parent, options)
     estimator = load_estimator(bundle.files["final.ie"], ubm, options)
@@ -108,7 +108,7 @@ def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         return ivectors(recordings, aligner, estimator, options.acoustic_weight, options.max_count)
 
-    return extract, cli.subset(options, FrontendOptions)
+    return extract, subset(options, FrontendOptions)
 
 
 EXTRACTORS: dict[str, Callable[[Bundle, str], tuple[Extract, FrontendOptions]]] = {

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.files import atomic_write, file_sha256
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write, file_sha256
 from pyasp.core.text import read_json
 
 MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"

@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.core import command as cli
-from pyasp.core.files import load_record, made_path, remove_tree, temporary_name, versions
 from pyasp.backend.model import ScoreOptions
-from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
-from pyasp.bundle.card import card
-from pyasp.data.datadir import read_table
-from pyasp.core.errors import InputError
-from pyasp.bundle.extractors import network_options
-from pyasp.kaldi import ArkWriter
-from pyasp.features.mfcc import MfccOptions
-from pyasp.core.text import read_json
-from pyasp.features.vad import VadOptions
 from pyasp.backend.variants import NORMS
+from pyasp.bundle.card import card
+from pyasp.bundle.extractors import network_options
+from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
+from pyasp.core.conf import read_conf, write_conf
+from pyasp.core.errors import InputError
+from pyasp.core.files import remove_tree, temporary_name
+from pyasp.core.records import load_record, made_path, versions
+from pyasp.core.text import read_json
+from pyasp.data.datadir import read_table
+from pyasp.features.mfcc import MfccOptions
+from pyasp.features.vad import VadOptions
+from pyasp.kaldi import ArkWriter
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
 SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
@@ -218,7 +219,7 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(options_class)}
     options = {key: value for key, value in state["options"].items() if key in known}
     extraction = {key: value for key, value in found.model["options"].items() if key in known}
-    cli.write_conf(target / "network.conf", options_class(**{**options, **extraction, "input_dim": state["dim"]}))
+    write_conf(target / "network.conf", options_class(**{**options, **extraction, "input_dim": state["dim"]}))
     with ArkWriter(target / "network.ark") as writer:
         for key, value in state["model"].items():
             if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
@@ -243,7 +244,7 @@ def write_ivector(found: Found, target: Path) -> dict[str, Any]:
     """ivector.conf, final.ubm and final.ie."""
     from pyasp.ivector.train import IvectorOptions
 
-    cli.write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
+    write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
     for suffix in (".ubm", ".ie"):
         shutil.copyfile(inputs_of(found, suffix)[0], target / f"final{suffix}")
     return {}
@@ -277,7 +278,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
     for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
-        cli.write_conf(target / f"{name}.conf", options)
+        write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
@@ -294,10 +295,10 @@ def copy_kaldi(bundle: Bundle, target: Path) -> None:
     for name, path in bundle.files.items():
         shutil.copyfile(path, target / name)
     if "ivector.conf" not in bundle.files:
-        cli.write_conf(target / "ivector.conf", IvectorOptions())
+        write_conf(target / "ivector.conf", IvectorOptions())
     if "backend.conf" not in bundle.files:
-        cli.write_conf(target / "backend.conf", ScoreOptions())
-    rate = int(cli.read_conf(target / "mfcc.conf", MfccOptions).sample_frequency)
+        write_conf(target / "backend.conf", ScoreOptions())
+    rate = int(read_conf(target / "mfcc.conf", MfccOptions).sample_frequency)
     facts = {
         **bundle.facts,
         "rate": rate,

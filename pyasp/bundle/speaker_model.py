@@ -19,18 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.core import command as cli
+from pyasp.audio.recording import Sound
+from pyasp.audio.resample import INT16, check_rate, resample
 from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, enroll
+from pyasp.backend.scoring import SCORERS
+from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
+from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
-from pyasp.bundle.extractors import EXTRACTORS
+from pyasp.core.options import subset
+from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
-from pyasp.core.text import read_json
-from pyasp.audio.resample import INT16, check_rate, resample
-from pyasp.backend.scoring import SCORERS
-from pyasp.audio.recording import Sound
 from pyasp.features.vad import VadOptions, energy_vad
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
@@ -83,10 +84,10 @@ class SpeakerModel:
     def __init__(self, bundle: Bundle, extract: Extract, frontend_options: FrontendOptions):
         self.bundle = bundle
         self._extract, self._frontend = extract, frontend_options
-        self._mfcc_options = cli.read_conf(bundle.files["mfcc.conf"], MfccOptions)
-        self._vad_options = cli.read_conf(bundle.files["vad.conf"], VadOptions)
+        self._mfcc_options = read_conf(bundle.files["mfcc.conf"], MfccOptions)
+        self._vad_options = read_conf(bundle.files["vad.conf"], VadOptions)
         self._score_options = (
-            cli.subset(cli.read_conf(bundle.files["backend.conf"], BackendOptions), ScoreOptions)
+            subset(read_conf(bundle.files["backend.conf"], BackendOptions), ScoreOptions)
             if "backend.conf" in bundle.files
             else ScoreOptions()
         )

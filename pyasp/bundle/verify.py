@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyasp.core.files import atomic_write
-from pyasp.core.command import option
-from pyasp.core.errors import InputError
-from pyasp.kaldi import ArkWriter, read_ark
-from pyasp.evaluation.llr import bayes_threshold
 from pyasp.audio.recording import complaints, read_sound
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option
+from pyasp.evaluation.llr import bayes_threshold
+from pyasp.kaldi import ArkWriter, read_ark
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel

@@ -1,29 +1,16 @@
-"""Complete or absent: atomic writes, and the record `X.made.json` of what made each final artefact X.
-
-An artefact under its final name is complete (temporary name in the same directory, fsync, rename). Its record says
-tool, resolved options, fingerprints of the inputs, seed and versions; a step is skipped only while that still matches.
-"""
+"""Complete or absent: an artefact under its final name is complete (temporary name in the same directory, fsync, rename)."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from pyasp.core.errors import InputError, refusal
-from pyasp.core.text import read_json
-
-LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
-PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
+from pyasp.core.errors import refusal
 
 
 def temporary_name(path: str | Path) -> Path:
@@ -71,143 +58,10 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             yield stream
 
 
-def made_path(path: str | Path) -> Path:
-    """Name of the record beside an artefact."""
-    return Path(f"{path}.made.json")
-
-
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file, or size and mtime above 1 GB; with the digest of its own record when it has one.
-
-    Raises InputError when the file is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "no such file", "an input of this step", "Run the stage that makes it")
-    status = path.stat()
-    if status.st_size > LARGE_FILE:
-        mark = f"size:{status.st_size} mtime:{status.st_mtime_ns}"
-    else:
-        mark = f"sha256:{file_sha256(path)}"
-    record = made_path(path)
-    return f"{mark} made:{_recipe_digest(record)}" if record.is_file() else mark
-
-
 def file_sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _recipe_digest(record: Path) -> str:
-    """Digest of what a record says about the recipe (versions left out: they do not make an artefact stale)."""
-    made = load_record(record)
-    made.pop("versions", None)
-    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def load_record(record: Path) -> dict[str, Any]:
-    """What a record says: a dict with "tool", and the dicts "options" and "inputs". Raises InputError otherwise."""
-    expected, cure = "tool, options and inputs", "Delete it and re-run the stage"
-    try:
-        made = read_json(record, expected, cure)
-    except OSError as error:
-        raise InputError(record, f"an unreadable record ({error.strerror})", expected, cure) from None
-    if not all(isinstance(made.setdefault(part, {}), dict) for part in ("options", "inputs")):
-        raise InputError(record, "options or inputs that are no objects", expected, cure)
-    return made
-
-
-def _plain(options: Any) -> dict[str, Any]:
-    """Options objects (one, a list, or a dict) as one JSON-able dict."""
-    if isinstance(options, dict):
-        return options
-    if isinstance(options, (list, tuple)):
-        return {key: value for each in options for key, value in _plain(each).items()}
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(options).items()
-        if key != "force"
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None = None) -> dict[str, Any]:
-    """What makes an artefact: tool, resolved options, input fingerprints, seed, versions."""
-    return {
-        "tool": tool,
-        "options": _plain(options),
-        "inputs": {str(path): fingerprint(path) for path in inputs},
-        "seed": seed,
-        "versions": versions(),
-    }
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    changes = []
-    for part in ("options", "inputs"):
-        before, after = old.get(part, {}), json.loads(json.dumps(new[part]))
-        for key in sorted(set(before) | set(after)):
-            if before.get(key) != after.get(key):
-                changes.append(
-                    f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
-                    if part == "options"
-                    else f"input {key} changed"
-                )
-    changes += [f"{key}: {old.get(key)} -> {new[key]}" for key in ("tool", "seed") if old.get(key) != new[key]]
-    return changes
-
-
-def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> bool:
-    """True when `path` is complete and made by the same recipe: the step may be skipped.
-
-    False when it does not exist, or is out of date and `force` is true. Out of date without force: InputError.
-    """
-    path = Path(path)
-    if not path.exists():
-        return False
-    record = made_path(path)
-    changes = _differences(load_record(record), made) if record.is_file() else ["no record of what made it"]
-    if not changes:
-        print(f"{path}: up to date", file=sys.stderr)
-        return True
-    if force:
-        print(f"{path}: out of date, made again ({'; '.join(changes[:4])})", file=sys.stderr)
-        return False
-    raise InputError(
-        path,
-        f"an out-of-date artefact ({'; '.join(changes[:4])})",
-        "one made with the present settings",
-        "Re-run this stage with --force to make it again, and the later stages with it",
-    )
-
-
-def write_made(path: str | Path, made: dict[str, Any]) -> None:
-    """Writes the record of `path`; call it just before the artefact's own rename."""
-    with atomic_write(made_path(path), "w") as stream:
-        json.dump(made, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-
-
-@contextlib.contextmanager
-def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
-    """Yields a temporary path; on success writes the record, then renames: a crash never leaves a false pair.
-
-    An older artefact of the same name is removed before its record is replaced.
-    """
-    with replacing(path) as temporary:
-        yield temporary
-        sync(temporary)
-        Path(path).unlink(missing_ok=True)
-        write_made(path, made)
 
 
 def remove_tree(path: str | Path) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.files import atomic_write
-from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json, read_lines
+from pyasp.data.datadir import DataDir, c_sorted
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 MAX_SECONDS = 1e7  # four months: longer than any recording

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.

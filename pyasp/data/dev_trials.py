@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.data.datadir import c_sorted, invert
-from pyasp.core.errors import InputError
 from pyasp.backend.variants import DevOptions
+from pyasp.core.errors import InputError
+from pyasp.data.datadir import c_sorted, invert
 
 
 @dataclass(frozen=True)

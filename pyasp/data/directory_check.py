@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyasp.data.parts import CUTS, MODELS, keys_of, tables_of, write_part
-from pyasp.data.datadir import DataDir, c_sorted, invert
 from pyasp.core.errors import InputError
 from pyasp.data.checks import Checker, audio_files, read_cuts
+from pyasp.data.datadir import DataDir, c_sorted, invert
+from pyasp.data.parts import CUTS, MODELS, keys_of, tables_of, write_part
 
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pyasp.core.command import option
-from pyasp.data.datadir import c_sorted, invert
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.data.datadir import c_sorted, invert
 
 MIN_UTTS_FOR_VALIDATION = 3
 

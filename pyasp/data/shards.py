@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.core.files import describe, is_current, making, write_made
-from pyasp.core.command import option
-from pyasp.data.datadir import DataDir, c_sorted, read_table, write_table
 from pyasp.core.errors import InputError
-from pyasp.kaldi import ArkWriter, read_scp
+from pyasp.core.options import option
 from pyasp.core.progress import bar
+from pyasp.core.records import describe, is_current, making, write_made
 from pyasp.data.checks import read_dropped, write_dropped
+from pyasp.data.datadir import DataDir, c_sorted, read_table, write_table
+from pyasp.kaldi import ArkWriter, read_scp
 
 MIN_SHARDS = 8  # a small corpus still feeds eight jobs
 SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost at most once by a kill

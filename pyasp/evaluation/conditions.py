@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.evaluation.bootstrap import Speakers
-from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir
 from pyasp.data.trials import TrialList, read_categories
+from pyasp.evaluation.bootstrap import Speakers
 
 SECONDS = (2, 5, 10, 20, 40, 80, 160)  # limits of the duration classes of corpora that bring none
 RECORDINGS = (1, 2, 3, 5, 10)  # upper ends of the classes of numbers of enrolment recordings

@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.evaluation.evaluate import bootstrap
-from pyasp.evaluation.evaluate import llr
-from pyasp.evaluation.evaluate import metrics
-from pyasp.core import files
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
 from pyasp.core.text import read_json
-from pyasp.evaluation.conditions import Columns, Evaluation, tsv_columns
 from pyasp.data.trials import TrialList, read_scored, trial_lists
+from pyasp.evaluation.conditions import Columns, Evaluation, tsv_columns
+from pyasp.evaluation.evaluate import bootstrap, llr, metrics
 
 BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end
 
@@ -67,11 +65,11 @@ def scored_lists(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
 
 def check_scores(scores: Path) -> None:
     """InputError when an input of a score file (back end, embeddings, trial list) changed after it was made."""
-    record = files.made_path(scores)
+    record = made_path(scores)
     if not record.is_file():
         return
-    inputs = files.load_record(record)["inputs"]
-    changed = [name for name, mark in inputs.items() if Path(name).is_file() and files.fingerprint(name) != mark]
+    inputs = load_record(record)["inputs"]
+    changed = [name for name, mark in inputs.items() if Path(name).is_file() and fingerprint(name) != mark]
     if changed:
         raise InputError(
             scores,
@@ -89,7 +87,7 @@ def recipe(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOpti
         check_scores(scores)
         inputs += [listed, scores]
         inputs += [path for path in (Path(f"{listed}.tsv"), Path(f"{scores}.tsv")) if path.is_file()]
-    return files.describe("evaluate", options, inputs + Evaluation(Path(trials_dir).parent).inputs())
+    return describe("evaluate", options, inputs + Evaluation(Path(trials_dir).parent).inputs())
 
 
 def histograms(values: np.ndarray, target: np.ndarray) -> dict[str, list[float]]:
@@ -188,7 +186,7 @@ def evaluate(
             Path(trials_dir) / name, Path(system_dir) / "scores" / name, evaluation, options
         )
         result["trials"][name], result["det"][name], result["scores"][name] = entry, curve, shown
-        result["fingerprints"][name] = files.fingerprint(Path(trials_dir) / name)
+        result["fingerprints"][name] = fingerprint(Path(trials_dir) / name)
         arrays.update({f"{name}/{figure}": values for figure, values in found.items()})
     return result, arrays
 
@@ -205,6 +203,6 @@ def read_replicates(system_dir: str | Path) -> dict[str, np.ndarray]:
 def load_metrics(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:
     """Reads a system's metrics.json. InputError when it is missing or was made from other scores, lists or options."""
     path = Path(system_dir) / "metrics.json"
-    if not files.is_current(path, recipe(trials_dir, system_dir, options)):
+    if not is_current(path, recipe(trials_dir, system_dir, options)):
         raise InputError(path, "no such file", "the system's metrics", "Run stage 10 (evaluate) for this system")
     return read_json(path, "the system's metrics", "Run stage 10 (evaluate) with --force for this system")

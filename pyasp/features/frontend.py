@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core.command import option
-from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ScpReader
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 BLOCK_BYTES = 1 << 20  # of one block of padded frames: fits the caches, and hides the overhead of calls
 BANDS = 5  # groups of mel bins with a product of their own: a mel bin needs few of the FFT's

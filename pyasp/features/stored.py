@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
-from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, world
 from pyasp.core.progress import bar
+from pyasp.data.datadir import DataDir, c_sorted
+from pyasp.features.frontend import FrontendOptions, iterate
 
 Recording = tuple[str, np.ndarray]
 

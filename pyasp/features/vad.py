@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 
 
 @dataclass(frozen=True)

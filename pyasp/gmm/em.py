@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
+from pyasp.core.triangles import pack, unpack
 from pyasp.gmm.accumulators import read_accumulators, write_head
+from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
 from pyasp.gmm.pairs import SUMS, augmented
 from pyasp.gmm.posteriors import Alignment, DiagScorer, frame_chunks
 from pyasp.kaldi.reader import write_object
-from pyasp.core.triangles import pack, unpack
 
 LARGEST = 1e35  # of any sum: its inverse must be a float32
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.gmm.model import DiagGmm
 from pyasp.features.stored import Recording, blocks
 from pyasp.gmm.em import DiagStats, UpdateOptions, update_diag
+from pyasp.gmm.model import DiagGmm
 from pyasp.gmm.posteriors import DiagScorer
 
 FRAMES_PER_GAUSSIAN = 10  # Kaldi refuses to start with fewer

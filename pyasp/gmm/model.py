@@ -23,8 +23,8 @@ from typing import IO
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.reader import Reader, open_object, write_object
 from pyasp.core.triangles import pack, unpack
+from pyasp.kaldi.reader import Reader, open_object, write_object
 
 LOG_2PI = math.log(2.0 * math.pi)
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pyasp.core.threads import in_threads
 from pyasp.gmm.model import DiagGmm, FullGmm, full_factors
 from pyasp.gmm.pairs import DISTANCES, augmented, padded
 from pyasp.gmm.selection import BEST
-from pyasp.core.threads import in_threads
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SCORE_BYTES = {"cpu": 2 << 20, "cuda": 1 << 30}  # of one block of dense scores: stays in the cache on a CPU

@@ -20,16 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyasp.core import command as cli
-from pyasp.core.files import atomic_write, describe, is_current, making
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.core.files import atomic_write
+from pyasp.core.options import option
+from pyasp.core.processes import rank, sum_statistics, wait_for_all
+from pyasp.core.records import describe, is_current, making
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm.init import InitOptions, initialise, sample_frames
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner, DiagScorer
-from pyasp.core.processes import rank, sum_statistics, wait_for_all
 
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
 HISTORY = "likelihood.json"
@@ -39,27 +40,25 @@ HISTORY = "likelihood.json"
 class UbmOptions:
     """Options of UBM training; defaults of Kaldi's sid scripts."""
 
-    num_gauss: int = cli.option(2048, "Gaussians")
-    num_frames: int = cli.option(500000, "frames kept in memory for the start, a random choice")
-    num_iters_init: int = cli.option(20, "EM iterations of the start, over these frames")
-    initial_gauss_proportion: float = cli.option(0.5, "part of the Gaussians to start with; the rest come by splitting")
-    num_iters_diag: int = cli.option(4, "EM iterations of the diagonal model over all data")
-    num_iters_full: int = cli.option(4, "EM iterations of the full-covariance model")
-    gselect_diag: int = cli.option(30, "Gaussians used for each frame in the diagonal iterations")
-    gselect_full: int = cli.option(20, "Gaussians used for each frame in the full-covariance iterations")
-    subsample: int = cli.option(5, "every n-th voiced frame is used in the iterations over all data")
-    min_gaussian_weight: float = cli.option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
-    min_occupancy_diag: float = cli.option(10.0, "frames a Gaussian of the diagonal model needs to be updated")
-    min_occupancy_full: float = cli.option(100.0, "frames a full covariance needs to be updated")
-    min_variance: float = cli.option(0.001, "floor of variances and of eigenvalues of covariances")
-    max_condition: float = cli.option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
-    remove_low_count_gaussians: bool = cli.option(True, "remove Gaussians with too little data, in last iterations")
-    update_flags: str = cli.option(
-        "mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)"
-    )
-    precision: str = cli.option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
-    device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
-    allow_fail_fraction: float = cli.option(0.0, "part of the recordings that may be unusable")
+    num_gauss: int = option(2048, "Gaussians")
+    num_frames: int = option(500000, "frames kept in memory for the start, a random choice")
+    num_iters_init: int = option(20, "EM iterations of the start, over these frames")
+    initial_gauss_proportion: float = option(0.5, "part of the Gaussians to start with; the rest come by splitting")
+    num_iters_diag: int = option(4, "EM iterations of the diagonal model over all data")
+    num_iters_full: int = option(4, "EM iterations of the full-covariance model")
+    gselect_diag: int = option(30, "Gaussians used for each frame in the diagonal iterations")
+    gselect_full: int = option(20, "Gaussians used for each frame in the full-covariance iterations")
+    subsample: int = option(5, "every n-th voiced frame is used in the iterations over all data")
+    min_gaussian_weight: float = option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
+    min_occupancy_diag: float = option(10.0, "frames a Gaussian of the diagonal model needs to be updated")
+    min_occupancy_full: float = option(100.0, "frames a full covariance needs to be updated")
+    min_variance: float = option(0.001, "floor of variances and of eigenvalues of covariances")
+    max_condition: float = option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
+    remove_low_count_gaussians: bool = option(True, "remove Gaussians with too little data, in last iterations")
+    update_flags: str = option("mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)")
+    precision: str = option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
+    device: str = option("auto", "where to compute", ("auto", "cpu", "cuda"))
+    allow_fail_fraction: float = option(0.0, "part of the recordings that may be unusable")
 
     def __post_init__(self) -> None:
         least = {

@@ -16,11 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.inspect import directory
-from pyasp.inspect import model
-from pyasp.inspect import other
-from pyasp.inspect import table
 from pyasp.core.errors import InputError
+from pyasp.inspect import directory, model, other, table
 from pyasp.inspect.kind import kind_of, source_of
 from pyasp.inspect.line import BLOCK, Line, Lines, array_facts, block, line, row_lines, shape_text, span
 from pyasp.inspect.table import missing, whole
@@ -250,11 +247,6 @@ VIEWS: dict[str, View] = {
     "scp": View(_scp, _scp_entry, _scp_text, _scp_arrays),
     **{
         kind: View(*functions)
-        for kind, functions in {
-            **model.VIEWS,
-            **other.VIEWS,
-            **table.VIEWS,
-            **directory.VIEWS,
-        }.items()
+        for kind, functions in {**model.VIEWS, **other.VIEWS, **table.VIEWS, **directory.VIEWS}.items()
     },
 }

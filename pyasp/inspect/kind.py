@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ContextManager
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.names import Location
 from pyasp.kaldi.items import MODELS
+from pyasp.kaldi.names import Location
 from pyasp.kaldi.posteriors import integer_lists, integers, posteriors, scalar
 from pyasp.kaldi.source import FOREIGN, Source, open_location
 from pyasp.kaldi.tables import read_entries

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir, c_sorted, read_table
+from pyasp.inspect.plots import Curves, Image, Panel, Plot, Points, Strip
 from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
-from pyasp.inspect.plots import Curves, Image, Panel, Plot, Points, Strip
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
 SPECTRUM = 512  # samples of a spectrogram's frame
@@ -52,8 +52,8 @@ def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     """Weights of the pooling over the spectrogram of a recording, for a bundle of a network with attention."""
-    from pyasp.network.attention import weights_over_time
     from pyasp.audio.recording import read_sound
+    from pyasp.network.attention import weights_over_time
 
     sound = read_sound(path, channel)
     weights, voiced, pooling = weights_over_time(model_dir, sound)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
 from pyasp.core.errors import InputError
+from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
 from pyasp.inspect.plots import Curves, Image, Plot, Points, Strip
 
 WIDTH = 9.0  # inches

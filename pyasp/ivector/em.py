@@ -24,13 +24,13 @@ from typing import IO
 import numpy as np
 import torch
 
-from pyasp.gmm.model import LOG_2PI, stacked
-from pyasp.gmm.em import FullStats
-from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
-from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import PACK
 from pyasp.core.tiles import for_tiles
 from pyasp.core.triangles import unpack
+from pyasp.gmm.em import FullStats
+from pyasp.gmm.model import LOG_2PI, stacked
+from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
+from pyasp.kaldi.reader import open_object, write_object
 
 AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.gmm.model import FullGmm, check_finite, cholesky, stacked
-from pyasp.kaldi.reader import open_object, write_object
 from pyasp.core.packed import lower_from_packed, packed_from_full
 from pyasp.core.threads import in_threads
 from pyasp.core.tiles import product
 from pyasp.core.triangles import triangle_size, unpack
+from pyasp.gmm.model import FullGmm, check_finite, cholesky, stacked
+from pyasp.kaldi.reader import open_object, write_object
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.ivector.model import IvectorExtractor, gaussian_chunks
-from pyasp.ivector.em import IvectorStats
 from pyasp.core.packed import full_from_packed
 from pyasp.core.triangles import pack, unpack
+from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.model import IvectorExtractor, gaussian_chunks
 
 MAX_CONDITION = 1e4  # of R_i after diagonal preconditioning, and of the covariance floor
 COVARIANCE_FLOOR = 1e-7  # of the eigenvalues of the i-vectors' covariance

@@ -14,41 +14,41 @@ from typing import Any
 
 import torch
 
-from pyasp.core import command as cli
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+from pyasp.core.processes import sum_statistics
 from pyasp.features.frontend import FrontendOptions
-from pyasp.gmm.model import FullGmm
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import FullStats
+from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner
 from pyasp.gmm.train import Iterations
-from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.mstep import EstimationOptions, update
 from pyasp.ivector.statistics import MAX_FRAMES, recording_stats, recordings_per_block
-from pyasp.core.processes import sum_statistics
 
 
 @dataclass(frozen=True)
 class IvectorOptions(FrontendOptions):
     """Options of the i-vector system: front end, extractor training, extraction. Kaldi's names and recipe values."""
 
-    ivector_dim: int = cli.option(400, "dimension of the i-vector")
-    num_iters: int = cli.option(5, "EM iterations of the extractor")
-    gselect: int = cli.option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
-    min_post: float = cli.option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
-    posterior_scale: float = cli.option(1.0, "posteriors are multiplied by this, in training and extraction")
-    update_variances: bool = cli.option(True, "also estimate the covariances")
-    gaussian_min_count: float = cli.option(100.0, "Gaussians with fewer frames keep their parameters")
-    variance_floor_factor: float = cli.option(0.1, "covariances are floored at this part of their average")
-    diagonalize: bool = cli.option(True, "rotate i-vectors so that their average precision is diagonal")
-    acoustic_weight: float = cli.option(1.0, "extraction: statistics are multiplied by this")
-    max_count: float = cli.option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
-    precision: str = cli.option(
+    ivector_dim: int = option(400, "dimension of the i-vector")
+    num_iters: int = option(5, "EM iterations of the extractor")
+    gselect: int = option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
+    min_post: float = option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
+    posterior_scale: float = option(1.0, "posteriors are multiplied by this, in training and extraction")
+    update_variances: bool = option(True, "also estimate the covariances")
+    gaussian_min_count: float = option(100.0, "Gaussians with fewer frames keep their parameters")
+    variance_floor_factor: float = option(0.1, "covariances are floored at this part of their average")
+    diagonalize: bool = option(True, "rotate i-vectors so that their average precision is diagonal")
+    acoustic_weight: float = option(1.0, "extraction: statistics are multiplied by this")
+    max_count: float = option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
+    precision: str = option(
         "float32", "arithmetic of scores, large products and their factors; else float64", tuple(DTYPES)
     )
-    device: str = cli.option("auto", "where to compute", ("auto", "cpu", "cuda"))
+    device: str = option("auto", "where to compute", ("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +126,7 @@ def _iteration(
     stats = expectation(recordings.shared().passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
     sum_statistics(stats)
     frames = float(stats.count.sum())
-    extractor, report = update(extractor, stats, cli.subset(options, EstimationOptions))
+    extractor, report = update(extractor, stats, subset(options, EstimationOptions))
     return extractor, {
         "frames": frames,
         "objective": stats.objective / max(frames, 1.0),

@@ -12,9 +12,9 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.kaldi import compress
-from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.kaldi import compress
 from pyasp.kaldi.names import is_command, refuse_command
 from pyasp.kaldi.writer import Writer, write_object
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pyasp.kaldi import compress
 from pyasp.core.errors import InputError
+from pyasp.kaldi import compress
 from pyasp.kaldi.names import ROW_TOLERANCE, Location, parse_location, resolve_range
-from pyasp.kaldi.source import GZIP_MAGIC, Source
 from pyasp.kaldi.reader import Plain, Reader
+from pyasp.kaldi.source import GZIP_MAGIC, Source
 from pyasp.kaldi.tables import LONGEST_HEAD, PathLike, load, read_scp
 
 MAPS = 64  # archives mapped at a time

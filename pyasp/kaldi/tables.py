@@ -19,8 +19,8 @@ from kaldiio.matio import read_matrix_or_vector
 
 from pyasp.core.errors import InputError
 from pyasp.kaldi.names import ROW_TOLERANCE, Location, is_command, parse_location, refuse_command, resolve_range
-from pyasp.kaldi.source import Source, open_location
 from pyasp.kaldi.reader import PLAIN, Reader
+from pyasp.kaldi.source import Source, open_location
 from pyasp.kaldi.writer import BINARY
 
 SPECIFIER = re.compile(r"(ark|scp)((?:,[a-z]+)*):(.*)", re.DOTALL)

@@ -13,8 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 
 BINARY = b"\0B"
 DTYPES = {"F": np.dtype("<f4"), "D": np.dtype("<f8")}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp.core import command as cli
-from pyasp.bundle.format import read_bundle
-from pyasp.core.errors import InputError
-from pyasp.bundle.extractors import load_tdnn, network_options
 from pyasp.audio.recording import Sound
+from pyasp.bundle.extractors import load_tdnn, network_options
+from pyasp.bundle.format import read_bundle
 from pyasp.bundle.speaker_model import SpeakerModel
+from pyasp.core.conf import read_conf
+from pyasp.core.errors import InputError
 
 
 def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndarray, str]:
@@ -26,7 +26,7 @@ def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndar
     bundle = read_bundle(model_dir)
     if bundle.kind != "network":
         raise InputError(model_dir, f"a bundle of kind {bundle.kind}", "a network with attention", "Give another")
-    options = cli.read_conf(bundle.files["network.conf"], network_options())
+    options = read_conf(bundle.files["network.conf"], network_options())
     net = load_tdnn(bundle, options)
     if net.pooling.attention is None:
         raise InputError(

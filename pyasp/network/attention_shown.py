@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.network.tdnn import RECEPTIVE_FIELD, Tdnn
 

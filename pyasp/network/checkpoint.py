@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from pyasp.core.files import atomic_write
-from pyasp.core.command import check_choice
 from pyasp.core.errors import InputError, final_name
+from pyasp.core.files import atomic_write
+from pyasp.core.options import check_choice
 from pyasp.core.text import read_lines
 from pyasp.network.tdnn import Tdnn, TdnnOptions
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 from pyasp.network.tdnn import RECEPTIVE_FIELD, Tdnn
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 from pyasp.network.pooling import VARIANCE_FLOOR, MaskedBatchNorm, Pooling
 from pyasp.network.tdnn import RECEPTIVE_FIELD, Layer, Tdnn
 

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyasp.core.command import option
 from pyasp.core.errors import InputError
-from pyasp.training.one_pass import Workspace
-from pyasp.training.one_pass_network import frame_network
+from pyasp.core.options import option
+from pyasp.core.processes import part_of, world
 from pyasp.network.loss import LOSSES, CosineOutput
 from pyasp.network.pooling import POOLINGS, VARIANCE_FLOOR, MaskedBatchNorm, Pooling, length_mask
-from pyasp.core.processes import part_of, world
+from pyasp.training.one_pass import Workspace
+from pyasp.training.one_pass_network import frame_network
 
 CONTEXTS = ((-2, -1, 0, 1, 2), (-2, 0, 2), (-3, 0, 3), (0,), (0,))
 RECEPTIVE_FIELD = 1 + sum(context[-1] - context[0] for context in CONTEXTS)  # 15 frames

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.report.results import tables
-from pyasp.evaluation.evaluate import bootstrap
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import read_replicates
-from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent
-from pyasp.report.facts import read_json
 from pyasp.data.trials import read_scored
+from pyasp.evaluation.evaluate import bootstrap, read_replicates
+from pyasp.report.facts import read_json
+from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent, tables
 
 SHOWN = {
     "eer": ("EER %", percent),
@@ -56,9 +54,7 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
     for system in (system for system in ours[0] if system in ours[1]):
         both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
         tests = (
-            tables.compare(
-                *((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)), trial_list
-            )
+            tables.compare(*((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)), trial_list)
             if same
             else []
         )
@@ -71,9 +67,7 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
             row = by_figure.get(figure)
             gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
             test = (
-                [tables.between(row["ci"], lambda x: f"{x:+.3f}"), tables.probability(row["p"])]
-                if row
-                else ["-", "-"]
+                [tables.between(row["ci"], lambda x: f"{x:+.3f}"), tables.probability(row["p"])] if row else ["-", "-"]
             )
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
             table.append([system, title, *map(show, values), gap, *test, decided])

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.core.command import option
-from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
-from pyasp.training.frames import STORES, FrameSource
+from pyasp.core.options import option
 from pyasp.core.processes import part_of, world
+from pyasp.data.datadir import DataDir
 from pyasp.network.tdnn import RECEPTIVE_FIELD
+from pyasp.training.frames import STORES, FrameSource
 
 
 def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:

@@ -17,9 +17,9 @@ from typing import Any, ContextManager
 import torch
 from torch import Tensor, nn
 
-from pyasp.core.command import option
 from pyasp.core.device import DEVICES
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 from pyasp.core.processes import joined
 from pyasp.network.tdnn import Tdnn
 

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.data.datadir import DataDir
 from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
+from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi import ScpReader
-from pyasp.core.progress import bar
 from pyasp.training.quantise import encode
 
 STORES = ("auto", "float", "byte", "archive")

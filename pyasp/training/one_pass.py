@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyasp.network.pooling import MaskedBatchNorm
 from pyasp.core.processes import sum_over
+from pyasp.network.pooling import MaskedBatchNorm
 
 BLOCK_FRAMES = 512
 

@@ -18,8 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp.training.one_pass import Stage, Workspace, blocks, finish_block, gradient_below, layer_gradients, norm_of, run_stage
 from pyasp.network.pooling import Attention
+from pyasp.training.one_pass import (
+    Stage,
+    Workspace,
+    blocks,
+    finish_block,
+    gradient_below,
+    layer_gradients,
+    norm_of,
+    run_stage,
+)
 
 
 @dataclass

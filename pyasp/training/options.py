@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from pyasp.training.chunks import ChunkOptions
-from pyasp.core.command import option
-from pyasp.training.compute import ComputeOptions
-from pyasp.network.embed import EmbedOptions
 from pyasp.core.errors import InputError
+from pyasp.core.options import option
 from pyasp.features.frontend import FrontendOptions
+from pyasp.network.embed import EmbedOptions
 from pyasp.network.tdnn import TdnnOptions
+from pyasp.training.chunks import ChunkOptions
+from pyasp.training.compute import ComputeOptions
 
 # fused: one pass over the parameters for the whole rule, on CPU and CUDA.
 OPTIMISERS: dict[str, Callable[[list[dict[str, Any]], float], torch.optim.Optimizer]] = {

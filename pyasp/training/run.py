@@ -19,17 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp.network import checkpoint
-from pyasp.core.files import is_current, making, write_made
-from pyasp.training.chunks import ChunkOptions, Sampler
-from pyasp.core.command import subset
-from pyasp.training.compute import prepare_device, runner
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.training.frames import FrameSource
-from pyasp.network.pooling import MaskedBatchNorm
+from pyasp.core.options import subset
 from pyasp.core.processes import rank, wait_for_all
+from pyasp.core.records import is_current, making, write_made
+from pyasp.network import checkpoint
+from pyasp.network.pooling import MaskedBatchNorm
 from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.training.chunks import ChunkOptions, Sampler
+from pyasp.training.compute import prepare_device, runner
+from pyasp.training.frames import FrameSource
 from pyasp.training.options import OPTIMISERS, NetworkOptions
 
 NOTHING_DONE = {"loss": 0.0, "frames": 0, "seconds": 0.0, "waited": 0.0}

@@ -25,22 +25,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyasp.network import checkpoint
-from pyasp.core.files import describe, is_current
-from pyasp.training.chunks import Batch, split_validation, validation_batches
-from pyasp.core.command import subset, write_conf
-from pyasp.training.compute import autocast, explained_memory, precision_of
-from pyasp.data.datadir import DataDir
+from pyasp.core.conf import write_conf
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
-from pyasp.network.embed import EmbedOptions
 from pyasp.core.errors import InputError
-from pyasp.training.frames import FrameSource, open_source
-from pyasp.training.interruption import Watch
-from pyasp.network.loss import logits_of
+from pyasp.core.options import subset
 from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
+from pyasp.core.records import describe, is_current
+from pyasp.data.datadir import DataDir
+from pyasp.network import checkpoint
+from pyasp.network.embed import EmbedOptions
+from pyasp.network.loss import logits_of
 from pyasp.network.tdnn import training_flop
+from pyasp.training.chunks import Batch, split_validation, validation_batches
+from pyasp.training.compute import autocast, explained_memory, precision_of
+from pyasp.training.frames import FrameSource, open_source
+from pyasp.training.interruption import Watch
 from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
 from pyasp.training.run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 

@@ -15,8 +15,8 @@ import kills
 import pytest
 import recipe
 
-from pyasp.core.files import atomic_write
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 
 CONF = recipe.ROOT / recipe.CONF
 QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check_data")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import recipe
 
-from pyasp import stale
-from pyasp.core import command as cli
+from pyasp.bin import _stale as stale
 from pyasp.bin import check_made, report
+from pyasp.core.command import parse
 
 CONF = recipe.ROOT / recipe.CONF
 
@@ -121,10 +121,10 @@ def test_models_given_in_place_of_ours_are_not_taken_for_those_that_made_the_vec
 
 def test_a_system_of_an_earlier_report_leaves_it_when_its_settings_changed(finished, tmp_path, capsys):
     where, conf = finished[0], edited(tmp_path, "tdnn.conf", "--learning-rate=0.004")
-    options, _ = cli.parse(report.Options, ["--conf", str(conf)])
+    options, _ = parse(report.Options, ["--conf", str(conf)])
     found = report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])
     assert set(found) == {"ivector"} and "statistics of the earlier report is left out" in capsys.readouterr().out
-    options, _ = cli.parse(report.Options, ["--conf", str(CONF)])
+    options, _ = parse(report.Options, ["--conf", str(CONF)])
     assert set(report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])) == set(recipe.SYSTEMS)
 
 

@@ -1,0 +1,253 @@
+"""Which artefacts of a run are out of date: made with other settings than the present ones, or from other inputs.
+
+A tool looks at what it makes itself; this looks at what a run starts from (`--stage N`) or reports. Every record
+`X.made.json` says the tool, its options and the fingerprints of its inputs. Settings are read as the tool itself reads
+them: its options class (`main.options`) and its conf file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyasp.core.command import parse
+from pyasp.core.conf import read_conf
+from pyasp.core.errors import InputError
+from pyasp.core.options import subset
+from pyasp.core.records import fingerprint, load_record
+
+RECORD = ".made.json"
+SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Stage that runs it, conf file that it reads, whether --seed decides its result."""
+
+    stage: int
+    conf: str = ""
+    seeded: bool = False
+
+
+TOOLS = {
+    "prep_voxceleb": Tool(0, "prep.conf", True),
+    "prep_sre12": Tool(0, "prep.conf", True),
+    "prep_folder": Tool(0, "prep.conf", True),
+    "make_mfcc": Tool(2, "mfcc.conf"),
+    "compute_vad": Tool(2, "vad.conf"),
+    "merge_shards": Tool(2),
+    "augment": Tool(3, "augment.conf", True),
+    "copy_vad": Tool(3),
+    "select_train": Tool(4, "select.conf", True),
+    "make_dev": Tool(4, "backend.conf", True),
+    "train_ubm": Tool(5, "ubm.conf", True),
+    "train_ivector": Tool(6, "ivector.conf", True),
+    "train_tdnn": Tool(7, "tdnn.conf", True),
+    "extract_ivector": Tool(8, "ivector.conf"),
+    "extract_embedding": Tool(8, "tdnn.conf"),
+    "train_backend": Tool(9, "backend.conf"),
+    "adapt_backend": Tool(9, "backend.conf"),
+    "score": Tool(9, "backend.conf"),
+    "normalise_scores": Tool(9, "backend.conf"),
+    "calibrate": Tool(9, "backend.conf"),
+}
+PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
+CHOSEN = ("train_on", "kind")  # by the step, not by a setting
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was asked for. systems: with their variants, as their directories are called.
+
+    conf "": settings are not looked at; seed None: nor is the seed;
+    ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
+    corpus, corpus_options: the preparation and its words; "": not looked at.
+    """
+
+    data: Path
+    exp: Path
+    systems: tuple[str, ...]
+    conf: str = ""
+    seed: int | None = None
+    corpus: str = ""
+    corpus_options: tuple[str, ...] = ()
+    ivector: str | None = None
+    backend: str | None = None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An artefact that is out of date, the stage that makes it, and why."""
+
+    path: Path
+    stage: int
+    why: str
+
+
+def family(name: str) -> tuple[str, ...]:
+    """A system and those that it is made from: `ivector+snorm` -> `ivector`, `ivector+snorm`."""
+    if name.startswith("fusion:"):
+        return *name.removeprefix("fusion:").split("+"), name
+    steps = name.split("+")
+    return tuple("+".join(steps[:count]) for count in range(1, len(steps) + 1))
+
+
+def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, ...]:
+    """Systems, their variants and fusions of the present backend.conf; those of a former one are not reported."""
+    if not any("+" in path.name for path in exp.glob("*")):
+        return systems
+    from pyasp.backend.model import BackendOptions  # and scipy
+    from pyasp.backend.variants import expand, fusions
+
+    options = read_conf(Path(conf) / "backend.conf", BackendOptions)
+    names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]
+    return *names, *fusions(options, names)
+
+
+def directory_of(run: Run, artefact: Path) -> str:
+    """The directory of the experiment that an artefact lies in; "" for data."""
+    return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
+
+
+def used(run: Run, artefact: Path, tool: str) -> bool:
+    """False for what lies there but was replaced by models that the run was given."""
+    if run.ivector and tool in ("train_ubm", "train_ivector"):
+        return False
+    name = directory_of(run, artefact)
+    return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
+
+
+def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
+    mine = (*run.systems, *(("ubm",) if "ivector" in run.systems else ()))
+    directories = [*(run.data / name for name in SETS), *(run.exp / name for name in mine)]
+    places = [run.data / f"prep.json{RECORD}", *(path for each in directories for path in each.rglob(f"*{RECORD}"))]
+    for path in sorted(places):
+        artefact = Path(str(path).removesuffix(RECORD))
+        if path.is_file() and artefact.exists() and used(run, artefact, (made := load_record(path))["tool"]):
+            yield artefact, made
+
+
+def stage_of(run: Run, artefact: Path, tool: str) -> int:
+    """The stage that makes an artefact; 10 for what is none of the known tools'."""
+    stage = TOOLS[tool].stage if tool in TOOLS else 10
+    if artefact.is_relative_to(run.exp):
+        return max(stage, 8) if tool == "merge_shards" else stage
+    return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
+
+
+def settings(run: Run, tool: str) -> dict[str, Any]:
+    """{field: value} of the present settings of a tool."""
+    if not TOOLS[tool].stage and not run.corpus:
+        return {}
+    path, words = Path(run.conf) / TOOLS[tool].conf, []
+    module = f"pyasp.bin.{tool}" if TOOLS[tool].stage else f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}"
+    if path.is_file():
+        words += ["--config", str(path)]
+    elif TOOLS[tool].stage:
+        raise InputError(path, "no such file", "the settings of a step", "Check --conf")
+    main = importlib.import_module(module).main
+    found, _ = parse(main.options, [*words, *(() if TOOLS[tool].stage else run.corpus_options)])
+    values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
+    if not TOOLS[tool].stage:  # a later stage may be asked for without what the preparation was given
+        return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
+    if tool == "make_mfcc" and not values["compress"]:
+        values["compression_method"] = 0
+    if tool == "train_ubm":
+        from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for
+        from pyasp.ivector.train import IvectorOptions
+
+        ivector = read_conf(Path(run.conf) / "ivector.conf", IvectorOptions)
+        values |= dataclasses.asdict(subset(ivector, FrontendOptions))
+    return values
+
+
+def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings that the step itself gives a tool, for this artefact."""
+    chain, more = directory_of(run, artefact).split("+")[1:], {}
+    if tool == "train_tdnn":
+        more["pooling"] = artefact.parent.name
+    if tool == "train_backend" and chain:
+        more["lda_dim"] = values["variant_lda_dim"]
+    if "cosine" in chain:
+        more["scoring"] = "cosine"
+    return more
+
+
+def changed_settings(
+    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str], dict[str, Any]]
+) -> Iterator[str]:
+    """`--key: old -> new` of each setting that is another one now."""
+    tool = TOOLS.get(made["tool"])
+    if not tool or not run.conf:
+        return
+    if tool.seeded and run.seed is not None and made["seed"] != run.seed:
+        yield f"--seed: {made['seed']} -> {run.seed}"
+    now = settings_of(made["tool"]) if tool.conf else {}
+    now = now | of_step(run, made["tool"], artefact, now)
+    for key, old in made["options"].items():
+        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
+            yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
+
+
+def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
+    """The model files that an artefact must have been made with: those given in place of trained ones, or our own."""
+    if tool == "extract_ivector" and run.ivector is not None:
+        given = Path(run.ivector) if run.ivector else None
+        return [(given or run.exp / "ubm") / "final.ubm", (given or run.exp / "ivector") / "final.ie"]
+    if tool == "score" and run.backend is not None and directory_of(run, artefact) == "ivector":
+        return [(Path(run.backend) if run.backend else run.exp / "ivector" / "backend") / "plda"]
+    return []
+
+
+def changed_inputs(
+    run: Run, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
+) -> Iterator[str]:
+    """Each input that is gone, was made again, or is not the one asked for."""
+    for path, mark in made["inputs"].items():
+        now = mark_of(path)
+        if now != mark:
+            yield f"input {path} {'is gone' if now is None else 'changed'}"
+    for path in models_of(run, artefact, made["tool"]):
+        if str(path) not in made["inputs"]:
+            yield f"not made with {path}"
+
+
+def find(run: Run, before: int) -> list[Stale]:
+    """What stages 0 to `before` - 1 left that is out of date, in the order of stages."""
+
+    @functools.cache
+    def mark_of(path: str) -> str | None:
+        return fingerprint(path) if Path(path).is_file() else None
+
+    settings_of, found = functools.cache(lambda tool: settings(run, tool)), []
+    for artefact, made in records(run):
+        stage = stage_of(run, artefact, made["tool"])
+        if stage < before:
+            reasons = [
+                *changed_settings(run, artefact, made, settings_of),
+                *changed_inputs(run, artefact, made, mark_of),
+            ]
+            found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
+    return sorted(found, key=lambda each: (each.stage, str(each.path)))
+
+
+def error(run: Run, found: list[Stale]) -> InputError:
+    """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
+    first, stages = found[0], []
+    for stage, group in itertools.groupby(found, lambda each: each.stage):
+        mine = list(group)
+        stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
+    return InputError(
+        first.path,
+        f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
+        "artefacts made with the present settings and inputs",
+        f"Re-run from there: ./run.sh ... --stage {first.stage} --force",
+    )

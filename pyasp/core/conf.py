@@ -1,0 +1,61 @@
+"""Conf files as Kaldi writes them: one `--key=value` a line, comments after `#`; each key is a declared option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.options import T, option_fields, option_types, store
+
+
+def conf_values(path: str | Path, cls: type) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path, f"an unreadable file ({error})", "a conf file", "Check the path given with --config"
+        ) from None
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.split("#", 1)[0].strip()
+        if not line:
+            continue
+        key, equals, value = line.partition("=")
+        where = f"{path}:{number}"
+        if not key.startswith("--") or not equals:
+            raise InputError(where, repr(line), "--key=value", "Write one option a line, comments after #")
+        if (
+            key[2:].strip().replace("-", "_") in values
+            and option_types(cls).get(key[2:].replace("-", "_")) != tuple[str, ...]
+        ):
+            raise InputError(where, f"{key} a second time", "each option once", "Delete one of the two lines")
+        store(cls, values, key[2:].strip(), value.strip(), where)
+    return values
+
+
+def read_conf(path: str | Path, cls: type[T]) -> T:
+    """Options from a conf file alone, the rest at their defaults. Raises InputError on unknown keys and wrong types."""
+    return cls(**conf_values(path, cls))
+
+
+def value_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def conf_lines(*options: Any) -> list[str]:
+    """`--key=value` lines of one or more options objects, in declaration order, each key once."""
+    lines: dict[str, None] = {}
+    for each in options:
+        for key, field in option_fields(type(each)).items():
+            value = getattr(each, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                lines[f"--{key}={value_text(item)}"] = None
+    return list(lines)
+
+
+def write_conf(path: str | Path, *options: Any) -> None:
+    """Saves resolved options as a conf file that can be read back."""
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join(conf_lines(*options)) + "\n")

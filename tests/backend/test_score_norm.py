@@ -1,0 +1,86 @@
+"""Normalisation with a cohort against loops over single scores, and what it is invariant to."""
+
+import numpy as np
+import pytest
+
+from pyasp.backend.model import BackEnd, BackendOptions, enroll, norm, train
+from pyasp.backend.norm import Cohort, draw_cohort, moments
+from pyasp.backend.scoring import SCORERS
+from pyasp.core.errors import InputError
+
+DIM = 6
+
+
+def corpus(seed=0, speakers=30, each=5):
+    generator = np.random.default_rng(seed)
+    means = generator.normal(size=(speakers, DIM))
+    return np.repeat(means, each, axis=0) + 0.5 * generator.normal(size=(speakers * each, DIM)), np.repeat(
+        np.arange(speakers), each
+    )
+
+
+@pytest.fixture(scope="module")
+def back_end() -> BackEnd:
+    return train(*corpus(), BackendOptions(), log=lambda line: None)
+
+
+def trials(back_end, scoring):
+    """Models of two recordings, single tests, all pairs, and their scores."""
+    vectors, _ = corpus(1, 6, 3)
+    members = [np.array([3 * k, 3 * k + 1]) for k in range(6)]
+    models = enroll(back_end, vectors, members, "normalised"), np.full(6, 2)
+    tests = back_end.process(vectors[2::3])
+    pairs = tuple(index.ravel() for index in np.meshgrid(np.arange(6), np.arange(6), indexing="ij"))
+    options = BackendOptions(scoring=scoring, cohort_top=4)
+    return models, tests, pairs, SCORERS[scoring](*models, tests, back_end.plda, options).pairs(*pairs), options
+
+
+def cohort_of(back_end, options):
+    vectors, labels = corpus(2, 9, 2)
+    return Cohort(back_end, vectors, [np.flatnonzero(labels == k) for k in range(9)], options)
+
+
+@pytest.mark.parametrize("scoring", ["plda", "cosine"])
+@pytest.mark.parametrize("kind", ["znorm", "tnorm", "snorm", "asnorm"])
+def test_against_loops(back_end, kind, scoring, monkeypatch):
+    models, tests, pairs, scores, options = trials(back_end, scoring)
+    cohort = cohort_of(back_end, options)
+    score, plda, everyone = SCORERS[scoring], back_end.plda, np.zeros(9, np.int64)
+    expected = []
+    for i, j, s in zip(*pairs, scores):
+        one_model = models[0][[i]], models[1][[i]]
+        z = score(*one_model, cohort.vectors, plda, options).pairs(everyone, np.arange(9))
+        t = score(cohort.vectors, cohort.num_utts, tests[[j]], plda, options).pairs(np.arange(9), everyone)
+        if kind == "asnorm":
+            z, t = np.sort(z)[-4:], np.sort(t)[-4:]
+        parts = {"znorm": [(s - z.mean()) / z.std()], "tnorm": [(s - t.mean()) / t.std()]}
+        expected.append(np.mean(parts.get(kind, sum(parts.values(), []))))
+    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
+    monkeypatch.setattr(norm, "AT_ONCE", 20)  # two rows at a time
+    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
+
+
+def test_snorm_undoes_a_shift_and_a_scale_of_all_scores(back_end):
+    models, tests, pairs, scores, options = trials(back_end, "cosine")
+    before = cohort_of(back_end, options).normalise("snorm", scores, models, tests, pairs)
+    z = np.array([[1.0, 2, 4]])
+    assert moments(3 * z + 7)[0] == 3 * moments(z)[0] + 7 and moments(3 * z + 7)[1] == pytest.approx(3 * moments(z)[1])
+    assert np.corrcoef(before, scores)[0, 1] > 0.8
+
+
+def test_the_best_of_a_row():
+    scores = np.array([[5.0, 1, 3, 9], [0.0, -1, -2, 8]])
+    assert moments(scores, 2)[0].tolist() == [7.0, 4.0] and moments(scores, 2)[1].tolist() == [2.0, 4.0]
+    assert moments(scores, 10)[0].tolist() == scores.mean(axis=1).tolist()
+    with pytest.raises(InputError, match="1 models or tests"):
+        moments(np.array([[1.0, 1.0], [1.0, 2.0]]))
+
+
+def test_the_draw_is_seeded_and_bounded():
+    utt2spk = {f"s{k}-u{i}": f"s{k}" for k in range(20) for i in range(3)}
+    assert len(draw_cohort(utt2spk, 7, "recording", 1)) == 7 and len(draw_cohort(utt2spk, 100, "speaker", 1)) == 20
+    speakers = draw_cohort(utt2spk, 5, "speaker", 1)
+    assert all(utts == [f"{name}-u{i}" for i in range(3)] for name, utts in speakers.items())
+    assert draw_cohort(utt2spk, 5, "speaker", 1) == speakers != draw_cohort(utt2spk, 5, "speaker", 2)
+    with pytest.raises(InputError, match="1 speakers; expected at least 2"):
+        draw_cohort({"a-1": "a"}, 9, "speaker", 1)

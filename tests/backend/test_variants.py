@@ -1,0 +1,343 @@
+"""Variants: chains and fusions by name, dev trials, adaptation, and the tools that make each from a tiny experiment."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from recipe import ROOT
+
+from pyasp.backend.adaptation import adapt
+from pyasp.backend.model import BackEnd, BackendOptions
+from pyasp.backend.model import model as backend
+from pyasp.backend.variants import DevOptions, VariantOptions, expand, explained, fusions
+from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
+from pyasp.bin import variants as variants_tool
+from pyasp.core.errors import InputError
+from pyasp.data import dev_trials
+from pyasp.data.datadir import DataDir
+from pyasp.data.dev_trials import Material
+from pyasp.data.trials import read_scored
+from pyasp.kaldi import ArkWriter
+
+DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_chains_come_after_what_they_build_on():
+    assert expand(["snorm+cal", "cal", "lda+asnorm+calhalf"]) == [
+        "snorm",
+        "snorm+cal",
+        "cal",
+        "lda",
+        "lda+asnorm",
+        "lda+asnorm+calhalf",
+    ]
+
+
+@pytest.mark.parametrize("chain", ["cal+snorm", "snorm+tnorm", "cal+calhalf", "warp", "", "snorm+lda", "cosine+cosine"])
+def test_chains_that_make_no_sense(chain):
+    with pytest.raises(InputError, match="--variant"):
+        expand([chain])
+
+
+def test_fusions_of_what_is_there():
+    options = VariantOptions(fuse=("a+b", "a+c"))
+    assert fusions(options, ["a", "b"]) == {"fusion:a+b": ["a", "b"]}
+    with pytest.raises(InputError, match="two or more"):
+        fusions(VariantOptions(fuse=("a",)), ["a"])
+
+
+def test_names_are_explained():
+    assert explained("ivector") == "" and "i and a" in explained("fusion:i+a")
+    assert explained("x+snorm+cal").startswith("mean of znorm and tnorm; calibrated on the dev speakers")
+
+
+def test_the_tool_lists_systems(tmp_path, capsys):
+    (tmp_path / "b.conf").write_text("--variant=snorm\n--fuse=x+y\n--whitening=false\n")
+    (tmp_path / "exp/y/scores").mkdir(parents=True)
+    command = [f"--config={tmp_path}/b.conf", f"--exp={tmp_path}/exp"]
+    assert variants_tool.main([*command, "x"]) == 0 and capsys.readouterr().out == "x\nx+snorm\nfusion:x+y\n"
+    assert variants_tool.main([*command, "--show=fusions", "x"]) == 0 and capsys.readouterr().out == "fusion:x+y x y\n"
+
+
+# ---------------------------------------------------------------- dev trials
+
+
+def material(sessions=2, speakers=6, each=4):
+    utts = {f"s{k}-{i}": f"s{k}" for k in range(speakers) for i in range(each)}
+    return Material(
+        utts,
+        {utt: "a" if utt[-1] < "2" else "b" for utt in utts} if sessions == 2 else {},
+        {utt: f"word{utt[-1]}" for utt in utts},
+    )
+
+
+def test_dev_trials_cross_sessions_and_never_meet_themselves():
+    data = material()
+    models, trials = dev_trials.draw(data, DevOptions(dev_enroll_utts=("1", "2")), 1)
+    assert {len(utts) for utts in models.values()} == {1, 2} and len(set(trials)) == len(trials)
+    for model, test, target in trials:
+        utts = models[model]
+        assert test not in utts and target == (data.speaker[utts[0]] == data.speaker[test])
+        assert not target or data.session[test] != data.session[utts[0]]
+        assert all(data.differ[utt] != data.differ[test] for utt in utts)
+    assert (
+        dev_trials.draw(data, DevOptions(), 1)[1]
+        == dev_trials.draw(data, DevOptions(), 1)[1]
+        != dev_trials.draw(data, DevOptions(), 2)[1]
+    )
+
+
+def test_dev_trials_within_one_session_where_there_is_no_other():
+    _, trials = dev_trials.draw(material(sessions=1), DevOptions(dev_targets=10, dev_nontargets=20), 1)
+    assert sum(target for *_, target in trials) == 10 and len(trials) == 30
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(DevOptions(dev_enroll_utts=("0",)), "whole number"), (DevOptions(dev_enroll_utts=("9",)), "0 target")],
+)
+def test_dev_trials_refuse(options, message):
+    with pytest.raises(InputError, match=message):
+        dev_trials.draw(material(), options, 1)
+
+
+def test_make_dev(tmp_path):
+    train, speaker = DataDir(tmp_path / "train"), {f"s{k}-{i}": f"s{k}" for k in range(5) for i in range(4)}
+    train.path.mkdir()
+    for name in ("feats.scp", "vad.scp"):
+        train.write(name, {utt: f"x.ark:{number}" for number, utt in enumerate(speaker)})
+    train.write("utt2num_voiced", {utt: "5" if utt == "s1-0" else "50" for utt in speaker})
+    train.write("utt2dur", {utt: "1.0" for utt in speaker})
+    train.write_speakers(speaker)
+    (tmp_path / "dev_speakers").write_text("s1\ns3\ns4\n")
+    command = [str(tmp_path / name) for name in ("train", "dev_speakers", "dev")]
+    assert make_dev.main(command) == 0
+    dev = DataDir(tmp_path / "dev")
+    assert set(dev.utt2spk.values()) == {"s1", "s3", "s4"} and "s1-0" not in dev.utt2spk
+    assert list(dev.read("feats.scp")) == list(dev.utt2spk) == list(dev.read("utt2dur"))
+    assert {line.split()[0] for line in (dev / "trials").read_text().splitlines()} == set(dev.model2utts)
+    (tmp_path / "dev_speakers").write_text("")
+    assert make_dev.main(command) == 1 and make_dev.main(["--force=true", *command]) == 0
+    assert not (tmp_path / "dev").exists()
+
+
+# ---------------------------------------------------------------- adaptation
+
+
+def test_adaptation_moves_to_the_new_domain():
+    generator = np.random.default_rng(1)
+    vectors, labels = np.repeat(generator.normal(size=(60, DIM)), 6, axis=0), np.repeat(np.arange(60), 6)
+    back_end = backend.train(
+        vectors + 0.5 * generator.normal(size=vectors.shape), labels, BackendOptions(), log=lambda line: None
+    )
+    other = generator.normal(size=(300, DIM)) * np.linspace(1, 4, DIM) + 5
+    adapted = adapt(back_end, other, 0.75, 0.25)
+    assert np.allclose(adapted.mean, other.mean(axis=0)) and np.array_equal(adapted.transform, back_end.transform)
+    before, after = (sum(each.plda.covariances()) for each in (back_end, adapted))
+    assert np.linalg.eigvalsh(after - before).min() > -1e-9 and np.trace(after) > np.trace(before)
+
+
+# ---------------------------------------------------------------- the tools
+
+
+def embeddings(path, speakers, seed, shift=0.0):
+    """Vectors of EACH recordings of some speakers, written as a table; {utterance: speaker}."""
+    generator, utt2spk = np.random.default_rng(seed), {}
+    path.mkdir(parents=True)
+    with ArkWriter(path / "embedding.ark", path / "embedding.scp") as writer:
+        for k in range(speakers):
+            mean = generator.normal(size=DIM)
+            for i in range(EACH):
+                utt2spk[f"{path.name}{k:02d}-{i}"] = f"{path.name}{k:02d}"
+                writer.write(
+                    f"{path.name}{k:02d}-{i}", (mean + 0.6 * generator.normal(size=DIM) + shift).astype(np.float32)
+                )
+    return utt2spk
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two systems with back ends, scores of a list `trials` and of dev trials."""
+    for number, system in enumerate(("one", "two")):
+        exp = tmp_path / "exp" / system
+        known = {
+            name: embeddings(exp / name, TRAIN if name == "train" else EVAL, 10 * number + seed)
+            for seed, name in enumerate(("train", "test", "dev"))
+        }
+        (exp / "enroll").symlink_to("test")
+        data = tmp_path / "data"
+        for name, utt2spk in known.items():
+            for place in {"train": ["train_sel"], "test": ["test", "enroll"], "dev": ["dev"]}[name]:
+                directory = DataDir(data / place)
+                directory.path.mkdir(parents=True, exist_ok=True)
+                directory.write_speakers(utt2spk)
+                directory.write("utt2dur", {utt: str(2 + int(utt[-1])) for utt in utt2spk})
+                directory.write("utt2clean", {utt: utt for utt in utt2spk})
+                directory.write("model2utts", {utt: utt for utt in utt2spk})
+        (data / "trials").mkdir(exist_ok=True)
+        for place, path in (("test", data / "trials/trials"), ("dev", data / "dev/trials")):
+            utt2spk = known[place]
+            path.write_text(
+                "".join(
+                    f"{a} {b} {'target' if utt2spk[a] == utt2spk[b] else 'nontarget'}\n"
+                    for a in utt2spk
+                    for b in utt2spk
+                    if a != b
+                )
+            )
+        assert (
+            train_backend.main(
+                [str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]
+            )
+            == 0
+        )
+        for place, listed, out in (("enroll", "trials/trials", "scores/trials"), ("dev", "dev/trials", "dev/scores")):
+            test = "test" if place == "enroll" else "dev"
+            assert (
+                score.main(
+                    [
+                        str(exp / place / "embedding.scp"),
+                        str(data / place / "model2utts"),
+                        str(exp / test / "embedding.scp"),
+                        str(exp / "backend"),
+                        str(data / listed),
+                        str(exp / out),
+                    ]
+                )
+                == 0
+            )
+    return tmp_path
+
+
+def run(tool, root, *words):
+    return tool.main([word if word.startswith("--") else str(root / word) for word in words])
+
+
+def scores(root, system, place="scores/trials", listed="data/trials/trials"):
+    return read_scored(root / listed, root / "exp" / system / place)[0]
+
+
+def test_calibration_on_dev_speakers_and_on_halves(root, capsys):
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    model = json.loads((root / "exp/one+cal/calibration.json").read_text())
+    assert model["trained_on"] == "dev" and list(model["lists"]["trials"][0]["weights"]) == ["one"]
+    weights = model["lists"]["trials"][0]
+    assert np.allclose(
+        scores(root, "one+cal"), scores(root, "one") * weights["weights"]["one"] + weights["offset"], atol=1e-4
+    )
+    assert run(calibrate, root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
+    rows = (root / "exp/one+calhalf/scores/trials.tsv").read_text().splitlines()
+    assert rows[0] == "halves" and set(rows[1:]) == {"disjoint", "mixed"} and len(rows) == len(scores(root, "one")) + 1
+    assert len(json.loads((root / "exp/one+calhalf/calibration.json").read_text())["lists"]["trials"]) == 2
+    before = (root / "exp/one+cal/scores/trials").stat().st_mtime_ns
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0 and "up to date" in capsys.readouterr().err
+    assert (root / "exp/one+cal/scores/trials").stat().st_mtime_ns == before
+    assert run(calibrate, root, "--calibration-prior=0.1", "data", "exp/one+cal", "exp/one") == 1
+    assert "--calibration-prior: 0.5 -> 0.1" in capsys.readouterr().err
+
+
+def test_calibration_with_durations_and_on_a_named_list(root):
+    assert (
+        run(
+            calibrate,
+            root,
+            "--quality=test_seconds",
+            "--quality=enroll_utts",
+            "--calibration-list=trials",
+            "data",
+            "exp/one+cal",
+            "exp/one",
+        )
+        == 0
+    )
+    model = json.loads((root / "exp/one+cal/calibration.json").read_text())
+    assert model["trained_on"] == "trials"
+    assert list(model["lists"]["trials"][0]["weights"]) == ["one", "log test_seconds", "log enroll_utts"]
+
+
+def test_calibration_refuses(root, capsys):
+    assert run(calibrate, root, "--quality=colour", "data", "exp/one+cal", "exp/one") == 1
+    assert "colour" in capsys.readouterr().err
+    (root / "data/dev/trials").unlink()
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 1 and "--dev-fraction" in capsys.readouterr().err
+
+
+def test_fusion(root):
+    assert run(calibrate, root, "--train-on=auto", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+    model = json.loads((root / "exp/fusion:one+two/calibration.json").read_text())
+    weights = model["lists"]["trials"][0]
+    assert model["trained_on"] == "dev" and list(weights["weights"]) == ["one", "two"]
+    expected = sum(scores(root, name) * weight for name, weight in weights["weights"].items()) + weights["offset"]
+    assert np.allclose(scores(root, "fusion:one+two"), expected, atol=1e-4)
+    (root / "data/dev/trials").unlink()
+    assert (
+        run(calibrate, root, "--train-on=auto", "--force=true", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+    )
+    assert json.loads((root / "exp/fusion:one+two/calibration.json").read_text())["trained_on"] == "halves"
+
+
+def test_normalisation_of_every_list(root):
+    words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm")
+    assert run(normalise_scores, root, *words) == 0
+    z, t = (f"exp/one+{kind}" for kind in ("znorm", "tnorm"))
+    for kind, out in (("znorm", z), ("tnorm", t)):
+        assert run(normalise_scores, root, f"--kind={kind}", *words[:4], out) == 0
+    assert np.allclose(
+        scores(root, "one+snorm"), (scores(root, "one+znorm") + scores(root, "one+tnorm")) / 2, atol=1e-5
+    )
+    assert (root / "exp/one+snorm/dev/scores").is_file()  # so that calibration can follow
+    assert run(calibrate, root, "data", "exp/one+snorm+cal", "exp/one+snorm") == 0
+    assert (
+        run(normalise_scores, root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm")
+        == 0
+    )
+    assert run(normalise_scores, root, "--cohort=dev", *words) == 1  # another cohort: out of date
+
+
+def test_adapted_back_end(root):
+    words = ("exp/one/backend", "exp/one/test/embedding.scp", "exp/one+adapt/backend")
+    assert run(adapt_backend, root, *words) == 0
+    adapted, plain = BackEnd.read(root / words[2]), BackEnd.read(root / words[0])
+    assert not np.allclose(adapted.mean, plain.mean) and np.array_equal(adapted.transform, plain.transform)
+    assert run(adapt_backend, root, "--adapt-within=0.1", *words) == 1
+
+
+def test_every_tool_reads_the_whole_conf(root, tmp_path):
+    (tmp_path / "b.conf").write_text(
+        "--plda-iters=3\n--variant=cal\n--quality=test_seconds\n--dev-targets=9\n--cohort-size=9\n"
+    )
+    conf = f"--config={tmp_path}/b.conf"
+    assert run(calibrate, root, conf, "data", "exp/one+cal", "exp/one") == 0
+    assert run(normalise_scores, root, conf, "data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm") == 0
+
+
+@pytest.mark.slow
+def test_the_step_makes_every_variant(root):
+    """steps/score.sh over chains of back ends, normalisations and calibrations; then steps/fuse.sh."""
+    conf = root / "b.conf"
+    conf.write_text(
+        "--variant=lda+snorm+cal\n--variant=cosine+asnorm\n--variant=adapt\n--variant=calhalf\n"
+        "--variant-lda-dim=5\n--cohort-top=20\n--fuse=one+two\n"
+    )
+    for command in (["score.sh", root / "data", root / "exp/one"], ["fuse.sh", root / "data", root / "exp", "one two"]):
+        words = [ROOT / "steps" / command[0], "--force", "--conf", conf, *command[1:]]
+        process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
+        assert process.returncode == 0, process.stderr[-3000:]
+    names = {path.parent.parent.name for path in root.glob("exp/*/scores/trials")}
+    assert names == {
+        "one",
+        "two",
+        "fusion:one+two",
+        *(
+            f"one+{chain}"
+            for chain in ("lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf")
+        ),
+    }
+    assert BackEnd.read(root / "exp/one+lda/backend").transform.shape[0] == 5
+    assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
+    found = [scores(root, name) for name in sorted(names)]
+    assert all(not np.allclose(a, b) for k, a in enumerate(found) for b in found[:k])

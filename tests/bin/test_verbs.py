@@ -1,0 +1,128 @@
+"""The one command: its list of verbs, mistakes, switches, and completion that follows the declarations."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pyasp import __main__ as verbs
+from pyasp.bin import _completion as completion
+from pyasp.core.command import command
+from pyasp.core.options import option
+
+ROOT = Path(__file__).resolve().parents[2]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_every_verb_is_listed_with_a_line_of_its_own(capsys):
+    assert verbs.main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for path in (ROOT / "pyasp/bin").glob("[a-z]*.py"):
+        (line,) = (line for line in lines if line.split()[:1] == [path.stem])
+        assert len(line.split()) > 2 and len(line) <= 120
+    for group in verbs.GROUPS.values():
+        assert set(group) <= set(verbs.verb_lines())
+
+
+def test_a_wrong_verb_names_the_near_one(capsys):
+    assert verbs.main(["shwo"]) == 2 and "did you mean show" in capsys.readouterr().err
+    assert verbs.main([]) == 2
+    assert verbs.main(["--version"]) == 0 and "pyasp" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["pyasp --help", "pyasp.bin.make_mfcc --help"])
+def test_help_that_nobody_reads_is_no_error(words):
+    result = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m {words} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        env=ENV,
+    )
+    assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+def test_help_of_the_command_and_of_the_verbs_for_people_imports_no_large_library():
+    people = [verb for group in verbs.GROUPS.values() for verb in group]
+    code = (
+        f"import sys; from pyasp.__main__ import main; main(['--help']); [main([verb, '--help']) for verb in {people}]; "
+        "print({'torch', 'lhotse', 'scipy', 'matplotlib', 'soundfile'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
+    assert done.stdout.endswith("set()\n"), done.stdout[-200:] + done.stderr
+    assert all(f"usage: pyasp {verb}" in done.stdout for verb in people)
+
+
+@dataclass(frozen=True)
+class Options:
+    flag: bool = option(False, "a switch")
+    name: str = option("x", "a word")
+
+
+@command(Options, "ENROL...", "--", "TEST...", failure=7)
+def tool(options, enrol, test):
+    """Prints what it was given."""
+    if options.name == "bad":
+        raise OSError("no good")
+    print(options.flag, enrol, test)
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["a", "b"], "False ['a'] ['b']"),
+        (["--flag", "a", "b", "c"], "True ['a', 'b'] ['c']"),
+        (["a", "b", "--flag"], "True ['a'] ['b']"),
+        (["--flag", "false", "a", "b"], "False ['a'] ['b']"),
+        (["a", "--", "b", "--c"], "False ['a'] ['b', '--c']"),
+        (["--flag=true", "a", "--", "b"], "True ['a'] ['b']"),
+    ],
+)
+def test_switches_and_the_double_dash(capsys, argv, said):
+    assert tool(argv) == 0 and capsys.readouterr().out == said + "\n"
+
+
+@pytest.mark.parametrize(
+    "argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2), (["--name", "bad", "a", "b"], 7)]
+)
+def test_mistakes_and_the_exit_code_of_failures(argv, code, capsys):
+    assert tool(argv) == code and "error:" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def found():
+    return completion.verbs()
+
+
+def complete(script, *words):
+    """What bash would offer for the last word."""
+    line = " ".join(f"'{word}'" for word in words)
+    ask = f'{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _pyasp; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+
+def test_bash_completes_verbs_options_values_and_files(found):
+    script = completion.bash(found)
+    assert complete(script, "pyasp", "sho") == ["show"]
+    assert "--text" in complete(script, "pyasp", "show", "--te")
+    assert complete(script, "pyasp", "score", "--scoring", "=", "c") == ["cosine"]
+    assert complete(script, "pyasp", "score", "--scoring", "") == ["plda", "cosine"]
+    assert complete(script, "pyasp", "show", "pyproj") == ["pyproject.toml"]
+
+
+def test_completion_knows_every_declared_option(found):
+    by_name = {verb.name: verb for verb in found}
+    assert set(by_name) == set(verbs.verb_lines())
+    zsh = completion.zsh(found)
+    for verb in found:
+        assert {"config", "help"} <= set(verb.options)
+        assert all(f"--{key}" in zsh for key in verb.options)
+    assert by_name["score"].values["average"] == ("normalised", "raw")
+
+
+def test_an_unknown_shell_is_told(capsys):
+    from pyasp.bin.completion import main
+
+    assert main(["fish"]) == 1 and "bash or zsh" in capsys.readouterr().err

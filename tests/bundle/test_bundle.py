@@ -1,0 +1,92 @@
+"""Bundles of a finished run: what they hold is what the run computed with, wherever they lie."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from pyasp import SpeakerModel
+from pyasp.bin.bundle import main
+from pyasp.bundle.make import affine_map, calibration_file
+from pyasp.core.errors import InputError
+from pyasp.data.datadir import read_table
+from pyasp.inspect.file import describe
+from pyasp.kaldi import ScpReader
+
+
+@pytest.mark.parametrize("system", ["ivector", "attentive_statistics", "average"])
+def test_a_bundle_scores_audio_as_the_run_scored_it(finished, tmp_path, system, capsys):
+    """Up to the 8-bit compression of the run's features, which single recordings do not go through."""
+    where, _ = finished
+    assert main([str(where / "exp" / system), str(tmp_path / "model")]) == 0
+    assert "bundle.json" in capsys.readouterr().out
+    model = SpeakerModel.load(shutil.move(tmp_path / "model", tmp_path / "moved"))
+    wavs, stored = read_table(where / "data/test/wav.scp"), ScpReader(where / "exp" / system / "test/embedding.scp")
+    for utt in list(stored)[:4]:
+        found = model.embed(*soundfile.read(wavs[utt], dtype="int16"))
+        cosine = found @ stored[utt] / np.linalg.norm(found) / np.linalg.norm(stored[utt])
+        assert cosine > 0.98, (utt, cosine)
+    trials = (line.split() for line in (where / "exp" / system / "scores/veri_test").read_text().splitlines())
+    enroll = ScpReader(where / "exp" / system / "enroll/embedding.scp")
+    for name, test, score in list(trials)[:10]:  # the toy's models are single recordings of the same name
+        assert model.score(enroll[name], stored[test]) == pytest.approx(float(score), abs=1e-3)
+
+
+def test_the_card_and_the_manifest_say_what_it_is(finished, tmp_path):
+    where, _ = finished
+    assert main([str(where / "exp/ivector"), str(tmp_path / "m")]) == 0
+    facts = json.loads((tmp_path / "m/bundle.json").read_text())
+    result = json.loads((where / "exp/results.json").read_text())["systems"]["ivector"]["trials"]["veri_test"]
+    assert facts["results"]["veri_test"]["eer"] == result["eer"] and facts["rate"] == 16000
+    card = (tmp_path / "m/README.md").read_text()
+    assert f"{result['eer']:.2f}" in card and "Limits" in card
+    assert str(where) not in card + (tmp_path / "m/bundle.json").read_text()
+    assert "ivector: ivector, 16000 Hz" in "\n".join(describe(tmp_path / "m"))
+
+
+def test_mistakes(finished, tmp_path, capsys):
+    where, _ = finished
+    target = tmp_path / "m"
+    target.mkdir()
+    (target / "mine").write_text("keep")
+    system = str(where / "exp/ivector")
+    assert main([system, str(target)]) == 1 and "--force" in capsys.readouterr().err
+    assert main(["--force", system, str(target)]) == 1 and "no bundle" in capsys.readouterr().err
+    assert (target / "mine").read_text() == "keep"
+    assert main([str(where / "exp"), str(tmp_path / "x")]) == 1 and "EXP/SYSTEM" in capsys.readouterr().err
+    assert main(["--calibration", "gone", system, str(tmp_path / "x")]) == 1 and "gone" in capsys.readouterr().err
+    for name, message in (("ivector+snorm", "a variant with snorm"), ("fusion:a+b", "a fusion")):
+        assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert main([system, str(tmp_path / "y")]) == 0 and main(["--force", system, str(tmp_path / "y")]) == 0
+
+
+def calibration(path, **lists):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"trained_on": "dev", "lists": lists}))
+    return path
+
+
+def model_of(weight, offset, name="sys"):
+    return {"weights": {name: weight}, "offset": offset, "prior": 0.5}
+
+
+def test_calibrations_of_the_recipe(tmp_path):
+    path = calibration(
+        tmp_path / "sys+calhalf/calibration.json", a=[model_of(2.0, 1.0), model_of(4.0, 2.0)], b=[model_of(1.0, 0.0)]
+    )
+    assert affine_map(path) == {"scale": 3.0, "offset": 1.5, "prior": 0.5, "trained_on": "dev", "trials": "a"}
+    assert affine_map(path, "b")["scale"] == 1.0
+    assert calibration_file(tmp_path / "sys", "") == path and calibration_file(tmp_path / "sys", "none") is None
+    better = calibration(tmp_path / "sys+cal/calibration.json", a=[model_of(1.0, 1.0)])
+    assert calibration_file(tmp_path / "sys", "") == better and calibration_file(tmp_path / "sys", str(path)) == path
+    with pytest.raises(InputError, match="no list 'c'"):
+        affine_map(path, "c")
+    two = calibration(tmp_path / "f/calibration.json", a=[{"weights": {"x": 1, "log y": 2}, "offset": 0, "prior": 0.5}])
+    with pytest.raises(InputError, match="inputs x log y"):
+        affine_map(two)
+    two.write_text('{"lists": {}}')
+    with pytest.raises(InputError, match="no usable calibration"):
+        affine_map(two)

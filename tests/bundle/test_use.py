@@ -1,0 +1,253 @@
+"""verify, enroll, identify, embed, export: answers, warnings and mistakes, with a tiny random network."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_wav
+from scipy.signal import resample_poly
+
+from pyasp import SpeakerModel
+from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
+from pyasp.bin import embed, enroll, export, identify, verify
+from pyasp.kaldi import ScpReader, read_ark
+from pyasp.network.pooling import POOLINGS
+
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(make_bundle(tmp_path_factory.mktemp("use") / "model"))
+
+
+@pytest.fixture(scope="module")
+def wavs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wavs")
+    return [write_wav(folder / f"{name}.wav", speech(seed=seed)) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
+
+
+def answer(capsys, *arguments):
+    assert verify.main(["--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_verify_says_same_or_different_with_score_threshold_and_durations(model, wavs, capsys):
+    assert verify.main(["--model", model, wavs[0], wavs[0]]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("same speaker: log-likelihood ratio +") and "threshold 0.00 (prior 0.5" in text
+    assert "has no calibration" in text and "2.00" in text
+    found = answer(capsys, "--model", model, wavs[0], wavs[1], "--", wavs[2], wavs[0])
+    loaded = SpeakerModel.load(model)
+    vectors = [loaded.embed(soundfile.read(path, dtype="int16")[0], RATE) for path in wavs]
+    assert found["tests"][0]["llr"] == pytest.approx(loaded.score(vectors[:2], vectors[2]))
+    assert [each["same"] for each in found["tests"]] == [each["llr"] >= 0 for each in found["tests"]]
+    assert len(found["enrol"]) == 2 and found["enrol"][0]["seconds"] == 2.0 and not found["calibrated"]
+
+
+def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
+    code = (
+        f"import sys; from pyasp.__main__ import main; main(['show', {model!r}]); main(['show', {model + '/network.ark'!r}]); "
+        f"print({{'torch', 'lhotse', 'scipy'}} & set(sys.modules)); main(['verify', '--model', {model!r}, {wavs[0]!r}, {wavs[1]!r}]); "
+        "print({'lhotse', 'scipy', 'matplotlib', 'pyasp.audio.cuts', 'pyasp.training.trainer'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
+    )
+    assert done.stdout.count("set()\n") == 2 and "log-likelihood ratio" in done.stdout, done.stdout + done.stderr
+
+
+def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
+    found = answer(capsys, "--model", model, "--prior", "0.01", "--c-fa", "2", wavs[0], wavs[1])
+    assert found["threshold"] == pytest.approx(math.log(2 * 99))
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["a.wav"], 2, "ENROL... is missing"),
+        (["--prior", "2", "W", "W"], 1, "prior between 0 and 1"),
+        (["W", "gone.wav"], 1, "gone.wav: found no such file"),
+        (["W", "M/plda"], 1, "M/plda"),
+    ],
+)
+def test_mistakes_of_verify(model, wavs, capsys, arguments, code, message):
+    words = [wavs[0] if word == "W" else word.replace("M", model) for word in arguments]
+    assert verify.main(["--model", model, *words]) == code
+    assert message.replace("M", model) in capsys.readouterr().err
+    assert verify.main([wavs[0], wavs[1]]) == 1 and "no --model" in capsys.readouterr().err
+
+
+def test_stereo_needs_a_channel(model, wavs, tmp_path, capsys):
+    both = write_wav(tmp_path / "s.wav", np.stack([speech(seed=1), speech(seed=2)], axis=1))
+    assert verify.main(["--model", model, both, wavs[0]]) == 1 and "2 channels" in capsys.readouterr().err
+    right = answer(capsys, "--model", model, "--channel", "1", both, wavs[2])
+    alone = answer(capsys, "--model", model, wavs[1], wavs[2])
+    assert right["tests"][0]["llr"] == pytest.approx(alone["tests"][0]["llr"])
+
+
+BAD = {
+    "short": (lambda x: x[:2400], "short: "),
+    "nearly silent": (lambda x: x * 0.012, "nearly silent"),
+    "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "),
+    "narrow": (None, "nothing above"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_defect_of_a_recording_is_warned_of(model, wavs, tmp_path, capsys, name):
+    change, message = BAD[name]
+    wave = speech(seed=1)
+    wave = resample_poly(resample_poly(wave, 1, 4), 4, 1) if change is None else change(wave)
+    path = write_wav(tmp_path / "bad.wav", wave)
+    assert verify.main(["--model", model, path, wavs[1]]) == 0
+    assert f"warning: {path}: {message}" in capsys.readouterr().out
+    assert verify.main(["--model", model, wavs[0], wavs[1]]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_silence_has_no_answer(model, wavs, tmp_path, capsys):
+    assert verify.main(["--model", model, write_wav(tmp_path / "0.wav", np.zeros(8000)), wavs[0]]) == 1
+    assert "no voiced frame" in capsys.readouterr().err
+
+
+def test_bandwidth_of_both_kinds():
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal(32000) * 3000
+    narrow = resample_poly(resample_poly(wide, 1, 2), 2, 1)
+    assert band_edge(wide, 16000) > 7500 and 3500 < band_edge(narrow, 16000) < 5500
+    assert any("telephone model" in text for text in complaints(Sound("x", wide, 16000), 2.0, 8000, 3700.0, 1.0))
+    assert not complaints(Sound("x", narrow, 16000), 2.0, 8000, 3700.0, 1.0)
+    assert any("upper band is missing" in text for text in complaints(Sound("x", wide, 8000), 2.0, 16000, 7600.0, 1.0))
+    assert band_edge(np.zeros(100), 8000) == band_edge(np.zeros(2000), 8000) == 4000
+
+
+def test_clipped_share_counts_runs_at_the_limits():
+    wave = np.zeros(1000, np.float32)
+    wave[10:15], wave[50:54], wave[80] = 30000, -30000, 30000
+    assert clipped_share(wave) == pytest.approx(9 / 1000)
+    assert clipped_share(wave / 100) == 0.0
+
+
+def test_enroll_and_identify_the_closest_or_none(model, wavs, tmp_path, capsys):
+    speakers = str(tmp_path / "speakers")
+    for name, path in (("ann", wavs[0]), ("bob", wavs[1])):
+        assert enroll.main(["--model", model, speakers, name, path]) == 0
+    assert "ann.ark: 1 recordings" in capsys.readouterr().out
+    assert identify.main(["--model", model, "--json", speakers, wavs[0]]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"][0]["speaker"] == "ann" and list(found["files"][0]["closest"]) == ["ann", "bob"]
+    assert found["threshold"] == pytest.approx(math.log(2))
+    assert identify.main(["--model", model, "--prior", "1e-30", speakers, wavs[0]]) == 0
+    assert "none of them (ann" in capsys.readouterr().out
+
+
+def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
+    speakers = str(tmp_path / "speakers")
+    assert identify.main(["--model", model, speakers, wavs[0]]) == 1 and "no enrolled" in capsys.readouterr().err
+    assert enroll.main(["--model", model, speakers, "a b", wavs[0]]) == 1
+    assert "without spaces" in capsys.readouterr().err
+    assert enroll.main(["--model", model, speakers, "ann", wavs[0]]) == 0
+    assert enroll.main(["--model", model, speakers, "ann", wavs[1]]) == 1 and "--force" in capsys.readouterr().err
+    assert enroll.main(["--model", model, "--force", speakers, "ann", wavs[1]]) == 0
+    other = str(make_bundle(tmp_path / "other", "average"))
+    for run in (
+        lambda: enroll.main(["--model", other, speakers, "bob", wavs[0]]),
+        lambda: identify.main(["--model", other, speakers, wavs[0]]),
+    ):
+        assert run() == 1 and "another model" in capsys.readouterr().err
+
+
+def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, capsys):
+    folder = str(tmp_path / "f")
+    (tmp_path / "f/s 1").mkdir(parents=True)
+    for path in wavs[:2]:
+        write_wav(tmp_path / "f/s 1" / path.rsplit("/", 1)[1], soundfile.read(path)[0])
+    (tmp_path / "f/notes.txt").write_text("no audio")
+    assert embed.main(["--model", model, "--threads", "2", folder, str(tmp_path / "e.ark")]) == 0
+    reader = ScpReader(tmp_path / "e.scp")
+    assert list(reader) == ["s_1-a", "s_1-b"]
+    expected = SpeakerModel.load(model).embed(soundfile.read(wavs[0], dtype="int16")[0], RATE)
+    np.testing.assert_allclose(reader["s_1-a"], expected, rtol=1e-5, atol=1e-6)
+    (tmp_path / "t.tsv").write_text(f"utt\tpath\nx\t{wavs[0]}\n")
+    (tmp_path / "wav.scp").write_text(f"y {wavs[1]}\n")
+    assert (
+        embed.main(
+            ["--model", model, str(tmp_path / "t.tsv"), str(tmp_path / "wav.scp"), wavs[2], str(tmp_path / "e.npy")]
+        )
+        == 0
+    )
+    assert (tmp_path / "e.txt").read_text().split() == ["c", "x", "y"]
+    assert np.load(tmp_path / "e.npy").shape == (3, DIM)
+    np.testing.assert_allclose(np.load(tmp_path / "e.npy")[1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsys):
+    bad = write_wav(tmp_path / "zero.wav", np.zeros(8000))
+    arguments = ["--model", model, wavs[0], bad, str(tmp_path / "e.ark")]
+    assert embed.main(arguments) == 1
+    assert "done 1 of 2, 1 failed (first: zero: " in capsys.readouterr().err
+    assert embed.main(["--max-failed", "0.5", *arguments]) == 0
+    assert [key for key, _ in read_ark(tmp_path / "e.ark")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "inputs, out, message",
+    [
+        (["gone"], "e.ark", "no such file"),
+        (["."], "e.txt", "ending in .ark"),
+        (["empty"], "e.ark", "no audio file"),
+        (["cmd.scp"], "e.ark", "the command"),
+        (["bad.tsv"], "e.ark", "utt and path"),
+        (["a/x.wav", "b/x.wav"], "e.ark", "one recording a key"),
+    ],
+)
+def test_mistakes_of_embed(model, tmp_path, monkeypatch, capsys, inputs, out, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "a", "b"):
+        (tmp_path / name).mkdir()
+    for name in ("a/x.wav", "b/x.wav"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "cmd.scp").write_text("u touch ran |\n")
+    (tmp_path / "bad.tsv").write_text("id\tfile\n")
+    assert embed.main(["--model", model, *inputs, out]) == 1 and message in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, capsys):
+    pytest.importorskip("onnx")
+    session_of = pytest.importorskip("onnxruntime").InferenceSession
+    folder = make_bundle(tmp_path / "model", pooling)
+    assert export.main(["--onnx", "--compare", "false", str(folder), str(tmp_path / "net.onnx")]) == 0
+    assert "MB" in capsys.readouterr().out
+    session, net = session_of(tmp_path / "net.onnx", providers=["CPUExecutionProvider"]), network(pooling)[0]
+    scorer = SpeakerModel.load(folder)
+    for lengths in ([15], [200], [40, 15, 120]):
+        x = np.random.default_rng(1).standard_normal((len(lengths), max(lengths), CEPS), np.float32)
+        for row, length in zip(x, lengths):
+            row[length:] = np.nan  # padding must not matter
+        (found,) = session.run(None, {"features": x, "lengths": np.array(lengths, np.int64)})
+        with torch.inference_mode():
+            expected = np.concatenate(
+                [net.embed(torch.from_numpy(row[None, :length])).numpy() for row, length in zip(x, lengths)]
+            )
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+        assert np.abs(scorer.score(found[0], found) - scorer.score(expected[0], expected)).max() < 1e-4
+
+
+def test_export_compares_with_onnxruntime_and_refuses_what_it_cannot(model, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    assert export.main(["--onnx", model, str(tmp_path / "x.onnx")]) == 0
+    assert "embeddings differ by at most" in capsys.readouterr().out
+    assert export.main([model, str(tmp_path / "x.onnx")]) == 1 and "--onnx" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    assert export.main(["--onnx", model, str(tmp_path / "y.onnx")]) == 1
+    assert "pip install" in capsys.readouterr().err and not (tmp_path / "y.onnx").exists()

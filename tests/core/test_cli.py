@@ -1,0 +1,94 @@
+"""Options: precedence, types, errors that list what is known, generated help."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from pyasp.core.command import command, parse
+from pyasp.core.conf import read_conf, write_conf
+from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
+
+
+@dataclass(frozen=True)
+class Base:
+    num_gauss: int = option(8, "number of Gaussians")
+    scale: float = option(0.5, "a factor")
+
+
+@dataclass(frozen=True)
+class Options(Base):
+    kind: str = option("a", "a choice", choices=("a", "b"))
+    flag: bool = option(False, "a switch")
+    lists: tuple[str, ...] = option((), "repeatable")
+
+
+@command(Options, "DATA", "[KEY]")
+def tool(options, data, key):
+    """Prints what it was given."""
+    print(options, data, key)
+
+
+def test_precedence_is_default_conf_command_line(tmp_path):
+    conf = tmp_path / "x.conf"
+    conf.write_text("--num-gauss=16  # why\n\n# a comment\n--scale=2\n--lists=p\n--lists=q\n")
+    options, words = parse(Options, ["--config", str(conf), "--num-gauss=32", "in", "--flag", "true"])
+    assert (options, words) == (Options(32, 2.0, "a", True, ("p", "q")), ["in"])
+
+
+def test_conf_round_trip(tmp_path):
+    options = Options(3, 0.25, "b", True, ("x", "y"))
+    write_conf(tmp_path / "o.conf", options)
+    assert read_conf(tmp_path / "o.conf", Options) == options
+
+
+def test_subset_picks_the_fields_of_a_class():
+    assert subset(Options(5, 0.75), Base) == Base(5, 0.75)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("--num-gaus=3", "unknown option --num-gaus.*--num-gauss"),
+        ("--num-gauss=three", "found 'three'; expected integer"),
+        ("--flag=yes", "true or false|true.false"),
+        ("--kind=c", "expected a or b"),
+        ("num-gauss=3", "expected --key=value"),
+        ("--num-gauss", "expected --key=value"),
+        ("--num-gauss=3\n--num-gauss=4", "a second time"),
+    ],
+)
+def test_bad_conf_lines_name_file_and_line(tmp_path, line, message):
+    conf = tmp_path / "x.conf"
+    conf.write_text(line + "\n")
+    with pytest.raises(InputError, match=message) as error:
+        read_conf(conf, Options)
+    assert "x.conf:" in str(error.value)
+
+
+def test_values_are_not_evaluated(tmp_path):
+    options, _ = parse(Options, ["--lists=$(touch evil)", "--lists", "__import__('os')"])
+    assert options.lists == ("$(touch evil)", "__import__('os')")
+
+
+@pytest.mark.parametrize(
+    "argv, code, message",
+    [
+        ([], 2, "DATA is missing"),
+        (["d", "k", "extra"], 2, "unexpected argument 'extra'"),
+        (["--num-gauss"], 2, "needs a value"),
+        (["--nothing=1", "d"], 1, "unknown option --nothing"),
+        (["--config=absent.conf", "d"], 1, "absent.conf"),
+    ],
+)
+def test_mistakes_give_one_message_and_a_code(capsys, argv, code, message):
+    assert tool(argv) == code
+    assert message in capsys.readouterr().err
+
+
+def test_optional_words_and_help(capsys):
+    assert tool(["d"]) == 0 and "d None" in capsys.readouterr().out
+    assert tool(["d", "k"]) == 0 and "d k" in capsys.readouterr().out
+    assert tool(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Prints what it was given." in text and "--kind=<a|b>" in text and "[default: 0.5]" in text

@@ -1,0 +1,229 @@
+"""data: each action on good and bad directories; Kaldi to lhotse and back, both ways without loss."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pyasp.bin.data import main
+from pyasp.bin.diff import main as diff
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.manifests import cut_of, header_of
+from pyasp.data.parts import choose, parts_of
+
+RATE = 8000
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """`d`: a plain Kaldi directory of whole recordings; `s`: one of segments; no cuts."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a-1", "a-2", "b-1", "b-2", "b-3"):
+        soundfile.write(f"{name}.wav", np.zeros(RATE + 80 * int(name[-1])), RATE)
+    utts = {f"{name}": name[0] for name in ("a-1", "a-2", "b-1", "b-2", "b-3")}
+    data = DataDir("d")
+    data.write_speakers(utts)
+    data.write("wav.scp", {utt: str(tmp_path / f"{utt}.wav") for utt in utts})
+    data.write("spk2gender", {"a": "f", "b": "m"})
+    data.write("utt2dur", {utt: f"{1 + int(utt[-1]) / 100:.4f}" for utt in utts})
+    data.write("text", {utt: f"word {utt}" for utt in utts})
+    data.write("model2utts", {"m1": "a-1", "m2": "b-2 b-1"})
+    Path("d/utt2info.tsv").write_text("utt\tphone\tday\n" + "".join(f"{utt}\tp{utt[-1]}\t\n" for utt in utts))
+    cut = DataDir("s")
+    cut.write_speakers({"a-x": "a", "a-y": "a", "b-z": "b"})
+    cut.write("wav.scp", {"rec1": str(tmp_path / "a-1.wav"), "rec2": f"cat {tmp_path}/b-1.wav |"})
+    cut.write("segments", {"a-x": "rec1 0.1 0.5", "a-y": "rec1 0.5 0.9", "b-z": "rec2 0.00 1.01"})
+    cut.write("reco2file_and_channel", {"rec1": "a-1 A", "rec2": "b-1 A"})
+    cut.write("reco2dur", {"rec1": "1.01", "rec2": "1.01"})
+    return tmp_path
+
+
+def tables(path):
+    """Every table of a directory but the cuts."""
+    return {each.name: each.read_text() for each in Path(path).iterdir() if each.suffix != ".gz"}
+
+
+def lines(path):
+    with gzip.open(path, "rt") as stream:
+        return [json.loads(text) for text in stream]
+
+
+def test_kaldi_to_lhotse_and_back_loses_nothing(folder):
+    for name, options in (("d", []), ("s", ["--rate", str(RATE)])):
+        assert main(["to-lhotse", name, f"{name}-man", *options]) == 0
+        assert main(["from-lhotse", f"{name}-man", f"{name}-back"]) == 0
+        assert tables(f"{name}-back") == tables(name)
+        assert main(["to-lhotse", f"{name}-back", f"{name}-again"]) == 0
+        for manifest in ("recordings.jsonl.gz", "supervisions.jsonl.gz"):
+            assert lines(f"{name}-man/{manifest}") == lines(f"{name}-again/{manifest}")
+
+
+def test_lhotse_reads_the_manifests_and_cuts(folder):
+    lhotse = pytest.importorskip("lhotse")
+    main(["to-lhotse", "d", "man"])
+    main(["from-lhotse", "man", "back"])
+    recordings = lhotse.RecordingSet.from_file("man/recordings.jsonl.gz")
+    supervisions = lhotse.SupervisionSet.from_file("man/supervisions.jsonl.gz")
+    lhotse.validate_recordings_and_supervisions(recordings, supervisions)
+    assert {each.id: (each.speaker, each.gender, each.text) for each in supervisions}["b-1"] == ("b", "m", "word b-1")
+    cut = {each.id: each for each in lhotse.CutSet.from_file("back/cuts.jsonl.gz")}["a-2"]
+    assert cut.load_audio().shape == (1, RATE + 160) and cut.supervisions[0].text == "word a-2"
+    recording = {each.id: each for each in recordings}["a-2"].to_dict()
+    assert cut.to_dict() == cut_of(
+        recording,
+        {
+            "id": "a-2",
+            "recording_id": "a-2",
+            "start": 0.0,
+            "duration": 1.02,
+            "channel": 0,
+            "text": "word a-2",
+            "speaker": "a",
+            "gender": "f",
+        },
+    )
+
+
+def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
+    recordings = [
+        {
+            "id": name,
+            "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
+            "sampling_rate": RATE,
+            "num_samples": RATE + 80,
+            "duration": 1.01,
+            "channel_ids": [0],
+        }
+        for name in ("a-1", "b-1")
+    ]
+    supervisions = [
+        {
+            "id": "a-1-late",
+            "recording_id": "a-1",
+            "start": 0.5,
+            "duration": 0.25,
+            "channel": 0,
+            "speaker": "a",
+            "language": "xx",
+            "custom": {"snr": 12.5, "tags": ["x", "y"]},
+        }
+    ]
+    for name, objects in (("recordings", recordings), ("supervisions", supervisions)):
+        with gzip.open(f"{name}.jsonl.gz", "wt") as stream:
+            stream.writelines(json.dumps(each) + "\n" for each in objects)
+    assert main(["from-lhotse", "recordings.jsonl.gz", "supervisions.jsonl.gz", "k"]) == 0
+    assert read_table("k/segments") == {"a-1-late": "a-1 0.500 0.750"} and read_table("k/utt2spk") == {"a-1-late": "a"}
+    assert main(["to-lhotse", "k", "man"]) == 0
+    assert lines("man/recordings.jsonl.gz") == recordings
+    (found,) = lines("man/supervisions.jsonl.gz")
+    found["custom"] = {name: value for name, value in found["custom"].items() if not name.startswith("kaldi/")}
+    assert found == supervisions[0]
+
+
+def test_subset(folder):
+    assert main(["subset", "--speakers", "b", "--count", "2", "d", "out"]) == 0
+    part = DataDir("out")
+    assert len(part.utt2spk) == 2 and set(part.utt2spk.values()) == {"b"} and part.read("spk2gender") == {"b": "m"}
+    assert all(set(part.read(name)) == set(part.utt2spk) for name in ("wav.scp", "utt2dur", "text"))
+    assert set(part.info) == set(part.utt2spk) and "m1" not in part.model2utts
+    data = DataDir("d")
+    Path("list").write_text("a-2\nb-3\n")
+    assert choose(data, "list", "", 0, 0, 1) == ["a-2", "b-3"]
+    assert [utt[0] for utt in choose(data, "", "", 0, 1, 1)] == ["a", "b"]
+    assert main(["subset", "--utts", "list", "s", "out2"]) == 1
+    assert main(["subset", "--speakers", "a", "s", "out3"]) == 0 and list(read_table("out3/wav.scp")) == ["rec1"]
+
+
+def test_split_and_combine_are_inverse(folder, capsys):
+    assert main(["split", "d", "2"]) == 0
+    parts = [DataDir(f"d/split2/{number}") for number in (1, 2)]
+    assert [sorted(set(part.utt2spk.values())) for part in parts] == [["a"], ["b"]]
+    assert main(["combine", "joined", "d/split2/1", "d/split2/2"]) == 0
+    assert tables("joined") == {name: text for name, text in tables_without("d", "split2").items()}
+    assert [len(part) for part in parts_of(DataDir("d"), 3, by_speaker=False)] == [2, 2, 1]
+    for count in range(1, 6):
+        got = parts_of(DataDir("d"), count, by_speaker=False)
+        assert len(got) == count and all(got) and sum(got, []) == list(DataDir("d").utt2spk)
+
+
+def tables_without(path, name):
+    return {each.name: each.read_text() for each in Path(path).iterdir() if each.is_file()}
+
+
+def test_combine_refuses_contradictions_and_says_what_is_left_out(folder, capsys):
+    shutil.copytree("d", "e")
+    Path("e/text").unlink()
+    assert main(["combine", "j", "d", "e"]) == 0 and "text: only in d: left out" in capsys.readouterr().out
+    DataDir("e").write("utt2dur", {**read_table("e/utt2dur"), "a-1": "9"})
+    assert main(["combine", "j2", "d", "e"]) == 1 and "as in another directory" in capsys.readouterr().err
+    assert main(["combine", "j3", "d", "s"]) == 1 and "in all or none" in capsys.readouterr().err
+
+
+def reverse(path):
+    Path(path).write_text("".join(reversed(Path(path).read_text().splitlines(keepends=True))))
+
+
+DEFECTS = {
+    "not sorted": lambda: reverse("d/utt2dur"),
+    "1 unknown keys (first: zz)": lambda: DataDir("d").write("text", {**read_table("d/text"), "zz": "w"}),
+    "no entry for 1 of 5": lambda: DataDir("d").write("utt2dur", {"a-1": "1", "b-1": "1", "b-2": "1", "b-3": "1"}),
+    "1 files are not there": lambda: Path("b-3.wav").unlink(),
+    "not their prefix": lambda: DataDir("d").write("utt2spk", {**read_table("d/utt2spk"), "a-1": "b"}),
+    "not the inverse": lambda: DataDir("d").write("spk2utt", {"a": "a-1"}),
+    "1 unknown recordings": lambda: DataDir("d").write("model2utts", {"m": "a-1 q"}),
+}
+
+
+@pytest.mark.parametrize("told", DEFECTS)
+def test_validate_names_each_defect(folder, capsys, told):
+    assert main(["validate", "d", "s"]) == 0 and "2 directories, 0 problems" in capsys.readouterr().out
+    DEFECTS[told]()
+    assert main(["validate", "d"]) == 1 and told in capsys.readouterr().out
+
+
+def test_fix_mends_or_drops(folder, capsys):
+    reverse("d/utt2dur")
+    Path("b-3.wav").unlink()
+    assert main(["fix", "d"]) == 0 and "kept 4 of 5" in capsys.readouterr().out
+    assert main(["validate", "d"]) == 0 and "b-3" not in Path("d/spk2utt").read_text()
+    for name in ("a-1", "a-2", "b-1", "b-2"):
+        Path(f"{name}.wav").unlink()
+    assert main(["fix", "d"]) == 1 and "no usable utterance" in capsys.readouterr().err
+
+
+def test_stats(folder, capsys):
+    assert main(["stats", "--json", "d"]) == 0
+    found = json.loads(capsys.readouterr().out)["d"]
+    assert (found["recordings"], found["speakers"], found["models"]) == (5, 2, 2)
+    assert found["genders"] == {"f": 1, "m": 1} and found["seconds"]["most"] == 1.03
+    assert main(["stats", "d"]) == 0 and "recordings a speaker: least 2.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["validate", "gone"], "no utt2spk"),
+        (["paint", "d"], "validate or fix"),
+        (["subset", "d"], "DIR OUT"),
+        (["subset", "d", "s"], "data already"),
+        (["split", "d", "9"], "1 to 2"),
+        (["split", "d", "x"], "a number of parts"),
+        (["subset", "--speakers", "zz", "d", "o"], "zz"),
+        (["to-lhotse", "s", "o"], "--rate"),
+        (["from-lhotse", "d", "o"], "recordings.jsonl.gz"),
+    ],
+)
+def test_mistakes(folder, capsys, words, message):
+    assert main(words) == 1 and message in capsys.readouterr().err
+
+
+def test_a_converted_directory_equals_itself_in_diff(folder, capsys):
+    main(["to-lhotse", "d", "man"])
+    main(["from-lhotse", "man", "back"])
+    main(["from-lhotse", "man", "back2"])
+    assert diff(["back", "back2"]) == 0
+    assert header_of(str(folder / "a-1.wav")) == (RATE, RATE + 80, 1)

@@ -1,0 +1,138 @@
+"""Shards: the same for any number of jobs, complete or absent, and a merge that loses nothing silently."""
+
+import numpy as np
+import pytest
+
+from pyasp.core.errors import InputError
+from pyasp.core.records import made_path
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.shards import JobOptions, merge, run_shards, shards, shards_of_job
+from pyasp.kaldi import ScpReader
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 9, 100, 15999, 16001, 1_200_000])
+def test_shards_cover_everything_once_whatever_the_jobs(total):
+    whole = shards(total)
+    assert [s.number for s in whole] == list(range(1, len(whole) + 1))
+    assert sum(s.end - s.start for s in whole) == total and all(a.end == b.start for a, b in zip(whole, whole[1:]))
+    assert all(0 < s.end - s.start <= 2000 for s in whole)
+    for count in (1, 3, 50):
+        parts = [s for job in range(1, count + 1) for s in shards_of_job(total, JobOptions(job, count))]
+        assert sorted(parts, key=lambda s: s.number) == whole
+
+
+def test_a_job_out_of_range():
+    with pytest.raises(InputError, match="--job 3"):
+        shards_of_job(5, JobOptions(3, 2))
+
+
+@pytest.fixture
+def data(tmp_path):
+    directory = DataDir(tmp_path / "data")
+    directory.write_speakers({f"s{k % 4}-u{k:02d}": f"s{k % 4}" for k in range(20)})
+    return directory
+
+
+CALLS = []
+
+
+def compute(utts, fail=()):
+    for utt in utts:
+        CALLS.append(utt)
+        failed = {"failed": "no sound"} if utt in fail else {"length": str(len(utt))}
+        yield utt, None if utt in fail else np.full(3, int(utt[-2:]), dtype=np.float32), failed
+
+
+def run(data, tmp_path, jobs=1, reuse="", fail=(), force=False, size=1):
+    prefix = str(tmp_path / "out" / "x")
+    (tmp_path / "out").mkdir(exist_ok=True)
+    for job in range(1, jobs + 1):
+        run_shards(
+            data,
+            JobOptions(job, jobs, reuse, force),
+            prefix,
+            lambda: {"tool": "test", "options": {"size": size}, "inputs": [data / "utt2spk"]},
+            lambda utts: compute(utts, fail),
+        )
+    return prefix
+
+
+def content(path):
+    return {utt: vector.tolist() for utt, vector in ScpReader(path).items()}
+
+
+def test_any_number_of_jobs_gives_the_same_files(data, tmp_path):
+    files = []
+    for jobs in (1, 3):
+        prefix = run(data, tmp_path, jobs, force=True)
+        merge(data, prefix, "", {"length": str(tmp_path / "utt2length")}, str(tmp_path / "all.scp"), force=True)
+        files.append({p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()})
+        for path in (tmp_path / "out").iterdir():
+            path.unlink()
+    assert files[0] == files[1]
+    assert read_table(tmp_path / "utt2length") == {utt: "6" for utt in sorted(data.utt2spk)}
+
+
+def test_finished_shards_are_kept_and_lost_ones_made_again(data, tmp_path):
+    prefix = run(data, tmp_path)
+    CALLS.clear()
+    (tmp_path / "out" / "x.3.scp").unlink()
+    run(data, tmp_path)
+    assert 0 < len(CALLS) < 20 and set(CALLS) == set(read_table(tmp_path / "out" / "x.3.length"))
+    merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False)
+    assert content(tmp_path / "all.scp") == {utt: [float(utt[-2:])] * 3 for utt in data.utt2spk}
+
+
+def test_changed_settings_are_an_error_without_force(data, tmp_path):
+    run(data, tmp_path)
+    with pytest.raises(InputError, match="out-of-date artefact.*--size: 1 -> 2"):
+        run(data, tmp_path, size=2)
+    CALLS.clear()
+    run(data, tmp_path, size=2, force=True)
+    assert len(CALLS) == 20
+
+
+def test_utterances_of_another_set_are_copied_not_computed(data, tmp_path):
+    prefix = run(data, tmp_path)
+    (tmp_path / "first").mkdir()
+    merge(
+        data, prefix, "", {"length": str(tmp_path / "first" / "utt2length")}, str(tmp_path / "first" / "x.scp"), False
+    )
+    more = DataDir(tmp_path / "more")
+    more.write_speakers({**data.utt2spk, "s9-u99": "s9"})
+    CALLS.clear()
+    (tmp_path / "second").mkdir()
+    reuse = str(tmp_path / "first" / "x.scp")
+    second = run(more, tmp_path / "second", reuse=reuse)
+    merge(
+        more,
+        second,
+        reuse,
+        {"length": str(tmp_path / "second" / "utt2length")},
+        str(tmp_path / "second" / "x.scp"),
+        False,
+    )
+    assert CALLS == ["s9-u99"] and len(content(tmp_path / "second" / "x.scp")) == 21
+    assert len(read_table(tmp_path / "second" / "utt2length")) == 21
+
+
+def test_failures_are_counted_and_stop_the_merge_unless_allowed(data, tmp_path):
+    prefix = run(data, tmp_path, fail=("s1-u01", "s2-u02"))
+    with pytest.raises(InputError, match="2 of 20 utterances failed .first: s1-u01: no sound"):
+        merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False)
+    assert not (tmp_path / "all.scp").exists()
+    merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False, allow_fail_fraction=0.1)
+    assert len(content(tmp_path / "all.scp")) == 18
+    assert "s1-u01\tno sound" in (data / "dropped.tsv").read_text()
+
+
+def test_a_missing_shard_is_named(data, tmp_path):
+    prefix = run(data, tmp_path, jobs=2)
+    (tmp_path / "out" / "x.5.scp").unlink()
+    with pytest.raises(InputError, match="x.5.scp: found no such file; expected shard 5 of 8"):
+        merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False)
+
+
+def test_every_shard_has_its_record(data, tmp_path):
+    run(data, tmp_path)
+    assert all(made_path(tmp_path / "out" / f"x.{k}.scp").is_file() for k in range(1, 9))

@@ -1,0 +1,118 @@
+"""The checker and fixer of data directories: what is dropped is listed, what cannot be mended stops."""
+
+import lhotse
+import numpy as np
+import pytest
+import soundfile
+
+from pyasp.bin.check_data import main as check_data
+from pyasp.core.errors import InputError
+from pyasp.data.checks import Checker, read_cuts, write_cuts
+from pyasp.data.datadir import DataDir
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """train, enroll and test of two speakers with three recordings each, and one trial list."""
+    import json
+
+    for name in ("train", "enroll", "test"):
+        data, lines = DataDir(tmp_path / name), []
+        for spk in ("s1", "s2"):
+            for k in range(3):
+                path = tmp_path / "audio" / f"{spk}-u{k}.wav"
+                path.parent.mkdir(exist_ok=True)
+                soundfile.write(path, np.zeros(1600), 16000)
+                cut = lhotse.Recording.from_file(path, recording_id=path.stem).to_cut().with_id(path.stem)
+                lines.append(json.dumps(cut.to_dict()))
+        data.write_speakers({f"{spk}-u{k}": spk for spk in ("s1", "s2") for k in range(3)})
+        data.write("utt2dur", {utt: "0.1" for utt in data.utt2spk})
+        write_cuts(data / "cuts.jsonl.gz", lines)
+    DataDir(tmp_path / "enroll").write("model2utts", {"m1": "s1-u0 s1-u1", "m2": "s2-u0"})
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "trials").write_text("m1 s1-u2 target\nm1 s2-u1 nontarget\nm2 s2-u2 target\n")
+    return tmp_path
+
+
+def test_sound_data_pass_unchanged(corpus, capsys):
+    before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file() and path.name != "dropped.tsv"}
+    assert check_data([str(corpus)]) == 0
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert "kept 6 of 6 utterances of 2 speakers, dropped 0" in capsys.readouterr().err
+
+
+def test_unusable_recordings_are_dropped_with_their_reason(corpus):
+    (corpus / "audio" / "s1-u1.wav").unlink()
+    data = DataDir(corpus / "train")
+    lines = [line for utt, line in read_cuts(data / "cuts.jsonl.gz") if utt != "s2-u2"]
+    write_cuts(data / "cuts.jsonl.gz", lines)
+    checker = Checker(corpus / "train")
+    checker.check()
+    checker.fix()
+    fixed = DataDir(corpus / "train")
+    assert list(fixed.utt2spk) == ["s1-u0", "s1-u2", "s2-u0", "s2-u1"] == list(dict(read_cuts(fixed / "cuts.jsonl.gz")))
+    assert list(fixed.read("utt2dur")) == list(fixed.utt2spk)
+    rows = (fixed / "dropped.tsv").read_text().splitlines()
+    assert (
+        rows[0] == "utt\treason" and "audio file missing" in rows[1] and rows[2] == "s2-u2\tno entry in cuts.jsonl.gz"
+    )
+
+
+def test_unsorted_tables_are_put_in_order(corpus):
+    data = DataDir(corpus / "train")
+    (data / "utt2dur").write_text("".join(f"{utt} 1\n" for utt in reversed(data.utt2spk)) + "zz-u9 1\n")
+    checker = Checker(data.path)
+    checker.check()
+    checker.fix()
+    assert list(data.read("utt2dur")) == list(data.utt2spk) and checker.repaired == ["utt2dur"]
+
+
+def test_a_model_loses_a_dropped_recording_but_not_the_last(corpus):
+    enroll = Checker(corpus / "enroll")
+    (corpus / "audio" / "s1-u0.wav").unlink()
+    enroll.check()
+    enroll.fix()
+    assert DataDir(corpus / "enroll").model2utts["m1"] == ["s1-u1"]
+    (corpus / "audio" / "s1-u1.wav").unlink()
+    again = Checker(corpus / "enroll")
+    again.check()
+    with pytest.raises(InputError, match="model2utts: m1: found no usable recording"):
+        again.fix()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "empty|no trial"),
+        ("m1 s1-u2 target\n", "one class|nontarget|non-target"),
+        ("m1 nobody target\nm1 s2-u1 nontarget\n", "nobody"),
+        ("m9 s1-u2 target\nm1 s2-u1 nontarget\n", "m9"),
+        ("m1 s1-u2 maybe\n", "maybe"),
+    ],
+)
+def test_bad_trial_lists_stop_the_stage(corpus, capsys, content, message):
+    import re
+
+    (corpus / "trials" / "trials").write_text(content)
+    assert check_data([str(corpus)]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_speaker_must_be_a_prefix_and_one_word(corpus):
+    (corpus / "train" / "utt2spk").write_text("s1-u0 zz\n")
+    with pytest.raises(InputError, match="a prefix of the utterance id"):
+        Checker(corpus / "train").check()
+
+
+def test_damaged_cuts_are_named(corpus):
+    path = corpus / "train" / "cuts.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="cuts.jsonl.gz: after line .*damaged file"):
+        Checker(corpus / "train").check()
+
+
+def test_too_many_drops_stop_the_stage(corpus, capsys):
+    for k in range(3):
+        (corpus / "audio" / f"s2-u{k}.wav").unlink()
+    assert check_data([str(corpus)]) == 1
+    assert "3 of 6 utterances unusable" in capsys.readouterr().err

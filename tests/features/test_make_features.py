@@ -1,0 +1,207 @@
+"""make_mfcc and compute_vad over a data directory: contents, failures, jobs, compression, what is made again."""
+
+import gzip
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+from lhotse import MonoCut, Recording
+
+from pyasp.audio.cuts import read_ahead, use_libsndfile
+from pyasp.bin import compute_vad, make_mfcc
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.shards import merge, shards
+from pyasp.features.mfcc import Mfcc, MfccOptions
+from pyasp.features.vad import VadOptions, energy_vad
+from pyasp.kaldi import ScpReader
+
+CONF = ["--sample-frequency=8000", "--dither=0", "--high-freq=3700", "--num-ceps=20", "--snip-edges=false"]
+OPTIONS = MfccOptions(sample_frequency=8000, dither=0, high_freq=3700, num_ceps=20, snip_edges=False)
+
+
+def signal(number):
+    rng = np.random.default_rng(number)
+    loud = np.repeat([1, 1, 0, 0, 0, 1, 1, 1, 0, 0], 400)
+    return (rng.normal(0, 2000, 4000) * loud + rng.normal(0, 2, 4000)).round().astype(np.int16)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Twenty recordings of half a second."""
+    use_libsndfile()
+    target = DataDir(tmp_path / "data")
+    target.path.mkdir()
+    names = sorted((f"s{number % 4}-u{number:02d}", number) for number in range(20))
+    with gzip.open(target / "cuts.jsonl.gz", "wt") as cuts:
+        for utt, number in names:
+            soundfile.write(tmp_path / f"{number}.wav", signal(number), 8000)
+            recording = Recording.from_file(tmp_path / f"{number}.wav")
+            cuts.write(json.dumps(MonoCut(utt, 0, recording.duration, 0, recording=recording).to_dict()) + "\n")
+    target.write_speakers({utt: utt[:2] for utt, _ in names})
+    return target
+
+
+def number_of(utt):
+    return int(utt[-2:])
+
+
+def run(data, jobs=1, extra=(), name="raw"):
+    prefix = str(data.path / "mfcc" / name)
+    (data.path / "mfcc").mkdir(exist_ok=True)
+    return prefix, [
+        make_mfcc.main([*CONF, *extra, f"--job={job}", f"--num-jobs={jobs}", str(data.path), prefix])
+        for job in range(1, jobs + 1)
+    ]
+
+
+def finish(data, prefix, allowed=0.0, **tables):
+    merge(data, prefix, "", tables, str(data.path / "feats.scp"), False, allowed)
+
+
+def test_features_tables_and_decisions(data):
+    prefix, codes = run(data, extra=["--compress=false"])
+    assert codes == [0]
+    finish(data, prefix, utt2num_frames=str(data.path / "utt2num_frames"), utt2dur=str(data.path / "utt2dur"))
+    feats = ScpReader(data / "feats.scp")
+    assert list(feats) == sorted(data.utt2spk)
+    for utt in feats:
+        np.testing.assert_array_equal(feats[utt], Mfcc(OPTIONS).compute(signal(number_of(utt)), utt))
+    assert set(data.read("utt2num_frames").values()) == {"50"} and set(data.read("utt2dur").values()) == {"0.5"}
+    vad = str(data.path / "mfcc" / "vad")
+    assert compute_vad.main(["--vad-frames-context=2", "--vad-proportion-threshold=0.12", str(data.path), vad]) == 0
+    for shard in shards(20):
+        voiced = read_table(f"{vad}.{shard.number}.utt2num_voiced")
+        for utt, decisions in ScpReader(f"{vad}.{shard.number}.scp").items():
+            expected = energy_vad(feats[utt][:, 0], VadOptions(vad_frames_context=2, vad_proportion_threshold=0.12))
+            np.testing.assert_array_equal(decisions, expected.astype(np.float32))
+            assert voiced[utt] == str(expected.sum()) and 0 < expected.sum() < 50
+
+
+def test_the_number_of_jobs_does_not_show(data):
+    one, _ = run(data, 1, name="one")
+    three, codes = run(data, 3, name="three")
+    assert codes == [0, 0, 0]
+    for shard in shards(20):
+        for ending in ("ark", "utt2num_frames", "failed"):
+            first, second = (open(f"{prefix}.{shard.number}.{ending}", "rb").read() for prefix in (one, three))
+            assert first == second
+
+
+def test_compression_keeps_a_byte_per_element(data):
+    prefix, _ = run(data)
+    finish(data, prefix)
+    head = open(f"{prefix}.1.ark", "rb").read(20)
+    assert b"\0BCM " in head
+    feats = ScpReader(data / "feats.scp")
+    for utt in list(feats)[:3]:
+        exact = Mfcc(OPTIONS).compute(signal(number_of(utt)), utt)
+        assert 0 < np.abs(feats[utt] - exact).max() < 0.03 * np.ptp(exact)
+
+
+def test_bad_recordings_are_counted_and_named(data, tmp_path, capsys):
+    (tmp_path / "7.wav").write_bytes((tmp_path / "7.wav").read_bytes()[:3000])
+    (tmp_path / "3.wav").unlink()
+    prefix, codes = run(data, 2)
+    assert codes == [0, 0]
+    failed = {utt: why for shard in shards(20) for utt, why in read_table(f"{prefix}.{shard.number}.failed").items()}
+    assert sorted(failed) == ["s3-u03", "s3-u07"]
+    assert "No such file" in failed["s3-u03"] and "as its header says" in failed["s3-u07"]
+    with pytest.raises(Exception, match="2 of 20 utterances failed .first: s3-u03"):
+        finish(data, prefix)
+    finish(data, prefix, allowed=0.1)
+    assert len(ScpReader(data / "feats.scp")) == 18
+
+
+def test_the_next_files_are_asked_for_while_one_is_computed(data, monkeypatch, tmp_path):
+    """Computing waits until the next file was asked for: were it not, it would wait in vain."""
+    asked = {str(tmp_path / f"{number}.wav"): threading.Event() for number in range(20)}
+    names, compute = sorted(data.utt2spk), make_mfcc.features
+    monkeypatch.setattr(read_ahead, "ask_for", lambda path: asked[path].set())
+    last = [names[shard.end - 1] for shard in shards(20)]
+
+    def waiting(options, extractor, item):
+        if item["id"] not in last:
+            after = tmp_path / f"{number_of(names[names.index(item['id']) + 1])}.wav"
+            assert asked[str(after)].wait(20), f"{after} is not asked for"
+        return compute(options, extractor, item)
+
+    monkeypatch.setattr(make_mfcc, "features", waiting)
+    prefix, codes = run(data)
+    assert codes == [0]
+    finish(data, prefix)
+
+
+@pytest.mark.parametrize("count, ahead", [(0, 3), (1, 3), (3, 3), (10, 3), (10, 1)])
+def test_items_come_in_order_and_faults_behind_what_came_before(monkeypatch, count, ahead):
+    asked, before = [], threading.active_count()
+    monkeypatch.setattr(read_ahead, "ask_for", asked.append)
+
+    def broken():
+        yield from range(count)
+        raise KeyError("the end")
+
+    assert list(read_ahead.asked_ahead(range(count), lambda k: [f"f{k}"], ahead)) == list(range(count))
+    assert asked == [f"f{k}" for k in range(count)]
+    seen = []
+    with pytest.raises(KeyError, match="the end"):
+        seen.extend(read_ahead.asked_ahead(broken(), lambda k: [], ahead))
+    assert seen == list(range(count))
+    stopped = read_ahead.asked_ahead(broken(), lambda k: ["same"], ahead)
+    next(stopped, None) if count else None
+    stopped.close()
+    assert threading.active_count() == before
+
+
+def test_asking_for_what_cannot_be_read_says_nothing(tmp_path):
+    read_ahead.ask_for(str(tmp_path / "none"))
+    os.mkfifo(tmp_path / "pipe")
+    read_ahead.ask_for(str(tmp_path / "pipe"))
+    (tmp_path / "file").write_bytes(b"x")
+    read_ahead.ask_for(str(tmp_path / "file"))
+
+
+def test_short_recordings_fail_by_their_own_reasons(data):
+    prefix, _ = run(data, extra=["--min-duration=0.6"])
+    failed = {utt: why for shard in shards(20) for utt, why in read_table(f"{prefix}.{shard.number}.failed").items()}
+    assert len(failed) == 20 and "--min-duration=0.6" in failed["s0-u00"]
+    prefix, _ = run(data, extra=["--snip-edges=true", "--frame-length=600"], name="long")
+    assert "at least one frame" in read_table(f"{prefix}.1.failed")["s0-u00"]
+
+
+def test_narrow_band_audio_is_not_upsampled_unasked(data):
+    prefix, _ = run(data, extra=["--sample-frequency=16000"])
+    assert "--allow-upsample=true" in read_table(f"{prefix}.1.failed")["s0-u00"]
+
+
+def test_what_is_current_is_left_alone_and_changes_are_refused(data, capsys):
+    prefix, _ = run(data)
+    before = open(f"{prefix}.1.ark", "rb").read()
+    stamp = (data.path / "mfcc" / "raw.1.ark").stat().st_mtime_ns
+    _, codes = run(data)
+    assert codes == [0] and (data.path / "mfcc" / "raw.1.ark").stat().st_mtime_ns == stamp
+    _, codes = run(data, extra=["--num-mel-bins=24"])
+    assert codes == [1] and "--force" in capsys.readouterr().err
+    _, codes = run(data, extra=["--num-mel-bins=24", "--force=true"])
+    assert codes == [0] and open(f"{prefix}.1.ark", "rb").read() != before
+
+
+def test_missing_features_are_counted_by_the_vad(data):
+    prefix, _ = run(data)
+    finish(data, prefix)
+    lines = (data / "feats.scp").read_text().splitlines(keepends=True)
+    (data / "feats.scp").write_text("".join(line for line in lines if not line.startswith("s1-u05")))
+    vad = str(data.path / "mfcc" / "vad")
+    assert compute_vad.main([str(data.path), vad]) == 0
+    failed = {utt: why for shard in shards(20) for utt, why in read_table(f"{vad}.{shard.number}.failed").items()}
+    assert list(failed) == ["s1-u05"] and "no entry" in failed["s1-u05"]
+
+
+def test_stages_that_must_come_first_are_named(tmp_path, capsys):
+    DataDir(tmp_path).write("utt2spk", {"a": "a"})
+    assert make_mfcc.main([*CONF, str(tmp_path), str(tmp_path / "x")]) == 1
+    assert "cuts.jsonl.gz" in capsys.readouterr().err
+    assert compute_vad.main([str(tmp_path), str(tmp_path / "x")]) == 1
+    assert "Run stage 2 first" in capsys.readouterr().err

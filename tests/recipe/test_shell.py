@@ -1,0 +1,286 @@
+"""The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bash(script, cwd=ROOT, **options):
+    """Runs a bash script with steps/common.sh sourced; the finished process with its output."""
+    return subprocess.run(
+        ["bash", "-c", f"set -euo pipefail; . {ROOT}/steps/common.sh; {script}"],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        **options,
+    )
+
+
+def parse(*words, flags="force", lists="trials"):
+    quoted = " ".join(f"'{word}'" for word in words)
+    return bash(
+        f"declare -A o=([stage]=0 [root]='' [force]=false [trials]=''); parse_options o '{flags}' '{lists}' {quoted}; "
+        'echo "stage=${o[stage]} root=${o[root]} force=${o[force]} words=${words[*]}"; printf \'%s\' "${o[trials]}"'
+    )
+
+
+def test_options_with_space_and_equals():
+    assert parse("--stage", "3", "--root=a b=c", "--force").stdout == "stage=3 root=a b=c force=true words=\n"
+    assert parse("--force=false", "--root", "--odd", "w").stdout == "stage=0 root=--odd force=false words=w\n"
+    assert parse("--force", "true", "w").stdout == "stage=0 root= force=true words=w\n"
+    assert parse("--trials", "a b", "--trials=c").stdout.splitlines()[1:] == ["a b", "c"]
+
+
+def test_option_values_are_never_evaluated(tmp_path):
+    result = parse("--root", f"$(touch {tmp_path}/evil)", "--root=`touch evil`;touch evil")
+    assert result.returncode == 0 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--stages", "3"], "unknown option '--stages'"),
+        (["--Stage", "3"], "unknown option '--Stage'"),
+        (["--x[$(id)]=1"], "unknown option"),
+        (["--stage"], "--stage needs a value"),
+    ],
+)
+def test_bad_options_list_the_known_ones(words, message):
+    result = parse(*words)
+    assert result.returncode == 1 and message in result.stderr and "--root --stage --trials" in result.stderr
+
+
+def run_jobs(*words, cwd):
+    return subprocess.run([ROOT / "steps/run_jobs", *words], cwd=cwd, text=True, capture_output=True, timeout=60)
+
+
+def test_an_array_of_jobs_writes_a_log_each(tmp_path):
+    result = run_jobs("JOB=1:3", "log/x.JOB.log", "bash", "-c", "echo this is JOB; echo $OMP_NUM_THREADS", cwd=tmp_path)
+    assert result.returncode == 0
+    for job in "123":
+        lines = (tmp_path / f"log/x.{job}.log").read_text().splitlines()
+        assert lines[0].startswith("# bash -c") and lines[2:4] == [f"this is {job}", "1"]
+        assert lines[-1].startswith("# ended with exit code 0 after")
+
+
+def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
+    script = "sleep 0.$((JOB * 2)); echo reason JOB; touch done.JOB; [ JOB != 2 ]"
+    result = run_jobs("JOB=1:3", "x.JOB.log", "bash", "-c", script, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "exit code 1. Its log: x.2.log" in result.stderr and "| reason 2" in result.stderr
+    assert "1 of 3 jobs failed" in result.stderr and (tmp_path / "done.3").exists()
+
+
+def test_a_screen_that_is_a_file_keeps_every_line_in_order(tmp_path):
+    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2'; echo after"
+    with open(tmp_path / "screen", "w") as screen:
+        subprocess.run(["bash", "-c", script], stdout=screen, stderr=subprocess.STDOUT, cwd=tmp_path, timeout=60)
+    assert (tmp_path / "screen").read_text().split() == ["before", "one", "two", "after"]
+    assert (tmp_path / "log").read_text().splitlines()[2:4] == ["one", "two"]
+
+
+def test_a_single_job_is_on_the_screen_and_in_the_log_without_progress_bars(tmp_path):
+    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n'; echo error >&2; exit 3", cwd=tmp_path)
+    assert result.returncode == 1 and "exit code 3" in result.stderr and "error" in result.stderr
+    log = (tmp_path / "x.log").read_text().splitlines()
+    assert log[2:4] == ["last", "error"] and "exit code 3" in log[-1]
+
+
+def test_bad_calls_of_the_runner(tmp_path):
+    assert "expected JOB=1:N" in run_jobs("JOB=1", "log", "true", cwd=tmp_path).stderr
+    assert "expected [JOB=1:N] LOG COMMAND" in run_jobs("log", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    "victim, sign", [("caller", signal.SIGKILL), ("runner", signal.SIGKILL), ("runner", signal.SIGTERM)]
+)
+def test_no_job_outlives_its_run(tmp_path, victim, sign):
+    """Whoever is killed, the jobs are gone soon: nothing writes on behind a resumed run."""
+    script = f"{ROOT}/steps/run_jobs JOB=1:2 log.JOB bash -c 'echo $$ > pid.JOB; sleep 50; touch survived'; true"
+    caller = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    pids = [wait_for_number(tmp_path / f"pid.{job}") for job in (1, 2)]
+    target = caller.pid if victim == "caller" else parent_of(parent_of(pids[0]))
+    os.kill(target, sign)
+    assert wait_until(lambda: not any(alive(pid) for pid in pids))
+    caller.kill()
+    caller.wait()
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def wait_for_number(path):
+    assert wait_until(lambda: path.exists() and path.read_text().strip())
+    return int(path.read_text())
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
+    holder = subprocess.Popen(
+        ["bash", "-c", f". {ROOT}/steps/common.sh; hold_locks {tmp_path}/data {tmp_path}/exp; sleep 50"],
+        start_new_session=True,
+    )
+    try:
+        assert wait_until(lambda: (tmp_path / "exp/.lock").exists() and (tmp_path / "exp/.lock").read_text())
+        result = bash(f"hold_locks {tmp_path}/data {tmp_path}/exp")
+        assert (
+            result.returncode == 1
+            and "held by another run" in result.stderr
+            and f"process {holder.pid}" in result.stderr
+        )
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+    (tmp_path / "data" / ".feats.scp.123.tmp").write_text("half")
+    assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+STAGES = """
+. {root}/steps/common.sh
+data={place}/data exp={place}/exp first_stage=2 current_stage=2
+hold_locks "$data" "$exp"
+{{
+trap 'on_exit $? "$@"' EXIT
+current_stage=3
+bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
+finished=true
+exit 0
+}} &
+echo $! > {place}/stages
+supervise $! "$@"
+"""
+
+
+def hear_signals():
+    """A shell cannot trap what its parent ignores: tests behind `nohup` or in the background."""
+    for sign in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(sign, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    "victim, sign, code",
+    [
+        ("run", signal.SIGHUP, 129),
+        ("run", signal.SIGINT, 130),
+        ("run", signal.SIGTERM, 143),
+        ("run", signal.SIGKILL, -9),
+        ("stages", signal.SIGKILL, 137),
+        ("step", signal.SIGKILL, 137),
+    ],
+)
+def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
+    """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
+    (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
+    run = subprocess.Popen(
+        ["bash", tmp_path / "run.sh", "--nj", "a b"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=hear_signals,
+    )
+    step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
+    os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
+    told = run.communicate(timeout=30)[1]
+    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 60)
+    if sign != signal.SIGKILL or victim != "run":
+        assert f"esume with:\n  ./run.sh --nj a\\ b --stage {2 if victim == 'stages' else 3}\n" in told
+    assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
+        (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
+        (["--stage", "1;id"], "expected a whole number"),
+        (["--systems", "xvector"], "--systems has 'xvector'"),
+        (["--device", "tpu"], "expected auto, cpu or cuda"),
+        (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
+        (["--conf", "absent"], "no conf directory absent"),
+        (["--nj", "0"], "--nj is '0'"),
+        (["toy"], "unexpected word 'toy'"),
+    ],
+)
+def test_run_sh_checks_its_options_before_any_work(words, message):
+    result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
+    assert result.returncode == 1 and message in result.stderr and "stage 0" not in result.stderr
+
+
+def test_run_sh_is_a_table_of_contents():
+    lines = (ROOT / "run.sh").read_text().splitlines()
+    stages = [int(found[1]) for line in lines if (found := re.search(r"\bstage (\d+) \".*; then$", line))]
+    assert len(lines) <= 150 and stages == sorted(stages) and set(stages) == set(range(11))
+
+
+@pytest.fixture
+def bare_root(tmp_path):
+    """A project root with nothing but path.sh and requirements that need no network."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "requirements.txt").write_text("# nothing\n")
+    (tmp_path / "path.sh").write_text((ROOT / "path.sh").read_text())
+    return tmp_path
+
+
+def source_path(root, **environment):
+    return subprocess.run(
+        ["bash", "-c", f"set -e; . {root}/path.sh; command -v python"],
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_environment_is_made_once_and_repaired(bare_root):
+    first = source_path(bare_root)
+    assert (
+        first.returncode == 0
+        and "Making .venv" in first.stderr
+        and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
+    )
+    assert source_path(bare_root).stderr == ""
+    (bare_root / ".venv" / "bin" / "python").unlink()
+    (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
+    repaired = source_path(bare_root)
+    assert repaired.returncode == 0 and "Making .venv" in repaired.stderr
+    (bare_root / "conf" / "requirements.txt").write_text("# changed\n")
+    assert "Installing the packages of conf/requirements.txt" in source_path(bare_root).stderr
+
+
+def test_a_missing_or_old_python_is_named_with_the_cure(bare_root):
+    old = bare_root / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    result = source_path(bare_root, PYTHON=str(old))
+    assert (
+        result.returncode != 0
+        and "no Python from 3.11 to 3.13 found" in result.stderr
+        and "apt install" in result.stderr
+    )
+    assert not (bare_root / ".venv").exists()

@@ -1,0 +1,428 @@
+"""report.html: self-contained, the same digits as everywhere, complete for a run of any size; two runs side by side."""
+
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from html.parser import HTMLParser
+
+import browser
+import numpy as np
+import pytest
+
+from pyasp.bin import calibrate
+from pyasp.bin import evaluate as evaluate_tool
+from pyasp.bin import report as report_tool
+from pyasp.core import usage
+from pyasp.data.datadir import DataDir
+from pyasp.network import attention_shown
+from pyasp.network.pooling import Pooling
+from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.report.results import facts, figures, page
+from pyasp.report.results import results as report
+from pyasp.report.results import tables as report_tables
+
+SPEAKERS, EACH = 10, 4
+
+
+class Page(HTMLParser):
+    """Tables as lists of rows of cells, and every address a browser would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.addresses, self.open, self.cell = [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.addresses += [values[key] for key in ("src", "href", "xlink:href", "data") if values.get(key)]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.cell = ""
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self.cell)
+            self.cell = None
+
+
+def write_scores(root, system, seed, separation):
+    (root / "exp" / system / "scores").mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    lines = [line.split() for line in (root / "data/trials/cc2").read_text().splitlines()]
+    values = [4 * (generator.normal() + separation * (label == "target")) + 5 for _, _, label in lines]
+    (root / "exp" / system / "scores/cc2").write_text(
+        "".join(f"{m} {t} {v:.5f}\n" for (m, t, _), v in zip(lines, values))
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two systems, one calibrated by halves, their fusion; what a run leaves about itself; the report on it."""
+    root = tmp_path_factory.mktemp("report")
+    speaker = {f"s{k:02d}-{i}": f"s{k:02d}" for k in range(SPEAKERS) for i in range(EACH)}
+    for name in ("train", "enroll", "test"):
+        directory = DataDir(root / "data" / name)
+        directory.path.mkdir(parents=True)
+        directory.write_speakers(speaker)
+        directory.write("utt2dur", {utt: f"{1 + 40 * int(utt[-1]):.2f}" for utt in speaker})
+        directory.write("utt2num_frames", {utt: "100" for utt in speaker})
+        directory.write("utt2num_voiced", {utt: "60" for utt in speaker})
+        directory.write("spk2gender", {spk: "fm"[int(spk[1:]) % 2] for spk in speaker.values()})
+    DataDir(root / "data/enroll").write("model2utts", {utt: utt for utt in speaker})
+    (root / "data/train/dropped.tsv").write_text("utt\treason\nx\ttoo <short>\n")
+    (root / "data/trials").mkdir()
+    pairs = [(a, b) for a in speaker for b in speaker if a != b]
+    (root / "data/trials/cc2").write_text(
+        "".join(f"{a} {b} {'target' if speaker[a] == speaker[b] else 'nontarget'}\n" for a, b in pairs)
+    )
+    (root / "data/trials/cc2.tsv").write_text(
+        "known\tduration_class\n"
+        + "".join(f"{'known' if k % 3 else 'unknown'}\t{(30, 100, 300)[k % 3]}\n" for k in range(len(pairs)))
+    )
+    for seed, (system, separation) in enumerate({"ivector": 2.0, "statistics": 3.0}.items()):
+        write_scores(root, system, seed, separation)
+    leave_facts(root / "exp")
+    systems = ["ivector", "statistics", "statistics+calhalf", "fusion:ivector+statistics"]
+    assert (
+        calibrate.main(
+            [
+                "--train-on=halves",
+                str(root / "data"),
+                str(root / "exp/statistics+calhalf"),
+                str(root / "exp/statistics"),
+            ]
+        )
+        == 0
+    )
+    assert (
+        calibrate.main(
+            [
+                "--train-on=auto",
+                str(root / "data"),
+                str(root / "exp/fusion:ivector+statistics"),
+                str(root / "exp/ivector"),
+                str(root / "exp/statistics"),
+            ]
+        )
+        == 0
+    )
+    for system in systems:
+        assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(root / "exp" / system)]) == 0
+    with redirect_stdout(io.StringIO()) as shown:
+        assert run_report(root, *systems) == 0
+    (root / "screen").write_text(shown.getvalue())
+    return root
+
+
+def leave_facts(exp):
+    """Training curves, likelihoods, stages, attention weights, options, as a run leaves them."""
+    row = {"loss": 2.0, "valid_loss": 2.5, "valid_accuracy": 0.4, "learning_rate": 0.001}
+    (exp / "statistics/train.jsonl").write_text("".join(json.dumps({"epoch": k, **row}) + "\n" for k in (1, 2, 3)))
+    (exp / "ubm").mkdir()
+    (exp / "ubm/likelihood.json").write_text(
+        json.dumps(
+            {"0.dubm": {}, "2.dubm": {"loglike": -49.5}, "1.dubm": {"loglike": -50.25}, "1.ubm": {"loglike": -48.0}}
+        )
+    )
+    (exp / "statistics/options.conf").write_text("--epochs=3\n--comment=<b>\n")
+    (exp / "log").mkdir()
+    (exp / "log/stages.jsonl").write_text(
+        '{"stage": 2, "title": "MFCC", "seconds": 1.5}\n{"stage": 2, "title": "MFCC", "seconds": 2.0}\n'
+    )
+    (exp / "log/usage.jsonl").write_text(
+        '{"stage": 2, "tool": "make_mfcc", "title": "MFCC", "cpu_seconds": 3.25, "peak_mb": 1234.4}\n{"sta'
+    )
+    generator = np.random.default_rng(0)
+    arrays = {
+        "0/spectrogram": generator.integers(0, 255, (96, 50)).astype(np.uint8),
+        "0/voiced": np.arange(50) > 9,
+        "0/highest": np.array(4000.0),
+        "0/attention": np.linspace(0, 2, 50, dtype=np.float32),
+    }
+    np.savez(exp / "attention.npz", utterances=np.array(["u1"]), systems=np.array(["attention"]), **arrays)
+
+
+def run_report(root, *systems, corpus="sre12"):
+    return report_tool.main(
+        [f"--corpus={corpus}", "--replicates=60", str(root / "data/trials"), str(root / "exp"), *systems]
+    )
+
+
+@pytest.fixture(scope="module")
+def html(root):
+    return (root / "exp/report.html").read_text()
+
+
+def test_the_page_fetches_nothing(html):
+    found = Page(html)
+    assert found.addresses and all(each.startswith(("#", "data:")) for each in found.addresses)
+    assert not re.search(r"<script|@import|url\((?!#)", html) and "http://www.w3.org" in html
+    assert set(re.findall(r"https?://([\w.]+)", html)) == {"www.w3.org"}  # names of SVG's vocabularies, not addresses
+
+
+def test_every_anchor_is_there_and_unique(html):
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'href="#([^"]+)"', html)) | set(re.findall(r"url\(#([^)]+)\)", html))
+    assert used <= set(ids)
+
+
+def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
+    results = json.loads((root / "exp/results.json").read_text())
+    screen, written, tables = (root / "screen").read_text(), (root / "exp/RESULTS.md").read_text(), Page(html).tables
+    expected = [report.main_table(results, "cc2"), *(table for _, table in report_tables.tables(results, "cc2"))]
+    assert len(expected) == 6
+    for table in expected:
+        assert table in tables and report.as_markdown(table) in written
+    assert report.as_text(expected[0]) in screen
+    entry = results["systems"]["statistics"]["trials"]["cc2"]
+    ci, found = entry["ci"], entry["calibration"]
+    assert [
+        "statistics",
+        f"{entry['eer']:.2f}",
+        f"{entry['min_dcf']['0.01']:.3f}",
+        f"{entry['min_dcf']['0.001']:.3f}",
+        f"{entry['n_target'] + entry['n_nontarget']:,}".replace(",", " "),
+    ] in expected[0]
+    assert (
+        f"{ci['eer'][0]:.2f} to {ci['eer'][1]:.2f}" in html and f"{ci['cllr'][0]:.3f} to {ci['cllr'][1]:.3f}" in written
+    )
+    row = next(row for row in expected[2] if row[0] == "statistics")
+    assert row[1:8] == [
+        f"{found['cllr']:.3f}",
+        f"{found['min_cllr']:.3f}",
+        f"{found['cllr'] / found['min_cllr']:.2f}",
+        *(f"{found[kind][p]:.3f}" for p in ("0.5", "0.1") for kind in ("act_dcf", "min_dcf")),
+    ]
+    pair = next(row for row in results["paired"]["cc2"] if row["figure"] == "eer")
+    assert f"{pair['difference']:+.2f}" in html and (f"{pair['p']:.3f}" in html or pair["p"] < 0.001)
+    assert f"{entry['c_primary']['actual']:.3f}" in html and f"{entry['c_primary']['minimum']:.3f}" in written
+
+
+def rows_from_json(results):
+    """Rows of the main and of the calibration table, written here from results.json alone."""
+
+    def number(value):
+        return f"{value:,}".replace(",", " ")
+
+    for system, entry in ((name, each["trials"]["cc2"]) for name, each in results["systems"].items()):
+        yield [
+            system,
+            f"{entry['eer']:.2f}",
+            *(f"{entry['min_dcf'][p]:.3f}" for p in ("0.01", "0.001")),
+            number(entry["n_target"] + entry["n_nontarget"]),
+        ]
+        if system in ("statistics+calhalf", "fusion:ivector+statistics"):  # the screen shows calibrated ones only
+            entry = entry["by"]["halves"]["disjoint"]
+            found = entry["calibration"]
+            yield [
+                f"{system}, disjoint",
+                f"{found['cllr']:.3f}",
+                f"{found['min_cllr']:.3f}",
+                f"{found['cllr'] / found['min_cllr']:.2f}",
+                *(f"{found[kind][p]:.3f}" for p in ("0.5", "0.1") for kind in ("act_dcf", "min_dcf")),
+                number(entry["n_target"] + entry["n_nontarget"]),
+            ]
+    for value in ("30", "100", "300"):
+        yield [
+            value,
+            *(
+                f"{each['trials']['cc2']['by']['duration_class'][value]['eer']:.2f}"
+                for each in results["systems"].values()
+            ),
+        ]
+
+
+def by_columns(rows):
+    """Columns of the tables of EER by duration class: the value, then the systems' figures without the paper's rows."""
+    start = next(number for number, row in enumerate(rows) if row == ["system", "30", "100", "300"])
+    table = [row for row in rows[start : start + 7] if "(paper)" not in row[0]]
+    return [list(column)[:5] for column in zip(*table)][1:]
+
+
+def test_results_json_text_page_and_screen_show_the_same_digits(root, html):
+    shown = {
+        "screen": [re.split(r" {2,}", line.strip()) for line in (root / "screen").read_text().splitlines()],
+        "RESULTS.md": [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in (root / "exp/RESULTS.md").read_text().splitlines()
+            if "---" not in line
+        ],
+        "report.html": [row for table in Page(html).tables for row in table],
+    }
+    expected = list(rows_from_json(json.loads((root / "exp/results.json").read_text())))
+    assert len(expected) == 4 + 2 + 3
+    for name, rows in shown.items():
+        for row in expected:
+            assert row in rows + by_columns(rows), (name, row)
+
+
+def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
+    results = json.loads((root / "exp/results.json").read_text())
+    table = report_tables.calibration_table(results, "cc2")
+    row = next(row for row in table if row[0] == "statistics+calhalf, disjoint")
+    found = results["systems"]["statistics+calhalf"]["trials"]["cc2"]["by"]["halves"]["disjoint"]
+    assert row[1] == f"{found['calibration']['cllr']:.3f}" and found["n_nontarget"] < 40 * 36
+    assert float(row[3]) < 1.3 < float(next(row for row in table if row[0] == "statistics")[3])
+
+
+def test_the_page_has_every_part(html):
+    for text in (
+        "At a glance",
+        "Results: cc2",
+        "DET curves",
+        "before calibration",
+        "EER by duration",
+        "Hollow diamonds: the paper",
+        "Where the attention looks",
+        "diagonal UBM: log-likelihood a frame, from -50.250 to -49.500",
+        "loss: training",
+        "too &lt;short&gt;",
+        "--comment=&lt;b&gt;",
+        "What the variants are",
+        "Why ours and the paper",
+    ):
+        assert text in html, text
+    assert ["2 MFCC", "3.5", "3.2", "1 234", "make_mfcc"] in [row for table in Page(html).tables for row in table]
+    assert ["train", "10", "40", "0.68", "61.00", "60.0", "1"] in [row for table in Page(html).tables for row in table]
+    assert (
+        "currentColor" in html
+        and figures.INK not in html
+        and "prefers-color-scheme: dark" in html
+        and "@media print" in html
+    )
+
+
+def test_a_browser_shows_it_on_a_phone_without_a_scroll_bar_a_request_or_a_complaint(html, tmp_path):
+    page = html.replace("<details>", "<details open>")
+    assert "<details open>" in page and browser.look(page, tmp_path, 390) == browser.Seen(390, 390, [])
+
+
+def test_the_browser_would_have_complained(tmp_path):
+    seen = browser.look('<p style="width: 500px">x</p><img src="https://example.invalid/x.png">', tmp_path, 390)
+    assert seen.scroll_width > 390 and any("example.invalid" in line for line in seen.console)
+
+
+def test_a_bare_run_has_a_page_too(root, tmp_path):
+    """Trial lists without the corpus's directories, one system, none of the facts."""
+    (tmp_path / "data/trials").mkdir(parents=True)
+    (tmp_path / "data/trials/cc2").write_text("a b target\na c nontarget\nb c nontarget\nc d target\n")
+    (tmp_path / "exp/ivector/scores").mkdir(parents=True)
+    (tmp_path / "exp/ivector/scores/cc2").write_text("a b 1\na c 0\nb c 2\nc d 3\n")
+    assert evaluate_tool.main(["--replicates=60", str(tmp_path / "data/trials"), str(tmp_path / "exp/ivector")]) == 0
+    assert run_report(tmp_path, "ivector", corpus="folder") == 0
+    text = (tmp_path / "exp/report.html").read_text()
+    assert (
+        "none of them answers a table of the paper" in text
+        and "attention looks" not in text
+        and "95 % intervals (" not in text
+    )
+    assert json.loads((tmp_path / "exp/results.json").read_text())["paired"] == {}
+
+
+def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
+    other = tmp_path / "other"
+    for system, seed in (("ivector", 0), ("statistics", 9)):
+        (other / system / "scores").mkdir(parents=True)
+        source = (root / "exp" / system / "scores/cc2").read_text().splitlines()
+        worse = [line.rsplit(" ", 1) for line in source]
+        noise = np.random.default_rng(seed).normal(size=len(worse)) * (8 if system == "statistics" else 0)
+        (other / system / "scores/cc2").write_text(
+            "".join(f"{key} {float(value) + gap:.5f}\n" for (key, value), gap in zip(worse, noise))
+        )
+        assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(other / system)]) == 0
+    monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
+    monkeypatch.setattr(report_tool.det, "draw", lambda curves, path: path.write_bytes(b"not drawn"))
+    assert report_tool.main(["--replicates=60", str(root / "data/trials"), str(other), "ivector", "statistics"]) == 0
+    capsys.readouterr()
+    assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
+    shown = capsys.readouterr().out
+    eer = [
+        json.loads((each / "results.json").read_text())["systems"]["statistics"]["trials"]["cc2"]["eer"]
+        for each in (root / "exp", other)
+    ]
+    row = next(line.split() for line in shown.splitlines() if line.startswith("statistics  EER"))
+    assert (
+        row[3:6] == [f"{eer[0]:.2f}", f"{eer[1]:.2f}", f"{eer[0] - eer[1]:+.3f}"]
+        and float(row[9]) < 0.05
+        and row[10:] == ["<", "0.001"]
+    )
+    (costs,) = (line.split() for line in shown.splitlines() if line.startswith("statistics  minDCF(0.001)"))
+    assert costs[6] == "to" and float(costs[5]) <= float(costs[7]) and len(costs) >= 9  # every figure has its test
+    same = next(line.split() for line in shown.splitlines() if line.startswith("ivector     EER"))
+    assert same[5] == "+0.000" and same[9:] == ["1.000", "1.000"]
+    assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1
+    assert "results.json" in capsys.readouterr().err
+
+
+def test_pairs_of_systems():
+    systems = ["a", "b", "b+snorm", "b+snorm+cal", "fusion:a+b"]
+    assert report_tables.pairs(systems, {"a": 3.0, "b": 2.0}) == [
+        ("a", "b"),
+        ("b+snorm", "b"),
+        ("b+snorm+cal", "b+snorm"),
+        ("fusion:a+b", "b"),
+    ]
+
+
+def test_values_in_order():
+    assert sorted(["10-20", "<2", "160+", "2-5", "unknown", "5-10"], key=report.numeric) == [
+        "<2",
+        "2-5",
+        "5-10",
+        "10-20",
+        "160+",
+        "unknown",
+    ]
+
+
+def test_names_may_break_and_text_is_escaped():
+    text = page.table([["s", "x"], ["a+b<c>", "1<2"]], classes={"a+b<c>": "best"})
+    assert '<tr class="best"><td>a+<wbr>b&lt;c&gt;</td><td>1&lt;2</td></tr>' in text
+
+
+def test_stages_add_up(tmp_path, monkeypatch):
+    (tmp_path / "log").mkdir()
+    monkeypatch.setenv("PYASP_USAGE", str(tmp_path / "log/usage.jsonl"))
+    monkeypatch.setenv("PYASP_STAGE", "7")
+    monkeypatch.setenv("PYASP_STAGE_TITLE", "TDNN")
+    usage.record_usage("train_tdnn")
+    (row,) = usage.by_stage(tmp_path)
+    assert (
+        (row["stage"], row["title"]) == (7, "TDNN")
+        and row["tool"] == "train_tdnn"
+        and row["peak_mb"] > 10
+        and row["seconds"] is None
+    )
+    assert facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7 TDNN"
+
+
+def test_attention_weights_lie_where_the_speech_is():
+    net = Tdnn(
+        TdnnOptions(pooling="attention", frame_dim=8, pooling_dim=8, attention_dim=4, embedding_dim=4, segment_dim=4),
+        5,
+        3,
+    ).eval()
+    generator = np.random.default_rng(0)
+    voiced = np.zeros(60, bool)
+    voiced[10:50] = True
+    weights = attention_shown.frame_weights(net, generator.normal(size=(40, 5)).astype(np.float32), voiced)
+    inside = np.flatnonzero(np.isfinite(weights))
+    assert inside.tolist() == list(range(17, 43)) and np.nanmean(weights) == pytest.approx(1.0, abs=1e-5)
+    assert isinstance(net.pooling, Pooling) and np.nanstd(weights) > 0
+
+
+def test_a_tone_is_seen_at_its_frequency():
+    rate, frames = 8000, 100
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * 1000
+    image = attention_shown.spectrogram(tone, rate, frames)
+    assert image.shape == (attention_shown.BINS, frames)
+    assert np.all(np.abs(image[:, 10:90].argmax(axis=0) - attention_shown.BINS / 4) <= 1)
