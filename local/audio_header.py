@@ -13,8 +13,8 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from pyasp.audio import mp4, sphere
 from pyasp.audio.checks import SAMPLED, check_header
-from pyasp.audio.cuts import mp4, sphere
 from pyasp.audio.decoders import AAC_SUFFIXES, require_program
 from pyasp.audio.folders import audio_below
 from pyasp.audio.resample import HIGHEST_RATE

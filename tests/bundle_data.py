@@ -9,8 +9,8 @@ import torch
 from pyasp import kaldi
 from pyasp.backend.model import ScoreOptions
 from pyasp.backend.plda import Plda
+from pyasp.bundle import format
 from pyasp.bundle.extractors import network_options
-from pyasp.bundle.format import format
 from pyasp.core.conf import write_conf
 from pyasp.core.options import subset
 from pyasp.features.mfcc import MfccOptions

@@ -37,16 +37,17 @@ from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
 from pyasp import kaldi
-from pyasp.audio.cuts import CutStream, lhotse_reader, mp4, read_samples, recording, sphere, use_libsndfile
+from pyasp.audio import lhotse_reader, mp4, recording, sphere
+from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
 from pyasp.backend.model import BackEnd
 from pyasp.backend.plda import Plda
 from pyasp.backend.variants import VariantOptions
-from pyasp.bundle.format import format, speaker_model
+from pyasp.bundle import format, speaker_model
 from pyasp.core.conf import read_conf
 from pyasp.core.options import subset
 from pyasp.core.records import describe, is_current
 from pyasp.data import checks, datadir, manifests, trials
-from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation import llr
 from pyasp.features.mfcc import MfccOptions
 from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.model import DiagGmm, FullGmm
@@ -55,7 +56,7 @@ from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi import items
 from pyasp.network import checkpoint
-from pyasp.report.results import facts
+from pyasp.report import facts
 
 
 def _everything(path: Path) -> None:
@@ -139,7 +140,7 @@ MADE = json.dumps(describe("train_ubm", {"num_gauss": 64, "update_flags": "mvw"}
 
 def _record(path: Path) -> None:
     """What a resumed stage does with a record, and what `bundle` reads from it."""
-    from pyasp.bundle.format import make
+    from pyasp.bundle import make
 
     is_current(path.with_name("x"), json.loads(MADE))
     for record in make.ancestors(path.with_name("x")):
@@ -169,7 +170,7 @@ def _bundle(path: Path) -> None:
 
 
 def _calibration(path: Path) -> None:
-    from pyasp.bundle.format import make
+    from pyasp.bundle import make
 
     speaker_model.read_calibration(format.Bundle(path.parent, "ivector", {format.CALIBRATION: path}))
     make.affine_map(path)

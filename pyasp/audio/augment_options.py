@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from pyasp.audio.cuts import codec as codecs
+from pyasp.audio import codec as codecs
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyasp.audio.cuts import flac_header, sphere
+from pyasp.audio import flac_header, sphere
 from pyasp.audio.decoders import head_of
 from pyasp.audio.resample import HIGHEST_RATE
 from pyasp.audio.sphere import AGAIN

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pyasp.audio.cuts import mp4
+from pyasp.audio import mp4
 from pyasp.audio.sphere import AGAIN, MAGIC, read_header
 from pyasp.core.errors import InputError
 

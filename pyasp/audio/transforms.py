@@ -15,7 +15,7 @@ import numpy as np
 from lhotse import Recording
 from lhotse.augmentation import AudioTransform
 
-from pyasp.audio.cuts import codec as codecs
+from pyasp.audio import codec as codecs
 from pyasp.audio.resample import resample
 from pyasp.core.errors import InputError
 from pyasp.kaldi import load

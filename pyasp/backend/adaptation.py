@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp.backend.model import BackEnd, global_mean, plda_em
+from pyasp.backend import plda_em
+from pyasp.backend.model import BackEnd, global_mean
 
 
 def adapt(back_end: BackEnd, vectors: np.ndarray, within: float, between: float) -> BackEnd:

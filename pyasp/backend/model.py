@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from pyasp import kaldi
-from pyasp.backend.model import plda_em
+from pyasp.backend import plda_em
 from pyasp.backend.plda import Plda, normalising_transform
 from pyasp.backend.variants import DevOptions, VariantOptions
 from pyasp.core.errors import InputError

@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from pyasp.backend.model import scoring
+from pyasp.backend import scoring
 from pyasp.backend.vectors import load_embeddings
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write

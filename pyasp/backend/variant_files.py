@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.model import score_files
+from pyasp.backend import score_files
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.records import making

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp import kaldi
+from pyasp.backend import model
 from pyasp.backend.adaptation import adapt
-from pyasp.backend.model import BackEnd, BackendOptions, model
+from pyasp.backend.model import BackEnd, BackendOptions
 from pyasp.backend.vectors import load_embeddings
 from pyasp.core.command import command
 from pyasp.core.options import option

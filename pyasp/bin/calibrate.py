@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pyasp.backend import calibration, variant_files
 from pyasp.backend.calibration import Calibration
-from pyasp.backend.model import BackendOptions, calibration, variant_files
+from pyasp.backend.model import BackendOptions
 from pyasp.backend.variant_files import Scored
 from pyasp.core.command import command
 from pyasp.core.errors import InputError

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, model, score_files, variant_files
+from pyasp.backend import model, score_files, variant_files
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
 from pyasp.backend.norm import Cohort, draw_cohort
 from pyasp.backend.variant_files import Scored
 from pyasp.backend.variants import NORMS

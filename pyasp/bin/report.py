@@ -11,11 +11,12 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
-from pyasp.evaluation.evaluate import EvaluateOptions, det, load_metrics, read_replicates
-from pyasp.report.results import compare as comparison
-from pyasp.report.results import html_report
-from pyasp.report.results import results as report
-from pyasp.report.results import tables as report_tables
+from pyasp.evaluation import det
+from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
+from pyasp.report import compare as comparison
+from pyasp.report import html_report
+from pyasp.report import results as report
+from pyasp.report import tables as report_tables
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, model, score_files
+from pyasp.backend import model, score_files
+from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.command import command
 from pyasp.core.options import option, subset

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pyasp import kaldi
-from pyasp.backend.model import BackendOptions, TrainOptions, model
+from pyasp.backend import model
+from pyasp.backend.model import BackendOptions, TrainOptions
 from pyasp.backend.vectors import load_embeddings, with_embedding
 from pyasp.core.command import command
 from pyasp.core.conf import write_conf

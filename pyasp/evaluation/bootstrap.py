@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation import metrics
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
 
 MOST_THRESHOLDS = 1 << 17

@@ -20,8 +20,8 @@ from pyasp.core.options import option
 from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
 from pyasp.core.text import read_json
 from pyasp.data.trials import TrialList, read_scored, trial_lists
+from pyasp.evaluation import bootstrap, llr, metrics
 from pyasp.evaluation.conditions import Columns, Evaluation, tsv_columns
-from pyasp.evaluation.evaluate import bootstrap, llr, metrics
 
 BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation import metrics
 from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
 DECISION_PRIORS = (0.5, 0.1)  # priors at which actual costs are reported, beside those of minDCF

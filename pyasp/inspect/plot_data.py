@@ -82,7 +82,7 @@ def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
 
 def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndarray:
     """(N, 2) of vectors (N, D): principal axes, or the directions that separate the labels (N,) best."""
-    from pyasp.backend.model import model
+    from pyasp.backend import model
 
     centred = np.asarray(vectors, np.float64) - vectors.mean(axis=0)
     if projection == "pca":

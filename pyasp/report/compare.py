@@ -10,9 +10,11 @@ import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.data.trials import read_scored
-from pyasp.evaluation.evaluate import bootstrap, read_replicates
+from pyasp.evaluation import bootstrap
+from pyasp.evaluation.evaluate import read_replicates
+from pyasp.report import tables
 from pyasp.report.facts import read_json
-from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent, tables
+from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent
 
 SHOWN = {
     "eer": ("EER %", percent),

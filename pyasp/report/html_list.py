@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
+from pyasp.report import figures, page, tables
+from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
-from pyasp.report.results import Results, class_counts, entries, figures, page, tables
-from pyasp.report.results import results as report
+from pyasp.report.results import Results, class_counts, entries
 from pyasp.report.tables import calibrated, is_variant
 
 FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print

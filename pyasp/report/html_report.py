@@ -7,10 +7,11 @@ from __future__ import annotations
 import numpy as np
 
 from pyasp.core import usage
+from pyasp.report import facts as run_facts
+from pyasp.report import figures, page, tables
 from pyasp.report.html_list import Run, Section, list_section
 from pyasp.report.paper import paper_rows
-from pyasp.report.results import cost, entries, figures, list_names, page, percent, tables
-from pyasp.report.results import facts as run_facts
+from pyasp.report.results import cost, entries, list_names, percent
 from pyasp.report.tables import HALVES, calibrated, is_variant
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.backend.variants import CALIBRATIONS, explained
-from pyasp.evaluation.evaluate import bootstrap
+from pyasp.evaluation import bootstrap
 from pyasp.evaluation.llr import DECISION_PRIORS
 from pyasp.report.results import Results, Table, columns_of, cost, entries, grouped, list_names, percent
 

@@ -18,7 +18,7 @@ from pyasp.bin import copy_vad
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ArkWriter, ScpReader
-from pyasp.report.results import results as report
+from pyasp.report import results as report
 
 RATE = 8000
 

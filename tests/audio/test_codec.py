@@ -5,8 +5,8 @@ import pytest
 from coded import alike, real
 from prep_trees import program
 
+from pyasp.audio import codec
 from pyasp.audio.augment_options import AugmentOptions, check
-from pyasp.audio.cuts import codec
 from pyasp.bin import check_augment
 from pyasp.core.errors import InputError
 

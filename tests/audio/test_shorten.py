@@ -16,7 +16,8 @@ import pytest
 
 from local import prep_folder, sphere
 from local.audio_header import Audio, probe
-from pyasp.audio.cuts import decoders, read_samples, use_libsndfile
+from pyasp.audio import decoders
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.sphere import read_header
 from pyasp.bin import make_mfcc
 from pyasp.core.errors import InputError

@@ -7,7 +7,7 @@ from prep_trees import program, speech
 
 from local import sphere
 from local.audio_header import Audio, probe, probe_all
-from pyasp.audio.cuts import sphere as sphere_header
+from pyasp.audio import sphere as sphere_header
 from pyasp.core.errors import InputError
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pyasp import kaldi
-from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions, model
+from pyasp.backend import model
+from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import SCORERS
 from pyasp.bin import score, train_backend

@@ -7,13 +7,14 @@ import pytest
 from prep_trees import put, refused
 
 from pyasp import kaldi
-from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions, calibration, norm, plda_em, scoring
-from pyasp.backend.model import model as backend
+from pyasp.backend import calibration, norm, plda_em, scoring
+from pyasp.backend import model as backend
+from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
 from pyasp.backend.plda import Plda
 from pyasp.bin import evaluate, score
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import write_table
-from pyasp.evaluation.evaluate import llr, metrics
+from pyasp.evaluation import llr, metrics
 
 RNG = np.random.default_rng(0)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from pyasp.backend import calibration
 from pyasp.backend.calibration import Calibration
-from pyasp.backend.model import calibration
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import llr, metrics
+from pyasp.evaluation import llr, metrics
 
 
 def gaussian_scores(seed, targets=4000, nontargets=12000, d=2.0):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from golden_cases import align_signs, cases, compare, compare_tables, path, read_scp_lines, single, table
 
+from pyasp.backend import model as backend
+from pyasp.backend import plda_em, scoring
 from pyasp.backend.clustering import agglomerate
-from pyasp.backend.model import ScoreOptions, plda_em, scoring
-from pyasp.backend.model import model as backend
+from pyasp.backend.model import ScoreOptions
 from pyasp.backend.plda import Plda
 
 STAGES = (

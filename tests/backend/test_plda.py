@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from pyasp.backend.model import ScoreOptions, plda_em
+from pyasp.backend import plda_em
+from pyasp.backend.model import ScoreOptions
 from pyasp.backend.plda import Plda, diagonalise
 from pyasp.backend.scoring import plda_scorer
 from pyasp.core.errors import InputError

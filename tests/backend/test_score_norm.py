@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pyasp.backend.model import BackEnd, BackendOptions, enroll, norm, train
+from pyasp.backend import norm
+from pyasp.backend.model import BackEnd, BackendOptions, enroll, train
 from pyasp.backend.norm import Cohort, draw_cohort, moments
 from pyasp.backend.scoring import SCORERS
 from pyasp.core.errors import InputError

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from pyasp.backend import score_files, scoring
 from pyasp.backend.clustering import agglomerate
-from pyasp.backend.model import ScoreOptions, score_files, scoring
+from pyasp.backend.model import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.core.errors import InputError
 from pyasp.data.trials import TrialList

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recipe import ROOT
 
+from pyasp.backend import model as backend
 from pyasp.backend.adaptation import adapt
 from pyasp.backend.model import BackEnd, BackendOptions
-from pyasp.backend.model import model as backend
 from pyasp.backend.variants import DevOptions, VariantOptions, expand, explained, fusions
 from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
 from pyasp.bin import variants as variants_tool

@@ -8,7 +8,8 @@ import numpy as np
 
 from bench.measure import PeakMemory, Row, Setting, Timing, in_turns, seconds
 from bench.reference import plda_trial
-from pyasp.backend.model import ScoreOptions, score_files
+from pyasp.backend import score_files
+from pyasp.backend.model import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import Scorer, plda_scorer, score_blocks
 from pyasp.data.trials import TrialList, read_trials

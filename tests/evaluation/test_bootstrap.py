@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyasp.evaluation import bootstrap, llr, metrics
 from pyasp.evaluation.bootstrap import Resampler, Speakers
-from pyasp.evaluation.evaluate import bootstrap, llr, metrics
 
 
 def scored(seed, speakers=8, each=4, shift=2.0, digits=1):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden_cases import cases, compare, path
 
-from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation import metrics
 
 LISTS = [
     pytest.param(case.values[0], entry, id=entry["key"])

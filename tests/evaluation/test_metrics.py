@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import llr, metrics
+from pyasp.evaluation import llr, metrics
 
 few_values = st.lists(st.integers(-4, 4), min_size=1, max_size=25)  # small integers: many ties
 

@@ -10,7 +10,7 @@ from prep_trees import make_tree, refused
 from local import prep_folder
 from pyasp.core import files
 from pyasp.core.errors import InputError
-from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation import metrics
 from pyasp.kaldi import ArkWriter
 
 

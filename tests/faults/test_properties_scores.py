@@ -7,12 +7,13 @@ from hypothesis.extra.numpy import arrays
 from laws import SEED, both
 from scipy import stats as scipy_stats
 
-from pyasp.backend.model import ScoreOptions, calibration, plda_em
-from pyasp.backend.model import model as backend
+from pyasp.backend import calibration, plda_em
+from pyasp.backend import model as backend
+from pyasp.backend.model import ScoreOptions
 from pyasp.backend.norm import moments
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import plda_scorer
-from pyasp.evaluation.evaluate import metrics
+from pyasp.evaluation import metrics
 from pyasp.gmm.model import FullGmm
 from pyasp.ivector.model import Estimator, IvectorExtractor
 

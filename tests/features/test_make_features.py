@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from lhotse import MonoCut, Recording
 
-from pyasp.audio.cuts import read_ahead, use_libsndfile
+from pyasp.audio import read_ahead
+from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.shards import merge, shards

@@ -13,9 +13,10 @@ from pyasp.core.errors import InputError
 from pyasp.core.prefetch import prefetched
 from pyasp.core.triangles import pack, unpack
 from pyasp.features.stored import Recordings, blocks
+from pyasp.gmm import pairs
+from pyasp.gmm import posteriors as gmm_score
 from pyasp.gmm.em import DiagStats, FullStats
-from pyasp.gmm.model import DiagGmm, FullGmm, pairs
-from pyasp.gmm.model import posteriors as gmm_score
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import Aligner, Alignment, DiagScorer, FullScorer, align, prune
 
 

@@ -7,9 +7,9 @@ from gmm_models import F64, draw, random_full, tensor
 
 from pyasp.core.errors import InputError
 from pyasp.core.threads import in_threads
+from pyasp.gmm import pairs as gmm_pairs
+from pyasp.gmm import selection
 from pyasp.gmm.em import FullStats
-from pyasp.gmm.model import pairs as gmm_pairs
-from pyasp.gmm.model import selection
 from pyasp.gmm.pairs import grouped
 from pyasp.gmm.posteriors import Aligner
 

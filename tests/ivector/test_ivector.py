@@ -16,8 +16,9 @@ from pyasp.features.stored import blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector.model import Estimator, IvectorExtractor, statistics
-from pyasp.ivector.model import model as ivector
+from pyasp.ivector import model as ivector
+from pyasp.ivector import statistics
+from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.statistics import (
     extract,
     pool_stats,

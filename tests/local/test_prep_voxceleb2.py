@@ -13,7 +13,8 @@ from prep_trees import check_data_dir, m4a, program, refused, wav
 from scipy.signal import correlate
 from voxceleb_made import VIDEOS, clip, make_tree, prepare, trials, voxceleb2
 
-from pyasp.audio.cuts import decoders, mp4, read_samples, use_libsndfile
+from pyasp.audio import decoders, mp4
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.core.errors import InputError
 
 

@@ -18,9 +18,9 @@ from pyasp.data.datadir import DataDir
 from pyasp.network import attention_shown
 from pyasp.network.pooling import Pooling
 from pyasp.network.tdnn import Tdnn, TdnnOptions
-from pyasp.report.results import facts, figures, page
-from pyasp.report.results import results as report
-from pyasp.report.results import tables as report_tables
+from pyasp.report import facts, figures, page
+from pyasp.report import results as report
+from pyasp.report import tables as report_tables
 
 SPEAKERS, EACH = 10, 4
 

@@ -9,9 +9,9 @@ import pytest
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.core.records import describe, making
-from pyasp.evaluation.evaluate import llr
+from pyasp.evaluation import llr
+from pyasp.report import results as report
 from pyasp.report.paper import PAPER
-from pyasp.report.results import results as report
 
 LISTS = {"cc1": 300, "cc2": 400}
 
