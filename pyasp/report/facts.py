@@ -140,7 +140,7 @@ def versions(exp: Path) -> dict[str, str]:
 
 
 def usage_table(rows: list[dict[str, Any]]) -> Table:
-    """Stages with wall-clock and CPU seconds and the largest process's memory (rows of usage.by_stage)."""
+    """Stages with wall-clock and CPU seconds and the largest process's memory (rows of costs.by_stage)."""
     table = [["stage", "seconds", "CPU seconds", "peak MB", "of tool"]]
     for row in rows:
         table.append(

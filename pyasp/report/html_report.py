@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyasp.core import usage
+from pyasp.core import costs
 from pyasp.report import facts as run_facts
 from pyasp.report import figures, page, tables
 from pyasp.report.html_list import Run, Section, list_section
@@ -142,7 +142,7 @@ def _attention(run: Run) -> list[Section]:
 
 
 def _run(run: Run) -> Section:
-    parts, rows = [], usage.by_stage(run.exp)
+    parts, rows = [], costs.by_stage(run.exp)
     if table := run_facts.usage_table(rows):
         parts.append(
             page.table(table, "Time and memory by stage, runs and resumptions added up; peak: the largest process")

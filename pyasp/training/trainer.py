@@ -29,10 +29,10 @@ from pyasp.core.conf import write_conf
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
-from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current
+from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions

@@ -13,7 +13,7 @@ import pytest
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
-from pyasp.core import usage
+from pyasp.core import costs
 from pyasp.data.datadir import DataDir
 from pyasp.network import attention_shown
 from pyasp.network.pooling import Pooling
@@ -394,15 +394,15 @@ def test_stages_add_up(tmp_path, monkeypatch):
     monkeypatch.setenv("PYASP_USAGE", str(tmp_path / "log/usage.jsonl"))
     monkeypatch.setenv("PYASP_STAGE", "7")
     monkeypatch.setenv("PYASP_STAGE_TITLE", "TDNN")
-    usage.record_usage("train_tdnn")
-    (row,) = usage.by_stage(tmp_path)
+    costs.record_costs("train_tdnn")
+    (row,) = costs.by_stage(tmp_path)
     assert (
         (row["stage"], row["title"]) == (7, "TDNN")
         and row["tool"] == "train_tdnn"
         and row["peak_mb"] > 10
         and row["seconds"] is None
     )
-    assert facts.usage_table(usage.by_stage(tmp_path))[1][0] == "7 TDNN"
+    assert facts.usage_table(costs.by_stage(tmp_path))[1][0] == "7 TDNN"
 
 
 def test_attention_weights_lie_where_the_speech_is():
