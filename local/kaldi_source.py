@@ -11,8 +11,8 @@ from pathlib import Path
 
 from local.common import Utterance, index_by_id, prefixed
 from local.folder_sources import GENDERS, Source
+from pyasp.audio.cut_files import MAX_SECONDS
 from pyasp.core.errors import InputError
-from pyasp.data.checks import MAX_SECONDS
 from pyasp.data.datadir import DataDir
 
 DECODERS = (

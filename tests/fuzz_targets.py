@@ -38,7 +38,8 @@ from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
 from pyasp import kaldi
 from pyasp.audio import lhotse_reader, mp4, recording, sphere
-from pyasp.audio.cuts import CutStream, read_samples, use_libsndfile
+from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
+from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.backend.model import BackEnd
 from pyasp.backend.plda import Plda
 from pyasp.backend.variants import VariantOptions
@@ -189,9 +190,9 @@ def _cuts() -> bytes:
 
 def _read_cuts(path: Path) -> None:
     """As stage 1 and stage 2 read them."""
-    utts = [utt for utt, _ in checks.read_cuts(path)]
+    utts = [utt for utt, _ in read_cuts(path)]
     for utt, item in CutStream(path).take(utts):
-        for name in checks.audio_files(item):
+        for name in audio_files(item):
             assert isinstance(name, str)
         read_samples(item, 16000)
 

@@ -8,10 +8,8 @@ here that is an error. Resampling is `scipy.signal.resample_poly` in double prec
 from __future__ import annotations
 
 import copy
-import re
 import warnings
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,10 +22,8 @@ from pyasp.audio.lhotse_reader import CheckedBackend
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.core.errors import InputError
-from pyasp.data.checks import parse_cut, read_cut_lines
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
-CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 BACKEND = CheckedBackend()
 
 
@@ -37,47 +33,6 @@ def use_libsndfile() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance")  # on purpose
         set_audio_duration_mismatch_tolerance(ONE_SAMPLE)
-
-
-class CutStream:
-    """The cuts of a `cuts.jsonl.gz`, C-sorted, read forward once: a job's shards ask for theirs in order.
-
-    Lines of other jobs' utterances are passed over by their id, without parsing them.
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = path
-        self._lines = read_cut_lines(path)
-        self._last = ""
-
-    def take(self, utts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(utterance, JSON object of its cut) of C-sorted utterances. Raises InputError when one is missing."""
-        for utt in utts:
-            for line in self._lines:
-                key = self._key(line)
-                if key.encode() >= utt.encode():
-                    break
-            else:
-                key = None
-            if key != utt:
-                raise InputError(
-                    self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt
-                )
-            yield utt, parse_cut(line, self.path, utt)
-
-    def _key(self, line: str) -> str:
-        found = CUT_ID.match(line)
-        key = found.group(1) if found else parse_cut(line, self.path, f"after {self._last!r}")["id"]
-        if key.encode() <= self._last.encode():
-            raise InputError(
-                self.path,
-                f"{key!r} after {self._last!r}",
-                "cuts with unique ids in C-locale order",
-                "Run stage 1 again",
-                item=key,
-            )
-        self._last = key
-        return key
 
 
 def read_samples(

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pyasp.audio.cut_files import read_cuts
 from pyasp.audio.cuts import read_samples
 from pyasp.core.command import command
 from pyasp.core.files import remove_tree
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.checks import read_cuts
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.kaldi import ScpReader

@@ -14,6 +14,7 @@ from lhotse.serialization import deserialize_item
 
 from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
 from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
+from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.folders import musan_noises, responses_of
 from pyasp.core.command import command
@@ -22,7 +23,6 @@ from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.checks import read_cuts, write_cuts
 from pyasp.data.datadir import DataDir
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.audio.listing import features_of, list_sounds
+from pyasp.bundle.listing import features_of, list_sounds
 from pyasp.bundle.verify import ModelOptions, load_model
 from pyasp.core.command import command
 from pyasp.core.errors import InputError

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.audio.cuts import CutStream, duration_text, read_samples, source_files, use_libsndfile
+from pyasp.audio.cut_files import CutStream
+from pyasp.audio.cuts import duration_text, read_samples, source_files, use_libsndfile
 from pyasp.audio.read_ahead import asked_ahead
 from pyasp.core.command import command
 from pyasp.core.errors import InputError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,3 +65,8 @@ def parse_json(text: str, where: object, item: object, expected: str, cure: str)
     if not isinstance(value, dict):
         raise InputError(where, f"JSON of type {type(value).__name__}", expected, cure, item=item)
     return value
+
+
+def c_sorted(keys: Iterable[str]) -> list[str]:
+    """Keys in C-locale (byte) order, as every Kaldi table wants them."""
+    return sorted(keys, key=str.encode)

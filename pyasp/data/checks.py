@@ -6,96 +6,20 @@ utterance id, tables over the same utterances. What can be dropped is dropped, c
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.text import parse_json, read_lines
+from pyasp.core.text import read_lines
 from pyasp.data.datadir import DataDir, c_sorted
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
-MAX_SECONDS = 1e7  # four months: longer than any recording
 BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
 BY_SPEAKER = ("spk2gender",)
-
-
-def read_cut_lines(path: str | Path) -> Iterator[str]:
-    """JSON lines of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                yield line
-    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise InputError(
-            path,
-            f"a damaged file ({error})",
-            "one lhotse cut a line, gzip",
-            "Run stage 0 again",
-            item=f"after line {number}",
-        ) from None
-
-
-def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
-    for number, line in enumerate(read_cut_lines(path), 1):
-        yield parse_cut(line, path, f"line {number}")["id"], line
-
-
-def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
-    """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
-    cut = parse_json(line, path, item, "a lhotse cut as JSON", "Run stage 0 again")
-    fault = _fault(cut)
-    if fault:
-        raise InputError(path, fault, "a lhotse cut as JSON", "Run stage 0 again", item=item)
-    return cut
-
-
-def _fault(cut: dict[str, Any]) -> str | None:
-    """What a cut's JSON object lacks: id, times, and sources with a type and a name (memory: contents)."""
-    if not isinstance(cut.get("id"), str) or not cut["id"]:
-        return "no id"
-    tracks = cut.get("tracks")
-    tracks = tracks if isinstance(tracks, list) and tracks else [tracks]
-    parts = [cut] if tracks == [None] else [each.get("cut") if isinstance(each, dict) else None for each in tracks]
-    for part in parts:
-        if not isinstance(part, dict) or not isinstance(part.get("recording", {}), dict):
-            return f"no cut in {cut['id']}"
-        times = [part.get(name, 0.0) for name in ("start", "duration")]
-        if not all(isinstance(time, (int, float)) and 0 <= time < MAX_SECONDS for time in times):
-            return f"start and duration {times} of {cut['id']}"
-        sources = part.get("recording", {}).get("sources", [])
-        if not isinstance(sources, list) or not all(_names_audio(source) for source in sources):
-            return f"no usable audio source in {cut['id']}"
-    return None
-
-
-def _names_audio(source: Any) -> bool:
-    return isinstance(source, dict) and isinstance(source.get("type"), str) and isinstance(source.get("source"), str)
-
-
-def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
-    """Writes JSON lines as a gzip file with no time stamp in it (same content, same bytes), atomically."""
-    with atomic_write(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
-        for line in lines:
-            stream.write(line.rstrip("\n").encode() + b"\n")
-
-
-def audio_sources(cut: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every source (type, channels, source) that a cut's JSON object reads, those of its tracks included."""
-    tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
-    return [source for track in tracks for source in track.get("recording", {}).get("sources", [])]
-
-
-def audio_files(cut: dict[str, Any]) -> list[str]:
-    """Paths of the audio files that a cut's JSON object reads."""
-    return [source["source"] for source in audio_sources(cut) if source["type"] == "file"]
 
 
 def read_dropped(path: str | Path) -> dict[str, str]:

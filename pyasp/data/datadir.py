@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.text import read_lines
+from pyasp.core.text import c_sorted, read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {
@@ -38,11 +38,6 @@ MADE_BY_STAGE = {
 BLANKS = " \t\r"
 BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f\x7f\ufeff]")
 WORD = re.compile(r"[^ \t\r\n]+")
-
-
-def c_sorted(keys: Iterable[str]) -> list[str]:
-    """Keys in C-locale (byte) order, as every Kaldi table wants them."""
-    return sorted(keys, key=str.encode)
 
 
 def _open_table(path: Path) -> list[str]:

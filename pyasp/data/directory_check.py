@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pyasp.audio.cut_files import audio_files, read_cuts
 from pyasp.core.errors import InputError
-from pyasp.data.checks import Checker, audio_files, read_cuts
+from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir, c_sorted, invert
 from pyasp.data.parts import CUTS, MODELS, keys_of, tables_of, write_part
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pyasp.audio.cut_files import MAX_SECONDS, read_cut_lines, write_cuts
 from pyasp.core.errors import InputError
 from pyasp.core.text import parse_json
-from pyasp.data.checks import MAX_SECONDS, read_cut_lines, write_cuts
 
 Json = dict[str, Any]
 

@@ -13,9 +13,9 @@ import json
 import re
 from pathlib import Path
 
+from pyasp.audio.cut_files import parse_cut, read_cuts, write_cuts
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.data.checks import parse_cut, read_cuts, write_cuts
 from pyasp.data.datadir import DataDir, c_sorted, check_id
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, Json, read_jsonl, read_manifest, write_jsonl
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.data.checks import read_cuts, write_cuts
 from pyasp.data.datadir import DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance

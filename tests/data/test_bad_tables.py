@@ -8,9 +8,10 @@ import recipe
 from prep_trees import check_data_dir, make_tree, put, refused, tables, wav
 
 from local import prep_folder
+from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
 from pyasp.core.errors import InputError
-from pyasp.data.checks import read_cuts, read_dropped, write_cuts
+from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.trials import read_categories, read_model2utts, read_trials
 

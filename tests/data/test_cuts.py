@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from pyasp.audio.cuts import CutStream, duration_text
+from pyasp.audio.cut_files import CutStream
+from pyasp.audio.cuts import duration_text
 from pyasp.core.errors import InputError
 
 

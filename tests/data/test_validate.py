@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin.check_data import main as check_data
 from pyasp.core.errors import InputError
-from pyasp.data.checks import Checker, read_cuts, write_cuts
+from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
 
 

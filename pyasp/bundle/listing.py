@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyasp.audio.recording import read_sound
 from pyasp.core.errors import InputError
-from pyasp.data.datadir import c_sorted
+from pyasp.core.text import c_sorted
 from pyasp.kaldi import read_scp
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait

@@ -1,0 +1,127 @@
+"""The index of audio, `cuts.jsonl.gz`: one lhotse cut a line, read and written as JSON. lhotse is not imported here."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.text import parse_json
+
+MAX_SECONDS = 1e7  # four months: longer than any recording
+CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
+
+
+def read_cut_lines(path: str | Path) -> Iterator[str]:
+    """JSON lines of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                yield line
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+        raise InputError(
+            path,
+            f"a damaged file ({error})",
+            "one lhotse cut a line, gzip",
+            "Run stage 0 again",
+            item=f"after line {number}",
+        ) from None
+
+
+def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
+    """(cut id, JSON line) of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
+    for number, line in enumerate(read_cut_lines(path), 1):
+        yield parse_cut(line, path, f"line {number}")["id"], line
+
+
+def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
+    """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
+    cut = parse_json(line, path, item, "a lhotse cut as JSON", "Run stage 0 again")
+    fault = _fault(cut)
+    if fault:
+        raise InputError(path, fault, "a lhotse cut as JSON", "Run stage 0 again", item=item)
+    return cut
+
+
+def _fault(cut: dict[str, Any]) -> str | None:
+    """What a cut's JSON object lacks: id, times, and sources with a type and a name (memory: contents)."""
+    if not isinstance(cut.get("id"), str) or not cut["id"]:
+        return "no id"
+    tracks = cut.get("tracks")
+    tracks = tracks if isinstance(tracks, list) and tracks else [tracks]
+    parts = [cut] if tracks == [None] else [each.get("cut") if isinstance(each, dict) else None for each in tracks]
+    for part in parts:
+        if not isinstance(part, dict) or not isinstance(part.get("recording", {}), dict):
+            return f"no cut in {cut['id']}"
+        times = [part.get(name, 0.0) for name in ("start", "duration")]
+        if not all(isinstance(time, (int, float)) and 0 <= time < MAX_SECONDS for time in times):
+            return f"start and duration {times} of {cut['id']}"
+        sources = part.get("recording", {}).get("sources", [])
+        if not isinstance(sources, list) or not all(_names_audio(source) for source in sources):
+            return f"no usable audio source in {cut['id']}"
+    return None
+
+
+def _names_audio(source: Any) -> bool:
+    return isinstance(source, dict) and isinstance(source.get("type"), str) and isinstance(source.get("source"), str)
+
+
+def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
+    """Writes JSON lines as a gzip file with no time stamp in it (same content, same bytes), atomically."""
+    with atomic_write(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
+        for line in lines:
+            stream.write(line.rstrip("\n").encode() + b"\n")
+
+
+def audio_files(cut: dict[str, Any]) -> list[str]:
+    """Paths of the audio files that a cut's JSON object reads, those of its tracks included."""
+    tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
+    sources = (source for track in tracks for source in track.get("recording", {}).get("sources", []))
+    return [source["source"] for source in sources if source["type"] == "file"]
+
+
+class CutStream:
+    """The cuts of a `cuts.jsonl.gz`, C-sorted, read forward once: a job's shards ask for theirs in order.
+
+    Lines of other jobs' utterances are passed over by their id, without parsing them.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self._lines = read_cut_lines(path)
+        self._last = ""
+
+    def take(self, utts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(utterance, JSON object of its cut) of C-sorted utterances. Raises InputError when one is missing."""
+        for utt in utts:
+            for line in self._lines:
+                key = self._key(line)
+                if key.encode() >= utt.encode():
+                    break
+            else:
+                key = None
+            if key != utt:
+                raise InputError(
+                    self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt
+                )
+            yield utt, parse_cut(line, self.path, utt)
+
+    def _key(self, line: str) -> str:
+        found = CUT_ID.match(line)
+        key = found.group(1) if found else parse_cut(line, self.path, f"after {self._last!r}")["id"]
+        if key.encode() <= self._last.encode():
+            raise InputError(
+                self.path,
+                f"{key!r} after {self._last!r}",
+                "cuts with unique ids in C-locale order",
+                "Run stage 1 again",
+                item=key,
+            )
+        self._last = key
+        return key
