@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core import text as plain_text
+from pyasp.core.text import Table, grouped
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
-from pyasp.report.results import Table, grouped
 
 SETS = ("train", "train_aug", "train_ubm", "train_sel", "dev", "enroll", "test")
 FRAMES_PER_SECOND = 100

@@ -7,11 +7,12 @@ from __future__ import annotations
 import numpy as np
 
 from pyasp.core import usage
+from pyasp.core.text import cost, percent
 from pyasp.report import facts as run_facts
 from pyasp.report import figures, page, tables
 from pyasp.report.html_list import Run, Section, list_section
 from pyasp.report.paper import paper_rows
-from pyasp.report.results import cost, entries, list_names, percent
+from pyasp.report.results import entries, list_names
 from pyasp.report.tables import HALVES, calibrated, is_variant
 
 

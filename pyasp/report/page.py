@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from pyasp.report.results import Table
+from pyasp.core.text import Table
 
 BREAKS = re.compile(r"([+_:])")  # where the name of a system may go on in the next line, on a phone
 HEAD_BREAKS = re.compile(r"(?=\()")  # the same of a heading: minDCF(0.01)

@@ -14,6 +14,7 @@ from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.core import usage
+from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
 from pyasp.network import attention_shown
 from pyasp.network.pooling import Pooling
@@ -181,8 +182,8 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     expected = [report.main_table(results, "cc2"), *(table for _, table in report_tables.tables(results, "cc2"))]
     assert len(expected) == 6
     for table in expected:
-        assert table in tables and report.as_markdown(table) in written
-    assert report.as_text(expected[0]) in screen
+        assert table in tables and as_markdown(table) in written
+    assert as_text(expected[0]) in screen
     entry = results["systems"]["statistics"]["trials"]["cc2"]
     ci, found = entry["ci"], entry["calibration"]
     assert [
