@@ -21,6 +21,7 @@ from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
 from pyasp.audio.lhotse_reader import CheckedBackend
+from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.core.errors import InputError
 from pyasp.data.checks import parse_cut, read_cut_lines

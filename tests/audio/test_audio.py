@@ -11,7 +11,8 @@ from prep_trees import m4a, program
 from scipy.signal import resample_poly
 
 from local import sphere
-from pyasp.audio import decoders, resample
+from pyasp.audio import decoders
+from pyasp.audio.resample import resample
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.core.errors import InputError
 

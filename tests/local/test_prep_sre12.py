@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from prep_trees import check_data_dir, put, refused, speech, sph, trial_lines
-from sre12_discs import KEY, LINES, TABLES, key_line
+from sre12_discs import KEY, LINES, TABLES, discs, key_line  # noqa: F401 (discs is a fixture)
 from training_made import CORPORA
 
 from local import prep_sre12, sre12_tables
