@@ -12,7 +12,6 @@ from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
 from pyasp.core.text import grouped, percent
 from pyasp.data.trials import trial_lists
-
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
 
 

@@ -11,10 +11,9 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
-from pyasp.evaluation import det
 from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.report import compare as comparison
-from pyasp.report import html_report
+from pyasp.report import figures, html_report
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -54,7 +53,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     return {name: found[name] for name in sorted(found, key=report.place)}
 
 
-def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> det.Curves:
+def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, figures.Curves]:
     """{list: {system: curve}} of the systems whose curve is their own: calibration moves no curve."""
     return {
         name: {
@@ -128,7 +127,7 @@ def write(
         with making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")
     with making(directory / "det.png", made) as path:
-        det.draw(det_curves(results, found), path)
+        figures.draw_det(det_curves(results, found), path)
     run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
     with making(directory / "report.html", made) as path:
         path.write_text(html_report.document(run), encoding="utf-8")

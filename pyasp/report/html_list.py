@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
 from pyasp.report import figures, page, tables
@@ -90,6 +93,10 @@ def _intervals(run: Run, name: str) -> str:
     )
 
 
+def _det_panel(curves, colour, dashed, points, figure: Figure) -> None:
+    figures.det_panel(figure.add_subplot(), curves, colour, dashed, points)
+
+
 def _det(run: Run, name: str) -> str:
     found = {
         system: entry
@@ -110,7 +117,8 @@ def _det(run: Run, name: str) -> str:
     ):
         if chosen:
             points = {system: _operating_points(found[system]) for system in chosen}
-            drawing = figures.det({system: curves[system] for system in chosen}, points, run.colour, dashed)
+            lines = {system: curves[system] for system in chosen}
+            drawing = partial(_det_panel, lines, run.colour, dashed, points)
             panels.append(
                 page.figure(
                     figures.svg(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3)),

@@ -341,7 +341,7 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
         )
         assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(other / system)]) == 0
     monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
-    monkeypatch.setattr(report_tool.det, "draw", lambda curves, path: path.write_bytes(b"not drawn"))
+    monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
     assert report_tool.main(["--replicates=60", str(root / "data/trials"), str(other), "ivector", "statistics"]) == 0
     capsys.readouterr()
     assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
