@@ -13,7 +13,7 @@ from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
 from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.report import compare as comparison
-from pyasp.report import figures, html_report
+from pyasp.report import figures, page
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -128,9 +128,9 @@ def write(
             path.write_text(text, encoding="utf-8")
     with making(directory / "det.png", made) as path:
         figures.draw_det(det_curves(results, found), path)
-    run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
+    run = page.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
     with making(directory / "report.html", made) as path:
-        path.write_text(html_report.document(run), encoding="utf-8")
+        path.write_text(page.document(run), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plots of what lies in files of a run: features, attention, embeddings, training, DET; as PNG or SVG, without a display.
+"""Plots of what lies in files of a run: features, attention, embeddings, training, DET; as PNG or SVG, with no display.
 
 Each function gives a `Plot`; what the report draws too is drawn by pyasp.report.figures.
 """

@@ -1,185 +1,357 @@
-"""A self-contained page: plain HTML, one style sheet, no script, no network; light, dark, phone and print."""
+"""report.html: everything a run has to show, on one page that fetches nothing: templates/report.html filled in.
+
+Tables come from results and tables, cell by cell those of RESULTS.md; what the run left about itself from facts;
+drawings from figures. Every text is escaped by the templates.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from pyasp.core.text import Table
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 
-BREAKS = re.compile(r"([+_:])")  # where the name of a system may go on in the next line, on a phone
-HEAD_BREAKS = re.compile(r"(?=\()")  # the same of a heading: minDCF(0.01)
-NO_BREAK = re.compile(r"(?<=\d) (?=\d{3}\b|%)")  # 37 720 and 95 % stay in one line
+from pyasp.core import usage
+from pyasp.core.text import cost, percent
+from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
+from pyasp.report import facts, figures, tables
+from pyasp.report import results as report
+from pyasp.report.paper import differences, paper_rows
+from pyasp.report.results import Results, entries, list_names
+from pyasp.report.tables import HALVES, calibrated, is_variant
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2; --page: #ffffff; --panel: #f6f7f9;
-  --mark: #1f6fb8; --shade: #0003; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7eb; --soft: #9aa4b1; --line: #343b44; --page: #14171b; --panel: #1c2026; --mark: #6db3f2;
-  --shade: #fff3; } }
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; scroll-padding-top: 3.2rem; -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
-  "Helvetica Neue", Arial, sans-serif; }
-header, main, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.1rem; }
-header { padding-top: 2.2rem; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; margin: 3rem 0 .4rem; padding-top: 1.1rem; border-top: 1px solid var(--line); }
-main section:first-child h2 { border-top: 0; margin-top: .6rem; }
-h3 { font-size: 1.02rem; margin: 2rem 0 .4rem; }
-p, li { max-width: 46rem; } p { margin: .4rem 0 .8rem; }
-.lead, .soft, .note, .caption, figcaption, .legend { color: var(--soft); }
-.note, .caption { font-size: .85rem; line-height: 1.45; } .caption { margin: .9rem 0 0; }
-.lead { font-size: 1.05rem; }
-a { color: var(--mark); text-decoration: none; } a:hover { text-decoration: underline; }
-nav { position: sticky; top: 0; z-index: 2; background: var(--page); border-bottom: 1px solid var(--line); }
-nav div { max-width: 68rem; margin: 0 auto; padding: .55rem 1.1rem; display: flex; gap: 1.1rem; overflow-x: auto;
-  white-space: nowrap; font-size: .9rem; }
-.scroll { overflow-x: auto; margin: .5rem 0 1.1rem; background: linear-gradient(to left, var(--page) 1.5rem,
-  transparent 3rem) right / 3rem 100% no-repeat local, linear-gradient(to left, var(--shade), transparent)
-  right / .9rem 100% no-repeat scroll; }  /* a shadow where a wide table goes on */
-.scroll:has(+ .note) { margin-bottom: .5rem; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .32rem .75rem .32rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid
-  var(--line); }
-th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-.scroll > table th:first-child, .scroll > table td:first-child { text-align: left; padding-right: 1.4rem; position:
-  sticky; left: 0; background: var(--page); }
-tr.best td { font-weight: 650; } tr.paper td { color: var(--soft); font-style: italic; } tr.variant td:first-child {
-  padding-left: .9rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
-.card { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem .95rem; }
-.card b { display: block; font-size: 1.45rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card span { color: var(--soft); font-size: .85rem; display: block; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem 1.6rem;
-  margin: .8rem 0; }
-.figures.wide { grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
-figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; height: auto; max-width: 34rem; display: block; }
-figure svg text { font-family: inherit !important; }
-figcaption { font-size: .85rem; line-height: 1.4; margin-top: .2rem; overflow-wrap: anywhere; }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; font-size: .85rem; margin: .3rem 0; padding: 0;
-  list-style: none; }
-.legend i { display: inline-block; width: 1.3rem; height: 0; border-top: 3px solid; vertical-align: middle;
-  margin-right: .4rem; }
-.legend i.dashed { border-top-style: dashed; border-top-width: 2px; }
-.tables { display: flex; flex-wrap: wrap; gap: 0 2.5rem; } .tables > div { max-width: 100%; min-width: 0; }
-details { margin: .5rem 0; } summary { cursor: pointer; color: var(--mark); padding: .25rem 0; }
-pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .7rem .9rem; overflow-x:
-  auto; font-size: .8rem; line-height: 1.45; margin: .4rem 0 1rem; }
-footer { color: var(--soft); font-size: .85rem; padding: 2.5rem 1.1rem 3rem; }
-@media (max-width: 40rem) { body { font-size: 15px; } header { padding-top: 1.3rem; } h1 { font-size: 1.4rem; } h2 {
-  font-size: 1.15rem; margin-top: 2.2rem; }
-  table { font-size: .8rem; } th, td { padding-right: .6rem; } th { white-space: normal; }
-  .scroll > table td:first-child, .scroll > table
-  th:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; max-width: 9rem; padding-right: .7rem; } }
-@media print { :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff; --mark: #000; } nav {
-  display: none; } body { font-size: 10pt; }
-  header, main, footer { max-width: none; padding: 0; } p, li { max-width: none; }
-  h2 { margin-top: 1.4rem; } h2, h3, .legend, .caption, summary, p:has(+ .figures), p:has(+ .legend)
-  { break-after: avoid; }
-  .scroll { overflow: visible; background: none; } table { font-size: 7.5pt; } thead { display: table-header-group; }
-  th, td { padding-right: .4rem; white-space: normal; }
-  .scroll > table th:first-child, .scroll > table td:first-child { position: static; }
-  .figures, .figures.wide { grid-template-columns: 1fr 1fr; } .figures:has(> figure:only-child) { grid-template-columns:
-  minmax(0, 28rem); }
-  details::details-content { content-visibility: visible; height: auto; } summary { list-style: none; color: inherit;
-  font-weight: 600; } footer { padding: 1rem 0; }
-  pre { white-space: pre-wrap; font-size: 6.5pt; line-height: 1.25; } pre.narrow { columns: 2; }
-  tr, .card, .tables > div { break-inside: avoid; } }
-"""
+FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print
+MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
+Panels = list[tuple[Markup, str]]  # drawings with their captions
 
 
-def page(title: str, lead: str, sections: Iterable[tuple[str, str, str]], footer: str) -> str:
-    """The document; sections: (anchor, title, HTML). title, lead and footer are text."""
-    sections = list(sections)
-    links = "".join(f'<a href="#{escape(anchor)}">{escape(name)}</a>' for anchor, name, _ in sections)
-    body = "".join(
-        f'<section id="{escape(anchor)}"><h2>{escape(name)}</h2>{content}</section>\n'
-        for anchor, name, content in sections
+def _filter(pattern: str, replacement: str) -> Callable[[str], Markup]:
+    """Escapes text and puts HTML where a pattern matches."""
+    return lambda text: Markup(re.sub(pattern, replacement, str(escape(text))))
+
+
+def environment() -> Environment:
+    """The templates of the page."""
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1><p "
-        f'class="lead">{escape(lead)}</p></header>\n'
-        f"<nav><div>{links}</div></nav>\n<main>\n{body}</main>\n<footer>{escape(footer)}</footer>\n</body>\n</html>\n"
-    )
+    found.filters["breakable"] = _filter(r"([+_:])", r"\1<wbr>")  # where a system's name may go on in the next line
+    found.filters["heading"] = _filter(r"(?=\()", "<wbr>")  # the same of a heading: minDCF(0.01)
+    found.filters["running"] = _filter(r"(?<=\d) (?=\d{3}\b|%)", "&nbsp;")  # 37 720 and 95 % stay in one line
+    return found
 
 
-def _running(text: str) -> str:
-    """Escaped text whose numbers stay whole."""
-    return NO_BREAK.sub("&nbsp;", escape(text))
+def _panel(draw: Callable, prefix: str, label: str, size: tuple[float, float], caption: str) -> tuple[Markup, str]:
+    return Markup(figures.svg(draw, prefix, label, size)), caption
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph of text."""
-    return f"<p{f' class={kind}' if kind else ''}>{_running(text)}</p>"
+@dataclass(frozen=True)
+class Run:
+    """What the page is about: results.json's content, {system: metrics.json's content}, and where the run lies."""
+
+    results: Results
+    metrics: Mapping[str, Mapping[str, Any]]
+    exp: Path
+    data: Path
+    conf: Path | None
+
+    @property
+    def colour(self) -> dict[str, str]:
+        """{system: colour}: a variant has its system's, a fusion its own."""
+        plain = [name for name in self.results["systems"] if not is_variant(name) or name.startswith("fusion:")]
+        own = figures.colours(plain)
+        return {
+            name: own.get(name) or own.get(name.partition("+")[0], figures.PALETTE[-1])
+            for name in self.results["systems"]
+        }
 
 
-def table(rows: Table, caption: str = "", classes: Mapping[str, str] | None = None) -> str:
-    """A table with a header row, in a box that scrolls sideways on a phone; classes: {first cell: class of its row}.
-
-    The caption stands outside of the box, so that it does not scroll away.
-    """
-    head = "".join(f"<th>{HEAD_BREAKS.sub('<wbr>', escape(cell))}</th>" for cell in rows[0])
-    body = ""
-    for row in rows[1:]:
-        kind = (classes or {}).get(row[0], "")
-        cells = [BREAKS.sub(r"\1<wbr>", escape(row[0])), *map(escape, row[1:])]
-        body += (f'<tr class="{kind}">' if kind else "<tr>") + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    title = paragraph(caption, "caption") if caption else ""
-    return f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def tables(items: Iterable[str]) -> str:
-    """Small tables side by side, as many as fit."""
-    return f'<div class="tables">{"".join(f"<div>{item}</div>" for item in items)}</div>'
-
-
-def figure(svg: str, caption: str) -> str:
-    """A drawing with its caption."""
-    return f"<figure>{svg}<figcaption>{_running(caption)}</figcaption></figure>"
-
-
-def figures(items: Iterable[str], wide: bool = False) -> str:
-    """Drawings side by side, as many as fit."""
-    return f'<div class="figures{" wide" if wide else ""}">{"".join(items)}</div>'
+def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
+    """Of one list: the best single system, the best fusion, the best calibration."""
+    everything = entries(run.results, name)
+    groups = {
+        "lowest EER of a single system": [system for system in everything if not is_variant(system)],
+        "fusion": [system for system in everything if system.startswith("fusion:")],
+    }
+    cards = []
+    for title, names in groups.items():
+        if names:
+            best = min(names, key=lambda system: everything[system]["eer"])
+            ci = tables.between(everything[best].get("ci", {}).get("eer"), percent)
+            cards.append((f"{name}: {title}", f"{percent(everything[best]['eer'])} %", f"{best}; 95 %: {ci}"))
+    rows = {
+        system: entry["by"].get(HALVES, {}).get("disjoint") or entry
+        for system, entry in everything.items()
+        if calibrated(system)
+    }
+    if rows:
+        best = min(rows, key=lambda system: rows[system]["calibration"]["cllr"] or np.inf)
+        found = rows[best]["calibration"]
+        cards.append((f"{name}: lowest Cllr", cost(found["cllr"]), f"{best}; min Cllr {cost(found['min_cllr'])}"))
+    return cards
 
 
-def legend(colour: Mapping[str, str], dashed: Iterable[str] = ()) -> str:
-    """Names and the colours of their lines."""
-    thin = set(dashed)
-    items = (
-        f'<li><i{" class=dashed" if name in thin else ""} style="border-color:{value}"></i>{escape(name)}</li>'
-        for name, value in colour.items()
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
+def _classes(run: Run, name: str) -> dict[str, str]:
+    """{first cell: class of the row} of a main table."""
+    found = entries(run.results, name)
+    best = min(found, key=lambda system: found[system]["eer"])
+    paper = {f"{system} (paper)": "paper" for system in found}
+    return {
+        **paper,
+        **{system: "variant" for system in found if "+" in system and not system.startswith("fusion:")},
+        best: "best",
+    }
 
 
-def cards(items: Iterable[tuple[str, str, str]]) -> str:
-    """Boxes of (above, large, below)."""
-    return (
-        '<div class="cards">'
-        + "".join(
-            f'<div class="card"><span>{escape(above)}</span><b>{escape(large)}</b><span>{escape(below)}</span></div>'
-            for above, large, below in items
+def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(marker, P_fa, P_miss) of the EER and of the minDCFs."""
+    places = [("eer", entry["errors"]["eer"]), *entry["errors"]["min_dcf"].items()]
+    return [
+        (MARKERS.get(key, "v"), each["false_alarms"] / entry["n_nontarget"], each["misses"] / entry["n_target"])
+        for key, each in places
+        if each
+    ]
+
+
+def _intervals(run: Run, name: str) -> Panels:
+    """EER of the systems that are not merely recalibrated, with intervals and the paper's values."""
+    paper = paper_rows(run.results["corpus"], name)
+    rows = [
+        (
+            system,
+            entry["eer"],
+            entry.get("ci", {}).get("eer"),
+            paper[system].eer if system in paper else None,
+            run.colour[system],
         )
-        + "</div>"
+        for system, entry in entries(run.results, name).items()
+        if not calibrated(system) or system.startswith("fusion:")
+    ]
+    caption = "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
+    caption += " Hollow diamonds: the paper." if paper else ""
+    return [_panel(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (4.6, 0.9 + 0.24 * len(rows)), caption)]
+
+
+def _det_panel(curves, colour, dashed, points, figure: Figure) -> None:
+    figures.det_panel(figure.add_subplot(), curves, colour, dashed, points)
+
+
+def _det(run: Run, name: str) -> dict[str, Any]:
+    found = {
+        system: entry
+        for system, entry in entries(run.results, name).items()
+        if not calibrated(system) or system.startswith("fusion:")
+    }
+    dashed = {system for system in found if is_variant(system) and not system.startswith("fusion:")}
+    bases = [s for s in found if s in dashed or any(d.startswith(f"{s}+") for d in dashed)]
+    panels = []
+    for number, (title, chosen) in enumerate(
+        (
+            ("the paper's systems and fusions", [s for s in found if s not in dashed]),
+            ("variants (dashed) beside what they were made from", bases),
+        )
+    ):
+        if chosen:
+            points = {system: _operating_points(found[system]) for system in chosen}
+            curves = {system: run.metrics[system]["det"][name] for system in chosen}
+            caption = (
+                f"DET curves: {title}. Markers: EER (circle), minDCF(0.01) (square), minDCF(0.001) "
+                "(triangle); on the edge where there is no such error. Bands: 95 % over speakers."
+            )
+            drawing = partial(_det_panel, curves, run.colour, dashed, points)
+            panels.append(_panel(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption))
+    return {"det": panels, "det_colour": {system: run.colour[system] for system in found}, "dashed": dashed}
+
+
+def _histograms(run: Run, name: str) -> Panels:
+    thresholds = {f"p={p:g}": bayes_threshold(p) for p in DECISION_PRIORS}
+    panels = []
+    for system in (system for system in entries(run.results, name) if calibrated(system)):
+        base = system.rpartition("+")[0]
+        for kind, each in (("before", base), ("after", system)):
+            if each in run.metrics and not each.startswith("fusion:") or kind == "after":
+                drawing = figures.histogram(run.metrics[each]["scores"][name], thresholds, run.colour[each])
+                prefix, caption = f"hist-{name}-{system}-{kind}", f"{each}: {kind} calibration"
+                panels.append(_panel(drawing, prefix, f"scores of {each}", (4.2, 2.3), caption))
+    return panels
+
+
+def _duration(run: Run, name: str) -> Panels:
+    columns = report.columns_of(run.results, name)
+    panels = []
+    for column in (
+        column for column in ("duration_class", "test_seconds", "enroll_seconds", "enroll_utts") if column in columns
+    ):
+        groups = {
+            system: entry["by"][column]
+            for system, entry in entries(run.results, name).items()
+            if column in entry["by"] and not is_variant(system)
+        }
+        values = sorted({value for each in groups.values() for value in each}, key=report.numeric)
+        ours = {system: [each.get(value, {}).get("eer") for value in values] for system, each in groups.items()}
+        rows = paper_rows(run.results["corpus"], name) if column == "duration_class" else {}
+        paper = {
+            system: [rows[system].by_duration.get(value.removesuffix("s").strip()) for value in values]
+            for system in groups
+            if system in rows
+        }
+        note = " Hollow diamonds: the paper." if paper else ""
+        drawing = figures.by_class(values, ours, paper, run.colour, column.replace("_", " "))
+        caption = f"EER by {column.replace('_', ' ')}.{note}"
+        panels.append(_panel(drawing, f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8), caption))
+    return panels
+
+
+def _list(run: Run, name: str) -> dict[str, Any]:
+    """What the page shows of one trial list."""
+    paper, columns = paper_rows(run.results["corpus"], name), report.columns_of(run.results, name)
+    return {
+        "name": name,
+        "counts": report.class_counts(run.results, name),
+        "main": report.main_table(run.results, name),
+        "classes": _classes(run, name),
+        "intervals": _intervals(run, name),
+        "differences": differences(run.results["corpus"]) if paper else None,
+        "tables": [
+            (title, table, tables.MEANING[title], title in FOLDED) for title, table in tables.tables(run.results, name)
+        ],
+        **_det(run, name),
+        "histograms": _histograms(run, name),
+        "classes_of_trials": _duration(run, name),
+        "plain_colour": {system: run.colour[system] for system in entries(run.results, name) if not is_variant(system)},
+        "by": [(column, report.by_table(run.results, name, column)) for column in columns],
+    }
+
+
+def _networks(run: Run) -> dict[str, Any]:
+    curves, panels = facts.training_curves(run.exp), []
+    unused = [colour for colour in figures.PALETTE if colour not in run.colour.values()] or figures.PALETTE
+    others = (name for name in curves if name not in run.colour)  # trained, and not reported
+    colour = {name: run.colour[name] for name in curves if name in run.colour} | dict(zip(others, unused))
+    for title, keys, log in (
+        ("loss: training (solid) and validation (dashed), nats", ("loss", "valid_loss"), False),
+        ("validation accuracy, share of the recordings", ("valid_accuracy",), False),
+        ("learning rate", ("learning_rate",), True),
+    ):
+        lines = {
+            f"{system}-{key}": ([row["epoch"] for row in rows], [row[key] for row in rows], colour[system], style)
+            for system, rows in curves.items()
+            for key, style in zip(keys, ("-", "--"))
+            if all(key in row for row in rows)
+        }
+        if lines:
+            drawing = figures.lines(lines, "epoch", title.partition(":")[0].partition(",")[0], log)
+            panels.append(_panel(drawing, f"train-{keys[0]}", title, (4.2, 2.8), f"Networks: {title}."))
+    return {"colour": colour, "panels": panels}
+
+
+def _em(run: Run) -> Panels:
+    panels = []
+    for number, (title, values) in enumerate(facts.likelihoods(run.exp).items()):
+        unit = "objective a frame" if title == "extractor" else "log-likelihood a frame"
+        curve = list(range(1, len(values) + 1)), values, figures.PALETTE[number], "-"
+        caption = f"{title}: {unit}, from {values[0]:.3f} to {values[-1]:.3f}."
+        drawing = figures.lines({title: curve}, "iteration", unit)
+        panels.append(_panel(drawing, f"em-{number}", title, (4.2, 2.5), caption))
+    return panels
+
+
+def _durations(run: Run) -> dict[str, Any]:
+    seconds = facts.durations(run.data)
+    if not seconds:
+        return {}
+    colour = figures.colours(list(seconds))
+    drawing = figures.duration_histograms(seconds, colour)
+    return {
+        "colour": colour,
+        "panels": [_panel(drawing, "durations", "durations", (4.6, 2.6), "Durations of the recordings.")],
+    }
+
+
+def _attention(run: Run) -> dict[str, Any]:
+    path = run.exp / "attention.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        systems, utts = stored["systems"].tolist(), stored["utterances"].tolist()
+        colour, panels = {name: run.colour.get(name, figures.PALETTE[k]) for k, name in enumerate(systems)}, []
+        for number, utt in enumerate(utts):
+            drawing = figures.attention(
+                stored[f"{number}/spectrogram"],
+                stored[f"{number}/voiced"],
+                float(stored[f"{number}/highest"]),
+                {name: stored[f"{number}/{name}"] for name in systems},
+                colour,
+            )
+            panels.append(_panel(drawing, f"attention-{number}", f"attention on {utt}", (4.6, 3.4), utt))
+    return {"colour": colour, "panels": panels}
+
+
+def _facts(run: Run) -> list[tuple[str, report.Table]]:
+    """Tables of what the run left about itself; those of a header alone are not shown."""
+    seeds = [[name, str(seed)] for name, seed in facts.seeds(run.exp, run.data).items()]
+    return [
+        (
+            "Time and memory by stage, runs and resumptions added up; peak: the largest process",
+            facts.usage_table(usage.by_stage(run.exp)),
+        ),
+        ("Seeds", [["seed of", "value"], *seeds]),
+        ("Versions", [["package", "version"], *map(list, facts.versions(run.exp).items())]),
+    ]
+
+
+def _narrow(text: str) -> bool:
+    """True of text that is printed in two columns."""
+    return max(map(len, text.splitlines()), default=0) < 50
+
+
+def document(run: Run) -> str:
+    """The whole page."""
+    systems, corpus, names = run.results["systems"], run.results["corpus"], list_names(run.results)
+    variants = [name for name in systems if is_variant(name)]
+    attention, networks, em = _attention(run), _networks(run), _em(run)
+    titles = {
+        "overview": "At a glance",
+        **{f"list-{name}": f"Results: {name}" for name in names},
+        **({"attention": "Where the attention looks"} if attention else {}),
+        **({"training": "Training"} if networks["panels"] or em else {}),
+        "data": "Data",
+        **({"variants": "What the variants are"} if variants else {}),
+        "run": "The run: times, seeds, versions, options",
+    }
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=f"Speaker verification on {corpus}",
+            lead=f"Systems of Okabe et al. 2018 (attentive statistics pooling): {len(systems) - len(variants)}; "
+            f"variants of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
+            titles=titles,
+            cards=[card for name in names for card in _cards(run, name)],
+            paper=any(paper_rows(corpus, name) for name in names),
+            definitions=" ".join(report.definitions(run.results)),
+            columns=tables.COLUMNS,
+            lists=[_list(run, name) for name in names],
+            attention=attention,
+            networks=networks,
+            em=em,
+            data=facts.data_table(run.data),
+            dropped=facts.dropped_table(run.data),
+            durations=_durations(run),
+            copies=run.results.get("training_copies"),
+            variants=tables.variant_notes(run.results) if variants else [],
+            facts=_facts(run),
+            options=[(name, text, _narrow(text)) for name, text in facts.options(run.exp, run.conf)],
+        )
     )
-
-
-def details(title: str, content: str) -> str:
-    """Content that opens when asked for."""
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def listing(items: Iterable[str]) -> str:
-    """A bulleted list of text."""
-    return "<ul>" + "".join(f"<li>{_running(item)}</li>" for item in items) + "</ul>"
-
-
-def preformatted(text: str) -> str:
-    """Text as it is; in print in two columns where its lines are short."""
-    narrow = max(map(len, text.splitlines()), default=0) < 50
-    return f"<pre{' class=narrow' if narrow else ''}>{escape(text)}</pre>"

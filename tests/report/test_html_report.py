@@ -340,7 +340,7 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
             "".join(f"{key} {float(value) + gap:.5f}\n" for (key, value), gap in zip(worse, noise))
         )
         assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(other / system)]) == 0
-    monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
+    monkeypatch.setattr(report_tool.page, "document", lambda run: "not drawn")
     monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
     assert report_tool.main(["--replicates=60", str(root / "data/trials"), str(other), "ivector", "statistics"]) == 0
     capsys.readouterr()
@@ -386,7 +386,8 @@ def test_values_in_order():
 
 
 def test_names_may_break_and_text_is_escaped():
-    text = page.table([["s", "x"], ["a+b<c>", "1<2"]], classes={"a+b<c>": "best"})
+    blocks = page.environment().get_template("blocks.html").module
+    text = blocks.table([["s", "x"], ["a+b<c>", "1<2"]], classes={"a+b<c>": "best"})
     assert '<tr class="best"><td>a+<wbr>b&lt;c&gt;</td><td>1&lt;2</td></tr>' in text
 
 
