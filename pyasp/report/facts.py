@@ -139,7 +139,7 @@ def versions(exp: Path) -> dict[str, str]:
     return read_json(exp / "results.json.made.json").get("versions", {})
 
 
-def usage_table(rows: list[dict[str, Any]]) -> Table:
+def stages_table(rows: list[dict[str, Any]]) -> Table:
     """Stages with wall-clock and CPU seconds and the largest process's memory (rows of usage.by_stage)."""
     table = [["stage", "seconds", "CPU seconds", "peak MB", "of tool"]]
     for row in rows:

@@ -33,7 +33,7 @@ def write_scores(root, system, name, seed, separation=2.0):
 def undrawn(monkeypatch):
     """Spares the tests of the figures the seconds of drawing."""
     monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
-    monkeypatch.setattr(report_tool.page, "document", lambda run: "not drawn")
+    monkeypatch.setattr(report_tool.document, "render", lambda run: "not drawn")
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def _panel(draw: Callable, prefix: str, label: str, size: tuple[float, float], c
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportedRun:
     """What the page is about: results.json's content, {system: metrics.json's content}, and where the run lies."""
 
     results: Results
@@ -77,7 +77,7 @@ class Run:
         }
 
 
-def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
+def _cards(run: ReportedRun, name: str) -> list[tuple[str, str, str]]:
     """Of one list: the best single system, the best fusion, the best calibration."""
     everything = entries(run.results, name)
     groups = {
@@ -102,7 +102,7 @@ def _cards(run: Run, name: str) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _classes(run: Run, name: str) -> dict[str, str]:
+def _classes(run: ReportedRun, name: str) -> dict[str, str]:
     """{first cell: class of the row} of a main table."""
     found = entries(run.results, name)
     best = min(found, key=lambda system: found[system]["eer"])
@@ -124,7 +124,7 @@ def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]
     ]
 
 
-def _intervals(run: Run, name: str) -> Panels:
+def _intervals(run: ReportedRun, name: str) -> Panels:
     """EER of the systems that are not merely recalibrated, with intervals and the paper's values."""
     paper = paper_rows(run.results["corpus"], name)
     rows = [
@@ -147,7 +147,7 @@ def _det_panel(curves, colour, dashed, points, figure: Figure) -> None:
     figures.det_panel(figure.add_subplot(), curves, colour, dashed, points)
 
 
-def _det(run: Run, name: str) -> dict[str, Any]:
+def _det(run: ReportedRun, name: str) -> dict[str, Any]:
     found = {
         system: entry
         for system, entry in entries(run.results, name).items()
@@ -174,7 +174,7 @@ def _det(run: Run, name: str) -> dict[str, Any]:
     return {"det": panels, "det_colour": {system: run.colour[system] for system in found}, "dashed": dashed}
 
 
-def _histograms(run: Run, name: str) -> Panels:
+def _histograms(run: ReportedRun, name: str) -> Panels:
     thresholds = {f"p={p:g}": bayes_threshold(p) for p in DECISION_PRIORS}
     panels = []
     for system in (system for system in entries(run.results, name) if calibrated(system)):
@@ -187,7 +187,7 @@ def _histograms(run: Run, name: str) -> Panels:
     return panels
 
 
-def _duration(run: Run, name: str) -> Panels:
+def _duration(run: ReportedRun, name: str) -> Panels:
     columns = report.columns_of(run.results, name)
     panels = []
     for column in (
@@ -213,7 +213,7 @@ def _duration(run: Run, name: str) -> Panels:
     return panels
 
 
-def _list(run: Run, name: str) -> dict[str, Any]:
+def _list(run: ReportedRun, name: str) -> dict[str, Any]:
     """What the page shows of one trial list."""
     paper, columns = paper_rows(run.results["corpus"], name), report.columns_of(run.results, name)
     return {
@@ -234,7 +234,7 @@ def _list(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _networks(run: Run) -> dict[str, Any]:
+def _networks(run: ReportedRun) -> dict[str, Any]:
     curves, panels = facts.training_curves(run.exp), []
     unused = [colour for colour in figures.PALETTE if colour not in run.colour.values()] or figures.PALETTE
     others = (name for name in curves if name not in run.colour)  # trained, and not reported
@@ -256,7 +256,7 @@ def _networks(run: Run) -> dict[str, Any]:
     return {"colour": colour, "panels": panels}
 
 
-def _em(run: Run) -> Panels:
+def _em(run: ReportedRun) -> Panels:
     panels = []
     for number, (title, values) in enumerate(facts.likelihoods(run.exp).items()):
         unit = "objective a frame" if title == "extractor" else "log-likelihood a frame"
@@ -267,7 +267,7 @@ def _em(run: Run) -> Panels:
     return panels
 
 
-def _durations(run: Run) -> dict[str, Any]:
+def _durations(run: ReportedRun) -> dict[str, Any]:
     seconds = facts.durations(run.data)
     if not seconds:
         return {}
@@ -279,7 +279,7 @@ def _durations(run: Run) -> dict[str, Any]:
     }
 
 
-def _attention(run: Run) -> dict[str, Any]:
+def _attention(run: ReportedRun) -> dict[str, Any]:
     path = run.exp / "attention.npz"
     if not path.is_file():
         return {}
@@ -298,13 +298,13 @@ def _attention(run: Run) -> dict[str, Any]:
     return {"colour": colour, "panels": panels}
 
 
-def _facts(run: Run) -> list[tuple[str, report.Table]]:
+def _facts(run: ReportedRun) -> list[tuple[str, report.Table]]:
     """Tables of what the run left about itself; those of a header alone are not shown."""
     seeds = [[name, str(seed)] for name, seed in facts.seeds(run.exp, run.data).items()]
     return [
         (
             "Time and memory by stage, runs and resumptions added up; peak: the largest process",
-            facts.usage_table(usage.by_stage(run.exp)),
+            facts.stages_table(usage.by_stage(run.exp)),
         ),
         ("Seeds", [["seed of", "value"], *seeds]),
         ("Versions", [["package", "version"], *map(list, facts.versions(run.exp).items())]),
@@ -316,7 +316,7 @@ def _narrow(text: str) -> bool:
     return max(map(len, text.splitlines()), default=0) < 50
 
 
-def document(run: Run) -> str:
+def render(run: ReportedRun) -> str:
     """The whole page."""
     systems, corpus, names = run.results["systems"], run.results["corpus"], list_names(run.results)
     variants = [name for name in systems if is_variant(name)]
