@@ -18,8 +18,8 @@ from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
-from pyasp.audio.lhotse_reader import CheckedBackend
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
+from pyasp.audio.lhotse_reader import CheckedBackend
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.core.errors import InputError
 

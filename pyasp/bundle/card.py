@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyasp.report.results import as_markdown, cost, grouped, percent
+from pyasp.core.text import as_markdown, cost, grouped, percent
 
 KINDS = {
     "network": "A TDNN with {system} pooling; the embedding is the first fully connected layer's affine output.",

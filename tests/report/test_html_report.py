@@ -14,11 +14,12 @@ from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.core import costs
+from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
 from pyasp.network import attention_shown
 from pyasp.network.pooling import Pooling
 from pyasp.network.tdnn import Tdnn, TdnnOptions
-from pyasp.report import facts, figures, page
+from pyasp.report import document, facts, figures
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -181,8 +182,8 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     expected = [report.main_table(results, "cc2"), *(table for _, table in report_tables.tables(results, "cc2"))]
     assert len(expected) == 6
     for table in expected:
-        assert table in tables and report.as_markdown(table) in written
-    assert report.as_text(expected[0]) in screen
+        assert table in tables and as_markdown(table) in written
+    assert as_text(expected[0]) in screen
     entry = results["systems"]["statistics"]["trials"]["cc2"]
     ci, found = entry["ci"], entry["calibration"]
     assert [
@@ -339,8 +340,8 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
             "".join(f"{key} {float(value) + gap:.5f}\n" for (key, value), gap in zip(worse, noise))
         )
         assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(other / system)]) == 0
-    monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
-    monkeypatch.setattr(report_tool.det, "draw", lambda curves, path: path.write_bytes(b"not drawn"))
+    monkeypatch.setattr(report_tool.document, "render", lambda run: "not drawn")
+    monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
     assert report_tool.main(["--replicates=60", str(root / "data/trials"), str(other), "ivector", "statistics"]) == 0
     capsys.readouterr()
     assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
@@ -385,7 +386,8 @@ def test_values_in_order():
 
 
 def test_names_may_break_and_text_is_escaped():
-    text = page.table([["s", "x"], ["a+b<c>", "1<2"]], classes={"a+b<c>": "best"})
+    blocks = document.environment().get_template("blocks.html").module
+    text = blocks.table([["s", "x"], ["a+b<c>", "1<2"]], classes={"a+b<c>": "best"})
     assert '<tr class="best"><td>a+<wbr>b&lt;c&gt;</td><td>1&lt;2</td></tr>' in text
 
 
@@ -402,7 +404,7 @@ def test_stages_add_up(tmp_path, monkeypatch):
         and row["peak_mb"] > 10
         and row["seconds"] is None
     )
-    assert facts.usage_table(costs.by_stage(tmp_path))[1][0] == "7 TDNN"
+    assert facts.stages_table(costs.by_stage(tmp_path))[1][0] == "7 TDNN"
 
 
 def test_attention_weights_lie_where_the_speech_is():
