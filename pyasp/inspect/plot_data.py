@@ -15,8 +15,6 @@ from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
-SPECTRUM = 512  # samples of a spectrogram's frame
-FLOOR_DB = -80.0  # under the loudest point of a spectrogram
 
 
 def features(directory: str, utt: str) -> Plot:
@@ -41,41 +39,25 @@ def features(directory: str, utt: str) -> Plot:
     return Plot(f"{utt}: {len(matrix)} frames", panels)
 
 
-def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Power (frequencies, frames) in dB under the loudest point, a frame every SHIFT; samples (n,)."""
-    hop = max(1, int(rate * SHIFT))
-    padded = np.pad(np.asarray(samples, np.float64), (SPECTRUM // 2, SPECTRUM))
-    framed = np.lib.stride_tricks.sliding_window_view(padded, SPECTRUM)[: len(samples) : hop]
-    power = np.abs(np.fft.rfft(framed * np.hanning(SPECTRUM), axis=1)) ** 2
-    return np.maximum(10 * np.log10(power.T / max(power.max(), 1e-20) + 1e-20), FLOOR_DB)
-
-
 def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     """Weights of the pooling over the spectrogram of a recording, for a bundle of a network with attention."""
     from pyasp.audio.recording import read_sound
-    from pyasp.network.attention import weights_over_time
+    from pyasp.bundle.extractors import load_network
+    from pyasp.bundle.format import read_bundle
+    from pyasp.bundle.speaker_model import SpeakerModel
+    from pyasp.network.attention import frame_weights, spectrogram
 
-    sound = read_sound(path, channel)
-    weights, voiced, pooling = weights_over_time(model_dir, sound)
+    sound, (net, options) = read_sound(path, channel), load_network(read_bundle(model_dir))
+    features = SpeakerModel.load(model_dir).features(sound)
+    weights = frame_weights(net, features.frames, features.voiced)
     seconds = (0.0, sound.seconds)
-    real = np.isfinite(weights)
-    mean = 1.0 / max(int(real.sum()), 1)
+    picture = spectrogram(sound.samples, sound.rate, len(weights))
     return Plot(
-        f"{Path(path).name}: attention of {pooling}",
+        f"{Path(path).name}: attention of {options.pooling}",
         [
-            Image(
-                "spectrogram (dB)",
-                spectrogram(sound.samples, sound.rate),
-                seconds,
-                (0, sound.rate / 2000),
-                ylabel="kHz",
-            ),
-            Strip(
-                f"attention weight over its mean (1 = uniform; largest {np.nanmax(weights) / mean:.2f})",
-                weights / mean,
-                seconds,
-            ),
-            Strip("voiced", voiced.astype(np.float64), seconds),
+            Image("spectrogram (dB)", picture, seconds, (0, sound.rate / 2000), ylabel="kHz"),
+            Strip(f"attention weight over its mean (1 = uniform; largest {np.nanmax(weights):.2f})", weights, seconds),
+            Strip("voiced", features.voiced.astype(np.float64), seconds),
         ],
     )
 
