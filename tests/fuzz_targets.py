@@ -261,12 +261,12 @@ def _dropped(path: Path) -> None:
 
 def _network() -> bytes:
     net, options = bundle_data.network()
-    from pyasp.network.tdnn import TdnnOptions
+    from pyasp.network.model import ArchitectureOptions
 
     state = checkpoint.network_state(
         net,
         net.state_dict(),
-        vars(subset(options, TdnnOptions)),
+        vars(subset(options, ArchitectureOptions)),
         [f"s{k}" for k in range(5)],
         {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5},
     )

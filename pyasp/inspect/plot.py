@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +20,9 @@ from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
 from pyasp.report import figures
+
+if TYPE_CHECKING:
+    from pyasp.audio.recording import Sound
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
 FORMATS = {".png": {"metadata": {"Software": None}, "dpi": 110}, ".svg": {"metadata": {"Date": None}}}
@@ -75,19 +79,31 @@ def features(directory: str, utt: str) -> Plot:
     return Plot(f"{utt}: {len(matrix)} frames", (9.0, 3.6 + 1.2 * len(strips)), draw)
 
 
+def attention_of(model_dir: str, path: str, channel: int = -1) -> tuple[Sound, np.ndarray, np.ndarray, str]:
+    """The recording, the weights over their mean (T,), NaN where unvoiced, which frames are voiced (T,), the pooling.
+
+    model_dir: a bundle of a network with attention.
+    """
+    from pyasp.audio.recording import read_sound
+    from pyasp.bundle.extractors import load_network
+    from pyasp.bundle.format import read_bundle
+    from pyasp.bundle.speaker_model import SpeakerModel
+    from pyasp.network.attention import frame_weights
+
+    sound, (net, options) = read_sound(path, channel), load_network(read_bundle(model_dir))
+    features = SpeakerModel.load(model_dir).features(sound)
+    return sound, frame_weights(net, features.frames, features.voiced), features.voiced, options.pooling
+
+
 def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
     """Weights of the pooling under the spectrogram of a recording, for a bundle of a network with attention."""
-    from pyasp.audio.recording import read_sound
-    from pyasp.network.attention import weights_over_time
-    from pyasp.network.attention_shown import spectrogram
+    from pyasp.network.attention import spectrogram
 
-    sound = read_sound(path, channel)
-    weights, voiced, pooling = weights_over_time(model_dir, sound)
-    relative = weights * np.isfinite(weights).sum()
-    image = spectrogram(sound.samples, sound.rate, len(voiced))
-    shown = {pooling: relative}
-    title = f"{Path(path).name}: attention of {pooling} (1 = uniform; largest {np.nanmax(relative):.2f})"
-    return Plot(title, (9.0, 5.0), figures.attention(image, voiced, sound.rate / 2, shown, figures.colours([pooling])))
+    sound, weights, voiced, pooling = attention_of(model_dir, path, channel)
+    image = spectrogram(sound.samples, sound.rate, len(weights))
+    title = f"{Path(path).name}: attention of {pooling} (1 = uniform; largest {np.nanmax(weights):.2f})"
+    draw = figures.attention(image, voiced, sound.rate / 2, {pooling: weights}, figures.colours([pooling]))
+    return Plot(title, (9.0, 5.0), draw)
 
 
 def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndarray:

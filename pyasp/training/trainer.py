@@ -37,13 +37,11 @@ from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
 from pyasp.network.loss import logits_of
-from pyasp.network.tdnn import training_flop
 from pyasp.training.chunks import Batch, split_validation, validation_batches
-from pyasp.training.compute import autocast, explained_memory, precision_of
+from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
 from pyasp.training.frames import FrameSource, open_source
-from pyasp.training.interruption import Watch
 from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
-from pyasp.training.run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
+from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}

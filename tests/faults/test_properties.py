@@ -22,7 +22,8 @@ from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi.names import Location
 from pyasp.kaldi.reader import Reader
 from pyasp.kaldi.source import Source
-from pyasp.network.pooling import POOLINGS, Pooling, length_mask
+from pyasp.network.model import ArchitectureOptions
+from pyasp.network.pooling import POOLINGS, length_mask
 
 STEPS = FLOATS.map(
     lambda value: value if abs(value) > 1e-20 else 0.0
@@ -202,7 +203,7 @@ def sliding_normalisation_equals_a_loop(feats, window, least, center, norm_vars)
 def padding_and_order_of_a_batch_do_not_matter(seed, lengths, pooling, filling):
     """Whatever stands behind a recording's end, and wherever in the batch it stands, its vector is the same."""
     torch.manual_seed(seed)
-    pool = Pooling(pooling, 6, 4).eval()
+    pool = POOLINGS[pooling](6, ArchitectureOptions(attention_dim=4)).eval()
     x, mask = torch.randn(len(lengths), max(lengths), 6), length_mask(torch.tensor(lengths), max(lengths))
     order = torch.randperm(len(lengths))
     with torch.no_grad():

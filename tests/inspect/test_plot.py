@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from bundle_data import make_bundle, speech, write_wav
 
-from pyasp.audio.recording import read_sound
 from pyasp.bin.plot import main
-from pyasp.inspect.plot import plane
+from pyasp.inspect.plot import attention_of, plane
 from pyasp.kaldi import ArkWriter
-from pyasp.network.attention import weights_over_time
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +64,14 @@ def test_every_kind_as_picture(run, tmp_path, what):
         assert (tmp_path / name).read_bytes().startswith(head)
 
 
-def test_attention_weights_sum_to_one_on_the_voiced_frames(run):
-    weights, voiced, pooling = weights_over_time(str(run / "model"), read_sound(run / "a.wav"))
-    assert pooling == "attentive_statistics" and np.nansum(weights) == pytest.approx(1, abs=1e-5)
+@pytest.mark.parametrize("heads", [1, 4])
+def test_attention_weights_lie_on_the_voiced_frames_around_their_mean(run, tmp_path, heads):
+    model = make_bundle(tmp_path / "m", attention_heads=heads)
+    _, weights, voiced, pooling = attention_of(str(model), str(run / "a.wav"))
+    assert pooling == "attentive_statistics" and np.nanmean(weights) == pytest.approx(1, abs=1e-5)
     assert len(weights) == len(voiced) == 200 and np.isfinite(weights).sum() == voiced.sum() - 14
     assert not np.isfinite(weights[~voiced]).any()
+    assert main(["attention", "--model", str(model), "--out", str(tmp_path / "x.png"), str(run / "a.wav")]) == 0
 
 
 def test_lda_separates_speakers_better_than_pca(run):
