@@ -11,8 +11,8 @@ from local import prep_folder
 from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_cuts, read_dropped, write_cuts
-from pyasp.data.datadir import DataDir, read_table, write_table
-from pyasp.data.trials import read_categories, read_model2utts, read_trials
+from pyasp.data.datadir import DataDir, read_model2utts, read_table, write_table
+from pyasp.data.trials import read_categories, read_trials
 
 TABLES = ("train.tsv", "test.tsv", "enroll.tsv", "trials")
 

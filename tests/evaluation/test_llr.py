@@ -1,4 +1,5 @@
-"""Costs of log-likelihood ratios against brute force: Cllr, min Cllr (pool-adjacent-violators), actual DCF, C_primary."""
+"""Costs of log-likelihood ratios against brute force: Cllr, min Cllr (pool-adjacent-violators), actual DCF, C_primary.
+"""
 
 import json
 import math
