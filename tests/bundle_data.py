@@ -7,7 +7,8 @@ import soundfile
 import torch
 
 from pyasp import kaldi
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.files import write_plda
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.bundle import format
 from pyasp.bundle.extractors import network_options, write_weights
@@ -26,7 +27,7 @@ def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
     kaldi.save(path / "mean.vec", rng.standard_normal(dim))
     kaldi.save(path / "transform.mat", rng.standard_normal((rank, dim)).astype(np.float32))
     root = rng.standard_normal((rank, rank))
-    Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T).write(path / "plda")
+    write_plda(path / "plda", Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T))
 
 
 def write_front_end(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
 from pyasp.bundle.extractors import network_options, write_weights

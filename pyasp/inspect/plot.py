@@ -108,14 +108,14 @@ def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
 
 def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndarray:
     """(N, 2) of vectors (N, D): principal axes, or the directions that separate the labels (N,) best."""
-    from pyasp.backend import model
+    from pyasp.backend.transforms import apply_transform, lda, pca
 
     centred = np.asarray(vectors, np.float64) - vectors.mean(axis=0)
     if projection == "pca":
-        return model.apply_transform(model.pca(centred, 2), centred)
-    axes = model.pca(centred, min(len(centred) - 1, centred.shape[1]), eigenvalue_floor=1e-9)
-    reduced = model.apply_transform(axes, centred)
-    return model.apply_transform(model.lda(reduced, labels, 2, covariance_floor=1e-3), reduced)
+        return apply_transform(pca(centred, 2), centred)
+    axes = pca(centred, min(len(centred) - 1, centred.shape[1]), eigenvalue_floor=1e-9)
+    reduced = apply_transform(axes, centred)
+    return apply_transform(lda(reduced, labels, 2, covariance_floor=1e-3), reduced)
 
 
 def plane(scp: str, utt2spk: str, projection: str, most: int) -> tuple[dict[str, np.ndarray], int]:

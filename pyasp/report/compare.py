@@ -10,7 +10,7 @@ import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.core.text import Table, as_text, cost, percent
-from pyasp.data.trials import read_scored
+from pyasp.data.scores import read_scored
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.report import tables
