@@ -70,11 +70,18 @@ def make_bundle(path: Path, pooling: str = "attentive_statistics", **more: objec
     write_backend(path)
     write_conf(path / "backend.conf", ScoreOptions())
     write_conf(path / "network.conf", options)
-    write_weights(net, path / "network.ark")
+    shapes = write_weights(net, path / "network.ark")
     format.write_manifest(
         path,
         "network",
-        {"system": pooling, "rate": RATE, "calibrated": False, "shortest_voiced_seconds": 0.5, "results": {}},
+        {
+            "system": pooling,
+            "rate": RATE,
+            "calibrated": False,
+            "shortest_voiced_seconds": 0.5,
+            "results": {},
+            "shapes": shapes,
+        },
     )
     return path
 

@@ -217,9 +217,13 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"]))
     shapes = write_weights(checkpoint.network_of(state, path), target / "network.ark")
-    facts = {"training_speakers": len(state["speakers"]), "epoch": state.get("epoch")}
-    facts |= {"encoder": options.encoder, "pooling": options.pooling}
-    return {**facts, "shapes": shapes} if shapes else facts
+    return {
+        "training_speakers": len(state["speakers"]),
+        "epoch": state.get("epoch"),
+        "encoder": options.encoder,
+        "pooling": options.pooling,
+        "shapes": shapes,
+    }
 
 
 def inputs_of(found: Found, suffix: str) -> list[Path]:

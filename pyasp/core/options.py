@@ -94,3 +94,10 @@ def store(cls: type, values: dict[str, Any], key: str, text: str, where: str) ->
 def subset(options: Any, cls: type[T]) -> T:
     """The fields of `cls` picked out of a bigger options object."""
     return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls)})
+
+
+def check_values(options: Any, where: str, expected: str, **wrong: bool) -> None:
+    """Raises InputError for the first of the named options that is wrong."""
+    for name in (name for name, bad in wrong.items() if bad):
+        item = f"--{name.replace('_', '-')}"
+        raise InputError(where, str(getattr(options, name)), expected, "Correct tdnn.conf", item=item)

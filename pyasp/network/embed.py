@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import check_values, option
 from pyasp.network.model import Network
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
@@ -33,32 +33,20 @@ class EmbedOptions:
     extract_batch_frames: int = option(16000, "extraction: frames of a batch, padding included")
 
     def __post_init__(self) -> None:
-        wrong = [
-            ("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < 1),
-            ("--extract-chunk", self.extract_chunk, self.extract_chunk < self.extract_min_frames),
-            ("--extract-batch-frames", self.extract_batch_frames, self.extract_batch_frames < 1),
-        ]
-        for name, value, bad in wrong:
-            if bad:
-                raise InputError(
-                    "extraction options",
-                    str(value),
-                    "1 <= min frames <= chunk, batches of 1 frame or more",
-                    "Correct tdnn.conf",
-                    item=name,
-                )
+        check_values(
+            self,
+            "extraction options",
+            "1 <= min frames <= chunk, batches of 1 frame or more",
+            extract_min_frames=self.extract_min_frames < 1,
+            extract_chunk=self.extract_chunk < self.extract_min_frames,
+            extract_batch_frames=self.extract_batch_frames < 1,
+        )
 
 
 def check_frames(name: str, options: object, shortest: int) -> None:
     """Raises InputError when an option, a number of frames, is below what the network's encoder needs."""
-    if getattr(options, name) < shortest:
-        raise InputError(
-            "network options",
-            str(getattr(options, name)),
-            f"at least {shortest}, the frames that the encoder sees at once",
-            "Correct tdnn.conf",
-            item=f"--{name.replace('_', '-')}",
-        )
+    expected = f"at least {shortest}, the frames that the encoder sees at once"
+    check_values(options, "network options", expected, **{name: getattr(options, name) < shortest})
 
 
 def chunk_bounds(frames: int, options: EmbedOptions) -> list[tuple[int, int]]:

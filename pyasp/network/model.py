@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import check_values, option
 from pyasp.network.contract import Encoder
 from pyasp.network.loss import LOSSES
 from pyasp.network.pooling import POOLINGS, length_mask
@@ -45,17 +44,10 @@ class ArchitectureOptions:
 
     def __post_init__(self) -> None:
         sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim", "attention_heads")
-        wrong = [name for name in sizes if getattr(self, name) < 1]
-        wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
-        wrong += [] if self.attention_heads < 1 or self.pooling_dim % self.attention_heads == 0 else ["attention_heads"]
-        for name in wrong:
-            raise InputError(
-                "network options",
-                str(getattr(self, name)),
-                "sizes of at least 1, 0 <= dropout < 1, heads that divide --pooling-dim",
-                "Correct tdnn.conf",
-                item=f"--{name.replace('_', '-')}",
-            )
+        wrong = {name: getattr(self, name) < 1 for name in sizes}
+        wrong["attention_heads"] = wrong["attention_heads"] or self.pooling_dim % self.attention_heads != 0
+        expected = "sizes of at least 1, 0 <= dropout < 1, heads that divide --pooling-dim"
+        check_values(self, "network options", expected, **wrong, dropout=not 0 <= self.dropout < 1)
 
     @property
     def shortest(self) -> int:

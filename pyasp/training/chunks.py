@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import check_values, option
 from pyasp.core.processes import part_of, world
 from pyasp.data.datadir import DataDir
 from pyasp.training.frames import STORES, FrameSource
@@ -84,23 +84,17 @@ class ChunkOptions:
     mask_coefficients: int = option(0, "SpecAugment: a run of up to so many coefficients becomes zero; 0 = none")
 
     def __post_init__(self) -> None:
-        wrong = [
-            ("--batch-size", self.batch_size, self.batch_size < 2),
-            ("--min-chunk", self.min_chunk, self.min_chunk < 1),
-            ("--max-chunk", self.max_chunk, self.max_chunk < self.min_chunk),
-            ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0),
-            ("--mask-frames", self.mask_frames, not 0 <= self.mask_frames <= self.min_chunk),
-            ("--mask-coefficients", self.mask_coefficients, self.mask_coefficients < 0),
-        ]
-        for name, value, bad in wrong:
-            if bad:
-                raise InputError(
-                    "chunk options",
-                    str(value),
-                    "batches of 2 or more, 1 <= min <= max chunk, steps >= 0, masks from 0 to the shortest chunk",
-                    "Correct tdnn.conf",
-                    item=name,
-                )
+        check_values(
+            self,
+            "chunk options",
+            "batches of 2 or more, 1 <= min <= max chunk, steps >= 0, masks from 0 to the shortest chunk",
+            batch_size=self.batch_size < 2,
+            min_chunk=self.min_chunk < 1,
+            max_chunk=self.max_chunk < self.min_chunk,
+            steps_per_epoch=self.steps_per_epoch < 0,
+            mask_frames=not 0 <= self.mask_frames <= self.min_chunk,
+            mask_coefficients=self.mask_coefficients < 0,
+        )
 
 
 def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:

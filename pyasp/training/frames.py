@@ -87,12 +87,11 @@ def open_source(
     lengths = np.array([voiced.sum() for voiced in decisions], dtype=np.int64)
     dim = output_dim(ScpReader(data / "feats.scp").shape(utts[0])[1], options)
     kind = choose_store(store, int(lengths.sum()) * dim, memory_gb, device)
-    readers: dict[str, Callable[[], Reader]] = {
-        "float": lambda: memory_reader(data, utts, lengths, dim, options, title),
-        "byte": lambda: byte_reader(data, utts, lengths, dim, options, title, device),
-        "archive": lambda: archive_reader(data, utts, decisions, options),
-    }
-    return FrameSource(utts, labels, lengths, dim, readers[kind](), kind)
+    if kind == "archive":
+        return FrameSource(utts, labels, lengths, dim, archive_reader(data, utts, decisions, options), kind)
+    stored = Stored(data, utts, lengths, dim, options, title)
+    read = byte_reader(stored, device) if kind == "byte" else memory_reader(stored)
+    return FrameSource(utts, labels, lengths, dim, read, kind)
 
 
 def choose_store(store: str, values: int, memory_gb: float, device: torch.device) -> str:
@@ -119,20 +118,30 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
     return decisions
 
 
-def each_recording(
-    data: DataDir,
-    utts: list[str],
-    lengths: np.ndarray,
-    dim: int,
-    options: FrontendOptions,
-    title: str,
-    put: Callable[[int, np.ndarray], None],
-) -> None:
-    """Calls put(index, frames (T, D) float32) for every recording, from as many threads as torch has.
+@dataclass(frozen=True)
+class Stored:
+    """The recordings that are to be read into memory."""
+
+    data: DataDir
+    utts: list[str]
+    lengths: np.ndarray  # (U,) int64
+    dim: int
+    options: FrontendOptions
+    title: str
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Row of each recording's first frame (U,) when all lie one behind the other."""
+        return self.lengths.cumsum() - self.lengths
+
+
+def each_recording(stored: Stored, put: Callable[[int, slice, np.ndarray], None]) -> None:
+    """Calls put(index, rows, frames (T, D) float32) for every recording, from as many threads as torch has.
 
     Raises InputError for features of another dimension.
     """
-    progress = bar(total=len(utts), title=f"{title}: features", unit="utt")
+    data, utts, lengths, starts = stored.data, stored.utts, stored.lengths, stored.starts
+    progress = bar(total=len(utts), title=f"{stored.title}: features", unit="utt")
     workers = min(torch.get_num_threads(), len(utts))
 
     failed = threading.Event()  # in one thread: the others need not go on
@@ -145,18 +154,18 @@ def each_recording(
             raise
 
     def read(part: np.ndarray) -> None:
-        for index, (utt, features) in zip(part, iterate(data, options, [utts[k] for k in part])):
+        for index, (utt, features) in zip(part, iterate(data, stored.options, [utts[k] for k in part])):
             if failed.is_set():
                 return
-            if features.shape != (lengths[index], dim):
+            if features.shape != (lengths[index], stored.dim):
                 raise InputError(
                     data / "feats.scp",
                     f"{features.shape[1]} coefficients",
-                    f"{dim}, as in the first recording",
+                    f"{stored.dim}, as in the first recording",
                     "Re-run stage 2 with --force",
                     item=utt,
                 )
-            put(int(index), features)
+            put(int(index), slice(starts[index], starts[index] + lengths[index]), features)
             progress.update()
 
     with ThreadPoolExecutor(workers) as pool, progress:
@@ -170,45 +179,33 @@ def rows_of(starts: Tensor, lengths: Tensor, which: Tensor, offsets: Tensor, len
     return (starts[which][:, None] + steps).flatten()
 
 
-def memory_reader(
-    data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str
-) -> Reader:
+def memory_reader(stored: Stored) -> Reader:
     """All frames (N, D) in one block; a batch is one gather of its rows."""
-    frames, starts = torch.empty(int(lengths.sum()), dim), lengths.cumsum() - lengths
+    frames = torch.empty(int(stored.lengths.sum()), stored.dim)
 
-    def put(index: int, features: np.ndarray) -> None:
-        frames[starts[index] : starts[index] + lengths[index]] = torch.from_numpy(features)
+    def put(index: int, rows: slice, features: np.ndarray) -> None:
+        frames[rows] = torch.from_numpy(features)
 
-    each_recording(data, utts, lengths, dim, options, title, put)
-    sizes = torch.from_numpy(starts), torch.from_numpy(lengths)
+    each_recording(stored, put)
+    sizes = torch.from_numpy(stored.starts), torch.from_numpy(stored.lengths)
 
     def read(which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
         rows = rows_of(*sizes, torch.from_numpy(which), torch.from_numpy(offsets), length)
-        return frames.index_select(0, rows).view(len(which), length, dim)
+        return frames.index_select(0, rows).view(len(which), length, stored.dim)
 
     return read
 
 
-def byte_reader(
-    data: DataDir,
-    utts: list[str],
-    lengths: np.ndarray,
-    dim: int,
-    options: FrontendOptions,
-    title: str,
-    device: torch.device,
-) -> Reader:
+def byte_reader(stored: Stored, device: torch.device) -> Reader:
     """All frames in 8 bits, on `device` where they fit, else on the host; batches are decoded on `device`."""
-    codes, starts = torch.empty(int(lengths.sum()), dim, dtype=torch.uint8), lengths.cumsum() - lengths
-    ranges = torch.empty(2, len(utts), dim)
+    codes = torch.empty(int(stored.lengths.sum()), stored.dim, dtype=torch.uint8)
+    ranges = torch.empty(2, len(stored.utts), stored.dim)
 
-    def put(index: int, features: np.ndarray) -> None:
-        code, low, step = encode(features)
-        codes[starts[index] : starts[index] + lengths[index]] = torch.from_numpy(code)
-        ranges[0, index], ranges[1, index] = torch.from_numpy(low), torch.from_numpy(step)
+    def put(index: int, rows: slice, features: np.ndarray) -> None:
+        codes[rows], ranges[0, index], ranges[1, index] = map(torch.from_numpy, encode(features))
 
-    each_recording(data, utts, lengths, dim, options, title, put)
-    return coded_reader(codes, torch.from_numpy(starts), torch.from_numpy(lengths), ranges, device)
+    each_recording(stored, put)
+    return coded_reader(codes, torch.from_numpy(stored.starts), torch.from_numpy(stored.lengths), ranges, device)
 
 
 def coded_reader(codes: Tensor, starts: Tensor, lengths: Tensor, ranges: Tensor, device: torch.device) -> Reader:

@@ -105,7 +105,7 @@ def norm_of(sums: Tensor, frames: int, module: MaskedBatchNorm) -> Norm:
 
 @dataclass
 class Stage:
-    """One layer in one forward pass: z = sum_k u_{l-1}[o_k ...] folded_k^T + bias of the chunk."""
+    """One layer in one forward pass: z = sum_k u_{l-1}[o_k ...] scaled_k^T + bias of the chunk."""
 
     taps: tuple[int, ...]  # o_k
     weight: Tensor  # (K, O, C) as the optimiser sees it

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import check_values, option
 from pyasp.features.frontend import FrontendOptions
 from pyasp.network.embed import EmbedOptions, check_frames
 from pyasp.network.model import ArchitectureOptions
@@ -55,27 +54,22 @@ class TrainOptions:
     finetune_learning_rate: float = option(1e-4, "fine-tuning: largest learning rate")
 
     def __post_init__(self) -> None:
-        wrong = {
-            "epochs": self.epochs < 1,
-            "learning_rate": self.learning_rate <= 0,
-            "clip_norm": self.clip_norm <= 0,
-            "warmup": not 0 <= self.warmup < 1,
-            "weight_decay": self.weight_decay < 0,
-            "margin": not 0 <= self.margin < math.pi / 2,
-            "logit_scale": self.logit_scale <= 0,
-            "average_epochs": self.average_epochs < 0,
-            "finetune_epochs": self.finetune_epochs < 0,
-            "finetune_margin": not 0 <= self.finetune_margin < math.pi / 2,
-            "finetune_learning_rate": self.finetune_learning_rate <= 0,
-        }
-        for name in (name for name, bad in wrong.items() if bad):
-            raise InputError(
-                "training options",
-                str(getattr(self, name)),
-                "epochs of at least 1, positive rates, norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2",
-                "Correct tdnn.conf",
-                item=f"--{name.replace('_', '-')}",
-            )
+        check_values(
+            self,
+            "training options",
+            "epochs of at least 1, positive rates, norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2",
+            epochs=self.epochs < 1,
+            learning_rate=self.learning_rate <= 0,
+            clip_norm=self.clip_norm <= 0,
+            warmup=not 0 <= self.warmup < 1,
+            weight_decay=self.weight_decay < 0,
+            margin=not 0 <= self.margin < math.pi / 2,
+            logit_scale=self.logit_scale <= 0,
+            average_epochs=self.average_epochs < 0,
+            finetune_epochs=self.finetune_epochs < 0,
+            finetune_margin=not 0 <= self.finetune_margin < math.pi / 2,
+            finetune_learning_rate=self.finetune_learning_rate <= 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,15 +80,8 @@ class CheckpointOptions:
     keep_epochs: int = option(0, "the checkpoints of so many last epochs are kept as <epoch>.pt beside last.pt")
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint_minutes", "keep_epochs"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    "checkpoint options",
-                    str(getattr(self, name)),
-                    "0 or more",
-                    "Correct tdnn.conf",
-                    item=f"--{name.replace('_', '-')}",
-                )
+        wrong = {name: getattr(self, name) < 0 for name in ("checkpoint_minutes", "keep_epochs")}
+        check_values(self, "checkpoint options", "0 or more", **wrong)
 
 
 @dataclass(frozen=True)
@@ -110,14 +97,8 @@ class NetworkOptions(
             part.__post_init__(self)
         for name in ("min_chunk", "extract_min_frames"):
             check_frames(name, self, self.shortest)
-        if self.finetune_epochs and self.finetune_chunk < self.min_chunk:
-            raise InputError(
-                "training options",
-                str(self.finetune_chunk),
-                "at least --min-chunk",
-                "Correct tdnn.conf",
-                item="--finetune-chunk",
-            )
+        short = bool(self.finetune_epochs) and self.finetune_chunk < self.min_chunk
+        check_values(self, "training options", "at least --min-chunk", finetune_chunk=short)
 
 
 def learning_rate(options: TrainOptions, step: int, total: int) -> float:

@@ -46,11 +46,13 @@ from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
+NEWER = {"encoder": "tdnn"}  # options with the values that are not recorded: records of before stay current
+
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
     """What makes the network: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
-    kept = {key: value for key, value in every.items() if key not in ELSEWHERE}
+    kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
     inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
     return describe("train_tdnn", kept, inputs, seed)
 
