@@ -51,10 +51,11 @@ from pyasp.data.scores import read_scored
 from pyasp.evaluation import llr
 from pyasp.features.mfcc import MfccOptions
 from pyasp.gmm.em import DiagStats, FullStats
-from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.files import read_diag, read_diag_stats, read_full, read_full_stats
+from pyasp.gmm.model import FullGmm
 from pyasp.gmm.train import UbmOptions
 from pyasp.ivector.em import IvectorStats
-from pyasp.ivector.model import IvectorExtractor
+from pyasp.ivector.files import read_extractor, read_stats
 from pyasp.kaldi import items
 from pyasp.network import checkpoint
 from pyasp.report import facts
@@ -305,14 +306,14 @@ TARGETS: dict[str, Target] = {
     "Gaussian selection": Target(selections(), lambda path: list(kaldi.read_gselect(str(path)))),
     "integer vectors": Target(integers(), lambda path: list(kaldi.read_int_vectors(str(path)))),
     "numbers": Target(scalars(), lambda path: list(kaldi.read_scalars(str(path)))),
-    ".dubm": Target(both(diag()), DiagGmm.read, "x.dubm"),
-    ".ubm": Target(both(FullGmm.from_diag(diag())), FullGmm.read, "x.ubm"),
-    ".ie": Target(both(extractor()), IvectorExtractor.read, "x.ie"),
+    ".dubm": Target(both(diag()), read_diag, "x.dubm"),
+    ".ubm": Target(both(FullGmm.from_diag(diag())), read_full, "x.ubm"),
+    ".ie": Target(both(extractor()), read_extractor, "x.ie"),
     "plda": Target(both(plda()), read_plda, "plda"),
     "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], items.read_items),
-    "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), DiagStats.read),
-    "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), FullStats.read),
-    "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
+    "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), read_diag_stats),
+    "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), read_full_stats),
+    "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), read_stats),
     "mean and transform": Target(
         [kaldi.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
         lambda path: read_back_end_files(path.with_name("mean.vec"), path, path.with_name("plda")),

@@ -12,6 +12,7 @@ from pyasp.core.records import Iterations
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
+from pyasp.ivector.files import write_extractor
 from pyasp.ivector.train import IvectorOptions, train
 
 
@@ -34,7 +35,9 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
     source, ivector_options = DataDir(data), subset(options, IvectorOptions)
     recordings = Recordings(source, subset(options, FrontendOptions), 1, options.allow_fail_fraction)
     inputs = [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), Path(ubm_dir) / "final.ubm"]
-    iterations = Iterations(ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force)
+    iterations = Iterations(
+        ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force, write_extractor
+    )
     with together(device_of(options.device).type):
         train(recordings, ubm_dir, ivector_options, iterations, options.seed)
         if rank() == 0:

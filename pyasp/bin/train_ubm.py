@@ -12,6 +12,7 @@ from pyasp.core.records import Iterations
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
+from pyasp.gmm.files import write_gmm
 from pyasp.gmm.train import UbmOptions, train
 from pyasp.ivector.train import IvectorOptions
 
@@ -46,7 +47,9 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
     source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), subset(options, UbmOptions)
     recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
     inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
-    iterations = Iterations(ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force)
+    iterations = Iterations(
+        ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force, write_gmm
+    )
     with together(device_of(options.device).type):
         train(recordings, ubm_options, iterations, options.seed)
         if rank() == 0:

@@ -14,7 +14,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +167,18 @@ class Iterations:
     """The artefacts of an iterated training in one directory, each made from files, each with its record."""
 
     def __init__(
-        self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool
+        self,
+        directory: str | Path,
+        tool: str,
+        options: list[Any],
+        inputs: Sequence[str | Path],
+        seed: int,
+        force: bool,
+        write: Callable[[Any, Path], None],
     ):
+        """write: writes a model to a path."""
         self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
+        self.write = write
         self.options = {
             key: value for each in options for key, value in dataclasses.asdict(each).items() if key not in PLACE
         }
@@ -181,7 +190,7 @@ class Iterations:
     def make(self, name: str, sources: list[str], build: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
         """Makes directory/name from the files `sources` beside it, unless it is there and current.
 
-        build: gives the model, which writes itself, and what to keep of it in likelihood.json.
+        build: gives the model and what to keep of it in likelihood.json.
         """
         made = self._made(name, sources)
         if self._current(name, made):
@@ -190,7 +199,7 @@ class Iterations:
         if self.processes.rank() == 0:
             self._note(name, record)
             with making(self.directory / name, made) as temporary:
-                model.write(temporary)
+                self.write(model, temporary)
             print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
         self.processes.wait_for_all()
 

@@ -12,20 +12,16 @@ Statistics are float64; scores and dense products run in the scorer's precision 
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import pack, unpack
-from pyasp.gmm.accumulators import read_accumulators, write_head
+from pyasp.core.triangles import unpack
 from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
 from pyasp.gmm.pairs import SUMS, augmented
 from pyasp.gmm.posteriors import Alignment, DiagScorer, frame_chunks
-from pyasp.kaldi.reader import write_object
 
 LARGEST = 1e35  # of any sum: its inverse must be a float32
 
@@ -72,20 +68,6 @@ class DiagStats:
             self.loglike += float(total.sum(dtype=torch.float64))
         self.frames += len(x)
 
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> DiagStats:
-        """From Kaldi's accumulator file (gmm-global-acc-stats)."""
-        count, first, second = read_accumulators(path, "<DIAGVARACCS>")
-        return cls(*(torch.as_tensor(a.astype(np.float64)) for a in (count, first, second)))
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """As Kaldi's accumulator file, float32."""
-        with write_object(path, binary) as writer:
-            write_head(writer, self.count.cpu().numpy(), self.first.cpu().numpy())
-            writer.token("<DIAGVARACCS>")
-            writer.matrix(self.second.cpu().numpy().astype(np.float32))
-            writer.token("</GMMACCS>")
-
 
 @dataclass
 class FullStats:
@@ -113,28 +95,6 @@ class FullStats:
         SUMS[x.device.type](augmented(x, dtype), alignment.frame, alignment.gauss, alignment.weight, self)
         self.loglike += alignment.loglike
         self.frames += len(x)
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> FullStats:
-        """From Kaldi's accumulator file (fgmm-global-acc-stats), which stores scatters around the means."""
-        count, first, scatter = (a.astype(np.float64) for a in read_accumulators(path, "<FULLVARACCS>"))
-        return cls(*(torch.as_tensor(a) for a in (count, first, unpack(scatter) + _around_zero(count, first))))
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """As Kaldi's accumulator file, float32, scatters around the means."""
-        count, first, second = (a.cpu().numpy() for a in (self.count, self.first, self.second))
-        with write_object(path, binary) as writer:
-            write_head(writer, self.count.cpu().numpy(), self.first.cpu().numpy())
-            writer.token("<FULLVARACCS>")
-            for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
-                writer.packed(triangle)
-            writer.token("</GMMACCS>")
-
-
-def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """(C, D, D) F_i F_i^T / N_i: what a scatter around the mean lacks; zero without frames."""
-    means = first / np.where(count == 0, 1.0, count)[:, None]
-    return means[:, :, None] * first[:, None, :]
 
 
 def _add(stats, other) -> None:

@@ -14,70 +14,15 @@ Everything derived from them (means, covariances, constants) is computed in floa
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.core.triangles import pack, unpack
-from pyasp.kaldi.reader import Reader, open_object, write_object
 
 LOG_2PI = math.log(2.0 * math.pi)
-
-
-def check_finite(where: object, **arrays: np.ndarray) -> None:
-    """Raises InputError naming the first array that holds NaN or infinity."""
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise InputError(
-                where,
-                f"{np.sum(~np.isfinite(array))} values that are not finite",
-                "finite numbers",
-                "The model is damaged: make it again",
-                item=f"<{name.upper()}>",
-            )
-
-
-def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
-    """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
-    if len({array.shape for array in arrays}) != 1:
-        raise InputError(
-            path,
-            f"{len(arrays)} arrays of unequal shapes",
-            "at least one, all alike",
-            "The model is damaged: make it again",
-            item=token,
-        )
-    return np.stack(arrays)
-
-
-def _check_shapes(where: object, shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            raise InputError(
-                where, f"{found}", f"shape {expected}", "The model is damaged: make it again", item=f"<{name.upper()}>"
-            )
-
-
-def _read_head(reader: Reader) -> tuple[np.ndarray | None, np.ndarray]:
-    """The optional constants, and the weights."""
-    gconsts = None
-    if reader.expect("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
-        gconsts = reader.vector(np.float32)
-        reader.expect("<WEIGHTS>")
-    return gconsts, reader.vector(np.float32)
-
-
-def _with_stored_constants(model, stored: np.ndarray | None):
-    """The model with the constants of the file where they are right (up to round-off), else with the computed ones."""
-    if stored is None or stored.shape != model.gconsts.shape:
-        return model
-    right = np.isclose(stored, model.gconsts, rtol=1e-5, atol=1e-3)
-    return dataclasses.replace(model, gconsts=np.where(right, stored, model.gconsts))
 
 
 @dataclass(frozen=True)
@@ -125,45 +70,6 @@ class DiagGmm:
         """The Gaussians of a boolean mask (C,) or of indices, weights scaled to sum to one."""
         weights = self.weights[which].astype(np.float64)
         return self.from_natural(weights / weights.sum(), self.means_invvars[which], self.inv_vars[which])
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> DiagGmm:
-        """From a Kaldi file, binary or text. Raises InputError when it is not a usable diagonal GMM."""
-        with open_object(path) as reader:
-            reader.expect("<DiagGMM>", "<DiagGMMBegin>")
-            gconsts, weights = _read_head(reader)
-            reader.expect("<MEANS_INVVARS>")
-            linear = reader.matrix(np.float32)
-            reader.expect("<INV_VARS>")
-            inverse = reader.matrix(np.float32)
-            reader.expect("</DiagGMM>", "<DiagGMMEnd>")
-        _check_shapes(path, {"weights": (weights.shape, linear.shape[:1]), "inv_vars": (inverse.shape, linear.shape)})
-        check_finite(path, weights=weights, means_invvars=linear, inv_vars=inverse)
-        if not (inverse > 0).all():
-            raise InputError(
-                path,
-                "a variance that is not positive",
-                "positive variances",
-                "The model is damaged: make it again",
-                item="<INV_VARS>",
-            )
-        return _with_stored_constants(cls.from_natural(weights, linear, inverse), gconsts)
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """Writes Kaldi's <DiagGMM>, atomically."""
-        with write_object(path, binary) as writer:
-            writer.token("<DiagGMM>")
-            writer.newline()
-            writer.token("<GCONSTS>")
-            writer.vector(self.gconsts)
-            writer.token("<WEIGHTS>")
-            writer.vector(self.weights)
-            writer.token("<MEANS_INVVARS>")
-            writer.matrix(self.means_invvars)
-            writer.token("<INV_VARS>")
-            writer.matrix(self.inv_vars)
-            writer.token("</DiagGMM>")
-            writer.newline()
 
 
 @dataclass(frozen=True)
@@ -235,45 +141,6 @@ class FullGmm:
         """The Gaussians of a boolean mask (C,) or of indices, weights scaled to sum to one."""
         weights = self.weights[which].astype(np.float64)
         return self.from_natural(weights / weights.sum(), self.means_invcovars[which], self.inv_covars[which])
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> FullGmm:
-        """From a Kaldi file, binary or text. Raises InputError when it is not a usable full-covariance GMM."""
-        with open_object(path) as reader:
-            reader.expect("<FullGMM>", "<FullGMMBegin>")
-            gconsts, weights = _read_head(reader)
-            reader.expect("<MEANS_INVCOVARS>")
-            linear = reader.matrix(np.float32)
-            reader.expect("<INV_COVARS>")
-            packed = stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(len(weights))])
-            reader.expect("</FullGMM>", "<FullGMMEnd>")
-        dim = linear.shape[1]
-        _check_shapes(
-            path,
-            {
-                "weights": (weights.shape, linear.shape[:1]),
-                "inv_covars": (packed.shape, (len(linear), dim * (dim + 1) // 2)),
-            },
-        )
-        check_finite(path, weights=weights, means_invcovars=linear, inv_covars=packed)
-        return _with_stored_constants(cls.from_natural(weights, linear, packed, path), gconsts)
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """Writes Kaldi's <FullGMM>, atomically."""
-        with write_object(path, binary) as writer:
-            writer.token("<FullGMM>")
-            writer.newline()
-            writer.token("<GCONSTS>")
-            writer.vector(self.gconsts)
-            writer.token("<WEIGHTS>")
-            writer.vector(self.weights)
-            writer.token("<MEANS_INVCOVARS>")
-            writer.matrix(self.means_invcovars)
-            writer.token("<INV_COVARS>")
-            for triangle in self.inv_covars:
-                writer.packed(triangle)
-            writer.token("</FullGMM>")
-            writer.newline()
 
 
 def diag_constants(weights: np.ndarray, means_invvars: np.ndarray, inv_vars: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from pyasp.core.processes import sum_statistics
 from pyasp.core.records import Iterations
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
+from pyasp.gmm.files import read_diag, read_full
 from pyasp.gmm.init import InitOptions, initialise, sample_frames
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner, DiagScorer
@@ -104,7 +105,7 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
         )
     iterations.copy("final.dubm", f"{options.num_iters_diag}.dubm")
     iterations.make(
-        "0.ubm", ["final.dubm"], lambda: (FullGmm.from_diag(DiagGmm.read(iterations.directory / "final.dubm")), {})
+        "0.ubm", ["final.dubm"], lambda: (FullGmm.from_diag(read_diag(iterations.directory / "final.dubm")), {})
     )
     for number in range(1, options.num_iters_full + 1):
         iterations.make(
@@ -144,8 +145,8 @@ def _diag_iteration(
     recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
 ) -> tuple[DiagGmm, dict[str, Any]]:
     """Frames use the Gaussians that 0.dubm selects for them, as in Kaldi, where the lists are made once."""
-    model, dtype = DiagGmm.read(directory / f"{number - 1}.dubm"), DTYPES[options.precision]
-    scorer, selector = (DiagScorer(m, device, dtype) for m in (model, DiagGmm.read(directory / "0.dubm")))
+    model, dtype = read_diag(directory / f"{number - 1}.dubm"), DTYPES[options.precision]
+    scorer, selector = (DiagScorer(m, device, dtype) for m in (model, read_diag(directory / "0.dubm")))
     stats = DiagStats.zeros(model.num_gauss, model.dim, device)
     for block in blocks(recordings.passing(f"{number}.dubm"), BLOCK_FRAMES[device.type], dim=model.dim):
         stats.accumulate(block.x.to(device), scorer, selector, options.gselect_diag)
@@ -159,7 +160,7 @@ def _full_iteration(
     recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
 ) -> tuple[FullGmm, dict[str, Any]]:
     """Selection by the diagonal form of 0.ubm in every iteration, as in Kaldi."""
-    model, first = FullGmm.read(directory / f"{number - 1}.ubm"), FullGmm.read(directory / "0.ubm")
+    model, first = read_full(directory / f"{number - 1}.ubm"), read_full(directory / "0.ubm")
     aligner = Aligner(first.to_diag(), model, options.gselect_full, device=device, dtype=DTYPES[options.precision])
     stats = FullStats.zeros(model.num_gauss, model.dim, device)
     for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):

@@ -17,20 +17,16 @@ The objective is the log-likelihood bound of the frames given their UBM posterio
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
-from typing import IO
 
-import numpy as np
 import torch
 
 from pyasp.core.packed import PACK
 from pyasp.core.threads import for_tiles
 from pyasp.core.triangles import unpack
 from pyasp.gmm.em import FullStats
-from pyasp.gmm.model import LOG_2PI, stacked
+from pyasp.gmm.model import LOG_2PI
 from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
-from pyasp.kaldi.reader import open_object, write_object
 
 AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 
@@ -120,70 +116,6 @@ class IvectorStats:
         self.count += frames.count
         self.second += frames.second
         self.objective += frame_objective(frames, extractor)
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> IvectorStats:
-        """From Kaldi's accumulator file (ivector-extractor-acc-stats) of an extractor that does not regress weights.
-
-        `second` is empty, (0, D, D), when they were accumulated with --update-variances=false.
-        """
-        with open_object(path) as reader:
-            reader.expect("<IvectorExtractorStats>")
-            reader.expect("<TotAuxf>")
-            objective = reader.float64()
-            reader.expect("<gamma>")
-            count = reader.vector(np.float64)
-            reader.expect("<Y>")
-            linear = stacked(path, "<Y>", [reader.matrix(np.float64) for _ in range(reader.int32())])
-            reader.expect("<R>")
-            quadratic = reader.matrix(np.float64)
-            reader.expect("<Q>")
-            reader.matrix()
-            reader.expect("<G>")
-            reader.matrix()
-            reader.expect("<S>")
-            triangles = [reader.packed(np.float64)[1] for _ in range(reader.int32())]
-            reader.expect("<NumIvectors>")
-            recordings = reader.float64()
-            reader.expect("<IvectorSum>")
-            vector_sum = reader.vector(np.float64)
-            reader.expect("<IvectorScatter>")
-            scatter = unpack(reader.packed(np.float64)[1])
-            reader.expect("</IvectorExtractorStats>")
-        dim = linear.shape[1]
-        second = unpack(stacked(path, "<S>", triangles)) if triangles else np.zeros((0, dim, dim))
-        arrays = (count, linear, quadratic, second, vector_sum, scatter)
-        return cls(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """As Kaldi's accumulator file: the quadratic term float32, the rest float64."""
-        with write_object(path, binary) as writer:
-            writer.token("<IvectorExtractorStats>")
-            writer.token("<TotAuxf>")
-            writer.float64(self.objective)
-            writer.token("<gamma>")
-            writer.vector(self.count.cpu().numpy())
-            writer.token("<Y>")
-            writer.int32(len(self.linear))
-            for matrix in self.linear.cpu().numpy():
-                writer.matrix(matrix)
-            writer.token("<R>")
-            writer.matrix(self.quadratic.cpu().numpy().astype(np.float32))
-            for token in ("<Q>", "<G>"):
-                writer.token(token)
-                writer.matrix(np.zeros((0, 0), np.float32 if token == "<Q>" else np.float64))
-            writer.token("<S>")
-            writer.int32(len(self.second))
-            for matrix in self.second.cpu().numpy():
-                writer.packed(matrix[np.tril_indices(len(matrix))])
-            writer.token("<NumIvectors>")
-            writer.float64(self.recordings)
-            writer.token("<IvectorSum>")
-            writer.vector(self.vector_sum.cpu().numpy())
-            writer.token("<IvectorScatter>")
-            scatter = self.vector_scatter.cpu().numpy()
-            writer.packed(scatter[np.tril_indices(len(scatter))])
-            writer.token("</IvectorExtractorStats>")
 
 
 def _add_rows(total: torch.Tensor, rows: torch.Tensor) -> None:

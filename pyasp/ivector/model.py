@@ -14,10 +14,9 @@ about 1e-5. Factorisations run a few recordings at a time in each thread.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,9 +24,8 @@ import torch
 from pyasp.core.errors import InputError
 from pyasp.core.packed import lower_from_packed, packed_from_full
 from pyasp.core.threads import in_threads, product
-from pyasp.core.triangles import triangle_size, unpack
-from pyasp.gmm.model import FullGmm, check_finite, cholesky, stacked
-from pyasp.kaldi.reader import open_object, write_object
+from pyasp.core.triangles import unpack
+from pyasp.gmm.model import FullGmm, cholesky
 
 T = TypeVar("T")
 
@@ -79,53 +77,6 @@ class IvectorExtractor:
             PRIOR_OFFSET,
             np.zeros((0, 0)),
         )
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> IvectorExtractor:
-        """From a Kaldi file, binary or text. Raises InputError when it is not a usable extractor."""
-        with open_object(path) as reader:
-            reader.expect("<IvectorExtractor>")
-            reader.expect("<w>")
-            weight_projections = reader.matrix(np.float64)
-            reader.expect("<w_vec>")
-            weights = reader.vector(np.float64)
-            reader.expect("<M>")
-            num_gauss = reader.int32()
-            projections = stacked(path, "<M>", [reader.matrix(np.float64) for _ in range(num_gauss)])
-            reader.expect("<SigmaInv>")
-            inv_covars = stacked(path, "<SigmaInv>", [reader.packed(np.float64)[1] for _ in range(num_gauss)])
-            reader.expect("<IvectorOffset>")
-            offset = reader.float64()
-            reader.expect("</IvectorExtractor>")
-        dim = projections.shape[1]
-        if inv_covars.shape[1] != dim * (dim + 1) // 2 or num_gauss not in (len(weights), len(weight_projections)):
-            raise InputError(
-                path,
-                f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
-                f"{num_gauss} and {dim}",
-                "The model is damaged: make it again",
-            )
-        check_finite(path, w=weight_projections, w_vec=weights, m=projections, sigmainv=inv_covars)
-        return cls(weights, projections, inv_covars, offset, weight_projections)
-
-    def write(self, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-        """Writes Kaldi's <IvectorExtractor>, atomically."""
-        with write_object(path, binary) as writer:
-            writer.token("<IvectorExtractor>")
-            writer.token("<w>")
-            writer.matrix(self.weight_projections)
-            writer.token("<w_vec>")
-            writer.vector(self.weights)
-            writer.token("<M>")
-            writer.int32(self.num_gauss)
-            for projection in self.projections:
-                writer.matrix(projection)
-            writer.token("<SigmaInv>")
-            for triangle in self.inv_covars:
-                writer.packed(triangle)
-            writer.token("<IvectorOffset>")
-            writer.float64(self.prior_offset)
-            writer.token("</IvectorExtractor>")
 
 
 def gaussian_chunks(num_gauss: int, matrix_size: int, device: torch.device) -> Iterator[slice]:

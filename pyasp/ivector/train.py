@@ -22,9 +22,11 @@ from pyasp.core.records import Iterations
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import FullStats
+from pyasp.gmm.files import read_full
 from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner
 from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.files import read_extractor
 from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.mstep import EstimationOptions, update
 from pyasp.ivector.statistics import MAX_FRAMES, recording_stats, recordings_per_block
@@ -79,7 +81,7 @@ def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm,
     Selection is by its own diagonal form, as in Kaldi, whose extractor directories hold it as final.dubm; the
     final.dubm of a UBM's training is another model and is not read.
     """
-    ubm = FullGmm.read(Path(ubm_dir) / "final.ubm")
+    ubm = read_full(Path(ubm_dir) / "final.ubm")
     return ubm, Aligner(
         ubm.to_diag(),
         ubm,
@@ -93,7 +95,7 @@ def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm,
 
 def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:
     """An extractor ready for extraction. Raises InputError when it does not fit the UBM."""
-    extractor = IvectorExtractor.read(path)
+    extractor = read_extractor(path)
     if (extractor.num_gauss, extractor.dim) != (ubm.num_gauss, ubm.dim):
         raise InputError(
             path,
@@ -122,7 +124,7 @@ def train(
 def _iteration(
     recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path, number: int
 ) -> tuple[IvectorExtractor, dict[str, Any]]:
-    extractor = IvectorExtractor.read(directory / f"{number - 1}.ie")
+    extractor = read_extractor(directory / f"{number - 1}.ie")
     stats = expectation(recordings.shared().passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
     sum_statistics(stats)
     frames = float(stats.count.sum())

@@ -12,6 +12,7 @@ from pyasp.bin import train_tdnn, train_ubm
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
+from pyasp.gmm.files import read_full
 from pyasp.gmm.init import InitOptions, initialise
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DiagScorer
@@ -158,7 +159,7 @@ def test_identical_recordings_make_a_ubm_that_says_so(tmp_path):
         )
         == 0
     )
-    model = FullGmm.read(tmp_path / "ubm" / "final.ubm")
+    model = read_full(tmp_path / "ubm" / "final.ubm")
     record = json.loads((tmp_path / "ubm" / "likelihood.json").read_text())
     assert np.isfinite(model.gconsts).all() and {"low_count", "removed", "floored"} <= set(record["1.ubm"])
 

@@ -16,6 +16,7 @@ from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm import pairs
 from pyasp.gmm import posteriors as gmm_score
 from pyasp.gmm.em import DiagStats, FullStats
+from pyasp.gmm.files import read_diag, read_full
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import Aligner, Alignment, DiagScorer, FullScorer, align, prune
 
@@ -69,7 +70,7 @@ def test_constants_of_a_file_that_are_wrong_are_computed_again(tmp_path):
     model = random_full(np.random.default_rng(2)).to_diag()
     wrong = DiagGmm(model.weights, model.means_invvars, model.inv_vars, model.gconsts + 3)
     wrong.write(tmp_path / "m")
-    assert np.array_equal(DiagGmm.read(tmp_path / "m").gconsts, model.gconsts)
+    assert np.array_equal(read_diag(tmp_path / "m").gconsts, model.gconsts)
 
 
 def test_damaged_models_are_refused(tmp_path):
@@ -83,15 +84,15 @@ def test_damaged_models_are_refused(tmp_path):
     inverse[0, 0] = np.nan
     DiagGmm(diag.weights, diag.means_invvars, inverse, diag.gconsts).write(tmp_path / "nan")
     with pytest.raises(InputError, match="not finite"):
-        DiagGmm.read(tmp_path / "nan")
+        read_diag(tmp_path / "nan")
     DiagGmm(diag.weights, diag.means_invvars, -diag.inv_vars, diag.gconsts).write(tmp_path / "negative")
     with pytest.raises(InputError, match="positive variances"):
-        DiagGmm.read(tmp_path / "negative")
+        read_diag(tmp_path / "negative")
     DiagGmm(diag.weights[1:], diag.means_invvars, diag.inv_vars, diag.gconsts).write(tmp_path / "short")
     with pytest.raises(InputError, match="shape"):
-        DiagGmm.read(tmp_path / "short")
+        read_diag(tmp_path / "short")
     with pytest.raises(InputError, match="<FullGMM>"):
-        FullGmm.read(tmp_path / "short")
+        read_full(tmp_path / "short")
 
 
 @pytest.mark.parametrize("small_groups", [False, True])

@@ -11,9 +11,9 @@ from golden_models import STEPS, compare_extractor, joined, read_model, recordin
 
 from pyasp.bin import extract_ivector
 from pyasp.data.datadir import DataDir
-from pyasp.gmm.model import FullGmm
+from pyasp.gmm.files import read_full
 from pyasp.gmm.posteriors import Aligner
-from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.files import read_stats
 from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.mstep import EstimationOptions, update
 from pyasp.ivector.statistics import extract, pool_stats, scale_stats
@@ -46,7 +46,7 @@ def test_golden_start_comes_from_the_ubm(case):
 @pytest.mark.parametrize("case", cases("extractor-acc"))
 def test_golden_statistics(case):
     where, stream = path(case["outputs"]["accumulators"]), io.BytesIO()
-    reference = IvectorStats.read(where)
+    reference = read_stats(where)
     reference.write(stream, where.read_bytes().startswith(b"\0B"))
     assert stream.getvalue() == where.read_bytes()
     values = roles(case)
@@ -57,7 +57,7 @@ def test_golden_statistics(case):
 
 @pytest.mark.parametrize("case", cases("extractor-est"))
 def test_golden_m_step(case):
-    stats = IvectorStats.read(path(case["inputs"]["accumulators"]))
+    stats = read_stats(path(case["inputs"]["accumulators"]))
     model, _ = update(read_model(case["inputs"]["model"]), stats, estimation_options(case))
     compare_extractor(case, model, read_model(case["outputs"]["model"]))
 
@@ -121,7 +121,7 @@ def close_to(reference: dict, found: dict) -> bool:
 def test_golden_extraction_in_float32(case):
     """The production path from features on, float32 products."""
     name, count, min_post = posterior_recipe(case)
-    ubm = FullGmm.read(path(name))
+    ubm = read_full(path(name))
     aligner = Aligner(ubm.to_diag(), ubm, count, min_post)
     estimator = Estimator(read_model(case["inputs"]["model"]), dtype=torch.float32)
     found = dict(extract(joined(case["inputs"]["feats"]).items(), aligner, estimator))

@@ -18,6 +18,7 @@ from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector import model as ivector
 from pyasp.ivector import statistics
+from pyasp.ivector.files import read_extractor
 from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.statistics import (
     extract,
@@ -198,7 +199,7 @@ def test_extractor_write_read_write_the_same_bytes(tmp_path, binary):
     model = IvectorExtractor.from_ubm(ubm, R, [1, 2])
     assert np.allclose(model.projections[:, :, 0] * model.prior_offset, 1.0)
     model.write(tmp_path / "0.ie", binary)
-    again, stream = IvectorExtractor.read(tmp_path / "0.ie"), io.BytesIO()
+    again, stream = read_extractor(tmp_path / "0.ie"), io.BytesIO()
     again.write(stream, binary)
     assert stream.getvalue() == (tmp_path / "0.ie").read_bytes()
     if binary:
@@ -211,7 +212,7 @@ def test_damaged_extractors_are_refused(tmp_path):
     broken = IvectorExtractor(model.weights[1:], model.projections, model.inv_covars, 1.0, np.zeros((0, 0)))
     broken.write(tmp_path / "short")
     with pytest.raises(InputError, match="damaged"):
-        IvectorExtractor.read(tmp_path / "short")
+        read_extractor(tmp_path / "short")
     model.inv_covars[1] *= -1
     with pytest.raises(InputError, match="Gaussian 1"):
         Estimator(model)

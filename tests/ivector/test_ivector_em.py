@@ -12,6 +12,7 @@ from pyasp.core import threads
 from pyasp.core.errors import InputError
 from pyasp.core.triangles import unpack
 from pyasp.ivector.em import IvectorStats
+from pyasp.ivector.files import read_stats
 from pyasp.ivector.model import Estimator
 from pyasp.ivector.mstep import (
     EstimationOptions,
@@ -178,7 +179,7 @@ def test_statistics_add_up_and_are_stored(tmp_path):
     rest.accumulate(Estimator(model), count[4:], first[4:])
     parts.add(rest)
     parts.write(tmp_path / "acc")
-    for other, tolerance in ((parts, 1e-10), (IvectorStats.read(tmp_path / "acc"), 1e-6)):
+    for other, tolerance in ((parts, 1e-10), (read_stats(tmp_path / "acc"), 1e-6)):
         for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter"):
             assert torch.allclose(getattr(other, name), getattr(whole, name), rtol=tolerance, atol=tolerance), name
         assert other.recordings == 10 and other.objective == pytest.approx(whole.objective)
@@ -193,7 +194,7 @@ def test_statistics_without_second_order_leave_the_covariances(tmp_path, binary)
     whole, _ = update(model, stats, dataclasses.replace(NO_LIMITS, update_variances=False))
     stats.second = stats.second[:0]
     stats.write(tmp_path / "acc", binary)
-    read = IvectorStats.read(tmp_path / "acc")
+    read = read_stats(tmp_path / "acc")
     read.write(tmp_path / "again", binary)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "acc").read_bytes() and len(read.second) == 0
     copy_model(tmp_path / "acc", tmp_path / "copy", binary)

@@ -7,8 +7,8 @@ import pytest
 
 from pyasp.bin import extract_ivector, train_ivector, train_ubm
 from pyasp.data.datadir import DataDir
-from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector.model import IvectorExtractor
+from pyasp.gmm.files import read_diag, read_full
+from pyasp.ivector.files import read_extractor
 from pyasp.kaldi import ArkWriter, load, read_scp
 
 IVECTOR_CONF = [
@@ -103,11 +103,11 @@ def test_every_iteration_is_kept_and_measured(place):
     models = ["0.dubm", "1.dubm", "2.dubm", "final.dubm", "0.ubm", "1.ubm", "2.ubm", "final.ubm"]
     assert sorted(contents(place / "ubm")) == sorted([*models, "likelihood.json", "options.conf"])
     assert (place / "ubm/final.ubm").read_bytes() == (place / "ubm/2.ubm").read_bytes()
-    assert DiagGmm.read(place / "ubm/final.dubm").num_gauss == FullGmm.read(place / "ubm/final.ubm").num_gauss == 4
+    assert read_diag(place / "ubm/final.dubm").num_gauss == read_full(place / "ubm/final.ubm").num_gauss == 4
     history = json.loads((place / "ubm/likelihood.json").read_text())
     assert history["2.ubm"]["loglike"] > history["1.ubm"]["loglike"] > history["1.dubm"]["loglike"]
     assert history["2.dubm"]["floored"] == 0 and len(history["0.dubm"]["start"]) == 4
-    assert IvectorExtractor.read(place / "ie/final.ie").projections.shape == (4, 4, 3)
+    assert read_extractor(place / "ie/final.ie").projections.shape == (4, 4, 3)
     objective = json.loads((place / "ie/likelihood.json").read_text())
     assert objective["2.ie"]["objective"] > objective["1.ie"]["objective"] and objective["2.ie"]["recordings"] == 12
     assert (place / "ie/2.ie.made.json").is_file() and "--ivector-dim=3" in (place / "ie/options.conf").read_text()

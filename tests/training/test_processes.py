@@ -16,7 +16,7 @@ from test_trainer import records
 from pyasp.core.errors import InputError
 from pyasp.core.processes import part_of, sum_statistics, together, world
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.ivector.model import IvectorExtractor
+from pyasp.ivector.files import read_extractor
 from pyasp.network import checkpoint
 from pyasp.training.chunks import ChunkOptions, Sampler
 
@@ -109,7 +109,7 @@ def test_two_processes_estimate_the_ubm_and_the_extractor_that_one_estimates(tra
         one, two = (kind.read(trained / which / "ubm" / name) for which in ("one", "two"))
         for ours, other in ((two.weights, one.weights), (two.means, one.means)):
             np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5)
-    one, two = (IvectorExtractor.read(trained / which / "ie" / "final.ie") for which in ("one", "two"))
+    one, two = (read_extractor(trained / which / "ie" / "final.ie") for which in ("one", "two"))
     np.testing.assert_allclose(np.abs(two.projections), np.abs(one.projections), rtol=1e-3, atol=1e-4)
     logs = [json.loads((trained / which / "ubm/likelihood.json").read_text()) for which in ("one", "two")]
     assert logs[0].keys() == logs[1].keys() and logs[0]["2.ubm"]["frames"] == logs[1]["2.ubm"]["frames"]

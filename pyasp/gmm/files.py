@@ -1,0 +1,186 @@
+"""Gaussian mixtures and their statistics in Kaldi's files: <DiagGMM>, <FullGMM>, <GMMACCS>, binary or text.
+
+Readers raise InputError for a file that is missing, damaged, or of another kind; writers are atomic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import IO, TypeVar
+
+import numpy as np
+import torch
+
+from pyasp.core.errors import InputError
+from pyasp.core.triangles import pack, unpack
+from pyasp.gmm.em import DiagStats, FullStats
+from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.kaldi.reader import Reader, open_object
+from pyasp.kaldi.writer import write_object
+
+Gmm = TypeVar("Gmm", DiagGmm, FullGmm)
+DAMAGED = "The model is damaged: make it again"
+ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
+
+
+def check_finite(where: object, **arrays: np.ndarray) -> None:
+    """Raises InputError naming the first array that holds NaN or infinity."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            found = f"{np.sum(~np.isfinite(array))} values that are not finite"
+            raise InputError(where, found, "finite numbers", DAMAGED, item=f"<{name.upper()}>")
+
+
+def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
+    if len({array.shape for array in arrays}) != 1:
+        raise InputError(
+            path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike", DAMAGED, item=token
+        )
+    return np.stack(arrays)
+
+
+def _check_shape(where: object, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
+        raise InputError(where, f"{found}", f"shape {expected}", DAMAGED, item=f"<{name.upper()}>")
+
+
+def _read_head(reader: Reader) -> tuple[np.ndarray | None, np.ndarray]:
+    """The optional constants, and the weights."""
+    gconsts = None
+    if reader.expect("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
+        gconsts = reader.vector(np.float32)
+        reader.expect("<WEIGHTS>")
+    return gconsts, reader.vector(np.float32)
+
+
+def _with_stored_constants(model: Gmm, stored: np.ndarray | None) -> Gmm:
+    """The model with the constants of the file where they are right (up to round-off), else with the computed ones."""
+    if stored is None or stored.shape != model.gconsts.shape:
+        return model
+    right = np.isclose(stored, model.gconsts, rtol=1e-5, atol=1e-3)
+    return dataclasses.replace(model, gconsts=np.where(right, stored, model.gconsts))
+
+
+def read_diag(path: str | os.PathLike) -> DiagGmm:
+    """A diagonal-covariance GMM."""
+    with open_object(path) as reader:
+        reader.expect("<DiagGMM>", "<DiagGMMBegin>")
+        gconsts, weights = _read_head(reader)
+        reader.expect("<MEANS_INVVARS>")
+        linear = reader.matrix(np.float32)
+        reader.expect("<INV_VARS>")
+        inverse = reader.matrix(np.float32)
+        reader.expect("</DiagGMM>", "<DiagGMMEnd>")
+    _check_shape(path, "weights", weights.shape, linear.shape[:1])
+    _check_shape(path, "inv_vars", inverse.shape, linear.shape)
+    check_finite(path, weights=weights, means_invvars=linear, inv_vars=inverse)
+    if not (inverse > 0).all():
+        raise InputError(path, "a variance that is not positive", "positive variances", DAMAGED, item="<INV_VARS>")
+    return _with_stored_constants(DiagGmm.from_natural(weights, linear, inverse), gconsts)
+
+
+def read_full(path: str | os.PathLike) -> FullGmm:
+    """A full-covariance GMM."""
+    with open_object(path) as reader:
+        reader.expect("<FullGMM>", "<FullGMMBegin>")
+        gconsts, weights = _read_head(reader)
+        reader.expect("<MEANS_INVCOVARS>")
+        linear = reader.matrix(np.float32)
+        reader.expect("<INV_COVARS>")
+        packed = stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(len(weights))])
+        reader.expect("</FullGMM>", "<FullGMMEnd>")
+    dim = linear.shape[1]
+    _check_shape(path, "weights", weights.shape, linear.shape[:1])
+    _check_shape(path, "inv_covars", packed.shape, (len(linear), dim * (dim + 1) // 2))
+    check_finite(path, weights=weights, means_invcovars=linear, inv_covars=packed)
+    return _with_stored_constants(FullGmm.from_natural(weights, linear, packed, path), gconsts)
+
+
+def write_gmm(model: DiagGmm | FullGmm, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+    """Writes Kaldi's <DiagGMM> or <FullGMM>."""
+    kind, covariances = ("DiagGMM", "VARS") if isinstance(model, DiagGmm) else ("FullGMM", "COVARS")
+    with write_object(path, binary) as writer:
+        writer.token(f"<{kind}>")
+        writer.newline()
+        writer.token("<GCONSTS>")
+        writer.vector(model.gconsts)
+        writer.token("<WEIGHTS>")
+        writer.vector(model.weights)
+        writer.token(f"<MEANS_INV{covariances}>")
+        writer.matrix(model.means_invvars if isinstance(model, DiagGmm) else model.means_invcovars)
+        writer.token(f"<INV_{covariances}>")
+        if isinstance(model, DiagGmm):
+            writer.matrix(model.inv_vars)
+        else:
+            for triangle in model.inv_covars:
+                writer.packed(triangle)
+        writer.token(f"</{kind}>")
+        writer.newline()
+
+
+def _read_stats(path: str | os.PathLike, kind: str) -> list[np.ndarray]:
+    """float64 counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
+    with open_object(path) as reader:
+        reader.expect("<GMMACCS>")
+        reader.expect("<VECSIZE>")
+        dim = reader.int32()
+        reader.expect("<NUMCOMPONENTS>")
+        num_gauss = reader.int32()
+        reader.expect("<FLAGS>")
+        reader.integer()
+        reader.expect("<OCCUPANCY>")
+        count = reader.vector()
+        reader.expect("<MEANACCS>")
+        first = reader.matrix()
+        reader.expect(kind)
+        diagonal = kind == "<DIAGVARACCS>"
+        second = reader.matrix() if diagonal else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)])
+        reader.expect("</GMMACCS>")
+    if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
+        found = f"{first.shape} first-order statistics"
+        raise InputError(path, found, f"({num_gauss}, {dim})", "Accumulate them again")
+    return [array.astype(np.float64) for array in (count, first, second)]
+
+
+def read_diag_stats(path: str | os.PathLike) -> DiagStats:
+    """Statistics of a diagonal GMM (gmm-global-acc-stats)."""
+    return DiagStats(*map(torch.as_tensor, _read_stats(path, "<DIAGVARACCS>")))
+
+
+def read_full_stats(path: str | os.PathLike) -> FullStats:
+    """Statistics of a full-covariance GMM (fgmm-global-acc-stats), which stores scatters around the means."""
+    count, first, scatter = _read_stats(path, "<FULLVARACCS>")
+    return FullStats(*map(torch.as_tensor, (count, first, unpack(scatter) + _around_zero(count, first))))
+
+
+def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(C, D, D) F_i F_i^T / N_i: what a scatter around the mean lacks; zero without frames."""
+    means = first / np.where(count == 0, 1.0, count)[:, None]
+    return means[:, :, None] * first[:, None, :]
+
+
+def write_stats(stats: DiagStats | FullStats, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+    """As Kaldi's accumulator file, float32; scatters of full covariances around the means."""
+    count, first, second = (a.cpu().numpy() for a in (stats.count, stats.first, stats.second))
+    with write_object(path, binary) as writer:
+        writer.token("<GMMACCS>")
+        writer.token("<VECSIZE>")
+        writer.int32(first.shape[1])
+        writer.token("<NUMCOMPONENTS>")
+        writer.int32(first.shape[0])
+        writer.token("<FLAGS>")
+        writer.integer(ALL_FLAGS, -2)
+        writer.token("<OCCUPANCY>")
+        writer.vector(count.astype(np.float32))
+        writer.token("<MEANACCS>")
+        writer.matrix(first.astype(np.float32))
+        if isinstance(stats, DiagStats):
+            writer.token("<DIAGVARACCS>")
+            writer.matrix(second.astype(np.float32))
+        else:
+            writer.token("<FULLVARACCS>")
+            for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
+                writer.packed(triangle)
+        writer.token("</GMMACCS>")
