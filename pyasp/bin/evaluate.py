@@ -11,8 +11,7 @@ from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
 from pyasp.data.trials import trial_lists
-from pyasp.evaluation import evaluate
-from pyasp.evaluation.evaluate import EvaluateOptions, recipe
+from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
 from pyasp.report.results import grouped, percent
 
 
