@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyasp.__main__ import verb_lines
-from pyasp.core.options import type_of
+from pyasp.core.options import option_types
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def verbs() -> list[Verb]:
 def _verb(name: str, line: str) -> Verb:
     main = importlib.import_module(f"pyasp.bin.{name}").main
     fields = {field.name.replace("_", "-"): field for field in dataclasses.fields(main.options)}
-    kinds = {key: type_of(main.options, field.name) for key, field in fields.items()}
+    kinds = {key: option_types(main.options)[field.name] for key, field in fields.items()}
     values = {
         key: tuple(field.metadata.get("choices") or ()) or (("true", "false") if kinds[key] is bool else ())
         for key, field in fields.items()

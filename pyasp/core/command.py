@@ -1,4 +1,4 @@
-"""A tool's command line: from declared options and positional words to a `main` with exit codes.
+"""A tool's command line: from declared options and positional words to a `main` with exit codes, through argparse.
 
 The command line reads `--key=value` or `--key value`; `--config=FILE` reads a conf file. A true|false option may stand
 alone, which means true. Precedence: default < conf file < command line. Help is generated from the declarations.
@@ -6,6 +6,7 @@ alone, which means true. Precedence: default < conf file < command line. Help is
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 import os
@@ -17,7 +18,7 @@ from typing import Any
 from pyasp.core.conf import conf_values, value_text
 from pyasp.core.costs import record_costs
 from pyasp.core.errors import InputError, lacks_memory, refusal, too_little_memory
-from pyasp.core.options import TYPE_NAMES, T, option_fields, option_types, store
+from pyasp.core.options import KINDS, REPEATABLE, T, option_fields, option_types, value_of
 
 CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
 
@@ -26,101 +27,102 @@ class UsageError(Exception):
     """A mistake on the command line: printed with the tool's usage, exit code 2."""
 
 
-def _split(argv: list[str], switches: set[str]) -> tuple[list[tuple[str, str]], list[str], list[str] | None]:
-    """(key, value) pairs, positional arguments, and those behind `--`, which ends the options (None without it).
+class Parser(argparse.ArgumentParser):
+    """The options of a tool; what is wrong is raised, and help may go to a reader that has gone away."""
 
-    switches: options that are true when no true or false follows.
-    """
-    pairs, positional, rest = [], [], list(argv)
+    def error(self, message: str) -> Any:
+        raise UsageError(message)
+
+    def print_help(self, file: Any = None) -> None:
+        print_help(self.format_help())
+
+
+def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool: str = "") -> Parser:
+    """A parser of the declared options; positional words, which it does not know, are bound by `_bind`."""
+    parser = Parser(
+        usage=f"{tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
+        description=inspect.cleandoc(doc or ""),
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=120),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("--config", action="append", metavar="FILE", help="file of options")
+    parser.add_argument("--help", action="help", help="what it does, and its options")
+    for key, field in option_fields(cls).items():
+        kind = option_types(cls)[field.name]
+        choices, default = field.metadata["choices"], field.default
+        shown = " ".join(default) if isinstance(default, tuple) else value_text(default)
+        parser.add_argument(
+            f"--{key}",
+            type=functools.partial(value_of, cls, key, where="command line"),
+            action="append" if kind == REPEATABLE else "store",
+            choices=choices,
+            metavar=f"<{'|'.join(choices or ()) or KINDS[kind][1]}>",
+            help=f"{field.metadata['help']} [default: {shown or '(none)'}]".replace("%", "%%"),
+        )
+    return parser
+
+
+def _joined(cls: type, words: list[str]) -> list[str]:
+    """`--key value` as `--key=value`, since a value may look like an option; a switch without a value is true."""
+    switches = {key for key, field in option_fields(cls).items() if option_types(cls)[field.name] is bool}
+    rest, joined = list(words), []
     while rest:
         word = rest.pop(0)
-        if word == "--":
-            return pairs, positional, rest
-        if not word.startswith("--"):
-            positional.append(word)
-            continue
-        key, equals, value = word[2:].partition("=")
-        if key == "help":
-            raise SystemExit("help")
-        if not equals:
-            if key in switches and rest[:1] not in (["true"], ["false"]):
-                value = "true"
-            elif not rest:
-                raise UsageError(f"--{key} needs a value")
-            else:
-                value = rest.pop(0)
-        pairs.append((key, value))
-    return pairs, positional, None
+        if word.startswith("--") and "=" not in word and word != "--help":
+            if word[2:] in switches and rest[:1] not in (["true"], ["false"]):
+                word += "=true"
+            elif rest:
+                word += f"={rest.pop(0)}"
+        joined.append(word)
+    return joined
 
 
 def parse(cls: type[T], argv: list[str]) -> tuple[T, list[str]]:
     """Options object and positional arguments of a command line (conf files first, then the line itself)."""
-    options, words, behind = parse_parts(cls, argv)
+    options, words, behind = _parse_parts(cls, argv, parser_of(cls))
     return options, words + (behind or [])
 
 
-def parse_parts(cls: type[T], argv: list[str]) -> tuple[T, list[str], list[str] | None]:
+def _parse_parts(cls: type[T], argv: list[str], parser: Parser) -> tuple[T, list[str], list[str] | None]:
     """As `parse`, with the arguments behind `--` apart (None without a `--`)."""
-    pairs, positional, behind = _split(
-        argv, {key for key, field in option_fields(cls).items() if option_types(cls)[field.name] is bool}
-    )
+    end = argv.index("--") if "--" in argv else len(argv)
+    given, words = parser.parse_known_args(_joined(cls, argv[:end]))
+    for word in words:
+        if word.startswith("--"):
+            value_of(cls, word[2:].partition("=")[0], "", "command line")  # unknown: tells what is known
+    line = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
     values: dict[str, Any] = {}
-    for path in (value for key, value in pairs if key == "config"):
-        values.update(conf_values(path, cls))
-    given: dict[str, Any] = {}
-    for key, value in pairs:
-        if key != "config":
-            store(cls, given, key, value, "command line")
-    return cls(**{**values, **given}), positional, behind
+    for path in line.pop("config", ()):
+        values |= conf_values(path, cls)
+    return cls(**values | line), words, argv[end + 1 :] if "--" in argv else None
 
 
-def _bind_parts(names: tuple[str, ...], words: list[str], behind: list[str] | None) -> list[Any]:
-    """As _bind; where `names` holds "--", the words behind `--` belong to the names behind it."""
-    if behind is None or "--" not in names:
-        return _bind(tuple(name for name in names if name != "--"), words + (behind or []))
-    place = names.index("--")
-    return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
-
-
-def _bind(names: tuple[str, ...], words: list[str]) -> list[Any]:
+def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = None) -> list[Any]:
     """Positional words in the order of `names`: "DATA", "[KEY]" (optional, None), "FILE..." (a list, at least one).
 
-    Of several "..." names the first takes what the others can spare.
+    Of several "..." names the first takes what the others can spare. Where `names` holds "--", the words behind `--`
+    belong to the names behind it.
     """
-    rest, bound = list(words), []
+    if "--" in names and behind is not None:
+        place = names.index("--")
+        return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
+    rest, bound, names = words + (behind or []), [], tuple(name for name in names if name != "--")
     for index, name in enumerate(names):
-        later = sum(not n.startswith("[") for n in names[index + 1 :])
-        if name.endswith("..."):
-            cut = len(rest) - later
-            taken, rest = rest[:cut], rest[cut:]
-            bound.append(taken)
-        else:
-            bound.append(rest.pop(0) if len(rest) > later or (rest and not name.startswith("[")) else None)
-        if not bound[-1] and not name.startswith("["):
+        spare, optional = len(rest) - sum(not later.startswith("[") for later in names[index + 1 :]), name[0] == "["
+        many = name.endswith("...")
+        taken = rest[: spare if many else int(spare > 0 or not optional)]
+        rest = rest[len(taken) :]
+        if not taken and not optional:
             raise UsageError(f"{name} is missing")
+        bound.append(taken if many else (taken or [None])[0])
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}")
     return bound
 
 
-def usage(cls: type, names: tuple[str, ...], doc: str, tool: str) -> str:
-    """The help text of a tool, generated from its options."""
-    lines = [
-        f"usage: {tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
-        "",
-        inspect.cleandoc(doc or ""),
-        "",
-        "options:",
-    ]
-    for key, field in option_fields(cls).items():
-        default = "(none)" if field.default in ("", ()) else value_text(field.default)
-        kind = "|".join(field.metadata.get("choices") or ()) or TYPE_NAMES[option_types(cls)[field.name]]
-        lines.append(f"  --{key}=<{kind}>  {field.metadata.get('help', '')} [default: {default}]")
-    return "\n".join(lines)
-
-
-def _tool_name(function: Callable) -> str:
-    path = Path(inspect.getsourcefile(function) or "tool.py")
+def _tool_name(path: Path) -> str:
     if path.parent.name != "bin":
         return f"python {path.parent.name}/{path.name}"
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
@@ -150,34 +152,36 @@ def command(
     """
 
     def decorate(function: Callable) -> Callable[[list[str] | None], int]:
+        path = Path(inspect.getsourcefile(function) or "tool.py")
+
         def main(argv: list[str] | None = None) -> int:
             words: list[str] = []
+            parser = parser_of(cls, names, function.__doc__, _tool_name(path))
             try:
-                options, words, behind = parse_parts(cls, sys.argv[1:] if argv is None else argv)
-                result = function(options, *_bind_parts(names, words, behind)) or 0
+                options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser)
+                result = function(options, *_bind(names, words, behind)) or 0
                 sys.stdout.flush()
                 return result
             except UsageError as error:
-                print(f"error: {error}\n\n{usage(cls, names, function.__doc__, _tool_name(function))}", file=sys.stderr)
+                print(f"error: {error}\n\n{parser.format_help()}", file=sys.stderr)
                 return 2
             except BrokenPipeError:  # `| head` has seen enough
                 _drop_output()
                 return closed_pipe
-            except (InputError, OSError) as error:
-                print(f"error: {isinstance(error, OSError) and refusal(error) or error}", file=sys.stderr)
+            except (InputError, OSError, MemoryError, RuntimeError) as error:
+                told = refusal(error) or error if isinstance(error, OSError) else error
+                if isinstance(error, (MemoryError, RuntimeError)):
+                    if not lacks_memory(error):
+                        raise
+                    told = too_little_memory(words, error)
+                print(f"error: {told}", file=sys.stderr)
                 return failure
-            except (MemoryError, RuntimeError) as error:
-                if not lacks_memory(error):
+            except SystemExit as request:  # help, or what a tool ends with itself
+                if request.code:
                     raise
-                print(f"error: {too_little_memory(words, error)}", file=sys.stderr)
-                return failure
-            except SystemExit as request:
-                if request.code != "help":
-                    raise
-                print_help(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
             finally:
-                record_costs(Path(inspect.getsourcefile(function) or "tool.py").stem)
+                record_costs(path.stem)
 
         functools.update_wrapper(main, function)
         main.options, main.names = cls, names

@@ -7,31 +7,30 @@ from typing import Any
 
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.options import T, option_fields, option_types, store
+from pyasp.core.options import REPEATABLE, T, option_fields, option_types, value_of
 
 
 def conf_values(path: str | Path, cls: type) -> dict[str, Any]:
+    """{field: value} of the options in a conf file. Errors as `read_conf`."""
     values: dict[str, Any] = {}
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            path, f"an unreadable file ({error})", "a conf file", "Check the path given with --config"
-        ) from None
+        cure = "Check the path given with --config"
+        raise InputError(path, f"an unreadable file ({error})", "a conf file", cure) from None
     for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#", 1)[0].strip()
+        line, where = line.split("#", 1)[0].strip(), f"{path}:{number}"
         if not line:
             continue
-        key, equals, value = line.partition("=")
-        where = f"{path}:{number}"
+        key, equals, text = line.partition("=")
         if not key.startswith("--") or not equals:
             raise InputError(where, repr(line), "--key=value", "Write one option a line, comments after #")
-        if (
-            key[2:].strip().replace("-", "_") in values
-            and option_types(cls).get(key[2:].replace("-", "_")) != tuple[str, ...]
-        ):
+        value, name = value_of(cls, key[2:].strip(), text.strip(), where), key[2:].strip().replace("-", "_")
+        if option_types(cls)[name] == REPEATABLE:
+            value = (*values.get(name, ()), value)
+        elif name in values:
             raise InputError(where, f"{key} a second time", "each option once", "Delete one of the two lines")
-        store(cls, values, key[2:].strip(), value.strip(), where)
+        values[name] = value
     return values
 
 
@@ -41,6 +40,7 @@ def read_conf(path: str | Path, cls: type[T]) -> T:
 
 
 def value_text(value: Any) -> str:
+    """A value as a conf file has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

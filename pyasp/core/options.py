@@ -9,15 +9,14 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pyasp.core.errors import InputError
 
 T = TypeVar("T")
 
-
-BOOLEANS = {"true": True, "false": False}
+REPEATABLE = tuple[str, ...]
 
 
 def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any:
@@ -34,26 +33,15 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _bool(text: str) -> bool:
-    if text not in BOOLEANS:
-        raise ValueError("true or false")
-    return BOOLEANS[text]
+KINDS = {  # type: how its text is read (KeyError or ValueError: not so), what it is called
+    int: (int, "integer"),
+    float: (_number, "number"),
+    str: (str, "text"),
+    bool: ({"true": True, "false": False}.__getitem__, "true|false"),
+    REPEATABLE: (str, "text, repeatable"),
+}
 
-
-PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: _number, str: str, bool: _bool, tuple[str, ...]: str}
-
-
-TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true|false", tuple[str, ...]: "text, repeatable"}
-
-
-@functools.cache
-def option_types(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def type_of(cls: type, name: str) -> Any:
-    """Declared type of the option in the field `name`."""
-    return option_types(cls)[name]
+option_types = functools.cache(typing.get_type_hints)  # {field: type} of a class of options
 
 
 def option_fields(cls: type) -> dict[str, dataclasses.Field]:
@@ -61,13 +49,18 @@ def option_fields(cls: type) -> dict[str, dataclasses.Field]:
     return {field.name.replace("_", "-"): field for field in dataclasses.fields(cls)}
 
 
-def _parse_value(cls: type, key: str, text: str, where: str) -> Any:
-    field, kind = option_fields(cls)[key], option_types(cls)[option_fields(cls)[key].name]
+def value_of(cls: type, key: str, text: str, where: object) -> Any:
+    """The value that `text` is of the option --key. Raises InputError on an unknown option or an unfit value."""
+    fields = option_fields(cls)
+    if key not in fields:
+        known = " ".join(f"--{name}" for name in sorted(fields))
+        raise InputError(where, f"unknown option --{key}", "one of the known options", f"Known: {known}")
+    read, kind = KINDS[option_types(cls)[fields[key].name]]
     try:
-        value = PARSERS[kind](text)
-    except ValueError:
-        raise InputError(where, repr(text), TYPE_NAMES[kind], f"Give --{key} a valid value", item=f"--{key}") from None
-    check_choice(field, value, where)
+        value = read(text)
+    except (KeyError, ValueError):
+        raise InputError(where, repr(text), kind, f"Give --{key} a valid value", item=f"--{key}") from None
+    check_choice(fields[key], value, where)
     return value
 
 
@@ -76,19 +69,6 @@ def check_choice(field: dataclasses.Field, value: Any, where: object) -> None:
     choices, key = field.metadata.get("choices"), f"--{field.name.replace('_', '-')}"
     if choices and value not in choices:
         raise InputError(where, repr(value), " or ".join(choices), f"Give {key} one of them", item=key)
-
-
-def _check_known(cls: type, key: str, where: str) -> None:
-    if key not in option_fields(cls):
-        known = " ".join(f"--{name}" for name in sorted(option_fields(cls)))
-        raise InputError(where, f"unknown option --{key}", "one of the known options", f"Known: {known}")
-
-
-def store(cls: type, values: dict[str, Any], key: str, text: str, where: str) -> None:
-    _check_known(cls, key, where)
-    name, value = key.replace("-", "_"), _parse_value(cls, key, text, where)
-    repeatable = option_types(cls)[name] == tuple[str, ...]
-    values[name] = (*values.get(name, ()), value) if repeatable else value
 
 
 def subset(options: Any, cls: type[T]) -> T:
