@@ -12,8 +12,8 @@ from scipy.signal import resample_poly
 
 from local import sphere
 from pyasp.audio import decoders
-from pyasp.audio.resample import resample
 from pyasp.audio.cuts import read_samples, use_libsndfile
+from pyasp.audio.resample import resample
 from pyasp.core.errors import InputError
 
 
