@@ -16,7 +16,7 @@ from local.common import Utterance, index_by_id, prefixed
 from pyasp.audio.folders import SUFFIXES, audio_below
 from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
-from pyasp.core.text import read_lines
+from pyasp.data.datadir import read_rows
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
@@ -85,36 +85,6 @@ def _tree_ids(parts: list[list[str]]) -> list[str]:
     if max(Counter(short).values()) == 1:
         return short
     return ["-".join([*part[:-1], stem]) for stem, part in zip(stems, parts)]
-
-
-def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Rows of a tab-separated table with a header. Raises InputError for missing columns and ragged lines."""
-    try:
-        lines = read_lines(path)
-    except FileNotFoundError:
-        raise InputError(
-            path, "no such file", f"a table with the columns {' '.join(needed)}", "Check --tables"
-        ) from None
-    header = lines[0].split("\t") if lines else []
-    missing = [name for name in needed if name not in header]
-    if missing:
-        raise InputError(
-            path,
-            f"columns {' '.join(header)}",
-            f"a column {missing[0]} (tab-separated, header first)",
-            "Add the column",
-        )
-    for number, line in enumerate(lines[1:], 2):
-        cells = line.split("\t")
-        if len(cells) != len(header):
-            raise InputError(
-                path,
-                f"{len(cells)} fields",
-                f"{len(header)}, as in the header",
-                "Repair the line",
-                item=f"line {number}",
-            )
-        yield dict(zip(header, cells))
 
 
 def _table_utterance(row: dict[str, str], root: str) -> Utterance:

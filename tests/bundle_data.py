@@ -7,15 +7,16 @@ import soundfile
 import torch
 
 from pyasp import kaldi
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.files import write_plda
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.bundle import format
-from pyasp.bundle.extractors import network_options
+from pyasp.bundle.extractors import network_options, write_weights
 from pyasp.core.conf import write_conf
 from pyasp.core.options import subset
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
 
 RATE, CEPS, DIM = 8000, 10, 8
 
@@ -26,7 +27,7 @@ def write_backend(path: Path, dim: int = DIM, rank: int = 6) -> None:
     kaldi.save(path / "mean.vec", rng.standard_normal(dim))
     kaldi.save(path / "transform.mat", rng.standard_normal((rank, dim)).astype(np.float32))
     root = rng.standard_normal((rank, rank))
-    Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T).write(path / "plda")
+    write_plda(path / "plda", Plda.from_covariances(np.zeros(rank), np.eye(rank), root @ root.T))
 
 
 def write_front_end(path: Path) -> None:
@@ -40,7 +41,7 @@ def write_front_end(path: Path) -> None:
     )
 
 
-def network(pooling: str = "attentive_statistics", seed: int = 1) -> tuple[Tdnn, object]:
+def network(pooling: str = "attentive_statistics", seed: int = 1, **more: object) -> tuple[Network, object]:
     """A random network in evaluation mode with running moments of its own, and the options of its network.conf."""
     options = network_options()(
         pooling=pooling,
@@ -51,31 +52,29 @@ def network(pooling: str = "attentive_statistics", seed: int = 1) -> tuple[Tdnn,
         segment_dim=7,
         delta_order=0,
         input_dim=CEPS,
+        **more,
     )
     torch.manual_seed(seed)
-    net = Tdnn(subset(options, TdnnOptions), CEPS, 5).eval()
+    net = Network(subset(options, ArchitectureOptions), CEPS, 5).eval()
     for name, buffer in net.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.uniform_(0.5, 1.5)
     return net, options
 
 
-def make_bundle(path: Path, pooling: str = "attentive_statistics", **facts: object) -> Path:
+def make_bundle(path: Path, pooling: str = "attentive_statistics", **more: object) -> Path:
     """A bundle of a random network."""
     path.mkdir(parents=True)
-    net, options = network(pooling)
+    net, options = network(pooling, **more)
     write_front_end(path)
     write_backend(path)
     write_conf(path / "backend.conf", ScoreOptions())
     write_conf(path / "network.conf", options)
-    with kaldi.ArkWriter(path / "network.ark") as writer:
-        for key, value in net.state_dict().items():
-            if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
-                writer.write(key, value.numpy())
+    write_weights(net, path / "network.ark")
     format.write_manifest(
         path,
         "network",
-        {"system": pooling, "rate": RATE, "calibrated": False, "shortest_voiced_seconds": 0.5, "results": {}, **facts},
+        {"system": pooling, "rate": RATE, "calibrated": False, "shortest_voiced_seconds": 0.5, "results": {}},
     )
     return path
 

@@ -40,14 +40,14 @@ from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
 from pyasp.audio.cuts import CheckedBackend, read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
-from pyasp.backend.model import BackEnd
-from pyasp.backend.plda import Plda
+from pyasp.backend.files import read_back_end_files, read_plda
 from pyasp.backend.variants import VariantOptions
 from pyasp.bundle import format, speaker_model
 from pyasp.core.conf import read_conf
 from pyasp.core.options import subset
 from pyasp.core.records import describe, is_current
 from pyasp.data import checks, datadir, manifests, trials
+from pyasp.data.scores import read_scored
 from pyasp.evaluation import llr
 from pyasp.features.mfcc import MfccOptions
 from pyasp.gmm.em import DiagStats, FullStats
@@ -105,7 +105,7 @@ def _read_list(path: Path) -> None:
 
 
 def _scored(path: Path) -> None:
-    values, listed = trials.read_scored(path.with_name("trials"), path)
+    values, listed = read_scored(path.with_name("trials"), path)
     json.dumps(llr.summarise(values, listed.target)[0], allow_nan=False)
 
 
@@ -115,7 +115,7 @@ def _data_dir(path: Path) -> None:
 
 
 def _tables(path: Path) -> None:
-    for row in folder_sources.read_rows(path, ("utt", "speaker", "path")):
+    for row in datadir.read_rows(path, ("utt", "speaker", "path")):
         folder_sources._table_utterance(row, "/root")
 
 
@@ -261,12 +261,12 @@ def _dropped(path: Path) -> None:
 
 def _network() -> bytes:
     net, options = bundle_data.network()
-    from pyasp.network.tdnn import TdnnOptions
+    from pyasp.network.model import ArchitectureOptions
 
     state = checkpoint.network_state(
         net,
         net.state_dict(),
-        vars(subset(options, TdnnOptions)),
+        vars(subset(options, ArchitectureOptions)),
         [f"s{k}" for k in range(5)],
         {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5},
     )
@@ -308,14 +308,14 @@ TARGETS: dict[str, Target] = {
     ".dubm": Target(both(diag()), DiagGmm.read, "x.dubm"),
     ".ubm": Target(both(FullGmm.from_diag(diag())), FullGmm.read, "x.ubm"),
     ".ie": Target(both(extractor()), IvectorExtractor.read, "x.ie"),
-    "plda": Target(both(plda()), Plda.read, "plda"),
+    "plda": Target(both(plda()), read_plda, "plda"),
     "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], items.read_items),
     "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), DiagStats.read),
     "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), FullStats.read),
     "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), IvectorStats.read),
     "mean and transform": Target(
         [kaldi.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
-        lambda path: BackEnd.read_files(path.with_name("mean.vec"), path, path.with_name("plda")),
+        lambda path: read_back_end_files(path.with_name("mean.vec"), path, path.with_name("plda")),
         "transform.mat",
         prepare=_with(put("mean.vec", kaldi.serialise(np.zeros(3))), put("plda", both(plda())[0])),
     ),
@@ -348,7 +348,7 @@ TARGETS: dict[str, Target] = {
     "corpus table": Target([b"a,b,c\nd,e,f\n"], lambda path: list(training.rows(path, 2)), "callstat.tbl"),
     "utt2spk": Target([UTT2SPK], _data_dir, "utt2spk"),
     "model2utts": Target(
-        [MODELS], lambda path: (trials.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"
+        [MODELS], lambda path: (datadir.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"
     ),
     "utt2info.tsv": Target([INFO], lambda path: datadir.DataDir(path.parent).info, "utt2info.tsv"),
     "own tables": Target([TSV], _tables, "train.tsv"),

@@ -1,8 +1,6 @@
-"""Back end: what happens to an embedding between extraction and the score.
+"""The trained back end: what happens to an embedding between extraction and the score.
 
-References: Okabe et al. 2018, section 4.2 (mean subtraction, whitening, length normalisation, PLDA); Garcia-Romero and
-Espy-Wilson, "Analysis of i-vector length normalization" (2011); Kaldi est-pca, ivector-compute-lda,
-ivector-normalize-length, transform-vec.
+Reference: Okabe et al. 2018, section 4.2 (mean subtraction, whitening, length normalisation, PLDA).
 
 Symbols
   x  (D,)          embedding as extracted                 mean  (D,)   mean of the training embeddings
@@ -18,138 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pyasp import kaldi
 from pyasp.backend import plda_em
-from pyasp.backend.plda import Plda, normalising_transform
-from pyasp.backend.variants import DevOptions, VariantOptions
+from pyasp.backend.options import TrainOptions
+from pyasp.backend.plda import Plda
+from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
-from pyasp.core.records import making
-
-FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How the back end is trained."""
-
-    whitening: bool = option(True, "whiten the mean-subtracted training vectors (est-pca --normalize-variance)")
-    lda_dim: int = option(0, "project to this many dimensions by LDA; 0 = no LDA, as in the paper")
-    lda_total_covariance_factor: float = option(0.0, "share of the total covariance in what LDA normalises")
-    train_copies: bool = option(True, "train on augmented copies too; false: on the clean recordings alone")
-    plda_iters: int = option(10, "EM iterations of PLDA")
-    eigenvalue_floor: float = option(1e-9, "directions with less than this share of the largest variance are dropped")
-    max_missing: float = option(0.0, "share of the training utterances that may lack an embedding")
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """How trials are scored."""
-
-    scoring: str = option("plda", "how two vectors are compared", choices=("plda", "cosine"))
-    average: str = option(
-        "normalised", "average of processed vectors, or of raw embeddings (Kaldi sre16)", choices=("normalised", "raw")
-    )
-    num_utts: bool = option(True, "tell PLDA how many recordings a model averages")
-    normalize_length: bool = option(True, "PLDA scales projected vectors to their expected length")
-    simple_length_normalization: bool = option(False, "... to length sqrt(dimension) instead")
-    max_missing_trials: float = option(0.0, "share of the trials that may lack an embedding; they get the lowest score")
-    smoothing: float = option(0.0, "add this share of PLDA's between-speaker covariance to the within-speaker one")
-
-
-@dataclass(frozen=True)
-class BackendOptions(TrainOptions, ScoreOptions, VariantOptions, DevOptions):
-    """Everything in a backend.conf: training, scoring and the variants read the same file."""
-
-
-# ---------------------------------------------------------------- transforms
-
-
-def global_mean(vectors: np.ndarray) -> np.ndarray:
-    """Mean (D,) float64 of the rows of `vectors` (N, D) (ivector-mean)."""
-    return vectors.mean(axis=0, dtype=np.float64)
-
-
-def length_normalise(vectors: np.ndarray, scaleup: bool = True) -> np.ndarray:
-    """Rows of `vectors` (N, R) scaled to length sqrt(R), or 1 without `scaleup` (ivector-normalize-length).
-
-    Zero rows stay zero, as in Kaldi.
-    """
-    vectors = np.asarray(vectors, np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors * ((np.sqrt(vectors.shape[1]) if scaleup else 1.0) / np.where(lengths > 0, lengths, 1.0))
-
-
-def apply_transform(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """A x for each row x of `vectors` (N, D): (N, R) float64. A is linear (R, D) or affine (R, D + 1).
-
-    Raises InputError when neither fits.
-    """
-    matrix, dim = np.asarray(matrix, np.float64), vectors.shape[1]
-    if matrix.shape[1] not in (dim, dim + 1):
-        raise InputError(
-            "transform",
-            f"{matrix.shape[0]} x {matrix.shape[1]} for vectors of dimension {dim}",
-            f"{dim} columns (linear) or {dim + 1} (affine)",
-            "Use the back end that was trained on these embeddings",
-        )
-    result = vectors @ matrix[:, :dim].T
-    return result + matrix[:, dim] if matrix.shape[1] > dim else result
-
-
-def pca(
-    vectors: np.ndarray,
-    dim: int = 0,
-    normalize_mean: bool = False,
-    normalize_variance: bool = False,
-    eigenvalue_floor: float = 0.0,
-) -> np.ndarray:
-    """Principal axes as rows, by falling variance: (R, D), or affine (R, D + 1) with `normalize_mean` (est-pca).
-
-    The covariance is about the mean in either case, divided by N. `normalize_variance` gives every axis unit variance.
-    Axes with less than `eigenvalue_floor` times the largest variance are left out (0: none), so R may be less than
-    `dim` (0 = D).
-    """
-    vectors = np.asarray(vectors, np.float64)
-    mean = vectors.mean(axis=0)
-    centred = vectors - mean
-    values, axes = (array[..., ::-1] for array in np.linalg.eigh(centred.T @ centred / len(vectors)))
-    kept = int((values >= eigenvalue_floor * values[0]).sum()) if eigenvalue_floor else len(values)
-    kept = min(dim or kept, kept)
-    matrix = axes[:, :kept].T
-    if normalize_variance:
-        matrix = matrix / np.sqrt(np.maximum(values[:kept], 1e-15))[:, None]
-    return np.column_stack([matrix, -matrix @ mean]) if normalize_mean else matrix
-
-
-def lda(
-    vectors: np.ndarray,
-    labels: np.ndarray,
-    dim: int,
-    total_covariance_factor: float = 0.0,
-    covariance_floor: float = 1e-6,
-) -> np.ndarray:
-    """Affine LDA (dim, D + 1): within-class covariance unit, the offset removes the mean (ivector-compute-lda).
-
-    `vectors` (N, D), class numbers `labels` (N,). What is normalised is (1 - f) within + f total, f the factor; its
-    eigenvalues are floored at `covariance_floor` times the largest.
-    """
-    mean = global_mean(vectors)
-    stats = plda_em.accumulate(vectors - mean, labels)
-    within = stats.scatter / len(labels)
-    between = (stats.means.T * stats.counts) @ stats.means / len(labels)
-    whiten, _ = normalising_transform(within + total_covariance_factor * between, covariance_floor)
-    _, axes = np.linalg.eigh(whiten @ between @ whiten.T)
-    matrix = axes[:, ::-1][:, :dim].T @ whiten
-    return np.column_stack([matrix, -matrix @ mean])
-
-
-# ---------------------------------------------------------------- the trained back end
 
 
 @dataclass(frozen=True)
@@ -159,44 +33,6 @@ class BackEnd:
     mean: np.ndarray
     transform: np.ndarray
     plda: Plda
-
-    @classmethod
-    def read(cls, directory: str | Path) -> BackEnd:
-        """Reads mean.vec (float or double), transform.mat and plda, ours or Kaldi's; checks that they fit together."""
-        for name in FILES:
-            if not (Path(directory) / name).is_file():
-                raise InputError(
-                    Path(directory) / name, "no such file", "a trained back end", "Run stage 9 (train_backend) first"
-                )
-        return cls.read_files(*(Path(directory) / name for name in FILES))
-
-    @classmethod
-    def read_files(cls, mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
-        """As `read`, from three files wherever they lie."""
-        mean, transform = (np.asarray(kaldi.load(path), np.float64) for path in (mean_path, transform_path))
-        for path, array in ((mean_path, mean), (transform_path, transform)):
-            if not np.isfinite(array).all():
-                raise InputError(path, "values that are not finite", "finite numbers", "Train the back end again")
-        plda = Plda.read(plda_path)
-        fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
-        if not fits or transform.shape[0] != plda.dim:
-            raise InputError(
-                plda_path.parent,
-                f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
-                "(D,), (R, D) or (R, D + 1), and R",
-                "Train it again: its files do not belong together",
-            )
-        return cls(mean, transform, plda)
-
-    def write(self, directory: str | Path, made: dict[str, Any]) -> None:
-        """Writes the three files with the record `made`, plda last: it tells that all are there."""
-        directory = Path(directory)
-        with making(directory / MEAN, made) as path:
-            kaldi.save(path, self.mean)
-        with making(directory / TRANSFORM, made) as path:
-            kaldi.save(path, np.asarray(self.transform, np.float32))
-        with making(directory / PLDA, made) as path:
-            self.plda.write(path)
 
     def process(self, vectors: np.ndarray) -> np.ndarray:
         """Mean, transform, length normalisation of each row of `vectors` (N, D): (N, R) float64."""
@@ -208,18 +44,6 @@ class BackEnd:
                 "Use the back end that was trained on embeddings of this system",
             )
         return length_normalise(apply_transform(self.transform, vectors - self.mean))
-
-
-def average_rows(vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
-    """Mean of the rows of `vectors` (N, R) listed in each of `members` (M index arrays): (M, R) float64."""
-    if len(members) == 1:
-        return np.asarray(vectors, np.float64)[members[0]].mean(axis=0, keepdims=True)
-    from scipy import sparse  # here, so that scoring two recordings does not wait for its import
-
-    counts = np.array([len(rows) for rows in members])
-    owner, rows = np.repeat(np.arange(len(members)), counts), np.concatenate(members)
-    member = sparse.csr_matrix((1.0 / counts[owner], (owner, rows)), shape=(len(members), len(vectors)))
-    return np.asarray(member @ np.asarray(vectors, np.float64))
 
 
 def _enroll_normalised(back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
@@ -296,3 +120,13 @@ def train(
     ready = length_normalise(apply_transform(transform, centred))
     plda, _ = plda_em.train(plda_em.accumulate(ready, labels), options.plda_iters, log)
     return BackEnd(mean, transform, plda)
+
+
+def adapt(back_end: BackEnd, vectors: np.ndarray, within: float, between: float) -> BackEnd:
+    """The back end for another domain, from its unlabelled embeddings (N, D), as Kaldi's sre16 uses ivector-adapt-plda.
+
+    Their mean replaces the training mean; PLDA's covariances take up the excess variance (shares `within`, `between`)
+    of the vectors so processed. Whitening or LDA stay. Reference: Kaldi egs/sre16/v2; plda_em.adapt has the rule.
+    """
+    moved = BackEnd(global_mean(vectors), back_end.transform, back_end.plda)
+    return BackEnd(moved.mean, moved.transform, plda_em.adapt(back_end.plda, moved.process(vectors), within, between))

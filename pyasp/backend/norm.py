@@ -16,34 +16,16 @@ recordings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-from pyasp.backend.model import AVERAGES, BackEnd, BackendOptions
+from pyasp.backend.model import AVERAGES, BackEnd
+from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.errors import InputError
-from pyasp.data.datadir import c_sorted, invert
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time
-
-
-def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> dict[str, list[str]]:
-    """{cohort member: its recordings} of at most `size` recordings or speakers (`unit`), drawn by seed, in C order.
-
-    InputError for fewer than two.
-    """
-    members = invert(utt2spk) if unit == "speaker" else {utt: [utt] for utt in c_sorted(utt2spk)}
-    if min(len(members), size) < 2:
-        raise InputError(
-            "cohort",
-            f"{min(len(members), size)} {unit}s",
-            "at least 2",
-            "Give more training speakers, or raise --cohort-size",
-        )
-    names = np.array(list(members), dtype=object)
-    chosen = np.random.default_rng([seed, 5]).permutation(len(names))[:size]
-    return {name: members[name] for name in c_sorted(names[chosen])}
 
 
 def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
-"""Two-covariance PLDA: the model, its scores as linear algebra, and Kaldi's file format.
+"""Two-covariance PLDA: the model, and its scores as linear algebra.
 
-References: Ioffe, "Probabilistic linear discriminant analysis" (ECCV 2006); Kaldi plda.h (same model, same file).
+References: Ioffe, "Probabilistic linear discriminant analysis" (ECCV 2006); Kaldi plda.h (same model).
 
   y ~ N(m, B)          speaker
   x | y ~ N(y, W)      recording
@@ -17,12 +17,10 @@ All arithmetic is double precision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.reader import open_object, write_object
 
 EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance is round-off
 
@@ -86,32 +84,6 @@ class Plda:
         """Within and between covariances (D, D) that the stored form stands for."""
         inverse = np.linalg.inv(self.transform)
         return inverse @ inverse.T, (inverse * self.psi) @ inverse.T
-
-    @classmethod
-    def read(cls, path: str | Path) -> Plda:
-        """Reads Kaldi's `<Plda>` object, binary or text, float or double."""
-        with open_object(path) as stream:
-            stream.expect("<Plda>")
-            mean, transform, psi = stream.vector(np.float64), stream.matrix(np.float64), stream.vector(np.float64)
-            stream.expect("</Plda>")
-        found = [np.asarray(part, np.float64) for part in (mean, transform, psi)]
-        if not all(np.isfinite(part).all() for part in found) or (found[2] < 0).any():
-            raise InputError(
-                path,
-                f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
-                "finite numbers, and variances of 0 or more",
-                "The model is damaged: train the back end again",
-            )
-        return cls(*found)
-
-    def write(self, path: str | Path, binary: bool = True) -> None:
-        """Writes Kaldi's `<Plda>` object (double precision)."""
-        with write_object(path, binary=binary) as stream:
-            stream.token("<Plda>")
-            stream.vector(self.mean)
-            stream.matrix(self.transform)
-            stream.vector(self.psi)
-            stream.token("</Plda>")
 
     def smooth(self, factor: float) -> Plda:
         """Adds `factor` times the between-speaker covariance to the within-speaker one, then rescales the space so that

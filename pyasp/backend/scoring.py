@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.backend.model import ScoreOptions, length_normalise
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
+from pyasp.backend.transforms import length_normalise
 
 TRIALS_PER_BLOCK = 1 << 20
 PAIRS_PER_PRODUCT = 1 << 22  # scores of one matrix product: 32 MB
@@ -56,8 +57,7 @@ class Scorer:
         member[np.arange(len(self.left)), self.group] = 1.0
         left = np.hstack([self.left, self.model[:, None], member]).astype(dtype)
         right = np.hstack([self.right, np.ones((len(self.right), 1)), self.test.T]).astype(dtype)
-        for start, block in _products(left, right):
-            yield start, block
+        yield from _products(left, right)
 
     def _dense(self, rows: np.ndarray, row: np.ndarray, columns: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Matrix products over ranges of models, from which the listed pairs are picked."""

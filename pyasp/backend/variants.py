@@ -58,17 +58,6 @@ class VariantOptions:
     variant_seed: int = option(1, "seed of the cohort and of the halves")
 
 
-@dataclass(frozen=True)
-class DevOptions:
-    """Trials among the dev speakers (backend.conf); used only when select.conf holds dev speakers out."""
-
-    dev_min_voiced: int = option(10, "least voiced frames of a recording of the dev speakers")
-    dev_enroll_utts: tuple[str, ...] = option(("1",), "recordings of a model; repeat for several kinds of model")
-    dev_targets: int = option(10000, "target trials at most")
-    dev_nontargets: int = option(50000, "nontarget trials at most")
-    dev_differ: str = option("", "column of utt2info.tsv in which the two sides of a trial differ, such as word")
-
-
 def steps_of(chain: str) -> list[str]:
     """'snorm+cal' -> its steps. InputError on an unknown step, or steps in an order that makes no sense."""
     steps = chain.split("+")

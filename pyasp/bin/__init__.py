@@ -1,1 +1,5 @@
-"""One thin main per verb; run as `python -m pyasp.bin.<verb>`."""
+"""One thin main a verb: `pyasp <verb>` is `python -m pyasp.bin.<verb>`.
+
+A verb declares its options and positional words, calls the packages below it, all of which it may import, and prints; a
+module with an underscore is no verb. Begin with `score`.
+"""

@@ -103,7 +103,7 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     """Systems, their variants and fusions of the present backend.conf; those of a former one are not reported."""
     if not any("+" in path.name for path in exp.glob("*")):
         return systems
-    from pyasp.backend.model import BackendOptions  # and scipy
+    from pyasp.backend.options import BackendOptions  # and scipy
     from pyasp.backend.variants import expand, fusions
 
     options = read_conf(Path(conf) / "backend.conf", BackendOptions)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp import kaldi
-from pyasp.backend import model
-from pyasp.backend.adaptation import adapt
-from pyasp.backend.model import BackEnd, BackendOptions
-from pyasp.backend.vectors import load_embeddings
+from pyasp.backend import files
+from pyasp.backend.files import read_back_end
+from pyasp.backend.lists import load_embeddings
+from pyasp.backend.model import adapt
+from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
@@ -24,14 +25,14 @@ class Options(BackendOptions):
 def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda)."""
-    names, settings = model.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
+    names, settings = files.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
     made = describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([is_current(Path(out) / name, made, options.force) for name in names]):
         return
     reader = kaldi.ScpReader(scp)
     vectors = load_embeddings(reader, reader, scp)
-    adapted = adapt(BackEnd.read(backend_dir), vectors, options.adapt_within, options.adapt_between)
-    adapted.write(out, made)
+    adapted = adapt(read_back_end(backend_dir), vectors, options.adapt_within, options.adapt_between)
+    files.write_back_end(out, adapted, made)
     print(f"{out}: adapted to {len(vectors)} unlabelled vectors")
 
 

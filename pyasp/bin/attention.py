@@ -15,13 +15,11 @@ from pyasp.core.files import remove_tree
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
-from pyasp.features.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.kaldi import ScpReader
-from pyasp.network import attention_shown
+from pyasp.network.attention import RANGE, choose, frame_weights, spectrogram
 from pyasp.network.checkpoint import load_network, options_from
-from pyasp.network.pooling import POOLINGS
-
-SYSTEMS = tuple(name for name, parts in POOLINGS.items() if parts.attention)
+from pyasp.network.model import Network
 
 
 @dataclass(frozen=True)
@@ -44,28 +42,38 @@ def samples_of(data: DataDir, utts: list[str]) -> dict[str, tuple[np.ndarray, in
     return found
 
 
-def shown(data: DataDir, networks: dict[str, Path], utts: list[str]) -> dict[str, np.ndarray]:
+Loaded = dict[str, tuple[Network, FrontendOptions]]
+
+
+def attending(exp: Path) -> Loaded:
+    """The networks EXP/<system>/final.pt whose pooling has weights, by system, each with its front end."""
+    found = {}
+    for path in sorted(exp.glob("*/final.pt")):
+        net, options = load_network(path, torch.device("cpu"))
+        if net.pooling.attends:
+            found[path.parent.name] = net, options_from(options, FrontendOptions, path)
+    return found
+
+
+def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndarray]:
     """The arrays of attention.npz: `<number>/<name>` for each recording."""
-    loaded = {name: load_network(path, torch.device("cpu")) for name, path in networks.items()}
     feats, vad, audio = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp"), samples_of(data, utts)
     arrays: dict[str, np.ndarray] = {"utterances": np.array(utts), "systems": np.array(list(networks))}
     for number, utt in enumerate(utts):
         samples, rate = audio[utt]
         voiced = np.asarray(vad[utt]) > 0
-        arrays[f"{number}/spectrogram"] = attention_shown.spectrogram(samples, rate, len(voiced))
+        arrays[f"{number}/spectrogram"] = (255 * (1 + spectrogram(samples, rate, len(voiced)) / RANGE)).astype(np.uint8)
         arrays[f"{number}/voiced"], arrays[f"{number}/highest"] = voiced, np.array(rate / 2)
-        for name, (net, options) in loaded.items():
-            front = options_from(options, FrontendOptions, networks[name])
-            arrays[f"{number}/{name}"] = attention_shown.network_weights(net, front, feats[utt], voiced)
+        for name, (net, front) in networks.items():
+            arrays[f"{number}/{name}"] = frame_weights(net, frontend(feats[utt], voiced, front), voiced)
     return arrays
 
 
 @command(Options, "DATA", "EXP")
 def main(options: Options, data: str, exp: str) -> None:
     """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
-    networks
-    EXP/<system>/final.pt that have an attention."""
-    networks = {name: path for name in SYSTEMS if (path := Path(exp) / name / "final.pt").is_file()}
+    networks EXP/<system>/final.pt that have an attention."""
+    networks = attending(Path(exp))
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:
         print(f"{exp}: no network with an attention, nothing to show", file=sys.stderr)
@@ -75,12 +83,16 @@ def main(options: Options, data: str, exp: str) -> None:
     made = describe(
         "attention",
         {"recordings": options.recordings},
-        [*(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")), *networks.values()],
+        [
+            *(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")),
+            *(Path(exp) / name / "final.pt" for name in networks),
+        ],
         options.seed,
     )
     if is_current(path, made, True):  # a picture follows what it shows, without --force
         return
-    arrays = shown(test, networks, attention_shown.choose(test, options.recordings, options.seed))
+    least = 2 * max(net.shortest for net, _ in networks.values())
+    arrays = shown(test, networks, choose(test, options.recordings, options.seed, least))
     with making(path, made) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend import calibration, variant_files
+from pyasp.backend import calibration
 from pyasp.backend.calibration import Calibration
-from pyasp.backend.model import BackendOptions
-from pyasp.backend.variant_files import Scored
+from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
-from pyasp.data.trials import TrialList
-from pyasp.evaluation.conditions import Columns
+from pyasp.data.scores import Scored, dev_list, scored_lists, training_list, write_scores
+from pyasp.data.trials import Columns, TrialList
+from pyasp.evaluation.conditions import Evaluation
 
 USED = ("calibration_prior", "calibration_list", "quality", "variant_seed", "train_on")
 
@@ -40,7 +40,7 @@ def inputs_of(data: str, systems: list[str], scored: Scored, options: Options) -
     for system in systems:
         scores, trials = scored.read(system)
         columns.append(scores)
-    qualities = variant_files.evaluation_of(data, scored).qualities(trials, options.quality)
+    qualities = Evaluation(data, scored.enroll, scored.test).qualities(trials, options.quality)
     return np.column_stack([*columns, qualities]), trials
 
 
@@ -53,15 +53,13 @@ def way_of(data: str, systems: list[str], options: Options) -> str:
     """`dev` or `halves`, `auto` being settled by what is there."""
     if options.train_on != "auto":
         return options.train_on
-    there = options.calibration_list or all(
-        variant_files.dev_list(data) in variant_files.lists(data, each) for each in systems
-    )
+    there = options.calibration_list or all(dev_list(data) in scored_lists(data, each) for each in systems)
     return "dev" if there else "halves"
 
 
 def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
     """The model trained on the dev trials or the named list, which every system must have scored."""
-    found = [variant_files.training_list(data, system, options.calibration_list) for system in systems]
+    found = [training_list(data, system, options.calibration_list) for system in systems]
     inputs, trials = inputs_of(data, systems, found[0], options)
     return calibration.train(inputs, trials.target, names_of(systems, options), options.calibration_prior)
 
@@ -73,7 +71,7 @@ def calibrate_list(
     inputs, trials = inputs_of(data, systems, scored, options)
     if model:
         return [model], trials, model.apply(inputs), None
-    half = variant_files.evaluation_of(data, scored).halves(trials, options.variant_seed)
+    half = Evaluation(data, scored.enroll, scored.test).halves(trials, options.variant_seed)
     scores, models = calibration.train_halves(
         inputs, trials.target, half, names_of(systems, options), options.calibration_prior
     )
@@ -85,11 +83,11 @@ def needed(data: str, systems: list[str], way: str, options: Options) -> list[Pa
     """The files that all scores of the variant depend on: those of the training list, for training on dev."""
     if way == "halves":
         return []
-    used = variant_files.training_list(data, systems[0], options.calibration_list)
+    used = training_list(data, systems[0], options.calibration_list)
     return [
         used.trials,
         *(Path(system) / used.scores for system in systems),
-        *variant_files.evaluation_of(data, used).inputs(),
+        *Evaluation(data, used.enroll, used.test).inputs(),
     ]
 
 
@@ -105,7 +103,7 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         way_of(data, systems, options),
         [
             each
-            for each in variant_files.lists(data, systems[0])
+            for each in scored_lists(data, systems[0])
             if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)
         ],
     )
@@ -120,7 +118,7 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         inputs = [
             each.trials,
             *(Path(system) / each.scores for system in systems),
-            *variant_files.evaluation_of(data, each).inputs(),
+            *Evaluation(data, each.enroll, each.test).inputs(),
             *shared,
         ]
         made = describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
@@ -130,7 +128,7 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
         used[each.name] = [found.as_dict() for found in models]
         save(Path(out) / "calibration.json", way, options, used)  # before the scores, with which the list is done
-        variant_files.write(out, each, trials, scores, made, columns)
+        write_scores(Path(out) / each.scores, trials, scores, made, columns)
     if used:
         tell(Path(out).name, way, options, used)
 

@@ -10,10 +10,9 @@ from pyasp.core.command import command
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
+from pyasp.core.text import grouped, percent
 from pyasp.data.trials import trial_lists
-
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.report.results import grouped, percent
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 from pyasp.core.command import command
 from pyasp.core.options import subset
-from pyasp.core.prefetch import prefetched
+from pyasp.core.records import PLACE
+from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.features.frontend import FrontendOptions, iterate
-from pyasp.gmm.train import PLACE
 from pyasp.ivector.statistics import extract
 from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 

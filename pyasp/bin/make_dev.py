@@ -4,15 +4,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.backend.model import BackendOptions
-from pyasp.backend.variants import DevOptions
+from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, read_table, write_table
-from pyasp.data.dev_trials import Material, draw
+from pyasp.data.dev_trials import DevOptions, Material, draw
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
 

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend import model, score_files, variant_files
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
-from pyasp.backend.norm import Cohort, draw_cohort
-from pyasp.backend.variant_files import Scored
+from pyasp.backend import model
+from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
+from pyasp.backend.model import BackEnd
+from pyasp.backend.norm import Cohort
+from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.variants import NORMS
-from pyasp.backend.vectors import load_embeddings
 from pyasp.core.command import command
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.scores import Scored, scored_lists, write_scores
 from pyasp.kaldi import ScpReader
 
 
@@ -57,9 +59,9 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     scores, trials = scored.read(system)
     model2utts = DataDir(Path(data) / scored.enroll).model2utts
     scps = [Path(vectors) / place / "embedding.scp" for place in (scored.enroll, scored.test)]
-    enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
-    tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
-    score_files.check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
+    enroll, members, missing_models = load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
+    tests, missing_tests = load_tests(trials, ScpReader(scps[1]), scps[1])
+    check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
     models = (
         model.enroll(cohort.back_end, enroll, members, options.average),
         np.array([len(rows) for rows in members]),
@@ -77,7 +79,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     of.
     """
     files = cohort_files(data, vectors, options)
-    back_end_files = [Path(backend_dir) / name for name in model.FILES]
+    back_end_files = [Path(backend_dir) / name for name in FILES]
     settings = {
         **vars(subset(options, ScoreOptions)),
         "kind": options.kind,
@@ -85,7 +87,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
         **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
     }
     cohort = None
-    for each in variant_files.lists(data, system):
+    for each in scored_lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
         inputs = [
             each.trials,
@@ -97,9 +99,9 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
         made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
         if is_current(Path(out) / each.scores, made, options.force):
             continue
-        cohort = cohort or read_cohort(files, BackEnd.read(backend_dir), options)
+        cohort = cohort or read_cohort(files, read_back_end(backend_dir), options)
         trials, scores = normalise_list(data, vectors, system, each, cohort, options)
-        variant_files.write(out, each, trials, scores, made)
+        write_scores(Path(out) / each.scores, trials, scores, made)
         print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort.vectors)} cohort vectors")
 
 

@@ -1,27 +1,24 @@
-"""Draws features, attention, embeddings, training curves or DET curves: PNG, SVG or text."""
+"""Draws features, attention, embeddings, training curves or DET curves: PNG or SVG."""
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.inspect import plot_data
-from pyasp.inspect.plots import Plot
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of plot."""
 
-    out: str = option("", "x.png or x.svg; without it the plot is text")
+    out: str = option("", "the picture to write: x.png or x.svg")
     model: str = option("", "attention: the bundle")
     channel: int = option(-1, "attention: channel of a recording with several, from 0")
     projection: str = option("pca", "embeddings: how they come to the plane", choices=("pca", "lda"))
     speakers: int = option(20, "embeddings: so many speakers, those with most recordings")
-    width: int = option(0, "columns of a text plot; 0 = the terminal's")
 
 
 def _two(what: str, words: list[str], names: str) -> list[str]:
@@ -30,7 +27,7 @@ def _two(what: str, words: list[str], names: str) -> list[str]:
     return words
 
 
-def _attention(options: Options, words: list[str]) -> Plot:
+def _attention(plot: Any, options: Options, words: list[str]) -> Any:
     if not options.model or len(words) != 1:
         raise InputError(
             "command line",
@@ -38,17 +35,17 @@ def _attention(options: Options, words: list[str]) -> Plot:
             "a bundle and one recording",
             "pyasp plot attention --model MODEL FILE",
         )
-    return plot_data.attention(options.model, words[0], options.channel)
+    return plot.attention(options.model, words[0], options.channel)
 
 
-PLOTS: dict[str, Callable[[Options, list[str]], Plot]] = {
-    "features": lambda options, words: plot_data.features(*_two("features", words, "DATA UTT")),
+PLOTS: dict[str, Callable] = {  # (module plot, options, words) -> Plot
+    "features": lambda plot, options, words: plot.features(*_two("features", words, "DATA UTT")),
     "attention": _attention,
-    "embeddings": lambda options, words: plot_data.embeddings(
+    "embeddings": lambda plot, options, words: plot.embeddings(
         *_two("embeddings", words, "EMBEDDING_SCP UTT2SPK"), options.projection, options.speakers
     ),
-    "training": lambda options, words: plot_data.training(words),
-    "det": lambda options, words: plot_data.det(words),
+    "training": lambda plot, options, words: plot.training(words),
+    "det": lambda plot, options, words: plot.det(words),
 }
 
 
@@ -58,20 +55,16 @@ def main(options: Options, what: str, words: list[str]) -> None:
     training EXP/SYSTEM..., det EXP/SYSTEM...
 
     features: coefficients and voice activity over time; attention: a network's weights under the spectrogram;
-    embeddings: projected to the plane, by speaker. Without --out x.png or x.svg it is drawn with block characters.
+    embeddings: projected to the plane, by speaker. --out names the picture.
     """
     if what not in PLOTS:
         raise InputError("command line", repr(what), " or ".join(PLOTS), "Name one of these plots")
-    plot = PLOTS[what](options, words)
-    if options.out:
-        from pyasp.inspect.plot_figure import save
+    if not options.out:
+        raise InputError("command line", "no --out", "x.png or x.svg", "Say where to write the picture")
+    from pyasp.inspect import plot  # here: --help needs no matplotlib
 
-        save(plot, options.out)
-        print(options.out, file=sys.stderr)
-        return
-    from pyasp.inspect.plot_text import render
-
-    print("\n".join(render(plot, options.width or shutil.get_terminal_size().columns)))
+    PLOTS[what](plot, options, words).save(options.out)
+    print(options.out, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
-from pyasp.evaluation import det
 from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.report import compare as comparison
-from pyasp.report import html_report
+from pyasp.report import document, figures
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -54,7 +53,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     return {name: found[name] for name in sorted(found, key=report.place)}
 
 
-def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> det.Curves:
+def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, figures.Curves]:
     """{list: {system: curve}} of the systems whose curve is their own: calibration moves no curve."""
     return {
         name: {
@@ -99,39 +98,22 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
     settings = {key: value for key, value in vars(options).items() if key not in ("force", "compare", "conf")}
-    write(
-        options,
-        directory,
-        Path(trials_dir).parent,
-        found,
-        results,
-        describe("report", settings, [directory / name / "metrics.json" for name in found]),
-    )
-    print(report.screen(results, report_tables.on_screen(results)))
-
-
-def write(
-    options: Options,
-    directory: Path,
-    data: Path,
-    found: dict[str, dict[str, Any]],
-    results: dict[str, Any],
-    made: dict[str, Any],
-) -> None:
-    """Writes the four files, report.html last: it shows what the others hold."""
-    tables = {name: report_tables.tables(results, name) for name in report.list_names(results)}
+    made = describe("report", settings, [directory / name / "metrics.json" for name in found])
+    more = {name: report_tables.tables(results, name) for name in report.list_names(results)}
     contents = {
         "results.json": json.dumps(results, indent=1, allow_nan=False) + "\n",
-        "RESULTS.md": report.markdown(results, tables, report_tables.notes(results)),
+        "RESULTS.md": report.markdown(results, more, report_tables.notes(results)),
     }
     for name, text in contents.items():
         with making(directory / name, made) as path:
             path.write_text(text, encoding="utf-8")
     with making(directory / "det.png", made) as path:
-        det.draw(det_curves(results, found), path)
-    run = html_report.Run(results, found, directory, data, Path(options.conf) if options.conf else None)
-    with making(directory / "report.html", made) as path:
-        path.write_text(html_report.document(run), encoding="utf-8")
+        figures.draw_det(det_curves(results, found), path)
+    conf = Path(options.conf) if options.conf else None
+    run = document.ReportedRun(results, found, directory, Path(trials_dir).parent, conf)
+    with making(directory / "report.html", made) as path:  # last: it shows what the others hold
+        path.write_text(document.render(run), encoding="utf-8")
+    print(report.screen(results, report_tables.on_screen(results)))
 
 
 if __name__ == "__main__":

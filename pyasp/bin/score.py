@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend import model, score_files
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions
+from pyasp.backend import model
+from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.lists import check_missing, load_models, load_tests, score_list
+from pyasp.backend.model import BackEnd
+from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.command import command
 from pyasp.core.options import option, subset
-from pyasp.core.records import describe, is_current, making
-from pyasp.data.trials import TrialList, read_model2utts, read_trials
+from pyasp.core.records import describe, is_current
+from pyasp.data.datadir import read_model2utts
+from pyasp.data.scores import array_path, write_scores
+from pyasp.data.trials import TrialList, read_trials
 from pyasp.kaldi import ScpReader
 
 
@@ -26,9 +31,9 @@ def prepare(
     trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: Options
 ) -> tuple[Scorer, np.ndarray]:
     """The scorer of a list and the mask of its trials without embeddings. scps: enrolment, test."""
-    enroll, members, missing_models = score_files.load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
-    tests, missing_tests = score_files.load_tests(trials, ScpReader(scps[1]), scps[1])
-    missing = score_files.check_missing(trials, missing_models, missing_tests, options.max_missing_trials, scps[0])
+    enroll, members, missing_models = load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
+    tests, missing_tests = load_tests(trials, ScpReader(scps[1]), scps[1])
+    missing = check_missing(trials, missing_models, missing_tests, options.max_missing_trials, scps[0])
     num_utts = np.array([len(rows) for rows in members])
     models = model.enroll(back_end, enroll, members, options.average)
     scorer = SCORERS[options.scoring](models, num_utts, back_end.process(tests), back_end.plda, options)
@@ -41,17 +46,15 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
 
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
     """
-    files = [Path(backend_dir) / name for name in (model.MEAN, model.TRANSFORM, model.PLDA)]
+    files = [Path(backend_dir) / name for name in FILES]
     made = describe("score", subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
-    if is_current(scores, made, options.force) and score_files.array_path(scores).exists():
+    if is_current(scores, made, options.force) and array_path(scores).exists():
         return
     models = read_model2utts(model2utts)
     listed = read_trials(trials, models=list(models))
-    scorer, missing = prepare(listed, (enroll, test), models, BackEnd.read(backend_dir), options)
-    result = score_files.score_list(listed, scorer, missing)
-    score_files.write_array(scores, result)
-    with making(scores, made) as path, open(path, "w", encoding="utf-8", newline="\n") as stream:
-        score_files.write_scores(stream, listed, result)
+    scorer, missing = prepare(listed, (enroll, test), models, read_back_end(backend_dir), options)
+    result = score_list(listed, scorer, missing)
+    write_scores(scores, listed, result, made)
     used = len(np.unique(listed.model))
     print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings")
 

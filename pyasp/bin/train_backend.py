@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pyasp import kaldi
-from pyasp.backend import model
-from pyasp.backend.model import BackendOptions, TrainOptions
-from pyasp.backend.vectors import load_embeddings, with_embedding
+from pyasp.backend import files, model
+from pyasp.backend.lists import load_embeddings, with_embedding
+from pyasp.backend.options import BackendOptions, TrainOptions
 from pyasp.core.command import command
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import InputError
@@ -47,7 +47,7 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     train_options, directory = subset(options, TrainOptions), Path(backend_dir)
     copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
     made = describe("train_backend", train_options, [scp, utt2spk, *copies])
-    if all([is_current(directory / name, made, options.force) for name in model.FILES]):
+    if all([is_current(directory / name, made, options.force) for name in files.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
@@ -55,7 +55,7 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     model.check_speakers(labels, utt2spk)
     trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
     write_conf(directory / "options.conf", train_options)
-    trained.write(directory, made)
+    files.write_back_end(directory, trained, made)
 
 
 if __name__ == "__main__":

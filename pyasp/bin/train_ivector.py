@@ -8,10 +8,10 @@ from pyasp.core.conf import write_conf
 from pyasp.core.device import device_of
 from pyasp.core.options import option, subset
 from pyasp.core.processes import rank, together
+from pyasp.core.records import Iterations
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
-from pyasp.gmm.train import Iterations
 from pyasp.ivector.train import IvectorOptions, train
 
 

@@ -8,10 +8,11 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.processes import rank, together
+from pyasp.core.records import Iterations
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
-from pyasp.gmm.train import Iterations, UbmOptions, train
+from pyasp.gmm.train import UbmOptions, train
 from pyasp.ivector.train import IvectorOptions
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.backend.model import BackendOptions
+from pyasp.backend.options import BackendOptions
 from pyasp.backend.variants import expand, fusions
 from pyasp.core.command import command
 from pyasp.core.options import option

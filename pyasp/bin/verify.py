@@ -16,7 +16,7 @@ from pyasp.bundle.verify import (
 )
 from pyasp.core.command import command
 from pyasp.core.options import option
-from pyasp.report.results import as_text
+from pyasp.core.text import as_text
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyasp.report.results import as_markdown, cost, grouped, percent
+from pyasp.core.text import as_markdown, cost, grouped, percent
 
 KINDS = {
-    "network": "A TDNN with {system} pooling; the embedding is the first fully connected layer's affine output.",
+    "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
     "ivector": "i-vectors of a full-covariance UBM and a total variability model.",
 }
 
@@ -46,10 +46,12 @@ def card(kind: str, facts: dict[str, Any]) -> str:
         if facts.get("calibrated")
         else "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure."
     )
+    encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
+    introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
     return f"""# Speaker verification model: {facts.get("system", kind)}
 
-{KINDS[kind].format(system=facts.get("system", ""))} {trained}
+{introduction} {trained}
 Recordings are analysed at {facts["rate"]} Hz. {scores}
 
     pyasp verify --model . enrol.wav -- test.wav

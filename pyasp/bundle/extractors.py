@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.features.frontend import FrontendOptions
+from pyasp.kaldi import ArkWriter, read_ark
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from pyasp.network.model import Network
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 
@@ -22,58 +28,69 @@ Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.nd
 def network_options() -> type:
     """The options class of network.conf (importing torch)."""
     from pyasp.network.embed import EmbedOptions
-    from pyasp.network.tdnn import TdnnOptions
+    from pyasp.network.model import ArchitectureOptions
 
     @dataclass(frozen=True)
-    class Options(FrontendOptions, TdnnOptions, EmbedOptions):
+    class Options(FrontendOptions, ArchitectureOptions, EmbedOptions):
         """What of a tdnn.conf extraction needs, and the network's input dimension."""
 
         delta_order: int = option(0, "order of the deltas appended")
         input_dim: int = option(0, "coefficients of a frame that enters the network")
 
         def __post_init__(self) -> None:
-            for part in (FrontendOptions, TdnnOptions, EmbedOptions):
+            for part in Options.__bases__:
                 part.__post_init__(self)
 
     return Options
 
 
-def load_tdnn(bundle: Bundle, options):
-    """The network of a bundle up to its embedding, in evaluation mode, with the weights of network.ark.
+def write_weights(net: Network, path: Path) -> dict[str, list[int]]:
+    """network.ark of a network; returns the shapes that an archive of vectors and matrices does not keep."""
+    shapes = {}
+    with ArkWriter(path) as writer:
+        for name, value in net.embedding_weights().items():
+            if value.ndim not in (1, 2):
+                shapes[name] = list(value.shape)
+                value = value.flatten(1) if value.ndim else value.reshape(1)
+            writer.write(name, value.numpy())
+    return shapes
 
-    Raises InputError when the weights are not those of the network that network.conf describes.
+
+def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
+    """{name: array} of network.ark, in the shapes that bundle.json gives. InputError when they do not fit."""
+    path, shapes = bundle.files["network.ark"], bundle.facts.get("shapes", {})
+    try:
+        return {name: np.reshape(array, shapes.get(name, array.shape)).copy() for name, array in read_ark(path)}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(path, f"{error}", "arrays of the shapes in bundle.json", "Make the bundle again") from None
+
+
+def load_network(bundle: Bundle) -> tuple[Network, Any]:
+    """The network of a bundle up to its embedding, in evaluation mode, and the options of its network.conf.
+
+    Raises InputError when the bundle has none, or its weights are not those of the network in network.conf.
     """
+    if bundle.kind != "network":
+        raise InputError(bundle.path, f"a bundle of kind {bundle.kind}", "a network", "Give the bundle of a network")
     import torch
 
-    from pyasp.kaldi import read_ark
-    from pyasp.network.tdnn import Tdnn, TdnnOptions
+    from pyasp.network.model import ArchitectureOptions, Network
 
-    path = bundle.files["network.ark"]
-    weights = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in read_ark(path)}
+    options = read_conf(bundle.files["network.conf"], network_options())
+    weights = {name: torch.from_numpy(array) for name, array in read_weights(bundle).items()}
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
-        net = Tdnn(subset(options, TdnnOptions), options.input_dim, 1)
-    del net.segment, net.output
-    for key, value in net.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            weights[key] = torch.zeros((), dtype=torch.int64)
-        elif key in weights and weights[key].shape != value.shape:
-            raise InputError(
-                path,
-                f"{key} of shape {tuple(weights[key].shape)}",
-                f"{tuple(value.shape)}",
-                "Make the bundle again",
-                item=key,
-            )
+        net = Network(subset(options, ArchitectureOptions), options.input_dim)
+    counters = {name: value for name, value in net.state_dict().items() if not value.is_floating_point()}
     try:
-        net.load_state_dict(weights, strict=True)
+        net.load_state_dict({**counters, **weights})
     except RuntimeError as error:
         raise InputError(
-            path,
+            bundle.files["network.ark"],
             " ".join(str(error).split())[:200],
             "the weights of the network in network.conf",
             "Make the bundle again",
         ) from None
-    return net.eval()
+    return net.eval(), options
 
 
 def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
@@ -81,9 +98,8 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     from pyasp.core.device import device_of
     from pyasp.network.embed import Embedder, EmbedOptions
 
-    options = read_conf(bundle.files["network.conf"], network_options())
-    place = device_of(device)
-    net, settings = load_tdnn(bundle, options).to(place), subset(options, EmbedOptions)
+    (net, options), place = load_network(bundle), device_of(device)
+    net, settings = net.to(place), subset(options, EmbedOptions)
 
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call

@@ -3,7 +3,8 @@
     bundle.json      kind (network or ivector), sampling rate, what it was trained and measured on, SHA-256 of each file
     README.md        the same for people: the model card
     mfcc.conf vad.conf network.conf | ivector.conf backend.conf      resolved options, Kaldi's `--key=value` lines
-    network.ark      float32 weights of the network up to the embedding, a Kaldi archive (kind network)
+    network.ark      float32 weights of the network up to the embedding, a Kaldi archive (kind network); those of more
+                     than two axes as matrices, their shapes in bundle.json
     final.ubm final.ie                                               Kaldi's models (kind ivector)
     mean.vec transform.mat plda                                      the back end, Kaldi's
     calibration.json     scale and offset to natural-log likelihood ratios, where the system has been calibrated

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.extractors import network_options
+from pyasp.bundle.extractors import network_options, write_weights
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError
@@ -28,7 +28,6 @@ from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
-from pyasp.kaldi import ArkWriter
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
 SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter ones the system was hardly measured on
@@ -214,17 +213,13 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     from pyasp.network import checkpoint
 
     path = next(iter(inputs_of(found, ".pt")))
-    state = checkpoint.load(path, "model", "options", "dim", "speakers")
-    options_class = network_options()
-    known = {field.name for field in dataclasses.fields(options_class)}
-    options = {key: value for key, value in state["options"].items() if key in known}
-    extraction = {key: value for key, value in found.model["options"].items() if key in known}
-    write_conf(target / "network.conf", options_class(**{**options, **extraction, "input_dim": state["dim"]}))
-    with ArkWriter(target / "network.ark") as writer:
-        for key, value in state["model"].items():
-            if key.split(".")[0] not in ("segment", "output") and not key.endswith("num_batches_tracked"):
-                writer.write(key, value.float().numpy())
-    return {"training_speakers": len(state["speakers"]), "epoch": state.get("epoch")}
+    state = checkpoint.load(path, *checkpoint.NETWORK)
+    options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
+    write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"]))
+    shapes = write_weights(checkpoint.network_of(state, path), target / "network.ark")
+    facts = {"training_speakers": len(state["speakers"]), "epoch": state.get("epoch")}
+    facts |= {"encoder": options.encoder, "pooling": options.pooling}
+    return {**facts, "shapes": shapes} if shapes else facts
 
 
 def inputs_of(found: Found, suffix: str) -> list[Path]:

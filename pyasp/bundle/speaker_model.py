@@ -21,7 +21,9 @@ import numpy as np
 
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import INT16, check_rate, resample
-from pyasp.backend.model import BackEnd, BackendOptions, ScoreOptions, enroll
+from pyasp.backend.files import read_back_end_files
+from pyasp.backend.model import enroll
+from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
@@ -91,7 +93,7 @@ class SpeakerModel:
             if "backend.conf" in bundle.files
             else ScoreOptions()
         )
-        self._back_end = BackEnd.read_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
+        self._back_end = read_back_end_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
         self.calibration = read_calibration(bundle)
         self._local = threading.local()  # an Mfcc has scratch memory: one for each thread
 

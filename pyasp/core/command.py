@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core.conf import conf_values, value_text
+from pyasp.core.costs import record_costs
 from pyasp.core.errors import InputError, lacks_memory, refusal, too_little_memory
 from pyasp.core.options import TYPE_NAMES, T, option_fields, option_types, store
-from pyasp.core.usage import record_usage
 
 CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
 
@@ -177,7 +177,7 @@ def command(
                 print_help(usage(cls, names, function.__doc__, _tool_name(function)))
                 return 0
             finally:
-                record_usage(Path(inspect.getsourcefile(function) or "tool.py").stem)
+                record_costs(Path(inspect.getsourcefile(function) or "tool.py").stem)
 
         functools.update_wrapper(main, function)
         main.options, main.names = cls, names

@@ -1,4 +1,4 @@
-"""Complete or absent: an artefact under its final name is complete (temporary name in the same directory, fsync, rename)."""
+"""Complete or absent: a file under its final name is complete (temporary name in the same directory, fsync, rename)."""
 
 from __future__ import annotations
 

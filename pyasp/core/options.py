@@ -25,7 +25,7 @@ def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any
 
     Types: int, float, str, bool (true|false) and tuple[str, ...] (a repeatable option).
     """
-    return dataclasses.field(default=default, metadata={"help": help, "choices": tuple(choices) if choices else None})
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})  # a table stays open
 
 
 def _number(text: str) -> float:

@@ -12,8 +12,9 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from pyasp.core.files import atomic_write, file_sha256, replacing, sync
 from pyasp.core.text import read_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
-
-
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
+HISTORY = "likelihood.json"
 
 
 def made_path(path: str | Path) -> Path:
@@ -158,3 +158,64 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         sync(temporary)
         Path(path).unlink(missing_ok=True)
         write_made(path, made)
+
+
+PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
+
+
+class Iterations:
+    """The artefacts of an iterated training in one directory, each made from files, each with its record."""
+
+    def __init__(
+        self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool
+    ):
+        self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
+        self.options = {
+            key: value for each in options for key, value in dataclasses.asdict(each).items() if key not in PLACE
+        }
+        self.directory.mkdir(parents=True, exist_ok=True)
+        from pyasp.core import processes  # and torch, which takes seconds, for who only looks at a record
+
+        self.processes = processes
+
+    def make(self, name: str, sources: list[str], build: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
+        """Makes directory/name from the files `sources` beside it, unless it is there and current.
+
+        build: gives the model, which writes itself, and what to keep of it in likelihood.json.
+        """
+        made = self._made(name, sources)
+        if self._current(name, made):
+            return
+        model, record = build()
+        if self.processes.rank() == 0:
+            self._note(name, record)
+            with making(self.directory / name, made) as temporary:
+                model.write(temporary)
+            print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
+        self.processes.wait_for_all()
+
+    def copy(self, name: str, source: str) -> None:
+        """Makes directory/name as a copy of the artefact `source`."""
+        made = self._made(name, [source])
+        if not self._current(name, made) and self.processes.rank() == 0:
+            with making(self.directory / name, made) as temporary:
+                shutil.copyfile(self.directory / source, temporary)
+        self.processes.wait_for_all()
+
+    def _current(self, name: str, made: dict[str, Any]) -> bool:
+        """Whether the artefact may be skipped; every process has looked before the first of them makes it."""
+        current = is_current(self.directory / name, made, self.force)
+        self.processes.wait_for_all()
+        return current
+
+    def _made(self, name: str, sources: list[str]) -> dict[str, Any]:
+        inputs = [*self.inputs, *(self.directory / source for source in sources)]
+        return describe(self.tool, {**self.options, "artefact": name}, inputs, self.seed)
+
+    def _note(self, name: str, record: dict[str, Any]) -> None:
+        """Keeps the record of an iteration; written before its model, so it is never missing."""
+        path = self.directory / HISTORY
+        history = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        with atomic_write(path, "w") as stream:
+            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
+            stream.write("\n")

@@ -1,4 +1,5 @@
-"""Text and JSON files that someone else may have written: UTF-8, with or without byte-order mark and carriage returns.
+"""Text and JSON files that someone else may have written: UTF-8, with or without byte-order mark and carriage returns;
+and numbers and tables as text.
 
 Everything else is an InputError that names the file: no reader of the recipe meets a UnicodeDecodeError, a broken JSON
 or a nesting that exhausts Python's stack.
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyasp.core.errors import InputError
+
+Table = list[list[str]]  # a header and rows of cells
 
 
 @contextlib.contextmanager
@@ -70,3 +73,32 @@ def parse_json(text: str, where: object, item: object, expected: str, cure: str)
 def c_sorted(keys: Iterable[str]) -> list[str]:
     """Keys in C-locale (byte) order, as every Kaldi table wants them."""
     return sorted(keys, key=str.encode)
+
+
+def grouped(number: int) -> str:
+    """37720 -> '37 720'."""
+    return f"{number:,}".replace(",", " ")
+
+
+def percent(value: float | None) -> str:
+    """An EER in percent with two decimals; '-' where there is none (a subset of one class)."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def cost(value: float | None) -> str:
+    """A minDCF with three decimals; '-' where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def as_text(table: Table, left: int = 1) -> str:
+    """Aligned columns: the first `left` ones to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*table)]
+    cells = ([*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])] for row in table)
+    return "\n".join("  ".join(row).rstrip() for row in cells)
+
+
+def as_markdown(table: Table) -> str:
+    """The same cells as a Markdown table."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    rule = ["---", *("---:" for _ in table[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])

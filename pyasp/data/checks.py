@@ -15,7 +15,7 @@ from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
-from pyasp.data.datadir import DataDir, c_sorted
+from pyasp.data.datadir import INFO, DataDir, c_sorted, utt_of
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
@@ -101,7 +101,7 @@ class Checker:
             self._fix_table(name, set(kept.values()))
         if self.data.has("model2utts"):
             self._fix_models(kept)
-        if self.data.has("utt2info.tsv"):
+        if self.data.has(INFO):
             self._fix_info(kept)
         self.data.write_speakers(kept)
 
@@ -115,15 +115,11 @@ class Checker:
             self.data.write(name, {key: value for key, value in table.items() if key in keys})
 
     def _fix_info(self, kept) -> None:
-        path = self.data / "utt2info.tsv"
-        header, *rows = read_lines(path) or [""]
-        good = sorted(
-            (row for row in rows if row.split("\t", 1)[0] in kept), key=lambda row: row.split("\t", 1)[0].encode()
-        )
-        if good != rows:
-            self.repaired.append("utt2info.tsv")
-            with atomic_write(path, "w") as stream:
-                stream.write("\n".join([header, *good]) + "\n")
+        lines = read_lines(self.data / INFO) or [""]
+        utts = [utt_of(row) for row in lines[1:]]
+        if utts != c_sorted(utts) or not set(utts) <= set(kept):  # else the file stays untouched
+            self.repaired.append(INFO)
+            self.data.write_info(lines, kept)
 
     def _fix_models(self, kept) -> None:
         """A model loses its dropped recordings; one that loses all of them stops the stage (its trials would hang)."""

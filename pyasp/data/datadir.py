@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pyasp.core.errors import InputError
@@ -34,7 +34,7 @@ MADE_BY_STAGE = {
     "dev_speakers": 4,
 }
 
-
+INFO = "utt2info.tsv"
 BLANKS = " \t\r"
 BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f\x7f\ufeff]")
 WORD = re.compile(r"[^ \t\r\n]+")
@@ -72,13 +72,8 @@ def read_table(path: str | Path) -> dict[str, str]:
         if not key:
             raise InputError(path, "an empty line", "key and value", "Delete it, or run stage 1", item=f"line {number}")
         if key in table:
-            raise InputError(
-                path,
-                f"key {key!r} a second time",
-                "unique keys",
-                "Run stage 1, which reports duplicates",
-                item=f"line {number}",
-            )
+            cure = "Run stage 1, which reports duplicates"
+            raise InputError(path, f"key {key!r} a second time", "unique keys", cure, item=f"line {number}")
         table[key] = value.strip()
     return table
 
@@ -86,6 +81,44 @@ def read_table(path: str | Path) -> dict[str, str]:
 def _split_at_tab(line: str) -> tuple[str, str, str]:
     key, *rest = re.split("[ \t]+", line.strip(BLANKS), maxsplit=1)
     return key, "", rest[0] if rest else ""
+
+
+def read_model2utts(path: str | Path) -> dict[str, list[str]]:
+    """{model: recordings} of a `<model> <utt> <utt> ...` file. InputError on a model twice or without recordings."""
+    models: dict[str, list[str]] = {}
+    for number, line in enumerate(_open_table(Path(path)), 1):
+        model, *utts = line.split() or [""]
+        if not utts or model in models:
+            expected = "<model> <utt> <utt> ..., each model once"
+            raise InputError(path, repr(line[:80]), expected, "Correct the line", item=f"line {number}")
+        models[model] = utts
+    return models
+
+
+def check_width(found: int, wanted: int, where: object, number: int, cure: str) -> None:
+    """InputError when line `number` of a table with a header has not as many fields as that."""
+    if found != wanted:
+        raise InputError(where, f"{found} fields", f"{wanted}, as in the header", cure, item=f"line {number}")
+
+
+def read_rows(
+    path: str | Path, needed: tuple[str, ...] = (), cure: str = "Repair the line"
+) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table with a header. InputError for a missing file or column, and for ragged lines."""
+    try:
+        lines = read_lines(path)
+    except FileNotFoundError:
+        expected = f"a table with the columns {' '.join(needed)}"
+        raise InputError(path, "no such file", expected, "Check --tables") from None
+    header = lines[0].split("\t") if lines else []
+    missing = [name for name in needed if name not in header]
+    if missing:
+        expected = f"a column {missing[0]} (tab-separated, header first)"
+        raise InputError(path, f"columns {' '.join(header)}", expected, "Add the column")
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.split("\t")
+        check_width(len(cells), len(header), path, number, cure)
+        yield dict(zip(header, cells))
 
 
 def write_table(path: str | Path, table: Mapping[str, str]) -> None:
@@ -113,6 +146,11 @@ def invert(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
     return {spk: spk2utt[spk] for spk in c_sorted(spk2utt)}
 
 
+def utt_of(row: str) -> str:
+    """The utterance of a line of utt2info.tsv."""
+    return row.split("\t", 1)[0]
+
+
 class DataDir:
     """A Kaldi data directory; tables are read when first asked for."""
 
@@ -128,15 +166,10 @@ class DataDir:
 
     def require(self, *names: str) -> None:
         """Raises InputError naming the first missing file and the stage that makes it."""
-        for name in names:
-            if not self.has(name):
-                stage = MADE_BY_STAGE.get(name, 0)
-                raise InputError(
-                    self.path / name,
-                    "no such file",
-                    "a file of the data directory",
-                    f"Run stage {stage} first (./run.sh --stage {stage})",
-                )
+        for name in (name for name in names if not self.has(name)):
+            stage = MADE_BY_STAGE.get(name, 0)
+            cure = f"Run stage {stage} first (./run.sh --stage {stage})"
+            raise InputError(self / name, "no such file", "a file of the data directory", cure)
 
     def read(self, name: str) -> dict[str, str]:
         """One table of the directory as {key: rest of the line}."""
@@ -156,30 +189,40 @@ class DataDir:
         """{speaker: [utterances]}, derived from utt2spk."""
         return invert(self.utt2spk)
 
+    def read_if_there(self, name: str) -> dict[str, str]:
+        """One table of the directory; empty where the corpus has none."""
+        return self.read(name) if self.has(name) else {}
+
+    @functools.cached_property
+    def gender(self) -> dict[str, str]:
+        """{utterance: gender}; empty where the corpus has none."""
+        known = self.read_if_there("spk2gender")
+        return {utt: known[spk] for utt, spk in self.utt2spk.items() if spk in known}
+
+    @functools.cached_property
+    def seconds(self) -> dict[str, float]:
+        """{utterance: seconds}; empty where there is no utt2dur."""
+        return {utt: float(text) for utt, text in self.read_if_there("utt2dur").items()}
+
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:
         """{enrolment model: [utterances]}."""
-        return {model: utts.split() for model, utts in self.read("model2utts").items()}
+        return read_model2utts(self / "model2utts")
 
     @functools.cached_property
     def info(self) -> dict[str, dict[str, str]]:
         """{utterance: {column: value}} of utt2info.tsv; empty when there is none."""
-        if not self.has("utt2info.tsv"):
+        if not self.has(INFO):
             return {}
-        header, *lines = _open_table(self.path / "utt2info.tsv") or [""]
-        columns, table = header.split("\t"), {}
-        for number, line in enumerate(lines, 2):
-            utt, *cells = line.split("\t")
-            if len(cells) != len(columns) - 1:
-                raise InputError(
-                    self.path / "utt2info.tsv",
-                    f"{len(cells) + 1} fields",
-                    f"{len(columns)}, as in the header",
-                    "Run stage 0 again",
-                    item=f"line {number}",
-                )
-            table[utt] = dict(zip(columns[1:], cells))
-        return table
+        rows = ([*row.items()] for row in read_rows(self / INFO, cure="Run stage 0 again"))
+        return {utt: dict(columns) for (_, utt), *columns in rows}
+
+    def write_info(self, lines: Iterable[str], utts: Container[str]) -> None:
+        """Writes utt2info.tsv: its header and the lines of `utts`, sorted by utterance."""
+        header, *rows = lines
+        rows = sorted((row for row in rows if utt_of(row) in utts), key=lambda row: utt_of(row).encode())
+        with atomic_write(self / INFO, "w") as stream:
+            stream.write("\n".join([header, *rows]) + "\n")
 
     def write_speakers(self, utt2spk: Mapping[str, str]) -> None:
         """Writes utt2spk and the derived spk2utt."""

@@ -16,12 +16,11 @@ import numpy as np
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
-from pyasp.data.datadir import DataDir, c_sorted, invert, read_table
+from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
 DERIVED = ("spk2utt",)
-INFO, CUTS, MODELS, DROPPED = "utt2info.tsv", "cuts.jsonl.gz", "model2utts", "dropped.tsv"
+CUTS, MODELS, DROPPED = "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 
 
 def tables_of(data: DataDir) -> list[str]:
@@ -68,7 +67,7 @@ def write_part(data: DataDir, utts: Iterable[str], target: Path) -> None:
     if data.has(MODELS):
         _write_models(data, chosen, part)
     if data.has(INFO):
-        _write_info(part, (data / INFO).read_text(encoding="utf-8").splitlines(), chosen)
+        part.write_info((data / INFO).read_text(encoding="utf-8").splitlines(), chosen)
     part.write_speakers(chosen)
 
 
@@ -76,14 +75,6 @@ def _write_models(data: DataDir, chosen: Mapping[str, str], part: DataDir) -> No
     """Models keep those of their recordings that are in the part; models without any are left out."""
     models = {model: [utt for utt in utts if utt in chosen] for model, utts in data.model2utts.items()}
     part.write(MODELS, {model: " ".join(utts) for model, utts in models.items() if utts})
-
-
-def _write_info(part: DataDir, lines: list[str], chosen: Mapping[str, str]) -> None:
-    header, *rows = lines
-    keyed = ((row.split("\t", 1)[0], row) for row in rows)
-    kept = [row for _, row in sorted(((key.encode(), row) for key, row in keyed if key in chosen))]
-    with atomic_write(part / INFO, "w") as stream:
-        stream.write("\n".join([header, *kept]) + "\n")
 
 
 def choose(data: DataDir, utts: str, speakers: str, count: int, per_speaker: int, seed: int) -> list[str]:
@@ -187,7 +178,7 @@ def _combine_info(directories: list[DataDir], part: DataDir, utt2spk: Mapping[st
     columns = list(dict.fromkeys(column for data in directories for row in data.info.values() for column in row))
     rows = {utt: row for data in directories for utt, row in data.info.items()}
     lines = ["\t".join([utt, *(rows[utt].get(column, "") for column in columns)]) for utt in rows]
-    _write_info(part, ["\t".join(["utt", *columns]), *lines], utt2spk)
+    part.write_info(["\t".join(["utt", *columns]), *lines], utt2spk)
 
 
 def statistics(data: DataDir) -> dict[str, Any]:

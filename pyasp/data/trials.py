@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -18,13 +17,16 @@ import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.core.text import open_text
+from pyasp.data.datadir import check_width
 
 BLOCK_BYTES = 1 << 22  # text taken at a time: about 100 000 trials
 SORTED_AT_ONCE = 10_000_000  # trials whose keys are sorted together when duplicates are counted
-TRIAL, SCORED = "<model> <test> target|nontarget", "<model> <test> <score>"
+TRIAL = "<model> <test> target|nontarget"
 LABELS = {b"target": True, b"nontarget": False}
 IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))  # as bytes.split() sees it
 MAX_VALUES = 50  # a column with more distinct values is not a category
+
+Columns = dict[str, tuple[list[str], np.ndarray]]  # {column: (values, their codes (N,) uint8)}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def columns_of(lines: list[bytes], first: int, path: object, shape: str) -> list
     return [words[k::fields] for k in range(fields)]
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+def blocks(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
     """(number of the first line, a block of lines)."""
     first = 1
     while lines := stream.readlines(BLOCK_BYTES):
@@ -83,25 +85,36 @@ def _blocks(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
         first += len(lines)
 
 
-def _labels(column: list[bytes], first: int, path: object) -> bytes:
-    try:
-        return bytes(map(LABELS.__getitem__, column))
-    except KeyError:
-        wrong = next(i for i, label in enumerate(column) if label not in LABELS)
-        raise InputError(
-            path,
-            repr(column[wrong].decode(errors="replace")),
-            "target or nontarget",
-            "Correct the third field",
-            item=f"line {first + wrong}",
-        ) from None
+class TrialReader:
+    """Collects a list block by block; ids that `models` and `tests` name beforehand have their numbers."""
 
+    def __init__(self, path: str | Path, models: Iterable[str] = (), tests: Iterable[str] = ()):
+        self.path, self.ids = path, (_Index(), _Index())
+        for index, known in zip(self.ids, (models, tests)):
+            index.update({key.encode(): number for number, key in enumerate(known)})
+        self.numbers, self.target = (array("i"), array("i")), bytearray()
 
-def _ids(index: _Index, path: object) -> list[str]:
-    try:
-        return [key.decode() for key in index]
-    except UnicodeDecodeError:
-        raise InputError(path, "an id that is not UTF-8", "UTF-8 text", "Convert the file to UTF-8") from None
+    def add(self, first: int, lines: list[bytes]) -> list[list[bytes]]:
+        """Takes a block of lines and returns its columns. InputError on a line that is no trial."""
+        columns = columns_of(lines, first, self.path, TRIAL)
+        for numbers, index, column in zip(self.numbers, self.ids, columns):
+            numbers.extend(map(index.__getitem__, column))
+        try:
+            self.target.extend(bytes(map(LABELS.__getitem__, columns[2])))
+        except KeyError:
+            wrong, label = next((i, label) for i, label in enumerate(columns[2]) if label not in LABELS)
+            found, line = repr(label.decode(errors="replace")), f"line {first + wrong}"
+            raise InputError(self.path, found, "target or nontarget", "Correct the third field", item=line) from None
+        return columns
+
+    def trials(self) -> TrialList:
+        """What was read. InputError on ids that are not UTF-8."""
+        try:
+            models, tests = ([key.decode() for key in index] for index in self.ids)
+        except UnicodeDecodeError:
+            raise InputError(self.path, "an id that is not UTF-8", "UTF-8 text", "Convert the file to UTF-8") from None
+        model, test = (np.frombuffer(numbers, np.int32) for numbers in self.numbers)
+        return TrialList(models, tests, model, test, np.frombuffer(self.target, bool))
 
 
 def read_trials(
@@ -112,22 +125,13 @@ def read_trials(
     InputError also on a malformed line, an empty list, and (with `both_classes`) a list without targets or without
     nontargets. Prints how many trials are listed twice; the same pair under both labels is an InputError.
     """
-    model_index, test_index = _Index(), _Index()
-    for index, known in ((model_index, models), (test_index, tests)):
-        index.update({key.encode(): number for number, key in enumerate(known or ())})
-    model, test, target = array("i"), array("i"), bytearray()
+    reader = TrialReader(path, models or (), tests or ())
     with open(path, "rb") as stream:
-        for first, lines in _blocks(stream):
-            columns = columns_of(lines, first, path, TRIAL)
-            model.extend(map(model_index.__getitem__, columns[0]))
-            test.extend(map(test_index.__getitem__, columns[1]))
-            target.extend(_labels(columns[2], first, path))
-    model_ids, test_ids = _ids(model_index, path), _ids(test_index, path)
-    _check_known(path, model_ids, models, "models")
-    _check_known(path, test_ids, tests, "test recordings")
-    trials = TrialList(
-        model_ids, test_ids, np.frombuffer(model, np.int32), np.frombuffer(test, np.int32), np.frombuffer(target, bool)
-    )
+        for first, lines in blocks(stream):
+            reader.add(first, lines)
+    trials = reader.trials()
+    _check_known(path, trials.models, models, "models")
+    _check_known(path, trials.tests, tests, "test recordings")
     check_classes(trials.target, path, both_classes)
     _count_duplicates(trials, path)
     return trials
@@ -194,98 +198,29 @@ def trial_lists(directory: str | Path) -> list[str]:
     return sorted(name for name in names if not name.startswith(".") and not name.endswith((".tsv", ".json")))
 
 
-def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.ndarray, TrialList]:
-    """Scores (N,) float64 and the trials of a list and its score file, which must be line-aligned.
-
-    Streams both. InputError on the first line whose pair differs, on lists of different length, on a score that is no
-    number, and as `check_classes`.
-    """
-    model_index, test_index, model, test = _Index(), _Index(), array("i"), array("i")
-    scores, target = array("d"), bytearray()
-    with open(trials_path, "rb") as listed, open(scores_path, "rb") as scored:
-        for first, lines in _blocks(listed):
-            columns = columns_of(lines, first, trials_path, TRIAL)
-            model.extend(map(model_index.__getitem__, columns[0]))
-            test.extend(map(test_index.__getitem__, columns[1]))
-            target.extend(_labels(columns[2], first, trials_path))
-            found = columns_of(list(islice(scored, len(lines))), first, scores_path, SCORED)
-            _check_pairs(columns, found, first, scores_path)
-            scores.extend(_numbers(found[2], first, scores_path))
-        if scored.readline():
-            raise InputError(scores_path, f"more than {len(target)} lines", "one per trial", "Score this list again")
-    trials = TrialList(
-        _ids(model_index, trials_path),
-        _ids(test_index, trials_path),
-        np.frombuffer(model, np.int32),
-        np.frombuffer(test, np.int32),
-        np.frombuffer(target, bool),
-    )
-    check_classes(trials.target, trials_path)
-    return np.frombuffer(scores, np.float64), trials
-
-
-def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: int, path: object) -> None:
-    """InputError on the first line whose model or test differ, or where the scores end; both are columns of a block."""
-    if listed[:2] == scored[:2]:
-        return
-    pairs, found = list(zip(*listed[:2])), list(zip(*scored[:2]))
-    wrong = next((i for i, (pair, other) in enumerate(zip(pairs, found)) if pair != other), len(found))
-    seen = b" ".join(found[wrong]).decode(errors="replace") if wrong < len(found) else "the end of the file"
-    raise InputError(
-        path,
-        repr(seen),
-        f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list",
-        "Score this list again",
-        item=f"line {first + wrong}",
-    )
-
-
-def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
-    values: list[float] = []
-    try:
-        values.extend(map(float, column))
-    except ValueError:
-        raise InputError(
-            path,
-            repr(column[len(values)].decode(errors="replace")),
-            "a number",
-            "Score this list again",
-            item=f"line {first + len(values)}",
-        ) from None
-    return values
-
-
-def read_categories(path: str | Path, count: int) -> dict[str, tuple[list[str], np.ndarray]]:
+def read_categories(path: str | Path, count: int) -> Columns:
     """Categorical columns of a `<list>.tsv`: {column: (values in C order, their codes (count,) uint8)}.
 
-    A column with more than 50 distinct values is left out. InputError unless header + `count` lines of equal width.
+    None when there is no such file; a column with more than 50 distinct values is left out. InputError unless header +
+    `count` lines of equal width.
     """
+    if not Path(path).is_file():
+        return {}
     with open_text(path) as stream:
         header = stream.readline().rstrip("\n").split("\t")
         indices, codes = [_Index() for _ in header], [bytearray() for _ in header]
-        rows = (line.rstrip("\n").split("\t") for line in stream)
         number = 1
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(header):
-                raise InputError(
-                    path,
-                    f"{len(row)} fields",
-                    f"{len(header)}, as in the header",
-                    "Correct the line",
-                    item=f"line {number}",
-                )
+        for number, line in enumerate(stream, 2):
+            row = line.rstrip("\n").split("\t")
+            check_width(len(row), len(header), path, number, "Correct the line")
             for index, column, value in zip(indices, codes, row):
                 if len(index) <= MAX_VALUES:
                     column.append(index[value])
     if number - 1 != count:
-        raise InputError(
-            path, f"{number - 1} lines after the header", f"{count}, one per trial", "Make both files together"
-        )
-    return {
-        name: _in_order(index, column)
-        for name, index, column in zip(header, indices, codes)
-        if len(index) <= MAX_VALUES
-    }
+        found, expected = f"{number - 1} lines after the header", f"{count}, one per trial"
+        raise InputError(path, found, expected, "Make both files together")
+    few = [(name, index, column) for name, index, column in zip(header, indices, codes) if len(index) <= MAX_VALUES]
+    return {name: _in_order(index, column) for name, index, column in few}
 
 
 def _in_order(index: Mapping[str, int], codes: bytearray) -> tuple[list[str], np.ndarray]:
@@ -293,21 +228,3 @@ def _in_order(index: Mapping[str, int], codes: bytearray) -> tuple[list[str], np
     rank = np.empty(len(values), np.uint8)
     rank[[index[value] for value in values]] = np.arange(len(values))
     return values, rank[np.frombuffer(codes, np.uint8)]
-
-
-def read_model2utts(path: str | Path) -> dict[str, list[str]]:
-    """{model: recordings} of a `<model> <utt> <utt> ...` file. InputError on a model twice or without recordings."""
-    models: dict[str, list[str]] = {}
-    with open_text(path) as stream:
-        for number, line in enumerate(stream, 1):
-            model, *utts = line.split() or [""]
-            if not utts or model in models:
-                raise InputError(
-                    path,
-                    repr(line.rstrip("\n")[:80]),
-                    "<model> <utt> <utt> ..., each model once",
-                    "Correct the line",
-                    item=f"line {number}",
-                )
-            models[model] = utts
-    return models

@@ -4,7 +4,7 @@ metrics.json  {"trials_dir", "fingerprints": {list: of its file}, "trials": {lis
 {list: {"p_fa", "p_miss", "band"}},
               "scores": {list: histograms of the scores}}
 bootstrap.npz `<list>/<figure>`: the figure in each replicate; systems with equal draws can be compared pair by pair
-Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of sides.py.
+Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of conditions.py.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
 from pyasp.core.text import read_json
-from pyasp.data.trials import TrialList, read_scored, trial_lists
+from pyasp.data.scores import read_scored, scored_names
+from pyasp.data.trials import Columns, TrialList, read_categories
 from pyasp.evaluation import bootstrap, llr, metrics
-from pyasp.evaluation.conditions import Columns, Evaluation, tsv_columns
+from pyasp.evaluation.conditions import Evaluation
 
 BINS = 60  # of a histogram of scores, over the range that holds all but a thousandth at either end
 
@@ -47,22 +48,6 @@ class EvaluateOptions:
             raise InputError("--p-target", " ".join(self.p_target), "numbers between 0 and 1", "Correct it") from None
 
 
-def scored_lists(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
-    """Names of the lists of a corpus that this system has scored. InputError when there is none."""
-    if not Path(trials_dir).is_dir():
-        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", "Run stage 0 first")
-    lists = trial_lists(trials_dir)
-    scored = [name for name in lists if (Path(system_dir) / "scores" / name).is_file()]
-    if not scored:
-        raise InputError(
-            Path(system_dir) / "scores",
-            "no score file of any list",
-            f"scores of {', '.join(lists) or 'a list'}",
-            "Run stage 9 first",
-        )
-    return scored
-
-
 def check_scores(scores: Path) -> None:
     """InputError when an input of a score file (back end, embeddings, trial list) changed after it was made."""
     record = made_path(scores)
@@ -82,7 +67,7 @@ def check_scores(scores: Path) -> None:
 def recipe(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:
     """What makes a system's metrics.json; checks that its scores are up to date themselves."""
     inputs: list[Path] = []
-    for name in scored_lists(trials_dir, system_dir):
+    for name in scored_names(trials_dir, system_dir):
         listed, scores = Path(trials_dir) / name, Path(system_dir) / "scores" / name
         check_scores(scores)
         inputs += [listed, scores]
@@ -160,7 +145,7 @@ def evaluate_list(
     """Of one list: the entry of results.json, the DET curve, the histograms of its scores, the bootstrap's
     replicates."""
     values, trials = read_scored(listed, scores)
-    columns = {**tsv_columns(f"{listed}.tsv", len(trials)), **tsv_columns(f"{scores}.tsv", len(trials))}
+    columns = {**read_categories(f"{listed}.tsv", len(trials)), **read_categories(f"{scores}.tsv", len(trials))}
     known = None
     if "known" in columns:
         names, codes = columns["known"]
@@ -181,7 +166,7 @@ def evaluate(
     """The contents of metrics.json and of bootstrap.npz."""
     result: dict[str, Any] = {"trials_dir": str(trials_dir), "fingerprints": {}, "trials": {}, "det": {}, "scores": {}}
     evaluation, arrays = Evaluation(Path(trials_dir).parent), {}
-    for name in scored_lists(trials_dir, system_dir):
+    for name in scored_names(trials_dir, system_dir):
         entry, curve, shown, found = evaluate_list(
             Path(trials_dir) / name, Path(system_dir) / "scores" / name, evaluation, options
         )

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, world
 from pyasp.core.progress import bar
+from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.features.frontend import FrontendOptions, iterate
 

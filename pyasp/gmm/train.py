@@ -9,10 +9,6 @@ through their part of the recordings and sum their statistics; the first of them
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +18,9 @@ import torch
 
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
 from pyasp.core.options import option
-from pyasp.core.processes import rank, sum_statistics, wait_for_all
-from pyasp.core.records import describe, is_current, making
+from pyasp.core.processes import sum_statistics
+from pyasp.core.records import Iterations
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm.init import InitOptions, initialise, sample_frames
@@ -33,7 +28,6 @@ from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner, DiagScorer
 
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
-HISTORY = "likelihood.json"
 
 
 @dataclass(frozen=True)
@@ -92,64 +86,6 @@ class UbmOptions:
                 "Correct ubm.conf",
                 item="--initial-gauss-proportion",
             )
-
-
-PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
-
-
-class Iterations:
-    """The artefacts of an iterated training in one directory, each made from files, each with its record."""
-
-    def __init__(
-        self, directory: str | Path, tool: str, options: list[Any], inputs: list[str | Path], seed: int, force: bool
-    ):
-        self.directory, self.tool, self.inputs, self.seed, self.force = Path(directory), tool, inputs, seed, force
-        self.options = {
-            key: value for each in options for key, value in dataclasses.asdict(each).items() if key not in PLACE
-        }
-        self.directory.mkdir(parents=True, exist_ok=True)
-
-    def make(self, name: str, sources: list[str], build: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
-        """Makes directory/name from the files `sources` beside it, unless it is there and current.
-
-        build: gives the model, which writes itself, and what to keep of it in likelihood.json.
-        """
-        made = self._made(name, sources)
-        if self._current(name, made):
-            return
-        model, record = build()
-        if rank() == 0:
-            self._note(name, record)
-            with making(self.directory / name, made) as temporary:
-                model.write(temporary)
-            print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
-        wait_for_all()
-
-    def copy(self, name: str, source: str) -> None:
-        """Makes directory/name as a copy of the artefact `source`."""
-        made = self._made(name, [source])
-        if not self._current(name, made) and rank() == 0:
-            with making(self.directory / name, made) as temporary:
-                shutil.copyfile(self.directory / source, temporary)
-        wait_for_all()
-
-    def _current(self, name: str, made: dict[str, Any]) -> bool:
-        """Whether the artefact may be skipped; every process has looked before the first of them makes it."""
-        current = is_current(self.directory / name, made, self.force)
-        wait_for_all()
-        return current
-
-    def _made(self, name: str, sources: list[str]) -> dict[str, Any]:
-        inputs = [*self.inputs, *(self.directory / source for source in sources)]
-        return describe(self.tool, {**self.options, "artefact": name}, inputs, self.seed)
-
-    def _note(self, name: str, record: dict[str, Any]) -> None:
-        """Keeps the record of an iteration; written before its model, so it is never missing."""
-        path = self.directory / HISTORY
-        history = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        with atomic_write(path, "w") as stream:
-            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
-            stream.write("\n")
 
 
 def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, seed: int) -> None:

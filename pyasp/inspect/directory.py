@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyasp.core.text import as_text, cost, grouped, percent
 from pyasp.inspect.line import Line, Lines, line
 from pyasp.inspect.table import INFO, lines_of, missing
-from pyasp.report.results import as_text, cost, grouped, percent
 
 HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed
 

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect.line import Line, Lines, line, span, span_facts
+from pyasp.inspect.line import Line, Lines, array_facts, line, shape_text, span, span_facts
 from pyasp.inspect.table import lines_of, missing, text_lines, whole
 
 # torch, NumPy, audio
@@ -49,16 +49,14 @@ def _leaf(name: str, value: Any) -> Line:
     """An entry of a checkpoint on a line."""
     if hasattr(value, "detach"):
         array = value.detach().float().numpy() if value.is_floating_point() else value.numpy()
-        shape = " x ".join(map(str, value.shape)) or "scalar"
+        shape = shape_text(value) or "scalar"
         return line(
             name,
             str(value.dtype).removeprefix("torch."),
             shape,
             span(array),
             key=name,
-            type=str(value.dtype),
-            shape=list(value.shape),
-            **span_facts(array),
+            **{**array_facts(str(value.dtype), array), "shape": list(value.shape)},
         )
     text = repr(value)
     return line(name, text if len(text) <= 100 else f"{text[:97]}...", key=name, value=_simple(value))
@@ -109,11 +107,9 @@ def load_npy(path: str) -> np.ndarray:
 def _npy(path: str) -> Lines:
     array = load_npy(path)
     yield line(
-        f"{path}: NumPy array, {array.dtype} {' x '.join(map(str, array.shape))}  {span(array)}",
+        f"{path}: NumPy array, {array.dtype} {shape_text(array)}  {span(array)}",
         kind="npy",
-        type=str(array.dtype),
-        shape=list(array.shape),
-        **span_facts(array),
+        **array_facts(str(array.dtype), array),
     )
 
 
@@ -133,7 +129,7 @@ def _npz_line(name: str, array: np.ndarray) -> Line:
     return line(
         name,
         str(array.dtype),
-        " x ".join(map(str, array.shape)) or "scalar",
+        shape_text(array) or "scalar",
         span(array) if numbers else "",
         key=name,
         type=str(array.dtype),

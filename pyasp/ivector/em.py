@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from pyasp.core.packed import PACK
-from pyasp.core.tiles import for_tiles
+from pyasp.core.threads import for_tiles
 from pyasp.core.triangles import unpack
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import LOG_2PI, stacked

@@ -24,8 +24,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.core.packed import lower_from_packed, packed_from_full
-from pyasp.core.threads import in_threads
-from pyasp.core.tiles import product
+from pyasp.core.threads import in_threads, product
 from pyasp.core.triangles import triangle_size, unpack
 from pyasp.gmm.model import FullGmm, check_finite, cholesky, stacked
 from pyasp.kaldi.reader import open_object, write_object

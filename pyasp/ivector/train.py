@@ -18,12 +18,12 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.processes import sum_statistics
+from pyasp.core.records import Iterations
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner
-from pyasp.gmm.train import Iterations
 from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.model import Estimator, IvectorExtractor
 from pyasp.ivector.mstep import EstimationOptions, update

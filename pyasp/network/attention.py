@@ -1,51 +1,69 @@
-"""The weights that a network's pooling gives to the frames of one recording, on the time axis of the recording."""
+"""Where the attention of a network looks: its weights over the time of a recording, beside what there is to see.
+
+Okabe et al. 2018, eq. 4: alpha_t, one weight for each frame-level vector. It is drawn at the middle of the voiced
+frames that the vector sees. Frames without speech, and the voiced ones at either end that are context alone, have none.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from pyasp.audio.recording import Sound
-from pyasp.bundle.extractors import load_tdnn, network_options
-from pyasp.bundle.format import read_bundle
-from pyasp.bundle.speaker_model import SpeakerModel
-from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir, c_sorted
+from pyasp.network.model import Network
+
+HOP, WINDOW = 0.010, 0.025  # seconds
+BINS = 96  # rows of a spectrogram
+RANGE = 70.0  # dB shown below the loudest point
 
 
-def weights_over_time(model_dir: str, sound: Sound) -> tuple[np.ndarray, np.ndarray, str]:
-    """(weights (T,), voiced (T,) bool, pooling) of a recording of T frames, by the network of a bundle.
+def spectrogram(samples: np.ndarray, rate: int, frames: int) -> np.ndarray:
+    """(BINS, frames) dB from -RANGE to 0, the loudest, low frequencies first: log power of samples (n,)."""
+    size = int(rate * WINDOW)
+    centres = ((np.arange(frames) + 0.5) * HOP * rate).astype(np.int64)
+    padded = np.pad(samples.astype(np.float64), (size, size + int(frames * HOP * rate)))
+    taps = padded[centres[:, None] + np.arange(size) + size - size // 2]
+    power = np.abs(np.fft.rfft(taps * np.hanning(size), 512 if rate <= 8000 else 1024)) ** 2
+    edges = np.linspace(0, power.shape[1], BINS + 1).astype(np.int64)
+    decibel = 10 * np.log10(np.add.reduceat(power, edges[:-1], axis=1) + 1e-3).T
+    return np.clip(decibel - decibel.max(), -RANGE, 0)
 
-    alpha of the frame-level vector whose context is centred on a frame; NaN on unvoiced frames and where the context
-    would reach beyond the voiced frames. They sum to one. Raises InputError for a system without attention, and a
-    recording with fewer voiced frames than a context.
+
+@torch.inference_mode()
+def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Weights (T,) float32 relative to a plain mean's, NaN without one; feats (V, D) of the V voiced of T frames.
+
+    InputError when the network has no attention, or the recording fewer voiced frames than the network sees at once.
     """
-    import torch
-
-    from pyasp.network.tdnn import RECEPTIVE_FIELD
-
-    bundle = read_bundle(model_dir)
-    if bundle.kind != "network":
-        raise InputError(model_dir, f"a bundle of kind {bundle.kind}", "a network with attention", "Give another")
-    options = read_conf(bundle.files["network.conf"], network_options())
-    net = load_tdnn(bundle, options)
-    if net.pooling.attention is None:
+    if len(feats) < net.shortest:
         raise InputError(
-            model_dir,
-            f"{options.pooling} pooling, whose weights are uniform",
+            "attention", f"{len(feats)} voiced frames", f"at least {net.shortest}", "Give a longer recording"
+        )
+    device = next(net.parameters()).device
+    alpha = net.eval().attention(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
+    if alpha is None:
+        raise InputError(
             "attention",
-            "Give a bundle of an attention or attentive_statistics system",
+            "a pooling whose weights are uniform",
+            "attention",
+            "Give an attention or attentive_statistics system",
         )
-    features = SpeakerModel.load(model_dir).features(sound)
-    if len(features.frames) < RECEPTIVE_FIELD:
-        raise InputError(
-            sound.name,
-            f"{len(features.frames)} voiced frames",
-            f"at least {RECEPTIVE_FIELD}",
-            "Give a longer recording",
-        )
-    with torch.inference_mode():
-        h, mask = net.frame_level(torch.from_numpy(features.frames)[None])
-        alpha = net.pooling.weights(h, mask)[0].numpy()
-    weights, times = np.full(len(features.voiced), np.nan), np.flatnonzero(features.voiced)
-    weights[times[RECEPTIVE_FIELD // 2 :][: len(alpha)]] = alpha
-    return weights, features.voiced, options.pooling
+    relative = alpha[0].float().cpu().numpy() * alpha.shape[1]
+    middle = np.flatnonzero(voiced)[(net.shortest - 1) // 2 :][: len(feats) - net.shortest + 1]
+    result = np.full(len(voiced), np.nan, np.float32)
+    result[middle] = relative[np.arange(len(middle)) * len(relative) // len(middle)]  # an encoder may take steps
+    return result
+
+
+def choose(data: DataDir, count: int, seed: int, least: int, longest: int = 1500) -> list[str]:
+    """Recordings to show: a seeded draw among the longer half of those with `least` voiced frames, none over `longest`
+    frames if that can be."""
+    voiced = {utt: int(number) for utt, number in data.read("utt2num_voiced").items()}
+    frames = {utt: int(number) for utt, number in data.read("utt2num_frames").items()}
+    fit = [utt for utt in c_sorted(voiced) if voiced[utt] >= least]
+    fit = [utt for utt in fit if frames[utt] <= longest] or fit
+    middle = np.median([voiced[utt] for utt in fit]) if fit else 0
+    fit = [utt for utt in fit if voiced[utt] >= middle]
+    order = np.random.default_rng([seed, 7]).permutation(len(fit))[:count]
+    return c_sorted(fit[k] for k in order)

@@ -26,10 +26,11 @@ from pyasp.core.errors import InputError, final_name
 from pyasp.core.files import atomic_write
 from pyasp.core.options import check_choice
 from pyasp.core.text import read_lines
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
 
 T = TypeVar("T")
-LATER = ("attention_heads", "loss")  # a checkpoint without them is of a network that had their defaults
+NETWORK = ("model", "options", "dim", "speakers")  # what init.pt and final.pt must hold
+LATER = ("attention_heads", "loss", "encoder")  # a checkpoint without them is of a network that had their defaults
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -122,7 +123,7 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
 
 
 def network_state(
-    net: Tdnn, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
+    net: Network, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
 ) -> dict[str, Any]:
     """What init.pt and final.pt hold; `best` brings epoch, valid_loss, valid_accuracy."""
     return {
@@ -134,12 +135,18 @@ def network_state(
     }
 
 
-def load_network(path: str | Path, device: torch.device) -> tuple[Tdnn, dict[str, Any]]:
-    """The network of init.pt or final.pt in evaluation mode, and the options of its training."""
-    state = load(path, "model", "options", "dim", "speakers")
-    net = Tdnn(options_from(state["options"], TdnnOptions, path), state["dim"], len(state["speakers"]))
+def network_of(state: dict[str, Any], path: str | Path) -> Network:
+    """The network in what `load` gave of init.pt or final.pt, in evaluation mode."""
+    options = options_from(state["options"], ArchitectureOptions, path)
+    net = Network(options, state["dim"], len(state["speakers"]))
     load_weights(net, state["model"], path)
-    return net.to(device).eval(), state["options"]
+    return net.eval()
+
+
+def load_network(path: str | Path, device: torch.device) -> tuple[Network, dict[str, Any]]:
+    """The network of init.pt or final.pt in evaluation mode, and the options of its training."""
+    state = load(path, *NETWORK)
+    return network_of(state, path).to(device), state["options"]
 
 
 def append_record(path: str | Path, record: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.network.tdnn import RECEPTIVE_FIELD, Tdnn
+from pyasp.network.model import Network
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 
@@ -34,7 +34,7 @@ class EmbedOptions:
 
     def __post_init__(self) -> None:
         wrong = [
-            ("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < RECEPTIVE_FIELD),
+            ("--extract-min-frames", self.extract_min_frames, self.extract_min_frames < 1),
             ("--extract-chunk", self.extract_chunk, self.extract_chunk < self.extract_min_frames),
             ("--extract-batch-frames", self.extract_batch_frames, self.extract_batch_frames < 1),
         ]
@@ -43,10 +43,22 @@ class EmbedOptions:
                 raise InputError(
                     "extraction options",
                     str(value),
-                    f"{RECEPTIVE_FIELD} <= min frames <= chunk, batches of 1 frame or more",
+                    "1 <= min frames <= chunk, batches of 1 frame or more",
                     "Correct tdnn.conf",
                     item=name,
                 )
+
+
+def check_frames(name: str, options: object, shortest: int) -> None:
+    """Raises InputError when an option, a number of frames, is below what the network's encoder needs."""
+    if getattr(options, name) < shortest:
+        raise InputError(
+            "network options",
+            str(getattr(options, name)),
+            f"at least {shortest}, the frames that the encoder sees at once",
+            "Correct tdnn.conf",
+            item=f"--{name.replace('_', '-')}",
+        )
 
 
 def chunk_bounds(frames: int, options: EmbedOptions) -> list[tuple[int, int]]:
@@ -76,7 +88,9 @@ class Recording:
 class Embedder:
     """Embeddings of a stream of recordings by one network, in the stream's order."""
 
-    def __init__(self, net: Tdnn, options: EmbedOptions, device: torch.device):
+    def __init__(self, net: Network, options: EmbedOptions, device: torch.device):
+        """InputError for an `extract_min_frames` that the network's context does not fit into."""
+        check_frames("extract_min_frames", options, net.shortest)
         self.net, self.options, self.device = net.eval(), options, device
         self.repeated = 0  # recordings shorter than extract_min_frames so far
 
@@ -109,7 +123,7 @@ class Embedder:
         return Recording(
             utt,
             [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
-            np.zeros(self.net.embedding.affine.out_features),
+            np.zeros(self.net.embedding_dim),
         )
 
     def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-Margin = Callable[[Tensor, float], Tensor]
 
 
 def additive(cosine: Tensor, margin: float) -> Tensor:
@@ -32,10 +31,6 @@ def angular(cosine: Tensor, margin: float) -> Tensor:
     sine = (1 - cosine * cosine).clamp(min=1e-7).sqrt()
     inside = cosine * math.cos(margin) - sine * math.sin(margin)
     return torch.where(cosine > math.cos(math.pi - margin), inside, cosine - margin * math.sin(margin))
-
-
-# None: the logits are taken as they are.
-LOSSES: dict[str, Margin | None] = {"softmax": None, "am": additive, "aam": angular}
 
 
 class CosineOutput(nn.Module):
@@ -51,9 +46,29 @@ class CosineOutput(nn.Module):
         return functional.linear(functional.normalize(x), functional.normalize(self.weight))
 
 
+def linear_output(dim: int, speakers: int) -> nn.Linear:
+    """Zero, as in Kaldi: the first loss is log(speakers)."""
+    layer = nn.Linear(dim, speakers)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The layer of (hidden size, speakers) before the cross entropy, and what a margin makes of its cosine cos_y (B,);
+    None: the layer gives logits, as they are."""
+
+    output: Callable[[int, int], nn.Module]
+    with_margin: Callable[[Tensor, float], Tensor] | None = None
+
+
+LOSSES = {"softmax": Loss(linear_output), "am": Loss(CosineOutput, additive), "aam": Loss(CosineOutput, angular)}
+
+
 def logits_of(output: Tensor, labels: Tensor, loss: str, margin: float, scale: float) -> Tensor:
     """Logits (B, S), float32, of the network's output (B, S): linear, or cosines; labels (B,) int64."""
-    output, change = output.float(), LOSSES[loss]
+    output, change = output.float(), LOSSES[loss].with_margin
     if change is None:
         return output
     if margin:

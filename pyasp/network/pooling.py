@@ -20,13 +20,19 @@ no part in batch normalisation, and a padded recording gives what it gives alone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pyasp.core.processes import SumOver, joined
+from pyasp.network.contract import Pooling
+
+if TYPE_CHECKING:
+    from pyasp.network.model import ArchitectureOptions
 
 VARIANCE_FLOOR = 1e-6  # under the root of sigma; features are batch-normalised, so of variance near 1
 BATCH_NORM_EPSILON = 1e-3  # Kaldi's BatchNormComponent
@@ -123,30 +129,14 @@ class Attention(nn.Module):
         return scores.softmax(dim=1).squeeze(-1) if scores.shape[2] == 1 else scores.softmax(dim=1)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a pooling is made of."""
+class StatisticsPooling(Pooling):
+    """The paper's four: mean, and perhaps standard deviation, under uniform weights or an attention's."""
 
-    attention: bool  # weights from the attention network instead of 1/T
-    deviation: bool  # the standard deviation beside the mean
-
-
-POOLINGS = {
-    "average": Parts(attention=False, deviation=False),
-    "attention": Parts(attention=True, deviation=False),
-    "statistics": Parts(attention=False, deviation=True),
-    "attentive_statistics": Parts(attention=True, deviation=True),
-}
-
-
-class Pooling(nn.Module):
-    """One of POOLINGS over frame-level vectors of `dim` coefficients; `output_dim` is dim or 2 dim."""
-
-    def __init__(self, name: str, dim: int, attention_dim: int = 64, heads: int = 1):
+    def __init__(self, dim: int, options: ArchitectureOptions, attention: bool, deviation: bool):
         super().__init__()
-        self.parts = POOLINGS[name]
-        self.attention = Attention(dim, attention_dim, heads) if self.parts.attention else None
-        self.output_dim = dim * (2 if self.parts.deviation else 1)
+        self.attends, self.deviation = attention, deviation
+        self.attention = Attention(dim, options.attention_dim, options.attention_heads) if attention else None
+        self.output_dim = dim * (2 if deviation else 1)
 
     def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """alpha_t or 1/T: (B, T), or (B, T, H) of several heads, of h (B, T, C)."""
@@ -161,6 +151,12 @@ class Pooling(nn.Module):
             wide = torch.promote_types(h.dtype, torch.float32)
             h, weights = h.to(wide), weights.to(wide)
             mean = weighted_mean(h, weights)
-            if not self.parts.deviation:
-                return mean
-            return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1)
+            return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1) if self.deviation else mean
+
+
+POOLINGS: dict[str, Callable[[int, ArchitectureOptions], Pooling]] = {
+    "average": partial(StatisticsPooling, attention=False, deviation=False),
+    "attention": partial(StatisticsPooling, attention=True, deviation=False),
+    "statistics": partial(StatisticsPooling, attention=False, deviation=True),
+    "attentive_statistics": partial(StatisticsPooling, attention=True, deviation=True),
+}

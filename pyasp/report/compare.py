@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.data.trials import read_scored
+from pyasp.core.text import Table, as_text, cost, percent
+from pyasp.data.scores import read_scored
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.report import tables
 from pyasp.report.facts import read_json
-from pyasp.report.results import Results, Table, as_text, cost, entries, list_names, percent
+from pyasp.report.results import Results, entries, list_names
 
 SHOWN = {
     "eer": ("EER %", percent),

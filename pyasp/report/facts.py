@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core import text as plain_text
+from pyasp.core.text import Table, grouped
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
-from pyasp.report.results import Table, grouped
 
 SETS = ("train", "train_aug", "train_ubm", "train_sel", "dev", "enroll", "test")
 FRAMES_PER_SECOND = 100
@@ -139,8 +139,8 @@ def versions(exp: Path) -> dict[str, str]:
     return read_json(exp / "results.json.made.json").get("versions", {})
 
 
-def usage_table(rows: list[dict[str, Any]]) -> Table:
-    """Stages with wall-clock and CPU seconds and the largest process's memory (rows of usage.by_stage)."""
+def stages_table(rows: list[dict[str, Any]]) -> Table:
+    """Stages with wall-clock and CPU seconds and the largest process's memory (rows of costs.by_stage)."""
     table = [["stage", "seconds", "CPU seconds", "peak MB", "of tool"]]
     for row in rows:
         table.append(

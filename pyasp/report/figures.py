@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from pyasp.evaluation.det import HIGHEST, LOWEST, TICKS
+Curves = Mapping[str, Mapping[str, Any]]  # {system: {"p_fa": [...], "p_miss": [...], "band": ...}}
 
+TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8)  # shares that DET axes label, in percent
+LOWEST, HIGHEST = 5e-5, 0.9  # shares at the ends of both DET axes
 INK = "#010203"  # replaced by the page's text colour
 PALETTE = ("#3d8bd4", "#e08a1e", "#22a079", "#c2649a", "#d8572a", "#8a7fd6", "#5fb3d9", "#a0a53a", "#b07b4f", "#7f8c99")
 STYLE = {
@@ -81,44 +85,52 @@ def _probit(shares: Any) -> np.ndarray:
     return norm.ppf(np.clip(np.asarray(shares, float), LOWEST / 10, 1 - LOWEST / 10))
 
 
-def det(
-    curves: Mapping[str, Mapping[str, Any]],
-    points: Mapping[str, list[tuple[str, float, float]]],
+def det_panel(
+    axes: Axes,
+    curves: Curves,
     colour: Mapping[str, str],
-    dashed: set[str],
-) -> Callable[[Figure], None]:
-    """DET curves with bands; points: {system: [(marker, P_fa, P_miss)]}; `dashed`: variants, drawn without a band."""
+    dashed: Collection[str] = (),
+    points: Mapping[str, list[tuple[str, float, float]]] | None = None,
+) -> None:
+    """DET curves with their bands, both axes in normal deviates; `dashed`: variants, drawn without a band.
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for system, curve in curves.items():
-            band = curve.get("band")
-            if band and system not in dashed:
-                axes.fill_between(
-                    _probit(band["p_fa"]),
-                    _probit(band["low"]),
-                    _probit(band["high"]),
-                    color=colour[system],
-                    alpha=0.10,
-                    linewidth=0,
-                )
-            axes.plot(
-                _probit(curve["p_fa"]),
-                _probit(curve["p_miss"]),
-                color=colour[system],
-                linestyle="--" if system in dashed else "-",
-                linewidth=1.0 if system in dashed else 1.5,
-            )
-            for marker, p_fa, p_miss in points.get(system, ()):
-                place = norm.ppf(np.clip([p_fa, p_miss], LOWEST, HIGHEST))  # on the edge where there is no error
-                axes.plot(*place, marker, color=colour[system], markersize=4.5, markeredgewidth=0.8, clip_on=False)
-        ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
-        axes.set_xticks(ticks, labels)
-        axes.set_yticks(ticks, labels)
-        axes.plot(limits, limits, color=INK, linewidth=0.6, alpha=0.4)
-        axes.set(xlabel="false alarms, % of nontargets", ylabel="misses, % of targets", xlim=limits, ylim=limits)
+    points: {system: [(marker, P_fa, P_miss)]}.
+    """
+    for system, curve in curves.items():
+        thin, own = system in dashed, {"color": colour[system]}
+        if (band := curve.get("band")) and not thin:
+            edges = (_probit(band[key]) for key in ("p_fa", "low", "high"))
+            axes.fill_between(*edges, alpha=0.10, linewidth=0, **own)
+        style = {"linestyle": "--", "linewidth": 1.0} if thin else {"linestyle": "-", "linewidth": 1.5}
+        axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), label=system, **style, **own)
+        for marker, *shares in (points or {}).get(system, ()):
+            place = norm.ppf(np.clip(shares, LOWEST, HIGHEST))  # on the edge where there is no error
+            axes.plot(*place, marker, markersize=4.5, markeredgewidth=0.8, clip_on=False, **own)
+    ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.plot(limits, limits, color=INK, linewidth=0.6, alpha=0.4)
+    axes.set(xlabel="false alarms, % of nontargets", ylabel="misses, % of targets", xlim=limits, ylim=limits)
 
-    return draw
+
+def det_lists(lists: Mapping[str, Curves], figure: Figure, columns: int = 3) -> None:
+    """One panel per trial list, one line per system, with legends; lists: {list: {system: curve}}."""
+    columns = min(columns, len(lists))
+    rows = -(-len(lists) // columns)
+    for number, (name, curves) in enumerate(lists.items(), 1):
+        axes = figure.add_subplot(rows, columns, number)
+        det_panel(axes, {system: {**curve, "band": None} for system, curve in curves.items()}, colours(list(curves)))
+        axes.set_title(name)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+
+
+def draw_det(lists: Mapping[str, Curves], path: str | Path) -> None:
+    """`det_lists` as a PNG at `path`."""
+    columns = min(3, len(lists))
+    figure = Figure(figsize=(4.8 * columns, 4.6 * -(-len(lists) // columns)), layout="constrained")
+    det_lists(lists, figure)
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
 
 
 def histogram(
@@ -189,8 +201,8 @@ def lines(
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for x, y, colour, style in curves.values():
-            axes.plot(x, y, style, color=colour, marker=".", markersize=4)
+        for name, (x, y, colour, style) in curves.items():
+            axes.plot(x, y, style, color=colour, marker=".", markersize=4, label=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=x_label, ylabel=y_label, **({"yscale": "log"} if log else {}))
         if not log:

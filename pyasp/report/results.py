@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
 from pyasp.report.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
-Table = list[list[str]]  # a header and rows of cells
 Tables = Iterable[tuple[str, Table]]  # with their titles
 
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
@@ -21,21 +21,6 @@ DURATION_LIMITS = (
     "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
     "(limits 54.8 and 173.2 s)."
 )
-
-
-def grouped(number: int) -> str:
-    """37720 -> '37 720'."""
-    return f"{number:,}".replace(",", " ")
-
-
-def percent(value: float | None) -> str:
-    """An EER in percent with two decimals; '-' where there is none (a subset of one class)."""
-    return "-" if value is None else f"{value:.2f}"
-
-
-def cost(value: float | None) -> str:
-    """A minDCF with three decimals; '-' where there is none."""
-    return "-" if value is None else f"{value:.3f}"
 
 
 def place(system: str) -> tuple[int, int, int, str]:
@@ -124,20 +109,6 @@ def definitions(results: Results) -> list[str]:
     if any(paper_rows(results["corpus"], name) for name in list_names(results)):
         lines.append('Rows marked "paper": Okabe et al., Interspeech 2018, as printed there.')
     return lines
-
-
-def as_text(table: Table, left: int = 1) -> str:
-    """Aligned columns: the first `left` ones to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*table)]
-    cells = ([*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])] for row in table)
-    return "\n".join("  ".join(row).rstrip() for row in cells)
-
-
-def as_markdown(table: Table) -> str:
-    """The same cells as a Markdown table."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in table]
-    rule = ["---", *("---:" for _ in table[0][1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
 def class_counts(results: Results, trial_list: str) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from pyasp.backend.variants import CALIBRATIONS, explained
+from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.llr import DECISION_PRIORS
-from pyasp.report.results import Results, Table, columns_of, cost, entries, grouped, list_names, percent
+from pyasp.report.results import Results, columns_of, entries, list_names
 
 FEW_ERRORS = 30  # Doddington's rule: fewer errors say little
 FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two

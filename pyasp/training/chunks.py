@@ -26,7 +26,6 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.processes import part_of, world
 from pyasp.data.datadir import DataDir
-from pyasp.network.tdnn import RECEPTIVE_FIELD
 from pyasp.training.frames import STORES, FrameSource
 
 
@@ -87,7 +86,7 @@ class ChunkOptions:
     def __post_init__(self) -> None:
         wrong = [
             ("--batch-size", self.batch_size, self.batch_size < 2),
-            ("--min-chunk", self.min_chunk, self.min_chunk < RECEPTIVE_FIELD),
+            ("--min-chunk", self.min_chunk, self.min_chunk < 1),
             ("--max-chunk", self.max_chunk, self.max_chunk < self.min_chunk),
             ("--steps-per-epoch", self.steps_per_epoch, self.steps_per_epoch < 0),
             ("--mask-frames", self.mask_frames, not 0 <= self.mask_frames <= self.min_chunk),
@@ -98,8 +97,7 @@ class ChunkOptions:
                 raise InputError(
                     "chunk options",
                     str(value),
-                    f"batches of 2 or more, {RECEPTIVE_FIELD} <= min <= max chunk, steps not negative, "
-                    "masks from 0 to the shortest chunk",
+                    "batches of 2 or more, 1 <= min <= max chunk, steps >= 0, masks from 0 to the shortest chunk",
                     "Correct tdnn.conf",
                     item=name,
                 )

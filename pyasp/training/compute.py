@@ -1,4 +1,4 @@
-"""How the network computes: precision, compiler, several processes, and what to say when memory runs out.
+"""How the network computes: precision, one pass, compiler, several processes, and what to say when memory runs out.
 
 precision  float32: single precision throughout; bfloat16: products and activations in bfloat16 (autocast), weights,
            optimiser, batch statistics, pooling and loss in single precision; auto: bfloat16 on CUDA alone
@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from pyasp.core.device import DEVICES
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.processes import joined
-from pyasp.network.tdnn import Tdnn
+from pyasp.network.model import Network
+from pyasp.training.one_pass import OnePass, covers
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 BYTES_OF_A_WEIGHT = 16  # parameter, gradient, two moments of the optimiser
@@ -65,7 +66,7 @@ def precision_of(options: ComputeOptions, device: torch.device) -> str:
     return automatic if options.precision == "auto" else options.precision
 
 
-def autocast(options: ComputeOptions, device: torch.device) -> ContextManager:
+def autocast(options: ComputeOptions, device: torch.device) -> contextlib.AbstractContextManager:
     """The context of a forward pass."""
     if precision_of(options, device) == "float32":
         return contextlib.nullcontext()
@@ -91,18 +92,24 @@ class Compiled:
         return self.net(x)
 
 
-def runner(net: Tdnn, options: ComputeOptions, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """What the training calls instead of `net`: compiled if asked for, its gradients averaged over the processes."""
-    model: Any = net
+def runner(net: Network, options: ComputeOptions, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What the training calls instead of `net`: on a CPU in one pass where that covers the network, its gradients
+    averaged over the processes, compiled if asked for."""
+    model: Any = OnePass(net) if device.type == "cpu" and covers(net) else net
     if joined():
         ids = [device.index or 0] if device.type == "cuda" else None
-        model = nn.parallel.DistributedDataParallel(net, ids, broadcast_buffers=not options.sync_batch_norm)
+        model = nn.parallel.DistributedDataParallel(model, ids, broadcast_buffers=not options.sync_batch_norm)
     return Compiled(model) if options.compile else model
 
 
-def bytes_needed(net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> int:
+def training_flop(net: Network, frames: int) -> float:
+    """Floating point operations per input frame of a training step: forward, and twice that backward."""
+    return 3 * 2 * net.multiply_adds(frames) / frames
+
+
+def bytes_needed(net: Network, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> int:
     """About the bytes of a training step on batches of `chunks` x `frames`."""
-    widths = sum(layer.affine.out_features + layer.affine.in_features for layer in net.frames)
+    widths = sum(p.shape[0] + p[0].numel() for p in net.frames.parameters() if p.ndim > 1)  # out and in
     size = 2 if precision_of(options, device) == "bfloat16" else 4
     weights = BYTES_OF_A_WEIGHT * sum(p.numel() for p in net.parameters())
     return weights + COPIES[device.type] * size * widths * chunks * frames
@@ -117,7 +124,7 @@ def memory_of(device: torch.device) -> int:
 
 @contextlib.contextmanager
 def explained_memory(
-    net: Tdnn, chunks: int, frames: int, options: ComputeOptions, device: torch.device
+    net: Network, chunks: int, frames: int, options: ComputeOptions, device: torch.device
 ) -> Iterator[None]:
     """Turns running out of memory in the block into an InputError that names the batch size that fits."""
     try:

@@ -7,8 +7,9 @@
 All read the stored features in place (memory maps) through the front end; nothing is written to disk. STORES:
 
     float    every frame in memory, 4 N D bytes (VoxCeleb1 without copies, 40 coefficients: 20 GB)
-    byte     every frame in 8 bits (pyasp.training.quantise), N D bytes (4.9 GB): in the memory of the GPU where it fits there,
-             else in the host's, from where batches go over pinned; numbers are made on the device
+    byte     every frame in 8 bits, N D bytes (4.9 GB), with a range per recording and coefficient, as Kaldi's
+             compressed matrices keep one a column: in the memory of the GPU where it fits there, else in the host's,
+             from where batches go over pinned; numbers are made on the device
     archive  each chunk is read from the arks when it is drawn, with the rows around it that the mean normalisation
              needs: no memory but the voicing decisions, about a millisecond a chunk
 
@@ -31,10 +32,10 @@ from pyasp.core.progress import bar
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
 from pyasp.kaldi import ScpReader
-from pyasp.training.quantise import encode
 
 STORES = ("auto", "float", "byte", "archive")
 FREE_SHARE = 0.5  # of a GPU's free memory that features may take: the rest is the network's
+CPU = torch.device("cpu")
 Reader = Callable[[np.ndarray, np.ndarray, int], Tensor]
 
 
@@ -65,7 +66,7 @@ def open_source(
     memory_gb: float,
     title: str,
     store: str = "auto",
-    device: torch.device = torch.device("cpu"),
+    device: torch.device = CPU,
 ) -> FrameSource:
     """The recordings `utts` of `data`; labels are positions in `speakers`; chunks of 8 bits come out on `device`.
 
@@ -248,3 +249,28 @@ def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray], 
         return torch.from_numpy(np.stack([chunk(int(k), int(offset), length) for k, offset in zip(which, offsets)]))
 
     return read
+
+
+def encode(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x (T, D) float32, T >= 1 -> code (T, D) uint8, low (D,) and step (D,) float32: x ~ low + code step, wrong by at
+    most step / 2; step is (largest - least) / 255.
+
+    A coefficient that is not finite somewhere comes back as NaN everywhere: the training names the recording.
+    """
+    low, high = x.min(axis=0), x.max(axis=0)
+    bad = ~np.isfinite(low + high)
+    low, step = np.where(bad, np.nan, low).astype(np.float32), ((high - low) / np.float32(255)).astype(np.float32)
+    scale = np.where(bad | (step == 0), 1, step)
+    code = np.rint((np.nan_to_num(x, posinf=0, neginf=0) - np.where(bad, 0, low)) / scale)
+    return np.clip(code, 0, 255).astype(np.uint8), low, np.where(bad, 0, step).astype(np.float32)
+
+
+def decode(code: np.ndarray, low: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The frames (T, D) float32 that `encode` approximated."""
+    return low + code.astype(np.float32) * step
+
+
+def relative_error(x: np.ndarray, other: np.ndarray) -> float:
+    """Root mean square of (other - x) / deviation of the coefficient over time; x, other (T, D)."""
+    deviation = np.maximum(x.std(axis=0, dtype=np.float64), 1e-10)
+    return float(np.sqrt(np.mean(((other.astype(np.float64) - x) / deviation) ** 2)))

@@ -12,8 +12,8 @@ import torch
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.features.frontend import FrontendOptions
-from pyasp.network.embed import EmbedOptions
-from pyasp.network.tdnn import TdnnOptions
+from pyasp.network.embed import EmbedOptions, check_frames
+from pyasp.network.model import ArchitectureOptions
 from pyasp.training.chunks import ChunkOptions
 from pyasp.training.compute import ComputeOptions
 
@@ -99,7 +99,7 @@ class CheckpointOptions:
 
 @dataclass(frozen=True)
 class NetworkOptions(
-    FrontendOptions, TdnnOptions, ChunkOptions, EmbedOptions, TrainOptions, ComputeOptions, CheckpointOptions
+    FrontendOptions, ArchitectureOptions, ChunkOptions, EmbedOptions, TrainOptions, ComputeOptions, CheckpointOptions
 ):
     """Everything that tdnn.conf may say: front end, sizes, chunks, training, computing, checkpoints, extraction."""
 
@@ -108,6 +108,8 @@ class NetworkOptions(
     def __post_init__(self) -> None:
         for part in NetworkOptions.__bases__:
             part.__post_init__(self)
+        for name in ("min_chunk", "extract_min_frames"):
+            check_frames(name, self, self.shortest)
         if self.finetune_epochs and self.finetune_chunk < self.min_chunk:
             raise InputError(
                 "training options",

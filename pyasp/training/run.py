@@ -1,4 +1,4 @@
-"""The state of a training, all of which goes into last.pt, and the files in which it is kept.
+"""The state of a training, all of which goes into last.pt, the files in which it is kept, and when it must be.
 
 Files in the system's directory: init.pt (the network before the first step), last.pt (to resume from, also in
 mid-epoch), <epoch>.pt (checkpoints of the last epochs, with --keep-epochs or --average-epochs), final.pt.
@@ -10,10 +10,13 @@ import dataclasses
 import math
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -25,13 +28,14 @@ from pyasp.core.options import subset
 from pyasp.core.processes import rank, wait_for_all
 from pyasp.core.records import is_current, making, write_made
 from pyasp.network import checkpoint
+from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.network.pooling import MaskedBatchNorm
-from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.training.chunks import ChunkOptions, Sampler
 from pyasp.training.compute import prepare_device, runner
 from pyasp.training.frames import FrameSource
 from pyasp.training.options import OPTIMISERS, NetworkOptions
 
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the end of a job, and a batch system's warning before it
 NOTHING_DONE = {"loss": 0.0, "frames": 0, "seconds": 0.0, "waited": 0.0}
 
 
@@ -80,7 +84,7 @@ def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]
 class Run:
     """The state of a training: all of it goes into last.pt."""
 
-    net: Tdnn
+    net: Network
     model: Callable[[Tensor], Tensor]  # the network as it is called: compiled, of several processes
     optimiser: torch.optim.Optimizer
     phases: list[Phase]
@@ -154,7 +158,7 @@ def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, s
     device = device_of(options.device)
     prepare_device(options, device)
     torch.manual_seed(seed)
-    net = Tdnn(subset(options, TdnnOptions), source.dim, len(speakers)).to(device)
+    net = Network(subset(options, ArchitectureOptions), source.dim, len(speakers)).to(device)
     for module in net.modules():
         if isinstance(module, MaskedBatchNorm):
             module.synchronised = options.sync_batch_norm
@@ -217,3 +221,30 @@ def mean_network(directory: Path, epochs: range) -> dict[str, Tensor]:
         name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
         for name, value in states[-1].items()
     }
+
+
+class Watch:
+    """A context in which SIGTERM and SIGUSR1 are noted instead of ending the process at once."""
+
+    def __init__(self, minutes: float):
+        """minutes: between two checkpoints; 0 = no checkpoint falls due."""
+        self.seconds, self.last, self.received = 60 * minutes, time.monotonic(), 0
+
+    def __enter__(self) -> Watch:
+        self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+    def due(self) -> bool:
+        """True when the last checkpoint is older than the minutes say."""
+        return bool(self.seconds) and time.monotonic() - self.last >= self.seconds
+
+    def saved(self) -> None:
+        """To be called after each checkpoint."""
+        self.last = time.monotonic()

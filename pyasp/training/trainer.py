@@ -29,21 +29,19 @@ from pyasp.core.conf import write_conf
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
-from pyasp.core.prefetch import prefetched
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current
+from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
 from pyasp.network.loss import logits_of
-from pyasp.network.tdnn import training_flop
 from pyasp.training.chunks import Batch, split_validation, validation_batches
-from pyasp.training.compute import autocast, explained_memory, precision_of
+from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
 from pyasp.training.frames import FrameSource, open_source
-from pyasp.training.interruption import Watch
 from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
-from pyasp.training.run import NOTHING_DONE, Run, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
+from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}

@@ -7,9 +7,10 @@ import pytest
 
 from pyasp import kaldi
 from pyasp.backend import model
-from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
-from pyasp.backend.plda import Plda
+from pyasp.backend.files import read_back_end, read_plda
+from pyasp.backend.options import ScoreOptions, TrainOptions
 from pyasp.backend.scoring import SCORERS
+from pyasp.backend.transforms import apply_transform, lda, length_normalise, pca
 from pyasp.bin import score, train_backend
 from pyasp.core.errors import InputError
 
@@ -28,14 +29,14 @@ def data():
 
 def test_whitened_training_vectors_have_unit_covariance(data):
     vectors, _ = data
-    white = model.apply_transform(model.pca(vectors, normalize_mean=True, normalize_variance=True), vectors)
+    white = apply_transform(pca(vectors, normalize_mean=True, normalize_variance=True), vectors)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(white.T @ white / len(white), np.eye(8), atol=1e-9)
 
 
 def test_principal_axes(data):
     vectors, _ = data
-    matrix = model.pca(vectors, dim=3)
+    matrix = pca(vectors, dim=3)
     variances = np.var(vectors @ matrix.T, axis=0)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(variances, np.linalg.eigvalsh(np.cov(vectors.T, bias=True))[::-1][:3], rtol=1e-5)
@@ -43,7 +44,7 @@ def test_principal_axes(data):
 
 def test_lda_makes_the_within_class_covariance_unit_and_maximises_the_ratio(data):
     vectors, labels = data
-    projected = model.apply_transform(model.lda(vectors, labels, 3), vectors)
+    projected = apply_transform(lda(vectors, labels, 3), vectors)
     means = np.array([projected[labels == k].mean(axis=0) for k in range(20)])
     within = (projected - means[labels]).T @ (projected - means[labels]) / len(labels)
     between = (means.T * 6) @ means / len(labels)
@@ -58,18 +59,18 @@ def test_lda_makes_the_within_class_covariance_unit_and_maximises_the_ratio(data
 
 def test_length_normalisation():
     vectors = np.array([[3.0, 4.0], [0.0, 0.0], [1e-8, 0.0]])
-    np.testing.assert_allclose(np.linalg.norm(model.length_normalise(vectors), axis=1), [np.sqrt(2), 0, np.sqrt(2)])
-    np.testing.assert_allclose(model.length_normalise(vectors, scaleup=False)[0], [0.6, 0.8])
+    np.testing.assert_allclose(np.linalg.norm(length_normalise(vectors), axis=1), [np.sqrt(2), 0, np.sqrt(2)])
+    np.testing.assert_allclose(length_normalise(vectors, scaleup=False)[0], [0.6, 0.8])
 
 
 def test_affine_and_linear_transforms():
     matrix, vectors = np.arange(6.0).reshape(2, 3), np.ones((4, 3))
     affine = np.column_stack([matrix, [7.0, 8.0]])
-    linear = model.apply_transform(matrix, vectors)
-    np.testing.assert_allclose(model.apply_transform(affine, vectors), linear + [7, 8])
+    linear = apply_transform(matrix, vectors)
+    np.testing.assert_allclose(apply_transform(affine, vectors), linear + [7, 8])
     np.testing.assert_allclose(linear, [[3, 12]] * 4)
     with pytest.raises(InputError, match="2 x 3 for vectors of dimension 5"):
-        model.apply_transform(matrix, np.ones((1, 5)))
+        apply_transform(matrix, np.ones((1, 5)))
 
 
 def test_enrolment_orders(data):
@@ -224,7 +225,7 @@ def test_scored_by_hand(corpus):
     assert train_tool(corpus) == 0 and score_tool(corpus) == 0
     mean, transform = (kaldi.load(str(corpus / "backend" / name)) for name in ("mean.vec", "transform.mat"))
     assert mean.dtype == np.float64 and transform.dtype == np.float32 and transform.shape == (8, 8)
-    plda, reader = Plda.read(corpus / "backend/plda"), kaldi.ScpReader(corpus / "eval.scp")
+    plda, reader = read_plda(corpus / "backend/plda"), kaldi.ScpReader(corpus / "eval.scp")
 
     def norm(x):
         return x * np.sqrt(8) / np.linalg.norm(x)
@@ -311,17 +312,17 @@ def test_back_end_files_that_do_not_belong_together(corpus):
     assert train_tool(corpus) == 0
     kaldi.save(corpus / "backend/transform.mat", np.eye(5, dtype=np.float32))
     with pytest.raises(InputError, match="do not belong together"):
-        BackEnd.read(corpus / "backend")
+        read_back_end(corpus / "backend")
     (corpus / "backend/plda").unlink()
     with pytest.raises(InputError, match="Run stage 9"):
-        BackEnd.read(corpus / "backend")
+        read_back_end(corpus / "backend")
 
 
 def test_float_mean_and_affine_transform_are_read(corpus):
     """The same processing whether the mean is subtracted or sits in the offset column."""
     assert train_tool(corpus) == 0
-    plain = BackEnd.read(corpus / "backend")
+    plain = read_back_end(corpus / "backend")
     vectors = np.array(list(kaldi.ScpReader(corpus / "eval.scp").values()))
     kaldi.save(corpus / "backend/mean.vec", np.zeros(8, np.float32))
     kaldi.save(corpus / "backend/transform.mat", np.column_stack([plain.transform, -plain.transform @ plain.mean]))
-    np.testing.assert_allclose(BackEnd.read(corpus / "backend").process(vectors), plain.process(vectors), atol=1e-9)
+    np.testing.assert_allclose(read_back_end(corpus / "backend").process(vectors), plain.process(vectors), atol=1e-9)

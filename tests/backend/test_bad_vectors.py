@@ -9,8 +9,10 @@ from prep_trees import put, refused
 from pyasp import kaldi
 from pyasp.backend import calibration, norm, plda_em, scoring
 from pyasp.backend import model as backend
-from pyasp.backend.model import BackEnd, ScoreOptions, TrainOptions
+from pyasp.backend.files import read_back_end, read_plda, write_back_end, write_plda
+from pyasp.backend.options import ScoreOptions, TrainOptions
 from pyasp.backend.plda import Plda
+from pyasp.backend.transforms import lda
 from pyasp.bin import evaluate, score
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import write_table
@@ -63,7 +65,7 @@ def test_identical_vectors_are_refused():
     """Alike within each speaker alone they are floored, as above; LDA has nothing to normalise then."""
     vectors, labels = labelled(4, 2, 3, 0.0)
     with pytest.raises(InputError, match="no variation at all"):
-        backend.lda(vectors - vectors.mean(0), labels, 2)
+        lda(vectors - vectors.mean(0), labels, 2)
     with pytest.raises(InputError, match="identical vectors"):
         backend.train(np.ones((6, 3)), np.repeat(np.arange(3), 2), TrainOptions())
 
@@ -81,20 +83,20 @@ def test_plda_without_variation_within_or_between_speakers():
 def test_a_back_end_that_is_not_finite_is_refused(tmp_path, name, value):
     model = Plda.from_covariances(np.zeros(3), np.eye(3), np.diag([3.0, 2.0, 1.0]))
     getattr(model, name)[..., 0] = value
-    model.write(tmp_path / "plda")
+    write_plda(tmp_path / "plda", model)
     with pytest.raises(InputError, match="plda: .*not finite"):
-        Plda.read(tmp_path / "plda")
+        read_plda(tmp_path / "plda")
     kaldi.save(tmp_path / "transform.mat", np.full((3, 3), value))
     kaldi.save(tmp_path / "mean.vec", np.zeros(3))
-    Plda.from_covariances(np.zeros(3), np.eye(3), np.eye(3)).write(tmp_path / "plda")
+    write_plda(tmp_path / "plda", Plda.from_covariances(np.zeros(3), np.eye(3), np.eye(3)))
     with pytest.raises(InputError, match="transform.mat: .*not finite"):
-        BackEnd.read(tmp_path)
+        read_back_end(tmp_path)
 
 
 def test_negative_between_speaker_variances_are_refused(tmp_path):
-    Plda(np.zeros(2), np.eye(2), np.array([1.0, -0.5])).write(tmp_path / "plda")
+    write_plda(tmp_path / "plda", Plda(np.zeros(2), np.eye(2), np.array([1.0, -0.5])))
     with pytest.raises(InputError, match="-0.5"):
-        Plda.read(tmp_path / "plda")
+        read_plda(tmp_path / "plda")
 
 
 # ---------------------------------------------------------------- scores
@@ -105,7 +107,7 @@ def scored(tmp_path):
     """Embeddings, back end and a list for the tool `score`."""
     vectors, labels = labelled(6, 4, 5)
     trained = backend.train(vectors, labels, TrainOptions())
-    trained.write(tmp_path / "backend", {"tool": "x", "options": {}, "inputs": {}})
+    write_back_end(tmp_path / "backend", trained, {"tool": "x", "options": {}, "inputs": {}})
     with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
         for k, vector in enumerate(vectors[:6]):
             writer.write(f"u{k}", vector.astype(np.float32))

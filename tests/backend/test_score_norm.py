@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pyasp.backend import norm
-from pyasp.backend.model import BackEnd, BackendOptions, enroll, train
-from pyasp.backend.norm import Cohort, draw_cohort, moments
+from pyasp.backend.lists import draw_cohort
+from pyasp.backend.model import BackEnd, enroll, train
+from pyasp.backend.norm import Cohort, moments
+from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.core.errors import InputError
 

@@ -1,15 +1,16 @@
-"""Scores of listed trials: one route or the other, any block size, any mix of recordings; clustering by brute force."""
+"""Scores of listed trials: one route or the other, any block size, any mix of recordings."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from pyasp.backend import score_files, scoring
-from pyasp.backend.clustering import agglomerate
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend import scoring
+from pyasp.backend.lists import check_missing, load_models, load_tests, score_list
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.core.errors import InputError
+from pyasp.data.scores import write_scores
 from pyasp.data.trials import TrialList
 
 
@@ -131,64 +132,35 @@ def test_only_what_the_list_needs_is_loaded():
     """m3 is not in the list: its missing recording is nobody's business."""
     reader = {"x": np.array([1.0, 2.0]), "y": np.array([3.0, 4.0])}
     model2utts = {"m1": ["x", "y"], "m2": ["y"], "m3": ["z"]}
-    vectors, members, missing = score_files.load_models(trial_list(), model2utts, reader, "scp")
+    vectors, members, missing = load_models(trial_list(), model2utts, reader, "scp")
     assert missing == [] and [vectors[rows].tolist() for rows in members[:2]] == [[[1, 2], [3, 4]], [[3, 4]]]
 
 
 def test_missing_embeddings(capsys):
     trials = trial_list()
-    vectors, members, missing = score_files.load_models(
+    vectors, members, missing = load_models(
         trials, {"m1": ["x", "q"], "m2": ["y"], "m3": ["x"]}, {"x": np.ones(2), "y": np.ones(2)}, "scp"
     )
-    tests, absent = score_files.load_tests(trials, {"a": np.ones(2)}, "scp")
+    tests, absent = load_tests(trials, {"a": np.ones(2)}, "scp")
     assert missing == [0] and absent == [1] and tests.tolist() == [[1, 1], [0, 0]]
     with pytest.raises(InputError, match=r"3 of 4 trials without an embedding: 2 ids \(first: m1, b\)"):
-        score_files.check_missing(trials, missing, absent, 0.7, "scp")
-    mask = score_files.check_missing(trials, missing, absent, 0.75, "scp")
+        check_missing(trials, missing, absent, 0.7, "scp")
+    mask = check_missing(trials, missing, absent, 0.75, "scp")
     assert mask.tolist() == [True, False, True, True] and "done 1 of 4 trials, 3 failed" in capsys.readouterr().out
-    scores = score_files.score_list(trials, scoring.dot_scorer(np.arange(6.0).reshape(3, 2), tests), mask)
+    scores = score_list(trials, scoring.dot_scorer(np.arange(6.0).reshape(3, 2), tests), mask)
     assert scores.tolist() == [5.0, 5.0, 5.0, 5.0]  # the only score there is, and the lowest
 
 
 def test_scores_that_are_not_finite_name_the_trial():
     scorer = scoring.dot_scorer(np.array([[1.0], [np.inf], [1.0]]), np.array([[1.0], [0.5]]))
     with pytest.raises(InputError, match="m2 a: found 2 that are not finite"):
-        score_files.score_list(trial_list(), scorer, np.zeros(4, bool))
+        score_list(trial_list(), scorer, np.zeros(4, bool))
 
 
 def test_written_scores_give_the_same_numbers_back(tmp_path):
     values = np.array([1 / 3, -1e-20, 123456.79, 0.1], np.float32)
-    with open(tmp_path / "s", "w") as stream:
-        score_files.write_scores(stream, trial_list(), values)
+    write_scores(tmp_path / "s", trial_list(), values, {})
     lines = [line.split() for line in (tmp_path / "s").read_text().splitlines()]
     assert [line[:2] for line in lines] == [["m1", "a"], ["m2", "a"], ["m1", "b"], ["m2", "b"]]
     assert np.array_equal(np.array([line[2] for line in lines]).astype(np.float32), values) and lines[3][2] == "0.1"
-    score_files.write_array(tmp_path / "s", values)
     assert np.array_equal(np.load(tmp_path / "s.f32.npy"), values)
-
-
-def brute_clusters(scores, threshold):
-    """Average linkage by definition: every pair of clusters is averaged anew at every step."""
-    clusters = [[i] for i in range(len(scores))]
-    while len(clusters) > 1:
-        mean = {
-            (a, b): np.mean([scores[min(i, j), max(i, j)] for i in clusters[a] for j in clusters[b]])
-            for a, b in itertools.combinations(range(len(clusters)), 2)
-        }
-        (a, b), best = max(mean.items(), key=lambda item: item[1])
-        if best < threshold:
-            break
-        clusters = [c for k, c in enumerate(clusters) if k not in (a, b)] + [clusters[a] + clusters[b]]
-    return {frozenset(c) for c in clusters}
-
-
-@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.5])
-def test_clustering_is_average_linkage(threshold):
-    scores = np.random.default_rng(3).normal(size=(12, 12))
-    labels = agglomerate(scores, threshold)
-    found = {frozenset(np.flatnonzero(labels == k).tolist()) for k in set(labels.tolist())}
-    assert found == brute_clusters(scores, threshold) and set(labels) == set(range(1, len(found) + 1))
-
-
-def test_clustering_stops_at_the_least_number():
-    assert set(agglomerate(np.ones((6, 6)), min_clusters=3)) == {1, 2, 3}

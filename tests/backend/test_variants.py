@@ -8,16 +8,17 @@ import pytest
 from recipe import ROOT
 
 from pyasp.backend import model as backend
-from pyasp.backend.adaptation import adapt
-from pyasp.backend.model import BackEnd, BackendOptions
-from pyasp.backend.variants import DevOptions, VariantOptions, expand, explained, fusions
+from pyasp.backend.files import read_back_end
+from pyasp.backend.model import adapt
+from pyasp.backend.options import BackendOptions
+from pyasp.backend.variants import VariantOptions, expand, explained, fusions
 from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
 from pyasp.bin import variants as variants_tool
 from pyasp.core.errors import InputError
 from pyasp.data import dev_trials
 from pyasp.data.datadir import DataDir
-from pyasp.data.dev_trials import Material
-from pyasp.data.trials import read_scored
+from pyasp.data.dev_trials import DevOptions, Material
+from pyasp.data.scores import read_scored
 from pyasp.kaldi import ArkWriter
 
 DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4
@@ -301,7 +302,7 @@ def test_normalisation_of_every_list(root):
 def test_adapted_back_end(root):
     words = ("exp/one/backend", "exp/one/test/embedding.scp", "exp/one+adapt/backend")
     assert run(adapt_backend, root, *words) == 0
-    adapted, plain = BackEnd.read(root / words[2]), BackEnd.read(root / words[0])
+    adapted, plain = read_back_end(root / words[2]), read_back_end(root / words[0])
     assert not np.allclose(adapted.mean, plain.mean) and np.array_equal(adapted.transform, plain.transform)
     assert run(adapt_backend, root, "--adapt-within=0.1", *words) == 1
 
@@ -337,7 +338,7 @@ def test_the_step_makes_every_variant(root):
             for chain in ("lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf")
         ),
     }
-    assert BackEnd.read(root / "exp/one+lda/backend").transform.shape[0] == 5
+    assert read_back_end(root / "exp/one+lda/backend").transform.shape[0] == 5
     assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
     found = [scores(root, name) for name in sorted(names)]
     assert all(not np.allclose(a, b) for k, a in enumerate(found) for b in found[:k])

@@ -8,10 +8,12 @@ import numpy as np
 
 from bench.measure import PeakMemory, Row, Setting, Timing, in_turns, seconds
 from bench.reference import plda_trial
-from pyasp.backend import score_files
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.lists import score_list
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import Scorer, plda_scorer, score_blocks
+from pyasp.core.records import made_path
+from pyasp.data.scores import array_path, write_scores
 from pyasp.data.trials import TrialList, read_trials
 
 DIM, REFERENCE_TRIALS = 400, 2000
@@ -112,10 +114,8 @@ def stream_text(setting: Setting) -> Iterator[Row]:
 def _score_text(scorer: Scorer, path, count: int) -> None:
     names = [[f"{what}{number:05d}" for number in range(10_000)] for what in ("model", "test")]
     trials: TrialList = read_trials(path, names[0], names[1], both_classes=False)
-    scores = score_files.score_list(trials, scorer, np.zeros(count, bool))
+    scores = score_list(trials, scorer, np.zeros(count, bool))
     target = path.with_name("scores")
-    score_files.write_array(target, scores)
-    with open(target, "w", encoding="utf-8", newline="\n") as stream:
-        score_files.write_scores(stream, trials, scores)
-    for each in (target, score_files.array_path(target)):
+    write_scores(target, trials, scores, {})
+    for each in (target, array_path(target), made_path(target)):
         each.unlink()

@@ -24,13 +24,10 @@ from bench.measure import PeakMemory, Row, Setting, seconds, sgemm_rate, torch_t
 from pyasp.core.device import matmul_peak
 from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ArkWriter, compress
-from pyasp.network.tdnn import training_flop
-from pyasp.training.compute import autocast, precision_of
-from pyasp.training.frames import FrameSource, coded_reader, open_source
-from pyasp.training.interruption import Watch
+from pyasp.training.compute import autocast, precision_of, training_flop
+from pyasp.training.frames import FrameSource, coded_reader, decode, encode, open_source, relative_error
 from pyasp.training.options import NetworkOptions
-from pyasp.training.quantise import decode, encode, relative_error
-from pyasp.training.run import NOTHING_DONE, Run, prepare
+from pyasp.training.run import NOTHING_DONE, Run, Watch, prepare
 from pyasp.training.trainer import train_epoch, train_step
 
 SPEAKERS, DIM, CHUNK = 1211, 40, 300

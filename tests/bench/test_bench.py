@@ -10,7 +10,7 @@ from bench import __main__ as bench
 from bench import measure, models
 from bench.measure import PeakMemory, Row, Setting, in_turns
 from bench.reference import CACHED, IvectorReference, PairReference, plda_trial
-from pyasp.backend.model import ScoreOptions
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import plda_scorer
 from pyasp.core.packed import full_from_packed

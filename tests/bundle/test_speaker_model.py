@@ -18,8 +18,10 @@ from bundle_data import DIM, RATE, make_bundle, network, speech, write_backend, 
 
 from pyasp import SpeakerModel
 from pyasp.audio.recording import read_sound
-from pyasp.backend.model import BackEnd, ScoreOptions, length_normalise
+from pyasp.backend.files import read_back_end
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.scoring import plda_scorer
+from pyasp.backend.transforms import length_normalise
 from pyasp.bundle.format import changed_files, read_bundle
 from pyasp.bundle.kaldi import read_kaldi
 from pyasp.core.conf import read_conf
@@ -59,7 +61,7 @@ def test_embedding_is_the_recipes(folder, model):
 def test_score_is_the_back_ends(folder, model):
     rng = np.random.default_rng(5)
     enrol, tests = rng.standard_normal((3, DIM)).astype(np.float32), rng.standard_normal((4, DIM)).astype(np.float32)
-    back_end = BackEnd.read(folder)
+    back_end = read_back_end(folder)
     average = length_normalise(back_end.process(enrol).mean(axis=0, keepdims=True))
     scorer = plda_scorer(average, np.array([3]), back_end.process(tests), back_end.plda, ScoreOptions())
     expected = scorer.pairs(np.zeros(4, int), np.arange(4))

@@ -221,14 +221,17 @@ def test_mistakes_of_embed(model, tmp_path, monkeypatch, capsys, inputs, out, me
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, capsys):
+@pytest.mark.parametrize("pooling, heads", [*((name, 1) for name in POOLINGS), ("attentive_statistics", 4)])
+def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, heads, capsys):
     pytest.importorskip("onnx")
     session_of = pytest.importorskip("onnxruntime").InferenceSession
-    folder = make_bundle(tmp_path / "model", pooling)
+    folder = make_bundle(tmp_path / "model", pooling, attention_heads=heads)
     assert export.main(["--onnx", "--compare", "false", str(folder), str(tmp_path / "net.onnx")]) == 0
     assert "MB" in capsys.readouterr().out
-    session, net = session_of(tmp_path / "net.onnx", providers=["CPUExecutionProvider"]), network(pooling)[0]
+    session, net = (
+        session_of(tmp_path / "net.onnx", providers=["CPUExecutionProvider"]),
+        network(pooling, attention_heads=heads)[0],
+    )
     scorer = SpeakerModel.load(folder)
     for lengths in ([15], [200], [40, 15, 120]):
         x = np.random.default_rng(1).standard_normal((len(lengths), max(lengths), CEPS), np.float32)

@@ -12,8 +12,8 @@ from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir, read_table, write_table
-from pyasp.data.trials import read_categories, read_model2utts, read_trials
+from pyasp.data.datadir import DataDir, read_model2utts, read_table, write_table
+from pyasp.data.trials import read_categories, read_trials
 
 TABLES = ("train.tsv", "test.tsv", "enroll.tsv", "trials")
 

@@ -5,7 +5,9 @@ import pytest
 
 from pyasp.core.errors import InputError
 from pyasp.data import trials as trials_module
-from pyasp.data.trials import count_duplicates, read_categories, read_model2utts, read_scored, read_trials, trial_lists
+from pyasp.data.datadir import read_model2utts
+from pyasp.data.scores import read_scored
+from pyasp.data.trials import count_duplicates, read_categories, read_trials, trial_lists
 
 GOOD = "m1 a target\nm2 b nontarget\nm1 b nontarget\n"
 

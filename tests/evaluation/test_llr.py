@@ -1,4 +1,4 @@
-"""Costs of log-likelihood ratios against brute force: Cllr, min Cllr (pool-adjacent-violators), actual DCF, C_primary."""
+"""Costs of log-likelihood ratios against brute force: Cllr, min Cllr (adjacent violators), actual DCF, C_primary."""
 
 import json
 import math

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from laws import FLOATS, SEED, both
 
 from pyasp import kaldi
+from pyasp.backend.files import read_plda, write_plda
 from pyasp.backend.plda import Plda
 from pyasp.features.frontend import FrontendOptions, sliding_cmn
 from pyasp.features.vad import VadOptions, energy_vad
@@ -22,7 +23,8 @@ from pyasp.ivector.model import IvectorExtractor
 from pyasp.kaldi.names import Location
 from pyasp.kaldi.reader import Reader
 from pyasp.kaldi.source import Source
-from pyasp.network.pooling import POOLINGS, Pooling, length_mask
+from pyasp.network.model import ArchitectureOptions
+from pyasp.network.pooling import POOLINGS, length_mask
 
 STEPS = FLOATS.map(
     lambda value: value if abs(value) > 1e-20 else 0.0
@@ -80,9 +82,11 @@ def models_are_read_back_to_the_bit(seed, gaussians, dim, factors):
     full = FullGmm.from_diag(diag)
     plda = Plda(rng.normal(size=dim), rng.normal(size=(dim, dim)), np.sort(rng.uniform(0, 3, dim))[::-1].copy())
     with tempfile.TemporaryDirectory() as folder:
-        for model in (diag, full, IvectorExtractor.from_ubm(full, factors, [seed]), plda):
+        for model in (diag, full, IvectorExtractor.from_ubm(full, factors, [seed])):
             model.write(f"{folder}/x")
             assert _same_fields(type(model).read(f"{folder}/x"), model)
+        write_plda(f"{folder}/x", plda)
+        assert _same_fields(read_plda(f"{folder}/x"), plda)
 
 
 @both(
@@ -202,7 +206,7 @@ def sliding_normalisation_equals_a_loop(feats, window, least, center, norm_vars)
 def padding_and_order_of_a_batch_do_not_matter(seed, lengths, pooling, filling):
     """Whatever stands behind a recording's end, and wherever in the batch it stands, its vector is the same."""
     torch.manual_seed(seed)
-    pool = Pooling(pooling, 6, 4).eval()
+    pool = POOLINGS[pooling](6, ArchitectureOptions(attention_dim=4)).eval()
     x, mask = torch.randn(len(lengths), max(lengths), 6), length_mask(torch.tensor(lengths), max(lengths))
     order = torch.randperm(len(lengths))
     with torch.no_grad():

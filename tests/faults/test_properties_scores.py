@@ -8,11 +8,11 @@ from laws import SEED, both
 from scipy import stats as scipy_stats
 
 from pyasp.backend import calibration, plda_em
-from pyasp.backend import model as backend
-from pyasp.backend.model import ScoreOptions
 from pyasp.backend.norm import moments
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.scoring import plda_scorer
+from pyasp.backend.transforms import length_normalise
 from pyasp.evaluation import metrics
 from pyasp.gmm.model import FullGmm
 from pyasp.ivector.model import Estimator, IvectorExtractor
@@ -181,8 +181,8 @@ def error_rates_stand_ties_and_infinities(values, split):
     scale=st.floats(1e-3, 1e3),
 )
 def length_normalisation_does_not_see_the_length(vectors, scale):
-    found = backend.length_normalise(vectors)
+    found = length_normalise(vectors)
     large = np.linalg.norm(vectors, axis=1) > 1e-100
     np.testing.assert_allclose(np.linalg.norm(found[large], axis=1), np.sqrt(vectors.shape[1]))
-    np.testing.assert_allclose(backend.length_normalise(scale * vectors)[large], found[large], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(length_normalise(scale * vectors)[large], found[large], rtol=1e-9, atol=1e-9)
     assert np.isfinite(found).all()

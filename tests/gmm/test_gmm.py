@@ -10,7 +10,7 @@ from gmm_models import F64, draw, random_full, tensor
 from scipy.stats import multivariate_normal
 
 from pyasp.core.errors import InputError
-from pyasp.core.prefetch import prefetched
+from pyasp.core.threads import prefetched
 from pyasp.core.triangles import pack, unpack
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm import pairs

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pyasp.backend.files import write_plda
 from pyasp.backend.plda import Plda
 from pyasp.bin.diff import main
 from pyasp.inspect.diff import compare_files
@@ -62,7 +63,7 @@ def test_nan_and_infinity(folder):
 
 def test_models_checkpoints_scores_tables_and_options(folder):
     for name, value in (("a", 1.0), ("b", 1.5)):
-        Plda(np.full(2, value), np.eye(2), np.ones(2)).write(f"{name}.plda")
+        write_plda(f"{name}.plda", Plda(np.full(2, value), np.eye(2), np.ones(2)))
         torch.save({"model": {"w": torch.full((2, 2), value)}, "epoch": 3}, f"{name}.pt")
         Path(f"{name}.scores").write_text(f"m t {value}\nm u 2\n")
         Path(f"{name}.conf").write_text(f"--scale={value}  # why\n--kind={name}\n")

@@ -9,7 +9,7 @@ import torch
 from ivector_models import F64, C, D, R, direct_posterior, draw, random_extractor, random_statistics
 
 from pyasp.core import packed as packed_module
-from pyasp.core import tiles
+from pyasp.core import threads
 from pyasp.core.errors import InputError
 from pyasp.core.triangles import unpack
 from pyasp.features.stored import blocks
@@ -79,9 +79,9 @@ def test_product_in_tiles_is_the_product(monkeypatch):
         (20, 1),
         (1 << 20, 3),
     ):  # eleven columns; five, five and one; four, four and three
-        monkeypatch.setitem(tiles.TILE, "cpu", largest)
-        monkeypatch.setitem(tiles.TILES, "cpu", least)
-        assert torch.allclose(tiles.product(a, b), a @ b, rtol=1e-14)
+        monkeypatch.setitem(threads.TILE, "cpu", largest)
+        monkeypatch.setitem(threads.TILES, "cpu", least)
+        assert torch.allclose(threads.product(a, b), a @ b, rtol=1e-14)
 
 
 def test_no_frames_give_the_prior():

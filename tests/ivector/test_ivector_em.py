@@ -8,7 +8,7 @@ import torch
 from bench.measure import torch_threads
 from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extractor, random_statistics
 
-from pyasp.core import tiles
+from pyasp.core import threads
 from pyasp.core.errors import InputError
 from pyasp.core.triangles import unpack
 from pyasp.ivector.em import IvectorStats
@@ -32,11 +32,11 @@ def test_tiles_and_threads_leave_every_bit(monkeypatch, dtype):
     count, first = random_statistics(rng)
     whole = IvectorStats.zeros(C, D, R)
     whole.accumulate(Estimator(model, dtype=dtype), count, first)
-    monkeypatch.setitem(tiles.TILES, "cpu", 1)
-    monkeypatch.setitem(tiles.TILE, "cpu", 2 * D * R)  # some tiles of R's columns and of Y's Gaussians
+    monkeypatch.setitem(threads.TILES, "cpu", 1)
+    monkeypatch.setitem(threads.TILE, "cpu", 2 * D * R)  # some tiles of R's columns and of Y's Gaussians
     found = []
-    for threads in (1, 2, 3):
-        with torch_threads(threads):
+    for number in (1, 2, 3):
+        with torch_threads(number):
             stats = IvectorStats.zeros(C, D, R)
             stats.accumulate(Estimator(model, dtype=dtype), count, first)
             found.append(stats)

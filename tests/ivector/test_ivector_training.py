@@ -120,7 +120,7 @@ def test_killed_training_continues_to_the_same_bits(place, monkeypatch, killed_a
     class Killed(BaseException):
         pass
 
-    from pyasp.gmm.train import Iterations
+    from pyasp.core.records import Iterations
 
     whole, calls = Iterations._note, []
 

@@ -9,7 +9,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.network import checkpoint
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
 
 OPTIONS = {
     "pooling": "attention",
@@ -25,7 +25,7 @@ BEST = {"epoch": 3, "valid_loss": 0.5, "valid_accuracy": 0.9}
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return Tdnn(TdnnOptions(**OPTIONS), 7, 3).eval()
+    return Network(ArchitectureOptions(**OPTIONS), 7, 3).eval()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pyasp.features.frontend import frontend
 from pyasp.kaldi import ArkWriter, ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.embed import Embedder, EmbedOptions, chunk_bounds, repeat_to
+from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.network.pooling import POOLINGS
-from pyasp.network.tdnn import Tdnn, TdnnOptions
 from pyasp.training.options import NetworkOptions
 
 D = 6
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def network(pooling="attentive_statistics"):
     torch.manual_seed(2)
-    net = Tdnn(subset(parse(NetworkOptions, [*SMALL, f"--pooling={pooling}"])[0], TdnnOptions), D, 4)
+    net = Network(subset(parse(NetworkOptions, [*SMALL, f"--pooling={pooling}"])[0], ArchitectureOptions), D, 4)
     net(torch.randn(8, 40, D))  # batch norms that have seen data
     return net.eval()
 
@@ -110,10 +110,15 @@ def test_an_embedding_that_is_not_finite():
         list(Embedder(network(), EmbedOptions(), CPU).stream(given))
 
 
-@pytest.mark.parametrize("wrong", [{"extract_min_frames": 14}, {"extract_chunk": 24}, {"extract_batch_frames": 0}])
+@pytest.mark.parametrize("wrong", [{"extract_min_frames": 0}, {"extract_chunk": 24}, {"extract_batch_frames": 0}])
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
         EmbedOptions(**wrong)
+
+
+def test_repetition_up_to_less_than_the_network_sees():
+    with pytest.raises(InputError, match="--extract-min-frames: found 14; expected at least 15|14.*at least 15"):
+        Embedder(network(), EmbedOptions(extract_min_frames=14), CPU)
 
 
 # ---------------------------------------------------------------- the tool

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from pyasp.network.model import ArchitectureOptions
 from pyasp.network.pooling import (
     POOLINGS,
     VARIANCE_FLOOR,
     Attention,
     MaskedBatchNorm,
-    Pooling,
     length_mask,
     uniform_weights,
     weighted_deviation,
@@ -17,6 +17,7 @@ from pyasp.network.pooling import (
 )
 
 B, T, C, A = 3, 11, 7, 4
+OPTIONS = ArchitectureOptions(attention_dim=A)
 LENGTHS = torch.tensor([11, 5, 1])
 
 
@@ -27,7 +28,7 @@ def seed():
 
 def pooling(name, mode="eval"):
     """A pooling in double precision whose batch norm has seen data."""
-    pool = Pooling(name, C, A).double()
+    pool = POOLINGS[name](C, OPTIONS).double()
     if pool.attention is not None:
         with torch.no_grad():
             pool.attention.norm.running_mean.uniform_(0, 1)
@@ -136,7 +137,7 @@ def test_gradients(name, masked, mode):
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_constant_input_has_finite_gradients_and_a_floored_deviation(name, value):
-    pool = Pooling(name, C, A)
+    pool = POOLINGS[name](C, OPTIONS)
     h = torch.full((2, T, C), value, requires_grad=True)
     out = pool(h)
     out.sum().backward()
@@ -147,7 +148,7 @@ def test_constant_input_has_finite_gradients_and_a_floored_deviation(name, value
 
 def test_one_frame():
     h = torch.randn(2, 1, C)
-    torch.testing.assert_close(Pooling("attention", C, A).eval()(h), h[:, 0])
+    torch.testing.assert_close(POOLINGS["attention"](C, OPTIONS).eval()(h), h[:, 0])
 
 
 def test_attention_size():

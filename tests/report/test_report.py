@@ -9,6 +9,7 @@ import pytest
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.core.records import describe, making
+from pyasp.core.text import as_markdown, as_text, cost, grouped, percent
 from pyasp.evaluation import llr
 from pyasp.report import results as report
 from pyasp.report.paper import PAPER
@@ -31,8 +32,8 @@ def write_scores(root, system, name, seed, separation=2.0):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Spares the tests of the figures the seconds of drawing."""
-    monkeypatch.setattr(report_tool.det, "draw", lambda curves, path: path.write_bytes(b"not drawn"))
-    monkeypatch.setattr(report_tool.html_report, "document", lambda run: "not drawn")
+    monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
+    monkeypatch.setattr(report_tool.document, "render", lambda run: "not drawn")
 
 
 @pytest.fixture
@@ -198,12 +199,12 @@ def test_report_without_metrics(root, capsys):
 
 
 def test_numbers():
-    assert (report.grouped(37720), report.grouped(100), report.grouped(1234567)) == ("37 720", "100", "1 234 567")
-    assert (report.percent(3.1251), report.cost(0.47949)) == ("3.13", "0.479")
-    assert (report.percent(None), report.cost(None)) == ("-", "-")
+    assert (grouped(37720), grouped(100), grouped(1234567)) == ("37 720", "100", "1 234 567")
+    assert (percent(3.1251), cost(0.47949)) == ("3.13", "0.479")
+    assert (percent(None), cost(None)) == ("-", "-")
 
 
 def test_tables_line_up():
-    text = report.as_text([["system", "EER %"], ["a", "10.00"], ["longer", "3.00"]])
+    text = as_text([["system", "EER %"], ["a", "10.00"], ["longer", "3.00"]])
     assert text == "system  EER %\na       10.00\nlonger   3.00"
-    assert report.as_markdown([["s", "x"], ["a|b", "1"]]) == "| s | x |\n| --- | ---: |\n| a\\|b | 1 |"
+    assert as_markdown([["s", "x"], ["a|b", "1"]]) == "| s | x |\n| --- | ---: |\n| a\\|b | 1 |"

@@ -11,12 +11,11 @@ from tdnn_data import tiny_data, write_data
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, iterate
 from pyasp.kaldi import compress
-from pyasp.network.pooling import Attention, Pooling, weighted_mean
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
+from pyasp.network.pooling import POOLINGS, Attention, weighted_mean
 from pyasp.training import frames
 from pyasp.training.chunks import ChunkOptions, Sampler, mask_runs, split_validation
-from pyasp.training.frames import FrameSource, choose_store, coded_reader, open_source
-from pyasp.training.quantise import decode, encode, relative_error
+from pyasp.training.frames import FrameSource, choose_store, coded_reader, decode, encode, open_source, relative_error
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 
@@ -171,7 +170,12 @@ def test_every_head_weighs_its_own_group_of_channels():
 @pytest.mark.parametrize("heads", [2, 8])
 def test_equal_heads_are_one_head(heads):
     torch.manual_seed(0)
-    one, many = Pooling("attentive_statistics", 8, 5).eval(), Pooling("attentive_statistics", 8, 5, heads).eval()
+    one, many = (
+        POOLINGS["attentive_statistics"](
+            8, ArchitectureOptions(attention_dim=5, pooling_dim=8, attention_heads=k)
+        ).eval()
+        for k in (1, heads)
+    )
     state = one.state_dict()
     for name in ("attention.score.weight", "attention.score.bias"):
         state[name] = state[name].repeat(heads, *[1] * (state[name].ndim - 1))
@@ -184,7 +188,7 @@ def test_equal_heads_are_one_head(heads):
 def test_heads_are_trained():
     torch.manual_seed(0)
     sizes = {"frame_dim": 8, "pooling_dim": 12, "attention_dim": 4, "embedding_dim": 6, "segment_dim": 6}
-    net = Tdnn(TdnnOptions(**sizes, attention_heads=12), 5, 3)
+    net = Network(ArchitectureOptions(**sizes, attention_heads=12), 5, 3)
     torch.nn.init.normal_(net.output.weight)
     assert isinstance(net.pooling.attention, Attention)
     torch.nn.functional.cross_entropy(net(torch.randn(4, 30, 5)), torch.tensor([0, 1, 2, 0])).backward()
@@ -194,4 +198,4 @@ def test_heads_are_trained():
 
 def test_heads_that_do_not_divide_the_channels():
     with pytest.raises(InputError, match="--attention-heads: found 7"):
-        TdnnOptions(attention_heads=7)
+        ArchitectureOptions(attention_heads=7)

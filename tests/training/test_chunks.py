@@ -197,7 +197,7 @@ def test_a_recording_of_another_dimension(tmp_path):
         open_source(data, sorted(feats), ["s0", "s1"], FRONTEND, 32.0, "test")
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 1}, {"min_chunk": 14}, {"max_chunk": 199}, {"steps_per_epoch": -1}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 1}, {"min_chunk": 0}, {"max_chunk": 199}, {"steps_per_epoch": -1}])
 def test_chunks_that_cannot_be(wrong):
     with pytest.raises(InputError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
         ChunkOptions(**wrong)

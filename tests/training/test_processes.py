@@ -22,7 +22,7 @@ from pyasp.training.chunks import ChunkOptions, Sampler
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding
-WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # the folded path; few steps: rounding grows
+WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # in one pass; few steps: rounding grows
 UBM = [
     "--num-gauss=4",
     "--num-frames=2000",
@@ -49,7 +49,7 @@ IVECTOR = [
 def jobs(data, out, conf):
     """[tool, words] of everything that several processes can train, into `out`."""
     return [
-        ["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/folded"]],
+        ["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/one_pass"]],
         ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
         ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
         ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
@@ -83,9 +83,9 @@ def trained(tmp_path_factory):
     return where
 
 
-@pytest.mark.parametrize("name", ["folded", "plain"])
+@pytest.mark.parametrize("name", ["one_pass", "plain"])
 def test_two_processes_train_the_network_that_one_trains(trained, name):
-    """Equal losses, equal weights to 1e-5, with dropout, masks and batch norm over both; folded layers and plain ones.
+    """Equal losses, equal weights to 1e-5, with dropout, masks and batch norm over both; one pass and plain layers.
 
     Running variances are squares: to 1e-4 of their value.
     """

@@ -19,9 +19,10 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.network import checkpoint
-from pyasp.network.tdnn import Tdnn, TdnnOptions, training_flop
+from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training import trainer
 from pyasp.training.chunks import split_validation, validation_batches
+from pyasp.training.compute import training_flop
 from pyasp.training.frames import open_source
 from pyasp.training.options import OPTIMISERS, SCHEDULES, NetworkOptions, TrainOptions, learning_rate
 from pyasp.training.run import parameter_groups
@@ -127,7 +128,7 @@ def test_init_is_the_network_before_the_first_step(data, tmp_path):
     train(data, tmp_path, options("--epochs=1"), 7)
     net, _ = checkpoint.load_network(tmp_path / "init.pt", torch.device("cpu"))
     torch.manual_seed(7)
-    fresh = Tdnn(subset(options(), TdnnOptions), 6, 4).state_dict()
+    fresh = Network(subset(options(), ArchitectureOptions), 6, 4).state_dict()
     assert all(torch.equal(value, fresh[name]) for name, value in net.state_dict().items())
     assert (tmp_path / "init.pt.made.json").exists()
 
@@ -158,7 +159,7 @@ def test_learning_rates():
 
 
 def test_norms_and_biases_have_no_weight_decay():
-    net = Tdnn(subset(options(), TdnnOptions), 6, 4)
+    net = Network(subset(options(), ArchitectureOptions), 6, 4)
     decayed, free = parameter_groups(net, 0.3)
     assert decayed["weight_decay"] == 0.3 and free["weight_decay"] == 0
     assert sum(p.numel() for p in decayed["params"] + free["params"]) == sum(p.numel() for p in net.parameters())

@@ -16,7 +16,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.network import checkpoint
 from pyasp.network.loss import CosineOutput, logits_of
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training import compute, trainer
 from pyasp.training.trainer import train
 
@@ -256,7 +256,7 @@ def test_other_errors_of_torch_come_through(data, tmp_path, monkeypatch):
 
 def test_the_bytes_needed_grow_with_the_batch():
     chosen = options()
-    net = Tdnn(subset(chosen, TdnnOptions), 6, 4)
+    net = Network(subset(chosen, ArchitectureOptions), 6, 4)
     one, two = (compute.bytes_needed(net, chunks, 30, chosen, torch.device("cpu")) for chunks in (8, 16))
     assert 0 < one < two <= 2 * one
 
@@ -281,7 +281,8 @@ def test_cuda_that_is_not_there():
         "--weight-decay=-0.1",
         "--frame-dim=0",
         "--batch-size=1",
-        "--extract-min-frames=3",
+        "--extract-min-frames=14",
+        "--min-chunk=14",
         "--cmn-window=-1",
         "--margin=-1",
         "--logit-scale=0",

@@ -1,33 +1,31 @@
-"""The folded layers: values, gradients and running statistics of the plain layers and of double precision."""
+"""Training in one pass: values, gradients and running statistics of the plain layers and of double precision."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from pyasp.network import tdnn
-from pyasp.network.pooling import POOLINGS
-from pyasp.network.tdnn import Tdnn, TdnnOptions
+from pyasp.network.model import ArchitectureOptions, Network
+from pyasp.network.pooling import POOLINGS, StatisticsPooling
 from pyasp.training import one_pass
-from pyasp.training.one_pass import Workspace
+from pyasp.training.one_pass import OnePass, Workspace
 
 SIZES = {"frame_dim": 10, "pooling_dim": 14, "attention_dim": 5, "embedding_dim": 9, "segment_dim": 8}
 
 
 @pytest.fixture(autouse=True)
-def narrow_layers_fold_too(monkeypatch):
-    monkeypatch.setattr(tdnn, "FOLD_WIDTH", 1)
+def narrow_layers_too(monkeypatch):
+    monkeypatch.setattr(one_pass, "LEAST_WIDTH", 1)
 
 
 def network(pooling, dropout, plain, dtype=torch.float32):
     torch.manual_seed(1)
-    net = Tdnn(TdnnOptions(pooling=pooling, dropout=dropout, **SIZES), 6, 4)
+    net = Network(ArchitectureOptions(pooling=pooling, dropout=dropout, **SIZES), 6, 4)
     torch.nn.init.normal_(net.output.weight)
     for layer in net.frames:
         torch.nn.init.normal_(layer.norm.weight)
         torch.nn.init.normal_(layer.norm.bias)
-    if plain:
-        net.pooled = lambda x, lengths=None: net.pooling(*net.frame_level(x, lengths))
-    return net.to(dtype)
+    assert one_pass.covers(net)
+    return net.to(dtype) if plain else OnePass(net)
 
 
 def step(net, frames=33, dtype=torch.float32):
@@ -38,7 +36,11 @@ def step(net, frames=33, dtype=torch.float32):
     net.zero_grad()
     loss = functional.cross_entropy(net(x.to(dtype)), labels)
     loss.backward()
-    return loss.item(), {name: p.grad for name, p in net.named_parameters()}, dict(net.named_buffers())
+    return (
+        loss.item(),
+        {name.removeprefix("net."): p.grad for name, p in net.named_parameters()},
+        {name.removeprefix("net."): buffer for name, buffer in net.named_buffers()},
+    )
 
 
 @pytest.mark.parametrize("block", [1, 70, 10**6])
@@ -57,7 +59,7 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_layers(monkeypatch
         torch.testing.assert_close(buffers[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_folding_is_as_near_to_double_precision_as_the_plain_layers():
+def test_one_pass_is_as_near_to_double_precision_as_the_plain_layers():
     """Worst error of a gradient, relative to its largest element, against the plain layers in double precision."""
     _, exact, _ = step(network("attentive_statistics", 0.0, plain=True, dtype=torch.float64), dtype=torch.float64)
     worst = []
@@ -102,3 +104,22 @@ def test_a_workspace_gives_the_shape_asked_for_and_keeps_the_larger_memory():
     small = work.get("a", 2, 3)
     assert small.shape == (2, 3) and small.data_ptr() == large.data_ptr()
     assert work.get("b", 2, 3).data_ptr() != small.data_ptr()
+
+
+def test_other_layers_and_poolings_train_on_their_own(monkeypatch):
+    def covered(**options):
+        return one_pass.covers(Network(ArchitectureOptions(**{**SIZES, **options}), 6, 4))
+
+    class Other(StatisticsPooling):
+        pass
+
+    assert covered() and not covered(attention_heads=2)
+    monkeypatch.setitem(POOLINGS, "other", lambda dim, options: Other(dim, options, True, True))
+    assert not covered(pooling="other")
+    monkeypatch.setattr(one_pass, "LEAST_WIDTH", 11)
+    assert not covered() and covered(frame_dim=11)
+
+
+def test_in_evaluation_the_network_s_own_layers_are_run():
+    net, x = network("attention", 0.2, plain=False).eval(), torch.randn(3, 20, 6)
+    assert torch.equal(net(x), net.net(x)) and not net.work.buffers

@@ -1,6 +1,6 @@
 """Time and memory of the tools of a run: a line each in the file named by PYASP_USAGE, which run.sh sets.
 
-  EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb", "open_files"} of each tool's process, at its end
+  EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb", "open_files"} of each tool, at its end
   EXP/log/stages.jsonl   {"stage", "title", "seconds"} of each stage run, written by steps/common.sh
 A run that was resumed, or given again, adds lines; seconds add up, and a peak is that of the largest process.
 """
@@ -18,7 +18,7 @@ from typing import Any
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 
-def record_usage(tool: str) -> None:
+def record_costs(tool: str) -> None:
     """Appends this process's CPU seconds, largest resident memory and open files, when a run asks for it."""
     path = os.environ.get("PYASP_USAGE")
     if not path or not Path(path).parent.is_dir():

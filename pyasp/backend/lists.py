@@ -1,24 +1,79 @@
-"""From embeddings on disk to a score file: which recordings a trial list needs, and what is written.
-
-`<model> <test> <score>` lines in the order of the list, and the scores alone as float32 in `<scores>.f32.npy`. A score
-is printed with the fewest digits that give the same float32 back.
-"""
+"""Embeddings of the recordings that a list names: of training, a trial list, or a cohort; and the scores of a list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from pyasp.backend import scoring
-from pyasp.backend.vectors import load_embeddings
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.data.datadir import c_sorted, invert
 from pyasp.data.trials import TrialList
 
-LINES_AT_ONCE = 1 << 17
+
+def load_embeddings(reader: Mapping[str, np.ndarray], utterances: Iterable[str], where: object) -> np.ndarray:
+    """Embeddings of `utterances` as rows (N, D) float32.
+
+    Raises InputError when some are missing (count and first ones), differ in dimension or hold a number that is none.
+    """
+    utterances = list(utterances)
+    missing = [utt for utt in utterances if utt not in reader]
+    if missing:
+        raise InputError(
+            where, _lacking(missing, utterances), "one for each", "Extract them (stage 8) or correct the lists"
+        )
+    if not utterances:
+        raise InputError(where, "no utterances", "at least one", "Check the lists")
+    rows = np.empty((len(utterances), np.asarray(reader[utterances[0]]).size), np.float32)
+    for row, utt in zip(rows, utterances):
+        vector = np.asarray(reader[utt])
+        if vector.shape != row.shape or not np.isfinite(vector).all():
+            found = f"shape {vector.shape}, {int((~np.isfinite(vector)).sum())} values not finite"
+            raise InputError(where, found, f"{len(row)} finite values", "Extract this utterance again", item=utt)
+        row[:] = vector
+    return rows
+
+
+def _lacking(missing: list[str], utterances: list[str]) -> str:
+    return f"no embedding for {len(missing)} of {len(utterances)} utterances (first: {', '.join(missing[:3])})"
+
+
+def with_embedding(
+    utterances: list[str], reader: Mapping[str, np.ndarray], max_missing: float, where: object
+) -> list[str]:
+    """Those of `utterances` that have an embedding. InputError when more than the share `max_missing` have none."""
+    missing = [utt for utt in utterances if utt not in reader]
+    if len(missing) > max_missing * len(utterances):
+        raise InputError(
+            where,
+            _lacking(missing, utterances),
+            f"at most a share of {max_missing:g} missing",
+            "Extract them (stage 8), or raise --max-missing",
+        )
+    extra = len(reader) + len(missing) - len(utterances)
+    if extra:
+        print(f"{where}: {extra} of {len(reader)} embeddings are not listed for training and not used")
+    if missing:
+        print(
+            f"done {len(utterances) - len(missing)} of {len(utterances)} training utterances, {len(missing)} failed "
+            f"(first: {missing[0]}: no embedding)"
+        )
+    return [utt for utt in utterances if utt in reader]
+
+
+def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> dict[str, list[str]]:
+    """{cohort member: its recordings} of at most `size` recordings or speakers (`unit`), drawn by seed, in C order.
+
+    InputError for fewer than two.
+    """
+    members = invert(utt2spk) if unit == "speaker" else {utt: [utt] for utt in c_sorted(utt2spk)}
+    if min(len(members), size) < 2:
+        found, cure = f"{min(len(members), size)} {unit}s", "Give more training speakers, or raise --cohort-size"
+        raise InputError("cohort", found, "at least 2", cure)
+    names = np.array(list(members), dtype=object)
+    chosen = np.random.default_rng([seed, 5]).permutation(len(names))[:size]
+    return {name: members[name] for name in c_sorted(names[chosen])}
 
 
 def check_missing(
@@ -90,33 +145,8 @@ def score_list(trials: TrialList, scorer: scoring.Scorer, missing: np.ndarray) -
     if bad.any():
         first = int(bad.argmax())
         pair = f"{trials.models[trials.model[first]]} {trials.tests[trials.test[first]]}"
-        raise InputError(
-            "scores",
-            f"{int(bad.sum())} that are not finite",
-            "finite scores",
-            "Check the embeddings and the back end",
-            item=pair,
-        )
+        found, cure = f"{int(bad.sum())} that are not finite", "Check the embeddings and the back end"
+        raise InputError("scores", found, "finite scores", cure, item=pair)
     if missing.any():
         scores[missing] = scores[~missing].min()
     return scores
-
-
-def write_scores(stream: IO[str], trials: TrialList, scores: np.ndarray) -> None:
-    """Writes `<model> <test> <score>` lines in the order of the list; scores (N,) float32."""
-    models, tests = trials.models, trials.tests
-    for start in range(0, len(trials), LINES_AT_ONCE):
-        part = slice(start, start + LINES_AT_ONCE)
-        rows = zip(trials.model[part].tolist(), trials.test[part].tolist(), scores[part].astype("U").tolist())
-        stream.write("".join(f"{models[i]} {tests[j]} {text}\n" for i, j, text in rows))
-
-
-def array_path(scores_path: str | Path) -> Path:
-    """Name of the array beside a score file."""
-    return Path(f"{scores_path}.f32.npy")
-
-
-def write_array(scores_path: str | Path, scores: np.ndarray) -> None:
-    """Writes the scores alone, (N,) float32, beside the score file."""
-    with atomic_write(array_path(scores_path)) as stream:
-        np.save(stream, scores.astype(np.float32, copy=False), allow_pickle=False)

@@ -1,0 +1,158 @@
+"""Score files: `<model> <test> <score>` lines in the order of their trial list, and which lists a system has scored.
+
+A system's directory holds `scores/<list>`, and `dev/scores` for the trials among the dev speakers. Beside a score file
+lie the scores alone as float32 (`<scores>.f32.npy`) and, where a step says something about its own scores, columns
+(`<scores>.tsv`). A score is printed with the fewest digits that give the same float32 back.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.core.records import making
+from pyasp.data.trials import Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
+
+SCORED = "<model> <test> <score>"
+LINES_AT_ONCE = 1 << 17
+
+
+# ---------------------------------------------------------------- one score file
+
+
+def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.ndarray, TrialList]:
+    """Scores (N,) float64 and the trials of a list and its score file, which must be line-aligned.
+
+    Streams both. InputError on the first line whose pair differs, on lists of different length, on a score that is no
+    number, and as `check_classes`.
+    """
+    reader, scores = TrialReader(trials_path), array("d")
+    with open(trials_path, "rb") as listed, open(scores_path, "rb") as scored:
+        for first, lines in blocks(listed):
+            columns = reader.add(first, lines)
+            found = columns_of(list(islice(scored, len(lines))), first, scores_path, SCORED)
+            _check_pairs(columns, found, first, scores_path)
+            scores.extend(_numbers(found[2], first, scores_path))
+        if scored.readline():
+            raise InputError(scores_path, f"more than {len(scores)} lines", "one per trial", "Score this list again")
+    trials = reader.trials()
+    check_classes(trials.target, trials_path)
+    return np.frombuffer(scores, np.float64), trials
+
+
+def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: int, path: object) -> None:
+    """InputError on the first line whose model or test differ, or where the scores end; both are columns of a block."""
+    if listed[:2] == scored[:2]:
+        return
+    pairs, found = list(zip(*listed[:2])), list(zip(*scored[:2]))
+    wrong = next((i for i, (pair, other) in enumerate(zip(pairs, found)) if pair != other), len(found))
+    seen = b" ".join(found[wrong]).decode(errors="replace") if wrong < len(found) else "the end of the file"
+    expected = f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list"
+    raise InputError(path, repr(seen), expected, "Score this list again", item=f"line {first + wrong}")
+
+
+def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
+    values: list[float] = []
+    try:
+        values.extend(map(float, column))
+    except ValueError:
+        word, line = column[len(values)].decode(errors="replace"), f"line {first + len(values)}"
+        raise InputError(path, repr(word), "a number", "Score this list again", item=line) from None
+    return values
+
+
+def array_path(scores_path: str | Path) -> Path:
+    """Name of the array beside a score file."""
+    return Path(f"{scores_path}.f32.npy")
+
+
+def write_lines(stream: IO[str], trials: TrialList, scores: np.ndarray) -> None:
+    """Writes `<model> <test> <score>` lines in the order of the list; scores (N,) float32."""
+    models, tests = trials.models, trials.tests
+    for start in range(0, len(trials), LINES_AT_ONCE):
+        part = slice(start, start + LINES_AT_ONCE)
+        rows = zip(trials.model[part].tolist(), trials.test[part].tolist(), scores[part].astype("U").tolist())
+        stream.write("".join(f"{models[i]} {tests[j]} {text}\n" for i, j, text in rows))
+
+
+def write_scores(
+    path: str | Path, trials: TrialList, scores: np.ndarray, made: dict[str, Any], columns: Columns | None = None
+) -> None:
+    """Writes the scores (N,) of a list with the record `made`, the array beside them, and `<scores>.tsv` of columns.
+
+    The score file comes last: it tells that all are there.
+    """
+    values = scores.astype(np.float32, copy=False)
+    if columns:
+        cells = zip(*(np.array(names)[codes] for names, codes in columns.values()))
+        with atomic_write(f"{path}.tsv", "w") as stream:
+            stream.write("\t".join(columns) + "\n")
+            stream.writelines("\t".join(row) + "\n" for row in cells)
+    with atomic_write(array_path(path)) as stream:
+        np.save(stream, values, allow_pickle=False)
+    with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        write_lines(stream, trials, values)
+
+
+# ---------------------------------------------------------------- the lists of a system
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A list and where its scores lie in a system's directory; enroll, test: names of its data directories."""
+
+    name: str
+    trials: Path
+    scores: str
+    enroll: str
+    test: str
+
+    def read(self, system_dir: str | Path) -> tuple[np.ndarray, TrialList]:
+        """Scores (N,) float64 of a system, and the trials. InputError when they do not belong together."""
+        return read_scored(self.trials, Path(system_dir) / self.scores)
+
+
+def dev_list(data: str | Path) -> Scored:
+    """The trials among the dev speakers."""
+    return Scored("dev", Path(data) / "dev" / "trials", "dev/scores", "dev", "dev")
+
+
+def scored_names(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
+    """Names of the lists of a corpus that this system has scored. InputError when there is none."""
+    if not Path(trials_dir).is_dir():
+        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", "Run stage 0 first")
+    lists, directory = trial_lists(trials_dir), Path(system_dir) / "scores"
+    scored = [name for name in lists if (directory / name).is_file()]
+    if not scored:
+        expected = f"scores of {', '.join(lists) or 'a list'}"
+        raise InputError(directory, "no score file of any list", expected, "Run stage 9 first")
+    return scored
+
+
+def scored_lists(data: str | Path, system_dir: str | Path) -> list[Scored]:
+    """Every list that a system has scored, the dev trials last. InputError when there is none."""
+    trials, dev = Path(data) / "trials", dev_list(data)
+    names = scored_names(trials, system_dir)
+    found = [Scored(name, trials / name, f"scores/{name}", "enroll", "test") for name in names]
+    return [*found, dev] if dev.trials.is_file() and (Path(system_dir) / dev.scores).is_file() else found
+
+
+def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored:
+    """The list that calibration is trained on: `name` of the corpus's lists, or the dev trials when it is empty."""
+    found = {each.name: each for each in scored_lists(data, system_dir)}
+    if (name or "dev") not in found:
+        raise InputError(
+            system_dir,
+            f"no scores of {name or 'trials among dev speakers'}",
+            "a scored list to train calibration on",
+            "Hold dev speakers out (--dev-fraction in select.conf, then from stage 4 on), or name a list with "
+            "--calibration-list, or use calhalf",
+        )
+    return found[name or "dev"]

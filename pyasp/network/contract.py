@@ -1,0 +1,42 @@
+"""What an encoder and a pooling owe to the network, and all that anything else knows of them.
+
+    x, lengths   (B, T, D), (B,) or None   chunks or padded recordings of D coefficients; frames of each, None: all T
+    h, mask      (B, T', C), (B, T') bool or None   frame-level vectors, T' = T - frames_lost; true where they are real
+    pooled       (B, P)                    one vector a recording
+
+To add one: a class in a file of its own, one line in ENCODERS (pyasp.network.model) or in POOLINGS
+(pyasp.network.pooling), a test. Layers hold their products' weights as `weight` (out, in, ...), as torch's do: the cost
+of a network is counted from them.
+"""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, abc.ABC):
+    """Features to frame-level vectors; made with (options: ArchitectureOptions, D)."""
+
+    frames_lost = 0  # T - T': frames of context that have no vector of their own
+    output_dim: int  # C
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D) with zeros as padding, every length above `frames_lost` -> h (B, T', C) and its mask or None."""
+
+
+class Pooling(nn.Module, abc.ABC):
+    """Frame-level vectors to one vector; made with (C, options: ArchitectureOptions)."""
+
+    output_dim: int  # P
+    attends = False  # True where `weights` says more than 1/T
+
+    def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Weights over time (B, T'), or (B, T', H) of H heads, of h (B, T', C): of sum one, zero on padding."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """h (B, T', C) -> (B, P), whatever stands in the padding."""

@@ -1,0 +1,137 @@
+"""The network: an encoder over frames, pooling over time, two fully connected layers, speakers.
+
+Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3, with any encoder of ENCODERS and any pooling of POOLINGS.
+
+    x  (B, T, D)   B chunks or recordings of T frames of D coefficients
+    a  (B, E)      affine output of the first fully connected layer: the embedding
+
+Training, extraction, checkpoints, bundles, the views of the attention and the export know what is here, no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pyasp.core.errors import InputError
+from pyasp.core.options import option
+from pyasp.network.contract import Encoder
+from pyasp.network.loss import LOSSES
+from pyasp.network.pooling import POOLINGS, length_mask
+from pyasp.network.tdnn import Layer, Tdnn
+
+ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn}
+HEAD = ("segment", "output")  # what training has beyond the embedding
+
+
+@dataclass(frozen=True)
+class ArchitectureOptions:
+    """What the network is made of; the defaults are the paper's."""
+
+    pooling: str = option("attentive_statistics", "how frames become one vector", choices=POOLINGS)
+    frame_dim: int = option(512, "nodes of each of the first four TDNN layers")
+    pooling_dim: int = option(1500, "nodes of the fifth TDNN layer, which is pooled")
+    attention_dim: int = option(64, "hidden nodes of the attention network")
+    embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
+    segment_dim: int = option(512, "nodes of the second fully connected layer")
+    dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
+    attention_heads: int = option(
+        1, "attentions side by side, each for its share of the pooled channels; as many as --pooling-dim: one a channel"
+    )
+    loss: str = option("softmax", "softmax; am, aam: additive (angular) margin on cosines", choices=LOSSES)
+    encoder: str = option("tdnn", "the layers over frames, before the pooling", choices=ENCODERS)
+
+    def __post_init__(self) -> None:
+        sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim", "attention_heads")
+        wrong = [name for name in sizes if getattr(self, name) < 1]
+        wrong += [] if 0 <= self.dropout < 1 else ["dropout"]
+        wrong += [] if self.attention_heads < 1 or self.pooling_dim % self.attention_heads == 0 else ["attention_heads"]
+        for name in wrong:
+            raise InputError(
+                "network options",
+                str(getattr(self, name)),
+                "sizes of at least 1, 0 <= dropout < 1, heads that divide --pooling-dim",
+                "Correct tdnn.conf",
+                item=f"--{name.replace('_', '-')}",
+            )
+
+    @property
+    def shortest(self) -> int:
+        """Frames that the encoder needs at least."""
+        return ENCODERS[self.encoder].frames_lost + 1
+
+
+class Network(nn.Module):
+    """Features of chunks -> embeddings (`embed`) and speaker logits (`forward`).
+
+    Lengths of padded batches are given per recording; masks follow the frames that the contexts leave. Made for 0
+    speakers it ends with the embedding.
+    """
+
+    def __init__(self, options: ArchitectureOptions, in_dim: int, num_speakers: int = 0):
+        super().__init__()
+        self.in_dim, self.embedding_dim, self.shortest = in_dim, options.embedding_dim, options.shortest
+        self.frames = ENCODERS[options.encoder](options, in_dim)
+        self.pooling = POOLINGS[options.pooling](self.frames.output_dim, options)
+        self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
+        if num_speakers:
+            self.segment = Layer((0,), options.embedding_dim, options.segment_dim, options.dropout)
+            self.output = LOSSES[options.loss].output(options.segment_dim, num_speakers)
+
+    def frame_level(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D), T >= shortest, lengths (B,) or None -> h (B, T', C) and its mask (B, T') or None."""
+        assert x.shape[1] >= self.shortest, f"{x.shape[1]} frames, fewer than {self.shortest}: pad before"
+        if lengths is not None:
+            x = x.masked_fill(~length_mask(lengths, x.shape[1]).unsqueeze(-1), 0.0)
+        return self.frames(x, lengths)
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings (B, E): affine output of the first fully connected layer. x (B, T, D), lengths (B,) or None."""
+        return self.embed_pooled(self.pooling(*self.frame_level(x, lengths)))
+
+    def embed_pooled(self, pooled: Tensor) -> Tensor:
+        """Embeddings (B, E) of pooled vectors (B, P)."""
+        return self.embedding.affine(pooled)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Output (B, speakers) of x (B, T, D): logits of --loss softmax, cosines of the others (pyasp.network.loss)."""
+        return self.classify(self.embed(x, lengths))
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """Output (B, speakers) of embeddings (B, E)."""
+        a = self.embedding.activate(embeddings.unsqueeze(1))
+        return self.output(self.segment(a).squeeze(1))
+
+    def attention(self, x: Tensor) -> Tensor | None:
+        """The pooling's weights (B, T') of x (B, T, D), of several heads their mean; None where they are uniform."""
+        if not self.pooling.attends:
+            return None
+        weights = self.pooling.weights(*self.frame_level(x))
+        return weights.mean(dim=2) if weights.ndim == 3 else weights
+
+    def embedding_weights(self) -> dict[str, Tensor]:
+        """What an embedding is computed from: parameters and buffers up to it, without counters."""
+        return {
+            name: value.float()
+            for name, value in self.state_dict().items()
+            if name.split(".")[0] not in HEAD and value.is_floating_point()
+        }
+
+    @torch.inference_mode()
+    def multiply_adds(self, frames: int) -> int:
+        """Multiply-adds of the products with weights in one forward pass over a chunk of `frames` frames."""
+        total, training = 0, self.training
+
+        def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            nonlocal total
+            total += output.numel() * module.weight[0].numel()
+
+        weights = ((module, getattr(module, "weight", None)) for module in self.modules())
+        hooks = [m.register_forward_hook(count) for m, w in weights if isinstance(w, Tensor) and w.ndim > 1]
+        self.eval()(next(self.parameters()).new_zeros(1, frames, self.in_dim))
+        for hook in hooks:
+            hook.remove()
+        self.train(training)
+        return total
