@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.audio_header import Audio
+from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option
@@ -83,7 +83,7 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
     return utt.path, utt.channel, utt.start, utt.speaker
 
 
-def _cut(utt: Utterance, audio: Audio) -> dict[str, Any]:
+def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
     whole = audio.samples / audio.rate
     recording = {
@@ -129,14 +129,14 @@ def ffmpeg_entry(path: str, channel: int, count: int) -> str:
     return f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
 
 
-def kaldi_entry(utt: Utterance, audio: Audio) -> str:
+def kaldi_entry(utt: Utterance, audio: Header) -> str:
     """What wav.scp says for a recording: a wav file, or the command that makes one channel of it."""
-    form = ".sph" if audio.kind in ("sphere", "shorten") else Path(utt.path).suffix.lower()
+    form = ".sph" if audio.encoding in ("sphere", "shorten") else Path(utt.path).suffix.lower()
     line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
 
 
-def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
+def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """cuts.jsonl.gz, atomic, the same bytes for the same utterances (no time in the gzip header)."""
     with atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
         for utt in utterances:
@@ -156,7 +156,7 @@ def _write_info(path: Path, utterances: list[Utterance]) -> None:
             stream.write("\t".join([utt.id, *cells]) + "\n")
 
 
-def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Audio]) -> None:
+def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """wav.scp; segments when an utterance is a stretch of a recording;
     reco2file_and_channel when a file has two channels."""
     stretches = any(utt.recording or utt.start or utt.seconds is not None for utt in utterances)
@@ -181,7 +181,7 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
             (directory / name).unlink(missing_ok=True)
 
 
-def _seconds(utt: Utterance, audio: Mapping[str, Audio]) -> float:
+def _seconds(utt: Utterance, audio: Mapping[str, Header]) -> float:
     header = audio[utt.path]
     return utt.seconds if utt.seconds is not None else header.samples / header.rate - utt.start
 
@@ -194,7 +194,7 @@ def unreadable(index: Mapping[str, Utterance], failed: Mapping[str, str]) -> dic
 def write_data_dir(
     directory: Path,
     index: Mapping[str, Utterance],
-    audio: Mapping[str, Audio],
+    audio: Mapping[str, Header],
     models: Mapping[str, list[str]] | None = None,
     dropped: Mapping[str, str] = {},
 ) -> dict[str, Any]:

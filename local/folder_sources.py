@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.audio_header import AUDIO_SUFFIXES, Audio, find_audio, probe
 from local.common import Utterance, index_by_id, prefixed
+from pyasp.audio.folders import SUFFIXES, audio_below
+from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import read_rows
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
@@ -37,7 +38,7 @@ class Source:
     test: dict[str, Utterance] = field(default_factory=dict)
     models: dict[str, list[str]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
-    audio: dict[str, Audio] = field(default_factory=dict)
+    audio: dict[str, Header] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
@@ -55,11 +56,9 @@ def from_tree(root: str) -> Source:
         raise InputError(
             root, "no such directory", "a tree of audio, <speaker>/[<session>/]<utterance>.wav", "Check --root"
         )
-    paths = find_audio(root)
+    paths = audio_below(root)
     if not paths:
-        raise InputError(
-            root, "no audio file", " ".join(AUDIO_SUFFIXES), "Check --root, or describe the data in --tables"
-        )
+        raise InputError(root, "no audio file", " ".join(SUFFIXES), "Check --root, or describe the data in --tables")
     parts = [os.path.relpath(path, root).split(os.sep) for path in paths]
     loose = [part for part in parts if len(part) < 2]
     if loose:
@@ -191,9 +190,9 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
         )
     path, channel = _place_of(file, wanted, recording, item)
     if file.type == "file":
-        source.audio[path] = Audio(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
+        source.audio[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
     else:
-        source.audio[path] = probe(path)
+        source.audio[path] = read_header(path)
     name = prefixed(item.id, item.speaker)
     source.aliases[item.id] = name
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from local.audio_header import Audio, probe_all
+from local.audio_header import probe_all
 from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
 from local.trial_lists import ListWriter, open_list
+from pyasp.audio.headers import Header
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
@@ -82,7 +83,7 @@ class TestSides:
     """Test sides as the key names them: utterance ids, and the utterances themselves."""
 
     recordings: Recordings
-    audio: dict[str, Audio]
+    audio: dict[str, Header]
     known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     utterances: dict[str, Utterance] = field(default_factory=dict)
 
@@ -173,7 +174,7 @@ def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], to
 
 
 def usable(
-    index: dict[str, Utterance], audio: dict[str, Audio], what: str, shortest: float = 0.0
+    index: dict[str, Utterance], audio: dict[str, Header], what: str, shortest: float = 0.0
 ) -> dict[str, Utterance]:
     """Those whose file was readable, has their channel and is long enough; counts and prints the others."""
     reasons: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from local import trial_lists
-from local.audio_header import find_audio, probe_all
+from local.audio_header import probe_all
 from local.common import (
     PrepOptions,
     Utterance,
@@ -29,6 +29,7 @@ from local.common import (
 from local.trial_lists import Trial
 from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
 from pyasp.audio.decoders import require_program
+from pyasp.audio.folders import audio_below
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
@@ -119,7 +120,7 @@ def voxceleb2_dev(root: str) -> list[Utterance]:
     metadata = find_metadata(root, "vox2_meta.csv")
     clips: dict[str, Clip] = {}
     for place in ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac"):
-        for path in find_audio(os.path.join(os.path.abspath(root), place), (".wav", ".flac", ".m4a")):
+        for path in audio_below(os.path.join(os.path.abspath(root), place), (".wav", ".flac", ".m4a")):
             clip = parse_name(path)
             if clip and metadata.part.get(clip.speaker, "dev") == "dev":
                 clips.setdefault(clip.id, clip)
@@ -127,7 +128,7 @@ def voxceleb2_dev(root: str) -> list[Utterance]:
         raise missing_audio(os.path.abspath(root), 2)
     aac = [clip.path for clip in clips.values() if clip.path.endswith(".m4a")]
     if aac:
-        require_program("AAC in MP4", aac[0])
+        require_program("m4a", aac[0])
         print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")
     return [_utterance(clip, metadata) for clip in clips.values()]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pyasp.audio.sphere import CODING_BYTES
+from pyasp.audio.headers import CODING_BYTES
 
 
 def encode_ulaw(samples: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from local.audio_header import find_audio
+from pyasp.audio.folders import audio_below
 from pyasp.core.errors import InputError
 from pyasp.core.text import open_text, read_lines
 
@@ -178,7 +178,7 @@ class Recordings:
         for root in self._roots:
             if not os.path.isdir(root):
                 raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
-            self.paths += find_audio(root, (".sph", ".wav", ".flac"))
+            self.paths += audio_below(root, (".sph", ".wav", ".flac"))
         for path in self.paths:
             self._by_name[_stem(path)].append(path)
 

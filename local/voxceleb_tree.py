@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from local.audio_header import find_audio
+from pyasp.audio.folders import audio_below
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_lines
 
@@ -77,7 +77,7 @@ def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav", ".flac")) 
 
 
 def _clips_below(directory: str, part: str, suffixes: tuple[str, ...]) -> list[Clip]:
-    return [clip for clip in (parse_name(path, part) for path in find_audio(directory, suffixes)) if clip]
+    return [clip for clip in (parse_name(path, part) for path in audio_below(directory, suffixes)) if clip]
 
 
 def _holds_speakers(directory: str) -> bool:

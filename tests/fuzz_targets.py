@@ -33,13 +33,13 @@ from fuzzing import Target
 from prep_trees import m4a
 
 from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_tree
-from local.audio_header import Audio, probe
 from local.common import Utterance, _cut
 from local.kaldi_source import from_kaldi
 from pyasp import kaldi
-from pyasp.audio import lhotse_reader, mp4, recording, sphere
+from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
-from pyasp.audio.cuts import read_samples, use_libsndfile
+from pyasp.audio.cuts import CheckedBackend, read_samples, use_libsndfile
+from pyasp.audio.headers import Header, read_header
 from pyasp.backend.files import read_back_end_files, read_plda
 from pyasp.backend.variants import VariantOptions
 from pyasp.bundle import format, speaker_model
@@ -70,11 +70,11 @@ def _everything(path: Path) -> None:
 
 def _audio(path: Path) -> None:
     """The header as a preparation reads it, the samples as scoring and as the recipe read them."""
-    found = probe(str(path))
+    found = read_header(path)
     assert found.rate > 0 and found.samples > 0 and found.channels > 0
     samples = recording.read_sound(path, 0).samples
     assert np.isfinite(samples).all()
-    backend = lhotse_reader.CheckedBackend()
+    backend = CheckedBackend()
     told = backend.info(path)
     read, rate = backend.read_audio(path)
     assert read.shape == (told.channels, told.frames) and rate == told.samplerate
@@ -185,7 +185,7 @@ CALIBRATION = json.dumps(
 
 def _cuts() -> bytes:
     utterances = [Utterance("spk1-a", "spk1", "a.wav"), Utterance("spk2-c", "spk2", "a.wav", start=0.005, seconds=0.01)]
-    lines = [json.dumps(_cut(utt, Audio(16000, 400, 1, "WAV"))) for utt in utterances]
+    lines = [json.dumps(_cut(utt, Header(16000, 400, 1, "WAV"))) for utt in utterances]
     return "".join(line + "\n" for line in lines).encode()
 
 
@@ -322,7 +322,7 @@ TARGETS: dict[str, Target] = {
     ),
     "SPHERE header": Target(
         [sphere_file(1, "pcm"), sphere_file(2, "pcm")],
-        sphere.read_header,
+        read_header,
         "x.sph",
         tokens=(b"end_head", b"-i", b"sample_count", b"ulaw", b"pcm,embedded-shorten-v2.00"),
     ),
@@ -331,7 +331,7 @@ TARGETS: dict[str, Target] = {
     "flac": Target(FLACS, _audio, "x.flac"),
     "m4a header": Target(
         [contents(lambda path: m4a(path, 10), "x.m4a")],
-        mp4.read_header,
+        read_header,
         "x.m4a",
         tokens=(b"moov", b"trak", b"mdia", b"esds", b"stts", b"mp4a"),
     ),

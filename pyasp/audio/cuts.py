@@ -1,6 +1,6 @@
 """Samples of a lhotse cut on the int16 scale, at the configured rate; faults are found, not padded over.
 
-lhotse reads the audio, through the checked libsndfile reader of `audio_file`. Its samples in [-1, 1] times 32768 are
+lhotse reads the audio, through the checked reader of `recording`. Its samples in [-1, 1] times 32768 are
 int16 values exactly. Where a recording's length differs a little from its manifest lhotse pads by reflection or cuts;
 here that is an error. Resampling is `scipy.signal.resample_poly` in double precision, rounded and clipped to 16 bit.
 """
@@ -10,26 +10,57 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse.audio.backend import set_current_audio_backend
+from lhotse.audio.backend import LibsndfileBackend, LibsndfileCompatibleAudioInfo, set_current_audio_backend
 from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
-from pyasp.audio.lhotse_reader import CheckedBackend
+from pyasp.audio.headers import read_header
+from pyasp.audio.recording import read_file, read_stream
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.core.errors import InputError
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
-BACKEND = CheckedBackend()
+
+
+class CheckedBackend(LibsndfileBackend):
+    """lhotse's libsndfile reader that raises InputError where a file does not hold what its header says.
+
+    lhotse's own choice for `.sph` is one sph2pipe shell command per read.
+    """
+
+    def read_audio(
+        self,
+        path_or_fd: Any,
+        offset: float = 0.0,
+        duration: float | None = None,
+        force_opus_sampling_rate: int | None = None,
+    ) -> tuple[np.ndarray, int]:
+        """(channels, samples) float32 in [-1, 1] and the rate in Hz; fewer samples than asked for are an error."""
+        if isinstance(path_or_fd, (str, Path)):
+            return read_file(path_or_fd, offset, duration)
+        path_or_fd.seek(0)
+        return read_stream(path_or_fd, "audio of a command", offset, duration)
+
+    def info(self, path_or_fd: Any, force_opus_sampling_rate: int | None = None) -> LibsndfileCompatibleAudioInfo:
+        """Channels, frames, samplerate, duration, of a file's header alone or of a whole stream."""
+        if isinstance(path_or_fd, (str, Path)):
+            found = read_header(path_or_fd)
+            rate, (channels, frames) = found.rate, (found.channels, found.samples)
+        else:
+            samples, rate = self.read_audio(path_or_fd)
+            channels, frames = samples.shape
+        return LibsndfileCompatibleAudioInfo(channels, frames, rate, frames / rate)
 
 
 def use_libsndfile() -> None:
     """Sets lhotse's reader and its tolerance for this process."""
-    set_current_audio_backend(BACKEND)
+    set_current_audio_backend(CheckedBackend())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The audio duration mismatch tolerance")  # on purpose
         set_audio_duration_mismatch_tolerance(ONE_SAMPLE)
@@ -92,7 +123,7 @@ def _read_plain(cut: Cut) -> np.ndarray:
     """(channels of the cut, n) float32 in [-1, 1]; exactly as many samples as the cut says, or InputError."""
     recording, source = cut.recording, cut.recording.sources[0]
     whole = cut.start == 0 and cut.num_samples == recording.num_samples
-    samples, rate = BACKEND.read_some(source.source, cut.start, None if whole else cut.duration)
+    samples, rate = read_file(source.source, cut.start, None if whole else cut.duration)
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
         raise InputError(
             source.source,
@@ -146,11 +177,6 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
             )
         name = name or (str(source.get("source")) if source["type"] != "memory" else "audio in memory")
     return name
-
-
-def source_files(item: dict[str, Any]) -> list[str]:
-    """Names of the audio files that a cut's JSON object is made of."""
-    return [str(source["source"]) for source in _sources(item) if source.get("type") == "file"]
 
 
 def _sources(item: Any) -> Iterator[dict[str, Any]]:

@@ -8,105 +8,69 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-from pyasp.audio import mp4
-from pyasp.audio.sphere import AGAIN, MAGIC, read_header
+from pyasp.audio.headers import AGAIN, Header
 from pyasp.core.errors import InputError
 
-# What libsndfile cannot read -> program and its arguments; found by the file's head or by its suffix. Of MP4's edit
-# list
-# and padded last frame versions of ffmpeg make different things: here the priming and the padding are cut off by the
-# header.
+
+class Decoder(NamedTuple):
+    """name: of the format; command: program and arguments, with places for IN, OUT and TRIM; package: where to get it.
+
+    cut_short: what the program says of a file that ends too early while it makes up the rest and exits with code 0.
+    """
+
+    name: str
+    command: str
+    package: str
+    cut_short: str = ""
+
+
+# By the encoding in the header. Of MP4's edit list and padded last frame versions of ffmpeg make different things: here
+# the priming and the padding are cut off by the header.
 DECODERS = {
-    "shorten-compressed SPHERE": ("sph2pipe", "-p", "-f", "wav", "IN", "OUT"),
-    "AAC in MP4": (
-        "ffmpeg",
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-ignore_editlist",
-        "1",
-        "-i",
-        "IN",
-        "-af",
-        "TRIM",
-        "-c:a",
-        "pcm_s16le",
-        "OUT",
+    "shorten": Decoder(
+        "shorten-compressed SPHERE",
+        "sph2pipe -p -f wav IN OUT",
+        "https://github.com/burrmill/sph2pipe",
+        "premature EOF",
+    ),
+    "m4a": Decoder(
+        "AAC in MP4",
+        "ffmpeg -nostdin -v error -y -ignore_editlist 1 -i IN -af TRIM -c:a pcm_s16le OUT",
+        "Debian, Ubuntu: apt install ffmpeg",
     ),
 }
-PACKAGES = {"sph2pipe": "https://github.com/burrmill/sph2pipe", "ffmpeg": "Debian, Ubuntu: apt install ffmpeg"}
-AAC_SUFFIXES = (".m4a", ".mp4", ".aac")
-# What a program says of a file that ends too early while it ends with exit code 0, the lost samples made up
-CUT_SHORT = {"sph2pipe": "premature EOF"}
 
 
-def head_of(path: str | Path) -> bytes:
-    """The first kilobyte of a file. Raises InputError when it is missing or empty."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(1024)
-    except OSError as error:
-        raise InputError(
-            path, error.strerror or str(error), "an audio file", "Check the path in cuts.jsonl.gz, or run stage 0 again"
-        ) from None
-    if not head:
-        raise InputError(path, "an empty file", "audio", AGAIN)
-    return head
-
-
-def foreign_format(path: str | Path) -> str | None:
-    """Key of DECODERS when libsndfile cannot read the file."""
-    if str(path).lower().endswith(AAC_SUFFIXES):
-        return "AAC in MP4"
-    sphere = head_of(path).startswith(MAGIC)  # its header may be longer than its first kilobyte
-    return "shorten-compressed SPHERE" if sphere and read_header(path).compressed else None
-
-
-def require_program(form: str, path: str | Path) -> str:
-    """The program that decodes a form of DECODERS. Raises InputError, naming the file, when it is not on PATH."""
-    program = DECODERS[form][0]
+def require_program(encoding: str, path: str | Path) -> str:
+    """The program that decodes a key of DECODERS. Raises InputError, naming the file, when it is not on PATH."""
+    decoder = DECODERS[encoding]
+    program = decoder.command.split()[0]
     if shutil.which(program) is None:
-        raise InputError(
-            path,
-            f"{form}, and no {program} on PATH",
-            "a format that libsndfile reads",
-            f"Install {program} ({PACKAGES[program]}) so that it is on PATH, or convert the file",
-        )
+        cure = f"Install {program} ({decoder.package}) so that it is on PATH, or convert the file"
+        raise InputError(path, f"{decoder.name}, and no {program} on PATH", "a format that libsndfile reads", cure)
     return program
 
 
-def decode(path: str | Path) -> bytes:
+def decode(path: str | Path, header: Header) -> bytes:
     """A wav file, in memory, of one that libsndfile cannot read. InputError when the program is missing or fails."""
     status = os.stat(path)
-    return _decode(os.path.abspath(path), foreign_format(path), status.st_size, status.st_mtime_ns)
-
-
-def _trim(header: mp4.Header) -> str:
-    return f"atrim=start_sample={header.priming}:end_sample={header.priming + header.samples}"
+    return _decode(os.path.abspath(path), header, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1)  # the two sides of a call follow each other
-def _decode(path: str, form: str, size: int, changed: int) -> bytes:
-    program = require_program(form, path)
-    trim = _trim(mp4.read_header(path)) if form == "AAC in MP4" else ""
+def _decode(path: str, header: Header, size: int, changed: int) -> bytes:
+    program, decoder = require_program(header.encoding, path), DECODERS[header.encoding]
     with tempfile.TemporaryDirectory() as folder:
         target = os.path.join(folder, "decoded.wav")
+        trim = f"atrim=start_sample={header.priming}:end_sample={header.priming + header.samples}"
         places = {"IN": path, "OUT": target, "TRIM": trim}
-        done = subprocess.run(
-            [program, *(places.get(word, word) for word in DECODERS[form][1:])],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        command = [places.get(word, word) for word in decoder.command.split()]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        cut_short = program in CUT_SHORT and any(CUT_SHORT[program] in line for line in said)
+        cut_short = decoder.cut_short and any(decoder.cut_short in line for line in said)
         if done.returncode != 0 or cut_short or not os.path.isfile(target):
-            raise InputError(
-                path,
-                f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})",
-                "a file that it can decode",
-                AGAIN,
-            )
+            told = f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})"
+            raise InputError(path, told, "a file that it can decode", AGAIN)
         return Path(target).read_bytes()

@@ -1,4 +1,4 @@
-"""Folders of noises and impulse responses: MUSAN, RIRS_NOISES, or any others. No audio library is imported here."""
+"""Trees of recordings: the one walk over them, and the layouts of MUSAN and RIRS_NOISES. No audio library here."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from pyasp.core.errors import InputError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".mp3", ".ogg")
+SUFFIXES = (
+    *(".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64"),  # libsndfile reads them
+    *(".m4a", ".mp4", ".aac"),  # ffmpeg
+)
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
 
 
-def audio_below(root: str | Path, suffixes: tuple[str, ...]) -> list[str]:
+def audio_below(root: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """Every file under root with one of the suffixes, a directory at a time, in the order of names.
 
     Hidden files and directories are passed over, links followed.
@@ -30,12 +33,12 @@ def audio_below(root: str | Path, suffixes: tuple[str, ...]) -> list[str]:
 
 def find_audio(folder: str | Path) -> list[Path]:
     """Audio files below a folder. Raises InputError when there is none."""
-    files = [Path(path) for path in audio_below(folder, AUDIO_SUFFIXES)]
+    files = [Path(path) for path in audio_below(folder)]
     if not files:
         packed = [path for path in sorted(Path(folder).glob("*")) if path.suffix in UNPACK]
         command = UNPACK[packed[0].suffix].format(packed[0], folder) if packed else ""
         cure = f"Unpack it: {command}" if packed else "Give the unpacked corpus' folder"
-        raise InputError(folder, "no audio file", f"{' '.join(AUDIO_SUFFIXES)} below it", cure)
+        raise InputError(folder, "no audio file", f"{' '.join(SUFFIXES)} below it", cure)
     return files
 
 

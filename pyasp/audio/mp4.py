@@ -1,4 +1,4 @@
-"""Length, rate and channels of AAC in MP4 (`.m4a`) from its header, without a decoder (a million files in minutes).
+"""Length, rate and channels of AAC in MP4 (`.m4a`) from its boxes, without a decoder (a million files in minutes).
 
 Boxes of ISO/IEC 14496-12: `mdhd` holds the rate, `stsd` the channels, `stts` the samples of each AAC frame, and the
 edit list `elst` the priming samples that come before the sound. The length is what follows the priming.
@@ -6,27 +6,11 @@ edit list `elst` the priming samples that come before the sound. The length is w
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from pyasp.core.errors import InputError
-
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
-AGAIN = "Copy or download the file again, or remove it"
-
-
-@dataclass(frozen=True)
-class Header:
-    """rate in Hz; samples a channel after the priming; channels; priming: samples before the sound."""
-
-    rate: int
-    samples: int
-    channels: int
-    priming: int
 
 
 def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -85,23 +69,14 @@ def _priming(box: bytes) -> int:
 READERS = {b"mdhd": _timescale, b"stsd": _channels, b"stts": _total, b"elst": _priming}
 
 
-def read_header(path: str | Path) -> Header:
-    """The header of an m4a file with one sound track.
+def sound_track(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
+    """(rate in Hz, samples a channel after the priming, channels, priming: samples before the sound) of one track.
 
-    Raises InputError when it is not one, or is truncated; OSError.
+    Raises KeyError, ValueError, IndexError or struct.error, naming the box, when there is none or it is truncated.
     """
     found: dict[bytes, int] = {b"elst": 0}
-    with open(path, "rb") as stream:
-        try:
-            for kind, start, end in _boxes(stream, 0, os.fstat(stream.fileno()).st_size):
-                if kind in READERS:
-                    found[kind] = READERS[kind](_content(stream, start, end))
-            priming = found[b"elst"]
-            header = Header(found[b"mdhd"], found[b"stts"] - priming, found[b"stsd"], priming)
-        except (KeyError, ValueError, struct.error, IndexError) as error:
-            raise InputError(path, f"no usable {error}", "AAC in MP4 (.m4a)", AGAIN) from None
-    if header.samples <= 0 or header.rate <= 0 or header.channels <= 0:
-        raise InputError(
-            path, f"{header.samples} samples, {header.channels} channels, {header.rate} Hz", "audio", AGAIN
-        )
-    return header
+    for kind, start, end in _boxes(stream, 0, size):
+        if kind in READERS:
+            found[kind] = READERS[kind](_content(stream, start, end))
+    priming = found[b"elst"]
+    return found[b"mdhd"], found[b"stts"] - priming, found[b"stsd"], priming

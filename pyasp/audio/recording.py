@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pyasp.audio.decoders import DECODERS, decode
+from pyasp.audio.headers import AGAIN, read_header
 from pyasp.audio.resample import INT16, is_audible
 from pyasp.core.errors import InputError
 
+SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
+MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3  # neighbouring samples at one extreme value: a clipped peak
 CLIPPED_SHARE = 1e-3  # of all samples, in such runs
@@ -41,36 +47,78 @@ class Sound:
         return len(self.samples) / self.rate
 
 
+def count_in(seconds: float, rate: int) -> int:
+    """Samples in so many seconds, halves rounded up, as lhotse counts them."""
+    return int(Decimal(round(seconds * rate, ndigits=8)).quantize(0, rounding=ROUND_HALF_UP))
+
+
+def read_stream(source: Any, name: object, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """(channels, n) float32 in [-1, 1] and the rate in Hz of what libsndfile opens: a path, or an open file.
+
+    start, seconds: the stretch (None: to the end). Raises InputError when it is no audio, or ends before.
+    """
+    import soundfile  # a twentieth of a second that callers with samples of their own need not spend
+
+    try:
+        with soundfile.SoundFile(source) as stream:
+            first = stream.seek(count_in(start, stream.samplerate)) if start > 0 else 0
+            told = stream.frames - first if seconds is None else count_in(seconds, stream.samplerate)
+            # 16-bit samples are read as such and scaled here: libsndfile is many times slower
+            short = stream.subtype in SIXTEEN_BIT
+            samples = read_frames(stream, told, "int16" if short else "float32").T
+            rate = int(stream.samplerate)
+    except soundfile.SoundFileError as error:  # not audio, or FLAC that is damaged
+        cure = "Convert it to wav or flac, or remove it"
+        raise InputError(name, str(error), "audio that libsndfile reads", cure) from None
+    if samples.shape[1] < told:
+        place = f" from sample {first} on" if first else ""
+        raise InputError(name, f"{samples.shape[1]} samples{place} (truncated)", f"{told} as its header says", AGAIN)
+    return (samples * np.float32(1.0 / 32768.0) if short else samples), rate
+
+
+def read_frames(stream: Any, frames: int, dtype: str) -> np.ndarray:
+    """(n, channels) of the next `frames` frames of a soundfile.SoundFile, n fewer where it ends before.
+
+    What a header promises is allocated only as far as it arrives. Raises InputError for a file that cannot be sought
+    in, which libsndfile makes of some damaged headers.
+    """
+    if not stream.seekable():
+        raise InputError(stream.name, "audio of unknown length", "a header that says how long it is", AGAIN)
+    step = max(1, MOST_VALUES // stream.channels)
+    parts = [stream.read(min(frames, step), dtype=dtype, always_2d=True)]
+    while len(parts[-1]) == step and frames > step:
+        frames -= step
+        parts.append(stream.read(min(frames, step), dtype=dtype, always_2d=True))
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """As read_stream, of a file of any format, its header checked first (sph2pipe, ffmpeg: see pyasp.audio.decoders)."""
+    header = read_header(path)
+    source = io.BytesIO(decode(path, header)) if header.encoding in DECODERS else str(path)
+    samples, rate = read_stream(source, path, start, seconds)
+    if seconds is None and samples.shape[1] + count_in(start, rate) < header.samples:
+        raise InputError(path, f"{samples.shape[1]} samples", f"{header.samples} as its header says", AGAIN)
+    return samples, rate
+
+
 def read_sound(path: str | Path, channel: int = -1) -> Sound:
-    """The recording in a file that libsndfile reads (or sph2pipe, ffmpeg: see pyasp.audio.decoders).
+    """The recording in a file, of any format.
 
     channel: from 0, needed where there are several, of no matter where there is one. Raises InputError for a file that
     is missing, no audio, cut short, empty, of several channels without a choice, or with samples that are not finite.
     """
-    import soundfile  # a twentieth of a second that callers with samples of their own need not spend
-
-    from pyasp.audio.checks import check_header, read_frames
-    from pyasp.audio.decoders import decode, foreign_format
-
     if not Path(path).is_file():
         raise InputError(path, "no such file", "an audio file", "Check the path")
-    check_header(path)
-    source = io.BytesIO(decode(path)) if foreign_format(path) else str(path)
-    try:
-        with soundfile.SoundFile(source) as stream:
-            told, rate = stream.frames, stream.samplerate
-            samples = read_frames(stream, told, "float32")
-    except soundfile.SoundFileError as error:
-        raise InputError(path, str(error), "audio that libsndfile reads", "Convert it to wav or flac") from None
-    if len(samples) < told:
-        raise InputError(
-            path, f"{len(samples)} samples", f"{told}, as its header says", "Copy the recording again from its source"
-        )
-    return Sound(str(path), one_channel(samples, channel, path), rate)
+    samples, rate = read_file(path)
+    return Sound(str(path), one_channel(samples.T, channel, path), rate)
 
 
 def one_channel(samples: np.ndarray, channel: int, name: object) -> np.ndarray:
-    """(n, channels) in [-1, 1] -> (n,) on the int16 scale of the chosen channel (-1: the only one). Raises InputError as read_sound."""
+    """(n, channels) in [-1, 1] -> (n,) on the int16 scale of the chosen channel (-1: the only one).
+
+    Raises InputError as read_sound.
+    """
     channels = samples.shape[1]
     if channels > 1 and not 0 <= channel < channels:
         raise InputError(

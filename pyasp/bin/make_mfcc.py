@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.audio.cut_files import CutStream
-from pyasp.audio.cuts import duration_text, read_samples, source_files, use_libsndfile
-from pyasp.audio.read_ahead import asked_ahead
+from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
@@ -23,9 +22,6 @@ class Options(JobOptions, MfccOptions):
     compress: bool = option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
     compression_method: int = option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
     allow_commands: bool = option(False, "run commands that cuts name as their audio source")
-
-
-ASKED_AHEAD = 8  # recordings
 
 
 def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, str]:
@@ -54,7 +50,7 @@ def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[n
 
 def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str]):
     """(utterance, (T, C) float32 or None, tables) of each utterance of a shard."""
-    for utt, item in asked_ahead(cuts.take(utts), lambda cut: source_files(cut[1]), ASKED_AHEAD):
+    for utt, item in cuts.take(utts):
         try:
             matrix, seconds = features(options, extractor, item)
         except (InputError, OSError) as error:

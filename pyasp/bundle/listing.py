@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyasp.audio.folders import SUFFIXES, audio_below
 from pyasp.audio.recording import read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.text import c_sorted
@@ -20,7 +21,6 @@ from pyasp.kaldi import read_scp
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import Features, SpeakerModel
 
-SUFFIXES = {".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".mp4", ".aac"}
 AHEAD = 4  # recordings read ahead by each thread
 
 
@@ -33,13 +33,7 @@ def _folder(path: Path) -> dict[str, str]:
         if (path / "segments").is_file():
             raise InputError(path, "segments", "whole recordings", "Extract with run.sh, which cuts them out")
         return _scp(path / "wav.scp")
-    files = [
-        Path(folder) / name
-        for folder, _, names in os.walk(path)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES
-    ]
-    return {_key(file.relative_to(path)): str(file) for file in files}
+    return {_key(Path(file).relative_to(path)): file for file in audio_below(path)}
 
 
 def _scp(path: Path) -> dict[str, str]:

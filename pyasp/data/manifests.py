@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from pyasp.audio.cut_files import parse_cut, read_cuts, write_cuts
+from pyasp.audio.headers import read_header
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.data.datadir import DataDir, c_sorted, check_id
@@ -26,20 +27,6 @@ RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the
 
 
 # ---------------------------------------------------------------- Kaldi to lhotse
-
-
-def header_of(path: str) -> tuple[int, int, int]:
-    """(rate, samples, channels) of an audio file. Raises InputError when it cannot be read."""
-    import soundfile
-
-    from pyasp.audio.checks import check_header
-
-    check_header(path)
-    try:
-        info = soundfile.info(path)
-    except soundfile.SoundFileError as error:
-        raise InputError(path, str(error), "audio that libsndfile reads", "Convert it") from None
-    return info.samplerate, info.frames, info.channels
 
 
 def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Json:
@@ -56,7 +43,8 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
         kind, source, samples, channels = "command", entry[:-1].strip(), round(seconds * rate), 1
     else:
         kind, source = "file", entry
-        rate, samples, channels = header_of(entry)
+        header = read_header(entry)
+        rate, samples, channels = header.rate, header.samples, header.channels
     return {
         "id": name,
         "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],

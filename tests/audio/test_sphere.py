@@ -6,8 +6,8 @@ import soundfile
 from prep_trees import program, speech
 
 from local import sphere
-from local.audio_header import Audio, probe, probe_all
-from pyasp.audio import sphere as sphere_header
+from local.audio_header import probe_all
+from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
 
 
@@ -25,10 +25,7 @@ def test_what_is_written_is_read_back_by_libsndfile(tmp_path, coding, order, sha
     magnitude = np.abs(samples.astype(int)) + 132  # the bias of mu-law: half a step is at most 1/32 of this
     least = 8 if coding == "alaw" else 0  # half of the smallest step of A-law
     assert np.all(np.abs(read - samples.astype(int)) <= np.maximum(share * magnitude, least))
-    assert sphere_header.read_header(tmp_path / "x.sph") == sphere_header.Header(
-        header_size, rate, len(samples), channels, 2 if coding == "pcm" else 1, coding
-    )
-    assert probe(str(tmp_path / "x.sph")) == Audio(rate, len(samples), channels, "sphere")
+    assert read_header(tmp_path / "x.sph") == Header(rate, len(samples), channels, "sphere")
 
 
 def test_mu_law_code_words_are_g711s():
@@ -64,25 +61,24 @@ DAMAGE = {
 def test_false_headers_are_refused(tmp_path, case):
     fields, message = DAMAGE[case]
     with pytest.raises(InputError, match=message):
-        sphere_header.read_header(written(tmp_path / "x.sph", **fields))
+        read_header(written(tmp_path / "x.sph", **fields))
 
 
 def test_another_file_is_not_taken_for_sphere(tmp_path):
     (tmp_path / "x.sph").write_bytes(b"RIFF....")
-    with pytest.raises(InputError, match="RIFF"):
-        sphere_header.read_header(tmp_path / "x.sph")
+    with pytest.raises(InputError, match="wav file"):
+        read_header(tmp_path / "x.sph")
 
 
 def test_a_compressed_file_may_be_shorter_than_its_samples(tmp_path):
     path = written(tmp_path / "x.sph", sample_count=8000, sample_coding="ulaw,embedded-shorten-v2.00")
-    header = sphere_header.read_header(path)
-    assert header.compressed and header.samples == 8000
+    assert read_header(path) == Header(8000, 8000, 1, "shorten")
 
 
 def test_shorten_without_sph2pipe_is_told_when_the_headers_are_read(tmp_path, monkeypatch):
     path = written(tmp_path / "x.sph", sample_count=8000, sample_coding="ulaw,embedded-shorten-v2.00")
     program(tmp_path / "bin", monkeypatch, "sph2pipe", "exit 1")
-    assert probe_all([str(path)]) == {str(path): Audio(8000, 8000, 1, "shorten")}
+    assert probe_all([str(path)]) == {str(path): Header(8000, 8000, 1, "shorten")}
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         InputError, match="x.sph: found shorten-compressed SPHERE, and no sph2pipe on PATH.*Install sph2pipe"

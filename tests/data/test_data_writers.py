@@ -8,9 +8,11 @@ import pytest
 from prep_trees import check_data_dir, wav
 
 from local import common, trial_lists
-from local.audio_header import Audio, find_audio, probe, probe_all
+from local.audio_header import probe_all
 from local.common import Utterance
 from local.trial_lists import Trial
+from pyasp.audio.folders import audio_below
+from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
 from pyasp.core.records import describe
 from pyasp.data.datadir import DataDir
@@ -57,7 +59,7 @@ def test_cuts_are_lhotses_own(tmp_path):
 
 def test_stretches_and_sides_get_segments_and_channels(tmp_path):
     path = str(wav(tmp_path / "call.wav", 0, 16000))
-    audio = {path: Audio(8000, 16000, 2, "sphere")}
+    audio = {path: Header(8000, 16000, 2, "sphere")}
     index = {
         name: Utterance(name, "s", path, channel=side, start=0.5, seconds=1.0, recording=f"call-{side}")
         for side, name in enumerate(("s-a", "s-b"))
@@ -90,7 +92,7 @@ ENTRIES = {
 @pytest.mark.parametrize("name, channels, kind", ENTRIES)
 def test_kaldi_users_get_a_plain_path_or_the_command_that_reads_one_channel(name, channels, kind):
     entry = common.kaldi_entry(
-        Utterance("u", "u", f"/a b/{name}", channel=channels - 1), Audio(8000, 1, channels, kind)
+        Utterance("u", "u", f"/a b/{name}", channel=channels - 1), Header(8000, 1, channels, kind)
     )
     assert entry == ENTRIES[name, channels, kind]
 
@@ -155,8 +157,8 @@ def test_headers_are_counted_and_bad_files_named(tmp_path, capsys):
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "text.flac").write_text("no audio")
     paths = [good, *(str(tmp_path / name) for name in ("empty.wav", "text.flac", "gone.wav"))]
-    assert probe(good) == Audio(16000, 1600, 1, "WAV")
-    assert probe_all(paths, max_bad=0.75) == {good: Audio(16000, 1600, 1, "WAV")}
+    assert read_header(good) == Header(16000, 1600, 1, "WAV")
+    assert probe_all(paths, max_bad=0.75) == {good: Header(16000, 1600, 1, "WAV")}
     assert f"done 1 of 4 audio headers, 3 failed (first: {paths[1]}" in capsys.readouterr().err
     with pytest.raises(InputError, match="3 failed.*at most 0.5"):
         probe_all(paths, max_bad=0.5)
@@ -166,4 +168,4 @@ def test_audio_is_found_in_order_hidden_files_passed_over(tmp_path):
     for name in ("b/2.wav", "a/1.FLAC", ".git/x.wav", "a/.hidden.wav", "a/readme.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert find_audio(tmp_path) == [str(tmp_path / "a/1.FLAC"), str(tmp_path / "b/2.wav")]
+    assert audio_below(tmp_path) == [str(tmp_path / "a/1.FLAC"), str(tmp_path / "b/2.wav")]

@@ -2,15 +2,12 @@
 
 import gzip
 import json
-import os
-import threading
 
 import numpy as np
 import pytest
 import soundfile
 from lhotse import MonoCut, Recording
 
-from pyasp.audio import read_ahead
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import compute_vad, make_mfcc
 from pyasp.data.datadir import DataDir, read_table
@@ -114,54 +111,6 @@ def test_bad_recordings_are_counted_and_named(data, tmp_path, capsys):
         finish(data, prefix)
     finish(data, prefix, allowed=0.1)
     assert len(ScpReader(data / "feats.scp")) == 18
-
-
-def test_the_next_files_are_asked_for_while_one_is_computed(data, monkeypatch, tmp_path):
-    """Computing waits until the next file was asked for: were it not, it would wait in vain."""
-    asked = {str(tmp_path / f"{number}.wav"): threading.Event() for number in range(20)}
-    names, compute = sorted(data.utt2spk), make_mfcc.features
-    monkeypatch.setattr(read_ahead, "ask_for", lambda path: asked[path].set())
-    last = [names[shard.end - 1] for shard in shards(20)]
-
-    def waiting(options, extractor, item):
-        if item["id"] not in last:
-            after = tmp_path / f"{number_of(names[names.index(item['id']) + 1])}.wav"
-            assert asked[str(after)].wait(20), f"{after} is not asked for"
-        return compute(options, extractor, item)
-
-    monkeypatch.setattr(make_mfcc, "features", waiting)
-    prefix, codes = run(data)
-    assert codes == [0]
-    finish(data, prefix)
-
-
-@pytest.mark.parametrize("count, ahead", [(0, 3), (1, 3), (3, 3), (10, 3), (10, 1)])
-def test_items_come_in_order_and_faults_behind_what_came_before(monkeypatch, count, ahead):
-    asked, before = [], threading.active_count()
-    monkeypatch.setattr(read_ahead, "ask_for", asked.append)
-
-    def broken():
-        yield from range(count)
-        raise KeyError("the end")
-
-    assert list(read_ahead.asked_ahead(range(count), lambda k: [f"f{k}"], ahead)) == list(range(count))
-    assert asked == [f"f{k}" for k in range(count)]
-    seen = []
-    with pytest.raises(KeyError, match="the end"):
-        seen.extend(read_ahead.asked_ahead(broken(), lambda k: [], ahead))
-    assert seen == list(range(count))
-    stopped = read_ahead.asked_ahead(broken(), lambda k: ["same"], ahead)
-    next(stopped, None) if count else None
-    stopped.close()
-    assert threading.active_count() == before
-
-
-def test_asking_for_what_cannot_be_read_says_nothing(tmp_path):
-    read_ahead.ask_for(str(tmp_path / "none"))
-    os.mkfifo(tmp_path / "pipe")
-    read_ahead.ask_for(str(tmp_path / "pipe"))
-    (tmp_path / "file").write_bytes(b"x")
-    read_ahead.ask_for(str(tmp_path / "file"))
 
 
 def test_short_recordings_fail_by_their_own_reasons(data):

@@ -13,8 +13,9 @@ from prep_trees import check_data_dir, m4a, program, refused, wav
 from scipy.signal import correlate
 from voxceleb_made import VIDEOS, clip, make_tree, prepare, trials, voxceleb2
 
-from pyasp.audio import decoders, mp4
+from pyasp.audio import decoders
 from pyasp.audio.cuts import read_samples, use_libsndfile
+from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
 
 
@@ -91,8 +92,8 @@ def test_m4a_is_read_through_ffmpeg_with_the_length_of_its_header(tree, tmp_path
 
 def test_m4a_that_decodes_to_another_length_is_refused(tmp_path, monkeypatch):
     decoding(tmp_path, monkeypatch, 1500)
-    header = mp4.read_header(m4a(tmp_path / "a.m4a", 3))
-    assert header == mp4.Header(16000, 2048, 1, 1024)
+    header = read_header(m4a(tmp_path / "a.m4a", 3))
+    assert header == Header(16000, 2048, 1, "m4a", 1024)
     recording = Recording("a", [AudioSource("file", [0], str(tmp_path / "a.m4a"))], 16000, 2048, 0.128)
     use_libsndfile()
     with pytest.raises(InputError, match="a.m4a: found 1500 samples.*expected 2048"):
@@ -105,9 +106,9 @@ def test_a_real_m4a_has_the_length_that_its_header_says_and_no_shift(tmp_path, s
     wav(tmp_path / "a.wav", 3, samples)
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), "-c:a", "aac", str(tmp_path / "a.m4a")]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    header = mp4.read_header(tmp_path / "a.m4a")
+    header = read_header(tmp_path / "a.m4a")
     assert header.priming == 1024 and samples <= header.samples < samples + 1024
-    decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a")), dtype="int16")[0].astype(float)
+    decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a", header)), dtype="int16")[0].astype(float)
     clean = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype(float)
     assert len(decoded) == header.samples and np.argmax(correlate(decoded, clean)) == samples - 1
 
@@ -130,12 +131,12 @@ def test_a_tree_of_real_m4a_is_prepared_and_read(tree, tmp_path, capsys):
     refused(capsys, str(target), "truncated")
 
 
-@pytest.mark.parametrize("keep, message", [(60, "truncated"), (8, "no usable"), (0, "no usable")])
+@pytest.mark.parametrize("keep, message", [(60, "truncated"), (8, "no usable"), (0, "an empty file")])
 def test_a_damaged_m4a_is_named(tmp_path, keep, message):
     path = m4a(tmp_path / "a.m4a", 3)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=f"a.m4a.*{message}"):
-        mp4.read_header(path)
+        read_header(path)
 
 
 def test_voxceleb2_still_packed_or_not_given(tree, tmp_path, capsys):
