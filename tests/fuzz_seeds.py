@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import stored_models
 
 from local import sphere
 from pyasp import kaldi
@@ -109,7 +110,7 @@ def plda() -> Plda:
 
 
 def both(model: object) -> list[bytes]:
-    return [_bytes(lambda stream: model.write(stream, binary)) for binary in (True, False)]
+    return [_bytes(lambda stream: stored_models.write(model, stream, binary)) for binary in (True, False)]
 
 
 def accumulators(kind: type, *sizes: int) -> list[bytes]:

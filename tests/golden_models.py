@@ -7,6 +7,7 @@ plays the steps; nothing here knows a size, an option or a file name.
 from __future__ import annotations
 
 import numpy as np
+import stored_models
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
@@ -35,7 +36,7 @@ def is_model(relative: str) -> bool:
 
 def read_model(relative: str):
     """The model of a golden file, of the kind that its first token says."""
-    return KINDS[_first_token(relative)].read(path(relative))
+    return stored_models.read(KINDS[_first_token(relative)], path(relative))
 
 
 def joined(relative: str | list[str]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import stored_models
 import torch
 from gmm_models import F64, draw, random_full, tensor
 from scipy.stats import multivariate_normal
@@ -34,7 +35,7 @@ def scipy_loglikes(model, x):
 
 def file_bytes(model, binary):
     stream = io.BytesIO()
-    model.write(stream, binary)
+    stored_models.write(model, stream, binary)
     return stream.getvalue()
 
 
@@ -45,7 +46,7 @@ def test_models_write_read_write_the_same_bytes(tmp_path, full, binary):
     model = model if full else model.to_diag()
     path = tmp_path / "model"
     path.write_bytes(file_bytes(model, binary))
-    again = type(model).read(path)
+    again = stored_models.read(type(model), path)
     assert file_bytes(again, binary) == path.read_bytes()
     assert np.allclose(again.means, model.means, rtol=1e-5, atol=1e-5)
     if binary:
@@ -69,7 +70,7 @@ def test_full_and_diagonal_forms():
 def test_constants_of_a_file_that_are_wrong_are_computed_again(tmp_path):
     model = random_full(np.random.default_rng(2)).to_diag()
     wrong = DiagGmm(model.weights, model.means_invvars, model.inv_vars, model.gconsts + 3)
-    wrong.write(tmp_path / "m")
+    stored_models.write(wrong, tmp_path / "m")
     assert np.array_equal(read_diag(tmp_path / "m").gconsts, model.gconsts)
 
 
@@ -82,13 +83,13 @@ def test_damaged_models_are_refused(tmp_path):
     diag = model.to_diag()
     inverse = diag.inv_vars.copy()
     inverse[0, 0] = np.nan
-    DiagGmm(diag.weights, diag.means_invvars, inverse, diag.gconsts).write(tmp_path / "nan")
+    stored_models.write(DiagGmm(diag.weights, diag.means_invvars, inverse, diag.gconsts), tmp_path / "nan")
     with pytest.raises(InputError, match="not finite"):
         read_diag(tmp_path / "nan")
-    DiagGmm(diag.weights, diag.means_invvars, -diag.inv_vars, diag.gconsts).write(tmp_path / "negative")
+    stored_models.write(DiagGmm(diag.weights, diag.means_invvars, -diag.inv_vars, diag.gconsts), tmp_path / "negative")
     with pytest.raises(InputError, match="positive variances"):
         read_diag(tmp_path / "negative")
-    DiagGmm(diag.weights[1:], diag.means_invvars, diag.inv_vars, diag.gconsts).write(tmp_path / "short")
+    stored_models.write(DiagGmm(diag.weights[1:], diag.means_invvars, diag.inv_vars, diag.gconsts), tmp_path / "short")
     with pytest.raises(InputError, match="shape"):
         read_diag(tmp_path / "short")
     with pytest.raises(InputError, match="<FullGMM>"):
@@ -182,8 +183,8 @@ def test_statistics_are_stored_as_kaldi_stores_them(tmp_path, kind):
         stats.accumulate(x, alignment)
     else:
         stats.accumulate(x, DiagScorer(random_full(rng, 4).to_diag(), dtype=F64))
-    stats.write(tmp_path / "acc")
-    again = kind.read(tmp_path / "acc")
+    stored_models.write(stats, tmp_path / "acc")
+    again = stored_models.read(kind, tmp_path / "acc")
     for name in ("count", "first", "second"):
         assert torch.allclose(getattr(again, name), getattr(stats, name), rtol=1e-5, atol=1e-4)
 

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import stored_models
 import torch
 from ivector_models import F64, C, D, R, direct_posterior, draw, random_extractor, random_statistics
 
@@ -198,9 +199,9 @@ def test_extractor_write_read_write_the_same_bytes(tmp_path, binary):
     ubm = FullGmm.from_moments([0.4, 0.6], np.ones((2, D)), np.stack([np.eye(D)] * 2))
     model = IvectorExtractor.from_ubm(ubm, R, [1, 2])
     assert np.allclose(model.projections[:, :, 0] * model.prior_offset, 1.0)
-    model.write(tmp_path / "0.ie", binary)
+    stored_models.write(model, tmp_path / "0.ie", binary)
     again, stream = read_extractor(tmp_path / "0.ie"), io.BytesIO()
-    again.write(stream, binary)
+    stored_models.write(again, stream, binary)
     assert stream.getvalue() == (tmp_path / "0.ie").read_bytes()
     if binary:
         assert np.array_equal(again.projections, model.projections)
@@ -210,7 +211,7 @@ def test_extractor_write_read_write_the_same_bytes(tmp_path, binary):
 def test_damaged_extractors_are_refused(tmp_path):
     model = random_extractor(np.random.default_rng(19))
     broken = IvectorExtractor(model.weights[1:], model.projections, model.inv_covars, 1.0, np.zeros((0, 0)))
-    broken.write(tmp_path / "short")
+    stored_models.write(broken, tmp_path / "short")
     with pytest.raises(InputError, match="damaged"):
         read_extractor(tmp_path / "short")
     model.inv_covars[1] *= -1

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import stored_models
 import torch
 from bench.measure import torch_threads
 from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extractor, random_statistics
@@ -178,7 +179,7 @@ def test_statistics_add_up_and_are_stored(tmp_path):
     rest = IvectorStats.zeros(C, D, R)
     rest.accumulate(Estimator(model), count[4:], first[4:])
     parts.add(rest)
-    parts.write(tmp_path / "acc")
+    stored_models.write(parts, tmp_path / "acc")
     for other, tolerance in ((parts, 1e-10), (read_stats(tmp_path / "acc"), 1e-6)):
         for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter"):
             assert torch.allclose(getattr(other, name), getattr(whole, name), rtol=tolerance, atol=tolerance), name
@@ -193,9 +194,9 @@ def test_statistics_without_second_order_leave_the_covariances(tmp_path, binary)
     stats = e_step(model, *draw(model, 40, 60, rng)[:3])
     whole, _ = update(model, stats, dataclasses.replace(NO_LIMITS, update_variances=False))
     stats.second = stats.second[:0]
-    stats.write(tmp_path / "acc", binary)
+    stored_models.write(stats, tmp_path / "acc", binary)
     read = read_stats(tmp_path / "acc")
-    read.write(tmp_path / "again", binary)
+    stored_models.write(read, tmp_path / "again", binary)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "acc").read_bytes() and len(read.second) == 0
     copy_model(tmp_path / "acc", tmp_path / "copy", binary)
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "acc").read_bytes()
