@@ -18,12 +18,12 @@ corpus_options="root tables recordings supervisions kaldi-data trials voxceleb2 
 parse_options opt "force allow-commands check-md5 help" "trials" "$@"
 [ ${#words[@]} -eq 0 ] || die "unexpected word '${words[0]}'. Options: $(printf -- '--%s ' "${!opt[@]}")"
 if [ "${opt[help]}" = true ]; then print_help; exit 0; fi
+corpus=${opt[corpus]} conf=${opt[conf]:-conf/${opt[corpus]}}
 check_options
 
-corpus=${opt[corpus]} systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]}
-data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus} conf=${opt[conf]:-conf/$corpus}
+systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]}
+data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_stage=${opt[stage]} last_stage=${opt[stop-stage]} current_stage=${opt[stage]}
-[ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
 jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
 train=("${opt[cmd]}") # runs one job with all threads; its output is on the screen and in a log
 prep_options=()
@@ -96,18 +96,18 @@ fi
 
 for system in $systems; do
   [ "$system" = ivector ] && continue
-  if stage 7 "TDNN with $system pooling"; then
+  if stage 7 "network: $system"; then
     need "$data/train_sel/feats.scp" 4
     "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
-      --pooling "$system" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
+      --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
   fi
 done
 
 for system in $systems; do
   if stage 8 "$system: one vector per recording"; then
-    models=("$exp/$system/final.pt") system_conf=$conf/tdnn.conf
+    models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if [ "$system" = ivector ]; then
-      models=("${opt[kaldi-ivector]:-$exp/ubm}" "${opt[kaldi-ivector]:-$exp/ivector}") system_conf=$conf/ivector.conf
+      models=("${opt[kaldi-ivector]:-$exp/ubm}" "${opt[kaldi-ivector]:-$exp/ivector}") settings=(--conf "$conf/ivector.conf")
       need "${models[1]}/final.ie" 6
     else
       need "${models[0]}" 7
@@ -117,7 +117,7 @@ for system in $systems; do
       [ $set = dev ] && [ ! -s "$data/dev/trials" ] && continue
       [ $set = train ] && { source=train_sel; [ "$system:${opt[kaldi-backend]:+given}" = ivector:given ] && continue; }
       [ $set = enroll ] && reuse=$exp/$system/test/embedding.scp
-      steps/extract.sh --conf "$system_conf" --reuse "$reuse" --device "$device" "${jobs[@]}" \
+      steps/extract.sh "${settings[@]}" --reuse "$reuse" --device "$device" "${jobs[@]}" \
         "$system" "$data/$source" "${models[@]}" "$exp/$system/$set"
     done
   fi

@@ -87,28 +87,37 @@ hold_locks() {
 #   The tool's positional arguments are DATA ARG... PREFIX; TABLES is a list of NAME=PATH to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
-  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=()
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
   for table in $6; do merge+=(--table "$table"); done
+  while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
   mkdir -p "$(dirname "$prefix")"
-  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m "pyasp.bin.$tool" --config "${o[conf]}" \
+  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m "pyasp.bin.$tool" "${settings[@]}" \
     --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
 # ---- of run.sh alone
 
-CORPORA="toy toy_sre12 folder voxceleb sre12"
-SYSTEMS="ivector average attention statistics attentive_statistics"
+# corpora: their names, from what prepares them.
+corpora() { local each; for each in local/prep_*.py; do each=${each##*/prep_}; echo "${each%.py}"; done; }
+
+# systems: `ivector`, and every network that has settings of its own in conf/systems or in the conf directory's systems/.
+systems() { { echo ivector; find conf/systems "$conf/systems" -name '*.conf' -printf '%f\n' 2>/dev/null | sed 's/\.conf$//'; } | sort -u; }
+
+# system_conf SYSTEM: its settings, read over the corpus's tdnn.conf; those in the conf directory come first.
+system_conf() { if [ -f "$conf/systems/$1.conf" ]; then echo "$conf/systems/$1.conf"; else echo "conf/systems/$1.conf"; fi; }
 
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
   local system
-  [[ " $CORPORA " == *" ${opt[corpus]} "* ]] || die "--corpus is '${opt[corpus]}'; expected one of: $CORPORA"
-  [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $SYSTEMS"
+  [ -f "local/prep_${opt[corpus]}.py" ] || die "--corpus is '${opt[corpus]}'; expected one of: $(corpora | xargs)"
+  [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
+  [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
-    [[ " $SYSTEMS " == *" $system "* ]] || die "--systems has '$system'; expected some of: $SYSTEMS"
+    systems | grep -qxF -e "$system" || die "--systems has '$system'; expected some of: $(systems | xargs)." \
+      "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
   check_number stage "${opt[stage]}" 0 10
   check_number stop-stage "${opt[stop-stage]}" 0 10

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One vector per utterance of a data directory: OUT/embedding.scp, by an i-vector system or a network.
-#   steps/extract.sh --conf FILE [--reuse embedding.scp] [--device D] [--cmd C] [--nj N] [--force] SYSTEM DATA MODEL... OUT
+#   steps/extract.sh --conf FILE [--conf FILE ...] [--reuse embedding.scp] [--device D] [--cmd C] [--nj N] [--force] SYSTEM DATA MODEL... OUT
 #   MODEL is the UBM and the extractor directory for `ivector`, the network's .pt file for every other system.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . steps/common.sh
 
 declare -A o=([conf]='' [reuse]='' [device]=auto [cmd]=steps/run_jobs [nj]=1 [force]=false)
-parse_options o "force" "" "$@"
+parse_options o "force" "conf" "$@"
 [ ${#words[@]} -ge 4 ] || die "steps/extract.sh: expected SYSTEM DATA MODEL... OUT, found '${words[*]}'"
 system=${words[0]} data=${words[1]} out=${words[-1]} models=("${words[@]:2:${#words[@]}-3}")
 need "$data/vad.scp" 2

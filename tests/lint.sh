@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 _install "$PYASP_ROOT/conf/requirements-lint.txt"
 ruff format --check --quiet . || { echo "error: the files above are not formatted: run ruff format" >&2; exit 1; }
 ruff check --quiet .
-shellcheck --severity=warning --external-sources run.sh path.sh steps/*.sh steps/run_jobs steps/slurm_* tests/*.sh .ci/run
+# Files that are sourced share variables: what is set in one is used in another (SC2034, SC2154).
+shellcheck --shell=bash --severity=warning --exclude=SC2034,SC2154 --external-sources run.sh path.sh steps/*.sh steps/run_jobs steps/slurm_* tests/*.sh .ci/run
 lint-imports --no-cache
 python -m mypy

@@ -70,7 +70,8 @@ def _sphere(path: object, stream: BinaryIO, size: int) -> Header:
 
 
 def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
-    """A wav file's data chunk against what is left of the file; None where only libsndfile knows the number of samples."""
+    """A wav file's data chunk against what is left of the file; None where only libsndfile knows the number of
+    samples."""
     place, form = 12, None
     while place + 8 <= size:
         stream.seek(place)

@@ -93,7 +93,8 @@ def read_frames(stream: Any, frames: int, dtype: str) -> np.ndarray:
 
 
 def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """As read_stream, of a file of any format, its header checked first (sph2pipe, ffmpeg: see pyasp.audio.decoders)."""
+    """As read_stream, of a file of any format, its header checked first (sph2pipe, ffmpeg: see
+    pyasp.audio.decoders)."""
     header = read_header(path)
     source = io.BytesIO(decode(path, header)) if header.encoding in DECODERS else str(path)
     samples, rate = read_stream(source, path, start, seconds)

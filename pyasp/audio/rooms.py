@@ -1,6 +1,7 @@
 """Generated noises and room impulse responses, for when no recorded ones are given.
 
-Rooms follow the image-source method of Allen and Berkley, "Image method for efficiently simulating small-room acoustics"
+Rooms follow the image-source method of Allen and Berkley, "Image method for efficiently simulating small-room
+acoustics"
 (JASA 65, 1979) in a shoebox with one absorption for all walls, from Sabine's formula for the wanted T60.
 
 Legend: L room size (3,) m; s, r source and receiver (3,) m; c speed of sound m/s; beta wall reflection coefficient.

@@ -59,6 +59,7 @@ TOOLS = {
     "calibrate": Tool(9, "backend.conf"),
 }
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
+SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
@@ -143,14 +144,21 @@ def stage_of(run: Run, artefact: Path, tool: str) -> int:
     return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
 
 
-def settings(run: Run, tool: str) -> dict[str, Any]:
-    """{field: value} of the present settings of a tool."""
+def system_conf(run: Run, system: str) -> Path:
+    """The settings of a network by name: in the conf directory's systems/, else in the shared one."""
+    own = Path(run.conf) / "systems" / f"{system}.conf"
+    return own if own.is_file() else SYSTEMS / f"{system}.conf"
+
+
+def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
+    """{field: value} of the present settings of a tool, for a network those of its system over tdnn.conf."""
     if not TOOLS[tool].stage and not run.corpus:
         return {}
     path, words = Path(run.conf) / TOOLS[tool].conf, []
     module = f"pyasp.bin.{tool}" if TOOLS[tool].stage else f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}"
     if path.is_file():
         words += ["--config", str(path)]
+        words += ["--config", str(system_conf(run, system))] if TOOLS[tool].conf == "tdnn.conf" else []
     elif TOOLS[tool].stage:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
     main = importlib.import_module(module).main
@@ -172,8 +180,6 @@ def settings(run: Run, tool: str) -> dict[str, Any]:
 def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Settings that the step itself gives a tool, for this artefact."""
     chain, more = directory_of(run, artefact).split("+")[1:], {}
-    if tool == "train_tdnn":
-        more["pooling"] = artefact.parent.name
     if tool == "train_backend" and chain:
         more["lda_dim"] = values["variant_lda_dim"]
     if "cosine" in chain:
@@ -182,7 +188,7 @@ def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict
 
 
 def changed_settings(
-    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str], dict[str, Any]]
+    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
 ) -> Iterator[str]:
     """`--key: old -> new` of each setting that is another one now."""
     tool = TOOLS.get(made["tool"])
@@ -190,7 +196,8 @@ def changed_settings(
         return
     if tool.seeded and run.seed is not None and made["seed"] != run.seed:
         yield f"--seed: {made['seed']} -> {run.seed}"
-    now = settings_of(made["tool"]) if tool.conf else {}
+    system = directory_of(run, artefact).split("+")[0]
+    now = settings_of(made["tool"], system if tool.conf == "tdnn.conf" else "") if tool.conf else {}
     now = now | of_step(run, made["tool"], artefact, now)
     for key, old in made["options"].items():
         if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
@@ -227,7 +234,7 @@ def find(run: Run, before: int) -> list[Stale]:
     def mark_of(path: str) -> str | None:
         return fingerprint(path) if Path(path).is_file() else None
 
-    settings_of, found = functools.cache(lambda tool: settings(run, tool)), []
+    settings_of, found = functools.cache(lambda tool, system: settings(run, tool, system)), []
     for artefact, made in records(run):
         stage = stage_of(run, artefact, made["tool"])
         if stage < before:

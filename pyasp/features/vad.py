@@ -61,5 +61,6 @@ def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
 
 
 def at_speed(voiced: np.ndarray, speed: float, frames: int) -> np.ndarray:
-    """Decisions (T,) of a recording -> (frames,) of the same one `speed` times as fast: those of the frames' middles."""
+    """Decisions (T,) of a recording -> (frames,) of the same one `speed` times as fast: those of the frames'
+    middles."""
     return voiced[np.minimum(((np.arange(frames) + 0.5) * speed).astype(np.int64), len(voiced) - 1)]

@@ -4,9 +4,10 @@
     A_i (W, W)      a matrix of each Gaussian: distances |A_i^T X_t|^2 of its pairs
     w   (P,)        a weight of each pair: sums  sum_t w_t X_t X_t^T over the pairs of each Gaussian
 
-On a CPU a thread copies the frames of some PART_PAIRS pairs into the cache in the order of their Gaussians, and multiplies
-them there, one product of up to RUN_PAIRS pairs at a time; what can wait is done for all of them at once, since short calls
-of many threads wait for Python's lock. On CUDA Gaussians of similar counts form one padded batch. No loop runs over frames.
+On a CPU a thread copies the frames of some PART_PAIRS pairs into the cache in the order of their Gaussians, and
+multiplies them there, one product of up to RUN_PAIRS pairs at a time; what can wait is done for all of them at once,
+since short calls of many threads wait for Python's lock. On CUDA Gaussians of similar counts form one padded batch. No
+loop runs over frames.
 """
 
 from __future__ import annotations

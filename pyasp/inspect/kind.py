@@ -6,8 +6,8 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ContextManager
 
 from pyasp.core.errors import InputError
 from pyasp.kaldi.items import MODELS
@@ -121,6 +121,6 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def source_of(path: str | os.PathLike) -> ContextManager[Source]:
+def source_of(path: str | os.PathLike) -> AbstractContextManager[Source]:
     """Opens a file (gzip too) as a Source."""
     return open_location(Location(os.fspath(path)))

@@ -95,7 +95,8 @@ class IvectorStats:
         self.recordings += len(count)
 
     def _add_products(self, estimator: Estimator, terms: Terms, h: torch.Tensor) -> None:
-        """Y and R from a batch whose terms.packed holds <hh^T>, a tile at a time: products in the estimator's precision,
+        """Y and R from a batch whose terms.packed holds <hh^T>, a tile at a time: products in the estimator's
+        precision,
         sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
         count, short = terms.count.to(estimator.dtype).T, h.to(estimator.dtype)
         weighted, dim = terms.count.T @ h, estimator.dim

@@ -203,7 +203,8 @@ def precisions(packed: torch.Tensor) -> torch.Tensor:
 
 
 def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
-    """linear: (B, R) float64, packed: (B, R(R+1)/2) -> Posterior, from factors in the dtype of `packed`, in float64 where
+    """linear: (B, R) float64, packed: (B, R(R+1)/2) -> Posterior, from factors in the dtype of `packed`, in float64
+    where
     float32 is too coarse for the prior's 1. Raises InputError where float64 does not help."""
     try:
         return solve(linear, precisions(packed))
@@ -212,8 +213,10 @@ def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
 
 
 def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
-    """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior whose root has
-    the precision's dtype. Raises, when one is not positive definite, LinAlgError in float32 and InputError in float64."""
+    """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior whose root
+    has
+    the precision's dtype. Raises, when one is not positive definite, LinAlgError in float32 and InputError in
+    float64."""
     try:
         root = torch.linalg.cholesky(precision)
     except torch.linalg.LinAlgError:
