@@ -11,7 +11,8 @@ from pyasp.core.device import device_of
 from pyasp.core.options import subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import iterate
 from pyasp.network.checkpoint import load_network, options_from
 from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.training.options import NetworkOptions

@@ -13,7 +13,8 @@ from pyasp.core.records import PLACE
 from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import iterate
 from pyasp.ivector.statistics import extract
 from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 

@@ -13,15 +13,13 @@ add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.data.datadir import DataDir
-from pyasp.kaldi import ScpReader
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10  # Kaldi's
@@ -225,32 +223,3 @@ def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:
             "Lower --num-ceps, or store more coefficients (mfcc.conf, stage 2)",
         )
     return np.asarray(stored[:, : num_ceps or None], dtype=np.float32)
-
-
-def iterate(
-    data: DataDir,
-    options: FrontendOptions,
-    utts: Iterable[str] | None = None,
-    failed: MutableMapping[str, str] | None = None,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance, (V, D') float32) of each of `utts` (default: all of feats.scp, in its order).
-
-    Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
-    without `failed` the first of them raises InputError.
-    """
-    data.require("feats.scp", "vad.scp")
-    feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
-    for utt in feats if utts is None else utts:
-        try:
-            for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
-                if utt not in table:
-                    raise InputError(data / name, "no entry", "an entry of every utterance", "Re-run stage 2", item=utt)
-            result = frontend(feats[utt], vad[utt] > 0, options)
-        except InputError as error:
-            if failed is None:
-                raise InputError(
-                    data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt
-                ) from error
-            failed[utt] = str(error)
-        else:
-            yield utt, result

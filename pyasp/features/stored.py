@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from pyasp.core.processes import rank, world
 from pyasp.core.progress import bar
 from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir, c_sorted
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions, frontend
+from pyasp.kaldi import ScpReader
 
 Recording = tuple[str, np.ndarray]
 
@@ -119,3 +120,32 @@ class Recordings:
                 f"some recordings, and at most {self.allowed:.1%} unusable",
                 "Remove them from the directory (stage 1), or raise --allow-fail-fraction",
             )
+
+
+def iterate(
+    data: DataDir,
+    options: FrontendOptions,
+    utts: Iterable[str] | None = None,
+    failed: MutableMapping[str, str] | None = None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, (V, D') float32) of each of `utts` (default: all of feats.scp, in its order).
+
+    Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
+    without `failed` the first of them raises InputError.
+    """
+    data.require("feats.scp", "vad.scp")
+    feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
+    for utt in feats if utts is None else utts:
+        try:
+            for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
+                if utt not in table:
+                    raise InputError(data / name, "no entry", "an entry of every utterance", "Re-run stage 2", item=utt)
+            result = frontend(feats[utt], vad[utt] > 0, options)
+        except InputError as error:
+            if failed is None:
+                raise InputError(
+                    data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt
+                ) from error
+            failed[utt] = str(error)
+        else:
+            yield utt, result

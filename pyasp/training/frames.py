@@ -30,7 +30,8 @@ from torch import Tensor
 from pyasp.core.errors import InputError
 from pyasp.core.progress import bar
 from pyasp.data.datadir import DataDir
-from pyasp.features.frontend import FrontendOptions, frontend_chunk, iterate, output_dim
+from pyasp.features.frontend import FrontendOptions, frontend_chunk, output_dim
+from pyasp.features.stored import iterate
 from pyasp.kaldi import ScpReader
 
 STORES = ("auto", "float", "byte", "archive")

@@ -11,11 +11,11 @@ from pyasp.features.frontend import (
     add_deltas,
     frontend,
     frontend_chunk,
-    iterate,
     output_dim,
     select_voiced,
     sliding_cmn,
 )
+from pyasp.features.stored import iterate
 from pyasp.kaldi import ArkWriter
 
 PLAIN = FrontendOptions(delta_order=0, cmn_window=0)

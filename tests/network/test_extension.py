@@ -16,7 +16,8 @@ from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
 from pyasp.core.errors import InputError
 from pyasp.core.records import load_record, made_path
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import iterate
 from pyasp.kaldi import ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.attention import frame_weights

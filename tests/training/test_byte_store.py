@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from tdnn_data import tiny_data, write_data
 
 from pyasp.core.errors import InputError
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import iterate
 from pyasp.kaldi import compress
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.network.pooling import POOLINGS, Attention, weighted_mean

@@ -7,7 +7,8 @@ from tdnn_data import tiny_data, write_data
 
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import write_list
-from pyasp.features.frontend import FrontendOptions, iterate
+from pyasp.features.frontend import FrontendOptions
+from pyasp.features.stored import iterate
 from pyasp.training.chunks import ChunkOptions, Sampler, make_batch, split_validation, validation_batches
 from pyasp.training.frames import FrameSource, open_source
 
