@@ -141,9 +141,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def command(
-    cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE
-) -> Callable[[Callable], Callable[[list[str] | None], int]]:
+def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE) -> Callable[[Callable], Any]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
@@ -151,7 +149,7 @@ def command(
     declarations: `main.options` (the class) and `main.names`.
     """
 
-    def decorate(function: Callable) -> Callable[[list[str] | None], int]:
+    def decorate(function: Callable) -> Any:
         path = Path(inspect.getsourcefile(function) or "tool.py")
 
         def main(argv: list[str] | None = None) -> int:
@@ -183,8 +181,8 @@ def command(
             finally:
                 record_costs(path.stem)
 
-        functools.update_wrapper(main, function)
-        main.options, main.names = cls, names
-        return main
+        declared: Any = functools.update_wrapper(main, function)
+        declared.options, declared.names = cls, names
+        return declared
 
     return decorate

@@ -33,7 +33,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-KINDS = {  # type: how its text is read (KeyError or ValueError: not so), what it is called
+KINDS = {  # of each type how its text is read (KeyError or ValueError: not so), and what it is called
     int: (int, "integer"),
     float: (_number, "number"),
     str: (str, "text"),
