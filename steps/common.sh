@@ -104,7 +104,11 @@ map_shards() {
 corpora() { local each; for each in local/prep_*.py; do each=${each##*/prep_}; echo "${each%.py}"; done; }
 
 # systems: `ivector`, and every network that has settings of its own in conf/systems or in the conf directory's systems/.
-systems() { { echo ivector; find conf/systems "$conf/systems" -name '*.conf' -printf '%f\n' 2>/dev/null | sed 's/\.conf$//'; } | sort -u; }
+systems() {
+  local each
+  echo ivector
+  for each in conf/systems/*.conf "$conf"/systems/*.conf; do [ ! -f "$each" ] || basename "$each" .conf; done
+}
 
 # system_conf SYSTEM: its settings, read over the corpus's tdnn.conf; those in the conf directory come first.
 system_conf() { if [ -f "$conf/systems/$1.conf" ]; then echo "$conf/systems/$1.conf"; else echo "conf/systems/$1.conf"; fi; }
@@ -116,7 +120,7 @@ check_options() {
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
   [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
-    systems | grep -qxF -e "$system" || die "--systems has '$system'; expected some of: $(systems | xargs)." \
+    [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && -f $(system_conf "$system")) ]] || die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
   check_number stage "${opt[stage]}" 0 10

@@ -216,7 +216,7 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: toy"),
+        (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: folder"),
         (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
         (["--stage", "1;id"], "expected a whole number"),
         (["--systems", "xvector"], "--systems has 'xvector'"),

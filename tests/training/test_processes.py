@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stored_models
 import torch
 from tdnn_data import SMALL, tiny_data
 from test_trainer import records
@@ -106,7 +107,7 @@ def test_batch_norm_of_each_process_alone_is_another_training(trained):
 def test_two_processes_estimate_the_ubm_and_the_extractor_that_one_estimates(trained):
     for name in ("1.dubm", "final.dubm", "1.ubm", "final.ubm"):
         kind = DiagGmm if name.endswith(".dubm") else FullGmm
-        one, two = (kind.read(trained / which / "ubm" / name) for which in ("one", "two"))
+        one, two = (stored_models.read(kind, trained / which / "ubm" / name) for which in ("one", "two"))
         for ours, other in ((two.weights, one.weights), (two.means, one.means)):
             np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5)
     one, two = (read_extractor(trained / which / "ie" / "final.ie") for which in ("one", "two"))
