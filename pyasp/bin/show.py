@@ -9,8 +9,8 @@ import numpy as np
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.inspect.file import array_of, as_text, describe, describe_array
 from pyasp.inspect.line import as_json, show
+from pyasp.inspect.show import array_of, as_text, describe, describe_array
 
 
 @dataclass(frozen=True)

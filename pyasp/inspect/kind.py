@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core.errors import InputError
@@ -75,50 +76,56 @@ def _number_table(path: str | os.PathLike) -> str:
     raise InputError(path, "a table of numbers that cannot be read", " or ".join(NUMBER_TABLES), "Make it again")
 
 
+@dataclass(frozen=True)
+class Text:
+    """What the kind of a text is told from: its file's name, its beginning, its first line, the words of that."""
+
+    name: str
+    start: bytes
+    line: bytes
+    words: list[str]
+
+
+def _parses(read: Callable, text: str | bytes) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_json(text: Text) -> bool:
+    return text.start.startswith(b"{") or text.name.endswith(".json")
+
+
+def _is_scp(text: Text) -> bool:
+    located = len(text.words) == 2 and re.search(r":\d+(\[[^\]]*\])?$", text.words[1])
+    return text.name.endswith((".scp", ".scp.gz")) or bool(located)
+
+
+TEXT_KINDS: list[tuple[str, Callable[[Text], object]]] = [  # the first whose test holds
+    ("jsonl", lambda t: _is_json(t) and _parses(json.loads, t.line) and t.start[len(t.line) :].strip()),
+    ("json", _is_json),
+    ("model", lambda t: t.start.startswith(b"<") and t.start.split(None, 1)[0].decode("latin-1") in MODELS),
+    ("array", lambda t: re.match(rb"\[\s+[-+\d\]ni]", t.start)),
+    ("conf", lambda t: t.start.startswith(b"--")),
+    ("tsv", lambda t: t.name.endswith(".tsv")),
+    ("posteriors", lambda t: TEXT_POSTERIORS.match(t.line)),
+    ("archive", lambda t: re.match(rb"\S+[ \t]+\[", t.line)),
+    ("gselect", lambda t: b" ; " in t.line or t.line.rstrip().endswith(b" ;")),
+    ("scp", _is_scp),
+    ("trials", lambda t: len(t.words) == 3 and t.words[2] in LABELS),
+    ("labelled scores", lambda t: len(t.words) == 2 and t.words[1] in LABELS),
+    ("scores", lambda t: len(t.words) == 3 and _parses(float, t.words[2])),
+    ("table", lambda t: True),
+]
+
+
 def _text_kind(path: Path, head: bytes) -> str:
     start = head.lstrip()
     first = start.split(b"\n", 1)[0] + (b"\n" if b"\n" in start else b"")
-    if start.startswith(b"{") or path.name.endswith(".json"):
-        return "jsonl" if _is_json(first) and start[len(first) :].strip() else "json"
-    if start.startswith(b"<") and start.split(None, 1)[0].decode("latin-1") in MODELS:
-        return "model"
-    if re.match(rb"\[\s+[-+\d\]ni]", start):
-        return "array"
-    if start.startswith(b"--"):
-        return "conf"
-    if path.name.endswith(".tsv"):
-        return "tsv"
-    return _table_kind(path, first)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _table_kind(path: Path, line: bytes) -> str:
-    """Kind of a text table from its first line."""
-    if re.match(rb"\S+[ \t]+\[", line):
-        return "posteriors" if TEXT_POSTERIORS.match(line) else "archive"
-    if b" ; " in line or line.rstrip().endswith(b" ;"):
-        return "gselect"
-    words = line.decode("utf-8", "replace").split()
-    if path.name.endswith((".scp", ".scp.gz")) or len(words) == 2 and re.search(r":\d+(\[[^\]]*\])?$", words[1]):
-        return "scp"
-    if words[-1] in LABELS:
-        return {3: "trials", 2: "labelled scores"}.get(len(words), "table")
-    return "scores" if len(words) == 3 and _is_number(words[2]) else "table"
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    text = Text(path.name, start, first, first.decode("utf-8", "replace").split())
+    return next(kind for kind, holds in TEXT_KINDS if holds(text))
 
 
 def source_of(path: str | os.PathLike) -> AbstractContextManager[Source]:

@@ -12,7 +12,7 @@ from pyasp.bin.bundle import main
 from pyasp.bundle.make import affine_map, calibration_file
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import read_table
-from pyasp.inspect.file import describe
+from pyasp.inspect.show import describe
 from pyasp.kaldi import ScpReader
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from pyasp.bin.show import main
 from pyasp.core.errors import InputError
-from pyasp.inspect.file import array_of, as_text, describe
+from pyasp.inspect.show import array_of, as_text, describe
 from pyasp.kaldi import ArkWriter, save, write_gselect, write_int_vectors, write_posteriors, write_scalars
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from golden_cases import MANIFEST, ROOT, cases, compare, compare_tables, path, table
 
-from pyasp.inspect.file import as_text, describe
 from pyasp.inspect.kind import kind_of
+from pyasp.inspect.show import as_text, describe
 from pyasp.kaldi import (
     ArkWriter,
     ScpReader,
