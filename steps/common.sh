@@ -120,7 +120,8 @@ check_options() {
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
   [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
-    [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && -f $(system_conf "$system")) ]] || die "--systems has '$system'; expected some of: $(systems | xargs)." \
+    [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && ! $system =~ ^(ubm|log)$ && -f $(system_conf "$system")) ]] ||
+      die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
   check_number stage "${opt[stage]}" 0 10
