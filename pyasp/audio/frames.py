@@ -71,8 +71,9 @@ def _check_first_frame(head: bytes, rate: int, channels: int) -> None:
     14 bits sync, reserved, strategy; 4 block size, 4 rate; 4 channels, 3 bits, reserved; the frame's number, block size
     and rate where their codes say so.
     """
-    if len(head) < 16 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
         raise ValueError("no frame behind the metadata of a FLAC file")
+    head = head.ljust(16, b"\0")  # a whole frame may be shorter
     size_code, code, layout = head[2] >> 4, head[2] & 15, head[3] >> 4
     number = max(8 - (head[4] ^ 0xFF).bit_length(), 1)  # bytes of the frame's number, coded as UTF-8 is
     place = 4 + number + {6: 1, 7: 2}.get(size_code, 0)

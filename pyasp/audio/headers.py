@@ -15,12 +15,14 @@ import io
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from tqdm import tqdm
 
 from pyasp.audio import frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE
@@ -36,6 +38,7 @@ TO_THE_END = (0, (1 << 64) - 1)  # 64-bit lengths of the same meaning
 CLOSED = ("HTK",)  # further containers of libsndfile that it refuses itself when they are cut short
 FLOATS = ("FLOAT", "DOUBLE")  # libsndfile's names of samples that may exceed full scale
 LOUDEST_FLOAT = 64.0  # times full scale (36 dB over it): where floats were written on another scale
+THREADS = 16  # header reads wait for the disk
 PEEK = 1 << 16  # samples of a float file that its header is read with
 
 
@@ -51,6 +54,9 @@ class Header:
     channels: int
     encoding: str
     priming: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.samples} samples, {self.rate} Hz, {self.channels} channels"
 
 
 def _sphere(path: object, stream: BinaryIO, size: int) -> Header:
@@ -359,3 +365,20 @@ def read_header(path: str | Path) -> Header:
     if found.rate <= 0 or found.channels <= 0:
         raise InputError(path, f"{found.channels} channels, {found.rate} Hz", "audio", AGAIN)
     return found
+
+
+def _try(path: str) -> Header | str:
+    try:
+        return read_header(path)
+    except (InputError, OSError) as error:
+        return " ".join(str(error).split())
+
+
+def read_headers(paths: Iterable[str]) -> dict[str, Header | str]:
+    """{path: its header, or the reason why there is none} of many recordings (a hundred thousand in minutes)."""
+    wanted = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(THREADS) as pool:
+        results = tqdm(
+            pool.map(_try, wanted, chunksize=256), total=len(wanted), desc="audio headers", unit="file", disable=None
+        )
+        return dict(zip(wanted, results))

@@ -8,7 +8,7 @@ edge       the frequency above which less than EDGE_POWER of the power lies: wha
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes t
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 ENDLESS = 1 << 40  # samples: libsndfile's answer where a header says none
 MP3_BEFORE = 16 * 1152  # samples that a stretch of MP3 is decoded from before it begins: frames draw on earlier ones
+OVERSHOOT = 0.5  # seconds that a stretch may end behind its recording: --max-overshoot of Kaldi's extract-segments
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3  # neighbouring samples at one extreme value: a clipped peak
 CLIPPED_SHARE = 1e-3  # of all samples, in such runs
@@ -53,6 +54,19 @@ class Sound:
 def count_in(seconds: float, rate: int) -> int:
     """Samples in so many seconds, halves rounded up, as lhotse counts them."""
     return int(Decimal(round(seconds * rate, ndigits=8)).quantize(0, rounding=ROUND_HALF_UP))
+
+
+def seconds_within(start: float, seconds: float | None, rate: int, samples: int) -> float:
+    """Seconds of a stretch (None: to the end) of a recording of so many samples, ended where the recording ends.
+
+    Raises ValueError, with what is wrong, where it ends more than OVERSHOOT behind, or begins there.
+    """
+    first = count_in(start, rate)
+    over = 0 if seconds is None else first + count_in(seconds, rate) - samples
+    if start < 0 or first >= samples or over > OVERSHOOT * rate:
+        end = "on" if seconds is None else f"to {start + seconds:.3f} s"
+        raise ValueError(f"{start:.3f} s {end} of a recording of {samples / rate:.3f} s")
+    return seconds if seconds is not None and over <= 0 else (samples - first) / rate
 
 
 def read_stream(
@@ -110,11 +124,10 @@ def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None
         decode(path, header), path, start, seconds, MP3_BEFORE if header.encoding == "MP3" else 0
     )
     if seconds is None:
-        found = (samples.shape[1] + count_in(start, rate), rate, samples.shape[0])
-        told = (header.samples, header.rate, header.channels)
-        if found != told:
-            parts = ("{} samples, {} Hz, {} channels".format(*each) for each in (found, told))
-            raise InputError(path, next(parts), f"{next(parts)} as its header says", AGAIN)
+        count = samples.shape[1] + count_in(start, rate)
+        found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
+        if found != header:
+            raise InputError(path, str(found), f"{header} as its header says", AGAIN)
         if header.encoding == "FLAC" and not start:
             _check_sum(path, samples)
     return samples, rate
