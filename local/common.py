@@ -202,7 +202,8 @@ def fit(index: Mapping[str, Utterance], audio: Mapping[str, Header]) -> dict[str
         except ValueError as error:
             lost[utt.id] = f"{utt.path}: found {error}; expected at most {OVERSHOOT} s behind its end"
         else:
-            shortened += [f"{utt.id} by {utt.seconds - seconds:.4f} s"] * (utt.seconds not in (None, seconds))
+            if utt.seconds not in (None, seconds):
+                shortened.append(f"{utt.id} by {utt.seconds - seconds:.4f} s")
             utt.seconds = seconds
     if shortened:
         print(f"{len(shortened)} utterances that ended behind their recordings are shortened (first: {shortened[0]})")

@@ -1,5 +1,6 @@
 """What libsndfile is given of a recording: the file, or what makes it readable. For the formats that it cannot read
-these are programs, each run as a process without a shell (shorten, AAC); MP3 gets the number of its frames in front."""
+these are programs, each run as a process without a shell (shorten, AAC); MP3 gets the number of its frames, and a wav file without a length its length.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyasp.audio import frames
-from pyasp.audio.headers import AGAIN, Header
+from pyasp.audio.headers import AGAIN, NO_LENGTH, Header, with_length
 from pyasp.core.errors import InputError
 
 
@@ -66,6 +67,8 @@ def decode(path: str | Path, header: Header) -> str | io.BytesIO:
 
     Raises InputError when a program is missing or fails.
     """
+    if header.encoding == NO_LENGTH:
+        return with_length(Path(path).read_bytes())
     if header.encoding not in DECODERS and header.encoding != "MP3":
         return str(path)
     status = os.stat(path)

@@ -260,7 +260,7 @@ def check_ogg(stream: BinaryIO, size: int) -> None:
             raise ValueError(f"{size - place} bytes that are no page of Ogg at byte {place} (truncated)")
         table = stream.read(head[26])
         number = head[14:18]
-        if serial not in (None, number):
+        if serial not in (None, number) or (place and head[5] & 2):  # 2: the first page of a stream, 4: the last
             raise ValueError("an Ogg file of several streams")
         serial, last = number, bool(head[5] & 4)
         place += 27 + head[26] + sum(table)

@@ -33,6 +33,7 @@ CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 LARGEST = 1 << 20  # bytes of a SPHERE header; NIST's have 1024
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
 MPEG = (0x50, 0x55)  # format tags of MPEG audio in a wav file
+NO_LENGTH = "WAV of length 0"  # with samples all the same: libsndfile finds none
 PIPES = (*range(0x7FFFF000, 0x80000001), *range(0xFFFFF000, 0x100000000))  # lengths that programs write to a pipe
 TO_THE_END = (0, (1 << 64) - 1)  # 64-bit lengths of the same meaning
 CLOSED = ("HTK",)  # further containers of libsndfile that it refuses itself when they are cut short
@@ -44,7 +45,8 @@ PEEK = 1 << 16  # samples of a float file that its header is read with
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """rate in Hz; samples per channel; channels; encoding: "sphere", "shorten", "m4a", "aac" or libsndfile's format.
+    """rate in Hz; samples per channel; channels; encoding: "sphere", "shorten", "m4a", "aac", NO_LENGTH or libsndfile's
+    format.
 
     priming: samples that a decoder gives before the sound (m4a).
     """
@@ -125,8 +127,25 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
         if name == b"data":
             told = long if long is not None and length == 0xFFFFFFFF else length
             stored = _wav_length(path, stream, told, place, size, long is None)
-            return Header(form[0], stored // form[2], form[1], "WAV") if form else None
+            encoding = "WAV" if told or not stored else NO_LENGTH
+            if form:
+                return Header(form[0], stored // form[2], form[1], encoding)
+            if encoding == NO_LENGTH:
+                cure = "Convert it: ffmpeg -ignore_length 1 -i FILE NEW.flac"
+                raise InputError(path, f"{stored} bytes of samples", "0 as its header says", cure)
+            return None
     raise _no_samples(path, "wav")
+
+
+def with_length(content: bytes) -> io.BytesIO:
+    """A wav file whose data has the length 0, with that of all that follows."""
+    place = next(
+        place for name, place, _ in _chunks(io.BytesIO(content), 12, len(content), "<4sI", 2) if name == b"data"
+    )
+    whole = bytearray(content)
+    struct.pack_into("<I", whole, 4, min(len(content) - 8, 0xFFFFFFFF))
+    struct.pack_into("<I", whole, place - 4, min(len(content) - place, 0xFFFFFFFF))
+    return io.BytesIO(whole)
 
 
 def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: int, short: bool) -> int:

@@ -202,7 +202,7 @@ def test_silence_has_no_voiced_frame(stages):
 
 
 def test_a_whole_flac_file_whose_last_frame_looks_like_the_start_of_another_is_whole():
-    path = Path(__file__).with_name("valid.flac")
+    path = Path(__file__).with_name("cases") / "valid.flac"
     assert read_header(path) == Header(16000, 32768, 1, "FLAC")
     assert read_file(path)[0].shape == (1, 32768)
 
