@@ -1,5 +1,6 @@
 """What libsndfile is given of a recording: the file, or what makes it readable. For the formats that it cannot read
-these are programs, each run as a process without a shell (shorten, AAC); MP3 gets the number of its frames, and a wav file without a length its length.
+these are programs, each run as a process without a shell (shorten, AAC); MP3 gets the number of its frames, a wav file
+without a length its length.
 """
 
 from __future__ import annotations

@@ -127,10 +127,10 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
         if name == b"data":
             told = long if long is not None and length == 0xFFFFFFFF else length
             stored = _wav_length(path, stream, told, place, size, long is None)
-            encoding = "WAV" if told or not stored else NO_LENGTH
-            if form:
-                return Header(form[0], stored // form[2], form[1], encoding)
-            if encoding == NO_LENGTH:
+            lost = stored > told == 0
+            if form and not (lost and order == ">"):
+                return Header(form[0], stored // form[2], form[1], NO_LENGTH if lost else "WAV")
+            if lost:
                 cure = "Convert it: ffmpeg -ignore_length 1 -i FILE NEW.flac"
                 raise InputError(path, f"{stored} bytes of samples", "0 as its header says", cure)
             return None
@@ -139,9 +139,8 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
 
 def with_length(content: bytes) -> io.BytesIO:
     """A wav file whose data has the length 0, with that of all that follows."""
-    place = next(
-        place for name, place, _ in _chunks(io.BytesIO(content), 12, len(content), "<4sI", 2) if name == b"data"
-    )
+    chunks = _chunks(io.BytesIO(content), 12, len(content), "<4sI", 2)
+    place = next(place for name, place, _ in chunks if name == b"data")
     whole = bytearray(content)
     struct.pack_into("<I", whole, 4, min(len(content) - 8, 0xFFFFFFFF))
     struct.pack_into("<I", whole, place - 4, min(len(content) - place, 0xFFFFFFFF))

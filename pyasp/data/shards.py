@@ -221,7 +221,7 @@ def check_counts(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
-            "Repair or remove those recordings (the shards' .failed files list them) and run from stage 0 on",
+            "Repair those recordings, or leave them out (the shards' .failed files list them) and run from stage 0 on",
         )
 
 

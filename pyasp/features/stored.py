@@ -118,7 +118,7 @@ class Recordings:
                 self.data.path,
                 f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
                 f"some recordings, and at most {self.allowed:.1%} unusable",
-                "Remove them from the directory (stage 1), or raise --allow-fail-fraction",
+                "Leave them out of the directory (pyasp data subset), or raise --allow-fail-fraction",
             )
 
 

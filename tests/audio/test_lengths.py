@@ -8,7 +8,9 @@ frames.
 import json
 import os
 import re
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import lhotse
@@ -188,6 +190,8 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
         )
         for share in (0.47, 0.9, -2)
     },
+    "float_pipe_0": ("wav", edited(floats(1.0), 76, "<I", 0), "64000 bytes of samples; expected 0 as its header says"),
+    "rifx_pipe_0": ("wav", edited(plain("WAV", endian="BIG"), 40, "<I", 0), "32000 bytes of samples; expected 0"),
     "no_data": ("wav", cut(sized(0), 44), "no samples"),
     "truncated_2g": ("wav", sized(0x80000002), "32000 bytes of samples .truncated.; expected 2147483650"),
     "wrapped": ("wav", huge, "4295031296 bytes of samples; expected 64000 as its header says, in 32 bits"),
@@ -288,6 +292,22 @@ def test_aac_is_read_through_ffmpeg(tmp_path, monkeypatch):
     adts(tmp_path / "b.aac")
     with pytest.raises(InputError, match="9000 samples, 16000 Hz, 1 channels; expected 10240 samples"):
         read_file(tmp_path / "b.aac")
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg")
+@pytest.mark.parametrize("channels, rate", [(1, 16000), (2, 44100)])
+def test_real_aac_is_as_long_as_its_frames(tmp_path, channels, rate):
+    soundfile.write(tmp_path / "a.wav", np.stack([VOICE] * channels, 1), rate)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", "-c:a", "aac", tmp_path / "a.aac"], check=True)
+    header = read_header(tmp_path / "a.aac")
+    assert header == Header(rate, 1024 * (header.samples // 1024), channels, "aac") and header.samples >= 16000
+    assert read_file(tmp_path / "a.aac")[0].shape == (channels, header.samples)
+
+
+def test_no_advice_of_the_tools_that_read_audio_is_to_delete_it():
+    root = Path(__file__).parents[2]
+    for path in [path for place in ("pyasp/audio", "pyasp/features", "local") for path in (root / place).glob("*.py")]:
+        assert not re.search(r"\b(remove|delete) (it|them|the (file|recording)|those)", path.read_text(), re.I), path
 
 
 # ---------------------------------------------------------------- preparation, checking and reading
