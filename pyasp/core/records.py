@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, file_sha256, replacing, sync
 from pyasp.core.text import read_json
 
@@ -136,7 +136,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
         path,
         f"an out-of-date artefact ({'; '.join(changes[:4])})",
         "one made with the present settings",
-        "Re-run this stage with --force to make it again, and the later stages with it",
+        rerun("", force=True),
     )
 
 

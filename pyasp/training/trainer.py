@@ -222,7 +222,7 @@ def average(run: Run, directory: Path, held_out: FrameSource) -> None:
 
 
 def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, force: bool = False) -> None:
-    """Trains one network on `data` (a directory of stage 4) into `directory`; goes on where a killed run stopped.
+    """Trains one network on `data` (as stage select leaves it) into `directory`; goes on where a killed run stopped.
 
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.

@@ -54,7 +54,7 @@ def stage_seconds(exp: Path) -> dict[int, float]:
     found = dict.fromkeys(STAGES, 0.0)
     for line in (exp / "log/stages.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        found[entry["stage"]] += entry["seconds"]
+        found[NAMES.index(entry["stage"])] += entry["seconds"]
     return found
 
 
@@ -116,7 +116,8 @@ class Run:
 
     def stage(self) -> int:
         """The stage that began last; -1 before the first."""
-        return int((re.findall(r"^\S+ \S+ stage (\d+): ", self.screen.read_text(), re.M) or [-1])[-1])
+        begun = re.findall(r"^\S+ \S+ stage ([a-z]+): ", self.screen.read_text(), re.M)
+        return NAMES.index(begun[-1]) if begun else -1
 
     def kill(self, kill: Kill, rng: random.Random) -> Outcome:
         """Starts or resumes the run, sends the signal, waits for the end, and finds out how to go on."""
