@@ -108,7 +108,7 @@ class Recordings:
             print(
                 f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
                 f"{len(failed)} failed{note}",
-                file=sys.stderr,
+                file=sys.stderr if failed else sys.stdout,
             )
             self.said = True
         if len(failed) == len(self.utts) or len(failed) > self.allowed * len(self.utts):

@@ -197,9 +197,8 @@ def finish_epoch(
         checkpoint.append_record(directory / "train.jsonl", record)
         print(
             "epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
-            "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record),
-            file=sys.stderr,
-        )
+            "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record)
+        )  # a detail: for the log
     run.save(directory / "last.pt")
     keep_epoch(run, directory)
 
@@ -263,5 +262,10 @@ def train_here(
         average(run, directory, held_out)
     if rank() == 0:
         run.save_network(directory / "final.pt", made, run.best)
+        print(
+            f"{directory.name}: best after epoch {run.best['epoch']} of {run.epoch}: validation loss "
+            f"{run.best['valid_loss']:.3f}, {run.best['valid_accuracy']:.1%} of the held-out recordings recognised",
+            file=sys.stderr,
+        )
         drop_epochs(directory, run.epoch - options.keep_epochs)
     wait_for_all()

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from recipe import ROOT
 
-STAGES = range(11)
+NAMES = re.search(r"^stages=\((.*?)\)", (ROOT / "run.sh").read_text(), re.M)[1].split()
+STAGES = range(len(NAMES))
 VICTIMS = ("group", "run.sh", "tool", "runner")
 WAYS = [
     *((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),

