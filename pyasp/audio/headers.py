@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from pyasp.audio import frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 
 AGAIN = "Copy the recording again from its source, or leave it out"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
@@ -373,7 +373,7 @@ def read_header(path: str | Path) -> Header:
             reader = _reader_of(head)
             found = reader(path, stream, size) if reader else None
     except OSError as error:
-        cure = "Check the path in cuts.jsonl.gz, or prepare the data again"
+        cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
         raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
     if not head:
         raise InputError(path, "an empty file", "audio", AGAIN)
