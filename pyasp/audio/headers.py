@@ -29,6 +29,7 @@ from pyasp.audio.resample import HIGHEST_RATE
 from pyasp.core.errors import InputError, rerun
 
 AGAIN = "Copy the recording again from its source, or leave it out"
+PLAYS = f"{AGAIN}; where it plays to its end: ffmpeg -i FILE NEW.flac"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 LARGEST = 1 << 20  # bytes of a SPHERE header; NIST's have 1024
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
@@ -278,14 +279,14 @@ def _ogg(path: object, stream: BinaryIO, size: int) -> None:
     try:
         frames.check_ogg(stream, size)
     except ValueError as error:
-        raise InputError(path, str(error), "one whole Ogg stream", AGAIN) from None
+        raise InputError(path, str(error), "one whole Ogg stream", PLAYS) from None
 
 
 def _mp4(path: object, stream: BinaryIO, size: int) -> Header:
     try:
         rate, samples, channels, priming = mp4.sound_track(stream, size)
     except (KeyError, ValueError, struct.error, IndexError) as error:
-        raise InputError(path, f"no usable {error}", "AAC in MP4 (.m4a)", AGAIN) from None
+        raise InputError(path, f"no usable {error}", "AAC in MP4 (.m4a)", PLAYS) from None
     return Header(rate, samples, channels, "m4a", priming)
 
 
@@ -303,8 +304,7 @@ def _mpeg(path: object, stream: BinaryIO, size: int) -> Header:
             return Header(*frames.adts(data), "aac")
         counted = frames.counted_mp3(data)
     except ValueError as error:
-        cure = f"{AGAIN}; where it plays to its end: ffmpeg -i FILE NEW.flac"
-        raise InputError(path, str(error), "whole frames of MP3 or AAC, one after the other", cure) from None
+        raise InputError(path, str(error), "whole frames of MP3 or AAC, one after the other", PLAYS) from None
     info = _asked(path, io.BytesIO(counted))
     return Header(info.samplerate, info.frames, info.channels, "MP3")
 

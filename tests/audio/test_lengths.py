@@ -17,7 +17,7 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import program, put, speech
+from prep_trees import m4a, program, put, speech
 
 from local import prep_folder, sphere
 from pyasp.audio.cuts import read_samples, use_libsndfile
@@ -128,6 +128,10 @@ def adts(path, frames=10, size=200, channels=1):
     path.write_bytes(frames * (head + bytes([size >> 3 & 255, (size & 7) << 5 | 0x1F, 0xFC])).ljust(size, b"\1"))
 
 
+def fragments(path):
+    path.write_bytes(m4a(path, 3).read_bytes() + struct.pack(">I4s", 8, b"moof"))
+
+
 def floats(scale, subtype="FLOAT", form="WAV"):
     return lambda path: soundfile.write(path, VOICE / 32768 * scale, RATE, format=form, subtype=subtype)
 
@@ -210,6 +214,8 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     "int16_doubles": ("aiff", floats(32768, "DOUBLE", "AIFF"), "floats of up to 20000 times full scale"),
     "layer_3_in_wav": ("wav", edited(plain("WAV"), 20, "<H", 0x55), "MPEG audio in a wav file.*Convert it"),
     "voc": ("wav", plain("VOC"), "the container VOC; expected one that tells whether it is whole. Convert it"),
+    "fragments": ("mp4", fragments, "fragments that each have a length of their own.*ffmpeg -i FILE NEW.flac"),
+    "alac_mp4": ("m4a", lambda path: path.write_bytes(m4a(path, 3).read_bytes().replace(b"mp4a", b"alac")), "0 tracks of mp4a"),
     "empty": ("wav", lambda path: path.write_bytes(b""), "an empty file"),
 }  # fmt: skip
 DAMAGED = {  # only what reads the samples can know
@@ -292,6 +298,16 @@ def test_aac_is_read_through_ffmpeg(tmp_path, monkeypatch):
     adts(tmp_path / "b.aac")
     with pytest.raises(InputError, match="9000 samples, 16000 Hz, 1 channels; expected 10240 samples"):
         read_file(tmp_path / "b.aac")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_sound_of_a_film_is_found_beside_its_pictures(tmp_path, order):
+    content = m4a(tmp_path / "a.mp4", 3).read_bytes()
+    place = content.index(b"trak") - 4
+    tracks = (content[place:], content[place:].replace(b"mp4a", b"avc1"))[::order]
+    moov = struct.pack(">I4s", 8 + sum(map(len, tracks)), b"moov") + b"".join(tracks)
+    (tmp_path / "a.mp4").write_bytes(content[: place - 8] + moov)
+    assert read_header(tmp_path / "a.mp4") == Header(RATE, 2048, 1, "m4a", 1024)
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg")
