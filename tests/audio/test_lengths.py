@@ -278,6 +278,46 @@ def test_what_libsndfile_makes_of_mp3_without_a_count_is_kept_sample_for_sample(
     np.testing.assert_allclose(read_file(HERE / "cbr.mp3")[0][0], own, rtol=0, atol=1e-7)
 
 
+def drawn(rng, samples, channels, rate):
+    """Noise, tones, a saw, clicks at full scale or silence."""
+    seconds = np.arange(samples)[:, None] / rate
+    sounds = (
+        lambda: rng.normal(0, 0.1, (samples, channels)),
+        lambda: 0.5 * np.sin(2 * np.pi * rng.uniform(50, rate / 2, channels) * seconds),
+        lambda: np.cumsum(rng.normal(0, 0.01, (samples, channels)), 0) % 1 - 0.5,
+        lambda: rng.choice([-1, 0, 0.99], (samples, channels)),
+        lambda: np.zeros((samples, channels)),
+    )
+    return sounds[rng.integers(len(sounds))]()
+
+
+KINDS = {  # container: (subtypes, rates)
+    "FLAC": (("PCM_16", "PCM_24", "PCM_S8"), (8000, 11025, 12345, 16000, 44100, 48000, 96000)),
+    "MP3": (("MPEG_LAYER_III",), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "OGG": (("VORBIS",), (8000, 16000, 44100)),
+}
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(20000, marks=pytest.mark.reliability)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoded_files_of_any_kind_are_as_long_as_what_is_decoded_and_their_parts_refused(tmp_path, kind, count):
+    rng, (subtypes, rates) = np.random.default_rng(1), KINDS[kind]
+    path, part = tmp_path / "whole", tmp_path / "part"
+    for _ in range(count):
+        samples, rate, channels = int(rng.integers(1, 40000)), int(rng.choice(rates)), int(rng.integers(1, 3))
+        modes = {"bitrate_mode": str(rng.choice(["CONSTANT", "AVERAGE", "VARIABLE"]))} if kind == "MP3" else {}
+        sound, subtype = drawn(rng, samples, channels, rate), str(rng.choice(subtypes))
+        soundfile.write(path, sound, rate, subtype, format=kind, compression_level=float(rng.uniform()), **modes)
+        header, (found, _) = read_header(path), read_file(path)
+        assert (header.samples, header.rate, header.channels) == (found.shape[1], rate, channels)
+        extra = found.shape[1] - samples  # LAME has no room for a tag in frames of few bits: whole frames are left
+        assert extra == 0 or (kind == "MP3" and found.shape[1] % 576 == 0 and 0 < extra < 3 * 1152)
+        content = path.read_bytes()
+        part.write_bytes(content[: int(rng.integers(1, len(content)))])
+        with pytest.raises(InputError):
+            read_header(part)
+
+
 @pytest.mark.parametrize("left", [0, 1, 100])
 def test_a_frame_of_aac_is_1024_samples(tmp_path, left):
     adts(tmp_path / "a.aac")
