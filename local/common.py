@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.headers import Header
+from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option
@@ -189,6 +190,24 @@ def _seconds(utt: Utterance, audio: Mapping[str, Header]) -> float:
 def unreadable(index: Mapping[str, Utterance], failed: Mapping[str, str]) -> dict[str, str]:
     """{utterance: reason} of those whose file `probe_all` could not read."""
     return {key: " ".join(failed[utt.path].split()) for key, utt in index.items() if utt.path in failed}
+
+
+def fit(index: Mapping[str, Utterance], audio: Mapping[str, Header]) -> dict[str, str]:
+    """Ends stretches with their recordings, as Kaldi does; {utterance: reason} of those that lie behind them."""
+    lost, shortened = {}, []
+    for utt in (utt for utt in index.values() if utt.path in audio and (utt.start or utt.seconds is not None)):
+        header = audio[utt.path]
+        try:
+            seconds = seconds_within(utt.start, utt.seconds, header.rate, header.samples)
+        except ValueError as error:
+            lost[utt.id] = f"{utt.path}: found {error}; expected at most {OVERSHOOT} s behind its end"
+        else:
+            if utt.seconds not in (None, seconds):
+                shortened.append(f"{utt.id} by {utt.seconds - seconds:.4f} s")
+            utt.seconds = seconds
+    if shortened:
+        print(f"{len(shortened)} utterances that ended behind their recordings are shortened (first: {shortened[0]})")
+    return lost
 
 
 def write_data_dir(

@@ -14,7 +14,7 @@ from typing import Any
 
 from local.common import Utterance, index_by_id, prefixed
 from pyasp.audio.folders import SUFFIXES, audio_below
-from pyasp.audio.headers import Header, read_header
+from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import read_rows
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
@@ -25,8 +25,8 @@ NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a 
 
 @dataclass
 class Source:
-    """What a reader found. aliases: other names under which trial lists may know an utterance; audio: headers already
-    known.
+    """What a reader found. aliases: other names under which trial lists may know an utterance; audio: headers of
+    the files; told: what a manifest says of them.
 
     pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the
     data. hints: utterances whose channel counts only if their file has so many (Kaldi's reco2file_and_channel).
@@ -39,6 +39,7 @@ class Source:
     models: dict[str, list[str]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     audio: dict[str, Header] = field(default_factory=dict)
+    told: dict[str, Header] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
@@ -178,7 +179,7 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any) -> tuple[str, i
 
 
 def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
-    """One utterance; its file's header is what the manifest says."""
+    """One utterance; how long its file is the file decides."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
     file = next((each for each in recording.sources if wanted in each.channels), None)
     if recording.transforms:
@@ -190,9 +191,7 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
         )
     path, channel = _place_of(file, wanted, recording, item)
     if file.type == "file":
-        source.audio[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
-    else:
-        source.audio[path] = read_header(path)
+        source.told[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
     name = prefixed(item.id, item.speaker)
     source.aliases[item.id] = name
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from local.audio_header import probe_all
 from local.common import (
     PrepOptions,
     Utterance,
+    fit,
     index_by_id,
     listing_digest,
     recipe,
@@ -123,11 +123,31 @@ def trial_groups(options: FolderOptions, source: Source) -> dict[str, Any]:
     return {"trials": drawn}
 
 
-def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
-    """Takes utterances without a readable header out of every set, and keeps the reasons (a pool's with `train`)."""
-    for name in ("pool", "train", "enroll", "test"):
-        group = getattr(source, name)
-        lost = unreadable(group, failed)
+def compare_told(source: Source) -> None:
+    """Prints how many files are not what a manifest says; the files decide."""
+    other = [
+        f"{path}: found {source.audio[path]}; expected {told} as its manifest says"
+        for path, told in source.told.items()
+        if path in source.audio and str(source.audio[path]) != str(told)
+    ]
+    if other:
+        print(f"{len(other)} of {len(source.told)} files are not what the manifest says (first: {other[0]})")
+
+
+def drop_unusable(source: Source, failed: dict[str, str], max_bad: float) -> None:
+    """Takes utterances without a readable header, or behind the end of their recording, out of every set.
+
+    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
+    """
+    groups = [getattr(source, name) for name in ("pool", "train", "enroll", "test")]
+    behind = {key: reason for group in groups for key, reason in fit(group, source.audio).items()}
+    if len(behind) > max_bad * len({key for group in groups for key in group}):
+        utt, reason = next(iter(behind.items()))
+        told = f"{len(behind)} utterances behind the end ({reason})"
+        cure = "Mend the times, or allow a fraction with --max-bad: they are left out, with their reasons"
+        raise InputError("segments or supervisions", told, "stretches of their recordings", cure, utt)
+    for name, group in zip(("pool", "train", "enroll", "test"), groups):
+        lost = {**unreadable(group, failed), **{key: behind[key] for key in behind if key in group}}
         source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
         for key in lost:
             del group[key]
@@ -212,13 +232,9 @@ def prepare(options: FolderOptions) -> None:
     if not start(options.data, made, options.force):
         return
     failed: dict[str, str] = {}
-    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad, failed)
-    missing = [path for path in source.audio if not os.path.isfile(path)]
-    if missing:
-        raise InputError(
-            missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
-        )
-    drop_unreadable(source, failed)
+    source.audio = probe_all((utt.path for utt in source.all()), options.max_bad, failed)
+    compare_told(source)
+    drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
     report(options.data, made, _write(Path(options.data), source, groups))

@@ -37,6 +37,7 @@ from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
+VOXCELEB2_PLACES = ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac")
 TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev1", "dev2")}
 
 
@@ -112,6 +113,10 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
     return parts, metadata
 
 
+def _is_m4a(path: str) -> bool:
+    return path.lower().endswith(".m4a")
+
+
 def voxceleb2_dev(root: str) -> list[Utterance]:
     """Training utterances of VoxCeleb2: converted files, and m4a where there are none.
 
@@ -119,14 +124,15 @@ def voxceleb2_dev(root: str) -> list[Utterance]:
     """
     metadata = find_metadata(root, "vox2_meta.csv")
     clips: dict[str, Clip] = {}
-    for place in ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac"):
-        for path in audio_below(os.path.join(os.path.abspath(root), place), (".wav", ".flac", ".m4a")):
-            clip = parse_name(path)
-            if clip and metadata.part.get(clip.speaker, "dev") == "dev":
-                clips.setdefault(clip.id, clip)
+    places = (os.path.join(os.path.abspath(root), place) for place in VOXCELEB2_PLACES)
+    paths = [path for place in places for path in audio_below(place, (".wav", ".flac", ".m4a"))]
+    for path in sorted(paths, key=_is_m4a):  # in the order of the places: converted files lie beside their sources too
+        clip = parse_name(path)
+        if clip and metadata.part.get(clip.speaker, "dev") == "dev":
+            clips.setdefault(clip.id, clip)
     if not clips:
         raise missing_audio(os.path.abspath(root), 2)
-    aac = [clip.path for clip in clips.values() if clip.path.endswith(".m4a")]
+    aac = [clip.path for clip in clips.values() if _is_m4a(clip.path)]
     if aac:
         require_program("m4a", aac[0])
         print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")

@@ -30,11 +30,11 @@ def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
         )
     matrix = feats[utt]
     if len(matrix) == 0:
-        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Remove the recording", item=utt)
+        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Leave the recording out", item=utt)
     voiced = energy_vad(matrix[:, 0], options)
     if options.omit_unvoiced_utts and not voiced.any():
         raise InputError(
-            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Remove the recording", item=utt
+            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Leave the recording out", item=utt
         )
     return voiced.astype(np.float32)
 

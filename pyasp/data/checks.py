@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
+from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
+from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
@@ -34,6 +35,15 @@ def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
         stream.write("\n".join(["utt\treason", *(f"{utt}\t{reasons[utt]}" for utt in c_sorted(reasons))]) + "\n")
 
 
+def _audio_problem(line: str | None, headers: Mapping[str, Header | str]) -> str | None:
+    if line is None:
+        return "no entry in cuts.jsonl.gz"
+    cut = json.loads(line)
+    if cut.get("duration", 0.0) < MIN_DURATION:
+        return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
+    return audio_fault(cut, headers)
+
+
 class Checker:
     """Finds the utterances of one data directory that cannot be used, and the tables that disagree."""
 
@@ -53,8 +63,9 @@ class Checker:
                     self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", rerun("prepare"), item=utt
                 )
             self.cuts[utt] = line
+        headers = read_headers(path for line in self.cuts.values() for path in audio_files(json.loads(line)))
         for utt in self.data.utt2spk:
-            reason = self._audio_problem(utt)
+            reason = _audio_problem(self.cuts.get(utt), headers)
             if reason:
                 self.dropped[utt] = reason
         if len(self.dropped) == len(self.data.utt2spk):
@@ -77,15 +88,6 @@ class Checker:
                     "Prefix the utterance ids with their speaker",
                     item=utt,
                 )
-
-    def _audio_problem(self, utt: str) -> str | None:
-        if utt not in self.cuts:
-            return "no entry in cuts.jsonl.gz"
-        cut = json.loads(self.cuts[utt])
-        if cut.get("duration", 0.0) < MIN_DURATION:
-            return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
-        missing = [path for path in audio_files(cut) if not Path(path).is_file()]
-        return f"audio file missing: {missing[0]}" if missing else None
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted; writes dropped.tsv with the reasons."""

@@ -172,7 +172,7 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
             "front end",
             f"no voiced frame among {frames}",
             "at least one voiced frame",
-            "Remove the recording, or lower --vad-energy-threshold",
+            "Leave the recording out, or lower --vad-energy-threshold",
         )
 
 
