@@ -17,6 +17,7 @@ from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.scores import Scored, scored_lists, write_scores
+from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
 
@@ -51,7 +52,8 @@ def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, option
     row, members = {utt: number for number, utt in enumerate(utts)}, []
     for each in chosen.values():
         members.append(np.array([row[utt] for utt in each]))
-    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, options)
+    speakers = [utt2spk[each[0]] for each in chosen.values()]
+    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, speakers, options)
 
 
 def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort: Cohort, options: Options) -> tuple:
@@ -66,8 +68,10 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
         model.enroll(cohort.back_end, enroll, members, options.average),
         np.array([len(rows) for rows in members]),
     )
+    names, *sides = Evaluation(data, scored.enroll, scored.test).speakers(trials)
+    speakers = tuple(np.array(names)[side] for side in sides)
     return trials, cohort.normalise(
-        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test)
+        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test), speakers
     )
 
 
@@ -89,6 +93,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     cohort = None
     for each in scored_lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
+        scps |= {Path(data) / place / "utt2spk" for place in (each.enroll, each.test)}  # whom the cohort leaves out
         inputs = [
             each.trials,
             Path(system) / each.scores,

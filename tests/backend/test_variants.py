@@ -299,6 +299,19 @@ def test_normalisation_of_every_list(root):
     assert run(normalise_scores, root, "--cohort=dev", *words) == 1  # another cohort: out of date
 
 
+def test_a_cohort_of_dev_speakers_leaves_each_dev_trials_own_speaker_out(root):
+    """Every dev recording is a model, a test and in the cohort: znorm's moments are those of a model's nontargets."""
+    words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+znorm")
+    assert run(normalise_scores, root, "--cohort=dev", "--kind=znorm", *words) == 0
+    before, trials = read_scored(root / "data/dev/trials", root / "exp/one/dev/scores")
+    expected = np.empty_like(before)
+    for model in range(len(trials.models)):
+        mine = trials.model == model
+        others = before[mine & ~trials.target]
+        expected[mine] = (before[mine] - others.mean()) / others.std()
+    assert np.allclose(scores(root, "one+znorm", "dev/scores", "data/dev/trials"), expected, atol=1e-4)
+
+
 def test_adapted_back_end(root):
     words = ("exp/one/backend", "exp/one/test/embedding.scp", "exp/one+adapt/backend")
     assert run(adapt_backend, root, *words) == 0
