@@ -84,7 +84,7 @@ def cohort_moments(
 
 
 class Cohort:
-    """Cohort vectors (C, R), processed and averaged by member, with numbers of recordings and names of speakers (C,)."""
+    """Cohort vectors (C, R), processed and averaged by member; numbers of recordings and names of speakers (C,)."""
 
     def __init__(
         self,
