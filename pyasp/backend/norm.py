@@ -24,7 +24,7 @@ import numpy as np
 from pyasp.backend.model import AVERAGES, BackEnd
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS, Scorer
-from pyasp.core.errors import InputError
+from pyasp.core.errors import CannotBeMade
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time
 
@@ -32,10 +32,10 @@ AT_ONCE = 1 << 22  # scores against the cohort held at a time
 def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (N,) of each row of scores (N, C); of its `top` highest alone when that is positive.
 
-    InputError when the scores of a row are all the same.
+    CannotBeMade when a row has fewer than two scores, or its scores are all the same.
     """
     if scores.shape[1] < 2:
-        raise InputError(
+        raise CannotBeMade(
             "score normalisation",
             f"{scores.shape[1]} cohort members that are not the trial's own speaker",
             "at least 2",
@@ -45,7 +45,7 @@ def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
         scores = np.partition(scores, scores.shape[1] - top, axis=1)[:, -top:]
     deviation = scores.std(axis=1)
     if not (deviation > 0).all():
-        raise InputError(
+        raise CannotBeMade(
             "score normalisation",
             f"{int((~(deviation > 0)).sum())} models or tests whose scores against the cohort do not vary",
             "a cohort of different speakers",

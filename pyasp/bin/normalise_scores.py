@@ -13,10 +13,11 @@ from pyasp.backend.norm import Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.core.command import command
+from pyasp.core.errors import CannotBeMade
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
-from pyasp.data.scores import Scored, scored_lists, write_scores
+from pyasp.data.scores import Scored, optional, scored_lists, write_scores
 from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
@@ -82,7 +83,17 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
     of.
     """
+    with optional(out, options.force):
+        make(options, data, vectors, backend_dir, system, out)
+
+
+def make(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
+    """Every list that is not up to date."""
     files = cohort_files(data, vectors, options)
+    missing = [path for path in (files[0], files[2]) if not path.is_file()]
+    if missing:
+        cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
+        raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
     back_end_files = [Path(backend_dir) / name for name in FILES]
     settings = {
         **vars(subset(options, ScoreOptions)),
