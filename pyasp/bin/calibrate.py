@@ -11,7 +11,7 @@ from pyasp.backend import calibration
 from pyasp.backend.calibration import Calibration
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
-from pyasp.core.errors import CannotBeMade, InputError
+from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
@@ -119,7 +119,7 @@ def make(options: Options, data: str, out: str, systems: list[str], left_out: di
         ],
     )
     if not common:
-        raise InputError(out, "no list that all systems scored", "one", "Score each of them first")
+        raise InputError(out, "no list that all systems scored", "one", rerun("scores"))
     settings = {
         **{name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED},
         "train_on": way,

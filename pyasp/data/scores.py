@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pyasp.core.errors import CannotBeMade, InputError
+from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
@@ -132,12 +132,12 @@ def dev_list(data: str | Path) -> Scored:
 def scored_names(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
     """Names of the lists of a corpus that this system has scored. InputError when there is none."""
     if not Path(trials_dir).is_dir():
-        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", "Run stage 0 first")
+        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", rerun("prepare"))
     lists, directory = trial_lists(trials_dir), Path(system_dir) / "scores"
     scored = [name for name in lists if (directory / name).is_file()]
     if not scored:
         expected = f"scores of {', '.join(lists) or 'a list'}"
-        raise InputError(directory, "no score file of any list", expected, "Run stage 9 first")
+        raise InputError(directory, "no score file of any list", expected, rerun("scores"))
     return scored
 
 
@@ -157,7 +157,7 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
             system_dir,
             f"no scores of {name or 'trials among dev speakers'}",
             "a scored list to train calibration on",
-            "Hold dev speakers out (--dev-fraction in select.conf, and select again), or name a list with "
+            "Hold dev speakers out (--dev-fraction in select.conf, then from stage select on), or name a list with "
             "--calibration-list, or use calhalf",
         )
     return found[name or "dev"]
@@ -185,8 +185,8 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
     gone = [f"scores/{name}{kind}" for name in reasons for kind in kinds] if ALL not in reasons else ["scores", "dev"]
     old = [directory / name for name in gone if (directory / name).exists()]
     if old and not force:
-        found, cure = "scores of an earlier run", "Re-run with --force, which deletes them"
-        raise InputError(old[0], found, f"none: {'; '.join(reasons.values())}", cure)
+        way_out = rerun("scores", "With --force they are deleted", force=True)
+        raise InputError(old[0], "scores of an earlier run", f"none: {'; '.join(reasons.values())}", way_out)
     for path in old:
         remove_tree(path)
     with contextlib.suppress(OSError):  # it holds scores of other lists, or is not there
