@@ -87,6 +87,7 @@ if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check_environment conf/requirements.txt
   python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
+  python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
 fi
 
 if stage check "check and fix the data, say what was dropped"; then
