@@ -27,6 +27,7 @@ from pyasp.data.checks import write_dropped
 from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 
 MARKER = "prep.json"
+PLACES = ("data", "nj", "force", "allow_commands")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 
 
@@ -38,6 +39,7 @@ class PrepOptions:
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
+    allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
     max_bad: float = option(0.0, "largest fraction of audio files that may be unreadable (they are left out and named)")
 
 
@@ -240,7 +242,7 @@ def listing_digest(paths: Iterable[str]) -> str:
 
 def recipe(options: PrepOptions, **further: Any) -> dict[str, Any]:
     """What decides the result of a preparation: its options, not where or how fast it runs, and the given facts."""
-    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in ("data", "nj", "force")}
+    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
     return json.loads(json.dumps({**kept, **further}))
 
 
