@@ -32,7 +32,7 @@ SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
 def composed(text: str) -> str:
-    """The form of a name in which it is compared: a letter and its accent are one character, however it was typed."""
+    """What a name looks like: a letter and its accent are one character, however they were typed."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -44,25 +44,25 @@ class Names:
 
     def __init__(self, kind: str, utterances: Mapping[str, Utterance], root: str = ""):
         self.kind, self.utterances, self.root = kind, utterances, root
-        self._ids: dict[str, str] = {}
-        self._several: dict[str, set[str]] = defaultdict(set)
+        self._ids: dict[str, list[str]] = {}
+        self._alike: dict[str, list[str]] = {}  # by what they look like
         self._places: Names | None = None
 
     def add(self, name: str, key: str) -> None:
         """A further name of an id."""
-        other = self._ids.setdefault(composed(name), key)
-        if other != key:
-            self._several[composed(name)] |= {other, key}
+        _note(self._ids, name, key)
+        if not name.isascii():
+            _note(self._alike, composed(name), key)
 
     def find(self, name: str, where: object) -> str | None:
         """The id; None where nothing has this name. Raises InputError for a name of several."""
-        name = composed(name)
-        if name in self._several:
-            found = f"{name!r}, a name of {len(self._several[name])} {self.kind} ({some(sorted(self._several[name]))})"
-            raise InputError(where, found, "names that one of them has", "Write these ids instead")
-        if name not in self._ids and "/" in name:
+        found = self._ids.get(name) or self._alike.get(composed(name), [])
+        if len(found) > 1:
+            told = f"{name!r}, a name of {len(found)} {self.kind} ({some(sorted(found))})"
+            raise InputError(where, told, "names that one of them has", "Write these ids instead")
+        if not found and "/" in name:
             return self._by_path(os.path.join(self.root, name), where)
-        return self._ids.get(name)
+        return found[0] if found else None
 
     def _by_path(self, path: str, where: object) -> str | None:
         if self._places is None:
@@ -74,6 +74,12 @@ class Names:
     def example(self) -> str:
         """Some of the names, for a message."""
         return some(list(self._ids)[:3])
+
+
+def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
+    known = ids.setdefault(name, [key])
+    if key not in known:
+        known.append(key)
 
 
 @dataclass
@@ -220,9 +226,9 @@ def tree_ids(root: str, parts: list[list[str]]) -> list[str]:
 
 def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     info = {name: value for name, value in row.items() if name not in NOT_KEPT}
-    speaker = composed(row["speaker"])
+    speaker = row["speaker"]
     return Utterance(
-        prefixed(composed(row["utt"]), speaker),
+        prefixed(row["utt"], speaker),
         speaker,
         os.path.normpath(os.path.join(root, row["path"])),
         GENDERS.get(row.get("gender", "").lower(), ""),
@@ -247,7 +253,7 @@ def from_tables(source: Source, tables: str) -> None:
                 source.test_names.add(utt.id, utt.id)
         if name == "enroll":
             for row, utt in zip(rows, utterances):
-                source.models.setdefault(composed(row["model"]), []).append(utt.id)
+                source.models.setdefault(row["model"], []).append(utt.id)
     for model in source.models:
         source.model_names.add(model, model)
     source.lists = sorted(str(path) for path in directory.glob("trials*") if path.suffix != ".tsv" and path.is_file())
@@ -329,9 +335,9 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
         source.audio[path] = read_header(path)
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
     custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
-    speaker = composed(item.speaker)
+    speaker = item.speaker
     return Utterance(
-        prefixed(composed(item.id), speaker),
+        prefixed(item.id, speaker),
         speaker,
         path,
         GENDERS.get((item.gender or "").lower(), ""),
@@ -454,10 +460,9 @@ def read_kaldi_dir(source: Source, directory: Path, name: str) -> list[tuple[str
         reco, start, seconds = tables.stretch(utt)
         path, said = wav_entry(tables.wav[reco], directory / "wav.scp", reco, source.allow_commands)
         channel, doubt = tables.channel(reco, said)
-        speaker = composed(speaker)
         utterances.append(
             Utterance(
-                prefixed(composed(utt), speaker),
+                prefixed(utt, speaker),
                 speaker,
                 path,
                 GENDERS.get(tables.genders.get(speaker, "").lower(), ""),
@@ -505,7 +510,7 @@ def _name_models(source: Source, directory: Path, enrolled: list[tuple[str, str]
     if (directory / "model2utts").is_file():
         own = dict(enrolled)
         for model, utts in DataDir(directory).model2utts.items():
-            source.models[composed(model)] = [own.get(utt, utt) for utt in utts]
+            source.models[model] = [own.get(utt, utt) for utt in utts]
     else:
         source.models = {key: [key] for key in source.enroll}
         source.model_names.utterances = source.enroll
