@@ -212,7 +212,7 @@ def test_the_order_of_the_columns_is_that_of_the_whole_list(tmp_path):
     with pytest.raises(InputError, match="labels in the first and in the third column .*Write target and nontarget"):
         trial_lists.order_of(put(tmp_path / "either", "0 1 0\n1 0 1\n"), known("01", "01"))
     with pytest.raises(InputError, match="ids that do not decide"):
-        trial_lists.order_of(numbered, known("", ""))
+        trial_lists.order_of(tmp_path / "either", known("", ""))
 
 
 def test_ids_that_look_like_labels_are_kept_and_the_order_is_said(tmp_path, capsys):
