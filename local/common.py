@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
@@ -62,6 +63,26 @@ class Utterance:
 def prefixed(utt: str, speaker: str) -> str:
     """Utterance id that starts with its speaker (Kaldi's rule for sorting)."""
     return utt if utt.startswith(speaker) else f"{speaker}-{utt}"
+
+
+def walk_speakers(*roots: str | Path) -> Tree:
+    """The recordings of trees <speaker>/..., said what was passed over or comes twice.
+
+    Raises InputError for recordings that links put under two speakers' names; a circle is no second name.
+    """
+    tree = walk(*roots)
+    tree.say()
+    links = {name: target for name, target in tree.folders.items() if not f"{name}/".startswith(f"{target}/")}
+    pairs = [(tree.below(name), tree.below(target)) for name, target in {**links, **tree.again}.items()]
+    wrong = [f"{name} is {target}" for name, target in pairs if name.split("/")[0] != target.split("/")[0]]
+    if wrong:
+        raise InputError(
+            some(tree.roots),
+            f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})",
+            "one speaker a recording",
+            "Take out one of the names: one person under two names spoils training and trials",
+        )
+    return tree
 
 
 def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
@@ -230,6 +251,21 @@ def write_data_dir(
         write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
         counts["models"] = len(models)
     return {**counts, "dropped": len(dropped)} if dropped else counts
+
+
+def seen_in_training(train: Iterable[Utterance], evaluation: Iterable[Utterance]) -> dict[str, Any]:
+    """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
+    real, train, evaluation = RealPaths(), list(train), list(evaluation)
+    sounds = {(real.of(utt.path), utt.channel) for utt in train}
+    found = {
+        "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},
+        "evaluation recordings": {utt.id for utt in evaluation if (real.of(utt.path), utt.channel) in sounds},
+    }
+    found = {what: ids for what, ids in found.items() if ids}
+    if not found:
+        return {}
+    told = (f"{len(ids)} {what} are in the training set too (first: {min(ids)})" for what, ids in found.items())
+    return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
 def listing_digest(paths: Iterable[str]) -> str:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.common import Utterance, index_by_id, prefixed
+from local.common import Utterance, index_by_id, prefixed, walk_speakers
 from pyasp.audio.cut_files import MAX_SECONDS
-from pyasp.audio.folders import SUFFIXES, RealPaths, Tree, some, walk
+from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, DataDir, read_rows
@@ -152,11 +152,9 @@ def from_tree(source: Source, root: str) -> None:
     shape = "<speaker>/[<session>/]<utterance>.wav"
     if not os.path.isdir(root):
         raise InputError(root, "no such directory", f"a tree of audio, {shape}", "Check --root")
-    tree = walk(root)
-    tree.say()
+    tree = walk_speakers(root)
     if not tree.files:
         raise InputError(root, "no audio file", " ".join(SUFFIXES), "Check --root, or describe the data in --tables")
-    one_name_a_speaker(tree)
     parts = [tree.below(path).split(os.sep) for path in tree.files]
     loose = [part[0] for part in parts if len(part) < 2]
     if loose:
@@ -171,20 +169,6 @@ def from_tree(source: Source, root: str) -> None:
     ]
     source.take("pool", pool, root)
     source.name_pool(("/".join(part), name) for part, name in zip(parts, ids))
-
-
-def one_name_a_speaker(tree: Tree) -> None:
-    """Raises InputError for recordings that links put under two speakers' names. A circle is no second name."""
-    links = {name: target for name, target in tree.folders.items() if not f"{name}/".startswith(f"{target}/")}
-    pairs = [(tree.below(name), tree.below(target)) for name, target in {**links, **tree.again}.items()]
-    wrong = [f"{name} is {target}" for name, target in pairs if name.split("/")[0] != target.split("/")[0]]
-    if wrong:
-        raise InputError(
-            tree.roots[0],
-            f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})",
-            "one speaker a recording",
-            "Take out one of the names: one person under two names spoils training and trials",
-        )
 
 
 def say_empty_speakers(root: str, speakers: set[str]) -> None:

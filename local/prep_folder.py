@@ -18,6 +18,7 @@ from local.common import (
     listing_digest,
     recipe,
     report,
+    seen_in_training,
     start,
     unreadable,
     write_data_dir,
@@ -80,11 +81,9 @@ def index_files(options: FolderOptions, source: Source) -> list[str]:
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        files += [
-            str(path)
-            for path in sorted(Path(options.kaldi_data).rglob("*"))
-            if path.name in ("utt2spk", "wav.scp", "segments", "model2utts", "trials", "spk2gender") and path.is_file()
-        ]
+        top, names = Path(options.kaldi_data), ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender")
+        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in names)
+        files += [str(path) for path in tables if path.is_file()]
     return [path for path in files if path]
 
 
@@ -202,20 +201,6 @@ def settle_channels(source: Source) -> None:
         print(f"{len(several)} utterances are one channel of several (first: {several[0]})")
 
 
-def seen_in_training(source: Source) -> dict[str, Any]:
-    """What of the evaluation is in the training set too, counted and printed; nothing when there is none."""
-    evaluation = [*source.enroll.values(), *source.test.values()]
-    trained = {(source.real.of(utt.path), utt.channel): utt for utt in source.train.values()}
-    sounds = {utt.id for utt in evaluation if (source.real.of(utt.path), utt.channel) in trained}
-    speakers = {utt.speaker for utt in evaluation} & {utt.speaker for utt in source.train.values()}
-    found = {"evaluation speakers": speakers, "evaluation recordings": sounds}
-    told = [f"{len(ids)} {what} are in the training set too (first: {min(ids)})" for what, ids in found.items() if ids]
-    if not told:
-        return {}
-    counts = {what: len(ids) for what, ids in found.items() if ids}
-    return {"seen in training": counts, "warning": "; ".join(told)}
-
-
 def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:
     """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
     summary: dict[str, Any] = {}
@@ -241,7 +226,8 @@ def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterato
             source.models if name == "enroll" else None,
             source.dropped.get(name, {}),
         )
-    return {**summary, **seen_in_training(source)}
+    evaluation = [*source.enroll.values(), *source.test.values()]
+    return {**summary, **seen_in_training(source.train.values(), evaluation)}
 
 
 def _check(source: Source) -> trial_lists.Check:

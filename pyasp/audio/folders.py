@@ -165,6 +165,18 @@ def audio_below(*roots: str | Path) -> list[str]:
     return tree.files
 
 
+def file_below(root: str | Path, name: str) -> Path | None:
+    """The first file of this name below a folder, links followed, no folder entered twice; None without one."""
+    been: set[str] = set()
+    for folder, children, files in os.walk(root, followlinks=True):
+        if name in files:
+            return Path(folder) / name
+        real = {child: os.path.realpath(os.path.join(folder, child)) for child in sorted(children)}
+        children[:] = [child for child, place in real.items() if place not in been]
+        been.update(real.values())
+    return None
+
+
 class RealPaths:
     """Real paths of many files in few folders: each folder is looked up once."""
 
