@@ -15,6 +15,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.progress import bar
+from pyasp.data.checks import write_dropped
 from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
@@ -55,7 +56,7 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     """Writes the embedding of every recording of INPUT to OUT: x.ark (with x.scp), or x.npy (with the keys in x.txt).
 
     INPUT: audio files, folders of them, a wav.scp, or a .tsv with the columns utt and path. Recordings that cannot be
-    used are listed; more of them than --max-failed make the exit code 1.
+    used are listed in x.failed.tsv; more of them than --max-failed make the exit code 1.
     """
     path = Path(out)
     if path.suffix not in WRITERS:
@@ -73,7 +74,11 @@ def main(options: Options, inputs: list[str], out: str) -> int:
 
     done = WRITERS[path.suffix](path, model.embed_features(frames()))
     first = next(iter(failed.items()), None)
-    note = f" (first: {first[0]}: {first[1]})" if first else ""
+    listed = path.with_suffix(".failed.tsv")
+    listed.unlink(missing_ok=True)
+    if failed:
+        write_dropped(listed, failed)
+    note = f" (first: {first[0]}: {first[1]}; all of them in {listed})" if first else ""
     print(
         f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
         file=sys.stderr,

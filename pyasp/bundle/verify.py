@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,17 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
 
 
 def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int = -1) -> list[Heard]:
-    """Every one of a few files; the same file twice counts once."""
-    return [hear(model, path, channel) for path in dict.fromkeys(map(str, paths))]
+    """Every one of a few files; the same file twice counts once. Raises InputError that names all that are unusable."""
+    heard, failed = [], []
+    for path in dict.fromkeys(map(str, paths)):
+        try:
+            heard.append(hear(model, path, channel))
+        except InputError as error:
+            failed.append(error)
+    if failed:
+        others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed))}"
+        raise failed[0] if len(failed) == 1 else InputError("recordings", others, "audio with speech", "Replace them")
+    return heard
 
 
 def threshold(options: DecisionOptions, candidates: int = 1) -> float:
@@ -123,10 +133,10 @@ def scale_text(model: SpeakerModel) -> str:
 
 def speaker_file(directory: str | Path, name: str) -> Path:
     """Where an enrolled speaker's embeddings lie. Raises InputError for a name that is no file name."""
-    if not name or name.startswith(".") or any(mark in name for mark in "/\\") or len(name.split()) != 1:
-        raise InputError(
-            "command line", f"the speaker name {name!r}", "a name without spaces and slashes", "Choose another name"
-        )
+    name = unicodedata.normalize("NFC", name.strip())
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
+        cure = "Choose another name"
+        raise InputError("command line", f"the speaker name {name!r}", "a name of one line without / and \\", cure)
     return Path(directory) / f"{name}.ark"
 
 

@@ -152,8 +152,8 @@ def test_enroll_and_identify_the_closest_or_none(model, wavs, tmp_path, capsys):
 def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
     speakers = str(tmp_path / "speakers")
     assert identify.main(["--model", model, speakers, wavs[0]]) == 1 and "no enrolled" in capsys.readouterr().err
-    assert enroll.main(["--model", model, speakers, "a b", wavs[0]]) == 1
-    assert "without spaces" in capsys.readouterr().err
+    assert enroll.main(["--model", model, speakers, "a/b", wavs[0]]) == 1
+    assert "a name of one line without / and" in capsys.readouterr().err
     assert enroll.main(["--model", model, speakers, "ann", wavs[0]]) == 0
     assert enroll.main(["--model", model, speakers, "ann", wavs[1]]) == 1 and "--force" in capsys.readouterr().err
     assert enroll.main(["--model", model, "--force", speakers, "ann", wavs[1]]) == 0
@@ -163,6 +163,22 @@ def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
         lambda: identify.main(["--model", other, speakers, wavs[0]]),
     ):
         assert run() == 1 and "another model" in capsys.readouterr().err
+
+
+def test_a_speakers_name_may_have_blanks_and_any_letters(model, wavs, tmp_path, capsys):
+    speakers = str(tmp_path / "speakers")
+    assert enroll.main(["--model", model, speakers, "Özgür Ü", *wavs[:2]]) == 0
+    assert enroll.main(["--model", model, speakers, "O\u0308zgu\u0308r U\u0308", wavs[0]]) == 1  # the same name
+    assert "a speaker of this name" in capsys.readouterr().err
+    assert identify.main(["--model", model, "--prior=1e-9", speakers, wavs[0]]) in (0, 1)
+    assert "Özgür Ü" in capsys.readouterr().out
+
+
+def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys):
+    bad = [write_wav(tmp_path / f"zero{k}.wav", np.zeros(8000)) for k in (0, 1)]
+    assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1
+    said = capsys.readouterr().err
+    assert "2 unusable recordings" in said and all(path in said for path in bad)
 
 
 def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, capsys):
@@ -194,6 +210,7 @@ def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsy
     arguments = ["--model", model, wavs[0], bad, str(tmp_path / "e.ark")]
     assert embed.main(arguments) == 1
     assert "done 1 of 2, 1 failed (first: zero: " in capsys.readouterr().err
+    assert [line.split("\t")[0] for line in (tmp_path / "e.failed.tsv").read_text().splitlines()] == ["utt", "zero"]
     assert embed.main(["--max-failed", "0.5", *arguments]) == 0
     assert [key for key, _ in read_ark(tmp_path / "e.ark")] == ["a"]
 

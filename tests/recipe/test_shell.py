@@ -358,7 +358,7 @@ def test_systems_side_by_side(tmp_path, at_once):
     said = [line for line in (result.stderr + result.stdout).splitlines() if line.startswith(("x", "y", "z"))]
     head = "{0}: {0}" if at_once > 1 else "{0}"
     assert sorted(said) == [f"{head.format(name)} 1 --cmd run --nj {-(-4 // at_once)} --force=false" for name in "xyz"]
-    assert "3 systems, %d at a time, 1 of" % at_once in result.stderr
+    assert f"3 systems, {at_once} at a time, 1 of" in result.stderr
 
 
 def test_a_failed_system_is_named_and_the_others_end(tmp_path):
