@@ -28,6 +28,7 @@ MADE_BY_STAGE = {
     "vad.scp": 2,
     "utt2num_frames": 2,
     "utt2num_voiced": 2,
+    "utt2num_silent": 2,
     "utt2clean": 3,
     "utt2speed": 3,
     "valid_utts": 4,

@@ -140,7 +140,7 @@ def iterate(
             for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
                 if utt not in table:
                     raise InputError(data / name, "no entry", "an entry of every utterance", "Re-run stage 2", item=utt)
-            result = frontend(feats[utt], vad[utt] > 0, options)
+            result = frontend(feats[utt], vad[utt], options)
         except InputError as error:
             if failed is None:
                 raise InputError(
