@@ -87,7 +87,9 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     sound = read_sound(path, channel)
     features = model.features(sound)
     ((_, vector),) = model.embed_features([(sound.name, features.frames)])
-    warnings = complaints(sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest)
+    warnings = complaints(
+        sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest, features.silent
+    )
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 

@@ -98,6 +98,7 @@ BAD = {
     "nearly silent": (lambda x: x * 0.012, "nearly silent"),
     "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "),
     "narrow": (None, "nothing above"),
+    "zeros": (lambda x: np.concatenate([np.zeros(8000), x]), "digital silence in 0.99 s of 3.00 s"),
 }
 
 
@@ -179,6 +180,18 @@ def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys
     assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1
     said = capsys.readouterr().err
     assert "2 unusable recordings" in said and all(path in said for path in bad)
+
+
+def test_embed_names_recordings_with_digital_silence(model, wavs, tmp_path, capsys):
+    wave, rate = soundfile.read(wavs[0])
+    (tmp_path / "f").mkdir()
+    for name, samples in (("clean", wave), ("padded", np.concatenate([np.zeros(rate), wave, np.zeros(rate)]))):
+        write_wav(tmp_path / f"f/{name}.wav", samples)
+    assert embed.main(["--model", model, str(tmp_path / "f"), str(tmp_path / "e.ark")]) == 0
+    assert "warning: 1 recordings hold digital silence, which is left out: padded\n" in capsys.readouterr().err
+    found = ScpReader(tmp_path / "e.scp")
+    both = [found[key] / np.linalg.norm(found[key]) for key in ("clean", "padded")]
+    assert both[0] @ both[1] > 0.98  # the frames across the edges are all that differs
 
 
 def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, capsys):
