@@ -98,7 +98,7 @@ def _fitting(source: Source, own: dict[str, Tensor], speakers: list[str]) -> dic
     found = {
         name: source.weights[name] for name in own if name in source.weights and (same or name not in outputs(own))
     }
-    for name, value in {**source.weights, **own}.items():
+    for name, value in {**own, **source.weights}.items():
         theirs, ours = (
             f"a shape of {tuple(each[name].shape)}" if name in each else "no such layer"
             for each in (source.weights, own)

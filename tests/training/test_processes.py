@@ -24,7 +24,11 @@ from pyasp.training.chunks import ChunkOptions, Sampler
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding
 WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # in one pass; few steps: rounding grows
-HELD = ["--loss=am", "--freeze-encoder-epochs=1"]  # another loss: a new output layer, which learns alone at first
+HELD = [
+    "--loss=am",
+    "--learning-rate=0.002",
+    "--freeze-encoder-epochs=1",
+]  # another loss: a new output layer, which learns alone at first
 UBM = [
     "--num-gauss=4",
     "--num-frames=2000",
@@ -53,7 +57,10 @@ def jobs(data, out, conf):
     return [
         ["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/one_pass"]],
         ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
-        ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", *HELD, f"--init={out}/plain", data, f"{out}/held"]],
+        [
+            "train_tdnn",
+            [*TDNN, *STEPS, "--attention-heads=2", *HELD, f"--init={Path(out).parent}/two/plain", data, f"{out}/held"],
+        ],
         ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
         ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
         ["train_ivector", [f"--config={conf}", "--device=cpu", data, f"{out}/ubm", f"{out}/ie"]],
