@@ -4,8 +4,12 @@ log() { echo "$(date '+%F %T') $*" >&2; }
 
 die() { echo "error: $*" >&2; exit 1; }
 
-# need FILE STAGE: stops unless FILE is there, and says which stage makes it.
-need() { [ -s "$1" ] || die "$1 is missing or empty: stage $2 makes it (./run.sh ... --stage $2)"; }
+# need FILE STAGE: stops unless FILE is there, and says which stage makes it, on the screen and for the command that resumes.
+need() {
+  [ ! -s "$1" ] || return 0
+  [ -z "${PYASP_RERUN:-}" ] || echo "$2 false" >>"$PYASP_RERUN"
+  die "$1 is missing or empty: stage $2 makes it (./run.sh ... --stage $2)"
+}
 
 # parse_options TABLE FLAGS LISTS ARGS...: fills the associative array TABLE from `--a b` or `--a=b`; other words go to `words`.
 #   FLAGS are options without a value (`--force`, also `--force=false`); values of LISTS add up, a newline after each.
@@ -43,13 +47,14 @@ check_number() {
     die "--$1 is '$2'; expected a whole number from ${3:-0}${4:+ to $4}"
 }
 
-# stage N TITLE: true when stage N is to be run; remembers it for the message on failure.
+# stage NAME TITLE: true when this stage is to be run; remembers it for the message on failure.
 stage() {
-  [ "$first_stage" -le "$1" ] && [ "$1" -le "$last_stage" ] || return 1
+  local number
+  number=$(place_of "$1")
+  [ "$first_stage" -le "$number" ] && [ "$number" -le "$last_stage" ] || return 1
   end_stage
-  current_stage=$1 stage_title=$2 stage_start=$EPOCHREALTIME
-  mkdir -p "$exp/log"
-  export PYASP_USAGE=$exp/log/usage.jsonl PYASP_STAGE=$1 PYASP_STAGE_TITLE=$2 # every tool adds a line with its time and memory
+  current_stage=$number stage_title=$2 stage_start=$EPOCHREALTIME
+  export PYASP_STAGE=$1 PYASP_STAGE_TITLE=$2 # every tool adds a line with its time and memory
   log "stage $1: $2"
 }
 
@@ -57,9 +62,9 @@ stage() {
 end_stage() {
   [ -n "${stage_start:-}" ] || return 0
   local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
-  printf '{"stage": %d, "title": "%s", "seconds": %d.%03d}\n' "$current_stage" "${stage_title//[\"\\]/}" \
+  printf '{"stage": "%s", "title": "%s", "seconds": %d.%03d}\n' "${stages[current_stage]}" "${stage_title//[\"\\]/}" \
     $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
-    log "the time of stage $current_stage could not be written to $exp/log/stages.jsonl"
+    log "the time of stage ${stages[current_stage]} could not be written to $exp/log/stages.jsonl"
   stage_start=
 }
 
@@ -76,7 +81,9 @@ hold_locks() {
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
-  export PYASP_RUN="$$ $EPOCHREALTIME"
+  mkdir -p "$2/log"
+  export PYASP_RUN="$$ $EPOCHREALTIME" PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
+  rm -f "$PYASP_RERUN"
   find "$1" "$2" -name '.*.tmp' -type f -delete
   kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
   watcher=$!
@@ -99,6 +106,32 @@ map_shards() {
 }
 
 # ---- of run.sh alone
+
+# place_of STAGE: its place among the stages, counted from 0; fails for a name that is none.
+place_of() {
+  local place
+  for place in "${!stages[@]}"; do [ "${stages[place]}" != "$1" ] || { echo "$place"; return; }; done
+  return 1
+}
+
+# stage_number OPTION: the place of the stage that --OPTION names, by name or number.
+stage_number() {
+  local value=${opt[$1]}
+  if [[ $value =~ ^(0|[1-9][0-9]?)$ && -v stages[value] ]]; then echo "$value"; else
+    place_of "$value" || die "--$1 is '$value'; expected one of: ${stages[*]}, or its number from 0 to $((${#stages[@]} - 1))"
+  fi
+}
+
+# take_corpus_options: every option that a preparation declares becomes one of run.sh's, handed on to it as it is.
+take_corpus_options() {
+  local name kind
+  while read -r name kind; do
+    name=${name//_/-}
+    [[ ! -v opt[$name] ]] || continue
+    opt[$name]='' corpus_options+=("$name")
+    case $kind in bool) flags+=" $name" ;; tuple) lists+=" $name" ;; esac
+  done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
+}
 
 # corpora: their names, from what prepares them.
 corpora() { local each; for each in local/prep_*.py; do each=${each##*/prep_}; echo "${each%.py}"; done; }
@@ -124,8 +157,8 @@ check_options() {
       die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
-  check_number stage "${opt[stage]}" 0 10
-  check_number stop-stage "${opt[stop-stage]}" 0 10
+  stage_number stage >/dev/null
+  stage_number stop-stage >/dev/null
   check_number nj "${opt[nj]}" 1
   check_number seed "${opt[seed]}"
   [[ " auto cpu cuda " == *" ${opt[device]} "* ]] || die "--device is '${opt[device]}'; expected auto, cpu or cuda"
@@ -134,7 +167,12 @@ check_options() {
 
 # print_help: run.sh's own options, then those of the corpus, which its preparation owns.
 print_help() {
-  cat steps/help.txt
+  local text numbered
+  numbered=$(for each in "${!stages[@]}"; do printf '%d %s  ' "$each" "${stages[each]}"; done)
+  text=$(<steps/help.txt)
+  text=${text/@corpora@/$(corpora | paste -sd ' ')}
+  text=${text/@systems@/$(systems | paste -sd ' ')}
+  echo "${text/@stages@/$numbered}"
   . ./path.sh
   echo
   echo "Options of --corpus ${opt[corpus]}, passed on to local/prep_${opt[corpus]}.py:"
@@ -144,29 +182,33 @@ print_help() {
 # wants SYSTEM: true when it is one of --systems, and its models are not given ready-made.
 wants() { [[ " $systems " == *" $1 "* && -z ${opt[kaldi-ivector]} ]]; }
 
-# resume_line STAGE ARGS...: the command that goes on from STAGE.
+# resume_line: the command that goes on: from the stage that stopped, or from an earlier one and by force where a message said so.
 resume_line() {
-  local stage=$1 word skip=false line=./run.sh
-  for word in "${@:2}"; do
+  local stage=$current_stage name forced force='' word skip=false line=./run.sh
+  while read -r name forced; do
+    [ "$(place_of "$name")" -ge "$stage" ] || stage=$(place_of "$name")
+    [ "$forced" = false ] || force=' --force'
+  done < <(cat "$PYASP_RERUN" 2>/dev/null)
+  for word in "${arguments[@]}"; do
     if $skip; then skip=false; continue; fi
     case $word in
       --stage) skip=true ;;
       --stage=*) ;;
+      --force) force=' --force' ;;
       *) printf -v line '%s %q' "$line" "$word" ;;
     esac
   done
-  echo "  $line --stage $stage"
+  echo "  $line --stage ${stages[stage]}$force"
 }
 
-# on_exit CODE ARGS...: at the end of the stages; unless all are done, the command that resumes. A signal leaves code 0.
+# on_exit CODE: at the end of the stages; unless all are done, the command that resumes. A signal leaves code 0.
 on_exit() {
-  local code=$1 why="exit code $1"
-  shift
+  local why="exit code $1"
   end_stage
-  ${finished:-false} && return
-  [ "$code" -ne 0 ] || why="asked to stop"
-  { echo; echo "run.sh stopped in stage $current_stage ($why). When the cause is mended, resume with:"
-    resume_line "$current_stage" "$@"; } >&2
+  ${finished:-false} && { rm -f "$PYASP_RERUN"; return; }
+  [ "$1" -ne 0 ] || why="asked to stop"
+  { echo; echo "run.sh stopped in stage ${stages[current_stage]} ($why). When the cause is mended, resume with:"
+    resume_line; } >&2
 }
 
 # dead PID: true when a process has ended, even if nobody has waited for it yet.
@@ -211,20 +253,19 @@ kill_behind() {
   [ ${#pids[@]} -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
 }
 
-# supervise PID ARGS...: waits for the process of the stages and ends with its code. A signal to run.sh is passed on; nothing
+# supervise PID: waits for the process of the stages and ends with its code. A signal to run.sh is passed on; nothing
 # of the run is alive behind it, or writes on behind a resumed one.
 supervise() {
-  local stages=$1 code=0 signal
-  shift
+  local pid=$1 code=0 signal
   for signal in HUP INT TERM; do
     # shellcheck disable=SC2064
-    trap "signal=$signal; kill -TERM $stages 2>/dev/null || true" "$signal"
+    trap "signal=$signal; kill -TERM $pid 2>/dev/null || true" "$signal"
   done
   signal=
-  until wait "$stages"; code=$?; dead "$stages"; do :; done
+  until wait "$pid"; code=$?; dead "$pid"; do :; done
   [ "$code" -eq 0 ] || stop_processes "$data/.lock"
   if [ "$code" -eq 137 ]; then # killed: it could not say so itself
-    { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line "$first_stage" "$@"; } >&2
+    { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line; } >&2
   fi
   [ -z "${watcher:-}" ] || kill -KILL "$watcher" 2>/dev/null || true
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))

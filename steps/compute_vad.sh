@@ -11,7 +11,7 @@ declare -A o=([conf]='' [reuse]='' [clean-of]='' [cmd]=steps/run_jobs [nj]=1 [fo
 parse_options o "force" "" "$@"
 [ ${#words[@]} -eq 1 ] || die "steps/compute_vad.sh: expected one DATA directory, found '${words[*]}'"
 data=${words[0]}
-need "$data/feats.scp" 2
+need "$data/feats.scp" features
 
 if [ -n "${o[clean-of]}" ]; then
   python -m pyasp.bin.copy_vad --force "${o[force]}" "${o[clean-of]}" "$data"

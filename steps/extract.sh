@@ -11,7 +11,7 @@ declare -A o=([conf]='' [reuse]='' [device]=auto [cmd]=steps/run_jobs [nj]=1 [fo
 parse_options o "force" "conf" "$@"
 [ ${#words[@]} -ge 4 ] || die "steps/extract.sh: expected SYSTEM DATA MODEL... OUT, found '${words[*]}'"
 system=${words[0]} data=${words[1]} out=${words[-1]} models=("${words[@]:2:${#words[@]}-3}")
-need "$data/vad.scp" 2
+need "$data/vad.scp" features
 
 tool=extract_embedding
 [ "$system" = ivector ] && tool=extract_ivector

@@ -11,7 +11,7 @@ declare -A o=([conf]='' [reuse]='' [cmd]=steps/run_jobs [nj]=1 [force]=false [al
 parse_options o "force allow-commands" "" "$@"
 [ ${#words[@]} -eq 1 ] || die "steps/make_mfcc.sh: expected one DATA directory, found '${words[*]}'"
 data=${words[0]}
-need "$data/cuts.jsonl.gz" 0
+need "$data/cuts.jsonl.gz" prepare
 
 tool_options=(--allow-commands "${o[allow-commands]}")
 map_shards make_mfcc make_mfcc "$data" "$data/mfcc/raw_mfcc" "$data/feats.scp" \

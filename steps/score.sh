@@ -11,12 +11,12 @@ declare -A o=([conf]='' [backend]='' [cmd]=steps/run_jobs [nj]=1 [force]=false)
 parse_options o "force" "" "$@"
 [ ${#words[@]} -eq 2 ] || die "steps/score.sh: expected DATA EXP, found '${words[*]}'"
 data=${words[0]} exp=${words[1]}
-for set in enroll test; do need "$exp/$set/embedding.scp" 8; done
+for set in enroll test; do need "$exp/$set/embedding.scp" embeddings; done
 settings=(--config "${o[conf]}" --force "${o[force]}")
 
 # train_backend OUT OPTION...: mean, transform and PLDA from the training vectors.
 train_backend() {
-  need "$exp/train/embedding.scp" 8
+  need "$exp/train/embedding.scp" embeddings
   "${o[cmd]}" "${1%/backend}/log/train_backend.log" python -m pyasp.bin.train_backend "${settings[@]}" "${@:2}" \
     --utt2clean "$data/train_sel/utt2clean" "$exp/train/embedding.scp" "$data/train_sel/utt2spk" "$1"
 }

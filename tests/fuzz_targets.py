@@ -190,7 +190,7 @@ def _cuts() -> bytes:
 
 
 def _read_cuts(path: Path) -> None:
-    """As stage 1 and stage 2 read them."""
+    """As stage check and stage features read them."""
     utts = [utt for utt, _ in read_cuts(path)]
     for utt, item in CutStream(path).take(utts):
         for name in audio_files(item):
@@ -379,7 +379,7 @@ TARGETS: dict[str, Target] = {
         wrap=lambda data: gzip.compress(data, 1),
         tokens=(b'"command"', b'"url"', b'"memory"', b'"touch ran"'),
     ),
-    "cuts, stage 1": Target(
+    "cuts, stage check": Target(
         [_cuts()],
         _check,
         "cuts.jsonl.gz",

@@ -1,4 +1,4 @@
-"""A tiny data directory of stage 4 for the tests of the network: synthetic features, speakers differ in variances."""
+"""A tiny data directory of stage select for the tests of the network: synthetic features, speakers differ in variances."""
 
 from pathlib import Path
 

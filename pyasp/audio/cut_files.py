@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json
 
@@ -29,7 +29,7 @@ def read_cut_lines(path: str | Path) -> Iterator[str]:
             path,
             f"a damaged file ({error})",
             "one lhotse cut a line, gzip",
-            "Run stage 0 again",
+            rerun("prepare"),
             item=f"after line {number}",
         ) from None
 
@@ -42,10 +42,10 @@ def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
 
 def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
     """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
-    cut = parse_json(line, path, item, "a lhotse cut as JSON", "Run stage 0 again")
+    cut = parse_json(line, path, item, "a lhotse cut as JSON", rerun("prepare"))
     fault = _fault(cut)
     if fault:
-        raise InputError(path, fault, "a lhotse cut as JSON", "Run stage 0 again", item=item)
+        raise InputError(path, fault, "a lhotse cut as JSON", rerun("prepare"), item=item)
     return cut
 
 
@@ -107,9 +107,7 @@ class CutStream:
             else:
                 key = None
             if key != utt:
-                raise InputError(
-                    self.path, "no cut", "a cut of every utterance of utt2spk", "Run stages 0 and 1 again", item=utt
-                )
+                raise InputError(self.path, "no cut", "a cut of every utterance of utt2spk", rerun("prepare"), item=utt)
             yield utt, parse_cut(line, self.path, utt)
 
     def _key(self, line: str) -> str:
@@ -120,7 +118,7 @@ class CutStream:
                 self.path,
                 f"{key!r} after {self._last!r}",
                 "cuts with unique ids in C-locale order",
-                "Run stage 1 again",
+                rerun("check"),
                 item=key,
             )
         self._last = key

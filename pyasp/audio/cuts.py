@@ -23,7 +23,7 @@ from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import read_file, read_stream
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
 
@@ -115,7 +115,7 @@ def _load(cut: Cut, name: str) -> np.ndarray:
     """What lhotse makes of any other cut: (channels, n) float32. Raises InputError for a cut without audio."""
     samples = cut.load_audio()
     if samples is None:
-        raise InputError(name, "a cut without a recording", "audio", "Run stage 0 again", item=cut.id)
+        raise InputError(name, "a cut without a recording", "audio", rerun("prepare"), item=cut.id)
     return np.atleast_2d(samples)
 
 
@@ -129,13 +129,13 @@ def _read_plain(cut: Cut) -> np.ndarray:
             source.source,
             f"{samples.shape[1]} samples at {rate} Hz",
             f"{cut.num_samples} at {recording.sampling_rate} Hz as its cut says",
-            "Run stage 0 again: the file has changed, or is damaged",
+            rerun("prepare", "The file has changed, or is damaged"),
         )
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
         raise InputError(
-            source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", "Run stage 0 again"
+            source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", rerun("prepare")
         )
     return samples if rows == list(range(len(samples))) else samples[rows]  # a list of rows would copy
 
@@ -200,6 +200,6 @@ def _readable(error: Exception, name: str, utt: str) -> InputError:
         name,
         f"{type(error).__name__}: {lines[0][:200] if lines else ''}",
         "audio that lhotse can load",
-        "Repair or remove the recording, or run stage 0 again",
+        rerun("prepare", "Repair or remove the recording"),
         item=utt,
     )

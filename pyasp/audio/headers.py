@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from pyasp.audio import mp4
 from pyasp.audio.resample import HIGHEST_RATE
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 
 AGAIN = "Copy the recording again from its source, or remove it"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
@@ -153,7 +153,7 @@ def read_header(path: str | Path) -> Header:
             reader = next((read for place, magic, read in READERS if head.startswith(magic, place)), None)
             found = reader(path, stream, size) if reader else None
     except OSError as error:
-        cure = "Check the path in cuts.jsonl.gz, or run stage 0 again"
+        cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
         raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
     if not head:
         raise InputError(path, "an empty file", "audio", AGAIN)

@@ -10,7 +10,7 @@ import numpy as np
 from pyasp import kaldi
 from pyasp.backend.model import BackEnd
 from pyasp.backend.plda import Plda
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.records import making
 from pyasp.kaldi.reader import open_object, write_object
 
@@ -49,7 +49,7 @@ def read_back_end(directory: str | Path) -> BackEnd:
     paths = [Path(directory) / name for name in FILES]
     for path in paths:
         if not path.is_file():
-            raise InputError(path, "no such file", "a trained back end", "Run stage 9 (train_backend) first")
+            raise InputError(path, "no such file", "a trained back end", rerun("scores"))
     return read_back_end_files(*paths)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pyasp.backend import scoring
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.data.datadir import c_sorted, invert
 from pyasp.data.trials import TrialList
 
@@ -21,7 +21,10 @@ def load_embeddings(reader: Mapping[str, np.ndarray], utterances: Iterable[str],
     missing = [utt for utt in utterances if utt not in reader]
     if missing:
         raise InputError(
-            where, _lacking(missing, utterances), "one for each", "Extract them (stage 8) or correct the lists"
+            where,
+            _lacking(missing, utterances),
+            "one for each",
+            rerun("embeddings", "Correct the lists, or extract them"),
         )
     if not utterances:
         raise InputError(where, "no utterances", "at least one", "Check the lists")
@@ -49,7 +52,7 @@ def with_embedding(
             where,
             _lacking(missing, utterances),
             f"at most a share of {max_missing:g} missing",
-            "Extract them (stage 8), or raise --max-missing",
+            rerun("embeddings", "Raise --max-missing, or extract them"),
         )
     extra = len(reader) + len(missing) - len(utterances)
     if extra:
@@ -93,7 +96,7 @@ def check_missing(
             where,
             f"{count} of {len(trials)} trials without an embedding: {len(lacking)} ids (first: {first})",
             "embeddings of every model and test recording",
-            "Extract them (stage 8), correct the list, or raise --max-missing-trials",
+            rerun("embeddings", "Correct the list, raise --max-missing-trials, or extract them"),
         )
     print(
         f"done {len(trials) - count} of {len(trials)} trials, {count} failed (first: {first}: no embedding): "

@@ -12,14 +12,14 @@ import functools
 import importlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
 from pyasp.core.records import fingerprint, load_record
 
@@ -31,35 +31,36 @@ SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")
 class Tool:
     """Stage that runs it, conf file that it reads, whether --seed decides its result."""
 
-    stage: int
+    stage: str
     conf: str = ""
     seeded: bool = False
 
 
 TOOLS = {
-    "prep_voxceleb": Tool(0, "prep.conf", True),
-    "prep_sre12": Tool(0, "prep.conf", True),
-    "prep_folder": Tool(0, "prep.conf", True),
-    "make_mfcc": Tool(2, "mfcc.conf"),
-    "compute_vad": Tool(2, "vad.conf"),
-    "merge_shards": Tool(2),
-    "augment": Tool(3, "augment.conf", True),
-    "copy_vad": Tool(3),
-    "select_train": Tool(4, "select.conf", True),
-    "make_dev": Tool(4, "backend.conf", True),
-    "train_ubm": Tool(5, "ubm.conf", True),
-    "train_ivector": Tool(6, "ivector.conf", True),
-    "train_tdnn": Tool(7, "tdnn.conf", True),
-    "extract_ivector": Tool(8, "ivector.conf"),
-    "extract_embedding": Tool(8, "tdnn.conf"),
-    "train_backend": Tool(9, "backend.conf"),
-    "adapt_backend": Tool(9, "backend.conf"),
-    "score": Tool(9, "backend.conf"),
-    "normalise_scores": Tool(9, "backend.conf"),
-    "calibrate": Tool(9, "backend.conf"),
+    "prep_voxceleb": Tool("prepare", "prep.conf", True),
+    "prep_sre12": Tool("prepare", "prep.conf", True),
+    "prep_folder": Tool("prepare", "prep.conf", True),
+    "make_mfcc": Tool("features", "mfcc.conf"),
+    "compute_vad": Tool("features", "vad.conf"),
+    "merge_shards": Tool("features"),
+    "augment": Tool("augment", "augment.conf", True),
+    "copy_vad": Tool("augment"),
+    "select_train": Tool("select", "select.conf", True),
+    "make_dev": Tool("select", "backend.conf", True),
+    "train_ubm": Tool("ubm", "ubm.conf", True),
+    "train_ivector": Tool("extractor", "ivector.conf", True),
+    "train_tdnn": Tool("networks", "tdnn.conf", True),
+    "extract_ivector": Tool("embeddings", "ivector.conf"),
+    "extract_embedding": Tool("embeddings", "tdnn.conf"),
+    "train_backend": Tool("scores", "backend.conf"),
+    "adapt_backend": Tool("scores", "backend.conf"),
+    "score": Tool("scores", "backend.conf"),
+    "normalise_scores": Tool("scores", "backend.conf"),
+    "calibrate": Tool("scores", "backend.conf"),
 }
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
+STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
@@ -88,7 +89,7 @@ class Stale:
     """An artefact that is out of date, the stage that makes it, and why."""
 
     path: Path
-    stage: int
+    stage: str
     why: str
 
 
@@ -136,12 +137,12 @@ def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield artefact, made
 
 
-def stage_of(run: Run, artefact: Path, tool: str) -> int:
-    """The stage that makes an artefact; 10 for what is none of the known tools'."""
-    stage = TOOLS[tool].stage if tool in TOOLS else 10
-    if artefact.is_relative_to(run.exp):
-        return max(stage, 8) if tool == "merge_shards" else stage
-    return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
+def stage_of(run: Run, artefact: Path, tool: str) -> str:
+    """The stage that makes an artefact; "report" for what is none of the known tools'."""
+    stage = TOOLS[tool].stage if tool in TOOLS else "report"
+    if stage == "features" and artefact.is_relative_to(run.exp):
+        return "embeddings"  # whose shards are merged by the same tool
+    return "augment" if stage == "features" and artefact.is_relative_to(run.data / "train_aug") else stage
 
 
 def system_conf(run: Run, system: str) -> Path:
@@ -152,19 +153,20 @@ def system_conf(run: Run, system: str) -> Path:
 
 def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     """{field: value} of the present settings of a tool, for a network those of its system over tdnn.conf."""
-    if not TOOLS[tool].stage and not run.corpus:
+    preparing = TOOLS[tool].stage == "prepare"
+    if preparing and not run.corpus:
         return {}
     path, words = Path(run.conf) / TOOLS[tool].conf, []
-    module = f"pyasp.bin.{tool}" if TOOLS[tool].stage else f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}"
+    module = f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}" if preparing else f"pyasp.bin.{tool}"
     if path.is_file():
         words += ["--config", str(path)]
         words += ["--config", str(system_conf(run, system))] if TOOLS[tool].conf == "tdnn.conf" else []
-    elif TOOLS[tool].stage:
+    elif not preparing:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
     main = importlib.import_module(module).main
-    found, _ = parse(main.options, [*words, *(() if TOOLS[tool].stage else run.corpus_options)])
+    found, _ = parse(main.options, [*words, *(run.corpus_options if preparing else ())])
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
-    if not TOOLS[tool].stage:  # a later stage may be asked for without what the preparation was given
+    if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
     if tool == "make_mfcc" and not values["compress"]:
         values["compression_method"] = 0
@@ -187,6 +189,15 @@ def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict
     return more
 
 
+def recorded_options(made: dict[str, Any]) -> dict[str, Any]:
+    """The options of a record, with the values of those that it leaves out."""
+    if made["tool"] != "train_tdnn":
+        return made["options"]
+    from pyasp.training.trainer import NEWER  # and torch, which a run without networks does not wait for
+
+    return NEWER | made["options"]
+
+
 def changed_settings(
     run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
 ) -> Iterator[str]:
@@ -199,7 +210,7 @@ def changed_settings(
     system = directory_of(run, artefact).split("+")[0]
     now = settings_of(made["tool"], system if tool.conf == "tdnn.conf" else "") if tool.conf else {}
     now = now | of_step(run, made["tool"], artefact, now)
-    for key, old in made["options"].items():
+    for key, old in recorded_options(made).items():
         if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
@@ -227,8 +238,8 @@ def changed_inputs(
             yield f"not made with {path}"
 
 
-def find(run: Run, before: int) -> list[Stale]:
-    """What stages 0 to `before` - 1 left that is out of date, in the order of stages."""
+def find(run: Run, stages: Collection[str] = STAGES) -> list[Stale]:
+    """What these stages left that is out of date, in the order of stages."""
 
     @functools.cache
     def mark_of(path: str) -> str | None:
@@ -237,13 +248,13 @@ def find(run: Run, before: int) -> list[Stale]:
     settings_of, found = functools.cache(lambda tool, system: settings(run, tool, system)), []
     for artefact, made in records(run):
         stage = stage_of(run, artefact, made["tool"])
-        if stage < before:
+        if stage in stages:
             reasons = [
                 *changed_settings(run, artefact, made, settings_of),
                 *changed_inputs(run, artefact, made, mark_of),
             ]
             found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
-    return sorted(found, key=lambda each: (each.stage, str(each.path)))
+    return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
 def error(run: Run, found: list[Stale]) -> InputError:
@@ -256,5 +267,5 @@ def error(run: Run, found: list[Stale]) -> InputError:
         first.path,
         f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
         "artefacts made with the present settings and inputs",
-        f"Re-run from there: ./run.sh ... --stage {first.stage} --force",
+        rerun(first.stage, force=True),
     )

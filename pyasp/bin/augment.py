@@ -18,7 +18,7 @@ from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.folders import musan_noises, responses_of
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
@@ -74,7 +74,7 @@ class Groups:
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
         for utt, line in bar(read_cuts(self.clean / "cuts.jsonl.gz"), len(self.clean.utt2spk), "augment", "utt"):
-            if utt not in self.voiced:  # dropped in stage 2, and listed there
+            if utt not in self.voiced:  # dropped in stage features, and listed there
                 continue
             group = [Entry(utt, utt, utt, "clean", line)]
             if self.options.copies or self.speeds:
@@ -117,7 +117,7 @@ def in_order(parts: Iterable[list[Entry]], where: Path) -> Iterator[Entry]:
                 where,
                 f"{part[0].utt!r} after {last.decode()!r}",
                 "unique ids in C-locale order",
-                "Run stage 1 again",
+                rerun("check"),
                 item=part[0].utt,
             )
         while waiting and waiting[0][0] < first:

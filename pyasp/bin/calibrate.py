@@ -10,7 +10,7 @@ from pyasp.backend import calibration
 from pyasp.backend.calibration import Calibration
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
@@ -108,7 +108,7 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         ],
     )
     if not common:
-        raise InputError(out, "no list that all systems scored", "one", "Run stage 9 for each of them")
+        raise InputError(out, "no list that all systems scored", "one", rerun("scores"))
     settings = {
         **{name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED},
         "train_on": way,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
@@ -25,7 +25,7 @@ def check_trial_lists(data: Path) -> None:
     names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
     if not names:
         raise InputError(
-            data / "trials", "no trial list", "at least one", "Run stage 0, with --trials FILE for own lists"
+            data / "trials", "no trial list", "at least one", rerun("prepare", "Give own lists with --trials FILE")
         )
     for name in names:
         trials = read_trials(data / "trials" / name, models, tests)

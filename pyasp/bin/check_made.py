@@ -16,14 +16,14 @@ class Options:
     seed: int = option(1, "seed of the run")
     corpus: str = option("toy", "name of the corpus")
     systems: str = option("", "systems of the run, with spaces between")
-    stage: int = option(0, "first stage of the run: what the stages before it left is looked at")
+    skipped: str = option("", "stages before the first of the run, with spaces between: what they left is looked at")
     kaldi_ivector: str = option("", "UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "back end given in place of a trained one")
 
 
 @command(Options, "DATA", "EXP", "--", "[PREP_OPTION]...")
 def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None:
-    """Looks at every record X.made.json that the stages before --stage left under DATA and EXP.
+    """Looks at every record X.made.json that the --skipped stages left under DATA and EXP.
 
     An artefact made with other settings, another seed or from other inputs is an error that names the stage to re-run
     from. PREP_OPTION: words of run.sh for the preparation, behind `--`.
@@ -40,7 +40,7 @@ def main(options: Options, data: str, exp: str, prep_options: list[str]) -> None
         options.kaldi_ivector,
         options.kaldi_backend,
     )
-    found = stale.find(run, options.stage)
+    found = stale.find(run, options.skipped.split())
     if found:
         raise stale.error(run, found)
 

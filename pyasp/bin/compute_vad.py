@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, run_shards
@@ -25,7 +25,7 @@ def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
             "feats.scp",
             "no entry",
             "features of every utterance",
-            "Run stage 2 again; its log says what failed",
+            rerun("features", "The log of the features says what failed"),
             item=utt,
         )
     matrix = feats[utt]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making
@@ -28,7 +28,7 @@ def check_frames(target: DataDir, utt: str, count: int, expected: float, slack: 
             target / "utt2num_frames",
             f"{count} frames",
             f"{expected:g}, as its original has",
-            "Run stage 3 again with --force",
+            rerun("augment", force=True),
             item=utt,
         )
 

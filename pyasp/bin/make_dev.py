@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
@@ -77,7 +77,7 @@ def main(options: Options, train: str, dev_speakers: str, dev: str) -> None:
                 dev,
                 "a directory of dev speakers, of whom none is held out now",
                 "no such directory",
-                "Re-run with --force, which deletes it",
+                rerun("select", "Force deletes it", force=True),
             )
         remove_tree(dev)
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyasp.bin import _stale as stale
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
@@ -45,7 +45,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     for system in (name for name in earlier if name not in systems):
         try:
             run = stale.Run(data, exp_dir, stale.family(system), options.conf)
-            if outdated := stale.find(run, 10):
+            if outdated := stale.find(run):
                 raise stale.error(run, outdated)
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)
         except InputError as error:
@@ -70,9 +70,7 @@ def compare(directories: tuple[str, str]) -> str:
     runs = [read_old(Path(each) / "results.json") for each in directories]
     for each, found in zip(directories, runs):
         if found is None:
-            raise InputError(
-                Path(each) / "results.json", "no such file", "the results of a report", "Run stage 10 there"
-            )
+            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", rerun("report"))
     return comparison.side_by_side([Path(each) for each in directories], runs)
 
 

@@ -1,5 +1,6 @@
 """Scores one trial list."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     result = score_list(listed, scorer, missing)
     write_scores(scores, listed, result, made)
     used = len(np.unique(listed.model))
-    print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings")
+    print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings", file=sys.stderr)
 
 
 if __name__ == "__main__":

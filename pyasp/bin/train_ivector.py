@@ -1,5 +1,6 @@
 """Trains the total variability model."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.ivector.files import write_extractor
-from pyasp.ivector.train import IvectorOptions, train
+from pyasp.ivector.train import IvectorOptions, summary, train
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
     with together(device_of(options.device).type):
         train(recordings, ubm_dir, ivector_options, iterations, options.seed)
         if rank() == 0:
+            print(summary(iterations.history()), file=sys.stderr)
             write_conf(iterations.directory / "options.conf", ivector_options)
 
 

@@ -1,5 +1,6 @@
 """Trains the universal background model."""
 
+import sys
 from dataclasses import dataclass
 
 from pyasp.core.command import command
@@ -13,7 +14,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.files import write_gmm
-from pyasp.gmm.train import UbmOptions, train
+from pyasp.gmm.train import UbmOptions, summary, train
 from pyasp.ivector.train import IvectorOptions
 
 
@@ -53,6 +54,7 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
     with together(device_of(options.device).type):
         train(recordings, ubm_options, iterations, options.seed)
         if rank() == 0:
+            print(summary(iterations.history()), file=sys.stderr)
             write_conf(iterations.directory / "options.conf", ubm_options, frontend)
 
 

@@ -22,7 +22,7 @@ from pyasp.bundle.card import card
 from pyasp.bundle.extractors import network_options
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.records import fingerprint, load_record, made_path, versions
 from pyasp.core.text import read_json
@@ -102,7 +102,7 @@ def maker(path: Path, *tools: str) -> dict[str, Any]:
         path,
         f"no record of {' or '.join(tools)} behind it",
         "records (.made.json) of a finished run",
-        "Run stages 0 to 9 first, from the directory that run.sh lies in",
+        rerun("prepare", "Work from the directory that run.sh lies in, and have it trained and scored"),
     )
 
 
@@ -211,7 +211,7 @@ def survey(directory: Path) -> Found:
             directory,
             "no scores" if embeddings.is_file() else "no test/embedding.scp",
             "a finished system, EXP/SYSTEM",
-            "Run stages 8 and 9 first (./run.sh --stage 8)",
+            rerun("embeddings"),
         )
     check_current(scores[0], "Score again (stage scores with --force), then calibrate again")
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
@@ -265,10 +265,7 @@ def inputs_of(found: Found, suffix: str) -> list[Path]:
     paths = [Path(name) for name in found.model["inputs"] if name.endswith(suffix)]
     if not paths or not all(path.is_file() for path in paths):
         raise InputError(
-            found.directory,
-            f"no {suffix} model that its vectors were made with",
-            "the model's file",
-            "Run stages 5 to 8 again",
+            found.directory, f"no {suffix} model that its vectors were made with", "the model's file", rerun("ubm")
         )
     return paths
 
@@ -289,7 +286,7 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 def results_of(directory: Path) -> dict[str, Any]:
     """{list: its entry of metrics.json}; empty before stage 10."""
     path = directory / "metrics.json"
-    return read_json(path, "the system's metrics", "Run stage 10 again").get("trials", {}) if path.is_file() else {}
+    return read_json(path, "the system's metrics", rerun("report")).get("trials", {}) if path.is_file() else {}
 
 
 def facts_of(found: Found) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pyasp.core.conf import conf_values, value_text
 from pyasp.core.costs import record_costs
-from pyasp.core.errors import InputError, lacks_memory, refusal, too_little_memory
+from pyasp.core.errors import InputError, lacks_memory, note_rerun, refusal, too_little_memory
 from pyasp.core.options import KINDS, REPEATABLE, T, option_fields, option_types, value_of
 
 CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
@@ -173,6 +173,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
                         raise
                     told = too_little_memory(words, error)
                 print(f"error: {told}", file=sys.stderr)
+                note_rerun(told)
                 return failure
             except SystemExit as request:  # help, or what a tool ends with itself
                 if request.code:

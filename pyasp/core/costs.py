@@ -25,7 +25,7 @@ def record_costs(tool: str) -> None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
     line = {
-        "stage": int(os.environ.get("PYASP_STAGE", "-1")),
+        "stage": os.environ.get("PYASP_STAGE", ""),
         "title": os.environ.get("PYASP_STAGE_TITLE", ""),
         "tool": tool,
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
@@ -66,4 +66,4 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
         row.update(
             cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"], tool=largest["tool"]
         )
-    return [stages[key] for key in sorted(stages)]
+    return list(stages.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -10,23 +11,52 @@ import re
 class InputError(Exception):
     """Bad input, told in four parts: where, which item, found versus expected, the way out.
 
-    >>> str(InputError("data/train/utt2spk", "2 fields", "1 speaker per line", "Run stage 1", item="line 7"))
-    'data/train/utt2spk: line 7: found 2 fields; expected 1 speaker per line. Run stage 1.'
+    >>> str(InputError("data/train/utt2spk", "2 fields", "1 speaker per line", "Run stage check", item="line 7"))
+    'data/train/utt2spk: line 7: found 2 fields; expected 1 speaker per line. Run stage check.'
     """
 
     def __init__(self, where: object, found: str, expected: str, cure: str, item: object | None = None):
         place = f"{where}" if item is None else f"{where}: {item}"
         super().__init__(f"{place}: found {found}; expected {expected}. {cure.rstrip('.')}.")
+        self.rerun = (cure.stage, cure.force) if isinstance(cure, Rerun) else None
 
     def __reduce__(self) -> tuple:
-        """Pickled as its text, so that it comes out of a worker process."""
-        return _told, (str(self),)
+        """Pickled as its text and way out, so that it comes out of a worker process."""
+        return _told, (str(self), self.rerun)
 
 
-def _told(text: str) -> InputError:
+def _told(text: str, way_out: tuple[str, bool] | None) -> InputError:
     error = InputError.__new__(InputError)
     Exception.__init__(error, text)
+    error.rerun = way_out
     return error
+
+
+class Rerun(str):
+    """A way out that is a stage of run.sh: its words, the stage ("": the one that is running) and whether by force.
+
+    run.sh ends with the command for it: `note_rerun` hands it on.
+    """
+
+    stage: str
+    force: bool
+
+
+def rerun(stage: str, words: str = "", force: bool = False) -> Rerun:
+    """The way out of what another run of a stage mends; `words` come first: what may be done besides, or why."""
+    command = f"./run.sh ...{f' --stage {stage}' if stage else ''}{' --force' if force else ''}"
+    run = f"Run {f'stage {stage}' if stage else 'the stage'} again ({command})"
+    way_out = Rerun(f"{words}. {run}" if words else run)
+    way_out.stage, way_out.force = stage, force
+    return way_out
+
+
+def note_rerun(error: Exception) -> None:
+    """A line `STAGE FORCE` in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on."""
+    path, way_out = os.environ.get("PYASP_RERUN"), getattr(error, "rerun", None)
+    if path and way_out:
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as stream:
+            stream.write(f"{way_out[0] or os.environ.get('PYASP_STAGE', '')} {str(way_out[1]).lower()}\n")
 
 
 AGAIN = "run the same command again: what is complete stays"

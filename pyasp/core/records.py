@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, file_sha256, replacing, sync
 from pyasp.core.text import read_json
 
@@ -136,7 +136,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
         path,
         f"an out-of-date artefact ({'; '.join(changes[:4])})",
         "one made with the present settings",
-        "Re-run this stage with --force to make it again, and the later stages with it",
+        rerun("", force=True),
     )
 
 
@@ -200,7 +200,7 @@ class Iterations:
             self._note(name, record)
             with making(self.directory / name, made) as temporary:
                 self.write(model, temporary)
-            print(f"{self.directory / name}: {json.dumps(record)}", file=sys.stderr)
+            print(f"{self.directory / name}: {json.dumps(record)}")  # a detail: for the log
         self.processes.wait_for_all()
 
     def copy(self, name: str, source: str) -> None:
@@ -221,10 +221,14 @@ class Iterations:
         inputs = [*self.inputs, *(self.directory / source for source in sources)]
         return describe(self.tool, {**self.options, "artefact": name}, inputs, self.seed)
 
+    def history(self) -> dict[str, dict[str, Any]]:
+        """{artefact: what its iteration measured}, from likelihood.json; empty before the first."""
+        path = self.directory / HISTORY
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
     def _note(self, name: str, record: dict[str, Any]) -> None:
         """Keeps the record of an iteration; written before its model, so it is never missing."""
-        path = self.directory / HISTORY
-        history = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        with atomic_write(path, "w") as stream:
+        history = self.history()
+        with atomic_write(self.directory / HISTORY, "w") as stream:
             json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
             stream.write("\n")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, utt_of
@@ -50,7 +50,7 @@ class Checker:
         for utt, line in read_cuts(self.data / "cuts.jsonl.gz"):
             if utt in self.cuts:
                 raise InputError(
-                    self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", "Run stage 0 again", item=utt
+                    self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", rerun("prepare"), item=utt
                 )
             self.cuts[utt] = line
         for utt in self.data.utt2spk:
@@ -68,7 +68,7 @@ class Checker:
     def _check_names(self) -> None:
         for utt, spk in self.data.utt2spk.items():
             if not spk or " " in spk:
-                raise InputError(self.data / "utt2spk", repr(spk), "one speaker a line", "Run stage 0 again", item=utt)
+                raise InputError(self.data / "utt2spk", repr(spk), "one speaker a line", rerun("prepare"), item=utt)
             if not utt.startswith(spk):
                 raise InputError(
                     self.data / "utt2spk",
@@ -132,7 +132,7 @@ class Checker:
                     self.data / "model2utts",
                     f"unknown utterance {unknown[0]!r}" if unknown else "no usable recording",
                     "utterances of this directory",
-                    "Correct the enrolment table and run stage 0 again",
+                    rerun("prepare", "Correct the enrolment table"),
                     item=model,
                 )
             changed |= good != utts

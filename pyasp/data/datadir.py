@@ -11,27 +11,27 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import c_sorted, read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {
-    "utt2spk": 0,
-    "spk2utt": 0,
-    "cuts.jsonl.gz": 0,
-    "model2utts": 0,
-    "wav.scp": 0,
-    "utt2info.tsv": 0,
-    "utt2dur": 0,
-    "feats.scp": 2,
-    "vad.scp": 2,
-    "utt2num_frames": 2,
-    "utt2num_voiced": 2,
-    "utt2clean": 3,
-    "utt2speed": 3,
-    "valid_utts": 4,
-    "dev_speakers": 4,
+    "utt2spk": "prepare",
+    "spk2utt": "prepare",
+    "cuts.jsonl.gz": "prepare",
+    "model2utts": "prepare",
+    "wav.scp": "prepare",
+    "utt2info.tsv": "prepare",
+    "utt2dur": "prepare",
+    "feats.scp": "features",
+    "vad.scp": "features",
+    "utt2num_frames": "features",
+    "utt2num_voiced": "features",
+    "utt2clean": "augment",
+    "utt2speed": "augment",
+    "valid_utts": "select",
+    "dev_speakers": "select",
 }
 
 INFO = "utt2info.tsv"
@@ -45,7 +45,7 @@ def _open_table(path: Path) -> list[str]:
         return read_lines(path)
     except FileNotFoundError:
         stage = MADE_BY_STAGE.get(path.name)
-        cure = f"Run stage {stage} first (./run.sh --stage {stage})" if stage is not None else "Check the path"
+        cure = rerun(stage) if stage else "Check the path"
         raise InputError(path, "no such file", "a table", cure) from None
 
 
@@ -70,9 +70,9 @@ def read_table(path: str | Path) -> dict[str, str]:
     for number, line in enumerate(_open_table(Path(path)), 1):
         key, _, value = line.strip(BLANKS).partition(" ") if "\t" not in line else _split_at_tab(line)
         if not key:
-            raise InputError(path, "an empty line", "key and value", "Delete it, or run stage 1", item=f"line {number}")
+            raise InputError(path, "an empty line", "key and value", rerun("check", "Delete it"), item=f"line {number}")
         if key in table:
-            cure = "Run stage 1, which reports duplicates"
+            cure = rerun("check", "It reports duplicates")
             raise InputError(path, f"key {key!r} a second time", "unique keys", cure, item=f"line {number}")
         table[key] = value.strip()
     return table
@@ -167,8 +167,7 @@ class DataDir:
     def require(self, *names: str) -> None:
         """Raises InputError naming the first missing file and the stage that makes it."""
         for name in (name for name in names if not self.has(name)):
-            stage = MADE_BY_STAGE.get(name, 0)
-            cure = f"Run stage {stage} first (./run.sh --stage {stage})"
+            cure = rerun(MADE_BY_STAGE.get(name, "prepare"))
             raise InputError(self / name, "no such file", "a file of the data directory", cure)
 
     def read(self, name: str) -> dict[str, str]:
@@ -214,7 +213,7 @@ class DataDir:
         """{utterance: {column: value}} of utt2info.tsv; empty when there is none."""
         if not self.has(INFO):
             return {}
-        rows = ([*row.items()] for row in read_rows(self / INFO, cure="Run stage 0 again"))
+        rows = ([*row.items()] for row in read_rows(self / INFO, cure=rerun("prepare")))
         return {utt: dict(columns) for (_, utt), *columns in rows}
 
     def write_info(self, lines: Iterable[str], utts: Container[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyasp.audio.cut_files import parse_cut, read_cuts, write_cuts
 from pyasp.audio.headers import read_header
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.data.datadir import DataDir, c_sorted, check_id
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, Json, read_jsonl, read_manifest, write_jsonl
@@ -100,7 +100,7 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
             )
         recording, supervision = cut["recording"], cut["supervisions"][0]
         if recordings.setdefault(recording["id"], recording) != recording:
-            raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", "Run stage 0 again", utt)
+            raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", rerun("prepare"), utt)
         supervisions[utt] = {**supervision, "start": cut["start"] + supervision["start"]}
     if data.has(UNUSED):
         recordings.update((each["id"], each) for each in read_jsonl(data / UNUSED))

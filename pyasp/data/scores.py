@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.records import making
 from pyasp.data.trials import Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
@@ -127,12 +127,12 @@ def dev_list(data: str | Path) -> Scored:
 def scored_names(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
     """Names of the lists of a corpus that this system has scored. InputError when there is none."""
     if not Path(trials_dir).is_dir():
-        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", "Run stage 0 first")
+        raise InputError(trials_dir, "no such directory", "the corpus's trial lists", rerun("prepare"))
     lists, directory = trial_lists(trials_dir), Path(system_dir) / "scores"
     scored = [name for name in lists if (directory / name).is_file()]
     if not scored:
         expected = f"scores of {', '.join(lists) or 'a list'}"
-        raise InputError(directory, "no score file of any list", expected, "Run stage 9 first")
+        raise InputError(directory, "no score file of any list", expected, rerun("scores"))
     return scored
 
 
@@ -152,7 +152,7 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
             system_dir,
             f"no scores of {name or 'trials among dev speakers'}",
             "a scored list to train calibration on",
-            "Hold dev speakers out (--dev-fraction in select.conf, then from stage 4 on), or name a list with "
+            "Hold dev speakers out (--dev-fraction in select.conf, then from stage select on), or name a list with "
             "--calibration-list, or use calhalf",
         )
     return found[name or "dev"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
@@ -156,10 +156,7 @@ def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
         path = Path(f"{prefix}.{shard.number}.{name}")
         if not path.is_file():
             raise InputError(
-                path,
-                "no such file",
-                f"shard {shard.number} of {len(shards(total))}",
-                "Re-run the stage: a job did not finish",
+                path, "no such file", f"shard {shard.number} of {len(shards(total))}", rerun("", "A job did not finish")
             )
         yield from read_table(path).items()
 
@@ -211,7 +208,7 @@ def check_counts(
             where,
             f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
             "every utterance accounted for",
-            "Re-run the stage with --force",
+            rerun("", force=True),
         )
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
@@ -221,7 +218,7 @@ def check_counts(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
-            "Repair or remove those recordings (the shards' .failed files list them) and run from stage 0 on",
+            rerun("prepare", "Repair or remove those recordings (the shards' .failed files list them)"),
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
 from pyasp.core.text import read_json
@@ -60,7 +60,7 @@ def check_scores(scores: Path) -> None:
             scores,
             f"scores older than {', '.join(changed)}",
             "scores made from what is there now",
-            "Run stage 9 again with --force",
+            rerun("scores", force=True),
         )
 
 
@@ -189,5 +189,5 @@ def load_metrics(trials_dir: str | Path, system_dir: str | Path, options: Evalua
     """Reads a system's metrics.json. InputError when it is missing or was made from other scores, lists or options."""
     path = Path(system_dir) / "metrics.json"
     if not is_current(path, recipe(trials_dir, system_dir, options)):
-        raise InputError(path, "no such file", "the system's metrics", "Run stage 10 (evaluate) for this system")
-    return read_json(path, "the system's metrics", "Run stage 10 (evaluate) with --force for this system")
+        raise InputError(path, "no such file", "the system's metrics", rerun("report"))
+    return read_json(path, "the system's metrics", rerun("report", force=True))

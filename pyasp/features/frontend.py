@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
@@ -165,7 +165,7 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
             "front end",
             f"{len(voiced)} voicing decisions for {frames} frames",
             "one decision per frame",
-            "Re-run stage 2: feats.scp and vad.scp are of different runs",
+            rerun("features", "feats.scp and vad.scp are of different runs"),
         )
     if not np.any(voiced):
         raise InputError(
@@ -220,6 +220,6 @@ def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:
             "front end",
             f"{stored.shape[1]} stored coefficients",
             f"at least --num-ceps={num_ceps}",
-            "Lower --num-ceps, or store more coefficients (mfcc.conf, stage 2)",
+            rerun("features", "Lower --num-ceps, or store more coefficients (mfcc.conf)"),
         )
     return np.asarray(stored[:, : num_ceps or None], dtype=np.float32)

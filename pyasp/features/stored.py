@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.processes import rank, world
 from pyasp.core.progress import bar
 from pyasp.core.threads import prefetched
@@ -68,9 +68,7 @@ def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
             item=name,
         )
     if not np.isfinite(feats).all():
-        raise InputError(
-            "features", "values that are not finite", "finite features", "Make the features again (stage 2)", item=name
-        )
+        raise InputError("features", "values that are not finite", "finite features", rerun("features"), item=name)
 
 
 class Recordings:
@@ -110,7 +108,7 @@ class Recordings:
             print(
                 f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
                 f"{len(failed)} failed{note}",
-                file=sys.stderr,
+                file=sys.stderr if failed else sys.stdout,
             )
             self.said = True
         if len(failed) == len(self.utts) or len(failed) > self.allowed * len(self.utts):
@@ -118,7 +116,7 @@ class Recordings:
                 self.data.path,
                 f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
                 f"some recordings, and at most {self.allowed:.1%} unusable",
-                "Remove them from the directory (stage 1), or raise --allow-fail-fraction",
+                rerun("check", "Remove them from the directory, or raise --allow-fail-fraction"),
             )
 
 
@@ -139,12 +137,14 @@ def iterate(
         try:
             for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
                 if utt not in table:
-                    raise InputError(data / name, "no entry", "an entry of every utterance", "Re-run stage 2", item=utt)
+                    raise InputError(
+                        data / name, "no entry", "an entry of every utterance", rerun("features"), item=utt
+                    )
             result = frontend(feats[utt], vad[utt] > 0, options)
         except InputError as error:
             if failed is None:
                 raise InputError(
-                    data.path, str(error), "usable features", "See dropped.tsv, or re-run stage 2", item=utt
+                    data.path, str(error), "usable features", rerun("features", "See dropped.tsv"), item=utt
                 ) from error
             failed[utt] = str(error)
         else:

@@ -216,7 +216,7 @@ def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions
             "GMM statistics",
             f"a total count of {total}",
             "at least one frame",
-            "Check that the training recordings have voiced frames (stage 2)",
+            "Check that the training recordings have voiced frames",
         )
     share = count / total
     enough = (count > options.min_gaussian_occupancy) & (share > options.min_gaussian_weight)

@@ -52,7 +52,7 @@ def sample_frames(recordings: Iterable[Recording], limit: int, rng: np.random.Ge
         seen += len(x)
     frames = np.concatenate(kept) if kept else reservoir
     if not len(frames):
-        raise InputError("UBM training data", "no frames", "voiced frames", "Check feats.scp and vad.scp (stage 2)")
+        raise InputError("UBM training data", "no frames", "voiced frames", "Check feats.scp and vad.scp")
     return frames
 
 
@@ -100,9 +100,7 @@ def random_start(frames: np.ndarray, num_gauss: int, rng: np.random.Generator, v
         )
     variance = frames.var(0, dtype=np.float64)
     if variance.max() <= 0.0:
-        raise InputError(
-            "UBM training data", "frames that are all equal", "features that vary", "Check the features (stage 2)"
-        )
+        raise InputError("UBM training data", "frames that are all equal", "features that vary", "Check the features")
     means = frames[np.sort(rng.choice(len(frames), num_gauss, replace=False))]
     variances = np.broadcast_to(np.maximum(variance, variance_floor), means.shape)
     return DiagGmm.from_moments(np.full(num_gauss, 1.0 / num_gauss), means, variances)

@@ -116,6 +116,19 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
     iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
 
 
+def summary(history: dict[str, dict[str, Any]]) -> str:
+    """What a training came to, in words, from its likelihood.json {artefact: record of the iteration}."""
+    done = {name: entry for name, entry in history.items() if "loglike" in entry}
+    if not done:
+        return "UBM: no iteration was asked for"
+    last = max(done, key=lambda name: (name.endswith(".ubm"), int(name.split(".")[0])))  # full covariance is later
+    removed = sum(entry["removed"] for entry in done.values())
+    return (
+        f"UBM: {done[last]['gaussians']} Gaussians ({removed or 'none'} removed for too few frames), log-likelihood "
+        f"{done[last]['loglike']:.2f} a frame, {done[last]['frames']} frames, {len(done)} iterations"
+    )
+
+
 def _start(
     recordings: Recordings, options: UbmOptions, device: torch.device, seed: int
 ) -> tuple[DiagGmm, dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
@@ -166,7 +166,9 @@ def training(directories: list[str]) -> Plot:
     for directory in directories:
         path = Path(directory) / "train.jsonl" if Path(directory).is_dir() else Path(directory)
         if not path.is_file():
-            raise InputError(path, "no such file", "the log of a network's training", "Run stage 7, or name EXP/SYSTEM")
+            raise InputError(
+                path, "no such file", "the log of a network's training", rerun("networks", "Name EXP/SYSTEM")
+            )
         logs[path.parent.name or str(path)] = [json.loads(text) for text in lines_of(str(path))]
     colour = figures.colours(list(logs))
 
@@ -189,7 +191,7 @@ def det(directories: list[str]) -> Plot:
     for directory in directories:
         path = Path(directory) / "metrics.json"
         if not path.is_file():
-            raise InputError(path, "no such file", "a system's metrics", "Run stage 10, or name EXP/SYSTEM")
+            raise InputError(path, "no such file", "a system's metrics", rerun("report", "Name EXP/SYSTEM"))
         for name, curve in json.loads(path.read_text(encoding="utf-8"))["det"].items():
             lists.setdefault(name, {})[Path(directory).name] = curve
     return Plot("DET", (6.5, 5.0 * len(lists) + 0.6), lambda figure: figures.det_lists(lists, figure, columns=1))

@@ -121,6 +121,18 @@ def train(
     iterations.copy("final.ie", f"{options.num_iters}.ie")
 
 
+def summary(history: dict[str, dict[str, Any]]) -> str:
+    """What a training came to, in words, from its likelihood.json {artefact: record of the iteration}."""
+    done = [name for name, entry in history.items() if "objective" in entry]
+    if not done:
+        return "extractor: no iteration was asked for"
+    last = history[max(done, key=lambda name: int(name.split(".")[0]))]
+    return (
+        f"extractor: objective {last['objective']:.2f} a frame, {last['recordings']:.0f} recordings, "
+        f"{last['frames'] / 360000:.2f} h voiced, {len(done)} iterations"
+    )
+
+
 def _iteration(
     recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path, number: int
 ) -> tuple[IvectorExtractor, dict[str, Any]]:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyasp.core.errors import InputError, final_name
+from pyasp.core.errors import InputError, final_name, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import check_choice
 from pyasp.core.text import read_lines
@@ -74,17 +74,17 @@ def load(path: str | Path, *keys: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(
-            path, "no such file", "a network checkpoint", "Run stage 7 first (./run.sh --stage 7)"
-        ) from None
+        raise InputError(path, "no such file", "a network checkpoint", rerun("networks")) from None
     except Exception as error:  # on damaged bytes torch's unpickler raises whatever it runs into
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            path, f"an unreadable file ({reason})", "a network checkpoint", "Delete it and re-run stage 7"
+            path, f"an unreadable file ({reason})", "a network checkpoint", rerun("networks", "Delete it")
         ) from None
     missing = [key for key in keys if not isinstance(state, dict) or key not in state]
     if missing:
-        raise InputError(path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", "Re-run stage 7")
+        raise InputError(
+            path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", rerun("networks")
+        )
     return state
 
 
@@ -198,7 +198,7 @@ def truncate_records(path: str | Path, epochs: int) -> None:
                 path,
                 repr(line[:60]),
                 f"the JSON line of epoch {number}",
-                "Delete last.pt beside it and re-run stage 7: training starts anew",
+                rerun("networks", "Delete last.pt beside it: training starts anew"),
                 item=f"line {number}",
             )
     with atomic_write(path, "w") as stream:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.core import text as plain_text
+from pyasp.core.errors import rerun
 from pyasp.core.text import Table, grouped
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
@@ -33,7 +34,7 @@ def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
     """{system: the lines of its train.jsonl}."""
     return {
         path.parent.name: [
-            plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", "Re-run stage 7")
+            plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", rerun("networks"))
             for number, line in enumerate(plain_text.read_lines(path), 1)
             if line.strip()
         ]

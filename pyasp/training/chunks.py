@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import check_values, option
 from pyasp.core.processes import part_of, world
 from pyasp.data.datadir import DataDir
@@ -42,7 +42,7 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
             data / "valid_utts",
             "a recording that is not in utt2spk",
             "recordings of this directory",
-            "Re-run stage 4",
+            rerun("select"),
             item=stranger,
         )
     utts = sorted(data.utt2spk, key=str.encode)
@@ -53,10 +53,10 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
             data.path,
             f"{len(speakers)} training speakers",
             "at least two",
-            "Lower the minimum recordings per speaker of stage 4, or give more data",
+            rerun("select", "Lower the minimum recordings per speaker (select.conf), or give more data"),
         )
     if not held_out:
-        raise InputError(data / "valid_utts", "an empty list", "recordings to validate on", "Re-run stage 4")
+        raise InputError(data / "valid_utts", "an empty list", "recordings to validate on", rerun("select"))
     return train, [utt for utt in utts if utt in held_out], speakers
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.progress import bar
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, frontend_chunk, output_dim
@@ -80,7 +80,7 @@ def open_source(
             data / "valid_utts",
             f"speaker {data.utt2spk[unknown]}, who has no training recording",
             "validation recordings of training speakers",
-            "Re-run stage 4",
+            rerun("select"),
             item=unknown,
         )
     labels = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
@@ -110,11 +110,15 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
     vad, decisions = ScpReader(data / "vad.scp"), []
     for utt in bar(utts, title=f"{title}: voiced frames", unit="utt"):
         if utt not in vad:
-            raise InputError(data / "vad.scp", "no entry", "decisions for every recording", "Re-run stage 2", item=utt)
+            raise InputError(data / "vad.scp", "no entry", "decisions for every recording", rerun("features"), item=utt)
         decisions.append(vad[utt] > 0)
         if not decisions[-1].any():
             raise InputError(
-                data / "vad.scp", "no voiced frame", "at least one", "Re-run stage 4, which leaves it out", item=utt
+                data / "vad.scp",
+                "no voiced frame",
+                "at least one",
+                rerun("select", "It leaves such recordings out"),
+                item=utt,
             )
     return decisions
 
@@ -163,7 +167,7 @@ def each_recording(stored: Stored, put: Callable[[int, slice, np.ndarray], None]
                     data / "feats.scp",
                     f"{features.shape[1]} coefficients",
                     f"{stored.dim}, as in the first recording",
-                    "Re-run stage 2 with --force",
+                    rerun("features", force=True),
                     item=utt,
                 )
             put(int(index), slice(starts[index], starts[index] + lengths[index]), features)

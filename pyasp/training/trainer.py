@@ -203,9 +203,8 @@ def finish_epoch(
         checkpoint.append_record(directory / "train.jsonl", record)
         print(
             "epoch {epoch}: loss {loss:.3f}, validation loss {valid_loss:.3f}, accuracy {valid_accuracy:.1%}, "
-            "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record),
-            file=sys.stderr,
-        )
+            "{frames_per_second:.0f} frames/s, {seconds:.1f} s".format(**record)
+        )  # a detail: for the log
     run.save(directory / "last.pt")
     keep_epoch(run, directory)
 
@@ -228,7 +227,7 @@ def average(run: Run, directory: Path, held_out: FrameSource) -> None:
 
 
 def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, force: bool = False) -> None:
-    """Trains one network on `data` (a directory of stage 4) into `directory`; goes on where a killed run stopped.
+    """Trains one network on `data` (as stage select leaves it) into `directory`; goes on where a killed run stopped.
 
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
@@ -276,5 +275,10 @@ def train_here(
         average(run, directory, held_out)
     if rank() == 0:
         run.save_network(directory / "final.pt", made, run.best)
+        print(
+            f"{directory.name}: best after epoch {run.best['epoch']} of {run.epoch}: validation loss "
+            f"{run.best['valid_loss']:.3f}, {run.best['valid_accuracy']:.1%} of the held-out recordings recognised",
+            file=sys.stderr,
+        )
         drop_epochs(directory, run.epoch - options.keep_epochs)
     wait_for_all()

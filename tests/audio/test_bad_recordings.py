@@ -1,4 +1,4 @@
-"""Recordings that cannot be used, through the tools of stages 0 to 2: each is dropped with its reason, or used as it is."""
+"""Recordings that cannot be used, through the tools of stages prepare to features: each is dropped with its reason, or used as it is."""
 
 import re
 import struct
@@ -124,7 +124,7 @@ def table(path, rows):
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory):
-    """Every defect among sound recordings, through stages 0, 1 and 2 of the training set."""
+    """Every defect among sound recordings, through stages prepare, check and features of the training set."""
     root = tmp_path_factory.mktemp("defects")
     rows = []
     for name, (suffix, write, _) in DEFECTS.items():
@@ -217,7 +217,7 @@ def test_by_default_one_unreadable_file_stops_the_preparation(tmp_path, capsys):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Stages 0 and 1 of a tree of four speakers."""
+    """Stages prepare and check of a tree of four speakers."""
     for speaker in "abcd":
         for k in range(2):
             wav(tmp_path / "own" / speaker / f"{k}.wav", k)

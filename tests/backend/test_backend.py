@@ -314,7 +314,7 @@ def test_back_end_files_that_do_not_belong_together(corpus):
     with pytest.raises(InputError, match="do not belong together"):
         read_back_end(corpus / "backend")
     (corpus / "backend/plda").unlink()
-    with pytest.raises(InputError, match="Run stage 9"):
+    with pytest.raises(InputError, match="Run stage scores"):
         read_back_end(corpus / "backend")
 
 

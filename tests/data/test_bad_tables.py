@@ -187,7 +187,7 @@ def test_ids_that_no_table_can_hold_are_refused(own, tree, tmp_path, capsys, nam
 
 @pytest.fixture(scope="module")
 def odd(tree, tmp_path_factory):
-    """All odd names as training speakers, through stages 0 to 2."""
+    """All odd names as training speakers, through stages prepare to features."""
     root = tmp_path_factory.mktemp("odd")
     head = "utt\tspeaker\tpath"
     put(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from recipe import ROOT
 
-STAGES = range(11)
+NAMES = re.search(r"^stages=\((.*?)\)", (ROOT / "run.sh").read_text(), re.M)[1].split()
+STAGES = range(len(NAMES))
 VICTIMS = ("group", "run.sh", "tool", "runner")
 WAYS = [
     *((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),
@@ -54,7 +55,7 @@ def stage_seconds(exp: Path) -> dict[int, float]:
     found = dict.fromkeys(STAGES, 0.0)
     for line in (exp / "log/stages.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        found[entry["stage"]] += entry["seconds"]
+        found[NAMES.index(entry["stage"])] += entry["seconds"]
     return found
 
 
@@ -116,7 +117,8 @@ class Run:
 
     def stage(self) -> int:
         """The stage that began last; -1 before the first."""
-        return int((re.findall(r"^\S+ \S+ stage (\d+): ", self.screen.read_text(), re.M) or [-1])[-1])
+        begun = re.findall(r"^\S+ \S+ stage ([a-z]+): ", self.screen.read_text(), re.M)
+        return NAMES.index(begun[-1]) if begun else -1
 
     def kill(self, kill: Kill, rng: random.Random) -> Outcome:
         """Starts or resumes the run, sends the signal, waits for the end, and finds out how to go on."""

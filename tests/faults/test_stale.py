@@ -81,7 +81,7 @@ def test_a_line_that_was_removed_is_a_changed_setting(finished, tmp_path, capsys
 
 def test_another_seed(finished, capsys):
     assert check(finished[0], 5, CONF, "--seed=2") == 1
-    assert re.search(r"--seed: 1 -> 2.*--stage 0 --force", capsys.readouterr().err)
+    assert re.search(r"--seed: 1 -> 2.*--stage prepare --force", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,9 @@ def test_features_made_again_make_everything_behind_them_out_of_date(finished, c
     with changed(record, lambda before: before.replace(b'"merge_shards"', b'"merge"')):
         assert check(finished[0], 10) == 1
     found = capsys.readouterr().err
-    assert "train/feats.scp changed" in found and re.search(r": stage 2: .*; stage 3: .*; stage 4: ", found)
+    assert "train/feats.scp changed" in found and re.search(
+        r": stage features: .*; stage augment: .*; stage select: ", found
+    )
 
 
 def test_models_given_in_place_of_ours_are_not_taken_for_those_that_made_the_vectors(finished, tmp_path, capsys):
@@ -133,8 +135,8 @@ def test_run_sh_stops_before_it_reports_old_scores(finished, tmp_path):
     before = (where / "exp/results.json").read_bytes()
     process = recipe.run(where, "--conf", str(conf), "--stage", "10", "--force")
     assert process.returncode == 1
-    assert re.search("--average: normalised -> raw.*--stage 9 --force", process.stderr), process.stderr
-    assert "stage 10: " not in process.stderr and (where / "exp/results.json").read_bytes() == before
+    assert re.search("--average: normalised -> raw.*--stage scores --force", process.stderr), process.stderr
+    assert "stage report: " not in process.stderr and (where / "exp/results.json").read_bytes() == before
 
 
 def test_every_tool_that_leaves_a_record_is_known(finished):

@@ -179,5 +179,5 @@ def test_iterate_over_chosen_utterances(data):
 
 
 def test_iterate_names_the_stage_that_is_missing(tmp_path):
-    with pytest.raises(InputError, match="Run stage 2"):
+    with pytest.raises(InputError, match="Run stage features"):
         list(iterate(DataDir(tmp_path), PLAIN))

@@ -154,4 +154,4 @@ def test_stages_that_must_come_first_are_named(tmp_path, capsys):
     assert make_mfcc.main([*CONF, str(tmp_path), str(tmp_path / "x")]) == 1
     assert "cuts.jsonl.gz" in capsys.readouterr().err
     assert compute_vad.main([str(tmp_path), str(tmp_path / "x")]) == 1
-    assert "Run stage 2 first" in capsys.readouterr().err
+    assert "Run stage features first" in capsys.readouterr().err

@@ -223,5 +223,5 @@ def test_recordings_need_features_and_vad(tmp_path):
     from pyasp.features.frontend import FrontendOptions
 
     DataDir(tmp_path).write("utt2spk", {"u": "s"})
-    with pytest.raises(InputError, match="stage 2"):
+    with pytest.raises(InputError, match="stage features"):
         Recordings(DataDir(tmp_path), FrontendOptions())

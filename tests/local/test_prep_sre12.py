@@ -105,7 +105,7 @@ def test_a_microphone_recording_of_16_khz_is_read_at_the_rate_of_its_header(data
     assert (cut.sampling_rate, cut.num_samples) == (16000, 3200000)
     samples = read_samples(cut.to_dict(), 16000)
     assert np.array_equal(samples[:16000], speech(16000)) and not samples[16000:].any()
-    assert len(read_samples(cut.to_dict(), 8000)) == 1600000  # as stage 2 of conf/sre12 reads it
+    assert len(read_samples(cut.to_dict(), 8000)) == 1600000  # as stage features of conf/sre12 reads it
 
 
 def test_training_is_the_cts_superset(data):

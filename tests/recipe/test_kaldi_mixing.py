@@ -225,7 +225,7 @@ def train_back_end(vectors: Path, spk2utt: Path, place: Path) -> None:
 
 
 def test_models_trained_by_kaldi_score_here(ours, tmp_path):
-    """Kaldi trains UBM, extractor and back end on our features; the recipe scores with them from stage 8 on."""
+    """Kaldi trains UBM, extractor and back end on our features; the recipe scores with them from stage embeddings on."""
     data, extractor, back_end = ours / "data", tmp_path / "extractor", tmp_path / "backend"
     extractor.mkdir()
     back_end.mkdir()

@@ -1,5 +1,6 @@
 """The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
 
+import importlib
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from pyasp.core.options import REPEATABLE, option_fields, option_types
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,15 +83,19 @@ def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
 
 
 def test_a_screen_that_is_a_file_keeps_every_line_in_order(tmp_path):
-    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2'; echo after"
+    script = f"echo before; {ROOT}/steps/run_jobs log bash -c 'echo one; echo two >&2; echo three >&2'; echo after"
     with open(tmp_path / "screen", "w") as screen:
         subprocess.run(["bash", "-c", script], stdout=screen, stderr=subprocess.STDOUT, cwd=tmp_path, timeout=60)
-    assert (tmp_path / "screen").read_text().split() == ["before", "one", "two", "after"]
-    assert (tmp_path / "log").read_text().splitlines()[2:4] == ["one", "two"]
+    assert (tmp_path / "screen").read_text().split() == ["before", "two", "three", "after"]
+    assert sorted((tmp_path / "log").read_text().splitlines()[2:5]) == [
+        "one",
+        "three",
+        "two",
+    ]  # details are there alone
 
 
 def test_a_single_job_is_on_the_screen_and_in_the_log_without_progress_bars(tmp_path):
-    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n'; echo error >&2; exit 3", cwd=tmp_path)
+    result = run_jobs("x.log", "bash", "-c", r"printf '10%%\r50%%\rlast\n' >&2; echo error >&2; exit 3", cwd=tmp_path)
     assert result.returncode == 1 and "exit code 3" in result.stderr and "error" in result.stderr
     log = (tmp_path / "x.log").read_text().splitlines()
     assert log[2:4] == ["last", "error"] and "exit code 3" in log[-1]
@@ -162,18 +169,65 @@ def test_a_second_run_in_the_same_directory_says_who_holds_it(tmp_path):
 
 STAGES = """
 . {root}/steps/common.sh
-data={place}/data exp={place}/exp first_stage=2 current_stage=2
+data={place}/data exp={place}/exp stages=(a b c d) current_stage=2 arguments=("$@")
 hold_locks "$data" "$exp"
 {{
-trap 'on_exit $? "$@"' EXIT
+trap 'on_exit $?' EXIT
 current_stage=3
 bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
 finished=true
 exit 0
 }} &
 echo $! > {place}/stages
-supervise $! "$@"
+supervise $!
 """
+
+
+RESUME = (
+    "stages=(prepare features select); current_stage=2; arguments=({words}); PYASP_RERUN={place}/rerun; resume_line"
+)
+
+
+@pytest.mark.parametrize(
+    "words, noted, line",
+    [
+        ("--stage select", "", "--stage select"),
+        ("--stage=2 --nj 'a b' --force", "", "--nj a\\ b --stage select --force"),
+        ("--stage select", "features false", "--stage features"),
+        ("--stage select", "select true", "--stage select --force"),
+        ("", "features false\nprepare true\nselect false", "--stage prepare --force"),
+    ],
+)
+def test_the_command_that_resumes_goes_on_where_the_messages_said(tmp_path, words, noted, line):
+    (tmp_path / "rerun").write_text(f"{noted}\n" if noted else "")
+    assert bash(RESUME.format(words=words, place=tmp_path)).stdout == f"  ./run.sh {line}\n"
+
+
+def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
+    result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
+    assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr
+    assert (tmp_path / "rerun").read_text() == "features false\n"
+
+
+def test_stages_by_name_and_by_number():
+    run = "declare -A opt=([stage]={}); stages=(prepare check features); stage_number stage"
+    assert [bash(run.format(value)).stdout for value in ("prepare", "features", "1")] == ["0\n", "2\n", "1\n"]
+    for bad in ("3", "08", "feature", "-1", "''"):
+        result = bash(run.format(bad))
+        assert result.returncode == 1 and "expected one of: prepare check features" in result.stderr
+
+
+def test_every_option_of_a_preparation_is_one_of_run_sh():
+    """What `./run.sh --corpus X --help` lists can be given."""
+    for corpus in bash("corpora").stdout.split():
+        declared = importlib.import_module(f"local.prep_{corpus}").main.options
+        known = bash(
+            "declare -A opt=(); corpus_options=() flags='' lists=''; take_corpus_options; echo ${!opt[@]}:$flags:$lists"
+        )
+        names, flags, lists = (part.split() for part in known.stdout.split(":"))
+        for key, field in option_fields(declared).items():
+            kind = option_types(declared)[field.name]
+            assert key in names and (kind is bool) == (key in flags) and (kind == REPEATABLE) == (key in lists), key
 
 
 def hear_signals():
@@ -209,7 +263,7 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     told = run.communicate(timeout=30)[1]
     assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 60)
     if sign != signal.SIGKILL or victim != "run":
-        assert f"esume with:\n  ./run.sh --nj a\\ b --stage {2 if victim == 'stages' else 3}\n" in told
+        assert f"esume with:\n  ./run.sh --nj a\\ b --stage {'c' if victim == 'stages' else 'd'}\n" in told
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
 
 
@@ -217,8 +271,8 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     "words, message",
     [
         (["--corpus", "nowhere"], "--corpus is 'nowhere'; expected one of: folder"),
-        (["--stage", "11"], "--stage is '11'; expected a whole number from 0 to 10"),
-        (["--stage", "1;id"], "expected a whole number"),
+        (["--stage", "11"], "--stage is '11'; expected one of: prepare check "),
+        (["--stage", "1;id"], "--stage is '1;id'; expected one of"),
         (["--systems", "xvector"], "--systems has 'xvector'"),
         (["--device", "tpu"], "expected auto, cpu or cuda"),
         (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
@@ -229,13 +283,14 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
 )
 def test_run_sh_checks_its_options_before_any_work(words, message):
     result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
-    assert result.returncode == 1 and message in result.stderr and "stage 0" not in result.stderr
+    assert result.returncode == 1 and message in result.stderr and "stage prepare" not in result.stderr
 
 
 def test_run_sh_is_a_table_of_contents():
     lines = (ROOT / "run.sh").read_text().splitlines()
-    stages = [int(found[1]) for line in lines if (found := re.search(r"\bstage (\d+) \".*; then$", line))]
-    assert len(lines) <= 150 and stages == sorted(stages) and set(stages) == set(range(11))
+    named = next(line for line in lines if line.startswith("stages=("))[len("stages=(") :].partition(")")[0].split()
+    stages = [found[1] for line in lines if (found := re.search(r"\bstage ([a-z]+) \".*; then$", line))]
+    assert len(lines) <= 150 and list(dict.fromkeys(stages)) == named
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_scores_older_than_the_back_end_are_not_evaluated(root, capsys):
     both(root)
     (root / "backend").write_text("another back end")
     assert evaluate(root, "ivector", "--force=true") == 1 and run_report(root, "ivector") == 1
-    assert capsys.readouterr().err.count("Run stage 9 again") == 2
+    assert capsys.readouterr().err.count("Run stage scores again") == 2
 
 
 def test_metrics_of_other_priors_are_not_reported(root, capsys, undrawn):
@@ -195,7 +195,7 @@ def test_evaluation_refuses(root, capsys, damage, message):
 
 def test_report_without_metrics(root, capsys):
     assert run_report(root, "ivector") == 1
-    assert "Run stage 10 (evaluate) for this system" in capsys.readouterr().err
+    assert "Run stage report (evaluate) for this system" in capsys.readouterr().err
 
 
 def test_numbers():
