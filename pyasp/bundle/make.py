@@ -71,10 +71,10 @@ def ancestors(path: Path) -> Iterator[dict[str, Any]]:
             yield from ancestors(Path(name))
 
 
-def check_current(path: Path, cure: str) -> None:
+def check_current(path: Path, besides: str = "") -> None:
     """InputError when something that an artefact was made from, however far behind it, was made again since.
 
-    What is no longer there is passed over.
+    What is no longer there is passed over. besides: what else the user may do.
     """
     seen: set[Path] = set()
 
@@ -86,7 +86,7 @@ def check_current(path: Path, cure: str) -> None:
         for name, mark in record["inputs"].items():
             if Path(name).is_file() and marks(name) != mark:
                 expected = f"one made from the present {Path(name).name}"
-                raise InputError(artefact, f"one older than {name}", expected, cure)
+                raise InputError(artefact, f"one older than {name}", expected, rerun("", besides, force=True))
             look(Path(name))
 
     marks = functools.cache(fingerprint)
@@ -191,7 +191,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     of, expected = next(iter(models[0]["weights"])), system.removesuffix("+cal").removesuffix("+calhalf")
     if system and of != expected:
         raise InputError(path, f"a calibration of {of}", f"one of {expected}", "Correct --calibration")
-    check_current(path.parent / "scores" / trials, "Calibrate again (stage scores with --force), or --calibration none")
+    check_current(path.parent / "scores" / trials, "Bundle it without: --calibration none")
     return {
         "scale": float(np.mean(weights)),
         "offset": float(np.mean(offsets)),
@@ -213,7 +213,7 @@ def survey(directory: Path) -> Found:
             "a finished system, EXP/SYSTEM",
             rerun("embeddings"),
         )
-    check_current(scores[0], "Score again (stage scores with --force), then calibrate again")
+    check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
     return Found(
