@@ -98,13 +98,19 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     )
 
 
+def _plain_or_packed(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.is_file() and not path.exists() else path
+
+
 def from_tables(tables: str, root: str) -> Source:
-    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them."""
+    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them; any of
+    them may be packed (`train.tsv.gz`, `trials.gz`)."""
     directory, root, source = Path(tables), os.path.abspath(root or tables), Source()
     if not directory.is_dir():
         raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
     for name in ("train", "test", "enroll"):
-        path = directory / f"{name}.tsv"
+        path = _plain_or_packed(directory / f"{name}.tsv")
         rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
         utterances = [_table_utterance(row, root) for row in rows]
         setattr(source, name, index_by_id(utterances, path))
@@ -112,7 +118,8 @@ def from_tables(tables: str, root: str) -> Source:
         if name == "enroll":
             for row, utt in zip(rows, utterances):
                 source.models.setdefault(row["model"], []).append(utt.id)
-    source.lists = sorted(str(path) for path in directory.glob("trials*") if path.suffix != ".tsv" and path.is_file())
+    lists = (path for path in directory.glob("trials*") if path.is_file() and ".tsv" not in path.suffixes)
+    source.lists = sorted(map(str, lists))
     return source
 
 

@@ -8,7 +8,9 @@ or a nesting that exhausts Python's stack.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,13 +22,16 @@ Table = list[list[str]]  # a header and rows of cells
 
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[IO[str]]:
-    """A text file as a stream of lines that end with a line feed. Raises InputError for bytes that are not UTF-8.
+    """A text file, or a gzipped one `*.gz`, as a stream of lines that end with a line feed. Raises InputError for bytes
+    that are not UTF-8 and for a broken `*.gz`.
 
     A byte-order mark is passed over. OSError is the caller's.
     """
     try:
-        with open(path, encoding="utf-8-sig") as stream:
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8-sig") as stream:
             yield stream
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(path, f"no whole gzip file ({error})", "gzipped text", "Pack or fetch it again") from None
     except UnicodeDecodeError as error:
         raise InputError(
             path,
