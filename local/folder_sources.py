@@ -98,7 +98,8 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     )
 
 
-def _plain_or_packed(path: Path) -> Path:
+def plain_or_packed(path: Path) -> Path:
+    """`path`, or `<path>.gz` where only that is there."""
     packed = path.with_name(f"{path.name}.gz")
     return packed if packed.is_file() and not path.exists() else path
 
@@ -110,7 +111,7 @@ def from_tables(tables: str, root: str) -> Source:
     if not directory.is_dir():
         raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
     for name in ("train", "test", "enroll"):
-        path = _plain_or_packed(directory / f"{name}.tsv")
+        path = plain_or_packed(directory / f"{name}.tsv")
         rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
         utterances = [_table_utterance(row, root) for row in rows]
         setattr(source, name, index_by_id(utterances, path))
