@@ -211,11 +211,13 @@ def band_edge(samples: np.ndarray, rate: int) -> float:
     return float(np.flatnonzero(above >= EDGE_POWER * above[0])[-1] * rate / SPECTRUM_FRAME)
 
 
-def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, shortest: float) -> list[str]:
+def complaints(
+    sound: Sound, voiced_seconds: float, rate: int, top: float, shortest: float, silent_seconds: float = 0.0
+) -> list[str]:
     """What a listener should be told before believing a score, each in a phrase.
 
     rate, top: the model's sampling rate and the upper limit of its mel bins in Hz; shortest: voiced seconds below which
-    it was hardly tried.
+    it was hardly tried; silent_seconds: of digital silence, which the features leave out.
     """
     peak = float(np.abs(sound.samples).max(initial=0.0))
     edge, clipped = band_edge(sound.samples, sound.rate), clipped_share(sound.samples)
@@ -223,6 +225,8 @@ def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, short
     found = {
         f"nearly silent: its peak is {level:.0f} dB of full scale": peak < QUIET_PEAK,
         f"short: {voiced_seconds:.2f} s of voice, under {shortest:.2f} s": voiced_seconds < shortest,
+        f"digital silence in {silent_seconds:.2f} s of {sound.seconds:.2f} s, left out as no recording": silent_seconds
+        > 0,
         f"clipped: {100 * clipped:.1f} % of its samples stand at the limit": clipped > CLIPPED_SHARE,
         f"recorded at {sound.rate} Hz for a model of {rate} Hz: the upper band is missing": sound.rate < rate,
         f"wide-band, with voice up to {edge / 1000:.1f} kHz, for a telephone model of {rate} Hz": rate <= TELEPHONE_RATE

@@ -19,7 +19,10 @@ from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, utt_of
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
-BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
+BY_UTTERANCE = (
+    *("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp"),
+    *("utt2num_frames", "utt2num_voiced", "utt2num_silent"),
+)
 BY_SPEAKER = ("spk2gender",)
 
 

@@ -140,7 +140,7 @@ def iterate(
                     raise InputError(
                         data / name, "no entry", "an entry of every utterance", rerun("features"), item=utt
                     )
-            result = frontend(feats[utt], vad[utt] > 0, options)
+            result = frontend(feats[utt], vad[utt], options)
         except InputError as error:
             if failed is None:
                 raise InputError(

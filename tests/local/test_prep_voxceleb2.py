@@ -37,6 +37,28 @@ def test_voxceleb2_joins_the_training_set_and_alone_allows_list_e(tree, tmp_path
     check_data_dir(tmp_path / "alone/train", 4, 2)
 
 
+def test_of_a_clip_in_two_formats_the_converted_one_is_taken(tree, tmp_path, capsys):
+    """Converted in place: the wav lies beside the m4a, in dev/aac."""
+    second = voxceleb2(tmp_path / "vox2", "aac")
+    for path in sorted(second.rglob("*.m4a")):
+        wav(path.with_suffix(".wav"), 1)
+    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    entries = check_data_dir(tmp_path / "data/train", 4, 2).read("wav.scp").values()
+    assert all(entry.endswith(".wav") for entry in entries)
+    assert "4 clips are there in a second format, not used: 4 .m4a" in capsys.readouterr().out
+
+
+def test_links_in_voxceleb_give_no_clip_twice(tree, tmp_path, capsys):
+    speaker = next(path for path in sorted(tree.rglob("id1*")) if path.is_dir())
+    (speaker / "all").symlink_to("..")
+    assert prepare(tree, tmp_path / "data") == 0
+    check_data_dir(tmp_path / "data/train", 8, 2)
+    assert "1 second names of folders left out" in capsys.readouterr().err
+    (speaker.parent / "id19999").symlink_to(speaker.name)
+    assert prepare(tree, tmp_path / "other") == 1
+    refused(capsys, "1 recordings or folders under two speakers' names (id19999 is")
+
+
 @pytest.mark.parametrize("place", ["dev/{}", "{}", "dev/dev/{}"])
 def test_every_layout_of_voxceleb2_gives_its_dev_speakers(tree, tmp_path, monkeypatch, place):
     decoding(tmp_path, monkeypatch, 2048)
