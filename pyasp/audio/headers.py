@@ -12,7 +12,6 @@ Chunks: RIFF and RF64 (EBU Tech 3306), AIFF, CAF, Sony's Wave64; a name and a le
 from __future__ import annotations
 
 import io
-import os
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
@@ -313,6 +312,7 @@ def _asked(path: object, source: Any) -> Any:
     """What libsndfile says of a path or an open file."""
     import soundfile  # a twentieth of a second that most files need not spend
 
+    _rewind(source)
     try:
         return soundfile.info(source)
     except soundfile.LibsndfileError as error:
@@ -320,15 +320,21 @@ def _asked(path: object, source: Any) -> Any:
         raise InputError(path, told, "audio", "Convert it to wav or flac, or leave it out") from None
 
 
-def _libsndfile(path: object, known: bool) -> Header:
-    info = _asked(path, str(path))
+def _rewind(source: Any) -> None:
+    if not isinstance(source, str):
+        source.seek(0)
+
+
+def _libsndfile(path: object, known: bool, source: Any) -> Header:
+    info = _asked(path, source)
     if not known and info.format not in CLOSED:
         told, cure = f"the container {info.format}", "Convert it: ffmpeg -i FILE NEW.flac, or sox FILE NEW.flac"
         raise InputError(path, told, "one that tells whether it is whole", cure)
     if info.subtype in FLOATS:
         import soundfile
 
-        check_scale(path, soundfile.read(str(path), PEEK, dtype="float32")[0])
+        _rewind(source)
+        check_scale(path, soundfile.read(source, PEEK, dtype="float32")[0])
     return Header(info.samplerate, info.frames, info.channels, info.format)
 
 
@@ -372,22 +378,27 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     """
     try:
         with open(path, "rb") as stream:
-            head, size = stream.read(16), os.fstat(stream.fileno()).st_size
-            stream.seek(0)
-            reader = _reader_of(head)
-            found = reader(path, stream, size) if reader else None
+            found = header_of(path, stream, str(path))
     except OSError as error:
         cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
         raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
-    if not head:
-        raise InputError(path, "an empty file", "audio", AGAIN)
-    found = found or _libsndfile(path, reader is not None)
-    if found.samples <= 0:
-        raise InputError(path, "no samples", "audio", AGAIN)
-    if found.rate <= 0 or found.channels <= 0:
-        raise InputError(path, f"{found.channels} channels, {found.rate} Hz", "audio", AGAIN)
     if to_the_end and found.encoding == "FLAC":
         check_flac_end(path, found.samples)
+    return found
+
+
+def header_of(name: object, stream: BinaryIO, source: Any) -> Header:
+    """As read_header, of an open file. source: what libsndfile is to open, a path or the open file itself."""
+    head, size = stream.read(16), stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    if not head:
+        raise InputError(name, "an empty file", "audio", AGAIN)
+    reader = _reader_of(head)
+    found = (reader(name, stream, size) if reader else None) or _libsndfile(name, reader is not None, source)
+    if found.samples <= 0:
+        raise InputError(name, "no samples", "audio", AGAIN)
+    if found.rate <= 0 or found.channels <= 0:
+        raise InputError(name, f"{found.channels} channels, {found.rate} Hz", "audio", AGAIN)
     return found
 
 

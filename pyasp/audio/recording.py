@@ -8,6 +8,7 @@ edge       the frequency above which less than EDGE_POWER of the power lies: wha
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -17,7 +18,17 @@ import numpy as np
 
 from pyasp.audio import frames
 from pyasp.audio.decoders import decode
-from pyasp.audio.headers import AGAIN, FLOATS, check_flac_end, check_scale, read_header
+from pyasp.audio.headers import (
+    AGAIN,
+    FLOATS,
+    NO_LENGTH,
+    Header,
+    check_flac_end,
+    check_scale,
+    header_of,
+    read_header,
+    with_length,
+)
 from pyasp.audio.resample import INT16, is_audible
 from pyasp.core.errors import InputError
 
@@ -130,14 +141,32 @@ def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None
         if header.encoding == "FLAC":
             check_flac_end(path, header.samples)  # which says how many samples there are
         raise
-    if seconds is None:
-        count = samples.shape[1] + count_in(start, rate)
-        found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
-        if found != header:
-            raise InputError(path, str(found), f"{header} as its header says", AGAIN)
-        if digest and not start:
-            _check_flac(path, header.samples, digest.digest())
+    _check_count(path, header, samples, rate, start, seconds)
+    if digest and not start and seconds is None:
+        _check_flac(path, header.samples, digest.digest())
     return samples, rate
+
+
+def read_delivered(
+    content: bytes, name: object, start: float = 0.0, seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """As read_file, of what a command delivered: a file that libsndfile reads."""
+    stream = io.BytesIO(content)
+    header = header_of(name, stream, stream)
+    stream.seek(0)
+    samples, rate = read_stream(with_length(content) if header.encoding == NO_LENGTH else stream, name, start, seconds)
+    _check_count(name, header, samples, rate, start, seconds)
+    return samples, rate
+
+
+def _check_count(
+    name: object, header: Header, samples: np.ndarray, rate: int, start: float, seconds: float | None
+) -> None:
+    """Raises InputError where what was read to the end (channels, n) is not what the header says."""
+    count = samples.shape[1] + count_in(start, rate)
+    found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
+    if seconds is None and found != header:
+        raise InputError(name, str(found), f"{header} as its header says", AGAIN)
 
 
 def _check_flac(path: str | Path, samples: int, found: bytes) -> None:
