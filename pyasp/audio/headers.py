@@ -116,11 +116,14 @@ def _no_samples(path: object, kind: str) -> InputError:
 def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
     """A wav file's data chunk against what is left of the file; None where only libsndfile knows the number of
     samples."""
-    order = ">" if stream.read(4) == b"RIFX" else "<"
+    head = stream.read(12)
+    order = ">" if head.startswith(b"RIFX") else "<"
+    if head[8:] != b"WAVE":
+        raise InputError(path, f"RIFF of {head[8:].decode('latin-1')!r}", "a wav file", AGAIN)
     form, long = None, None
     for name, place, length in _chunks(stream, 12, size, f"{order}4sI", 2):
         stream.seek(place)
-        if name == b"ds64" and length >= 24:
+        if name == b"ds64" and length >= 24 and place + 16 <= size:
             long = struct.unpack("<8xQ", stream.read(16))[0]
         if name == b"fmt " and 16 <= length and place + 16 <= size:
             form = _wav_format(path, stream.read(16), order)
@@ -379,6 +382,8 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     try:
         with open(path, "rb") as stream:
             found = header_of(path, stream, str(path))
+    except (OverflowError, struct.error) as error:
+        raise InputError(path, f"a damaged header ({error})", "audio", AGAIN) from None
     except OSError as error:
         cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
         raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
