@@ -507,6 +507,21 @@ def test_to_lhotse_writes_what_its_validator_accepts(tmp_path, capsys):
     assert "a-1: found 0.500 s to 2.200 s of a recording of 1.000 s" in capsys.readouterr().err
 
 
+def test_to_lhotse_ends_the_cuts_of_others_with_their_recordings(tmp_path):
+    soundfile.write(tmp_path / "a.wav", VOICE, RATE)
+    recording = lhotse.Recording.from_file(tmp_path / "a.wav", recording_id="a-r")
+    supervision = lhotse.SupervisionSegment("a-0", "a-r", 0.0, 0.755, speaker="a")
+    data = DataDir(tmp_path / "data")
+    data.path.mkdir()
+    lhotse.CutSet.from_cuts([lhotse.MonoCut("a-0", 0.25, 0.755, 0, [supervision], recording=recording)]).to_file(
+        data / "cuts.jsonl.gz"
+    )
+    data.write_speakers({"a-0": "a"})
+    assert data_verb(["to-lhotse", str(data.path), str(tmp_path / "manifests")]) == 0
+    (found,) = lhotse.SupervisionSet.from_file(tmp_path / "manifests" / "supervisions.jsonl.gz")
+    assert (found.start, found.duration) == (0.25, 0.75)
+
+
 def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):
     """A manifest may be rounded, or older than the file."""
     recordings, supervisions = [], []
