@@ -20,6 +20,7 @@ import soundfile
 from prep_trees import m4a, program, put, speech
 
 from local import prep_folder, sphere
+from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file, read_sound
@@ -520,6 +521,17 @@ def test_to_lhotse_ends_the_cuts_of_others_with_their_recordings(tmp_path):
     assert data_verb(["to-lhotse", str(data.path), str(tmp_path / "manifests")]) == 0
     (found,) = lhotse.SupervisionSet.from_file(tmp_path / "manifests" / "supervisions.jsonl.gz")
     assert (found.start, found.duration) == (0.25, 0.75)
+
+
+def test_the_check_names_cuts_that_end_behind_their_recordings(tmp_path):
+    soundfile.write(tmp_path / "a.wav", VOICE, RATE)
+    recording = lhotse.Recording.from_file(tmp_path / "a.wav", recording_id="a-r")
+    headers = {str(tmp_path / "a.wav"): read_header(tmp_path / "a.wav")}
+    within, behind = (lhotse.MonoCut("a", 0.25, end - 0.25, 0, recording=recording).to_dict() for end in (1.0, 1.005))
+    assert audio_fault(within, headers) is None
+    assert "found 16000 samples, 16000 Hz, 1 channels; expected a cut of 0.7550 s at 0.2500 s" in audio_fault(
+        behind, headers
+    )
 
 
 def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):
