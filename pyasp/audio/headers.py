@@ -15,13 +15,11 @@ import io
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from pyasp.audio import frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE
@@ -416,6 +414,10 @@ def _try(path: str) -> Header | str:
 
 def read_headers(paths: Iterable[str]) -> dict[str, Header | str]:
     """{path: its header, or the reason why there is none} of many recordings (a hundred thousand in minutes)."""
+    from concurrent.futures import ThreadPoolExecutor  # a thirtieth of a second that reading one file need not spend
+
+    from tqdm import tqdm
+
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(THREADS) as pool:
         results = tqdm(
