@@ -42,6 +42,8 @@ def card(kind: str, facts: dict[str, Any]) -> str:
         if "corpus" in facts
         else f"Made from {facts.get('origin', 'given files')}."
     )
+    if init := facts.get("init"):
+        trained += f" It started from the weights of {init['file']} (SHA-256 {init['sha256']})."
     scores = (
         "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
         if facts.get("calibrated")

@@ -1,5 +1,6 @@
 """Own data in every shape that prep_folder takes, and what it says when the data is not as it should be."""
 
+import gzip
 import itertools
 import json
 
@@ -78,7 +79,7 @@ def test_other_formats_and_rates_are_read_from_their_headers(tmp_path, suffix, r
 def test_a_list_divides_a_tree_by_its_ids_or_paths(tree, tmp_path):
     listed = tmp_path / "mine.txt"
     listed.write_text(
-        "spk0/s0/0.wav spk0/s1/1.wav target\nspk0-s0-0 spk1-s0-1 nontarget\n1 spk1/s0/1.wav spk1/s1/0.wav\n"
+        "spk0/s0/0.wav spk0/s1/1.wav target\nspk0-s0-0 spk1-s0-1 nontarget\nspk1/s0/1.wav spk1/s1/0.wav 1\n"
     )
     assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
     assert set(check_data_dir(tmp_path / "data/train", 16, 4).spk2utt) == set(SPEAKERS[2:])
@@ -148,6 +149,23 @@ def test_tables_are_taken_as_they_are(protocol, tree, tmp_path):
         ["m-spk3-1", "spk5-xs11", "nontarget"],
         ["m-spk5-1", "spk5-xs10", "target"],
     ]
+
+
+def test_packed_tables_and_lists_give_the_same_data(protocol, tree, tmp_path, capsys):
+    assert prepare(tmp_path / "plain", "--root", tree, "--tables", protocol) == 0
+    for path in list(protocol.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert prepare(tmp_path / "packed", "--root", tree, "--tables", protocol) == 0
+    assert all(
+        tables(tmp_path / "plain" / name) == tables(tmp_path / "packed" / name)
+        for name in ("train", "enroll", "trials")
+    )
+    whole = (protocol / "trials_1.gz").read_bytes()
+    for damaged in (whole[:-9], b"no gzip" + whole, whole[:12] + b"\xff\xff" + whole[14:]):
+        (protocol / "trials_1.gz").write_bytes(damaged)
+        assert prepare(tmp_path / "damaged", "--root", tree, "--tables", protocol) == 1
+        refused(capsys, "trials_1.gz", "no whole gzip file")
 
 
 def test_columns_to_split_results_by_lie_beside_their_list(protocol, tree, tmp_path):
