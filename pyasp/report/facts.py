@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.backend.files import read_back_end
+from pyasp.core import costs
 from pyasp.core import text as plain_text
 from pyasp.core.errors import rerun
 from pyasp.core.text import Table, grouped
@@ -165,35 +166,28 @@ def versions(exp: Path) -> dict[str, str]:
 
 
 def stages_table(rows: list[dict[str, Any]]) -> Table:
-    """By stage and system: wall-clock, processor and waiting seconds, the largest process's memory (rows of
-    costs.by_stage), and their sums."""
-    table = [["stage", "wall s", "processor s", "waiting s", "peak MB", "of tool"]]
-    known = [row for row in rows if row["seconds"] is not None and "cpu_seconds" in row]
-    total = {
-        "stage": "all",
-        "title": "",
-        "seconds": sum(row["seconds"] for row in known),
-        "cpu_seconds": sum(row["cpu_seconds"] for row in known),
-        "waiting": sum(waiting(row) or 0.0 for row in known),
-    }
-    for row in [*rows, *([total] if len(known) > 1 else [])]:
+    """By stage and system: seconds of wall clock, of processors, of waiting, those that a longer stage hides, and the
+    largest process's memory (rows of costs.by_stage); the whole run last."""
+    table = [["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"]]
+    known = [row for row in rows if row["seconds"] is not None]
+    for row in rows:
+        used, there = row.get("cpu_seconds"), row["seconds"] is not None
         table.append(
             [
                 f"{row['stage']} {row['title']}".strip(),
-                "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
-                f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else "",
-                "" if (wait := row.get("waiting", waiting(row))) is None else f"{wait:.1f}",
+                f"{row['seconds']:.1f}" if there else "-",
+                "" if used is None else f"{used:.1f}",
+                f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "",
+                f"{costs.hidden(row, known):.1f}" if there and row.get("spans") else "",
                 grouped(round(row["peak_mb"])) if "peak_mb" in row else "",
                 row.get("tool", ""),
             ]
         )
+    if len(known) > 1:
+        spans = [span for row in known for span in row.get("spans", ())]
+        wall = costs.covered(spans) if all(row.get("spans") for row in known) else sum(row["seconds"] for row in known)
+        table.append(["all", f"{wall:.1f}", f"{sum(row.get('cpu_seconds', 0.0) for row in rows):.1f}", *[""] * 4])
     return table if rows else []
-
-
-def waiting(row: Mapping[str, Any]) -> float | None:
-    """Wall-clock seconds in which not even one processor was used; None where the stage has not ended."""
-    known = row["seconds"] is not None and "cpu_seconds" in row
-    return max(0.0, row["seconds"] - row["cpu_seconds"]) if known else None
 
 
 # ---------------------------------------------------------------- what was lost on the way

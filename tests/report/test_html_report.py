@@ -313,7 +313,7 @@ def test_the_page_has_every_part(html):
         "Why ours and the paper",
     ):
         assert text in html, text
-    assert ["2 MFCC", "3.5", "3.2", "0.2", "1 234", "make_mfcc"] in [
+    assert ["2 MFCC", "3.5", "3.2", "0.2", "", "1 234", "make_mfcc"] in [
         row for table in Page(html).tables for row in table
     ]
     assert ["train", "10", "40", "0.68", "61.00", "60.0", "1"] in [row for table in Page(html).tables for row in table]
@@ -573,23 +573,25 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
 
 
 def test_where_the_time_goes(tmp_path):
-    rows = [
-        {
-            "stage": "networks",
-            "title": "network: a",
-            "seconds": 20.0,
-            "cpu_seconds": 15.0,
-            "peak_mb": 10.0,
-            "tool": "t",
-        },
-        {"stage": "networks", "title": "network: b", "seconds": 20.0, "cpu_seconds": 35.0, "peak_mb": 9.0, "tool": "t"},
-        {"stage": "report", "title": "report", "seconds": None, "cpu_seconds": 1.0, "peak_mb": 1.0, "tool": "r"},
-    ]
-    assert facts.stages_table(rows)[1:] == [
-        ["networks network: a", "20.0", "15.0", "5.0", "10", "t"],
-        ["networks network: b", "20.0", "35.0", "0.0", "9", "t"],
-        ["report report", "-", "1.0", "", "1", "r"],
-        ["all", "40.0", "50.0", "5.0", "", ""],
+    """Two networks side by side: the shorter one is hidden by the longer one for the seconds that both ran."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/stages.jsonl").write_text(
+        '{"stage": "networks", "title": "a", "start": 100.0, "seconds": 20.0}\n'
+        '{"stage": "networks", "title": "b", "start": 105.0, "seconds": 30.0}\n'
+        '{"stage": "scores", "title": "a", "start": 135.0, "seconds": 2.0}\n'
+    )
+    (tmp_path / "log/usage.jsonl").write_text(
+        '{"stage": "networks", "title": "a", "tool": "t", "cpu_seconds": 15.0, "peak_mb": 10.0}\n'
+        '{"stage": "networks", "title": "b", "tool": "t", "cpu_seconds": 35.0, "peak_mb": 9.0}\n'
+        '{"stage": "report", "title": "", "tool": "r", "cpu_seconds": 1.0, "peak_mb": 1.0}\n'
+    )
+    assert facts.stages_table(costs.by_stage(tmp_path)) == [
+        ["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"],
+        ["networks a", "20.0", "15.0", "5.0", "15.0", "10", "t"],
+        ["networks b", "30.0", "35.0", "0.0", "0.0", "9", "t"],
+        ["scores a", "2.0", "", "", "0.0", "", ""],
+        ["report", "-", "1.0", "", "", "1", "r"],
+        ["all", "37.0", "51.0", "", "", "", ""],
     ]
 
 
