@@ -62,8 +62,8 @@ stage() {
 end_stage() {
   [ -n "${stage_start:-}" ] || return 0
   local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
-  printf '{"stage": "%s", "title": "%s", "seconds": %d.%03d}\n' "${stages[current_stage]}" "${stage_title//[\"\\]/}" \
-    $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
+  printf '{"stage": "%s", "title": "%s", "start": %s, "seconds": %d.%03d}\n' "${stages[current_stage]}" \
+    "${stage_title//[\"\\]/}" "${stage_start/,/.}" $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
     log "the time of stage ${stages[current_stage]} could not be written to $exp/log/stages.jsonl"
   stage_start=
 }

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
@@ -161,7 +162,8 @@ def calibration_file(directory: Path, given: str) -> Path | None:
 
 
 def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]:
-    """{scale, offset, prior, trained_on} of a calibration.json of the recipe; the mean of two halves' models.
+    """{scale, offset, prior, trained_on} of a calibration.json of the recipe, and on how many trials; the mean of two
+    halves' models.
 
     trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, when the
     map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
@@ -198,6 +200,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
         "prior": prior,
         "trained_on": stored.get("trained_on", ""),
         "trials": trials,
+        **pooled(models),
     }
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
+from pyasp.backend.calibration import Trained, trained_on
 from pyasp.backend.files import read_back_end_files
 from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
@@ -53,10 +54,13 @@ class Features:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Affine map of a raw score to a natural-log likelihood ratio: scale s + offset."""
+    """Affine map of a raw score to a natural-log likelihood ratio: scale s + offset; what it was trained on, and what
+    is to be said against it, where the bundle knows."""
 
     scale: float
     offset: float
+    trained: Trained | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def as_int16_scale(wave: np.ndarray) -> np.ndarray:
@@ -270,6 +274,7 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
         return None
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
-        return Calibration(float(values["scale"]), float(values["offset"]))
+        doubts = tuple(map(str, values.get("doubts", ())))
+        return Calibration(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None

@@ -19,6 +19,7 @@ from pyasp.core.options import check_values, option
 from pyasp.data.datadir import c_sorted, invert
 
 MIN_UTTS_FOR_VALIDATION = 3
+LEFT_OUT = "left_out.tsv"  # in train_ubm and train_sel: how many recordings were left out by which rule
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,6 +79,13 @@ def test_calibrations_of_the_recipe(tmp_path):
     )
     assert affine_map(path) == {"scale": 3.0, "offset": 1.5, "prior": 0.5, "trained_on": "dev", "trials": "a"}
     assert affine_map(path, "b")["scale"] == 1.0
+    counts = {"n_target": 20, "n_nontarget": 90, "speakers": 6, "separable": False}
+    path = calibration(
+        path, a=[model_of(2.0, 1.0) | counts, model_of(4.0, 2.0) | counts | {"n_target": 40}], b=[model_of(1.0, 0.0)]
+    )
+    found = affine_map(path)
+    assert (found["n_target"], found["n_nontarget"], found["speakers"], found["separable"]) == (60, 180, 12, False)
+    assert found["doubts"] == ["20 target trials, fewer than 30", "6 speakers, fewer than 10"]
     assert calibration_file(tmp_path / "sys", "") == path and calibration_file(tmp_path / "sys", "none") is None
     better = calibration(tmp_path / "sys+cal/calibration.json", a=[model_of(1.0, 1.0)])
     assert calibration_file(tmp_path / "sys", "") == better and calibration_file(tmp_path / "sys", str(path)) == path

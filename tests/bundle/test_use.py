@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from scipy.signal import resample_poly
 from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 from pyasp.bin import embed, enroll, export, identify, verify
+from pyasp.bundle.verify import scale_text
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.network.pooling import POOLINGS
@@ -52,6 +55,20 @@ def test_verify_says_same_or_different_with_score_threshold_and_durations(model,
     assert found["tests"][0]["llr"] == pytest.approx(loaded.score(vectors[:2], vectors[2]))
     assert [each["same"] for each in found["tests"]] == [each["llr"] >= 0 for each in found["tests"]]
     assert len(found["enrol"]) == 2 and found["enrol"][0]["seconds"] == 2.0 and not found["calibrated"]
+
+
+def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "m")
+    values = {"scale": 0.5, "offset": -2.0, "n_target": 3, "n_nontarget": 200, "speakers": 7, "separable": False}
+    (tmp_path / "m/calibration.json").write_text(json.dumps({**values, "doubts": ["3 target trials, fewer than 30"]}))
+    assert verify.main(["--model", str(tmp_path / "m"), wavs[0], wavs[1]]) == 0
+    assert (
+        "(calibrated log-likelihood ratio, trained on 3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 "
+        "or above +5.3 is beyond what they can show. To be taken with care: trained on 3 target trials, fewer than 30)"
+    ) in capsys.readouterr().out
+    wild = SimpleNamespace(calibration=None)
+    assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
+    assert "ranks" not in scale_text(wild, [3.0, -8.0])
 
 
 def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
