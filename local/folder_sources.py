@@ -21,7 +21,7 @@ from typing import Any
 from local.common import Utterance, index_by_id, prefixed, walk_speakers
 from pyasp.audio.cut_files import MAX_SECONDS
 from pyasp.audio.folders import SUFFIXES, RealPaths, some
-from pyasp.audio.headers import Header, read_header
+from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, DataDir, read_rows
 from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
@@ -84,8 +84,8 @@ def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
 
 @dataclass
 class Source:
-    """What a reader found. where: the option's value; audio: headers already known; allow_commands: run what does more
-    than decode a file.
+    """What a reader found. where: the option's value; audio: headers of the files; told: what a manifest says of them;
+    allow_commands: run what does more than decode a file.
 
     pool: not divided yet. Or train, enroll, test and models {model: utterances}; lists: trial lists that came with the
     data. hints: utterances whose channel counts only if their file has so many (Kaldi's reco2file_and_channel).
@@ -100,6 +100,7 @@ class Source:
     test: dict[str, Utterance] = field(default_factory=dict)
     models: dict[str, list[str]] = field(default_factory=dict)
     audio: dict[str, Header] = field(default_factory=dict)
+    told: dict[str, Header] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
@@ -220,13 +221,20 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     )
 
 
+def plain_or_packed(path: Path) -> Path:
+    """`path`, or `<path>.gz` where only that is there."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.is_file() and not path.exists() else path
+
+
 def from_tables(source: Source, tables: str) -> None:
-    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them."""
+    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them; any of
+    them may be packed (`train.tsv.gz`, `trials.gz`)."""
     directory, root = Path(tables), source.root or os.path.abspath(tables)
     if not directory.is_dir():
         raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
     for name in ("train", "test", "enroll"):
-        path = directory / f"{name}.tsv"
+        path = plain_or_packed(directory / f"{name}.tsv")
         rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
         utterances = [_table_utterance(row, root) for row in rows]
         taken = source.take(name, utterances, path)
@@ -240,7 +248,8 @@ def from_tables(source: Source, tables: str) -> None:
                 source.models.setdefault(row["model"], []).append(utt.id)
     for model in source.models:
         source.model_names.add(model, model)
-    source.lists = sorted(str(path) for path in directory.glob("trials*") if path.suffix != ".tsv" and path.is_file())
+    lists = (path for path in directory.glob("trials*") if path.is_file() and ".tsv" not in path.suffixes)
+    source.lists = sorted(map(str, lists))
 
 
 # ---------------------------------------------------------------- lhotse manifests
@@ -302,7 +311,7 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any, allow_commands:
 
 
 def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
-    """One utterance; its file's header is what the manifest says."""
+    """One utterance; how long its file is the file decides."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
     file = next((each for each in recording.sources if wanted in each.channels), None)
     if recording.transforms:
@@ -313,10 +322,7 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
             "Save the transformed audio, or take the transforms out of the manifest",
         )
     path, channel = _place_of(file, wanted, recording, item, source.allow_commands)
-    if file.type == "file" or path.endswith("|"):
-        source.audio[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
-    else:
-        source.audio[path] = read_header(path)
+    source.told[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
     custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
     speaker = item.speaker

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from local import folder_trials, trial_lists
-from local.audio_header import probe_all
+from local.audio_header import probe_all, rates_of
 from local.common import (
     PrepOptions,
     Utterance,
+    fit,
     index_by_id,
-    listing_digest,
     recipe,
     report,
     seen_in_training,
@@ -150,11 +150,31 @@ def trial_groups(options: FolderOptions, source: Source) -> dict[str, Callable[[
     return {"trials": lambda: iter(drawn)}
 
 
-def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
-    """Takes utterances without a readable header out of every set, and keeps the reasons (a pool's with `train`)."""
-    for name in ("pool", "train", "enroll", "test"):
-        group = getattr(source, name)
-        lost = unreadable(group, failed)
+def compare_told(source: Source) -> None:
+    """Prints how many files are not what a manifest says; the files decide."""
+    other = [
+        f"{path}: found {source.audio[path]}; expected {told} as its manifest says"
+        for path, told in source.told.items()
+        if path in source.audio and str(source.audio[path]) != str(told)
+    ]
+    if other:
+        print(f"{len(other)} of {len(source.told)} files are not what the manifest says (first: {other[0]})")
+
+
+def drop_unusable(source: Source, failed: dict[str, str], max_bad: float) -> None:
+    """Takes utterances without a readable header, or behind the end of their recording, out of every set.
+
+    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
+    """
+    groups = [getattr(source, name) for name in ("pool", "train", "enroll", "test")]
+    behind = {key: reason for group in groups for key, reason in fit(group, source.audio).items()}
+    if len(behind) > max_bad * len({key for group in groups for key in group}):
+        utt, reason = next(iter(behind.items()))
+        told = f"{len(behind)} utterances behind the end ({reason})"
+        cure = "Mend the times, or allow a fraction with --max-bad: they are left out, with their reasons"
+        raise InputError("segments or supervisions", told, "stretches of their recordings", cure, utt)
+    for name, group in zip(("pool", "train", "enroll", "test"), groups):
+        lost = {**unreadable(group, failed), **{key: behind[key] for key in behind if key in group}}
         source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
         for key in lost:
             del group[key]
@@ -242,21 +262,20 @@ def prepare(options: FolderOptions) -> None:
     """Writes data directories and trial lists from the source that the options name."""
     source = read_source(options)
     one_name_each(source)
-    listing = listing_digest(utt.path for utt in source.all())
-    made = describe("prep_folder", recipe(options, listing=listing), index_files(options, source), seed=options.seed)
-    if not start(options.data, made, options.force):
+    paths = [utt.path for utt in source.all()]
+    made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
+    if not start(options.data, made, options.force, paths):
         return
     failed: dict[str, str] = {}
-    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad, failed)
-    missing = [path for path in source.audio if not os.path.isfile(path)]
-    if missing:
-        raise InputError(
-            missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
-        )
-    drop_unreadable(source, failed)
+    commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
+    files = (utt.path for utt in source.all() if utt.path not in commands)
+    source.audio = commands | probe_all(files, options.max_bad, failed, options.data)
+    rates = rates_of(source.audio, options.rate)
+    compare_told(source)
+    drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
-    report(options.data, made, _write(Path(options.data), source, groups))
+    report(options.data, made, {**_write(Path(options.data), source, groups), "recordings by rate": rates})
 
 
 @command(FolderOptions)

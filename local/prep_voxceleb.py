@@ -19,7 +19,6 @@ from local.common import (
     PrepOptions,
     Utterance,
     index_by_id,
-    listing_digest,
     recipe,
     report,
     seen_in_training,
@@ -46,6 +45,7 @@ from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
+VOXCELEB2_PLACES = ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac")
 TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev1", "dev2")}
 
 
@@ -121,19 +121,21 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
     return parts, metadata
 
 
+def _is_m4a(path: str) -> bool:
+    return path.lower().endswith(".m4a")
+
+
 def voxceleb2_dev(root: str) -> list[Utterance]:
     """Training utterances of VoxCeleb2: converted files, and m4a where there are none.
 
     Raises InputError when there is no audio, or when m4a files need ffmpeg and it is missing (said before any work).
     """
     metadata = find_metadata(root, "vox2_meta.csv")
-    places = [
-        os.path.join(os.path.abspath(root), place) for place in ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac")
-    ]
+    places = [os.path.join(os.path.abspath(root), place) for place in VOXCELEB2_PLACES]
     clips = [clip for clip in clips_below(places) if metadata.part.get(clip.speaker, "dev") == "dev"]
     if not clips:
         raise missing_audio(os.path.abspath(root), 2)
-    aac = [clip.path for clip in clips if clip.path.endswith(".m4a")]
+    aac = [clip.path for clip in clips if _is_m4a(clip.path)]
     if aac:
         require_program("m4a", aac[0])
         print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")
@@ -202,9 +204,9 @@ def prepare(options: VoxcelebOptions) -> None:
     for part in ("test", *(("dev",) if "dev1" in TRAINING[wanted] else ())):
         if not parts[part]:
             raise missing_audio(os.path.abspath(options.root), 1, part)
-    listing = listing_digest(utt.path for group in (parts["dev"], parts["test"], second) for utt in group)
-    made = describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
-    if not start(options.data, made, options.force):
+    paths = [utt.path for group in (parts["dev"], parts["test"], second) for utt in group]
+    made = describe("prep_voxceleb", recipe(options, paths, lists=lists), lists, seed=options.seed)
+    if not start(options.data, made, options.force, paths):
         return
     pools = {"dev1": parts["dev"], "dev2": second}
     train = [utt for name in TRAINING[wanted] for utt in pools[name]]
@@ -227,7 +229,9 @@ def _write(
     index = index_by_id([utt for utt in evaluation if utt.id in wanted], options.root)
     train_index = index_by_id(train, options.root)
     failed: dict[str, str] = {}
-    audio = probe_all((utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed)
+    audio = probe_all(
+        (utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed, options.data
+    )
     known = {key for key, utt in index.items() if utt.path in audio}
     alone = {key: [key] for key in index}
     models, tests = set(), set()

@@ -11,11 +11,12 @@ from pyasp.backend.files import write_plda
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.bundle import format
-from pyasp.bundle.extractors import network_options, write_weights
+from pyasp.bundle.extractors import network_options
 from pyasp.core.conf import write_conf
 from pyasp.core.options import subset
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
+from pyasp.network.checkpoint import write_weights
 from pyasp.network.model import ArchitectureOptions, Network
 
 RATE, CEPS, DIM = 8000, 10, 8

@@ -10,7 +10,7 @@ from pyasp.core.errors import InputError
 
 INT16 = np.float32(32768.0)
 LOUDEST = 2.0**40  # on the int16 scale: 25 bits over full scale, which no recording reaches
-HIGHEST_RATE = 768000  # Hz; above it a header is wrong
+LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz; outside a header is wrong, or a rate in kHz
 LARGEST_RATIO = 50000  # of the whole numbers that two rates are in proportion to: the filter has 20 times as many taps
 RESAMPLE_BLOCK = 1 << 22  # samples resampled at a time: bounds the double-precision copies of long recordings
 
@@ -24,12 +24,12 @@ def is_audible(samples: np.ndarray) -> bool:
 def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
     """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
     factor = max(source, target) // math.gcd(source, target)
-    if not 0 < source <= HIGHEST_RATE or (source != target and factor > LARGEST_RATIO):
+    if not LOWEST_RATE <= source <= HIGHEST_RATE or (source != target and factor > LARGEST_RATIO):
         raise InputError(
             "mfcc.conf",
             f"audio at {source} Hz",
             f"a rate that can be brought to {target} Hz",
-            "The header is wrong: mend it, or remove the recording",
+            "The header is wrong: mend it, or leave the recording out",
             item=utt,
         )
     down = source > target

@@ -37,7 +37,7 @@ def main(options: Options, system: str, model: str) -> None:
         write = functools.partial(copy_kaldi, read_kaldi(system, options.backend, options.conf))
     else:
         path = calibration_file(Path(system), options.calibration)
-        calibration = affine_map(path, options.trials) if path else None
+        calibration = affine_map(path, options.trials, Path(system).name) if path else None
         write = functools.partial(fill, survey(Path(system)), calibration)
         print(f"calibration: {path or 'none'}" + (f", of {calibration['trials']}" if calibration else ""))
     make(write, Path(model), options.force)

@@ -1,15 +1,32 @@
 """Prints the completion of pyasp for bash or zsh."""
 
+import argparse
+import importlib
 from dataclasses import dataclass
 
-from pyasp.bin import _completion as completion
-from pyasp.core.command import command
+from pyasp.__main__ import verb_lines
+from pyasp.core.command import command, parser_of
 from pyasp.core.errors import InputError
+
+SHELLS = ("bash", "zsh")
 
 
 @dataclass(frozen=True)
 class Options:
     """completion has no options of its own."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb with the options that its module declares; other words are files."""
+    import shtab
+
+    root = argparse.ArgumentParser(prog="pyasp")
+    verbs = root.add_subparsers()
+    for name, line in verb_lines().items():
+        mine = parser_of(importlib.import_module(f"pyasp.bin.{name}").main.options)
+        mine.add_argument("words", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
+        verbs.add_parser(name, parents=[mine], add_help=False, help=line)
+    return root
 
 
 @command(Options, "SHELL")
@@ -18,9 +35,11 @@ def main(options: Options, shell: str) -> None:
 
     bash: `source <(pyasp completion bash)`; zsh: `pyasp completion zsh > DIR/_pyasp`, DIR being in $fpath.
     """
-    if shell not in completion.SHELLS:
-        raise InputError("command line", repr(shell), " or ".join(completion.SHELLS), "Name one of these shells")
-    print(completion.SHELLS[shell](completion.verbs()), end="")
+    if shell not in SHELLS:
+        raise InputError("command line", repr(shell), " or ".join(SHELLS), "Name one of these shells")
+    import shtab
+
+    print(shtab.complete(parser(), shell))
 
 
 if __name__ == "__main__":

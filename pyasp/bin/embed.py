@@ -20,6 +20,8 @@ from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
 
+NAMED = 10  # recordings named in a warning
+
 
 @dataclass(frozen=True)
 class Options(ModelOptions):
@@ -62,14 +64,15 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     if path.suffix not in WRITERS:
         raise InputError("command line", repr(out), "a name ending in " + " or ".join(WRITERS), "Name the output last")
     sounds, model, failed = list_sounds(inputs), load_model(options), {}
-    seconds = 0.0
+    seconds, silent = 0.0, []
 
     def frames() -> Vectors:
-        nonlocal seconds
+        nonlocal seconds, silent
         threads = options.threads or len(os.sched_getaffinity(0))
         found = features_of(model, sounds, options.channel, threads, failed)
         for key, features in bar(found, len(sounds), "embed", "file"):
             seconds += features.seconds
+            silent += [key] if features.silent else []
             yield key, features.frames
 
     done = WRITERS[path.suffix](path, model.embed_features(frames()))
@@ -83,6 +86,12 @@ def main(options: Options, inputs: list[str], out: str) -> int:
         f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
         file=sys.stderr,
     )
+    if silent:
+        print(
+            f"warning: {len(silent)} recordings hold digital silence, which is left out: {', '.join(silent[:NAMED])}"
+            + (", ..." if len(silent) > NAMED else ""),
+            file=sys.stderr,
+        )
     return int(len(failed) > options.max_failed * len(sounds))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pyasp.bundle.verify import ModelOptions, hear_all, load_model, save_speaker, speaker_file
+from pyasp.bundle.verify import ModelOptions, check_speaker, hear_all, load_model, save_speaker, speaker_file
 from pyasp.core.command import command
 from pyasp.core.options import option
 
@@ -11,6 +11,7 @@ from pyasp.core.options import option
 class Options(ModelOptions):
     """Options of enroll."""
 
+    add: bool = option(False, "add the recordings to those of a speaker who is there already")
     force: bool = option(False, "enrol anew a speaker who is there already")
 
 
@@ -20,12 +21,18 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
 
     A directory SPEAKERS holds speakers enrolled with one model; deleting NAME.ark removes the speaker.
     """
-    speaker_file(speakers, name)
+    path = speaker_file(speakers, name)
+    check_speaker(path, options.add, options.force)  # before any work
     model = load_model(options)
     heard = hear_all(model, files, options.channel)
-    path = save_speaker(speakers, name, heard, model, options.force)
+    count, new = save_speaker(
+        speakers, name, [(each.name, each.vector) for each in heard], model, options.add, options.force
+    )
     voiced = sum(each.voiced for each in heard)
-    print(f"{path}: {len(heard)} recordings, {voiced:.1f} s of voice")
+    more = f", {new} of them new" if options.add else ""
+    print(f"{path}: {count} recordings{more}; {voiced:.1f} s of voice in {' '.join(each.name for each in heard)}")
+    if new < len(heard):
+        print(f"warning: {len(heard) - new} of {len(heard)} recordings were there already: none counts twice")
     for each in heard:
         for warning in each.warnings:
             print(f"warning: {each.name}: {warning}")

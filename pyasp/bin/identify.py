@@ -2,11 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyasp.bundle.verify import (
     DecisionOptions,
-    Heard,
     ModelOptions,
     hear_all,
     load_model,
@@ -19,9 +17,6 @@ from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 
-if TYPE_CHECKING:  # it imports torch, for which --help need not wait
-    from pyasp.bundle.speaker_model import SpeakerModel
-
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
@@ -29,12 +24,6 @@ class Options(ModelOptions, DecisionOptions):
 
     top: int = option(3, "speakers listed for each recording, closest first")
     json: bool = option(False, "print one JSON object instead of lines")
-
-
-def ranking(model: "SpeakerModel", speakers: dict, each: Heard) -> list[tuple[str, float]]:
-    """(speaker, log-likelihood ratio), closest first."""
-    scores = {name: float(model.score(vectors, each.vector)) for name, vectors in speakers.items()}
-    return sorted(scores.items(), key=lambda item: -item[1])
 
 
 @command(Options, "SPEAKERS", "FILE...")
@@ -48,7 +37,8 @@ def main(options: Options, speakers: str, files: list[str]) -> None:
     model = load_model(options)
     enrolled = load_speakers(speakers, model)
     limit = threshold(options, len(enrolled))
-    results = [(each, ranking(model, enrolled, each)) for each in hear_all(model, files, options.channel)]
+    heard = hear_all(model, files, options.channel)
+    results = [(each, model.closest(enrolled, each.vector, limit)) for each in heard]
     if options.json:
         print(
             json.dumps(
@@ -59,20 +49,19 @@ def main(options: Options, speakers: str, files: list[str]) -> None:
                     "files": [
                         {
                             **each.facts(),
-                            "speaker": ranked[0][0] if ranked[0][1] >= limit else None,
-                            "closest": dict(ranked[: options.top]),
+                            "speaker": found.speaker,
+                            "closest": dict(list(found.scores.items())[: options.top]),
                         }
-                        for each, ranked in results
+                        for each, found in results
                     ],
                 },
                 indent=1,
             )
         )
         return
-    for each, ranked in results:
-        listed = ", ".join(f"{name} {score:+.2f}" for name, score in ranked[: options.top])
-        answer = ranked[0][0] if ranked[0][1] >= limit else "none of them"
-        print(f"{each.name}: {answer} ({listed})")
+    for each, found in results:
+        listed = ", ".join(f"{name} {score:+.2f}" for name, score in list(found.scores.items())[: options.top])
+        print(f"{each.name}: {found.speaker or 'none of them'} ({listed})")
         for warning in each.warnings:
             print(f"warning: {each.name}: {warning}")
     print(f"{len(enrolled)} speakers, {threshold_text(options, len(enrolled))}\n({scale_text(model)})")

@@ -1,6 +1,8 @@
 """Says whether recordings are of one speaker: the log-likelihood ratio, and a decision."""
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +10,17 @@ from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
     ModelOptions,
+    claimed,
     hear_all,
+    hear_many,
     load_model,
+    read_pairs,
     scale_text,
     threshold,
     threshold_text,
 )
-from pyasp.core.command import command
+from pyasp.core.command import UsageError, command
+from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.text import as_text
 
@@ -23,7 +29,15 @@ from pyasp.core.text import as_text
 class Options(ModelOptions, DecisionOptions):
     """Options of verify."""
 
+    speakers: str = option("", "directory of pyasp enroll, for --claim")
+    claim: str = option("", "enrolled speaker whom every recording is claimed to be from")
+    pairs: str = option("", "list of pairs, `<enrol> <test>` a line: `<enrol> <test> <ratio>` is printed of each")
     json: bool = option(False, "print one JSON object instead of lines")
+
+    def __post_init__(self) -> None:
+        if bool(self.speakers) != bool(self.claim) or (self.claim and self.pairs):
+            found = " ".join(f"--{name}" for name in ("speakers", "claim", "pairs") if getattr(self, name))
+            raise InputError("command line", found, "--speakers DIR with --claim NAME, or --pairs FILE", "Correct it")
 
 
 def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: Options, scale: str) -> list[str]:
@@ -31,6 +45,8 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
     limit, text = threshold(options), []
     for each, score in zip(tests, scores):
         verdict = "same speaker" if score >= limit else "different speakers"
+        if options.claim:
+            verdict = f"{options.claim}, as claimed" if score >= limit else f"not {options.claim}"
         name = f"{each.name}: " if len(tests) > 1 else ""
         text.append(f"{name}{verdict}: log-likelihood ratio {score:+.2f}, {threshold_text(options)}")
     table = [["", "file", "seconds", "voiced", "Hz"]]
@@ -49,32 +65,82 @@ def record(
     """The answer for programs."""
     limit = threshold(options)
     return {
-        "prior": options.prior,
-        "c_miss": options.c_miss,
-        "c_fa": options.c_fa,
-        "threshold": limit,
-        "calibrated": calibrated,
-        "enrol": [each.facts() for each in heard],
+        **decision(options, calibrated),
+        **({"claim": options.claim} if options.claim else {"enrol": [each.facts() for each in heard]}),
         "tests": [{**each.facts(), "llr": score, "same": score >= limit} for each, score in zip(tests, scores)],
     }
 
 
-@command(Options, "ENROL...", "--", "TEST...")
-def main(options: Options, enrol: list[str], test: list[str]) -> None:
+def decision(options: Options, calibrated: bool) -> dict[str, Any]:
+    """What the decisions rest on, for programs."""
+    costs = {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa}
+    return {**costs, "threshold": threshold(options), "calibrated": calibrated}
+
+
+def of_pairs(options: Options) -> int:
+    """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
+    pairs, model, failed = read_pairs(options.pairs), load_model(options), {}
+    names = [name for pair in pairs for name in pair]
+    heard, rows = hear_many(model, names, options.channel, len(os.sched_getaffinity(0)), failed), []
+    for enrol, test in pairs:
+        if enrol in heard and test in heard:
+            score = float(model.score(heard[enrol].vector, heard[test].vector))
+            rows.append({"enrol": enrol, "test": test, "llr": score, "same": score >= threshold(options)})
+    if options.json:
+        facts = [each.facts() for each in heard.values()]
+        answer = {**decision(options, model.calibrated), "pairs": rows, "files": facts, "failed": failed}
+        print(json.dumps(answer, indent=1))
+    else:
+        blanks = any(len(name.split()) != 1 for name in names)
+        for row in rows:
+            print(*row_of(row), sep="\t" if blanks else " ")
+        warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
+        told = [f"{name}: failed: {reason}" for name, reason in failed.items()]
+        print(*warned, *told, f"({scale_text(model)})", sep="\n", file=sys.stderr)
+    same = sum(row["same"] for row in rows)
+    print(
+        f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
+        f"{len(failed)} of {len(set(names))} recordings failed",
+        file=sys.stderr,
+    )
+    return int(bool(failed))
+
+
+def row_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """A line of a score file."""
+    return row["enrol"], row["test"], f"{row['llr']:.6g}"
+
+
+@command(Options, "[ENROL]...", "--", "[TEST]...")
+def main(options: Options, enrol: list[str], test: list[str]) -> int:
     """Compares the recordings ENROL of one speaker with each TEST: same speaker or different.
 
     Without the `--` the last file is the test. A log-likelihood ratio (natural logarithm) above the threshold that
-    --prior, --c-miss and --c-fa make means "same speaker". Exit code 0 whenever there is an answer.
+    --prior, --c-miss and --c-fa make means "same speaker". With --speakers and --claim every file is a test of that
+    enrolled speaker; with --pairs no file is named. Exit code 0 whenever there is an answer to everything.
     """
-    model = load_model(options)
     threshold(options)  # a bad prior is told before any work
+    if options.pairs and (enrol or test):
+        raise UsageError(f"unexpected argument {(enrol + test)[0]!r} beside --pairs")
+    if options.pairs:
+        return of_pairs(options)
+    if options.claim:
+        enrol, test = [], enrol + test
+    elif not test and len(enrol) > 1:
+        enrol, test = enrol[:-1], enrol[-1:]
+    if not test or not (enrol or options.claim):
+        raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
+    model = load_model(options)
+    vectors = claimed(options.speakers, options.claim, model) if options.claim else None
     heard, tests = hear_all(model, enrol, options.channel), hear_all(model, test, options.channel)
-    vectors = [each.vector for each in heard]
+    if vectors is None:
+        vectors = [each.vector for each in heard]
     scores = [float(model.score(vectors, each.vector)) for each in tests]
     if options.json:
         print(json.dumps(record(heard, tests, scores, options, model.calibrated), indent=1))
-        return
-    print("\n".join(lines(heard, tests, scores, options, scale_text(model))))
+    else:
+        print("\n".join(lines(heard, tests, scores, options, scale_text(model))))
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.features.frontend import FrontendOptions
-from pyasp.kaldi import ArkWriter, read_ark
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from pyasp.network.model import Network
@@ -44,27 +42,6 @@ def network_options() -> type:
     return Options
 
 
-def write_weights(net: Network, path: Path) -> dict[str, list[int]]:
-    """network.ark of a network; returns the shapes that an archive of vectors and matrices does not keep."""
-    shapes = {}
-    with ArkWriter(path) as writer:
-        for name, value in net.embedding_weights().items():
-            if value.ndim not in (1, 2):
-                shapes[name] = list(value.shape)
-                value = value.flatten(1) if value.ndim else value.reshape(1)
-            writer.write(name, value.numpy())
-    return shapes
-
-
-def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
-    """{name: array} of network.ark, in the shapes that bundle.json gives. InputError when they do not fit."""
-    path, shapes = bundle.files["network.ark"], bundle.facts.get("shapes", {})
-    try:
-        return {name: np.reshape(array, shapes.get(name, array.shape)).copy() for name, array in read_ark(path)}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(path, f"{error}", "arrays of the shapes in bundle.json", "Make the bundle again") from None
-
-
 def load_network(bundle: Bundle) -> tuple[Network, Any]:
     """The network of a bundle up to its embedding, in evaluation mode, and the options of its network.conf.
 
@@ -74,10 +51,11 @@ def load_network(bundle: Bundle) -> tuple[Network, Any]:
         raise InputError(bundle.path, f"a bundle of kind {bundle.kind}", "a network", "Give the bundle of a network")
     import torch
 
+    from pyasp.network.checkpoint import read_weights
     from pyasp.network.model import ArchitectureOptions, Network
 
     options = read_conf(bundle.files["network.conf"], network_options())
-    weights = {name: torch.from_numpy(array) for name, array in read_weights(bundle).items()}
+    weights = read_weights(bundle.files["network.ark"], bundle.facts.get("shapes", {}))
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
         net = Network(subset(options, ArchitectureOptions), options.input_dim)
     counters = {name: value for name, value in net.state_dict().items() if not value.is_floating_point()}

@@ -7,6 +7,7 @@ test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,12 +19,12 @@ import numpy as np
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.extractors import network_options, write_weights
+from pyasp.bundle.extractors import network_options
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
-from pyasp.core.records import load_record, made_path, versions
+from pyasp.core.records import fingerprint, load_record, made_path, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
 from pyasp.features.mfcc import MfccOptions
@@ -48,8 +49,8 @@ class Found:
 
 
 def resolve(name: str, near: Path) -> Path:
-    """A path of a record, which is relative to where run.sh ran: here, or a parent of the experiment."""
-    places = [Path.cwd(), *near.resolve().parents]
+    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
+    places = [*near.resolve().parents, Path.cwd()]
     return next((place / name for place in places if (place / name).exists()), Path(name))
 
 
@@ -68,6 +69,28 @@ def ancestors(path: Path) -> Iterator[dict[str, Any]]:
         yield record
         for name in record["inputs"]:
             yield from ancestors(Path(name))
+
+
+def check_current(path: Path, besides: str = "") -> None:
+    """InputError when something that an artefact was made from, however far behind it, was made again since.
+
+    What is no longer there is passed over. besides: what else the user may do.
+    """
+    seen: set[Path] = set()
+
+    def look(artefact: Path) -> None:
+        record = record_of(artefact)
+        if record is None or artefact in seen:
+            return
+        seen.add(artefact)
+        for name, mark in record["inputs"].items():
+            if Path(name).is_file() and marks(name) != mark:
+                expected = f"one made from the present {Path(name).name}"
+                raise InputError(artefact, f"one older than {name}", expected, rerun("", besides, force=True))
+            look(Path(name))
+
+    marks = functools.cache(fingerprint)
+    look(path)
 
 
 def maker(path: Path, *tools: str) -> dict[str, Any]:
@@ -137,11 +160,11 @@ def calibration_file(directory: Path, given: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def affine_map(path: Path, trials: str = "") -> dict[str, Any]:
+def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]:
     """{scale, offset, prior, trained_on} of a calibration.json of the recipe; the mean of two halves' models.
 
-    trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, or when
-    the map takes more than one system's score.
+    trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, when the
+    map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
     """
     try:
         stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp calibrate)")
@@ -165,6 +188,10 @@ def affine_map(path: Path, trials: str = "") -> dict[str, Any]:
             "the score of one system alone",
             "Calibrate without --quality, and without fusion",
         )
+    of, expected = next(iter(models[0]["weights"])), system.removesuffix("+cal").removesuffix("+calhalf")
+    if system and of != expected:
+        raise InputError(path, f"a calibration of {of}", f"one of {expected}", "Correct --calibration")
+    check_current(path.parent / "scores" / trials, "Bundle it without: --calibration none")
     return {
         "scale": float(np.mean(weights)),
         "offset": float(np.mean(offsets)),
@@ -186,6 +213,7 @@ def survey(directory: Path) -> Found:
             "a finished system, EXP/SYSTEM",
             rerun("embeddings"),
         )
+    check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
     return Found(
@@ -216,14 +244,20 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"]))
-    shapes = write_weights(checkpoint.network_of(state, path), target / "network.ark")
+    shapes = checkpoint.write_weights(checkpoint.network_of(state, path), target / "network.ark")
     return {
         "training_speakers": len(state["speakers"]),
         "epoch": state.get("epoch"),
+        **({"init": origin(state["init"])} if "init" in state else {}),
         "encoder": options.encoder,
         "pooling": options.pooling,
         "shapes": shapes,
     }
+
+
+def origin(init: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What a checkpoint says of the network that it started from, with the last two parts of its path alone."""
+    return init and {**init, "file": "/".join(Path(init["file"]).parts[-2:]), "init": origin(init.get("init"))}
 
 
 def inputs_of(found: Found, suffix: str) -> list[Path]:
@@ -263,7 +297,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "rate": int(found.mfcc.sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {
-            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")}
+            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")}
             for name, entry in results_of(found.directory).items()
         },
         "versions": versions(),

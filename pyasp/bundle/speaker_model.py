@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.audio.recording import Sound
-from pyasp.audio.resample import INT16, check_rate, resample
+from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
 from pyasp.backend.files import read_back_end_files
 from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
@@ -28,24 +28,27 @@ from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
+from pyasp.bundle.verify import DecisionOptions, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
-from pyasp.features.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, decisions, recorded
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
 class Features:
-    """frames: (V, D) float32, voiced and normalised; voiced: (T,) bool; seconds: of the voiced frames."""
+    """frames: (V, D) float32, voiced and normalised; voiced: (T,) bool; seconds: of the voiced frames; silent: seconds
+    of digital silence, left out."""
 
     frames: np.ndarray
     voiced: np.ndarray
     seconds: float
+    silent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def as_int16_scale(wave: np.ndarray) -> np.ndarray:
     """(n,) float32 on the int16 scale, of int16 samples or floats in [-1, 1]. Raises InputError for anything else."""
     wave = np.asarray(wave)
     if wave.ndim != 1 or not len(wave):
-        raise InputError("wave", f"shape {wave.shape}", "one channel: (samples,)", "Choose a channel: wave[:, 0]")
+        first = "wave[0]" if wave.ndim == 2 and wave.shape[0] <= wave.shape[1] else "wave[:, 0]"
+        cure = f"Choose a channel: {first}" if wave.ndim == 2 else "Give the samples of one recording"
+        raise InputError("wave", f"shape {wave.shape}", "one channel: (samples,)", cure)
     if wave.dtype == np.int16:
         return wave.astype(np.float32)
     if not np.issubdtype(wave.dtype, np.floating) or not np.isfinite(wave).all():
@@ -78,6 +83,23 @@ def as_int16_scale(wave: np.ndarray) -> np.ndarray:
             "Divide by 32768, or give int16",
         )
     return wave.astype(np.float32) * INT16
+
+
+def sound_of(wave: np.ndarray, rate: float) -> Sound:
+    """A wave (n,) of int16 samples or floats in [-1, 1] at `rate` Hz as a recording. Raises InputError otherwise."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
+        raise InputError("wave", f"a rate of {rate}", "samples a second, such as 16000", "Give it in Hz", item="rate")
+    return Sound("wave", as_int16_scale(wave), int(rate))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """speaker: the closest enrolled one, None when he is below the threshold; scores: {speaker: ratio}, closest
+    first."""
+
+    speaker: str | None
+    scores: dict[str, float]
+    threshold: float
 
 
 class SpeakerModel:
@@ -148,10 +170,12 @@ class SpeakerModel:
             raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
 
-    def features(self, sound: Sound) -> Features:
-        """Voiced, normalised frames of a recording. Raises InputError when nothing in it is voiced."""
+    def features(self, sound: np.ndarray | Sound, rate: float = 0) -> Features:
+        """Voiced, normalised frames of a wave (n,) at `rate` Hz, or of a Sound. InputError when nothing is voiced."""
+        sound = sound if isinstance(sound, Sound) else sound_of(sound, rate)
         matrix, shift = self.mfcc(sound), self._mfcc_options.frame_shift / 1000
-        voiced = energy_vad(matrix[:, 0], self._vad_options)
+        decided = decisions(matrix[:, 0], self._vad_options)
+        voiced = decided > 0
         if not voiced.any():
             raise InputError(
                 sound.name,
@@ -159,19 +183,19 @@ class SpeakerModel:
                 "speech",
                 "It is silent, or too quiet for the model's vad.conf",
             )
-        return Features(frontend(matrix, voiced, self._frontend), voiced, float(voiced.sum()) * shift)
+        frames, silent = frontend(matrix, decided, self._frontend), ~recorded(decided)
+        return Features(frames, voiced, float(voiced.sum()) * shift, float(silent.sum()) * shift)
 
     def embed_features(self, features: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         """(name, (V, D) frames) -> (name, (E,) float32), in batches: for many recordings."""
         return self._extract(features)
 
-    def embed(self, wave: np.ndarray, rate: int) -> np.ndarray:
+    def embed(self, wave: np.ndarray, rate: float) -> np.ndarray:
         """Embedding (E,) float32 of a wave (n,) at `rate` samples a second.
 
         Raises InputError for a wave without speech, of several channels, or on an unknown scale.
         """
-        sound = Sound("wave", as_int16_scale(wave), int(rate))
-        ((_, vector),) = self._extract([("wave", self.features(sound).frames)])
+        ((_, vector),) = self._extract([("wave", self.features(wave, rate).frames)])
         return vector
 
     # embeddings to scores
@@ -195,6 +219,48 @@ class SpeakerModel:
         if self.calibration is not None:
             scores = self.calibration.scale * scores + self.calibration.offset
         return float(scores[0]) if np.ndim(test) == 1 else scores
+
+    # enrolled speakers: a directory of embeddings, the one of `pyasp enroll`
+
+    def enroll(
+        self,
+        directory: str | Path,
+        name: str,
+        waves: Iterable[tuple[np.ndarray, float]],
+        add: bool = False,
+        force: bool = False,
+    ) -> int:
+        """Enrols a speaker from recordings (wave, rate); returns of how many he is enrolled now.
+
+        add: to those that he has; force: in place of them. Raises InputError as `embed`, when the speaker is there
+        already (or, with add, is not), and when the others of the directory are of another model.
+        """
+        vectors = [("wave", self.embed(wave, rate)) for wave, rate in waves]
+        return save_speaker(directory, name, vectors, self, add, force)[0]
+
+    def speakers(self, directory: str | Path) -> dict[str, np.ndarray]:
+        """{speaker: embeddings (N, E)} of the enrolled: `score(speakers[name], embed(wave, rate))` checks a claim."""
+        return load_speakers(directory, self)
+
+    def identify(
+        self,
+        directory: str | Path,
+        wave: np.ndarray,
+        rate: float,
+        prior: float = 0.5,
+        c_miss: float = 1.0,
+        c_fa: float = 1.0,
+    ) -> Identity:
+        """Which of the enrolled speakers spoke a wave, or none; `prior` that it is any of them, each as likely."""
+        speakers, costs = self.speakers(directory), DecisionOptions(prior, c_miss, c_fa)
+        return self.closest(speakers, self.embed(wave, rate), threshold(costs, len(speakers)))
+
+    def closest(self, speakers: dict[str, np.ndarray], vector: np.ndarray, limit: float) -> Identity:
+        """The speaker {name: (N, E)} of the greatest ratio for an embedding (E,), when that reaches the limit."""
+        scores = {name: float(self.score(vectors, vector)) for name, vectors in speakers.items()}
+        ranked = dict(sorted(scores.items(), key=lambda item: -item[1]))
+        name, score = next(iter(ranked.items()))
+        return Identity(name if score >= limit else None, ranked, limit)
 
 
 def read_calibration(bundle: Bundle) -> Calibration | None:

@@ -7,11 +7,14 @@ threshold  log(C_fa (1 - p) / (C_miss p / K)): from there on, accepting the clos
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +25,7 @@ from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
+from pyasp.core.text import read_lines
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
 
@@ -87,7 +91,9 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     sound = read_sound(path, channel)
     features = model.features(sound)
     ((_, vector),) = model.embed_features([(sound.name, features.frames)])
-    warnings = complaints(sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest)
+    warnings = complaints(
+        sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest, features.silent
+    )
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 
@@ -103,6 +109,45 @@ def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int = -1
         others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed))}"
         raise failed[0] if len(failed) == 1 else InputError("recordings", others, "audio with speech", "Replace them")
     return heard
+
+
+def hear_many(
+    model: SpeakerModel, paths: Iterable[str], channel: int, threads: int, failed: dict[str, str]
+) -> dict[str, Heard]:
+    """{path: what was heard} of every file, each once, in threads; failures go into {path: reason}."""
+    from pyasp.core.progress import bar  # tqdm is for many files
+
+    def work(path: str) -> Heard | str:
+        try:
+            return hear(model, path, channel)
+        except (InputError, OSError) as error:
+            return " ".join(str(error).split())
+
+    names = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(threads) as pool:
+        found = dict(zip(names, bar(pool.map(work, names), len(names), "verify", "file")))
+    failed.update({name: each for name, each in found.items() if isinstance(each, str)})
+    return {name: each for name, each in found.items() if isinstance(each, Heard)}
+
+
+def read_pairs(path: str | Path) -> list[tuple[str, str]]:
+    """(enrolment file, test file) of each line of a list; a third field `target` or `nontarget` is passed over.
+
+    Fields stand between tabs where the line has one, so that names may have blanks; else between blanks. Raises
+    InputError, naming the line.
+    """
+    pairs = []
+    for number, line in enumerate(read_lines(path), 1):
+        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+        if not fields:
+            continue
+        if len(fields) not in (2, 3) or fields[2:] not in ([], ["target"], ["nontarget"]):
+            cure = "Write two files a line, with a tab between names that have blanks"
+            raise InputError(path, f"{len(fields)} fields", "<enrol> <test> [target|nontarget]", cure, f"line {number}")
+        pairs.append((fields[0], fields[1]))
+    if not pairs:
+        raise InputError(path, "no pair", "at least one", "Write two files a line")
+    return pairs
 
 
 def threshold(options: DecisionOptions, candidates: int = 1) -> float:
@@ -132,11 +177,14 @@ def scale_text(model: SpeakerModel) -> str:
 
 
 def speaker_file(directory: str | Path, name: str) -> Path:
-    """Where an enrolled speaker's embeddings lie. Raises InputError for a name that is no file name."""
-    name = unicodedata.normalize("NFC", name.strip())
-    if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
-        cure = "Choose another name"
-        raise InputError("command line", f"the speaker name {name!r}", "a name of one line without / and \\", cure)
+    """Where an enrolled speaker's embeddings lie. Raises InputError for a name that is no file name.
+
+    A name is one speaker's however its accents are coded.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if name != name.strip() or name[:1] in ("", ".", "-") or "/" in name or "\\" in name or not name.isprintable():
+        expected = "a name on one line, without slashes and a dot or dash at its front"
+        raise InputError("command line", f"the speaker name {name!r}", expected, "Choose another name")
     return Path(directory) / f"{name}.ark"
 
 
@@ -157,21 +205,70 @@ def _check_model(directory: Path, model: SpeakerModel) -> None:
         )
 
 
-def save_speaker(directory: str | Path, name: str, heard: list[Heard], model: SpeakerModel, force: bool) -> Path:
-    """Writes a speaker's embeddings, one a recording. InputError when he is there, or others are of another model."""
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """No other process or thread changes the speakers of a directory meanwhile."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_speaker(path: Path, add: bool, force: bool) -> None:
+    """InputError when a speaker's file is there and neither replaced nor added to, or is to be added to and missing."""
+    if add and force:
+        raise InputError("command line", "--add and --force", "one of them", "Add to the recordings, or replace them")
+    if path.exists() and not (add or force):
+        cure = "Give --add to add recordings to his, or --force to enrol him anew"
+        raise InputError(path, "a speaker of this name", "a new name", cure)
+    if add and not path.exists():
+        names = " ".join(sorted(each.stem for each in path.parent.glob("*.ark"))) or "no speaker yet"
+        raise InputError(path, "no such speaker", names, "Correct the name, or leave --add out")
+
+
+def save_speaker(
+    directory: str | Path,
+    name: str,
+    vectors: list[tuple[str, np.ndarray]],
+    model: SpeakerModel,
+    add: bool = False,
+    force: bool = False,
+) -> tuple[int, int]:
+    """Writes a speaker's embeddings (recording, (E,)); returns how many he has now and how many of these are new.
+
+    An embedding that he has already does not count twice. InputError as `check_speaker`, and when others of the
+    directory are of another model.
+    """
     path, directory = speaker_file(directory, name), Path(directory)
-    if path.exists() and not force:
-        raise InputError(path, "a speaker of this name", "a new name", "Give --force to enrol him anew")
+    check_speaker(path, add, force)
     directory.mkdir(parents=True, exist_ok=True)
-    if (directory / MODEL_FILE).is_file():
-        _check_model(directory, model)
-    else:
-        with atomic_write(directory / MODEL_FILE, "w") as stream:
-            json.dump({"identity": model.bundle.identity}, stream)
-    with ArkWriter(path) as writer:
-        for number, each in enumerate(heard, 1):
-            writer.write(f"{number}-{'_'.join(os.path.basename(each.name).split())}", each.vector)
-    return path
+    with _alone(directory):
+        check_speaker(path, add, force)
+        if (directory / MODEL_FILE).is_file():
+            _check_model(directory, model)
+        else:
+            with atomic_write(directory / MODEL_FILE, "w") as stream:
+                json.dump({"identity": model.bundle.identity}, stream)
+        kept = list(read_ark(path)) if add else []
+        before = len(kept)
+        for recording, vector in vectors:
+            if not any(np.array_equal(vector, old) for _, old in kept):
+                kept.append((f"{len(kept) + 1}-{'_'.join(os.path.basename(recording).split())}", vector))
+        with ArkWriter(path) as writer:
+            for key, vector in kept:
+                writer.write(key, vector)
+    return len(kept), len(kept) - before
+
+
+def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray:
+    """Embeddings (N, E) of an enrolled speaker. InputError when nobody of this name is there."""
+    speakers = load_speakers(directory, model)
+    name = speaker_file(directory, name).stem
+    if name not in speakers:
+        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct --claim", item="--claim")
+    return speakers[name]
 
 
 def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.ndarray]:

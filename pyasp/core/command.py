@@ -85,18 +85,27 @@ def parse(cls: type[T], argv: list[str]) -> tuple[T, list[str]]:
     return options, words + (behind or [])
 
 
-def _parse_parts(cls: type[T], argv: list[str], parser: Parser) -> tuple[T, list[str], list[str] | None]:
-    """As `parse`, with the arguments behind `--` apart (None without a `--`)."""
+def _parse_parts(
+    cls: type[T], argv: list[str], parser: Parser, names: tuple[str, ...] = ()
+) -> tuple[T, list[str], list[str] | None]:
+    """As `parse`, with the arguments behind `--` apart (None without a `--`).
+
+    Where `names` holds "--" it parts two groups of words, and options may stand in both (but for words that are another
+    tool's, OPTION); elsewhere it ends the options.
+    """
     end = argv.index("--") if "--" in argv else len(argv)
     given, words = parser.parse_known_args(_joined(cls, argv[:end]))
-    for word in words:
+    behind, parts = argv[end + 1 :] if "--" in argv else None, "--" in names and "OPTION" not in names[-1]
+    if behind and parts:
+        given, behind = parser.parse_known_args(_joined(cls, behind), given)
+    for word in words + (behind or [] if parts else []):
         if word.startswith("--"):
             value_of(cls, word[2:].partition("=")[0], "", "command line")  # unknown: tells what is known
     line = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
     values: dict[str, Any] = {}
     for path in line.pop("config", ()):
         values |= conf_values(path, cls)
-    return cls(**values | line), words, argv[end + 1 :] if "--" in argv else None
+    return cls(**values | line), words, behind
 
 
 def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = None) -> list[Any]:
@@ -156,7 +165,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
             words: list[str] = []
             parser = parser_of(cls, names, function.__doc__, _tool_name(path))
             try:
-                options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser)
+                options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser, names)
                 result = function(options, *_bind(names, words, behind)) or 0
                 sys.stdout.flush()
                 return result

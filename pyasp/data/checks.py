@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
+from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
 from pyasp.audio.folders import some
+from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
@@ -83,21 +84,28 @@ def _table(data: DataDir, name: str) -> Iterator[str]:
 
 
 def _audio(data: DataDir) -> Iterator[str]:
-    """Files that are not there; commands are not run."""
+    """Files that are not there, or do not hold what they and their cuts say; commands are not run."""
     if data.has(CUTS):
         cuts = dict(read_cuts(data / CUTS))
         known = set(data.utt2spk)
         for name, lacking in (("no cut", known - set(cuts)), ("cuts of unknown", set(cuts) - known)):
             if lacking:
                 yield f"{CUTS}: {name}: {len(lacking)} utterances (first: {min(lacking)})"
-        gone = [path for line in cuts.values() for path in audio_files(json.loads(line)) if not Path(path).is_file()]
+        lines = list(cuts.values())
+        files = [path for line in lines for path in audio_files(json.loads(line))]
     elif data.has("wav.scp"):
-        files = [value for value in data.read("wav.scp").values() if not value.endswith("|")]
-        gone = [path for path in files if not Path(path).is_file()]
+        lines, files = [], [value for value in data.read("wav.scp").values() if not value.endswith("|")]
     else:
         return
+    headers = read_headers(files)
+    gone = dict.fromkeys(path for path in headers if not Path(path).is_file())
+    there = {path: found for path, found in headers.items() if path not in gone}
+    faults = [audio_fault(cut, there) for cut in map(json.loads, lines) if there.keys() >= set(audio_files(cut))]
+    faults = [fault for fault in (faults if lines else there.values()) if isinstance(fault, str)]
+    if faults:
+        yield f"audio: {len(faults)} recordings cannot be read as they are (first: {faults[0]})"
     if gone:
-        yield f"audio: {len(gone)} files are not there (first: {gone[0]})"
+        yield f"audio: {len(gone)} files are not there (first: {next(iter(gone))})"
 
 
 def keep_old(path: Path) -> None:
@@ -132,9 +140,10 @@ class Checker:
         if self.data.has(CUTS):
             self._check_names()
             self._read_cuts()
+        headers = read_headers(path for line in self.cuts.values() for path in audio_files(json.loads(line)))
         covering = {name: self.data.read(name) for name in COVERING if not self.data.has(CUTS) and self.data.has(name)}
         for utt in self.data.utt2spk:
-            reason = self._cut_problem(utt) if self.data.has(CUTS) else self._entry_problem(utt, covering)
+            reason = self._cut_problem(utt, headers) if self.data.has(CUTS) else self._entry_problem(utt, covering)
             if reason:
                 self.dropped[utt] = reason
         self.gone = list(dict.fromkeys(self.gone))
@@ -165,14 +174,15 @@ class Checker:
                 raise InputError(self.data / CUTS, "a second cut of this id", "unique ids", rerun("prepare"), item=utt)
             self.cuts[utt] = line
 
-    def _cut_problem(self, utt: str) -> str | None:
+    def _cut_problem(self, utt: str, headers: Mapping[str, Header | str]) -> str | None:
         if utt not in self.cuts:
             return f"no entry in {CUTS}"
         cut = json.loads(self.cuts[utt])
         if cut.get("duration", 0.0) < MIN_DURATION:
             return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
-        self.gone += [path for path in audio_files(cut) if not os.path.isfile(path)]
-        return None
+        gone = [path for path in audio_files(cut) if not os.path.isfile(path)]
+        self.gone += gone
+        return None if gone else audio_fault(cut, headers)
 
     def _entry_problem(self, utt: str, covering: Mapping[str, Mapping[str, str]]) -> str | None:
         """What a directory without cuts lacks of an utterance; a command of wav.scp is not run."""

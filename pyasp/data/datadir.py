@@ -28,6 +28,7 @@ MADE_BY_STAGE = {
     "vad.scp": "features",
     "utt2num_frames": "features",
     "utt2num_voiced": "features",
+    "utt2num_silent": "features",
     "utt2clean": "augment",
     "utt2speed": "augment",
     "valid_utts": "select",

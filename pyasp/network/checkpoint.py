@@ -2,10 +2,11 @@
 
 last.pt   model, optimiser, schedule, sampler position, states of the random generators, epoch, step, best model so far
           with its metric, options: with them, k epochs straight equal j epochs, kill, resume, bit for bit on CPU
-final.pt, init.pt   a network alone: model, options, input dimension, speakers, epoch, metric
+final.pt, init.pt   a network alone: model, options, input dimension, speakers, epoch, metric; what it started from
+network.ark         of a bundle: the weights up to the embedding, a Kaldi archive
 
-Files hold tensors, numbers, strings, lists and dicts only (torch.load with weights_only=True), and are renamed into
-place when complete.
+Checkpoints hold tensors, numbers, strings, lists and dicts only (torch.load with weights_only=True), and are renamed
+into place when complete.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +28,7 @@ from pyasp.core.errors import InputError, final_name, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import check_choice
 from pyasp.core.text import read_lines
+from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.network.model import ArchitectureOptions, Network
 
 T = TypeVar("T")
@@ -147,6 +150,27 @@ def load_network(path: str | Path, device: torch.device) -> tuple[Network, dict[
     """The network of init.pt or final.pt in evaluation mode, and the options of its training."""
     state = load(path, *NETWORK)
     return network_of(state, path).to(device), state["options"]
+
+
+def write_weights(net: Network, path: Path) -> dict[str, list[int]]:
+    """network.ark of a network; returns the shapes that an archive of vectors and matrices does not keep."""
+    shapes = {}
+    with ArkWriter(path) as writer:
+        for name, value in net.embedding_weights().items():
+            if value.ndim not in (1, 2):
+                shapes[name] = list(value.shape)
+                value = value.flatten(1) if value.ndim else value.reshape(1)
+            writer.write(name, value.numpy())
+    return shapes
+
+
+def read_weights(path: Path, shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
+    """{name: float32} of network.ark, in the shapes that bundle.json gives. InputError when they do not fit."""
+    try:
+        found = {name: np.reshape(array, shapes.get(name, array.shape)).copy() for name, array in read_ark(path)}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(path, f"{error}", "arrays of the shapes in bundle.json", "Make the bundle again") from None
+    return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
 def append_record(path: str | Path, record: dict[str, Any]) -> None:

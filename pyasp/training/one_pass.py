@@ -370,7 +370,7 @@ class OnePass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What net(x) is."""
         plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or x.dtype != torch.float32
-        if plain or not (self.training and torch.is_grad_enabled()):
+        if plain or not (self.net.frames.training and torch.is_grad_enabled()):
             return self.net(x)
         return self.net.classify(self.net.embed_pooled(self.pooled(x)))
 

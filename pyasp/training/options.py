@@ -52,6 +52,14 @@ class TrainOptions:
     finetune_chunk: int = option(600, "fine-tuning: frames of a chunk")
     finetune_margin: float = option(0.5, "fine-tuning: margin of --loss am or aam")
     finetune_learning_rate: float = option(1e-4, "fine-tuning: largest learning rate")
+    init: str = option(
+        "",
+        "start from the weights of a trained network: its final.pt, or a bundle; "
+        "new speakers get a new output layer, the same ones train on",
+    )
+    freeze_encoder_epochs: int = option(
+        0, "with --init: in so many first epochs what it gave stays as it is, and the new layers alone learn"
+    )
 
     def __post_init__(self) -> None:
         check_values(
@@ -70,6 +78,9 @@ class TrainOptions:
             finetune_margin=not 0 <= self.finetune_margin < math.pi / 2,
             finetune_learning_rate=self.finetune_learning_rate <= 0,
         )
+        held = self.freeze_encoder_epochs
+        wrong = held < 0 or held > self.epochs + self.finetune_epochs or (held > 0 and not self.init)
+        check_values(self, "training options", "0 to --epochs, and 0 without --init", freeze_encoder_epochs=wrong)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.core.options import subset
+from pyasp.core.options import check_values, subset
 from pyasp.core.processes import rank, wait_for_all
 from pyasp.core.records import is_current, making, write_made
 from pyasp.network import checkpoint
@@ -33,6 +33,7 @@ from pyasp.network.pooling import MaskedBatchNorm
 from pyasp.training.chunks import ChunkOptions, Sampler
 from pyasp.training.compute import prepare_device, runner
 from pyasp.training.frames import FrameSource
+from pyasp.training.initial import Taken, take
 from pyasp.training.options import OPTIMISERS, NetworkOptions
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the end of a job, and a batch system's warning before it
@@ -97,6 +98,7 @@ class Run:
     sums: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(NOTHING_DONE))  # of this epoch
     best: dict[str, Any] = dataclasses.field(default_factory=dict)  # epoch, valid_loss, valid_accuracy, model
     saved: str = "none yet"
+    taken: Taken | None = None  # what --init gave
 
     @property
     def phase(self) -> Phase:
@@ -107,6 +109,22 @@ class Run:
     def epochs(self) -> int:
         """Epochs of all phases."""
         return sum(phase.options.epochs for phase in self.phases)
+
+    def choose_trained(self) -> None:
+        """What this epoch trains: everything, or what --init did not give, the rest being as in evaluation."""
+        held = self.taken.names if self.taken and self.epoch < self.options.freeze_encoder_epochs else ()
+        wanted = {name: name not in held for name, _ in self.net.named_parameters()}
+        if any(p.requires_grad != wanted[name] for name, p in self.net.named_parameters()):
+            for name, parameter in self.net.named_parameters():
+                parameter.requires_grad_(wanted[name])
+            self.model = runner(self.net, self.options, self.device)  # processes sum the gradients that there are
+        for module in self.net.train().modules():
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                module.eval()
+        if isinstance(self.optimiser, torch.optim.SGD) and self.optimiser.state:  # fused, it wants momenta of all
+            for parameter in (p for p in self.net.parameters() if p.requires_grad):
+                self.optimiser.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the network's parameters and buffers on the CPU."""
@@ -127,7 +145,12 @@ class Run:
             "options": dataclasses.asdict(self.options),
             "dim": self.net.in_dim,
             "speakers": self.speakers,
+            **self.origin(),
         }
+
+    def origin(self) -> dict[str, Any]:
+        """What a checkpoint says of --init; nothing without it."""
+        return {"init": self.taken.facts} if self.taken else {}
 
     def save(self, path: Path) -> None:
         """Writes last.pt; only the first of several processes does."""
@@ -148,23 +171,33 @@ class Run:
     def save_network(self, path: Path, made: dict[str, Any], best: dict[str, Any]) -> None:
         """init.pt or final.pt, with its record."""
         options = dataclasses.asdict(self.options)
-        state = checkpoint.network_state(self.net, best["model"], options, self.speakers, best)
+        state = checkpoint.network_state(self.net, best["model"], options, self.speakers, best) | self.origin()
         with making(path, made) as temporary:
             checkpoint.save(temporary, state)
 
 
-def prepare(source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int) -> Run:
-    """A network and its optimiser before the first step; every random number comes from the seed."""
+def prepare(
+    source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int, init: Path | None = None
+) -> Run:
+    """A network and its optimiser before the first step; every random number comes from the seed.
+
+    init: file of weights to start from. Raises InputError as `take`, and when nothing is left to train while those are
+    held.
+    """
     device = device_of(options.device)
     prepare_device(options, device)
     torch.manual_seed(seed)
-    net = Network(subset(options, ArchitectureOptions), source.dim, len(speakers)).to(device)
+    net = Network(subset(options, ArchitectureOptions), source.dim, len(speakers))
+    taken = take(net, init, speakers, options) if init else None
+    net = net.to(device)
+    if taken and options.freeze_encoder_epochs and not taken.facts["new"]:
+        check_values(options, f"{init}", "0: every layer was taken, none is new", freeze_encoder_epochs=True)
     for module in net.modules():
         if isinstance(module, MaskedBatchNorm):
             module.synchronised = options.sync_batch_norm
     optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options.learning_rate)
     phases = phases_of(source, options, seed)
-    return Run(net, runner(net, options, device), optimiser, phases, speakers, options, device)
+    return Run(net, runner(net, options, device), optimiser, phases, speakers, options, device, taken=taken)
 
 
 def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool) -> None:

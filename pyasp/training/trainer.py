@@ -40,20 +40,26 @@ from pyasp.network.loss import logits_of
 from pyasp.training.chunks import Batch, split_validation, validation_batches
 from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
 from pyasp.training.frames import FrameSource, open_source
+from pyasp.training.initial import weights_file
 from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
 from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch, mean_network, prepare, start_or_resume
 
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
-NEWER = {"encoder": "tdnn"}  # options with the values that are not recorded: records of before stay current
+NEWER = {
+    "encoder": "tdnn",
+    "init": "",
+    "freeze_encoder_epochs": 0,
+}  # options with the values that are not recorded: records of before stay current
 
 
-def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
-    """What makes the network: the record beside init.pt, last.pt and final.pt."""
+def recipe_of(data: DataDir, options: NetworkOptions, seed: int, init: Path | None = None) -> dict[str, Any]:
+    """What makes the network, of the weights `init` if any: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
     kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
     inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
+    inputs += [init] if init else []
     return describe("train_tdnn", kept, inputs, seed)
 
 
@@ -107,7 +113,7 @@ def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
     synchronise(run.device)
     pending, before, start = None, sums["seconds"], time.perf_counter()
     mark = start
-    run.net.train()
+    run.choose_trained()
     title = f"epoch {run.epoch + 1} of {run.epochs}"
     for batch in bar(prefetched(sampler), sampler.steps - run.within, title, "batch"):
         sums["waited"] += time.perf_counter() - mark
@@ -227,24 +233,31 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
     data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
-    made = recipe_of(data, options, seed)
+    init = weights_file(options.init, directory) if options.init else None
+    made = recipe_of(data, options, seed, init)
     device = device_of(options.device)
     with together(device.type):
         current = is_current(directory / "final.pt", made, force)
         wait_for_all()
         if not current:
-            train_here(data, directory, options, seed, made, force)
+            train_here(data, directory, options, seed, made, force, init)
 
 
 def train_here(
-    data: DataDir, directory: Path, options: NetworkOptions, seed: int, made: dict[str, Any], force: bool
+    data: DataDir,
+    directory: Path,
+    options: NetworkOptions,
+    seed: int,
+    made: dict[str, Any],
+    force: bool,
+    init: Path | None,
 ) -> None:
     """The training proper, in this process as one of those that were joined."""
     train_utts, valid_utts, speakers = split_validation(data)
     rest = options, options.memory_gb
     source = open_source(data, train_utts, speakers, *rest, "training", options.store, device_of(options.device))
     held_out = open_source(data, valid_utts, speakers, *rest, "validation", options.store, device_of(options.device))
-    run = prepare(source, speakers, options, seed)
+    run = prepare(source, speakers, options, seed, init)
     directory.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_conf(directory / "options.conf", subset(options, NetworkOptions))

@@ -14,10 +14,10 @@ import golden_system
 import numpy as np
 import pytest
 import torch
-from bundle_data import DIM, RATE, make_bundle, network, speech, write_backend, write_wav
+from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_backend, write_wav
 
 from pyasp import SpeakerModel
-from pyasp.audio.recording import read_sound
+from pyasp.audio.recording import Sound, read_sound
 from pyasp.backend.files import read_back_end
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.scoring import plda_scorer
@@ -105,7 +105,9 @@ def test_threads_give_what_one_gives(model):
 @pytest.mark.parametrize(
     "wave, message",
     [
-        (np.zeros((100, 2), np.float32), "one channel"),
+        (np.zeros((100, 2), np.float32), r"one channel.*wave\[:, 0\]"),
+        (np.zeros((1, 100), np.float32), r"shape \(1, 100\).*Choose a channel: wave\[0\]"),
+        (np.zeros((2, 9, 9), np.float32), "Give the samples of one recording"),
         (np.zeros(0, np.float32), "one channel"),
         (np.zeros(100, np.int32), "int16, or floats"),
         (np.full(100, np.nan), "not finite"),
@@ -116,6 +118,22 @@ def test_threads_give_what_one_gives(model):
 def test_waves_that_cannot_be_embedded(model, wave, message):
     with pytest.raises(InputError, match=message):
         model.embed(wave, RATE)
+
+
+@pytest.mark.parametrize("rate", [16, 8, 0, -8000, 8000.5, 1e9, float("nan")])
+def test_rates_that_no_recording_has(model, rate):
+    with pytest.raises(InputError, match="rate: found a rate of .*samples a second.*Give it in Hz"):
+        model.embed(speech(), rate)
+
+
+def test_features_of_a_wave(folder, model):
+    wave = np.round(speech(seed=4) * 32768).astype(np.int16)
+    found = model.features(wave, RATE)
+    assert found.frames.shape == (found.voiced.sum(), CEPS) and found.seconds == pytest.approx(found.voiced.sum() / 100)
+    again = model.features(Sound("x", wave.astype(np.float32), RATE))
+    np.testing.assert_array_equal(found.frames, again.frames)
+    ((_, vector),) = model.embed_features([("x", found.frames)])
+    np.testing.assert_array_equal(vector, model.embed(wave, RATE))
 
 
 def test_loading_consumes_no_random_numbers_and_leaves_no_pickle(folder):

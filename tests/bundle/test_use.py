@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.signal import resample_poly
 from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 from pyasp.bin import embed, enroll, export, identify, verify
+from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.network.pooling import POOLINGS
 
@@ -98,6 +100,7 @@ BAD = {
     "nearly silent": (lambda x: x * 0.012, "nearly silent"),
     "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "),
     "narrow": (None, "nothing above"),
+    "zeros": (lambda x: np.concatenate([np.zeros(8000), x]), "digital silence in 0.99 s of 3.00 s"),
 }
 
 
@@ -149,11 +152,114 @@ def test_enroll_and_identify_the_closest_or_none(model, wavs, tmp_path, capsys):
     assert "none of them (ann" in capsys.readouterr().out
 
 
+def test_a_recording_is_added_to_an_enrolled_speaker_and_none_counts_twice(model, wavs, tmp_path, capsys):
+    speakers, common = str(tmp_path / "speakers"), ["--model", model]
+    assert enroll.main([*common, "--add", speakers, "ann", wavs[0]]) == 1
+    assert "no such speaker; expected no speaker yet" in capsys.readouterr().err
+    assert enroll.main([*common, speakers, "ann", wavs[0]]) == 0
+    assert enroll.main([*common, "--add", speakers, "ann", wavs[1], wavs[0]]) == 0
+    told = capsys.readouterr().out
+    assert "ann.ark: 2 recordings, 1 of them new" in told and "1 of 2 recordings were there already" in told
+    assert [key for key, _ in read_ark(f"{speakers}/ann.ark")] == ["1-a.wav", "2-b.wav"]
+    loaded = SpeakerModel.load(model)
+    vectors = [loaded.embed(*soundfile.read(path, dtype="int16")) for path in wavs]
+    np.testing.assert_allclose(loaded.speakers(speakers)["ann"], vectors[:2], rtol=1e-5, atol=1e-6)
+    for words, message in (
+        (["--add", speakers, "anne", wavs[2]], "no such speaker; expected ann"),
+        (["--add", "--force", speakers, "ann", wavs[2]], "found --add and --force"),
+        ([speakers, "ann", wavs[2]], "--add to add recordings"),
+    ):
+        assert enroll.main([*common, *words]) == 1 and message in capsys.readouterr().err
+
+
+def test_a_claim_is_checked_against_the_enrolled_speaker(model, wavs, tmp_path, capsys):
+    speakers = str(tmp_path / "speakers")
+    assert enroll.main(["--model", model, speakers, "ann", *wavs[:2]]) == 0
+    capsys.readouterr()
+    claim = ["--model", model, "--speakers", speakers, "--claim"]
+    assert verify.main([*claim, "ann", wavs[0], wavs[2]]) == 0
+    assert "ann, as claimed: log-likelihood ratio" in capsys.readouterr().out
+    found = answer(capsys, *claim, "ann", "--prior", "1e-30", wavs[2])
+    direct = answer(capsys, "--model", model, wavs[0], wavs[1], "--", wavs[2])
+    assert found["claim"] == "ann" and found["tests"][0]["llr"] == pytest.approx(direct["tests"][0]["llr"])
+    assert found["tests"][0]["same"] is False and "enrol" not in found
+    for words, code, message in (
+        ([*claim, "bob", wavs[0]], 1, "--claim: found no speaker bob; expected ann"),
+        ([*claim, "ann"], 2, "TEST... is missing"),
+        (["--model", model, "--claim", "ann", wavs[0]], 1, "found --claim; expected --speakers DIR with --claim NAME"),
+        ([*claim[:3], str(tmp_path), "--claim", "ann", wavs[0]], 1, "no enrolled speakers"),
+    ):
+        assert verify.main(words) == code and message in capsys.readouterr().err
+
+
+def test_a_list_of_pairs_is_scored_and_what_failed_is_counted(model, wavs, tmp_path, capsys):
+    listed, common = tmp_path / "pairs", ["--model", model, "--pairs", str(tmp_path / "pairs")]
+    listed.write_text(f"{wavs[0]} {wavs[1]}\n{wavs[0]} {wavs[2]} nontarget\n\n")
+    assert verify.main(common) == 0
+    told = capsys.readouterr()
+    lines = [line.split() for line in told.out.splitlines()]
+    assert [line[:2] for line in lines] == [wavs[:2], [wavs[0], wavs[2]]]
+    single = answer(capsys, "--model", model, wavs[0], wavs[2])
+    assert float(lines[1][2]) == pytest.approx(single["tests"][0]["llr"], rel=1e-4)
+    assert "done 2 of 2 pairs" in told.err and "0 of 3 recordings failed" in told.err
+    blank = write_wav(tmp_path / "b b.wav", speech(seed=4))
+    listed.write_text(f"{wavs[0]}\tgone.wav\n{wavs[0]}\t{blank}\n")
+    assert verify.main(common) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{wavs[0]}\t{blank}\t") and len(told.out.splitlines()) == 1
+    assert "gone.wav: failed: gone.wav: found no such file" in told.err and "done 1 of 2 pairs" in told.err
+    assert verify.main(["--json", *common]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [row["test"] for row in found["pairs"]] == [blank] and list(found["failed"]) == ["gone.wav"]
+    for text, code, message in (("a b c\n", 1, "line 1: found 3 fields"), ("\n", 1, "no pair")):
+        listed.write_text(text)
+        assert verify.main(common) == code and message in capsys.readouterr().err
+    assert verify.main([*common, wavs[0]]) == 2 and "beside --pairs" in capsys.readouterr().err
+
+
+def test_options_may_stand_behind_the_dashes_too(model, wavs, capsys):
+    assert verify.main(["--model", model, wavs[0], "--", wavs[1], "--json", "--prior", "0.01"]) == 0
+    assert json.loads(capsys.readouterr().out)["prior"] == 0.01
+    assert verify.main(["--model", model, wavs[0], "--", wavs[1], "--jsn"]) == 1
+    assert "unknown option --jsn" in capsys.readouterr().err
+
+
+def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
+    loaded, directory = SpeakerModel.load(model), tmp_path / "speakers"
+    waves = [soundfile.read(path, dtype="int16") for path in wavs]
+    assert loaded.enroll(directory, "Özgür Ü", waves[:1]) == 1 and loaded.enroll(directory, "bob", waves[1:2]) == 1
+    assert loaded.enroll(directory, "O\u0308zgu\u0308r U\u0308", waves[2:], add=True) == 2  # the accents apart
+    found = loaded.identify(directory, *waves[1])
+    best = max(found.scores, key=found.scores.get)  # a random network's
+    assert list(found.scores)[0] == best and found.threshold == pytest.approx(math.log(2))
+    assert found.speaker == (best if found.scores[best] >= math.log(2) else None)
+    assert loaded.identify(directory, *waves[1], prior=1 - 1e-12).speaker == best
+    assert loaded.identify(directory, *waves[1], prior=1e-30).speaker is None
+    told = loaded.speakers(directory)
+    assert {name: len(vectors) for name, vectors in told.items()} == {"bob": 1, "Özgür Ü": 2}
+    assert identify.main(["--model", model, "--json", str(directory), wavs[1]]) == 0
+    file = json.loads(capsys.readouterr().out)["files"][0]
+    assert file["closest"] == pytest.approx(found.scores, rel=1e-4) and file["speaker"] == found.speaker
+    assert loaded.score(told["bob"], loaded.embed(*waves[1])) == pytest.approx(found.scores["bob"])
+    with pytest.raises(InputError, match="a speaker of this name"):
+        loaded.enroll(directory, "bob", waves)
+
+
+def test_speakers_are_added_by_many_threads_without_loss(model, tmp_path):
+    loaded = SpeakerModel.load(model)
+    waves = [(speech(seed=seed), RATE) for seed in range(6)]
+    loaded.enroll(tmp_path / "s", "ann", waves[:1])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda wave: loaded.enroll(tmp_path / "s", "ann", [wave], add=True), waves[1:]))
+    assert len(loaded.speakers(tmp_path / "s")["ann"]) == 6
+
+
 def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
     speakers = str(tmp_path / "speakers")
     assert identify.main(["--model", model, speakers, wavs[0]]) == 1 and "no enrolled" in capsys.readouterr().err
-    assert enroll.main(["--model", model, speakers, "a/b", wavs[0]]) == 1
-    assert "a name of one line without / and" in capsys.readouterr().err
+    for name in ("a/b", ".ann", "-ann", " ann", "a\nb", ""):
+        assert enroll.main(["--model", model, speakers, name, wavs[0]]) == 1
+        assert "a name on one line, without slashes" in capsys.readouterr().err
     assert enroll.main(["--model", model, speakers, "ann", wavs[0]]) == 0
     assert enroll.main(["--model", model, speakers, "ann", wavs[1]]) == 1 and "--force" in capsys.readouterr().err
     assert enroll.main(["--model", model, "--force", speakers, "ann", wavs[1]]) == 0
@@ -179,6 +285,18 @@ def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys
     assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1
     said = capsys.readouterr().err
     assert "2 unusable recordings" in said and all(path in said for path in bad)
+
+
+def test_embed_names_recordings_with_digital_silence(model, wavs, tmp_path, capsys):
+    wave, rate = soundfile.read(wavs[0])
+    (tmp_path / "f").mkdir()
+    for name, samples in (("clean", wave), ("padded", np.concatenate([np.zeros(rate), wave, np.zeros(rate)]))):
+        write_wav(tmp_path / f"f/{name}.wav", samples)
+    assert embed.main(["--model", model, str(tmp_path / "f"), str(tmp_path / "e.ark")]) == 0
+    assert "warning: 1 recordings hold digital silence, which is left out: padded\n" in capsys.readouterr().err
+    found = ScpReader(tmp_path / "e.scp")
+    both = [found[key] / np.linalg.norm(found[key]) for key in ("clean", "padded")]
+    assert both[0] @ both[1] > 0.98  # the frames across the edges are all that differs
 
 
 def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, capsys):

@@ -24,6 +24,11 @@ from pyasp.training.chunks import ChunkOptions, Sampler
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding
 WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # in one pass; few steps: rounding grows
+HELD = [
+    "--loss=am",
+    "--learning-rate=0.002",
+    "--freeze-encoder-epochs=1",
+]  # another loss: a new output layer, which learns alone at first
 UBM = [
     "--num-gauss=4",
     "--num-frames=2000",
@@ -52,6 +57,10 @@ def jobs(data, out, conf):
     return [
         ["train_tdnn", [*TDNN, *STEPS, *WIDE, data, f"{out}/one_pass"]],
         ["train_tdnn", [*TDNN, *STEPS, "--attention-heads=2", data, f"{out}/plain"]],
+        [
+            "train_tdnn",
+            [*TDNN, *STEPS, "--attention-heads=2", *HELD, f"--init={Path(out).parent}/two/plain", data, f"{out}/held"],
+        ],
         ["train_tdnn", [*TDNN, "--sync-batch-norm=false", "--epochs=1", data, f"{out}/apart"]],
         ["train_ubm", [*UBM, f"--frontend-config={conf}", data, f"{out}/ubm"]],
         ["train_ivector", [f"--config={conf}", "--device=cpu", data, f"{out}/ubm", f"{out}/ie"]],
@@ -84,7 +93,7 @@ def trained(tmp_path_factory):
     return where
 
 
-@pytest.mark.parametrize("name", ["one_pass", "plain"])
+@pytest.mark.parametrize("name", ["one_pass", "plain", "held"])
 def test_two_processes_train_the_network_that_one_trains(trained, name):
     """Equal losses, equal weights to 1e-5, with dropout, masks and batch norm over both; one pass and plain layers.
 

@@ -1,0 +1,145 @@
+"""Where a training begins: with the weights of a trained network in place of random ones (--init).
+
+FILE     init.pt, last.pt or final.pt of any training; a directory EXP/SYSTEM means its final.pt
+BUNDLE   weights up to the embedding; what lies behind it is new
+
+Weights are taken by name. The encoder must be taken as a whole, and nothing may differ in shape. A pooling that the
+other network does not have is new. The output layer is taken when the speakers are the same, in a training of more
+epochs; else it is new. Nothing here knows one encoder from another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pyasp.core.conf import value_text
+from pyasp.core.errors import InputError
+from pyasp.core.files import file_sha256
+from pyasp.core.processes import rank
+from pyasp.core.text import grouped, read_json, read_lines
+from pyasp.features.frontend import FrontendOptions
+from pyasp.network import checkpoint
+from pyasp.network.model import HEAD, Network
+
+ENCODER, OUTPUT = "frames", HEAD[-1]
+CURE = "Give encoder, sizes and features of the network that --init names (options.conf beside it), or no --init"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network's weights; its speakers (none of a bundle), options as text, and its checkpoint's facts."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    speakers: list[str]
+    options: dict[str, str]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """names: parameters that were taken; facts: what a checkpoint keeps of it (`init`)."""
+
+    names: frozenset[str]
+    facts: dict[str, Any]
+
+
+def weights_file(init: str, directory: Path) -> Path:
+    """The file of weights that --init names. InputError when there is none, or a training into `directory` made it."""
+    path, names = Path(init), ("network.ark", "final.pt")
+    if path.is_dir():
+        path = next((path / name for name in names if (path / name).is_file()), path)
+    if not path.is_file():
+        found = f"a directory without {' and '.join(names)}" if path.is_dir() else "no such file"
+        expected = "a checkpoint (final.pt), or the bundle of a network"
+        raise InputError(path, found, expected, "Correct --init", item="--init")
+    if path.resolve().parent == directory.resolve():
+        raise InputError(
+            path,
+            "the network that is to be trained",
+            "another one's weights",
+            "Train more epochs into a directory of their own: a system with a name of its own",
+            item="--init",
+        )
+    return path
+
+
+def read_source(path: Path) -> Source:
+    """What `weights_file` named. InputError when it is no network."""
+    if path.suffix == ".ark":
+        manifest = read_json(path.with_name("bundle.json"), "a bundle's manifest", "Make the bundle again")
+        words = [line.removeprefix("--").partition("=") for line in read_lines(path.with_name("network.conf"))]
+        weights = checkpoint.read_weights(path, manifest.get("shapes", {}))
+        known = {"epoch": manifest.get("epoch"), "init": manifest.get("init")}
+        return Source(path, weights, [], {key.replace("-", "_"): text for key, _, text in words}, known)
+    state = checkpoint.load(path, *checkpoint.NETWORK)
+    options = {key: value_text(value) for key, value in state["options"].items()}
+    return Source(path, state["model"], state["speakers"], options, state)
+
+
+def layers(names: Any) -> list[str]:
+    """The layers that parameters belong to, in order, each once."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+
+
+def _fitting(source: Source, own: dict[str, Tensor], speakers: list[str]) -> dict[str, Tensor]:
+    """The weights of `own` that are taken. InputError on another shape, and on an encoder of other layers."""
+
+    def outputs(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(value.shape) for name, value in weights.items() if name.split(".")[0] == OUTPUT}
+
+    same = source.speakers == speakers and outputs(source.weights) == outputs(own)
+    found = {
+        name: source.weights[name] for name in own if name in source.weights and (same or name not in outputs(own))
+    }
+    for name, value in {**own, **source.weights}.items():
+        theirs, ours = (
+            f"a shape of {tuple(each[name].shape)}" if name in each else "no such layer"
+            for each in (source.weights, own)
+        )
+        of_encoder = name.split(".")[0] == ENCODER and value.is_floating_point()
+        if (name in found or of_encoder) and theirs != ours:
+            raise InputError(source.path, theirs, ours, CURE, item=name)
+    return found
+
+
+def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions) -> Taken:
+    """Puts the weights of a file into `net`. `speakers`, `options`: of the training that begins.
+
+    Raises InputError, naming the layer, when they are of another network.
+    """
+    source, own = read_source(path), net.state_dict()
+    found = _fitting(source, own, speakers)
+    net.load_state_dict({**own, **found})
+    names = [name for name, _ in net.named_parameters()]
+    facts = {
+        "file": str(path),
+        "sha256": file_sha256(path),
+        "epoch": source.facts.get("epoch"),
+        "taken": layers(name for name in names if name in found),
+        "new": layers(name for name in names if name not in found),
+        "left": layers(name for name in source.weights if name not in found),
+        "init": source.facts.get("init"),
+    }
+    tell(facts, sum(value.numel() for name, value in found.items() if name in names), source, options)
+    return Taken(frozenset(name for name in names if name in found), facts)
+
+
+def tell(facts: dict[str, Any], count: int, source: Source, options: FrontendOptions) -> None:
+    """Says what was taken and what was not, and where the front end is another one than it was trained with."""
+    lines = [f"{grouped(count)} weights of {len(facts['taken'])} layers of {facts['file']}"]
+    for what, title in (("taken", "taken"), ("new", "new, of random weights"), ("left", "not taken")):
+        lines.append(f"{title}: {' '.join(facts[what]) or 'none'}")
+    for field in dataclasses.fields(FrontendOptions):
+        then, now = source.options.get(field.name), value_text(getattr(options, field.name))
+        if then not in (None, now):
+            option = f"--{field.name.replace('_', '-')}"
+            lines.append(f"warning: trained with {option}={then}, which is {now} here: features of another kind")
+    if rank() == 0:
+        print("\n".join(f"--init: {line}" for line in lines), file=sys.stderr)
