@@ -42,15 +42,14 @@ class ArkWriter:
     """Writes an archive, and its script file when `scp_path` is given; use it as a context manager.
 
     Both are written under temporary names and renamed on success, the archive first; on an exception neither appears.
-    The lines of the scp name `ark_path` absolutely: they lead to it from any directory. compression_method: 0 none,
-    1 to 7 as Kaldi's --compression-method (matrices only). text: Kaldi's text form. `-` writes to standard output.
+    The lines of the scp name `ark_path` as it was given. compression_method: 0 none, 1 to 7 as Kaldi's
+    --compression-method (matrices only). text: Kaldi's text form. `-` writes to standard output.
     """
 
     def __init__(
         self, ark_path: PathLike, scp_path: PathLike | None = None, compression_method: int = 0, text: bool = False
     ):
         self.ark_path, self.scp_path = os.fspath(ark_path), scp_path
-        self._place = os.path.abspath(self.ark_path)
         if scp_path is not None and (self.ark_path == "-" or self.ark_path.endswith(".gz")):
             raise InputError(
                 self.ark_path,
@@ -91,7 +90,7 @@ class ArkWriter:
         self._keys.add(key)
         self._ark.write(key.encode("utf-8") + b" ")
         if self._scp is not None:
-            self._scp.write(f"{key} {self._place}:{self._ark.tell()}\n".encode())
+            self._scp.write(f"{key} {self.ark_path}:{self._ark.tell()}\n".encode())
         self._ark.write(data)
 
 
