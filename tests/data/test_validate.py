@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.bin.check_data import main as check_data
+from pyasp.bin import check
 from pyasp.bin.data import main as fix_data
 from pyasp.core.errors import InputError
 from pyasp.data.checks import Checker
@@ -45,7 +45,7 @@ def shorten(directory, *utts):
 
 def test_sound_data_pass_unchanged(corpus, capsys):
     before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file() and path.name != "dropped.tsv"}
-    assert check_data([str(corpus)]) == 0
+    assert check.main(["data", str(corpus)]) == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert "kept 6 of 6 utterances of 2 speakers, dropped 0" in capsys.readouterr().err
 
@@ -70,14 +70,14 @@ def test_audio_that_is_not_there_now_is_no_bad_recording(corpus, capsys):
     """A disk is unmounted: nothing is dropped, nothing changes, and the files are named."""
     before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
     (corpus / "audio").rename(corpus / "elsewhere")
-    assert check_data([str(corpus)]) == 1
+    assert check.main(["data", str(corpus)]) == 1
     assert "6 recordings that are not there" in capsys.readouterr().err
     assert fix_data(["fix", str(corpus / "train")]) == 1
     assert "kept 6 of 6 utterances of 2 speakers, dropped 0, kept 6 recordings that are not" in capsys.readouterr().out
     (corpus / "elsewhere").rename(corpus / "audio")
     (corpus / "train" / "dropped.tsv").unlink()
     assert {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()} == before
-    assert check_data([str(corpus)]) == 0
+    assert check.main(["data", str(corpus)]) == 0
 
 
 def test_unsorted_tables_are_put_in_order(corpus):
@@ -116,7 +116,7 @@ def test_bad_trial_lists_stop_the_stage(corpus, capsys, content, message):
     import re
 
     (corpus / "trials" / "trials").write_text(content)
-    assert check_data([str(corpus)]) == 1
+    assert check.main(["data", str(corpus)]) == 1
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -135,5 +135,5 @@ def test_damaged_cuts_are_named(corpus):
 
 def test_too_many_drops_stop_the_stage(corpus, capsys):
     shorten(corpus / "train", *(f"s2-u{k}" for k in range(3)))
-    assert check_data([str(corpus)]) == 1
+    assert check.main(["data", str(corpus)]) == 1
     assert "3 of 6 utterances unusable" in capsys.readouterr().err
