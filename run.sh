@@ -2,6 +2,7 @@
 # Text-independent speaker verification: the five systems of Okabe, Koshinaka and Shinoda, "Attentive Statistics Pooling for
 # Deep Speaker Embedding" (Interspeech 2018), from audio to a table of results. A bare ./run.sh does all of it on a toy corpus.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")"
 . steps/common.sh
 
@@ -12,10 +13,11 @@ declare -A opt=(
   [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=report
   [nj]=$(getconf _NPROCESSORS_ONLN) [cmd]=steps/run_jobs [device]=auto [seed]=1 [data]='' [exp]='' [conf]=''
   [force]=false [allow-commands]=false [help]=false [musan]='' [rirs]='' [kaldi-ivector]='' [kaldi-backend]='')
-flags="force allow-commands help" lists='' corpus_options=()
+flags="force allow-commands help" lists='' corpus_options=() paths=()
 take_corpus_options # adds what the preparations declare to these
 arguments=("$@")
 parse_options opt "$flags" "$lists" "$@"
+from_caller data exp conf musan rirs kaldi-ivector kaldi-backend "${paths[@]}"
 [ ${#words[@]} -eq 0 ] || die "unexpected word '${words[0]}'. Options: $(printf -- '--%s ' "${!opt[@]}")"
 corpus=${opt[corpus]} conf=${opt[conf]:-conf/${opt[corpus]}}
 if [ "${opt[help]}" = true ]; then print_help; exit 0; fi
@@ -86,7 +88,8 @@ trap 'on_exit $?' EXIT
 if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check environment conf/requirements.txt
   python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
-  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
+  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
+    --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
   python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
 fi
 

@@ -130,7 +130,20 @@ take_corpus_options() {
     [[ ! -v opt[$name] ]] || continue
     opt[$name]='' corpus_options+=("$name")
     case $kind in bool) flags+=" $name" ;; tuple) lists+=" $name" ;; esac
+    [[ $kind != str && $kind != tuple || " size train-on lengths " == *" $name "* ]] || paths+=("$name")
   done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
+}
+
+# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called.
+from_caller() {
+  local name
+  [ "$caller" != "$PWD" ] || return 0
+  for name in "$@"; do
+    opt[$name]=$(while IFS= read -r value; do
+      [[ -z $value || $value == /* ]] || value=$(realpath -ms --relative-base="$PWD" -- "$caller/$value")
+      echo "$value"
+    done <<<"${opt[$name]}")
+  done
 }
 
 # corpora: their names, from what prepares them.
@@ -231,6 +244,7 @@ one_of_several() (
 # resume_line: the command that goes on: from the stage that stopped, or from an earlier one and by force where a message said so.
 resume_line() {
   local stage=$current_stage name forced force='' word skip=false line=./run.sh
+  [ "${caller:-$PWD}" = "$PWD" ] || printf -v line %q "$0" # as it was called, for the directory it was called in
   while read -r name forced; do
     [ "$(place_of "$name")" -ge "$stage" ] || stage=$(place_of "$name")
     [ "$forced" = false ] || force=' --force'

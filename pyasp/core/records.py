@@ -14,7 +14,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +101,17 @@ def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None
     }
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values}
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[str]:
     changes = []
     for part in ("options", "inputs"):
         before, after = old.get(part, {}), json.loads(json.dumps(new[part]))
         for key in sorted(set(before) | set(after)):
-            if before.get(key) != after.get(key):
+            if before.get(key) != after.get(key) and part == "options" and key in told:
+                changes.append(told[key]())
+            elif before.get(key) != after.get(key):
                 changes.append(
                     f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
                     if part == "options"
@@ -116,7 +121,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return changes
 
 
-def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> bool:
+def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None) -> bool:
     """True when `path` is complete and made by the same recipe: the step may be skipped.
 
     False when it does not exist, or is out of date and `force` is true. Out of date without force: InputError.
@@ -125,7 +130,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
     if not path.exists():
         return False
     record = made_path(path)
-    changes = _differences(load_record(record), made) if record.is_file() else ["no record of what made it"]
+    changes = _differences(load_record(record), made, told or {}) if record.is_file() else ["no record of what made it"]
     if not changes:
         print(f"{path}: up to date", file=sys.stderr)
         return True
