@@ -9,7 +9,7 @@ stages=(prepare check features augment select ubm extractor networks embeddings 
 
 # ---- options: every one takes one value, `--a b` or `--a=b`; `./run.sh --help` explains them
 declare -A opt=(
-  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [stage]=prepare [stop-stage]=report
+  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=report
   [nj]=$(getconf _NPROCESSORS_ONLN) [cmd]=steps/run_jobs [device]=auto [seed]=1 [data]='' [exp]='' [conf]=''
   [force]=false [allow-commands]=false [help]=false [musan]='' [rirs]='' [kaldi-ivector]='' [kaldi-backend]='')
 flags="force allow-commands help" lists='' corpus_options=()
@@ -23,7 +23,7 @@ check_options
 
 systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]}
 data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
-first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
+first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
 jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
 train=("${opt[cmd]}") # runs one job with all threads; its output is on the screen and in a log
 prep_options=()
@@ -33,6 +33,46 @@ for name in "${corpus_options[@]}"; do
     [ -z "$value" ] || prep_options+=("--$name" "$value")
   done <<<"${opt[$name]}"
 done
+
+# system_stages SYSTEM: what needs nothing of the other systems, from its models to its scores.
+system_stages() {
+  local system=$1 backend='' models settings set source reuse
+  if [ "$system" != ivector ]; then
+    models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
+    if stage networks "network: $system"; then
+      need "$data/train_sel/feats.scp" select
+      "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+        --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
+    fi
+  else
+    models=("${opt[kaldi-ivector]:-$exp/ubm}" "${opt[kaldi-ivector]:-$exp/ivector}") settings=(--conf "$conf/ivector.conf")
+    backend=${opt[kaldi-backend]}
+    if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
+      need "$data/train_ubm/feats.scp" select
+      "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+        --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
+    fi
+    if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
+      need "$exp/ubm/final.ubm" ubm
+      "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+        --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
+    fi
+  fi
+  if stage embeddings "$system: one vector per recording"; then
+    if [ "$system" = ivector ]; then need "${models[1]}/final.ie" extractor; else need "${models[0]}" networks; fi
+    for set in train dev test enroll; do
+      source=$set reuse=
+      [ $set = dev ] && [ ! -s "$data/dev/trials" ] && continue
+      [ $set = train ] && { source=train_sel; [ -z "$backend" ] || continue; }
+      [ $set = enroll ] && reuse=$exp/$system/test/embedding.scp
+      steps/extract.sh "${settings[@]}" --reuse "$reuse" --device "$device" "${jobs[@]}" \
+        "$system" "$data/$source" "${models[@]}" "$exp/$system/$set"
+    done
+  fi
+  if stage scores "$system: back end and scores"; then
+    steps/score.sh --conf "$conf/backend.conf" --backend "$backend" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp/$system"
+  fi
+}
 
 { # bash reads to the closing brace before it runs any of it: editing this file does not disturb a run
 . ./path.sh
@@ -47,6 +87,7 @@ if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check_environment conf/requirements.txt
   python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
+  python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
 fi
 
 if stage check "check and fix the data, say what was dropped"; then
@@ -82,54 +123,9 @@ if stage select "choose training material: clean for UBM and extractor, clean an
     "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
 fi
 
-if wants ivector && stage ubm "UBM: diagonal, then full covariance"; then
-  need "$data/train_ubm/feats.scp" select
-  "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
-    --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
-fi
-
-if wants ivector && stage extractor "total variability extractor"; then
-  need "$exp/ubm/final.ubm" ubm
-  "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
-    --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
-fi
-
-for system in $systems; do
-  [ "$system" = ivector ] && continue
-  if stage networks "network: $system"; then
-    need "$data/train_sel/feats.scp" select
-    "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
-      --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
-  fi
-done
-
-for system in $systems; do
-  if stage embeddings "$system: one vector per recording"; then
-    models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
-    if [ "$system" = ivector ]; then
-      models=("${opt[kaldi-ivector]:-$exp/ubm}" "${opt[kaldi-ivector]:-$exp/ivector}") settings=(--conf "$conf/ivector.conf")
-      need "${models[1]}/final.ie" extractor
-    else
-      need "${models[0]}" networks
-    fi
-    for set in train dev test enroll; do
-      source=$set reuse=
-      [ $set = dev ] && [ ! -s "$data/dev/trials" ] && continue
-      [ $set = train ] && { source=train_sel; [ "$system:${opt[kaldi-backend]:+given}" = ivector:given ] && continue; }
-      [ $set = enroll ] && reuse=$exp/$system/test/embedding.scp
-      steps/extract.sh "${settings[@]}" --reuse "$reuse" --device "$device" "${jobs[@]}" \
-        "$system" "$data/$source" "${models[@]}" "$exp/$system/$set"
-    done
-  fi
-done
-
-for system in $systems; do
-  if stage scores "$system: back end and scores"; then
-    backend=
-    [ "$system" = ivector ] && backend=${opt[kaldi-backend]}
-    steps/score.sh --conf "$conf/backend.conf" --backend "$backend" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp/$system"
-  fi
-done
+current_stage=$((current_stage > first_of_systems ? current_stage : first_of_systems))
+# shellcheck disable=SC2086
+side_by_side system_stages $systems
 if stage scores "fusions of systems, where backend.conf has some"; then
   steps/fuse.sh --conf "$conf/backend.conf" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp" "$systems"
 fi

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
+from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option
@@ -27,6 +29,7 @@ from pyasp.data.checks import write_dropped
 from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 
 MARKER = "prep.json"
+PLACES = ("data", "nj", "force", "allow_commands")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 
 
@@ -38,6 +41,7 @@ class PrepOptions:
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
+    allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
     max_bad: float = option(0.0, "largest fraction of audio files that may be unreadable (they are left out and named)")
 
 
@@ -60,6 +64,26 @@ class Utterance:
 def prefixed(utt: str, speaker: str) -> str:
     """Utterance id that starts with its speaker (Kaldi's rule for sorting)."""
     return utt if utt.startswith(speaker) else f"{speaker}-{utt}"
+
+
+def walk_speakers(*roots: str | Path) -> Tree:
+    """The recordings of trees <speaker>/..., said what was passed over or comes twice.
+
+    Raises InputError for recordings that links put under two speakers' names; a circle is no second name.
+    """
+    tree = walk(*roots)
+    tree.say()
+    links = {name: target for name, target in tree.folders.items() if not f"{name}/".startswith(f"{target}/")}
+    pairs = [(tree.below(name), tree.below(target)) for name, target in {**links, **tree.again}.items()]
+    wrong = [f"{name} is {target}" for name, target in pairs if name.split("/")[0] != target.split("/")[0]]
+    if wrong:
+        raise InputError(
+            some(tree.roots),
+            f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})",
+            "one speaker a recording",
+            "Take out one of the names: one person under two names spoils training and trials",
+        )
+    return tree
 
 
 def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
@@ -191,6 +215,24 @@ def unreadable(index: Mapping[str, Utterance], failed: Mapping[str, str]) -> dic
     return {key: " ".join(failed[utt.path].split()) for key, utt in index.items() if utt.path in failed}
 
 
+def fit(index: Mapping[str, Utterance], audio: Mapping[str, Header]) -> dict[str, str]:
+    """Ends stretches with their recordings, as Kaldi does; {utterance: reason} of those that lie behind them."""
+    lost, shortened = {}, []
+    for utt in (utt for utt in index.values() if utt.path in audio and (utt.start or utt.seconds is not None)):
+        header = audio[utt.path]
+        try:
+            seconds = seconds_within(utt.start, utt.seconds, header.rate, header.samples)
+        except ValueError as error:
+            lost[utt.id] = f"{utt.path}: found {error}; expected at most {OVERSHOOT} s behind its end"
+        else:
+            if utt.seconds not in (None, seconds):
+                shortened.append(f"{utt.id} by {utt.seconds - seconds:.4f} s")
+            utt.seconds = seconds
+    if shortened:
+        print(f"{len(shortened)} utterances that ended behind their recordings are shortened (first: {shortened[0]})")
+    return lost
+
+
 def write_data_dir(
     directory: Path,
     index: Mapping[str, Utterance],
@@ -230,6 +272,21 @@ def write_data_dir(
     return {**counts, "dropped": len(dropped)} if dropped else counts
 
 
+def seen_in_training(train: Iterable[Utterance], evaluation: Iterable[Utterance]) -> dict[str, Any]:
+    """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
+    real, train, evaluation = RealPaths(), list(train), list(evaluation)
+    sounds = {(real.of(utt.path), utt.channel) for utt in train}
+    found = {
+        "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},
+        "evaluation recordings": {utt.id for utt in evaluation if (real.of(utt.path), utt.channel) in sounds},
+    }
+    found = {what: ids for what, ids in found.items() if ids}
+    if not found:
+        return {}
+    told = (f"{len(ids)} {what} are in the training set too (first: {min(ids)})" for what, ids in found.items())
+    return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
+
+
 def listing_digest(paths: Iterable[str]) -> str:
     """Digest of a tree's file names: a changed tree makes the preparation out of date."""
     digest = hashlib.sha256()
@@ -240,7 +297,7 @@ def listing_digest(paths: Iterable[str]) -> str:
 
 def recipe(options: PrepOptions, **further: Any) -> dict[str, Any]:
     """What decides the result of a preparation: its options, not where or how fast it runs, and the given facts."""
-    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in ("data", "nj", "force")}
+    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
     return json.loads(json.dumps({**kept, **further}))
 
 

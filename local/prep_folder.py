@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from local.audio_header import probe_all
 from local.common import (
     PrepOptions,
     Utterance,
+    fit,
     index_by_id,
     listing_digest,
     recipe,
     report,
+    seen_in_training,
     start,
     unreadable,
     write_data_dir,
 )
-from local.folder_sources import Source, from_lhotse, from_tables, from_tree
-from local.kaldi_source import from_kaldi
+from local.folder_sources import Source, from_kaldi, from_lhotse, from_tables, from_tree
 from local.trial_lists import Trial
+from pyasp.audio.folders import some
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
@@ -49,16 +52,17 @@ class FolderOptions(PrepOptions):
 
 def read_source(options: FolderOptions) -> Source:
     """Utterances of the one source that was named. Raises InputError unless exactly one was."""
+    root = os.path.abspath(options.root) if options.root else ""
     readers = {
-        "--tables": (options.tables, lambda: from_tables(options.tables, options.root)),
+        "--tables": (options.tables, lambda source: from_tables(source, options.tables)),
         "--recordings": (
             options.recordings or options.supervisions,
-            lambda: from_lhotse(options.recordings, options.supervisions),
+            lambda source: from_lhotse(source, options.recordings, options.supervisions),
         ),
-        "--kaldi-data": (options.kaldi_data, lambda: from_kaldi(options.kaldi_data)),
-        "--root": ("" if options.tables else options.root, lambda: from_tree(options.root)),
+        "--kaldi-data": (options.kaldi_data, lambda source: from_kaldi(source, options.kaldi_data)),
+        "--root": ("" if options.tables else options.root, lambda source: from_tree(source, root)),
     }
-    given = {name: read for name, (value, read) in readers.items() if value}
+    given = {name: (value, read) for name, (value, read) in readers.items() if value}
     if len(given) != 1 or not options.data:
         raise InputError(
             "command line",
@@ -66,68 +70,112 @@ def read_source(options: FolderOptions) -> Source:
             "--data and one of " + ", ".join(readers),
             "Name one source (--root may go with --tables)",
         )
-    return next(iter(given.values()))()
+    ((value, read),) = given.values()
+    source = Source(value, root, options.allow_commands)
+    read(source)
+    return source
 
 
-def index_files(options: FolderOptions) -> list[str]:
-    """Tables and manifests whose change makes the preparation out of date."""
-    files = [*options.trials, options.recordings, options.supervisions]
+def index_files(options: FolderOptions, source: Source) -> list[str]:
+    """Tables, manifests and lists whose change makes the preparation out of date."""
+    files = [*(options.trials or source.lists), options.recordings, options.supervisions]
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        files += [
-            str(path)
-            for path in sorted(Path(options.kaldi_data).rglob("*"))
-            if path.name in ("utt2spk", "wav.scp", "segments", "model2utts", "trials", "spk2gender") and path.is_file()
-        ]
+        top, names = Path(options.kaldi_data), ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender")
+        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in names)
+        files += [str(path) for path in tables if path.is_file()]
     return [path for path in files if path]
 
 
-def read_trials(path: str, source: Source) -> Iterator[Trial]:
-    """Trials of a list `model test label` (or `1|0 model test`);
-    utterances may go by their ids or paths in the source."""
+def read_trials(path: str, source: Source, order: str) -> Iterator[Trial]:
+    """Trials of a list whose columns are in this order; models and recordings may go by any of their names.
+
+    Raises InputError for a name of several, and for a label that is none.
+    """
+    model, test, label = trial_lists.ORDERS[order]
     for where, words in trial_lists.read_lines(path, 3):
-        if words[2] not in trial_lists.LABELS and words[0] in ("0", "1"):
-            words = [*words[1:], words[0]]
-        model = words[0] if words[0] in source.models else source.aliases.get(words[0], words[0])
-        yield Trial(model, source.aliases.get(words[1], words[1]), trial_lists.read_label(words[2], where))
+        yield Trial(
+            source.model_names.find(words[model], where) or words[model],
+            source.test_names.find(words[test], where) or words[test],
+            trial_lists.read_label(words[label], where),
+        )
 
 
-def _unite(lists: list[str], source: Source, where: object) -> None:
-    """Divides a pool by the lists: speakers who appear in a trial are for evaluation."""
-    source.models = {key: [key] for key in source.pool}
-    named = {name for path in lists for trial in read_trials(path, source) for name in (trial.model, trial.test)}
+def order_of(path: str, source: Source) -> str:
+    """The order of a list's columns, decided once for all of it, and said."""
+
+    def known(model: str, test: str) -> bool:
+        return bool(source.model_names.find(model, path) and source.test_names.find(test, path))
+
+    order = trial_lists.order_of(path, known)
+    print(f"{path}: its columns are {order}")
+    return order
+
+
+def _unite(lists: Mapping[str, str], source: Source) -> None:
+    """Divides a pool by the lists (path: order): speakers who appear in a trial are for evaluation."""
+    named = {
+        name
+        for path, order in lists.items()
+        for trial in read_trials(path, source, order)
+        for name in (trial.model, trial.test)
+    }
     speakers = {source.pool[name].speaker for name in named if name in source.pool}
+    strange = sorted(named - set(source.pool))
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
+        ids = f" ({len(strange)} ids are unknown: {some(strange)})" if strange else ""
         raise InputError(
-            where,
-            f"{len(speakers)} speakers in the lists",
+            source.where,
+            f"{len(speakers)} speakers in the lists{ids}",
             "some speakers in the trials and others for training",
-            "Check the ids of the list; add speakers for training",
+            f"Check the ids of the list (known are {source.test_names.example()}, ...); add speakers for training",
         )
     folder_trials.divide(source, speakers)
 
 
-def trial_groups(options: FolderOptions, source: Source) -> dict[str, Any]:
-    """{list name: trials or the path to read them from}; divides a pool on the way."""
-    lists, where = list(options.trials) or source.lists, options.root or options.recordings or options.kaldi_data
+def trial_groups(options: FolderOptions, source: Source) -> dict[str, Callable[[], Iterator[Trial]]]:
+    """{list name: a way to go through its trials}; divides a pool on the way."""
+    lists = trial_lists.by_name(options.trials or source.lists)
+    orders = {path: order_of(path, source) for path in lists.values()}
     if source.pool and lists:
-        _unite(lists, source, where)
+        _unite(orders, source)
     elif source.pool:
-        folder_trials.divide(source, folder_trials.choose_speakers(source, options.eval_fraction, options.seed, where))
+        speakers = folder_trials.choose_speakers(source, options.eval_fraction, options.seed, source.where)
+        folder_trials.divide(source, speakers)
     if lists:
-        return trial_lists.by_name(lists)
+        return {name: partial(read_trials, path, source, orders[path]) for name, path in lists.items()}
     drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed)
     source.models.update({trial.model: [trial.model] for trial in drawn})
     source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
-    return {"trials": drawn}
+    return {"trials": lambda: iter(drawn)}
 
 
-def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
-    """Takes utterances without a readable header out of every set, and keeps the reasons (a pool's with `train`)."""
-    for name in ("pool", "train", "enroll", "test"):
-        group = getattr(source, name)
-        lost = unreadable(group, failed)
+def compare_told(source: Source) -> None:
+    """Prints how many files are not what a manifest says; the files decide."""
+    other = [
+        f"{path}: found {source.audio[path]}; expected {told} as its manifest says"
+        for path, told in source.told.items()
+        if path in source.audio and str(source.audio[path]) != str(told)
+    ]
+    if other:
+        print(f"{len(other)} of {len(source.told)} files are not what the manifest says (first: {other[0]})")
+
+
+def drop_unusable(source: Source, failed: dict[str, str], max_bad: float) -> None:
+    """Takes utterances without a readable header, or behind the end of their recording, out of every set.
+
+    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
+    """
+    groups = [getattr(source, name) for name in ("pool", "train", "enroll", "test")]
+    behind = {key: reason for group in groups for key, reason in fit(group, source.audio).items()}
+    if len(behind) > max_bad * len({key for group in groups for key in group}):
+        utt, reason = next(iter(behind.items()))
+        told = f"{len(behind)} utterances behind the end ({reason})"
+        cure = "Mend the times, or allow a fraction with --max-bad: they are left out, with their reasons"
+        raise InputError("segments or supervisions", told, "stretches of their recordings", cure, utt)
+    for name, group in zip(("pool", "train", "enroll", "test"), groups):
+        lost = {**unreadable(group, failed), **{key: behind[key] for key in behind if key in group}}
         source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
         for key in lost:
             del group[key]
@@ -136,19 +184,25 @@ def drop_unreadable(source: Source, failed: dict[str, str]) -> None:
     }
 
 
-def one_speaker_each(source: Source, options: FolderOptions) -> None:
-    """Raises InputError for a stretch of a recording that goes under two speakers' names."""
+def one_name_each(source: Source) -> None:
+    """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one."""
     owner: dict[tuple[Any, ...], Utterance] = {}
+    wrong, twice = [], []
     for utt in source.all():
-        other = owner.setdefault((utt.path, utt.channel, utt.start, utt.seconds), utt)
+        other = owner.setdefault(source.place(utt), utt)
         if other.speaker != utt.speaker:
-            raise InputError(
-                options.tables or options.supervisions or options.kaldi_data or options.root,
-                f"{utt.path} of the speakers {other.speaker} and {utt.speaker}",
-                "one speaker a recording",
-                "Correct the labels: one person under two names spoils training and trials",
-                item=utt.id,
-            )
+            wrong.append(f"{utt.path} of the speakers {other.speaker} and {utt.speaker}")
+        elif other.id != utt.id:
+            twice.append(f"{other.id} and {utt.id}")
+    if wrong:
+        raise InputError(
+            source.where,
+            f"{len(wrong)} recordings under two names: {some(wrong)}",
+            "one speaker a recording",
+            "Correct the labels: one person under two names spoils training and trials",
+        )
+    if twice := list(dict.fromkeys(twice)):
+        print(f"warning: {source.where}: {len(twice)} recordings have two ids: {some(twice)}")
 
 
 def settle_channels(source: Source) -> None:
@@ -168,25 +222,21 @@ def settle_channels(source: Source) -> None:
         print(f"{len(several)} utterances are one channel of several (first: {several[0]})")
 
 
-def _open(group: Any, source: Source) -> Iterator[Trial]:
-    """A list's trials, from its path or as they were drawn."""
-    return read_trials(group, source) if isinstance(group, str) else iter(group)
-
-
-def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]:
+def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:
     """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
     summary: dict[str, Any] = {}
     columns = folder_trials.split_columns(source)
-    for name, group in groups.items():
-        sizes = folder_trials.enrolment_sizes(_open(group, source), source)
-        names = (*columns, *(("enroll_utts",) if sizes else ()))
+    for name, trials in groups.items():
+        sizes = folder_trials.enrolment_sizes(trials(), source)
         summary[f"trials/{name}"] = trial_lists.write_list(
             data,
             name,
-            folder_trials.with_columns(_open(group, source), source, columns, sizes),
-            names,
+            folder_trials.with_columns(trials(), source, columns, sizes),
+            (*columns, *(("enroll_utts",) if sizes else ())),
             source.models,
             source.test,
+            _check(source),
+            (source.model_names.example(), source.test_names.example()),
         )
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
     for name in ("train", "enroll", "test"):
@@ -197,28 +247,32 @@ def _write(data: Path, source: Source, groups: dict[str, Any]) -> dict[str, Any]
             source.models if name == "enroll" else None,
             source.dropped.get(name, {}),
         )
-    seen = {utt.speaker for utt in source.train.values()} & {utt.speaker for utt in source.test.values()}
-    if seen:
-        summary["warning"] = f"{len(seen)} evaluation speakers are in the training set too (first: {min(seen)})"
-    return summary
+    evaluation = [*source.enroll.values(), *source.test.values()]
+    return {**summary, **seen_in_training(source.train.values(), evaluation)}
+
+
+def _check(source: Source) -> trial_lists.Check:
+    """What the labels of a list are compared with."""
+    both = {**source.enroll, **source.test}
+    speakers = {utt.speaker for utt in both.values() if utt.speaker != utt.id}
+    speaker = {key: utt.speaker if utt.speaker in speakers else "" for key, utt in both.items()}
+    return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.place(both[key]))
 
 
 def prepare(options: FolderOptions) -> None:
     """Writes data directories and trial lists from the source that the options name."""
     source = read_source(options)
-    one_speaker_each(source, options)
+    one_name_each(source)
     listing = listing_digest(utt.path for utt in source.all())
-    made = describe("prep_folder", recipe(options, listing=listing), index_files(options), seed=options.seed)
+    made = describe("prep_folder", recipe(options, listing=listing), index_files(options, source), seed=options.seed)
     if not start(options.data, made, options.force):
         return
     failed: dict[str, str] = {}
-    source.audio = source.audio or probe_all((utt.path for utt in source.all()), options.max_bad, failed)
-    missing = [path for path in source.audio if not os.path.isfile(path)]
-    if missing:
-        raise InputError(
-            missing[0], f"{len(missing)} missing files", "the audio that the manifest names", "Check its paths"
-        )
-    drop_unreadable(source, failed)
+    commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
+    files = (utt.path for utt in source.all() if utt.path not in commands)
+    source.audio = commands | probe_all(files, options.max_bad, failed)
+    compare_told(source)
+    drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
     report(options.data, made, _write(Path(options.data), source, groups))

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.audio_header import probe_all
-from local.common import Utterance, index_by_id, listing_digest, recipe, report, start, unreadable, write_data_dir
+from local.common import (
+    Utterance,
+    index_by_id,
+    listing_digest,
+    recipe,
+    report,
+    seen_in_training,
+    start,
+    unreadable,
+    write_data_dir,
+)
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
@@ -222,6 +232,7 @@ def prepare(options: Sre12Options) -> None:
     )
     summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
+    summary.update(seen_in_training(train.values(), [*enroll.values(), *tests.utterances.values()]))
     report(data, made, summary)
 
 

@@ -22,14 +22,23 @@ from local.common import (
     listing_digest,
     recipe,
     report,
+    seen_in_training,
     start,
     unreadable,
     write_data_dir,
 )
 from local.trial_lists import Trial
-from local.voxceleb_tree import Clip, Metadata, check_md5, find_clips, find_metadata, missing_audio, parse_name
+from local.voxceleb_tree import (
+    Clip,
+    Metadata,
+    check_md5,
+    clips_below,
+    find_clips,
+    find_metadata,
+    missing_audio,
+    parse_name,
+)
 from pyasp.audio.decoders import require_program
-from pyasp.audio.folders import audio_below
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
@@ -37,6 +46,7 @@ from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
+VOXCELEB2_PLACES = ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac")
 TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev1", "dev2")}
 
 
@@ -112,25 +122,25 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
     return parts, metadata
 
 
+def _is_m4a(path: str) -> bool:
+    return path.lower().endswith(".m4a")
+
+
 def voxceleb2_dev(root: str) -> list[Utterance]:
     """Training utterances of VoxCeleb2: converted files, and m4a where there are none.
 
     Raises InputError when there is no audio, or when m4a files need ffmpeg and it is missing (said before any work).
     """
     metadata = find_metadata(root, "vox2_meta.csv")
-    clips: dict[str, Clip] = {}
-    for place in ("dev/wav", "wav", "dev/aac", "dev/dev/aac", "aac"):
-        for path in audio_below(os.path.join(os.path.abspath(root), place), (".wav", ".flac", ".m4a")):
-            clip = parse_name(path)
-            if clip and metadata.part.get(clip.speaker, "dev") == "dev":
-                clips.setdefault(clip.id, clip)
+    places = [os.path.join(os.path.abspath(root), place) for place in VOXCELEB2_PLACES]
+    clips = [clip for clip in clips_below(places) if metadata.part.get(clip.speaker, "dev") == "dev"]
     if not clips:
         raise missing_audio(os.path.abspath(root), 2)
-    aac = [clip.path for clip in clips.values() if clip.path.endswith(".m4a")]
+    aac = [clip.path for clip in clips if _is_m4a(clip.path)]
     if aac:
         require_program("m4a", aac[0])
         print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")
-    return [_utterance(clip, metadata) for clip in clips.values()]
+    return [_utterance(clip, metadata) for clip in clips]
 
 
 def read_trials(path: str, metadata: Metadata, training: set[str]) -> Iterator[Trial]:
@@ -222,11 +232,14 @@ def _write(
     failed: dict[str, str] = {}
     audio = probe_all((utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed)
     known = {key for key, utt in index.items() if utt.path in audio}
+    alone = {key: [key] for key in index}
     models, tests = set(), set()
     for path, every in trials.items():
         kept, lost = present(path, every, known, options.max_missing)
         name = trial_lists.list_name(path)
-        summary[f"trials/{name}"] = {**trial_lists.write_list(data, name, kept, (), known, known), "left out": lost}
+        check = trial_lists.Check(alone, lambda utt: index[utt].speaker, lambda utt: index[utt].path)
+        counts = trial_lists.write_list(data, name, kept, (), known, known, check)
+        summary[f"trials/{name}"] = {**counts, "left out": lost}
         models.update(trial.model for trial in kept)
         tests.update(trial.test for trial in kept)
     readable = {key: utt for key, utt in train_index.items() if utt.path in audio}
@@ -235,6 +248,7 @@ def _write(
         data / "enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models}
     )
     summary["test"] = write_data_dir(data / "test", {utt: index[utt] for utt in tests}, audio)
+    summary.update(seen_in_training(readable.values(), index.values()))
 
 
 @command(VoxcelebOptions)

@@ -173,12 +173,11 @@ class Recordings:
 
     def __init__(self, roots: Iterable[str]):
         self._by_name: dict[str, list[str]] = defaultdict(list)
-        self.paths: list[str] = []
         self._roots = [os.path.abspath(root) for root in roots]
         for root in self._roots:
             if not os.path.isdir(root):
                 raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
-            self.paths += audio_below(root, (".sph", ".wav", ".flac"))
+        self.paths = audio_below(*self._roots)
         for path in self.paths:
             self._by_name[_stem(path)].append(path)
 

@@ -6,7 +6,6 @@ merged, or one person would be several classes of the network. PINs of other col
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from local import telephone
 from local.common import Utterance
 from local.sre12_tables import GENDERS, Recordings
+from pyasp.audio.folders import file_below
 from pyasp.core.errors import InputError
 
 MIXER = ("sre04", "sre05", "sre06", "sre08", "sre10", "mixer6")  # corpora whose speaker labels are Mixer PINs
@@ -100,7 +100,7 @@ def find_table(root: str, name: str) -> Path:
     if not base.is_dir():
         raise InputError(root, "no such directory", "the root of a corpus", "Check the option that names it")
     places = [base / name, *(base / docs / name for docs in ("docs", "doc", "keys", "train"))]
-    found = next((place for place in places if place.is_file()), None) or _below(base, name)
+    found = next((place for place in places if place.is_file()), None) or file_below(base, name)
     if found is None:
         raise InputError(
             root,
@@ -109,15 +109,6 @@ def find_table(root: str, name: str) -> Path:
             "Unpack the release's documentation (or its transcripts) below this directory",
         )
     return found
-
-
-def _below(base: Path, name: str) -> Path | None:
-    """The first file of this name below a directory, links followed: releases are often linked into one directory."""
-    for directory, children, files in os.walk(base, followlinks=True):
-        children.sort()
-        if name in files:
-            return Path(directory) / name
-    return None
 
 
 def rows(table: Path, fields: int, separator: str | None = ",") -> Iterator[tuple[int, list[str]]]:

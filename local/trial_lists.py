@@ -1,19 +1,29 @@
-"""Trial lists: `<model> <test> target|nontarget`, with line-aligned extra columns in `<list>.tsv`.
-Written as a stream."""
+"""Trial lists: `<model> <test> target|nontarget`, with line-aligned extra columns in `<list>.tsv`. Written as a stream.
+
+A list of somebody else has its columns in one order throughout, and its labels in words that LABELS knows; what it says
+is compared with what is known of its recordings, counted and said (`Check`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.text import open_text
 from pyasp.data.datadir import check_id
 
-LABELS = {"target": True, "nontarget": False, "1": True, "0": False, "imp": False, "nontgt": False}
+LABELS = {
+    **dict.fromkeys(("target", "tgt", "tar", "genuine", "client", "same", "true", "1"), True),
+    **dict.fromkeys(("nontarget", "non-target", "nontgt", "non", "imp", "impostor", "different", "false", "0"), False),
+}
+WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
+ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
 
 
 class Trial(NamedTuple):
@@ -52,40 +62,98 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
 
 
 def read_label(text: str, where: object) -> bool:
-    """True for a target trial. Raises InputError for any other word than LABELS."""
-    if text not in LABELS:
-        raise InputError(where, f"label {text!r}", "target or nontarget (1 or 0)", "Repair the line")
-    return LABELS[text]
+    """True for a target trial. Raises InputError for any other word than LABELS, in upper or lower case."""
+    if text.lower() not in LABELS:
+        raise InputError(where, f"label {text!r}", f"one of {' '.join(LABELS)}", "Repair the line")
+    return LABELS[text.lower()]
 
 
 def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]:
-    """(place, fields) of each line that is not empty.
-    Raises InputError on a missing file or another number of fields."""
+    """(place, fields) of each line that is not empty; fields end at tabs where a line has just enough of them.
+
+    Raises InputError on a missing file or another number of fields.
+    """
     if not Path(path).is_file():
         raise InputError(path, "no such file", "a trial list", "Check the path given with --trials")
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
-            parts = line.split()
+            tabs = line.count("\t") == fields - 1
+            parts = [part.strip() for part in line.split("\t")] if tabs else line.split()
             if parts and len(parts) != fields:
                 raise InputError(
                     path, f"{len(parts)} fields", f"{fields} fields", "Repair the line", item=f"line {number}"
                 )
-            if parts:
+            if any(parts):
                 yield f"{path}: line {number}", parts
 
 
-def _checked(trials: Iterable[Trial], models: Container[str], tests: Container[str], where: object) -> Iterator[Trial]:
-    for trial in trials:
-        for name, known, place in ((trial.model, models, "enroll/model2utts"), (trial.test, tests, "test/utt2spk")):
-            if name not in known:
-                raise InputError(
-                    where,
-                    f"{name!r} in a trial",
-                    f"an id of {place}",
-                    "Add it to the data or take the trial out of the list",
-                    item=f"{trial.model} {trial.test}",
-                )
-        yield trial
+def order_of(path: str | Path, known: Callable[[str, str], bool]) -> str:
+    """The order of a whole list's columns, a key of ORDERS: by where labels can stand, else by which ids are known.
+
+    known: whether two names are those of a model and of a test recording. Raises InputError where neither decides.
+    """
+    labelled, pairs, total, first = Counter(), Counter(), 0, ""
+    for total, (_, words) in enumerate(read_lines(path, 3), 1):
+        first = first or " ".join(words)
+        labels = [name for name, places in ORDERS.items() if words[places[2]].lower() in LABELS]
+        labelled.update(labels)
+        if len(labels) > 1:
+            pairs.update(name for name, (model, test, _) in ORDERS.items() if known(words[model], words[test]))
+    fits = [name for name in ORDERS if labelled[name] == total]
+    if len(fits) < 2 or not total:  # of none the better one: its first wrong line is told when it is read
+        return max(ORDERS, key=labelled.__getitem__)
+    fits = [name for name in ORDERS if pairs[name] == total] or [name for name in ORDERS if pairs[name]]
+    if len(fits) != 1:
+        told = f"labels in the first and in the third column (line 1: {first}), and ids that do not decide"
+        raise InputError(path, told, "enrolment, test, label", "Write target and nontarget instead of 1 and 0")
+    return fits[0]
+
+
+class Check:
+    """What a list says, against what is known of its recordings.
+
+    models: {model: utterances}; speaker: of an utterance, "" where it is not known; place: which sound it is.
+    """
+
+    def __init__(
+        self, models: Mapping[str, Iterable[str]], speaker: Callable[[str], str], place: Callable[[str], Hashable]
+    ):
+        self.models, self.speaker, self.place = models, speaker, place
+        self.agree, self.disagree = Counter[bool](), Counter[bool]()
+        self.itself = 0
+        self.first: dict[str, str] = {}
+        self._known: dict[str, tuple[str, set[Hashable]]] = {}
+
+    def _model(self, model: str) -> tuple[str, set[Hashable]]:
+        if model not in self._known:
+            utts = list(self.models[model])
+            speakers = {self.speaker(utt) for utt in utts}
+            self._known[model] = speakers.pop() if len(speakers) == 1 else "", {self.place(utt) for utt in utts}
+        return self._known[model]
+
+    def see(self, trial: Trial) -> None:
+        """Takes one trial."""
+        (speaker, places), tested = self._model(trial.model), self.speaker(trial.test)
+        if self.place(trial.test) in places:
+            self.itself += 1
+            self.first.setdefault(ITSELF, f"{trial.model} {trial.test}")
+        if speaker and tested:
+            right = (speaker == tested) == trial.target
+            (self.agree if right else self.disagree)[trial.target] += 1
+            if not right:
+                self.first.setdefault(WRONG, f"{trial.model} {trial.test}")
+
+    def counts(self, where: object) -> dict[str, int]:
+        """{what is wrong: number of trials}, printed with the first of each. InputError for labels turned about."""
+        wrong = self.disagree.total()
+        if wrong and all(self.disagree[label] > self.agree[label] for label in (True, False)):
+            found = f"{wrong} of {wrong + self.agree.total()} labels against the speakers of their recordings"
+            cure = "The labels look turned about: correct them, or the speakers"
+            raise InputError(where, found, "target where both are one speaker", cure, item=self.first[WRONG])
+        found = {what: count for what, count in ((WRONG, wrong), (ITSELF, self.itself)) if count}
+        for what, count in found.items():
+            print(f"warning: {where}: {count} trials {what} (first: {self.first[what]})")
+        return found
 
 
 class ListWriter:
@@ -151,13 +219,41 @@ def write_list(
     columns: tuple[str, ...],
     models: Container[str],
     tests: Container[str],
+    check: Check | None = None,
+    examples: tuple[str, str] = ("", ""),
 ) -> dict[str, int]:
-    """Writes one list from an iterator; returns its counts.
-    Raises InputError as open_list, and for an id in no data set."""
+    """Writes one list from an iterator; returns its counts, with those of `check`.
+
+    examples: what models and test recordings may be called. Raises InputError as open_list, and for ids in no data set,
+    of which it names several and tells the number.
+    """
+    unknown: dict[str, tuple[int, str]] = {}
     with open_list(directory, name, columns) as writer:
-        for trial in _checked(trials, models, tests, writer.path):
-            writer.add(trial)
-    return writer.counts
+        for trial in trials:
+            sides = ((trial.model, models), (trial.test, tests))
+            for side, (each, known) in enumerate(sides):
+                if each not in known:
+                    unknown.setdefault(each, (side, f"{trial.model} {trial.test}"))
+            if not unknown:
+                writer.add(trial)
+                if check:
+                    check.see(trial)
+        if unknown:
+            raise _unknown(writer.path, unknown, examples)
+    return {**writer.counts, **(check.counts(writer.path) if check else {})}
+
+
+def _unknown(path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple[str, str]) -> InputError:
+    (first, (side, trial)), *more = unknown.items()
+    others = f", and {len(more)} more unknown ids ({some(name for name, _ in more)})" if more else ""
+    such = f", such as {examples[side]}" if examples[side] else ""
+    return InputError(
+        path,
+        f"{first!r} in a trial{others}",
+        f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}",
+        "Add it to the data or take the trial out of the list",
+        item=trial,
+    )
 
 
 def check_classes(where: object, targets: int, nontargets: int) -> None:

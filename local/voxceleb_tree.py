@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from pyasp.audio.folders import audio_below
+from local.common import walk_speakers
+from pyasp.audio.folders import SUFFIXES, some
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_lines
 
@@ -60,7 +62,7 @@ def parse_name(path: str, part: str = "") -> Clip | None:
     return None
 
 
-def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav", ".flac")) -> list[Clip]:
+def find_clips(root: str | Path) -> list[Clip]:
     """Every clip of VoxCeleb1 under root, whatever its layout.
     Raises InputError when there is none, with the way out."""
     root = os.path.abspath(root)
@@ -70,14 +72,25 @@ def find_clips(root: str | Path, suffixes: tuple[str, ...] = (".wav", ".flac")) 
     for part, places in PLACES.items():
         place = next((place for place in places if _holds_speakers(os.path.join(root, place))), None)
         if place is not None and (part or not clips):
-            clips += _clips_below(os.path.join(root, place), part, suffixes)
+            clips += clips_below([os.path.join(root, place)], part)
     if not clips:
         raise missing_audio(root)
     return clips
 
 
-def _clips_below(directory: str, part: str, suffixes: tuple[str, ...]) -> list[Clip]:
-    return [clip for clip in (parse_name(path, part) for path in audio_below(directory, suffixes)) if clip]
+def clips_below(places: list[str], part: str = "") -> list[Clip]:
+    """Each clip below some directories of speakers, once: of several formats the one that comes first in SUFFIXES."""
+    found = [clip for clip in (parse_name(path, part) for path in walk_speakers(*places).files) if clip]
+    best: dict[tuple[str, str, str], Clip] = {}
+    for clip in sorted(found, key=lambda clip: SUFFIXES.index(os.path.splitext(clip.path)[1].lower())):
+        best.setdefault((clip.speaker, clip.video, clip.segment), clip)
+    if len(found) > len(best):
+        left_out = Counter(os.path.splitext(clip.path)[1] for clip in found)
+        left_out.subtract(os.path.splitext(clip.path)[1] for clip in best.values())
+        told = ", ".join(f"{count} {suffix}" for suffix, count in left_out.items() if count)
+        print(f"{some(places)}: {len(found) - len(best)} clips are there in a second format, not used: {told}")
+    chosen = set(best.values())
+    return [clip for clip in found if clip in chosen]
 
 
 def _holds_speakers(directory: str) -> bool:

@@ -161,6 +161,7 @@ check_options() {
   stage_number stop-stage >/dev/null
   check_number nj "${opt[nj]}" 1
   check_number seed "${opt[seed]}"
+  [ "${opt[at-once]}" = auto ] || check_number at-once "${opt[at-once]}" 1
   [[ " auto cpu cuda " == *" ${opt[device]} "* ]] || die "--device is '${opt[device]}'; expected auto, cpu or cuda"
   [[ -f ${opt[cmd]} && -x ${opt[cmd]} ]] || die "--cmd is '${opt[cmd]}'; expected a job runner such as steps/run_jobs"
 }
@@ -179,8 +180,53 @@ print_help() {
   python "local/prep_${opt[corpus]}.py" --help
 }
 
-# wants SYSTEM: true when it is one of --systems, and its models are not given ready-made.
-wants() { [[ " $systems " == *" $1 "* && -z ${opt[kaldi-ivector]} ]]; }
+# share_machine SYSTEMS: sets `threads`, that each job of a system has, and `at_once`, how many systems work at the same time.
+#   threads: by the cores and the number of systems, never by --at-once: results do not depend on that.
+share_machine() {
+  local cores gpus memory
+  cores=${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN)} gpus=$(gpus) memory=$(awk '/^MemAvailable/ {print int($2 / 3e6)}' /proc/meminfo 2>/dev/null)
+  threads=$((cores / $#)) at_once=${opt[at-once]}
+  [ "$threads" -ge 1 ] || threads=1
+  [ "$at_once" = auto ] || return 0
+  at_once=$((cores / threads))
+  [ "$at_once" -le "${memory:-1}" ] || at_once=$((memory > 1 ? memory : 1)) # 3 GB each
+  [ "${opt[device]}" = cpu ] || [ "$gpus" -eq 0 ] || at_once=$gpus
+  [[ ${opt[cmd]} != *slurm_jobs ]] || at_once=$#
+}
+
+gpus() { nvidia-smi --list-gpus 2>/dev/null | wc -l; }
+
+# side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
+#   headed by the name. When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
+side_by_side() {
+  local run=$1 name slot pid most failed=() slots=()
+  local -A name_of=()
+  shift
+  share_machine "$@"
+  most=$((at_once < $# ? at_once : $#))
+  [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of the processor's threads each"
+  for name in "$@"; do
+    slot=0
+    while [ -n "${slots[slot]:-}" ] && ! dead "${slots[slot]}"; do # the first place that is free
+      slot=$(((slot + 1) % most))
+      [ "$slot" -ne 0 ] || sleep 0.3 7>&- 9>&-
+    done
+    if [ "$most" -eq 1 ]; then one_of_several "$run" "$name" "$slot" &
+    else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&2)) & fi
+    slots[slot]=$! name_of[$!]=$name
+  done
+  for pid in "${!name_of[@]}"; do wait "$pid" || failed+=("${name_of[$pid]}"); done
+  [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
+}
+
+# one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
+one_of_several() (
+  trap end_stage EXIT
+  export OMP_NUM_THREADS=$threads
+  [ "$(gpus)" -le 1 ] || export CUDA_VISIBLE_DEVICES=$(($3 % $(gpus)))
+  jobs=(--cmd "${opt[cmd]}" --nj $(((opt[nj] + most - 1) / most)) --force="$force")
+  "$1" "$2"
+)
 
 # resume_line: the command that goes on: from the stage that stopped, or from an earlier one and by force where a message said so.
 resume_line() {
@@ -207,7 +253,7 @@ on_exit() {
   end_stage
   ${finished:-false} && { rm -f "$PYASP_RERUN"; return; }
   [ "$1" -ne 0 ] || why="asked to stop"
-  { echo; echo "run.sh stopped in stage ${stages[current_stage]} ($why). When the cause is mended, resume with:"
+  { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
     resume_line; } >&2
 }
 

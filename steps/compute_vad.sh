@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Energy VAD of a data directory: vad.scp, utt2num_voiced. --clean-of names the clean set whose decisions the copies take over.
+# Energy VAD of a data directory: vad.scp, utt2num_voiced, utt2num_silent. --clean-of names the clean set whose decisions the copies take over.
 #   steps/compute_vad.sh --conf vad.conf [--reuse vad.scp | --clean-of DIR] [--cmd C] [--nj N] [--force]
 #     [--max-failed SHARE] DATA
 set -euo pipefail
@@ -17,5 +17,6 @@ if [ -n "${o[clean-of]}" ]; then
   python -m pyasp.bin.copy_vad --force "${o[force]}" "${o[clean-of]}" "$data"
 else
   tool_options=() o[within]=$data/feats.scp
-  map_shards compute_vad compute_vad "$data" "$data/vad/vad" "$data/vad.scp" "utt2num_voiced=$data/utt2num_voiced"
+  map_shards compute_vad compute_vad "$data" "$data/vad/vad" "$data/vad.scp" \
+    "utt2num_voiced=$data/utt2num_voiced utt2num_silent=$data/utt2num_silent"
 fi

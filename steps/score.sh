@@ -36,7 +36,10 @@ score_lists() {
     "$data/dev/model2utts" "$exp/dev/embedding.scp" "$backend" "$data/dev/trials" "$out/dev/scores"
 }
 
-declare -A backend_of=([$exp]=${o[backend]:-$exp/backend}) scoring_of=([$exp]='') # by the system's directory
+# left_out DIR: true of a variant that cannot be made; its tool has said why.
+left_out() { grep -q '^\*' "$1/left_out.tsv" 2>/dev/null; }
+
+declare -A unmade=() backend_of=([$exp]=${o[backend]:-$exp/backend}) scoring_of=([$exp]='') # by the system's directory
 [ -n "${o[backend]}" ] || train_backend "$exp/backend"
 score_lists "${backend_of[$exp]}" "$exp"
 
@@ -49,6 +52,11 @@ for chain in $chains; do
   out=$exp+$chain
   source=${out%+*} step=${chain##*+}
   backend_of[$out]=${backend_of[$source]} scoring_of[$out]=${scoring_of[$source]}
+  if [ -v "unmade[$source]" ] || left_out "$source"; then
+    log "${out##*/} is left out: so is ${source##*/}"
+    unmade[$out]=true
+    continue
+  fi
   case $step in
     lda) backend_of[$out]=$out/backend
       train_backend "$out/backend" --lda-dim "$(python -m pyasp.bin.variants --config "${o[conf]}" --show lda-dim any)" ;;
@@ -67,5 +75,6 @@ for chain in $chains; do
         ${scoring_of[$out]:+"${scoring_of[$out]}"} "$data" "$exp" "${backend_of[$out]}" "$source" "$out"
       continue ;;
   esac
+  if left_out "$out"; then continue; fi
   score_lists "${backend_of[$out]}" "$out" ${scoring_of[$out]:+"${scoring_of[$out]}"}
 done

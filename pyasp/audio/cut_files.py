@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json
@@ -84,6 +86,27 @@ def audio_files(cut: dict[str, Any]) -> list[str]:
     tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
     sources = (source for track in tracks for source in track.get("recording", {}).get("sources", []))
     return [source["source"] for source in sources if source["type"] == "file"]
+
+
+def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str | None:
+    """Why a cut's JSON object cannot be read as it is, or None; headers: of its audio_files, or why they have none.
+
+    A recording of one file is as long, of the rate and with the channels that the cut says.
+    """
+    for path in audio_files(cut):
+        if not os.path.isfile(path):
+            return f"audio file missing: {path}"
+        if isinstance(headers[path], str):
+            return headers[path]
+    recording = cut.get("recording") or {}
+    kinds = [source["type"] for source in recording.get("sources", ())]
+    if "tracks" in cut or recording.get("transforms") or kinds != ["file"]:
+        return None
+    source, found = recording["sources"][0], headers[recording["sources"][0]["source"]]
+    told = Header(recording["sampling_rate"], recording["num_samples"], max(source["channels"]) + 1, "")
+    if (found.samples, found.rate) == (told.samples, told.rate) and told.channels <= found.channels:
+        return None
+    return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"
 
 
 class CutStream:

@@ -96,7 +96,7 @@ def read_samples(
             name,
             "no samples" if len(mono) == 0 else "samples that are not finite, or huge",
             "audio",
-            "Replace or remove the recording",
+            "Replace the recording, or leave it out",
             item=utt,
         )
     check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
@@ -200,6 +200,6 @@ def _readable(error: Exception, name: str, utt: str) -> InputError:
         name,
         f"{type(error).__name__}: {lines[0][:200] if lines else ''}",
         "audio that lhotse can load",
-        rerun("prepare", "Repair or remove the recording"),
+        rerun("prepare", "Repair the recording, or leave it out"),
         item=utt,
     )

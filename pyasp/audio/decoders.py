@@ -1,8 +1,12 @@
-"""Programs for the formats that libsndfile cannot read, each run as a process without a shell: shorten and AAC."""
+"""What libsndfile is given of a recording: the file, or what makes it readable. For the formats that it cannot read
+these are programs, each run as a process without a shell (shorten, AAC); MP3 gets the number of its frames, a wav file
+without a length its length.
+"""
 
 from __future__ import annotations
 
 import functools
+import io
 import os
 import shutil
 import subprocess
@@ -10,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from pyasp.audio.headers import AGAIN, Header
+from pyasp.audio import frames
+from pyasp.audio.headers import AGAIN, NO_LENGTH, Header, with_length
 from pyasp.core.errors import InputError
 
 
@@ -40,6 +45,11 @@ DECODERS = {
         "ffmpeg -nostdin -v error -y -ignore_editlist 1 -i IN -af TRIM -c:a pcm_s16le OUT",
         "Debian, Ubuntu: apt install ffmpeg",
     ),
+    "aac": Decoder(
+        "AAC in ADTS",
+        "ffmpeg -nostdin -v error -y -f aac -i IN -af TRIM -c:a pcm_s16le OUT",
+        "Debian, Ubuntu: apt install ffmpeg",
+    ),
 }
 
 
@@ -53,10 +63,23 @@ def require_program(encoding: str, path: str | Path) -> str:
     return program
 
 
-def decode(path: str | Path, header: Header) -> bytes:
-    """A wav file, in memory, of one that libsndfile cannot read. InputError when the program is missing or fails."""
+def decode(path: str | Path, header: Header) -> str | io.BytesIO:
+    """What libsndfile reads of a recording: its path, or an open file in memory.
+
+    Raises InputError when a program is missing or fails.
+    """
+    if header.encoding == NO_LENGTH:
+        return with_length(Path(path).read_bytes())
+    if header.encoding not in DECODERS and header.encoding != "MP3":
+        return str(path)
     status = os.stat(path)
-    return _decode(os.path.abspath(path), header, status.st_size, status.st_mtime_ns)
+    key = os.path.abspath(path), header, status.st_size, status.st_mtime_ns
+    return io.BytesIO(_counted(*key) if header.encoding == "MP3" else _decode(*key))
+
+
+@functools.lru_cache(maxsize=1)  # stretches of a recording follow each other
+def _counted(path: str, header: Header, size: int, changed: int) -> bytes:
+    return frames.read_mp3(path)
 
 
 @functools.lru_cache(maxsize=1)  # the two sides of a call follow each other

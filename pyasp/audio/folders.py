@@ -1,58 +1,221 @@
-"""Trees of recordings: the one walk over them, and the layouts of MUSAN and RIRS_NOISES. No audio library here."""
+"""Trees of recordings: the one walk over them, and the layouts of MUSAN and RIRS_NOISES. No audio library here.
+
+A recording is what is on the disk, not its name: a file is known by its real path (hard links by their inode), so that
+links never give one recording twice, and never lead a walk in circles.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyasp.core.errors import InputError
 
-SUFFIXES = (
+SUFFIXES = (  # in the order in which they are preferred where one recording lies in several formats
     *(".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64"),  # libsndfile reads them
     *(".m4a", ".mp4", ".aac"),  # ffmpeg
 )
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
+NAMED = 5  # names that a message shows
 
 
-def audio_below(root: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """Every file under root with one of the suffixes, a directory at a time, in the order of names.
+def some(names: Iterable[str]) -> str:
+    """The first few of some names, as a message shows them; bytes that are not UTF-8 are escaped."""
+    names = list(names)
+    shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in names[:NAMED])
+    return shown + (f", and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
-    Hidden files and directories are passed over, links followed.
+
+@dataclass
+class Tree:
+    """What a walk found below `roots`. files: each recording once, a folder at a time in the order of names.
+
+    again: {second name of a recording: its name in `files`}; folders: {second name: the folder that the walk had been
+    in, or was in}; passed: {kind of file, as a rule its suffix: number passed over}, first: {kind: the first of them}.
     """
-    found = []
-    for directory, children, files in os.walk(root, followlinks=True):
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        found += [
-            os.path.join(directory, name)
-            for name in sorted(files)
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return found
+
+    roots: list[str]
+    files: list[str] = field(default_factory=list)
+    again: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
+    passed: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def root_of(self, path: str) -> int:
+        """The place in `roots` of the one that a path lies below."""
+        return next(i for i, root in enumerate(self.roots) if path.startswith(root.rstrip(os.sep) + os.sep))
+
+    def below(self, path: str) -> str:
+        """A path relative to the root that it lies below, or is."""
+        return "." if path in self.roots else os.path.relpath(path, self.roots[self.root_of(path)])
+
+    def say(self) -> None:
+        """Prints what was passed over, by suffix, and which names lead to recordings that the walk had already."""
+        where = some(self.roots)
+        if self.passed:
+            kinds = (f"{count} {some([kind])} (first: {self.first[kind]})" for kind, count in self.passed.most_common())
+            print(f"{where}: passed over {some(kinds)}", file=sys.stderr)
+        for kind, names in (("folders", self.folders), ("recordings", self.again)):
+            links = [f"{self.below(name)} is {self.below(target)}" for name, target in names.items()]
+            if links:
+                print(f"{where}: {len(links)} second names of {kind} left out: {some(links)}", file=sys.stderr)
 
 
-def find_audio(folder: str | Path) -> list[Path]:
-    """Audio files below a folder. Raises InputError when there is none."""
-    files = [Path(path) for path in audio_below(folder)]
+class _Walk:
+    """A walk under way. been: {real path of a folder: its name}; found: {real path or inode of a recording: its name};
+    links: what is looked at last, so that a recording keeps the name of the place where it lies."""
+
+    def __init__(self, roots: list[str]):
+        self.tree = Tree(roots)
+        self.been: dict[str, str] = {}
+        self.found: dict[str, str] = {}
+        self.links: list[str] = []
+
+    def enter(self, path: str, real: str) -> None:
+        """Takes a folder and all below it that is reached without links."""
+        waiting = [(path, real)]
+        while waiting:
+            path, real = waiting.pop()
+            if self.been.setdefault(real, path) != path:
+                self.tree.folders[path] = self.been[real]
+                continue
+            inner = []
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                        inner.append((entry.path, os.path.join(real, entry.name)))
+                    elif entry.is_symlink():
+                        self.links.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False) and self._wanted(entry.path):
+                        self._take(entry.path, os.path.join(real, entry.name), entry.stat(follow_symlinks=False))
+            waiting += reversed(inner)
+
+    def follow(self, link: str) -> None:
+        """Takes what a link leads to, unless the walk has it already."""
+        real = os.path.realpath(link)
+        if os.path.isdir(real) and not os.path.basename(link).startswith("."):
+            self.enter(link, real)
+        elif not os.path.exists(real):
+            self._pass_over("links to nothing", link)
+        elif os.path.isfile(real) and self._wanted(link):
+            self._take(link, real, os.stat(real))
+
+    def _wanted(self, path: str) -> bool:
+        name = os.path.basename(path)
+        kind = os.path.splitext(name)[1].lower() or "files without a suffix"
+        if kind in SUFFIXES and not name.startswith("."):
+            return True
+        if not name.startswith("."):
+            self._pass_over(kind, path)
+        elif kind in SUFFIXES:
+            self._pass_over(f"hidden {kind}", path)
+        return False
+
+    def _pass_over(self, kind: str, path: str) -> None:
+        self.tree.passed[kind] += 1
+        self.tree.first.setdefault(kind, some([self.tree.below(path)]))
+
+    def _take(self, path: str, real: str, status: os.stat_result) -> None:
+        identity = f"{status.st_dev}:{status.st_ino}" if status.st_nlink > 1 else real
+        if self.found.setdefault(identity, path) != path:
+            self.tree.again[path] = self.found[identity]
+        else:
+            self.tree.files.append(path)
+
+
+def walk(*roots: str | Path) -> Tree:
+    """Every recording below some folders, links followed, each once, under the name of the place where it lies.
+
+    Hidden files and folders are passed over; a root that is not there holds nothing. Raises InputError for names of
+    recordings that are not UTF-8; OSError.
+    """
+    going = _Walk([str(root) for root in roots])
+    for root in filter(os.path.isdir, going.tree.roots):
+        going.enter(root, os.path.realpath(root))
+    while going.links:
+        links, going.links = sorted(going.links, key=os.fsencode), []
+        for link in links:
+            going.follow(link)
+    tree = going.tree
+    odd = [tree.below(path) for path in tree.files if not _is_text(path)]
+    if odd:
+        cure = "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1"
+        found = f"{len(odd)} names of files or folders that are not UTF-8 ({some(odd)})"
+        raise InputError(some(tree.roots), found, "names in UTF-8", cure)
+    tree.files.sort(key=lambda path: (tree.root_of(path), os.path.dirname(path).split(os.sep), os.path.basename(path)))
+    return tree
+
+
+def _is_text(path: str) -> bool:
+    try:
+        return bool(path.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def audio_below(*roots: str | Path) -> list[str]:
+    """The recordings of some folders; prints what was passed over."""
+    tree = walk(*roots)
+    tree.say()
+    return tree.files
+
+
+def file_below(root: str | Path, name: str) -> Path | None:
+    """The first file of this name below a folder, links followed, no folder entered twice; None without one."""
+    been: set[str] = set()
+    for folder, children, files in os.walk(root, followlinks=True):
+        if name in files:
+            return Path(folder) / name
+        real = {child: os.path.realpath(os.path.join(folder, child)) for child in sorted(children)}
+        children[:] = [child for child, place in real.items() if place not in been]
+        been.update(real.values())
+    return None
+
+
+class RealPaths:
+    """Real paths of many files in few folders: each folder is looked up once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """The path without links; that of a file which is not there, as far as it is."""
+        folder, name = os.path.split(path)
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
+
+
+def find_audio(*folders: str | Path) -> list[Path]:
+    """The recordings below some folders, in their order. Raises InputError when there is none."""
+    files = [Path(path) for path in audio_below(*folders)]
     if not files:
-        packed = [path for path in sorted(Path(folder).glob("*")) if path.suffix in UNPACK]
-        command = UNPACK[packed[0].suffix].format(packed[0], folder) if packed else ""
+        packed = [path for path in sorted(Path(folders[0]).glob("*")) if path.suffix in UNPACK]
+        command = UNPACK[packed[0].suffix].format(packed[0], folders[0]) if packed else ""
         cure = f"Unpack it: {command}" if packed else "Give the unpacked corpus' folder"
-        raise InputError(folder, "no audio file", f"{' '.join(SUFFIXES)} below it", cure)
+        raise InputError(some(map(str, folders)), "no audio file", f"{' '.join(SUFFIXES)} below it", cure)
     return files
 
 
 def musan_noises(root: str | Path) -> list[Path]:
     """MUSAN's noise and music when the folder has that layout, else every audio file below it."""
-    parts = [Path(root) / name for name in ("noise", "music") if (Path(root) / name).is_dir()]
-    return [path for part in parts for path in find_audio(part)] if parts else find_audio(root)
+    return find_audio(*(parts_of(root, "noise", "music") or [root]))
+
+
+def parts_of(root: str | Path, *names: str) -> list[Path]:
+    """Those of some folders that a root has."""
+    return [Path(root) / name for name in names if (Path(root) / name).is_dir()]
 
 
 def responses_of(root: str | Path) -> list[Path]:
     """Impulse responses of RIRS_NOISES (its noises left out) when the folder has that layout, else every audio file."""
-    for top in (Path(root), Path(root) / "RIRS_NOISES"):
-        parts = [top / name for name in ROOMS if (top / name).is_dir()]
-        if parts:
-            files = [path for part in parts for path in find_audio(part)]
-            return [path for path in files if path.parent.name != ROOMS[1] or "_noise_" not in path.name]
-    return find_audio(root)
+    parts = parts_of(root, *ROOMS) or parts_of(Path(root) / "RIRS_NOISES", *ROOMS)
+    files = find_audio(*(parts or [root]))
+    return [path for path in files if not parts or path.parent.name != ROOMS[1] or "_noise_" not in path.name]

@@ -7,21 +7,25 @@ edge       the frequency above which less than EDGE_POWER of the power lies: wha
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pyasp.audio.decoders import DECODERS, decode
-from pyasp.audio.headers import AGAIN, read_header
+from pyasp.audio import frames
+from pyasp.audio.decoders import decode
+from pyasp.audio.headers import AGAIN, FLOATS, check_scale, read_header
 from pyasp.audio.resample import INT16, is_audible
 from pyasp.core.errors import InputError
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
+ENDLESS = 1 << 40  # samples: libsndfile's answer where a header says none
+MP3_BEFORE = 16 * 1152  # samples that a stretch of MP3 is decoded from before it begins: frames draw on earlier ones
+OVERSHOOT = 0.5  # seconds that a stretch may end behind its recording: --max-overshoot of Kaldi's extract-segments
 FULL_SCALE = 32767.0
 CLIPPED_RUN = 3  # neighbouring samples at one extreme value: a clipped peak
 CLIPPED_SHARE = 1e-3  # of all samples, in such runs
@@ -52,55 +56,90 @@ def count_in(seconds: float, rate: int) -> int:
     return int(Decimal(round(seconds * rate, ndigits=8)).quantize(0, rounding=ROUND_HALF_UP))
 
 
-def read_stream(source: Any, name: object, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
+def seconds_within(start: float, seconds: float | None, rate: int, samples: int) -> float:
+    """Seconds of a stretch (None: to the end) of a recording of so many samples, ended where the recording ends.
+
+    Raises ValueError, with what is wrong, where it ends more than OVERSHOOT behind, or begins there.
+    """
+    first = count_in(start, rate)
+    over = 0 if seconds is None else first + count_in(seconds, rate) - samples
+    if start < 0 or first >= samples or over > OVERSHOOT * rate:
+        end = "on" if seconds is None else f"to {start + seconds:.3f} s"
+        raise ValueError(f"{start:.3f} s {end} of a recording of {samples / rate:.3f} s")
+    return seconds if seconds is not None and over <= 0 else (samples - first) / rate
+
+
+def read_stream(
+    source: Any, name: object, start: float = 0.0, seconds: float | None = None, before: int = 0
+) -> tuple[np.ndarray, int]:
     """(channels, n) float32 in [-1, 1] and the rate in Hz of what libsndfile opens: a path, or an open file.
 
-    start, seconds: the stretch (None: to the end). Raises InputError when it is no audio, or ends before.
+    start, seconds: the stretch (None: to the end); before: samples to decode ahead of it. Raises InputError when it is
+    no audio, or ends before.
     """
     import soundfile  # a twentieth of a second that callers with samples of their own need not spend
 
     try:
         with soundfile.SoundFile(source) as stream:
-            first = stream.seek(count_in(start, stream.samplerate)) if start > 0 else 0
-            told = stream.frames - first if seconds is None else count_in(seconds, stream.samplerate)
+            rate, first = int(stream.samplerate), count_in(start, stream.samplerate)
+            if stream.frames > ENDLESS:
+                raise InputError(name, "audio of unknown length", "a header that says how long it is", AGAIN)
+            told = stream.frames - first if seconds is None else count_in(seconds, rate)
+            ahead = min(first, before) if stream.seekable() else first  # some codecs are read from their start alone
+            if first > ahead:
+                stream.seek(first - ahead)
             # 16-bit samples are read as such and scaled here: libsndfile is many times slower
             short = stream.subtype in SIXTEEN_BIT
-            samples = read_frames(stream, told, "int16" if short else "float32").T
-            rate = int(stream.samplerate)
+            samples = read_frames(stream, ahead + told, "int16" if short else "float32").T[:, ahead:]
+            floats = stream.subtype in FLOATS
     except soundfile.SoundFileError as error:  # not audio, or FLAC that is damaged
-        cure = "Convert it to wav or flac, or remove it"
+        cure = "Convert it to wav or flac, or leave it out"
         raise InputError(name, str(error), "audio that libsndfile reads", cure) from None
     if samples.shape[1] < told:
         place = f" from sample {first} on" if first else ""
         raise InputError(name, f"{samples.shape[1]} samples{place} (truncated)", f"{told} as its header says", AGAIN)
+    if floats:
+        check_scale(name, samples)
     return (samples * np.float32(1.0 / 32768.0) if short else samples), rate
 
 
-def read_frames(stream: Any, frames: int, dtype: str) -> np.ndarray:
-    """(n, channels) of the next `frames` frames of a soundfile.SoundFile, n fewer where it ends before.
+def read_frames(stream: Any, count: int, dtype: str) -> np.ndarray:
+    """(n, channels) of the next `count` frames of a soundfile.SoundFile, n fewer where it ends before.
 
-    What a header promises is allocated only as far as it arrives. Raises InputError for a file that cannot be sought
-    in, which libsndfile makes of some damaged headers.
+    What a header promises is allocated only as far as it arrives.
     """
-    if not stream.seekable():
-        raise InputError(stream.name, "audio of unknown length", "a header that says how long it is", AGAIN)
     step = max(1, MOST_VALUES // stream.channels)
-    parts = [stream.read(min(frames, step), dtype=dtype, always_2d=True)]
-    while len(parts[-1]) == step and frames > step:
-        frames -= step
-        parts.append(stream.read(min(frames, step), dtype=dtype, always_2d=True))
+    parts = [stream.read(min(count, step), dtype=dtype, always_2d=True)]
+    while len(parts[-1]) == step and count > step:
+        count -= step
+        parts.append(stream.read(min(count, step), dtype=dtype, always_2d=True))
     return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
     """As read_stream, of a file of any format, its header checked first (sph2pipe, ffmpeg: see
-    pyasp.audio.decoders)."""
+    pyasp.audio.decoders); a file that is read to its end holds what its header says, no more and no less."""
     header = read_header(path)
-    source = io.BytesIO(decode(path, header)) if header.encoding in DECODERS else str(path)
-    samples, rate = read_stream(source, path, start, seconds)
-    if seconds is None and samples.shape[1] + count_in(start, rate) < header.samples:
-        raise InputError(path, f"{samples.shape[1]} samples", f"{header.samples} as its header says", AGAIN)
+    samples, rate = read_stream(
+        decode(path, header), path, start, seconds, MP3_BEFORE if header.encoding == "MP3" else 0
+    )
+    if seconds is None:
+        count = samples.shape[1] + count_in(start, rate)
+        found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
+        if found != header:
+            raise InputError(path, str(found), f"{header} as its header says", AGAIN)
+        if header.encoding == "FLAC" and not start:
+            _check_sum(path, samples)
     return samples, rate
+
+
+def _check_sum(path: str | Path, samples: np.ndarray) -> None:
+    """Raises InputError where a FLAC file's samples (channels, n) in [-1, 1] are not those of its MD5 sum."""
+    with open(path, "rb") as stream:
+        digest = frames.flac_sum(stream)
+    found = hashlib.md5((samples.T * INT16).astype("<i2")).digest()
+    if digest not in (found, bytes(len(digest))):  # zeros: its encoder made none
+        raise InputError(path, "samples of another MD5 sum (damaged)", "those that its header has the sum of", AGAIN)
 
 
 def read_sound(path: str | Path, channel: int = -1) -> Sound:
@@ -164,11 +203,13 @@ def band_edge(samples: np.ndarray, rate: int) -> float:
     return float(np.flatnonzero(above >= EDGE_POWER * above[0])[-1] * rate / SPECTRUM_FRAME)
 
 
-def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, shortest: float) -> list[str]:
+def complaints(
+    sound: Sound, voiced_seconds: float, rate: int, top: float, shortest: float, silent_seconds: float = 0.0
+) -> list[str]:
     """What a listener should be told before believing a score, each in a phrase.
 
     rate, top: the model's sampling rate and the upper limit of its mel bins in Hz; shortest: voiced seconds below which
-    it was hardly tried.
+    it was hardly tried; silent_seconds: of digital silence, which the features leave out.
     """
     peak = float(np.abs(sound.samples).max(initial=0.0))
     edge, clipped = band_edge(sound.samples, sound.rate), clipped_share(sound.samples)
@@ -176,6 +217,8 @@ def complaints(sound: Sound, voiced_seconds: float, rate: int, top: float, short
     found = {
         f"nearly silent: its peak is {level:.0f} dB of full scale": peak < QUIET_PEAK,
         f"short: {voiced_seconds:.2f} s of voice, under {shortest:.2f} s": voiced_seconds < shortest,
+        f"digital silence in {silent_seconds:.2f} s of {sound.seconds:.2f} s, left out as no recording": silent_seconds
+        > 0,
         f"clipped: {100 * clipped:.1f} % of its samples stand at the limit": clipped > CLIPPED_SHARE,
         f"recorded at {sound.rate} Hz for a model of {rate} Hz: the upper band is missing": sound.rate < rate,
         f"wide-band, with voice up to {edge / 1000:.1f} kHz, for a telephone model of {rate} Hz": rate <= TELEPHONE_RATE

@@ -29,7 +29,7 @@ def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample:
             "mfcc.conf",
             f"audio at {source} Hz",
             f"a rate that can be brought to {target} Hz",
-            "The header is wrong: mend it, or remove the recording",
+            "The header is wrong: mend it, or leave the recording out",
             item=utt,
         )
     down = source > target

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pyasp.backend import scoring
-from pyasp.core.errors import InputError, rerun
+from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.data.datadir import c_sorted, invert
 from pyasp.data.trials import TrialList
 
@@ -68,12 +68,12 @@ def with_embedding(
 def draw_cohort(utt2spk: Mapping[str, str], size: int, unit: str, seed: int) -> dict[str, list[str]]:
     """{cohort member: its recordings} of at most `size` recordings or speakers (`unit`), drawn by seed, in C order.
 
-    InputError for fewer than two.
+    CannotBeMade for fewer than two.
     """
     members = invert(utt2spk) if unit == "speaker" else {utt: [utt] for utt in c_sorted(utt2spk)}
     if min(len(members), size) < 2:
         found, cure = f"{min(len(members), size)} {unit}s", "Give more training speakers, or raise --cohort-size"
-        raise InputError("cohort", found, "at least 2", cure)
+        raise CannotBeMade("cohort", found, "at least 2", cure)
     names = np.array(list(members), dtype=object)
     chosen = np.random.default_rng([seed, 5]).permutation(len(names))[:size]
     return {name: members[name] for name in c_sorted(names[chosen])}

@@ -23,7 +23,7 @@ from pyasp.backend import plda_em
 from pyasp.backend.options import TrainOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
-from pyasp.core.errors import InputError
+from pyasp.core.errors import CannotBeMade, InputError
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
         return matrix
     most = min(len(matrix), int(labels.max()))
     if options.lda_dim > most:
-        raise InputError("--lda-dim", str(options.lda_dim), f"at most {most} (dimensions, speakers - 1)", "Lower it")
+        raise CannotBeMade("--lda-dim", str(options.lda_dim), f"at most {most} (dimensions, speakers - 1)", "Lower it")
     reduced = lda(apply_transform(matrix, centred), labels, options.lda_dim, options.lda_total_covariance_factor)
     return np.column_stack([reduced[:, :-1] @ matrix, reduced[:, -1]])
 

@@ -11,7 +11,8 @@ Symbols
   znorm (s - z_i) / d_i    tnorm (s - t_j) / e_j    snorm the mean of both
   asnorm  snorm where z, d (t, e) are taken over the K highest scores of model i (test j) alone
 A cohort vector is one clean recording, or the length-normalised average of a speaker's, which as a model counts as many
-recordings.
+recordings. Cohort members of model i's own speaker are left out of z_i, d_i, those of test j's of t_j, e_j: a cohort
+stands for other speakers, as it will when it is used.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from pyasp.backend.model import AVERAGES, BackEnd
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS, Scorer
-from pyasp.core.errors import InputError
+from pyasp.core.errors import CannotBeMade
 
 AT_ONCE = 1 << 22  # scores against the cohort held at a time
 
@@ -31,13 +32,20 @@ AT_ONCE = 1 << 22  # scores against the cohort held at a time
 def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (N,) of each row of scores (N, C); of its `top` highest alone when that is positive.
 
-    InputError when the scores of a row are all the same.
+    CannotBeMade when a row has fewer than two scores, or its scores are all the same.
     """
+    if scores.shape[1] < 2:
+        raise CannotBeMade(
+            "score normalisation",
+            f"{scores.shape[1]} cohort members that are not the trial's own speaker",
+            "at least 2",
+            "Raise --cohort-size, or take more speakers into the cohort",
+        )
     if 0 < top < scores.shape[1]:
         scores = np.partition(scores, scores.shape[1] - top, axis=1)[:, -top:]
     deviation = scores.std(axis=1)
     if not (deviation > 0).all():
-        raise InputError(
+        raise CannotBeMade(
             "score normalisation",
             f"{int((~(deviation > 0)).sum())} models or tests whose scores against the cohort do not vary",
             "a cohort of different speakers",
@@ -57,19 +65,36 @@ def test_scores(scorer: Scorer, tests: np.ndarray) -> np.ndarray:
 
 
 def cohort_moments(
-    scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarray], count: int, width: int, top: int
+    scorer: Scorer, rows: Callable[[Scorer, np.ndarray], np.ndarray], speakers: np.ndarray, cohort: np.ndarray, top: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`moments` of `count` rows of `width` scores, a block at a time; rows: model_scores or test_scores."""
-    step = max(1, AT_ONCE // width)
-    parts = [moments(rows(scorer, np.arange(start, min(start + step, count))), top) for start in range(0, count, step)]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    """`moments` of a row of scores for each of `speakers` (N,), those of its own speaker in `cohort` (C,) left out.
+
+    Both hold names of speakers; rows: model_scores or test_scores, a block of them at a time.
+    """
+    mean, deviation = np.empty(len(speakers)), np.empty(len(speakers))
+    own = np.where(np.isin(speakers, cohort), speakers, "")  # "": nobody of the cohort
+    step = max(1, AT_ONCE // len(cohort))
+    for name in np.unique(own):
+        mine = np.flatnonzero(own == name)
+        others = slice(None) if name == "" else cohort != name
+        for start in range(0, len(mine), step):
+            part = mine[start : start + step]
+            mean[part], deviation[part] = moments(rows(scorer, part)[:, others], top)
+    return mean, deviation
 
 
 class Cohort:
-    """Cohort vectors (C, R), processed and averaged by member, with their numbers of recordings (C,)."""
+    """Cohort vectors (C, R), processed and averaged by member; numbers of recordings and names of speakers (C,)."""
 
-    def __init__(self, back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], options: BackendOptions):
-        self.back_end, self.options = back_end, options
+    def __init__(
+        self,
+        back_end: BackEnd,
+        vectors: np.ndarray,
+        members: list[np.ndarray],
+        speakers: list[str],
+        options: BackendOptions,
+    ):
+        self.back_end, self.options, self.speakers = back_end, options, np.array(speakers)
         self.vectors = AVERAGES["normalised"](back_end, vectors, members)
         self.num_utts = np.array([len(rows) for rows in members])
 
@@ -80,18 +105,19 @@ class Cohort:
         models: tuple[np.ndarray, np.ndarray],
         tests: np.ndarray,
         pairs: tuple[np.ndarray, np.ndarray],
+        speakers: tuple[np.ndarray, np.ndarray],
     ) -> np.ndarray:
         """Scores (N,) normalised. models: vectors (M, R) and their numbers of recordings; tests (T, R), processed;
-        pairs: model and test number of each trial."""
+        pairs: model and test number of each trial; speakers: names of those of the models (M,) and the tests (T,)."""
         score, top = SCORERS[self.options.scoring], self.options.cohort_top if kind == "asnorm" else 0
         plda = self.back_end.plda
         found = []
         if kind != "tnorm":
             scorer = score(*models, self.vectors, plda, self.options)
-            mean, deviation = cohort_moments(scorer, model_scores, len(models[0]), len(self.vectors), top)
+            mean, deviation = cohort_moments(scorer, model_scores, speakers[0], self.speakers, top)
             found.append((scores - mean[pairs[0]]) / deviation[pairs[0]])
         if kind != "znorm":
             scorer = score(self.vectors, self.num_utts, tests, plda, self.options)
-            mean, deviation = cohort_moments(scorer, test_scores, len(tests), len(self.vectors), top)
+            mean, deviation = cohort_moments(scorer, test_scores, speakers[1], self.speakers, top)
             found.append((scores - mean[pairs[1]]) / deviation[pairs[1]])
         return np.mean(found, axis=0)

@@ -86,6 +86,38 @@ def expand(chains: Iterable[str]) -> list[str]:
     return list(found)
 
 
+def check(options: VariantOptions) -> list[str]:
+    """All chains, as `expand`. InputError on what no data could give: unknown steps, fusions of one, settings that are
+    missing."""
+    chains = expand(options.variant)
+    fusions(options, ())
+    wrong = [name for name in options.quality if name not in QUALITIES]
+    if wrong:
+        raise InputError("--quality", wrong[0], " or ".join(QUALITIES), "Correct backend.conf")
+    if options.variant_lda_dim < 1 and any("lda" in chain.split("+") for chain in chains):
+        raise InputError("--variant-lda-dim", "0", "the dimension of the lda variant", "Set it in backend.conf")
+    if not 0 < options.calibration_prior < 1:
+        raise InputError(
+            "--calibration-prior", str(options.calibration_prior), "between 0 and 1", "Correct backend.conf"
+        )
+    return chains
+
+
+def impossible(options: VariantOptions, dev_speakers: int) -> dict[str, str]:
+    """{chain: why it cannot be made} of those that need dev speakers, where there are none."""
+    needs = {
+        **({"cal": "no --calibration-list"} if not options.calibration_list else {}),
+        **({norm: "--cohort=dev" for norm in NORMS} if options.cohort == "dev" else {}),
+        **({"adapt": "--adapt-to=dev"} if options.adapt_to == "dev" else {}),
+    }
+    found = {}
+    for chain in check(options) if not dev_speakers else ():
+        why = [f"{step} ({needs[step]}) needs dev speakers" for step in chain.split("+") if step in needs]
+        if why:
+            found[chain] = f"{why[0]}, and select.conf holds none out (--dev-fraction)"
+    return found
+
+
 def fusions(options: VariantOptions, systems: Iterable[str]) -> dict[str, list[str]]:
     """{`fusion:<a>+<b>`: its members} of those whose members are all among `systems`. InputError on a fusion of one."""
     known, found = set(systems), {}

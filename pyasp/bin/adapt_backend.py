@@ -10,8 +10,10 @@ from pyasp.backend.lists import load_embeddings
 from pyasp.backend.model import adapt
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
+from pyasp.core.errors import CannotBeMade
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
+from pyasp.data.scores import optional
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Options(BackendOptions):
 def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda)."""
+    with optional(Path(out).parent, options.force):
+        make(options, backend_dir, scp, out)
+
+
+def make(options: Options, backend_dir: str, scp: str, out: str) -> None:
+    """The adapted back end, unless it is up to date."""
+    if not Path(scp).is_file():
+        cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or choose another --adapt-to"
+        raise CannotBeMade(scp, "no such file", "unlabelled vectors to adapt to", cure)
     names, settings = files.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
     made = describe("adapt_backend", settings, [*(Path(backend_dir) / name for name in names), scp])
     if all([is_current(Path(out) / name, made, options.force) for name in names]):

@@ -61,11 +61,12 @@ def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndar
     arrays: dict[str, np.ndarray] = {"utterances": np.array(utts), "systems": np.array(list(networks))}
     for number, utt in enumerate(utts):
         samples, rate = audio[utt]
-        voiced = np.asarray(vad[utt]) > 0
+        decided = np.asarray(vad[utt])
+        voiced = decided > 0
         arrays[f"{number}/spectrogram"] = (255 * (1 + spectrogram(samples, rate, len(voiced)) / RANGE)).astype(np.uint8)
         arrays[f"{number}/voiced"], arrays[f"{number}/highest"] = voiced, np.array(rate / 2)
         for name, (net, front) in networks.items():
-            arrays[f"{number}/{name}"] = frame_weights(net, frontend(feats[utt], voiced, front), voiced)
+            arrays[f"{number}/{name}"] = frame_weights(net, frontend(feats[utt], decided, front), voiced)
     return arrays
 
 

@@ -1,6 +1,7 @@
 """Calibrates the scores of a system, or fuses those of several."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from pyasp.backend import calibration
 from pyasp.backend.calibration import Calibration
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
-from pyasp.core.errors import InputError, rerun
+from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
-from pyasp.data.scores import Scored, dev_list, scored_lists, training_list, write_scores
+from pyasp.data.scores import Scored, dev_list, optional, scored_lists, training_list, write_scores
 from pyasp.data.trials import Columns, TrialList
 from pyasp.evaluation.conditions import Evaluation
 
@@ -61,7 +62,10 @@ def on_dev(data: str, systems: list[str], options: Options) -> Calibration:
     """The model trained on the dev trials or the named list, which every system must have scored."""
     found = [training_list(data, system, options.calibration_list) for system in systems]
     inputs, trials = inputs_of(data, systems, found[0], options)
-    return calibration.train(inputs, trials.target, names_of(systems, options), options.calibration_prior)
+    _, sides = Evaluation(data, found[0].enroll, found[0].test).trial_speakers(trials)
+    return calibration.train(
+        inputs, trials.target, names_of(systems, options), options.calibration_prior, (sides.enroll, sides.test)
+    )
 
 
 def calibrate_list(
@@ -71,9 +75,10 @@ def calibrate_list(
     inputs, trials = inputs_of(data, systems, scored, options)
     if model:
         return [model], trials, model.apply(inputs), None
-    half = Evaluation(data, scored.enroll, scored.test).halves(trials, options.variant_seed)
+    evaluation = Evaluation(data, scored.enroll, scored.test)
+    half, (_, sides) = evaluation.halves(trials, options.variant_seed), evaluation.trial_speakers(trials)
     scores, models = calibration.train_halves(
-        inputs, trials.target, half, names_of(systems, options), options.calibration_prior
+        inputs, trials.target, half, names_of(systems, options), options.calibration_prior, (sides.enroll, sides.test)
     )
     mixed = (half[0] != half[1]).astype(np.uint8)
     return models, trials, scores, {"halves": (["disjoint", "mixed"], mixed)}
@@ -99,6 +104,12 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
     beside the scores says which trials are `disjoint`: neither speaker was in the training; trials across the halves
     (`mixed`) get the mean of both models.
     """
+    with optional(out, options.force) as left_out:
+        make(options, data, out, systems, left_out)
+
+
+def make(options: Options, data: str, out: str, systems: list[str], left_out: dict[str, str]) -> None:
+    """Every list; {list: reason} of those that cannot be calibrated goes to `left_out`."""
     way, common = (
         way_of(data, systems, options),
         [
@@ -125,7 +136,11 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
         if is_current(Path(out) / each.scores, made, options.force):
             continue
         model = model or (on_dev(data, systems, options) if way == "dev" else None)
-        models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
+        try:
+            models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
+        except CannotBeMade as error:
+            left_out[each.name] = str(error)
+            continue
         used[each.name] = [found.as_dict() for found in models]
         save(Path(out) / "calibration.json", way, options, used)  # before the scores, with which the list is done
         write_scores(Path(out) / each.scores, trials, scores, made, columns)
@@ -147,8 +162,11 @@ def save(path: Path, way: str, options: Options, used: dict) -> None:
 
 
 def tell(system: str, way: str, options: Options, used: dict) -> None:
-    """Prints the first of the models."""
+    """Prints the first of the models, and what is to be said against any of them."""
     first = next(iter(used.values()))[0]
+    for name, models in used.items():
+        for doubt in dict.fromkeys(doubt for model in models for doubt in model.get("doubts", ())):
+            print(f"warning: {system}, {name}: calibrated on {doubt}", file=sys.stderr)
     terms = " ".join(f"{weight:+.4f} x {name}" for name, weight in first["weights"].items())
     print(f"{system}: trained on {trained_on(way, options)}: llr = {terms} {first['offset']:+.4f}")
 

@@ -9,7 +9,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, run_shards
-from pyasp.features.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, decisions, recorded
 from pyasp.kaldi import ScpReader
 
 
@@ -18,8 +18,8 @@ class Options(JobOptions, VadOptions):
     """Options of compute_vad: compute-vad's own and the job's."""
 
 
-def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
-    """(T,) float32 of 0 and 1 of one utterance. Raises InputError when there is nothing to decide on."""
+def decide(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
+    """(T,) float32, the decisions on one utterance. Raises InputError when there is nothing to decide on."""
     if utt not in feats:
         raise InputError(
             "feats.scp",
@@ -30,29 +30,31 @@ def decisions(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
         )
     matrix = feats[utt]
     if len(matrix) == 0:
-        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Remove the recording", item=utt)
-    voiced = energy_vad(matrix[:, 0], options)
+        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Leave the recording out", item=utt)
+    voiced = decisions(matrix[:, 0], options)
     if options.omit_unvoiced_utts and not voiced.any():
         raise InputError(
-            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Remove the recording", item=utt
+            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Leave the recording out", item=utt
         )
-    return voiced.astype(np.float32)
+    return voiced
 
 
 def process(options: VadOptions, feats: ScpReader, utts: list[str]):
     """(utterance, (T,) decisions or None, tables) of each utterance of a shard."""
     for utt in utts:
         try:
-            voiced = decisions(options, feats, utt)
+            voiced = decide(options, feats, utt)
         except (InputError, OSError) as error:
             yield utt, None, {"failed": " ".join(str(error).split())}
         else:
-            yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum()))}
+            silent = int((~recorded(voiced)).sum())
+            yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum())), "utt2num_silent": str(silent)}
 
 
 @command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:
-    """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp and .utt2num_voiced."""
+    """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp, .utt2num_voiced and
+    .utt2num_silent, frames of digital silence."""
     source = DataDir(data)
     source.require("utt2spk", "feats.scp")
     feats, settings = ScpReader(source / "feats.scp"), subset(options, VadOptions)

@@ -15,9 +15,12 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.progress import bar
+from pyasp.data.checks import write_dropped
 from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
+
+NAMED = 10  # recordings named in a warning
 
 
 @dataclass(frozen=True)
@@ -55,29 +58,40 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     """Writes the embedding of every recording of INPUT to OUT: x.ark (with x.scp), or x.npy (with the keys in x.txt).
 
     INPUT: audio files, folders of them, a wav.scp, or a .tsv with the columns utt and path. Recordings that cannot be
-    used are listed; more of them than --max-failed make the exit code 1.
+    used are listed in x.failed.tsv; more of them than --max-failed make the exit code 1.
     """
     path = Path(out)
     if path.suffix not in WRITERS:
         raise InputError("command line", repr(out), "a name ending in " + " or ".join(WRITERS), "Name the output last")
     sounds, model, failed = list_sounds(inputs), load_model(options), {}
-    seconds = 0.0
+    seconds, silent = 0.0, []
 
     def frames() -> Vectors:
-        nonlocal seconds
+        nonlocal seconds, silent
         threads = options.threads or len(os.sched_getaffinity(0))
         found = features_of(model, sounds, options.channel, threads, failed)
         for key, features in bar(found, len(sounds), "embed", "file"):
             seconds += features.seconds
+            silent += [key] if features.silent else []
             yield key, features.frames
 
     done = WRITERS[path.suffix](path, model.embed_features(frames()))
     first = next(iter(failed.items()), None)
-    note = f" (first: {first[0]}: {first[1]})" if first else ""
+    listed = path.with_suffix(".failed.tsv")
+    listed.unlink(missing_ok=True)
+    if failed:
+        write_dropped(listed, failed)
+    note = f" (first: {first[0]}: {first[1]}; all of them in {listed})" if first else ""
     print(
         f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
         file=sys.stderr,
     )
+    if silent:
+        print(
+            f"warning: {len(silent)} recordings hold digital silence, which is left out: {', '.join(silent[:NAMED])}"
+            + (", ..." if len(silent) > NAMED else ""),
+            file=sys.stderr,
+        )
     return int(len(failed) > options.max_failed * len(sounds))
 
 

@@ -10,9 +10,10 @@ from pyasp.core.command import command
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import grouped, percent
+from pyasp.core.text import grouped
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
+from pyasp.evaluation.llr import MARK, eer_text, unsure
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def main(options: Options, trials_dir: str, system_dir: str) -> None:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])
-        print(f"{system_dir} {name}: EER {percent(entry['eer'])} % ({trials} trials)")
+        print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
+    if any(map(unsure, result["trials"].values())):
+        print(MARK)
     lists = trial_lists(trials_dir)
     unscored = [name for name in lists if name not in result["trials"]]
     if unscored:

@@ -38,13 +38,13 @@ def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[n
     seconds = duration_text(len(samples), options.sample_frequency)
     if len(samples) < options.min_duration * options.sample_frequency:
         raise InputError(
-            utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or remove the recording"
+            utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or leave it out"
         )
     matrix = extractor.compute(samples, utt)
     if not np.isfinite(matrix).all():  # samples of 1e19 and more: their energy is no number any more
-        raise InputError(utt, "features that are not finite", "samples in [-1, 1]", "Replace or remove the recording")
+        raise InputError(utt, "features that are not finite", "samples in [-1, 1]", "Replace it, or leave it out")
     if len(matrix) == 0:
-        raise InputError(utt, f"{seconds} s", "at least one frame", "Use --snip-edges=false, or remove the recording")
+        raise InputError(utt, f"{seconds} s", "at least one frame", "Use --snip-edges=false, or leave it out")
     return matrix, seconds
 
 

@@ -13,10 +13,12 @@ from pyasp.backend.norm import Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.core.command import command
+from pyasp.core.errors import CannotBeMade
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
-from pyasp.data.scores import Scored, scored_lists, write_scores
+from pyasp.data.scores import Scored, optional, scored_lists, write_scores
+from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
 
@@ -51,7 +53,8 @@ def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, option
     row, members = {utt: number for number, utt in enumerate(utts)}, []
     for each in chosen.values():
         members.append(np.array([row[utt] for utt in each]))
-    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, options)
+    speakers = [utt2spk[each[0]] for each in chosen.values()]
+    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, speakers, options)
 
 
 def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort: Cohort, options: Options) -> tuple:
@@ -66,8 +69,10 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
         model.enroll(cohort.back_end, enroll, members, options.average),
         np.array([len(rows) for rows in members]),
     )
+    names, *sides = Evaluation(data, scored.enroll, scored.test).speakers(trials)
+    speakers = tuple(np.array(names)[side] for side in sides)
     return trials, cohort.normalise(
-        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test)
+        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test), speakers
     )
 
 
@@ -78,7 +83,17 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
     of.
     """
+    with optional(out, options.force):
+        make(options, data, vectors, backend_dir, system, out)
+
+
+def make(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
+    """Every list that is not up to date."""
     files = cohort_files(data, vectors, options)
+    missing = [path for path in (files[0], files[2]) if not path.is_file()]
+    if missing:
+        cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
+        raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
     back_end_files = [Path(backend_dir) / name for name in FILES]
     settings = {
         **vars(subset(options, ScoreOptions)),
@@ -89,6 +104,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     cohort = None
     for each in scored_lists(data, system):
         scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
+        scps |= {Path(data) / place / "utt2spk" for place in (each.enroll, each.test)}  # whom the cohort leaves out
         inputs = [
             each.trials,
             Path(system) / each.scores,

@@ -15,6 +15,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import c_sorted, read_table
+from pyasp.data.scores import optional
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     model.check_speakers(labels, utt2spk)
-    trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
-    write_conf(directory / "options.conf", train_options)
-    files.write_back_end(directory, trained, made)
+    with optional(directory.parent, options.force):  # the lda variant
+        trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
+        write_conf(directory / "options.conf", train_options)
+        files.write_back_end(directory, trained, made)
 
 
 if __name__ == "__main__":

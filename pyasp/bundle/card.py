@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyasp.core.text import as_markdown, cost, grouped, percent
+from pyasp.core.text import as_markdown, cost, grouped
+from pyasp.evaluation.llr import MARK, eer_text, unsure
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
@@ -22,7 +23,7 @@ def results_table(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                percent(entry["eer"]),
+                eer_text(entry),
                 *(cost(entry["min_dcf"].get(prior)) for prior in priors),
                 grouped(entry["n_target"]),
                 grouped(entry["n_nontarget"]),
@@ -51,6 +52,7 @@ def card(kind: str, facts: dict[str, Any]) -> str:
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
     introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+    mark = f" {MARK}" if any(map(unsure, facts.get("results", {}).values())) else ""
     return f"""# Speaker verification model: {facts.get("system", kind)}
 
 {introduction} {trained}
@@ -62,7 +64,7 @@ Recordings are analysed at {facts["rate"]} Hz. {scores}
 
 {results_table(facts.get("results", {}))}
 
-EER by the rule of Kaldi's compute-eer; minDCF with C_miss = C_fa = 1, normalised.
+EER by the rule of Kaldi's compute-eer; minDCF with C_miss = C_fa = 1, normalised.{mark}
 
 ## Limits
 

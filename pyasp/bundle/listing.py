@@ -12,70 +12,67 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyasp.audio.folders import SUFFIXES, audio_below
+from pyasp.audio.folders import SUFFIXES, audio_below, some
 from pyasp.audio.recording import read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.text import c_sorted
+from pyasp.data.datadir import check_id, read_rows
 from pyasp.kaldi import read_scp
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import Features, SpeakerModel
 
+Entries = list[tuple[str, str]]  # (key, audio file)
 AHEAD = 4  # recordings read ahead by each thread
 
 
-def _key(path: Path) -> str:
-    return "-".join("_".join(part.split()) for part in path.with_suffix("").parts)
+def _key(path: str | Path) -> str:
+    return "-".join("_".join(part.split()) for part in Path(path).with_suffix("").parts)
 
 
-def _folder(path: Path) -> dict[str, str]:
+def _folder(path: Path) -> Entries:
     if (path / "wav.scp").is_file():
         if (path / "segments").is_file():
             raise InputError(path, "segments", "whole recordings", "Extract with run.sh, which cuts them out")
         return _scp(path / "wav.scp")
-    return {_key(Path(file).relative_to(path)): file for file in audio_below(path)}
+    return [(_key(os.path.relpath(file, path)), file) for file in audio_below(path)]
 
 
-def _scp(path: Path) -> dict[str, str]:
-    return {key: value.strip() for key, value in read_scp(path).items()}
+def _scp(path: Path) -> Entries:
+    return [(key, value.strip()) for key, value in read_scp(path).items()]
 
 
-def _tsv(path: Path) -> dict[str, str]:
-    header, *rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-    if "utt" not in header or "path" not in header:
-        raise InputError(path, f"columns {' '.join(header)}", "utt and path among them", "Name the columns")
-    utt, audio = header.index("utt"), header.index("path")
-    return {row[utt]: row[audio] if os.path.isabs(row[audio]) else str(path.parent / row[audio]) for row in rows}
+def _tsv(path: Path) -> Entries:
+    rows = read_rows(path, ("utt", "path"), key="utt")
+    return [(check_id(row["utt"], "recording", path), os.path.join(path.parent, row["path"])) for row in rows]
 
 
 TABLES = {".scp": _scp, ".tsv": _tsv}
 
 
+def _entries(name: str) -> Entries:
+    path = Path(name)
+    if not path.exists():
+        raise InputError(path, "no such file or directory", "audio, a folder, a wav.scp or a .tsv", "Check it")
+    if path.is_dir():
+        return _folder(path)
+    return TABLES[path.suffix](path) if path.suffix in TABLES else [(_key(path.name), name)]
+
+
 def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
-    """{key: audio file}, C-sorted. Raises InputError for a key that comes twice, or when there is no recording."""
+    """{key: audio file}, C-sorted. Raises InputError for keys of two recordings, or when there is no recording."""
+    inputs = list(inputs)
     found: dict[str, str] = {}
-    for name in inputs:
-        path = Path(name)
-        if not path.exists():
-            raise InputError(path, "no such file or directory", "audio, a folder, a wav.scp or a .tsv", "Check it")
-        entries = (
-            _folder(path)
-            if path.is_dir()
-            else TABLES[path.suffix](path)
-            if path.suffix in TABLES
-            else {_key(Path(path.name)): name}
-        )
-        for key, file in entries.items():
-            if found.setdefault(key, file) != file:
-                raise InputError(
-                    path,
-                    f"{found[key]} and {file}",
-                    "one recording a key",
-                    "Name them in a table: wav.scp or .tsv",
-                    item=key,
-                )
+    twice = []
+    for key, file in (entry for name in inputs for entry in _entries(name)):
+        other = found.setdefault(key, file)
+        if other != file and os.path.realpath(other) != os.path.realpath(file):
+            twice.append(f"{key} is {other} and {file}")
+    if twice:
+        told, cure = f"{len(twice)} keys of several recordings ({some(twice)})", "Name them in a .tsv with utt and path"
+        raise InputError(some(inputs), told, "one recording a key", cure)
     if not found:
-        raise InputError(" ".join(inputs), "no audio file", " ".join(sorted(SUFFIXES)), "Check the folder")
+        raise InputError(some(inputs), "no audio file", " ".join(sorted(SUFFIXES)), "Check the folder")
     return {key: found[key] for key in c_sorted(found)}
 
 

@@ -297,7 +297,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "rate": int(found.mfcc.sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {
-            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")}
+            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")}
             for name, entry in results_of(found.directory).items()
         },
         "versions": versions(),

@@ -35,18 +35,20 @@ from pyasp.core.options import subset
 from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions
-from pyasp.features.vad import VadOptions, energy_vad
+from pyasp.features.vad import VadOptions, decisions, recorded
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
 class Features:
-    """frames: (V, D) float32, voiced and normalised; voiced: (T,) bool; seconds: of the voiced frames."""
+    """frames: (V, D) float32, voiced and normalised; voiced: (T,) bool; seconds: of the voiced frames; silent: seconds
+    of digital silence, left out."""
 
     frames: np.ndarray
     voiced: np.ndarray
     seconds: float
+    silent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class SpeakerModel:
         """Voiced, normalised frames of a wave (n,) at `rate` Hz, or of a Sound. InputError when nothing is voiced."""
         sound = sound if isinstance(sound, Sound) else sound_of(sound, rate)
         matrix, shift = self.mfcc(sound), self._mfcc_options.frame_shift / 1000
-        voiced = energy_vad(matrix[:, 0], self._vad_options)
+        decided = decisions(matrix[:, 0], self._vad_options)
+        voiced = decided > 0
         if not voiced.any():
             raise InputError(
                 sound.name,
@@ -180,7 +183,8 @@ class SpeakerModel:
                 "speech",
                 "It is silent, or too quiet for the model's vad.conf",
             )
-        return Features(frontend(matrix, voiced, self._frontend), voiced, float(voiced.sum()) * shift)
+        frames, silent = frontend(matrix, decided, self._frontend), ~recorded(decided)
+        return Features(frames, voiced, float(voiced.sum()) * shift, float(silent.sum()) * shift)
 
     def embed_features(self, features: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         """(name, (V, D) frames) -> (name, (E,) float32), in batches: for many recordings."""

@@ -91,13 +91,24 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     sound = read_sound(path, channel)
     features = model.features(sound)
     ((_, vector),) = model.embed_features([(sound.name, features.frames)])
-    warnings = complaints(sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest)
+    warnings = complaints(
+        sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest, features.silent
+    )
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 
 def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int = -1) -> list[Heard]:
-    """Every one of a few files; the same file twice counts once."""
-    return [hear(model, path, channel) for path in dict.fromkeys(map(str, paths))]
+    """Every one of a few files; the same file twice counts once. Raises InputError that names all that are unusable."""
+    heard, failed = [], []
+    for path in dict.fromkeys(map(str, paths)):
+        try:
+            heard.append(hear(model, path, channel))
+        except InputError as error:
+            failed.append(error)
+    if failed:
+        others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed))}"
+        raise failed[0] if len(failed) == 1 else InputError("recordings", others, "audio with speech", "Replace them")
+    return heard
 
 
 def hear_many(

@@ -25,6 +25,11 @@ class InputError(Exception):
         return _told, (str(self), self.rerun)
 
 
+class CannotBeMade(InputError):
+    """What this data cannot give, such as a calibration without target trials: left out with its reason where it is
+    optional."""
+
+
 def _told(text: str, way_out: tuple[str, bool] | None) -> InputError:
     error = InputError.__new__(InputError)
     Exception.__init__(error, text)

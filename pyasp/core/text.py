@@ -7,6 +7,7 @@ or a nesting that exhausts Python's stack.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import IO, Any
 
 from pyasp.core.errors import InputError
 
+PEEKED = 4096  # bytes looked at for the zeros of UTF-16
 Table = list[list[str]]  # a header and rows of cells
 
 
@@ -22,18 +24,36 @@ Table = list[list[str]]  # a header and rows of cells
 def open_text(path: str | Path) -> Iterator[IO[str]]:
     """A text file as a stream of lines that end with a line feed. Raises InputError for bytes that are not UTF-8.
 
-    A byte-order mark is passed over. OSError is the caller's.
+    A byte-order mark is passed over; UTF-16, with or without one, is no UTF-8. OSError is the caller's.
     """
     try:
         with open(path, encoding="utf-8-sig") as stream:
+            if stream.seekable() and _is_utf16(stream.buffer.peek(PEEKED)[:PEEKED]):
+                raise _not_utf8(path)
             yield stream
-    except UnicodeDecodeError as error:
-        raise InputError(
-            path,
-            f"bytes that are not UTF-8 ({error.reason} at byte {error.start})",
-            "UTF-8 text",
-            "Convert the file to UTF-8",
-        ) from None
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
+
+
+def _not_utf8(path: str | Path) -> InputError:
+    """The error for a file that is no UTF-8: the first such line, and how to convert the file."""
+    with open(path, "rb") as stream:
+        wide = _is_utf16(stream.peek(PEEKED)[:PEEKED])
+        number, bad = next(((n, line) for n, line in enumerate(stream, 1) if wide or not _decodes(line)), (1, b""))
+    found = "UTF-16: bytes that are not UTF-8" if wide else f"bytes that are not UTF-8 ({bad[:40].rstrip()!r})"
+    cure = f"Convert it: iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8 FILE > NEW"
+    return InputError(path, found, "UTF-8 text", cure, item=f"line {number}")
+
+
+def _is_utf16(start: bytes) -> bool:
+    return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or start.count(0) > len(start) // 4
+
+
+def _decodes(line: bytes) -> bool:
+    try:
+        return line.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def read_lines(path: str | Path) -> list[str]:

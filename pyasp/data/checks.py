@@ -11,14 +11,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pyasp.audio.cut_files import audio_files, read_cuts, write_cuts
+from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
+from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, utt_of
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
-BY_UTTERANCE = ("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
+BY_UTTERANCE = (
+    *("utt2dur", "wav.scp", "segments", "feats.scp", "vad.scp"),
+    *("utt2num_frames", "utt2num_voiced", "utt2num_silent"),
+)
 BY_SPEAKER = ("spk2gender",)
 
 
@@ -32,6 +36,15 @@ def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
     """Writes a dropped.tsv: header, then utterance and reason, C-sorted, atomically."""
     with atomic_write(path, "w") as stream:
         stream.write("\n".join(["utt\treason", *(f"{utt}\t{reasons[utt]}" for utt in c_sorted(reasons))]) + "\n")
+
+
+def _audio_problem(line: str | None, headers: Mapping[str, Header | str]) -> str | None:
+    if line is None:
+        return "no entry in cuts.jsonl.gz"
+    cut = json.loads(line)
+    if cut.get("duration", 0.0) < MIN_DURATION:
+        return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
+    return audio_fault(cut, headers)
 
 
 class Checker:
@@ -53,8 +66,9 @@ class Checker:
                     self.data / "cuts.jsonl.gz", "a second cut of this id", "unique ids", rerun("prepare"), item=utt
                 )
             self.cuts[utt] = line
+        headers = read_headers(path for line in self.cuts.values() for path in audio_files(json.loads(line)))
         for utt in self.data.utt2spk:
-            reason = self._audio_problem(utt)
+            reason = _audio_problem(self.cuts.get(utt), headers)
             if reason:
                 self.dropped[utt] = reason
         if len(self.dropped) == len(self.data.utt2spk):
@@ -77,15 +91,6 @@ class Checker:
                     "Prefix the utterance ids with their speaker",
                     item=utt,
                 )
-
-    def _audio_problem(self, utt: str) -> str | None:
-        if utt not in self.cuts:
-            return "no entry in cuts.jsonl.gz"
-        cut = json.loads(self.cuts[utt])
-        if cut.get("duration", 0.0) < MIN_DURATION:
-            return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
-        missing = [path for path in audio_files(cut) if not Path(path).is_file()]
-        return f"audio file missing: {missing[0]}" if missing else None
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted; writes dropped.tsv with the reasons."""

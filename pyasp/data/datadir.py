@@ -28,6 +28,7 @@ MADE_BY_STAGE = {
     "vad.scp": "features",
     "utt2num_frames": "features",
     "utt2num_voiced": "features",
+    "utt2num_silent": "features",
     "utt2clean": "augment",
     "utt2speed": "augment",
     "valid_utts": "select",
@@ -102,23 +103,40 @@ def check_width(found: int, wanted: int, where: object, number: int, cure: str) 
 
 
 def read_rows(
-    path: str | Path, needed: tuple[str, ...] = (), cure: str = "Repair the line"
+    path: str | Path, needed: tuple[str, ...] = (), cure: str = "Repair the line", key: str = ""
 ) -> Iterator[dict[str, str]]:
-    """Rows of a tab-separated table with a header. InputError for a missing file or column, and for ragged lines."""
+    """Rows of a tab-separated table with a header; blank lines are no rows, blanks at the ends of a cell no part of it.
+
+    needed: columns that must be there, and hold something; key: the one whose values must differ. Raises InputError for
+    a missing file, a column missing or named twice, ragged lines, empty cells, and a key twice.
+    """
     try:
         lines = read_lines(path)
     except FileNotFoundError:
         expected = f"a table with the columns {' '.join(needed)}"
-        raise InputError(path, "no such file", expected, "Check --tables") from None
-    header = lines[0].split("\t") if lines else []
+        raise InputError(path, "no such file", expected, "Check the path") from None
+    header, seen = [name.strip() for name in lines[0].split("\t")] if lines else [], {}
     missing = [name for name in needed if name not in header]
-    if missing:
-        expected = f"a column {missing[0]} (tab-separated, header first)"
-        raise InputError(path, f"columns {' '.join(header)}", expected, "Add the column")
+    if missing or len(set(header)) < len(header):
+        expected = (
+            f"a column {missing[0]} (of {' and '.join(needed)}; tabs between, header first)"
+            if missing
+            else "each name once"
+        )
+        raise InputError(path, f"columns {' '.join(header)}", expected, "Add the column" if missing else "Rename one")
     for number, line in enumerate(lines[1:], 2):
-        cells = line.split("\t")
+        if not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split("\t")]
         check_width(len(cells), len(header), path, number, cure)
-        yield dict(zip(header, cells))
+        row = dict(zip(header, cells))
+        empty = [name for name in needed if not row[name]]
+        if empty or key and row[key] in seen:
+            found = f"no {empty[0]}" if empty else f"{key} {row[key]!r} again, as in line {seen[row[key]]}"
+            raise InputError(path, found, f"each line with {' '.join(needed)} of its own", cure, item=f"line {number}")
+        if key:
+            seen[row[key]] = number
+        yield row
 
 
 def write_table(path: str | Path, table: Mapping[str, str]) -> None:

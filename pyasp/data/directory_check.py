@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyasp.audio.cut_files import audio_files, read_cuts
+from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts
+from pyasp.audio.headers import read_headers
 from pyasp.core.errors import InputError
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir, c_sorted, invert
@@ -63,21 +64,28 @@ def _table(data: DataDir, name: str) -> Iterator[str]:
 
 
 def _audio(data: DataDir) -> Iterator[str]:
-    """Files that are not there; commands are not run."""
+    """Files that are not there, or do not hold what they and their cuts say; commands are not run."""
     if data.has(CUTS):
         cuts = dict(read_cuts(data / CUTS))
         known = set(data.utt2spk)
         for name, lacking in (("no cut", known - set(cuts)), ("cuts of unknown", set(cuts) - known)):
             if lacking:
                 yield f"{CUTS}: {name}: {len(lacking)} utterances (first: {min(lacking)})"
-        gone = [path for line in cuts.values() for path in audio_files(json.loads(line)) if not Path(path).is_file()]
+        lines = list(cuts.values())
+        files = [path for line in lines for path in audio_files(json.loads(line))]
     elif data.has("wav.scp"):
-        files = [value for value in data.read("wav.scp").values() if not value.endswith("|")]
-        gone = [path for path in files if not Path(path).is_file()]
+        lines, files = [], [value for value in data.read("wav.scp").values() if not value.endswith("|")]
     else:
         return
+    headers = read_headers(files)
+    gone = dict.fromkeys(path for path in headers if not Path(path).is_file())
+    there = {path: found for path, found in headers.items() if path not in gone}
+    faults = [audio_fault(cut, there) for cut in map(json.loads, lines) if there.keys() >= set(audio_files(cut))]
+    faults = [fault for fault in (faults if lines else there.values()) if isinstance(fault, str)]
+    if faults:
+        yield f"audio: {len(faults)} recordings cannot be read as they are (first: {faults[0]})"
     if gone:
-        yield f"audio: {len(gone)} files are not there (first: {gone[0]})"
+        yield f"audio: {len(gone)} files are not there (first: {next(iter(gone))})"
 
 
 def fix(directory: Path) -> str:

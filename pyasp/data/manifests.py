@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyasp.audio.cut_files import parse_cut, read_cuts, write_cuts
 from pyasp.audio.headers import read_header
+from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.data.datadir import DataDir, c_sorted, check_id
@@ -74,15 +75,24 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
         if name not in recordings:
             raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Add it", utt)
         recording = recordings[name]
-        start, end = (float(text) for text in times[:2]) if times else (0.0, recording["duration"])
+        start, end = (float(text) for text in times[:2]) if times else (0.0, -1.0)
         supervisions[utt] = {
             "id": utt,
             "recording_id": name,
             "start": start,
-            "duration": (end if end > 0 else recording["duration"]) - start,
+            "duration": duration_in(recording, start, end - start if end > 0 else None, data / "segments", utt),
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
+
+
+def duration_in(recording: Json, start: float, seconds: float | None, path: object, utt: str) -> float:
+    """Seconds of a stretch (None: to the end), ended with its recording as Kaldi does. InputError for one behind it."""
+    try:
+        return seconds_within(start, seconds, recording["sampling_rate"], recording["num_samples"])
+    except ValueError as error:
+        cure = f"Mend the times: up to {OVERSHOOT} s too long are cut"
+        raise InputError(path, str(error), "a stretch of its recording", cure, item=utt) from None
 
 
 def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -309,6 +319,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
                 "Give the manifests that belong together",
                 item=utt,
             )
+        recording = recordings[each["recording_id"]]
+        each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
     target.mkdir(parents=True, exist_ok=True)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}

@@ -20,6 +20,7 @@ from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
 DERIVED = ("spk2utt",)
+NAMED = 10  # recordings that statistics name
 CUTS, MODELS, DROPPED = "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 
 
@@ -194,6 +195,13 @@ def statistics(data: DataDir) -> dict[str, Any]:
             values = np.array([float(value) for value in data.read(name).values()]) / unit
             facts[key.replace("seconds", "hours")] = round(float(values.sum()) / 3600, 4)
             facts[key] = _spread(values)
+    if data.has("utt2num_silent"):
+        silent = {utt: int(frames) / 100 for utt, frames in data.read("utt2num_silent").items() if frames != "0"}
+        facts["digital_silence"] = {
+            "recordings": len(silent),
+            "seconds": round(sum(silent.values()), 2),
+            **({"first": ", ".join(c_sorted(silent)[:NAMED])} if silent else {}),
+        }
     if data.has("spk2gender"):
         facts["genders"] = dict(sorted(Counter(data.read("spk2gender").values()).items()))
     if data.has(MODELS):

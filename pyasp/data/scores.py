@@ -2,12 +2,16 @@
 
 A system's directory holds `scores/<list>`, and `dev/scores` for the trials among the dev speakers. Beside a score file
 lie the scores alone as float32 (`<scores>.f32.npy`) and, where a step says something about its own scores, columns
-(`<scores>.tsv`). A score is printed with the fewest digits that give the same float32 back.
+(`<scores>.tsv`). A score is printed with the fewest digits that give the same float32 back. What a variant could not be
+made of is in its `left_out.tsv`: the list, or `*` for all of them, and the reason.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,9 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write
+from pyasp.core.errors import CannotBeMade, InputError, rerun
+from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
+from pyasp.core.text import read_lines
 from pyasp.data.trials import Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
 SCORED = "<model> <test> <score>"
@@ -148,7 +153,7 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
     """The list that calibration is trained on: `name` of the corpus's lists, or the dev trials when it is empty."""
     found = {each.name: each for each in scored_lists(data, system_dir)}
     if (name or "dev") not in found:
-        raise InputError(
+        raise CannotBeMade(
             system_dir,
             f"no scores of {name or 'trials among dev speakers'}",
             "a scored list to train calibration on",
@@ -156,3 +161,56 @@ def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored
             "--calibration-list, or use calhalf",
         )
     return found[name or "dev"]
+
+
+# ---------------------------------------------------------------- what a variant could not be made of
+
+LEFT_OUT, ALL = "left_out.tsv", "*"
+
+
+def read_left_out(system_dir: str | Path) -> dict[str, str]:
+    """{list, or `*` for all: why it was left out}; nothing for a system that is whole."""
+    path = Path(system_dir) / LEFT_OUT
+    rows = [line.split("\t", 1) for line in read_lines(path)[1:]] if path.is_file() else []
+    return {row[0]: row[-1] for row in rows}
+
+
+def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: bool = False) -> None:
+    """Says on screen, and keeps beside the system, what was left out and why; a former note goes.
+
+    InputError where scores of an earlier run are in the way, unless `force`, which deletes them.
+    """
+    directory = Path(system_dir)
+    kinds = ("", ".made.json", ".f32.npy", ".tsv")
+    gone = [f"scores/{name}{kind}" for name in reasons for kind in kinds] if ALL not in reasons else ["scores", "dev"]
+    old = [directory / name for name in gone if (directory / name).exists()]
+    if old and not force:
+        way_out = rerun("scores", "With --force they are deleted", force=True)
+        raise InputError(old[0], "scores of an earlier run", f"none: {'; '.join(reasons.values())}", way_out)
+    for path in old:
+        remove_tree(path)
+    with contextlib.suppress(OSError):  # it holds scores of other lists, or is not there
+        (directory / "scores").rmdir()
+    if not reasons:
+        (directory / LEFT_OUT).unlink(missing_ok=True)
+        return
+    for name, reason in reasons.items():
+        print(f"warning: {directory.name}{'' if name == ALL else f', {name}'} is left out: {reason}", file=sys.stderr)
+    with atomic_write(directory / LEFT_OUT, "w") as stream:
+        stream.write("list\treason\n" + "".join(f"{name}\t{' '.join(why.split())}\n" for name, why in reasons.items()))
+
+
+@contextlib.contextmanager
+def optional(system_dir: str | Path, force: bool = False) -> Iterator[dict[str, str]]:
+    """Around the making of a variant: where it cannot be made, that is noted, and the run goes on.
+
+    Yields {list: reason} for lists that are left out alone. The system itself is not optional: its errors pass.
+    """
+    reasons: dict[str, str] = {}
+    try:
+        yield reasons
+    except CannotBeMade as error:
+        if not {"+", ":"} & set(Path(system_dir).name):
+            raise
+        reasons = {ALL: str(error)}
+    note_left_out(system_dir, reasons, force)

@@ -218,7 +218,7 @@ def check_counts(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
-            rerun("prepare", "Repair or remove those recordings (the shards' .failed files list them)"),
+            rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)"),
         )
 
 

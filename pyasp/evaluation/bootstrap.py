@@ -163,11 +163,12 @@ def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
 def paired(a: np.ndarray, b: np.ndarray, difference: float) -> dict[str, float | list[float] | None]:
     """Two systems on the same draws: a, b (R,) replicates of one figure, `difference` a - b on the list itself.
 
-    p: two-sided, (1 + replicates on the rarer side of zero) / (R + 1), doubled; ties count on both sides.
+    p: two-sided, (1 + replicates on the rarer side of zero) / (R + 1), doubled; ties count on both sides. None, as the
+    interval is, when more than a twentieth of the replicates lack a class.
     """
-    gap = (a - b)[np.isfinite(a - b)]
+    gap, ci = (a - b)[np.isfinite(a - b)], interval(a - b)
     rarer = min(int((gap <= 0).sum()), int((gap >= 0).sum()))
-    return {"difference": difference, "ci": interval(a - b), "p": min(1.0, 2 * (1 + rarer) / (gap.size + 1))}
+    return {"difference": difference, "ci": ci, "p": min(1.0, 2 * (1 + rarer) / (gap.size + 1)) if ci else None}
 
 
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float | int]:

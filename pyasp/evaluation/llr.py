@@ -15,16 +15,22 @@ Symbols
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pyasp.core.errors import InputError
+from pyasp.core.text import percent
 from pyasp.evaluation import metrics
 from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
 DECISION_PRIORS = (0.5, 0.1)  # priors at which actual costs are reported, beside those of minDCF
 P_KNOWN = 0.5  # SRE12: share of nontargets spoken by speakers known to the system
+FEW_ERRORS = 30  # Doddington's rule: fewer errors say little
+TIED = (
+    0.1  # share by which the two EERs differ where ties decide; on 200 draws of Gaussians with 34 errors 0.09 at most
+)
 SEQUENTIAL = 4096  # so few points are left to the sequential hull
 
 
@@ -199,6 +205,29 @@ def summarise(
     if known is not None and (known & ~target).any() and (~known & ~target).any():
         entry["c_primary"] = c_primary(t, np.sort(scores[known & ~target]), np.sort(scores[~known & ~target]))
     return entry, counts
+
+
+def unsure(entry: Mapping[str, Any]) -> bool:
+    """True of an entry whose EER hangs on few errors or on ties: fewer than FEW_ERRORS misses or false alarms at its
+    threshold, or another value on the ROC's convex hull, which ties do not move."""
+    errors = entry.get("errors", {}).get("eer")
+    if entry.get("eer") is None or not errors:
+        return False
+    few = min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS
+    return few or abs(entry["eer"] - entry["eer_rocch"]) > TIED * min(entry["eer"], entry["eer_rocch"])
+
+
+def eer_text(entry: Mapping[str, Any]) -> str:
+    """The EER of an entry wherever it is printed: '7.12', or, where it is `unsure`, '7.25* (6.93)' with that on the
+    convex hull; '-' where there is none."""
+    mark = f"* ({percent(entry['eer_rocch'])})" if unsure(entry) else ""
+    return percent(entry.get("eer")) + mark
+
+
+MARK = (
+    f"*: the EER hangs on fewer than {FEW_ERRORS} misses or false alarms, or on equal scores; in parentheses the EER "
+    "on the ROC's convex hull, which no tie moves."
+)
 
 
 def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
+from pyasp.features.vad import recorded
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10  # Kaldi's
@@ -172,12 +173,14 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
             "front end",
             f"no voiced frame among {frames}",
             "at least one voiced frame",
-            "Remove the recording, or lower --vad-energy-threshold",
+            "Leave the recording out, or lower --vad-energy-threshold",
         )
 
 
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
     """Stored MFCC (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
+
+    voiced: bool, or the decisions of vad.scp, whose digital silence (-0) is left out as if the file did not hold it.
 
     The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when
     no frame is voiced, or when fewer than --num-ceps coefficients are stored.
@@ -197,6 +200,8 @@ def frontend_chunk(
 
     rows(a, b): stored frames a to b (exclusive) of the recording, (b - a, D); voiced: (T,) decisions of all its frames.
     """
+    if not (there := recorded(voiced)).all():
+        rows, voiced = _without_silence(rows, np.flatnonzero(there)), voiced[there]
     frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
     if len(times) == 0:
         raise InputError(
@@ -212,6 +217,16 @@ def frontend_chunk(
     padded = np.pad(stored, ((context - below, context - above), (0, 0)), mode="edge")
     slab = _deltas_inside(padded, options.delta_window, options.delta_order)
     return _normalise_columns(slab, int(first), times, frames, options)
+
+
+def _without_silence(rows: Callable[[int, int], np.ndarray], kept: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """`rows` of the recording that has the frames `kept` alone."""
+
+    def among_kept(start: int, end: int) -> np.ndarray:
+        first, last = int(kept[start]), int(kept[end - 1]) + 1
+        return rows(first, last)[kept[start:end] - first]
+
+    return among_kept
 
 
 def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:

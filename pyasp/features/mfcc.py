@@ -49,7 +49,7 @@ class MfccOptions:
     sample_frequency: float = option(16000.0, "samples per second of the waveform")
     frame_length: float = option(25.0, "milliseconds of a frame")
     frame_shift: float = option(10.0, "milliseconds between frames")
-    dither: float = option(1.0, "deviation of the noise added to samples, 0 = none; seeded by the utterance id")
+    dither: float = option(1.0, "deviation of the noise added to samples, 0 = none; seeded by the samples")
     preemphasis_coefficient: float = option(0.97, "coefficient of the pre-emphasis")
     remove_dc_offset: bool = option(True, "subtract the mean of each frame")
     window_type: str = option("povey", "analysis window", choices=WINDOWS)
@@ -173,9 +173,11 @@ def mirrored(samples: np.ndarray, start: int, end: int) -> np.ndarray:
     return np.concatenate([before, samples[max(start, 0) : max(end, 0)], after])
 
 
-def seed_of(utt: str) -> int:
-    """Seed of the dither of an utterance: the first 8 bytes of the SHA-256 of its id."""
-    return int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "big")
+def seed_of(samples: np.ndarray) -> int:
+    """Seed of the dither of a recording (n,) float32: the first 8 bytes of the SHA-256 of its samples.
+
+    The same recording has the same features under any name and in any place."""
+    return int.from_bytes(hashlib.sha256(samples.astype("<f4", copy=False)).digest()[:8], "big")
 
 
 def _band(banks: np.ndarray, columns: np.ndarray) -> tuple[slice, slice, np.ndarray]:
@@ -222,7 +224,7 @@ class Mfcc:
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
         out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
-        random = np.random.default_rng(seed_of(utt)) if self.options.dither else None
+        random = np.random.default_rng(seed_of(samples)) if self.options.dither else None
         for start, piece, framed in self._framed(samples, frames):
             self._block(piece, framed, out[start : start + len(framed)], random)
         return self._finish(out)

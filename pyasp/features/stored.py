@@ -116,7 +116,7 @@ class Recordings:
                 self.data.path,
                 f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
                 f"some recordings, and at most {self.allowed:.1%} unusable",
-                rerun("check", "Remove them from the directory, or raise --allow-fail-fraction"),
+                rerun("check", "Leave them out of the directory, or raise --allow-fail-fraction"),
             )
 
 
@@ -140,7 +140,7 @@ def iterate(
                     raise InputError(
                         data / name, "no entry", "an entry of every utterance", rerun("features"), item=utt
                     )
-            result = frontend(feats[utt], vad[utt] > 0, options)
+            result = frontend(feats[utt], vad[utt], options)
         except InputError as error:
             if failed is None:
                 raise InputError(

@@ -4,6 +4,10 @@ e_t        log energy of frame t (coefficient 0 of the raw MFCC, before any mean
 threshold  = energy_threshold + mean_scale * mean_t(e_t)
 frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in window}
 window     = [t-c, t+c] within [0, T), c the context
+
+Digital silence (zeros of VoIP, editing, noise gates, padding) is no recording: such frames are in no mean and no
+window, here and in the front end, as if they had been cut out. A decision is 1 (voiced), 0 (unvoiced) or -0 (digital
+silence), which every reader of Kaldi's decisions takes for unvoiced.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import numpy as np
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 
+SILENT = 2.0  # log energy on the int16 scale: a frame below it has an rms under a sixth of a 16-bit step
+
 
 @dataclass(frozen=True)
 class VadOptions:
@@ -25,6 +31,7 @@ class VadOptions:
     vad_proportion_threshold: float = option(0.6, "voiced when at least this part of the window is above the threshold")
     vad_frames_context: int = option(0, "frames of the window on either side of a frame")
     omit_unvoiced_utts: bool = option(False, "write no decisions for an utterance without a voiced frame")
+    digital_silence: bool = option(True, "take frames of digital silence out of everything; false: as Kaldi")
 
     def __post_init__(self) -> None:
         wrong = {
@@ -58,6 +65,24 @@ def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
     end = np.minimum(np.arange(frames) + options.vad_frames_context + 1, frames)
     needed = (end - first).astype(np.float32) * np.float32(options.vad_proportion_threshold)
     return (above[end] - above[first]).astype(np.float32) >= needed
+
+
+def decisions(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:
+    """(T,) float32 of log energies (T,): 1 voiced, 0 unvoiced, -0 digital silence; `energy_vad` of the other frames.
+
+    Without digital silence, or with --digital-silence=false, these are Kaldi's decisions. A file that is all silence
+    has none voiced.
+    """
+    log_energy = np.asarray(log_energy)
+    there = log_energy >= SILENT if options.digital_silence else np.ones(len(log_energy), bool)
+    result = np.full(len(log_energy), -0.0, np.float32)
+    result[there] = energy_vad(log_energy[there], options)
+    return result
+
+
+def recorded(decided: np.ndarray) -> np.ndarray:
+    """(T,) bool: the frames of a file that are a recording, by its decisions (T,): all but those marked -0."""
+    return ~np.signbit(decided) if np.issubdtype(decided.dtype, np.floating) else np.ones(len(decided), bool)
 
 
 def at_speed(voiced: np.ndarray, speed: float, frames: int) -> np.ndarray:

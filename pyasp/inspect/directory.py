@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.text import as_text, cost, grouped, percent
+from pyasp.core.text import as_text, cost, grouped
+from pyasp.evaluation.llr import MARK, eer_text, unsure
 from pyasp.inspect.line import Line, Lines, line
 from pyasp.inspect.table import INFO, lines_of, missing
 
@@ -39,7 +40,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
         table.append(
             [
                 name,
-                percent(entry["eer"]),
+                eer_text(entry),
                 *(cost(entry["min_dcf"].get(prior)) for prior in priors),
                 grouped(entry["n_target"] + entry["n_nontarget"]),
             ]
@@ -48,6 +49,8 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
     yield line(f"  {header}")
     for text, (name, entry) in zip(rows, entries.items()):
         yield line(f"  {text}", key=name, **{key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")})
+    if any(map(unsure, entries.values())):
+        yield line(f"  {MARK}")
 
 
 def _data(path: Path) -> Lines:

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from pyasp.audio.headers import read_header
 from pyasp.core.errors import InputError
 from pyasp.inspect.line import Line, Lines, array_facts, line, shape_text, span, span_facts
 from pyasp.inspect.table import lines_of, missing, text_lines, whole
@@ -164,20 +165,16 @@ def _npz_entry(path: str, key: str, allow_commands: bool) -> Lines:
 
 
 def _audio(path: str) -> Lines:
-    import soundfile  # only here
-
-    try:
-        info = soundfile.info(path)
-    except RuntimeError as problem:
-        raise InputError(path, f"audio that does not open ({problem})", "WAV, FLAC or SPHERE", "Convert it") from None
+    found = read_header(path)
+    seconds = found.samples / found.rate
     yield line(
-        f"{path}: audio, {info.format} {info.subtype}, {info.channels} channels, {info.samplerate} Hz, "
-        f"{info.frames} samples, {info.frames / info.samplerate:.3f} s",
+        f"{path}: audio, {found.encoding}, {found.channels} channels, {found.rate} Hz, {found.samples} samples, "
+        f"{seconds:.3f} s",
         kind="audio",
-        channels=info.channels,
-        rate=info.samplerate,
-        samples=info.frames,
-        seconds=info.frames / info.samplerate,
+        channels=found.channels,
+        rate=found.rate,
+        samples=found.samples,
+        seconds=seconds,
     )
 
 

@@ -28,6 +28,7 @@ INFO = {
     "utt2clean": "clean original",
     "utt2speed": "speed and original",
     "utt2num_voiced": "voiced frames",
+    "utt2num_silent": "frames of digital silence",
     "embedding.scp": "embeddings",
     "reco2file_and_channel": "file and channel",
     "valid_utts": "held-out utterances",

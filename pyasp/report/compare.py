@@ -13,6 +13,7 @@ from pyasp.core.text import Table, as_text, cost, percent
 from pyasp.data.scores import read_scored
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
+from pyasp.evaluation.llr import MARK, eer_text, unsure
 from pyasp.report import tables
 from pyasp.report.facts import read_json
 from pyasp.report.results import Results, entries, list_names
@@ -73,8 +74,20 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
                 [tables.between(row["ci"], lambda x: f"{x:+.3f}"), tables.probability(row["p"])] if row else ["-", "-"]
             )
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
-            table.append([system, title, *map(show, values), gap, *test, decided])
+            shown = map(eer_text, both) if figure == "eer" else map(show, values)
+            table.append([system, title, *shown, gap, *test, decided])
     return table
+
+
+def _notes(runs: list[Results]) -> str:
+    """What the columns and marks mean."""
+    marked = any(unsure(entry) for run in runs for name in list_names(run) for entry in entries(run, name).values())
+    return (
+        "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws are not "
+        "the same, or more than a twentieth of the draws of so few speakers lack targets or nontargets.\n"
+        "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so it is too "
+        "small." + (f"\n{MARK}" if marked else "")
+    )
 
 
 def side_by_side(exps: list[Path], runs: list[Results]) -> str:
@@ -91,14 +104,4 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
             "runs of the same trials",
             "Compare runs of one corpus",
         )
-    return "\n\n".join(
-        [
-            *blocks,
-            (
-                "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the "
-                "draws are not the same.\n"
-                "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so "
-                "it is too small."
-            ),
-        ]
-    )
+    return "\n\n".join([*blocks, _notes(runs)])

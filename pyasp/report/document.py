@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from pyasp.core import costs
 from pyasp.core.text import cost, percent
-from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
+from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold, eer_text
 from pyasp.report import facts, figures, tables
 from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
@@ -89,7 +89,7 @@ def _cards(run: ReportedRun, name: str) -> list[tuple[str, str, str]]:
         if names:
             best = min(names, key=lambda system: everything[system]["eer"])
             ci = tables.between(everything[best].get("ci", {}).get("eer"), percent)
-            cards.append((f"{name}: {title}", f"{percent(everything[best]['eer'])} %", f"{best}; 95 %: {ci}"))
+            cards.append((f"{name}: {title}", f"{eer_text(everything[best])} %", f"{best}; 95 %: {ci}"))
     rows = {
         system: entry["by"].get(HALVES, {}).get("disjoint") or entry
         for system, entry in everything.items()

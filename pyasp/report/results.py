@@ -7,10 +7,11 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
+from pyasp.evaluation.llr import MARK, eer_text, unsure
 from pyasp.report.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
@@ -51,7 +52,7 @@ def main_table(results: Results, trial_list: str) -> Table:
     table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
     for system, entry in ours.items():
         costs = [cost(entry["min_dcf"].get(prior)) for prior in priors]
-        table.append([system, percent(entry["eer"]), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
+        table.append([system, eer_text(entry), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
         if system in paper:
             table.append(
                 [
@@ -78,7 +79,7 @@ def by_table(results: Results, trial_list: str, column: str) -> Table:
     paper = paper_rows(results["corpus"], trial_list) if column == "duration_class" else {}
     table = [["system", *values]]
     for system, groups in ours.items():
-        table.append([system, *(percent(groups.get(value, {}).get("eer")) for value in values)])
+        table.append([system, *(eer_text(groups.get(value, {})) for value in values)])
         if system in paper and paper[system].by_duration:
             known = paper[system].by_duration
             figures = (known.get(value.removesuffix("s").strip()) for value in values)
@@ -93,12 +94,21 @@ def columns_of(results: Results, trial_list: str) -> list[str]:
     return sorted({column for entry in entries(results, trial_list).values() for column in entry.get("by", {})})
 
 
+def every_entry(results: Results) -> Iterator[Mapping[str, Any]]:
+    """The entries of all systems and lists, and of all their parts by columns."""
+    for name in list_names(results):
+        for entry in entries(results, name).values():
+            yield entry
+            yield from (part for groups in entry.get("by", {}).values() for part in groups.values())
+
+
 def definitions(results: Results) -> list[str]:
     """What each printed number is, with the first figure of the report as the example."""
     first = next(iter(entries(results, list_names(results)[0]).values()))
     trials = grouped(first["n_target"] + first["n_nontarget"])
-    example = f"EER {percent(first['eer'])} % ({trials} trials)"
+    example = f"EER {eer_text(first)} % ({trials} trials)"
     lines = [f"EER: equal error rate by the rule of Kaldi's compute-eer, e.g. {example}."]
+    lines += [MARK] if any(unsure(entry) for entry in every_entry(results)) else []
     lines += [
         f"minDCF({prior}): minDCF(p={prior}, C_miss=1, C_fa=1, normalised), the least of (p P_miss + (1-p) P_fa)"
         " / min(p, 1-p) over all distinct thresholds and reject-all."

@@ -13,10 +13,9 @@ import numpy as np
 from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
-from pyasp.evaluation.llr import DECISION_PRIORS
+from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS
 from pyasp.report.results import Results, columns_of, entries, list_names
 
-FEW_ERRORS = 30  # Doddington's rule: fewer errors say little
 FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two
 HALVES = "halves"  # column of scores calibrated on the other half of the speakers
 
@@ -169,9 +168,9 @@ def all_pairs(results: Results, replicates: Mapping[str, Mapping[str, np.ndarray
     return {name: rows for name, rows in found.items() if rows}
 
 
-def probability(p: float) -> str:
-    """A p value with three decimals, or that it is smaller."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def probability(p: float | None) -> str:
+    """A p value with three decimals, or that it is smaller; '-' where there is none."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _shown(figure: str) -> tuple[str, Any]:
@@ -205,9 +204,12 @@ CALIBRATION = "As log-likelihood ratios: calibration"
 PRIMARY = "SRE12's C_primary"
 PAIRED = "Differences on the same trials"
 ERRORS = "Errors in numbers of trials (* fewer than 30: no ground to rank systems)"
+NO_INTERVAL = (
+    "-: none can be had, since more than a twentieth of the draws of so few speakers lack targets or nontargets."
+)
 MEANING = {
     INTERVALS: "Intervals: speakers drawn with replacement, a trial weighing as often as both its speakers were drawn; "
-    "percentiles 2.5 and 97.5.",
+    f"percentiles 2.5 and 97.5. {NO_INTERVAL}",
     CALIBRATION: "Cllr: mean over targets of log2(1 + exp(-s)) plus mean over nontargets of log2(1 + exp(s)), halved, "
     "of scores s taken as natural-log likelihood ratios: 0 is perfect, 1 says nothing. min Cllr: after the best map "
     "that keeps the scores' order (ROC convex hull); ratio: Cllr / min Cllr. actDCF(p): (p P_miss + (1-p) P_fa) / "
@@ -217,7 +219,7 @@ MEANING = {
     PRIMARY: "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
     "nontarget speakers; at the thresholds ln 99 and ln 999, and (min) at the best ones.",
     PAIRED: "Differences: A - B of the same draws as the intervals; p: two-sided, from the share of draws on the other "
-    "side of zero.",
+    f"side of zero. {NO_INTERVAL}",
     ERRORS: "Errors: targets rejected (misses) and nontargets accepted (false alarms) at the threshold of the EER and "
     "at those of the minDCFs.",
 }

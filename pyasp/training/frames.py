@@ -106,12 +106,12 @@ def choose_store(store: str, values: int, memory_gb: float, device: torch.device
 
 
 def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarray]:
-    """Voicing decisions (T,) bool of each recording. Raises InputError where one is missing or has no voiced frame."""
+    """Decisions (T,) float32 of each recording. Raises InputError where one is missing or has no voiced frame."""
     vad, decisions = ScpReader(data / "vad.scp"), []
     for utt in bar(utts, title=f"{title}: voiced frames", unit="utt"):
         if utt not in vad:
             raise InputError(data / "vad.scp", "no entry", "decisions for every recording", rerun("features"), item=utt)
-        decisions.append(vad[utt] > 0)
+        decisions.append(vad[utt])
         if not decisions[-1].any():
             raise InputError(
                 data / "vad.scp",

@@ -43,8 +43,11 @@ def test_the_minimum_is_that_of_a_general_optimiser(prior):
     inputs = generator.normal(size=(500, 3)) * [1, 10, 0.1] + target[:, None] * [1.0, 8.0, 0.02] + [0, 100, 5]
     model = calibration.train(inputs, target, ("a", "b", "c"), prior)
 
-    def cost(w):
-        return calibration.objective(inputs @ w[:3] + w[3], target, prior)
+    def cost(w):  # J, and a tenth of a trial's worth of ridge on the weights of standardised columns
+        ridge = 2 * min(prior, 1 - prior) * 0.1 / target.sum()
+        return calibration.objective(inputs @ w[:3] + w[3], target, prior) + ridge / 2 * np.sum(
+            (w[:3] * inputs.std(axis=0)) ** 2
+        )
 
     start = np.append(model.weights, model.offset) + generator.normal(size=4) * 0.01
     assert cost(np.append(model.weights, model.offset)) <= minimize(cost, start, method="BFGS").fun + 1e-9
@@ -96,6 +99,48 @@ def test_separated_classes_give_finite_weights_and_constant_columns_none():
     assert np.all((model.apply(inputs) > 0) == [False, False, True, True])
 
 
+def mean_cllr(targets, nontargets, ridge, monkeypatch, draws=20):
+    """Mean Cllr, on many other trials, of calibrations trained on few."""
+    monkeypatch.setattr(calibration, "RIDGE", ridge)
+    scores, target = gaussian_scores(90, 4000, 12000, 3.0)
+    found = []
+    for seed in range(draws):
+        model = calibration.train(*_columns(gaussian_scores(seed, targets, nontargets, 3.0)), ("s",))
+        found.append(llr.cllr(*metrics.split(model.apply(scores[:, None]), target)))
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("targets, most", [(3, 0.40), (10, 0.28), (100, 0.25)])
+def test_a_calibration_from_few_trials_is_still_one(targets, most, monkeypatch):
+    """0.24 is possible; without the ridge (1e-6) three target trials give 2.1 and ten 0.31."""
+    with_ridge = mean_cllr(targets, 30 * targets, calibration.RIDGE, monkeypatch)
+    assert with_ridge < most and with_ridge <= mean_cllr(targets, 30 * targets, 1e-6, monkeypatch) + 1e-3
+
+
+def test_what_it_was_trained_on_and_what_that_is_worth():
+    scores, target = gaussian_scores(2, 3, 200)
+    sides = np.arange(203) % 7, np.arange(203) % 5
+    model = calibration.train(scores[:, None], target, ("s",), 0.5, sides)
+    stored = model.as_dict()
+    assert {key: stored[key] for key in ("n_target", "n_nontarget", "speakers")} == {
+        "n_target": 3,
+        "n_nontarget": 200,
+        "speakers": 7,
+    }
+    assert stored["doubts"][:2] == ["3 target trials, fewer than 30", "7 speakers, fewer than 10"]
+    assert Calibration.from_dict(stored).trained == model.trained
+    assert "3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 or above +5.3" in model.trained.told()
+    many = calibration.train(*_columns(gaussian_scores(2, 300, 900)), ("s",), 0.5, (np.arange(1200),) * 2)
+    assert many.as_dict()["doubts"] == []
+
+
+def test_separable_classes_are_told():
+    scores = np.concatenate([np.linspace(5, 9, 40), np.linspace(-9, -5, 60)])
+    model = calibration.train(scores[:, None], np.arange(100) < 40, ("s",))
+    assert model.trained.separable and "without an error" in model.trained.doubts()[0]
+    assert np.abs(model.apply(scores[:, None])).max() < 15  # no ratio of a million from a hundred trials
+
+
 def test_halves_do_not_see_each_other():
     generator = np.random.default_rng(9)
     half = generator.integers(0, 2, 4000), generator.integers(0, 2, 4000)
@@ -103,6 +148,7 @@ def test_halves_do_not_see_each_other():
     scores = generator.normal(size=4000) + 2 * target + 5 * (half[0] == 1)
     found, models = calibration.train_halves(scores[:, None], target, half, ("s",), 0.5)
     inside = (half[0] == 0) & (half[1] == 0)
+    assert [model.trained.speakers for model in models] == [0, 0]
     other = calibration.train(
         scores[(half[0] == 1) & (half[1] == 1), None], target[(half[0] == 1) & (half[1] == 1)], ("s",)
     )

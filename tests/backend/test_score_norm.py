@@ -38,34 +38,43 @@ def trials(back_end, scoring):
     return models, tests, pairs, SCORERS[scoring](*models, tests, back_end.plda, options).pairs(*pairs), options
 
 
-def cohort_of(back_end, options):
+def cohort_of(back_end, options, own=()):
+    """Nine cohort speakers; those numbered in `own` have the names of speakers of the trials."""
     vectors, labels = corpus(2, 9, 2)
-    return Cohort(back_end, vectors, [np.flatnonzero(labels == k) for k in range(9)], options)
+    names = [f"s{k}" if k in own else f"c{k}" for k in range(9)]
+    return Cohort(back_end, vectors, [np.flatnonzero(labels == k) for k in range(9)], names, options)
+
+
+SPEAKERS = np.array([f"s{k}" for k in range(6)]), np.array([f"s{k}" for k in range(6)])
 
 
 @pytest.mark.parametrize("scoring", ["plda", "cosine"])
 @pytest.mark.parametrize("kind", ["znorm", "tnorm", "snorm", "asnorm"])
-def test_against_loops(back_end, kind, scoring, monkeypatch):
+@pytest.mark.parametrize("own", [(), (1, 4)])
+def test_against_loops(back_end, kind, scoring, own, monkeypatch):
+    """Also where two of the trials' speakers are in the cohort: they are left out of their own models' and tests'
+    moments, and of no other's."""
     models, tests, pairs, scores, options = trials(back_end, scoring)
-    cohort = cohort_of(back_end, options)
+    cohort = cohort_of(back_end, options, own)
     score, plda, everyone = SCORERS[scoring], back_end.plda, np.zeros(9, np.int64)
     expected = []
     for i, j, s in zip(*pairs, scores):
         one_model = models[0][[i]], models[1][[i]]
         z = score(*one_model, cohort.vectors, plda, options).pairs(everyone, np.arange(9))
         t = score(cohort.vectors, cohort.num_utts, tests[[j]], plda, options).pairs(np.arange(9), everyone)
+        z, t = (np.delete(each, k) if k in own else each for each, k in ((z, i), (t, j)))
         if kind == "asnorm":
             z, t = np.sort(z)[-4:], np.sort(t)[-4:]
         parts = {"znorm": [(s - z.mean()) / z.std()], "tnorm": [(s - t.mean()) / t.std()]}
         expected.append(np.mean(parts.get(kind, sum(parts.values(), []))))
-    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
+    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs, SPEAKERS), expected)
     monkeypatch.setattr(norm, "AT_ONCE", 20)  # two rows at a time
-    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs), expected)
+    assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs, SPEAKERS), expected)
 
 
 def test_snorm_undoes_a_shift_and_a_scale_of_all_scores(back_end):
     models, tests, pairs, scores, options = trials(back_end, "cosine")
-    before = cohort_of(back_end, options).normalise("snorm", scores, models, tests, pairs)
+    before = cohort_of(back_end, options).normalise("snorm", scores, models, tests, pairs, SPEAKERS)
     z = np.array([[1.0, 2, 4]])
     assert moments(3 * z + 7)[0] == 3 * moments(z)[0] + 7 and moments(3 * z + 7)[1] == pytest.approx(3 * moments(z)[1])
     assert np.corrcoef(before, scores)[0, 1] > 0.8
@@ -77,6 +86,31 @@ def test_the_best_of_a_row():
     assert moments(scores, 10)[0].tolist() == scores.mean(axis=1).tolist()
     with pytest.raises(InputError, match="1 models or tests"):
         moments(np.array([[1.0, 1.0], [1.0, 2.0]]))
+    with pytest.raises(InputError, match="1 cohort members that are not the trial's own speaker; expected at least 2"):
+        moments(np.array([[1.0], [2.0]]))
+
+
+@pytest.mark.parametrize("kind", ["znorm", "tnorm", "snorm", "asnorm"])
+def test_a_cohort_with_the_trials_own_speakers_normalises_as_one_of_strangers(back_end, kind):
+    """Dev trials among 40 speakers, normalised by those 40 and by 40 others: target trials have the same mean. A cohort
+    with their own speakers in it draws them down: asnorm from 0.96 to 0.11, the others from 1.74 to 1.64."""
+    vectors, labels = corpus(3, 40, 4)
+    strangers, theirs = corpus(4, 40, 4)
+    rows, target = [np.array([k]) for k in range(160)], np.equal.outer(labels, labels)
+    pairs = np.nonzero(~np.eye(160, dtype=bool))
+    options = BackendOptions(scoring="cosine", cohort_top=20)
+    tests = back_end.process(vectors)
+    models, speakers = (tests, np.ones(160, int)), (labels.astype(str),) * 2
+    scores = SCORERS["cosine"](*models, tests, back_end.plda, options).pairs(*pairs)
+
+    def means(material, names):
+        cohort = Cohort(back_end, material, rows, [str(name) for name in names], options)
+        found = cohort.normalise(kind, scores, models, tests, pairs, speakers)
+        return found[target[pairs]].mean()
+
+    disjoint = means(strangers, theirs + 100)
+    assert means(vectors, labels) == pytest.approx(disjoint, abs=0.06)
+    assert means(vectors, labels + 100) < disjoint - (0.7 if kind == "asnorm" else 0.08)  # by names that hide them
 
 
 def test_the_draw_is_seeded_and_bounded():

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,14 @@ from pyasp.backend import model as backend
 from pyasp.backend.files import read_back_end
 from pyasp.backend.model import adapt
 from pyasp.backend.options import BackendOptions
-from pyasp.backend.variants import VariantOptions, expand, explained, fusions
+from pyasp.backend.variants import VariantOptions, check, expand, explained, fusions, impossible
 from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
 from pyasp.bin import variants as variants_tool
 from pyasp.core.errors import InputError
 from pyasp.data import dev_trials
 from pyasp.data.datadir import DataDir
 from pyasp.data.dev_trials import DevOptions, Material
-from pyasp.data.scores import read_scored
+from pyasp.data.scores import read_left_out, read_scored
 from pyasp.kaldi import ArkWriter
 
 DIM, TRAIN, EVAL, EACH = 8, 24, 12, 4
@@ -62,6 +63,28 @@ def test_the_tool_lists_systems(tmp_path, capsys):
     command = [f"--config={tmp_path}/b.conf", f"--exp={tmp_path}/exp"]
     assert variants_tool.main([*command, "x"]) == 0 and capsys.readouterr().out == "x\nx+snorm\nfusion:x+y\n"
     assert variants_tool.main([*command, "--show=fusions", "x"]) == 0 and capsys.readouterr().out == "fusion:x+y x y\n"
+
+
+def test_settings_that_no_data_could_follow_are_told_before_any_work():
+    for options, message in (
+        (VariantOptions(variant=("warp",)), "--variant"),
+        (VariantOptions(variant=("lda",)), "--variant-lda-dim"),
+        (VariantOptions(quality=("colour",)), "colour"),
+        (VariantOptions(fuse=("a",)), "two or more"),
+        (VariantOptions(calibration_prior=1.0), "--calibration-prior"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check(options)
+
+
+def test_what_needs_dev_speakers_is_known_from_the_settings():
+    options = VariantOptions(variant=("snorm+cal", "calhalf", "adapt"))
+    assert impossible(options, 3) == {}
+    assert impossible(options, 0) == {
+        "snorm+cal": "cal (no --calibration-list) needs dev speakers, and select.conf holds none out (--dev-fraction)"
+    }
+    assert impossible(replace(options, calibration_list="trials"), 0) == {}
+    assert list(impossible(replace(options, cohort="dev", adapt_to="dev"), 0)) == ["snorm", "snorm+cal", "adapt"]
 
 
 # ---------------------------------------------------------------- dev trials
@@ -214,6 +237,9 @@ def root(tmp_path):
     return tmp_path
 
 
+NORMALISED = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm")
+
+
 def run(tool, root, *words):
     return tool.main([word if word.startswith("--") else str(root / word) for word in words])
 
@@ -263,8 +289,68 @@ def test_calibration_with_durations_and_on_a_named_list(root):
 def test_calibration_refuses(root, capsys):
     assert run(calibrate, root, "--quality=colour", "data", "exp/one+cal", "exp/one") == 1
     assert "colour" in capsys.readouterr().err
+
+
+def test_a_variant_that_cannot_be_made_is_left_out_with_its_reason(root, capsys):
     (root / "data/dev/trials").unlink()
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 1 and "--dev-fraction" in capsys.readouterr().err
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    told = capsys.readouterr().err
+    assert "warning: one+cal is left out: " in told and "no scores of trials among dev speakers" in told
+    assert "--dev-fraction" in read_left_out(root / "exp/one+cal")["*"]
+    assert run(normalise_scores, root, "--cohort-size=1", *NORMALISED) == 0
+    assert "found 1 recordings; expected at least 2" in read_left_out(root / "exp/one+snorm")["*"]
+    assert run(normalise_scores, root, *NORMALISED) == 0 and read_left_out(root / "exp/one+snorm") == {}
+    assert run(normalise_scores, root, "--cohort-size=1", "--force=true", *NORMALISED) == 0
+    assert not (root / "exp/one+snorm/scores").exists()  # no scores of former settings under that name
+    words = ("exp/one/train/embedding.scp", "data/train_sel/utt2spk", "exp/one+lda/backend")
+    assert run(train_backend, root, "--lda-dim=99", *words) == 0
+    assert "expected at most" in read_left_out(root / "exp/one+lda")["*"]
+    assert run(train_backend, root, "--lda-dim=99", *words[:2], "exp/three/backend") == 1  # the system itself
+    assert run(adapt_backend, root, "exp/one/backend", "exp/one/other/embedding.scp", "exp/one+adapt/backend") == 0
+    assert "unlabelled vectors" in read_left_out(root / "exp/one+adapt")["*"]
+
+
+def test_scores_that_cannot_be_made_again_are_not_left_to_be_reported(root, capsys):
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    (root / "data/dev/trials").unlink()
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 1
+    assert "found scores of an earlier run" in capsys.readouterr().err
+    assert run(calibrate, root, "--force=true", "data", "exp/one+cal", "exp/one") == 0
+    assert not (root / "exp/one+cal/scores").exists()
+
+
+def test_halves_of_three_speakers_leave_that_list_out_alone(root, capsys):
+    lines = (root / "data/trials/trials").read_text().splitlines()
+    few = [line for line in lines if all(word[:6] in ("test00", "test01", "test02") for word in line.split()[:2])]
+    (root / "data/trials/few").write_text("\n".join(few) + "\n")
+    command = ["exp/one/enroll/embedding.scp", "data/enroll/model2utts", "exp/one/test/embedding.scp"]
+    assert run(score, root, *command, "exp/one/backend", "data/trials/few", "exp/one/scores/few") == 0
+    assert run(calibrate, root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
+    assert "one+calhalf, few is left out" in capsys.readouterr().err
+    (root / "b.conf").write_text("--variant=cal\n--variant=calhalf\n")
+    (root / "s.conf").write_text("--dev-fraction=0.01\n")
+    (root / "data/train").symlink_to("train_sel")
+    words = [f"--config={root}/b.conf", f"--select={root}/s.conf", f"--data={root}/data", "--show=impossible", "any"]
+    assert variants_tool.main(words) == 0
+    foreseen = capsys.readouterr().out.splitlines()  # before any training
+    assert [line.split(":")[1] for line in foreseen] == [" +cal", " +calhalf of few"]
+    (row,) = read_left_out(root / "exp/one+calhalf").items()
+    assert row[0] == "few" and " trials within half " in row[1]
+    assert (root / "exp/one+calhalf/scores/trials").is_file()
+
+
+def test_few_trials_are_counted_and_said(root, capsys):
+    kept, counts = [], {"target": 3, "nontarget": 40}
+    for line in (root / "data/dev/trials").read_text().splitlines():
+        counts[line.split()[2]] -= 1
+        kept += [line] if counts[line.split()[2]] >= 0 else []
+    (root / "data/dev/trials").write_text("\n".join(kept) + "\n")
+    command = ["exp/one/dev/embedding.scp", "data/dev/model2utts", "exp/one/dev/embedding.scp", "exp/one/backend"]
+    assert run(score, root, "--force=true", *command, "data/dev/trials", "exp/one/dev/scores") == 0
+    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    (model,) = json.loads((root / "exp/one+cal/calibration.json").read_text())["lists"]["trials"]
+    assert (model["n_target"], model["n_nontarget"], model["speakers"]) == (3, 40, 11)
+    assert "warning: one+cal, trials: calibrated on 3 target trials, fewer than 30" in capsys.readouterr().err
 
 
 def test_fusion(root):
@@ -297,6 +383,19 @@ def test_normalisation_of_every_list(root):
         == 0
     )
     assert run(normalise_scores, root, "--cohort=dev", *words) == 1  # another cohort: out of date
+
+
+def test_a_cohort_of_dev_speakers_leaves_each_dev_trials_own_speaker_out(root):
+    """Every dev recording is a model, a test and in the cohort: znorm's moments are those of a model's nontargets."""
+    words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+znorm")
+    assert run(normalise_scores, root, "--cohort=dev", "--kind=znorm", *words) == 0
+    before, trials = read_scored(root / "data/dev/trials", root / "exp/one/dev/scores")
+    expected = np.empty_like(before)
+    for model in range(len(trials.models)):
+        mine = trials.model == model
+        others = before[mine & ~trials.target]
+        expected[mine] = (before[mine] - others.mean()) / others.std()
+    assert np.allclose(scores(root, "one+znorm", "dev/scores", "data/dev/trials"), expected, atol=1e-4)
 
 
 def test_adapted_back_end(root):
@@ -342,3 +441,14 @@ def test_the_step_makes_every_variant(root):
     assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
     found = [scores(root, name) for name in sorted(names)]
     assert all(not np.allclose(a, b) for k, a in enumerate(found) for b in found[:k])
+
+
+@pytest.mark.slow
+def test_the_step_goes_on_without_what_cannot_be_made(root):
+    conf = root / "b.conf"
+    conf.write_text("--variant=snorm+cal\n--variant=cosine\n--cohort-size=1\n")
+    words = [ROOT / "steps/score.sh", "--conf", conf, root / "data", root / "exp/one"]
+    process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert "one+snorm+cal is left out: so is one+snorm" in process.stderr
+    assert (root / "exp/one+cosine/scores/trials").is_file() and not (root / "exp/one+snorm+cal").exists()

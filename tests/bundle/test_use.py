@@ -101,6 +101,7 @@ BAD = {
     "nearly silent": (lambda x: x * 0.012, "nearly silent"),
     "clipped": (lambda x: np.clip(x * 40, -0.8, 0.8), "clipped: "),
     "narrow": (None, "nothing above"),
+    "zeros": (lambda x: np.concatenate([np.zeros(8000), x]), "digital silence in 0.99 s of 3.00 s"),
 }
 
 
@@ -271,6 +272,34 @@ def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
         assert run() == 1 and "another model" in capsys.readouterr().err
 
 
+def test_a_speakers_name_may_have_blanks_and_any_letters(model, wavs, tmp_path, capsys):
+    speakers = str(tmp_path / "speakers")
+    assert enroll.main(["--model", model, speakers, "Özgür Ü", *wavs[:2]]) == 0
+    assert enroll.main(["--model", model, speakers, "O\u0308zgu\u0308r U\u0308", wavs[0]]) == 1  # the same name
+    assert "a speaker of this name" in capsys.readouterr().err
+    assert identify.main(["--model", model, "--prior=1e-9", speakers, wavs[0]]) in (0, 1)
+    assert "Özgür Ü" in capsys.readouterr().out
+
+
+def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys):
+    bad = [write_wav(tmp_path / f"zero{k}.wav", np.zeros(8000)) for k in (0, 1)]
+    assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1
+    said = capsys.readouterr().err
+    assert "2 unusable recordings" in said and all(path in said for path in bad)
+
+
+def test_embed_names_recordings_with_digital_silence(model, wavs, tmp_path, capsys):
+    wave, rate = soundfile.read(wavs[0])
+    (tmp_path / "f").mkdir()
+    for name, samples in (("clean", wave), ("padded", np.concatenate([np.zeros(rate), wave, np.zeros(rate)]))):
+        write_wav(tmp_path / f"f/{name}.wav", samples)
+    assert embed.main(["--model", model, str(tmp_path / "f"), str(tmp_path / "e.ark")]) == 0
+    assert "warning: 1 recordings hold digital silence, which is left out: padded\n" in capsys.readouterr().err
+    found = ScpReader(tmp_path / "e.scp")
+    both = [found[key] / np.linalg.norm(found[key]) for key in ("clean", "padded")]
+    assert both[0] @ both[1] > 0.98  # the frames across the edges are all that differs
+
+
 def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, capsys):
     folder = str(tmp_path / "f")
     (tmp_path / "f/s 1").mkdir(parents=True)
@@ -300,6 +329,7 @@ def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsy
     arguments = ["--model", model, wavs[0], bad, str(tmp_path / "e.ark")]
     assert embed.main(arguments) == 1
     assert "done 1 of 2, 1 failed (first: zero: " in capsys.readouterr().err
+    assert [line.split("\t")[0] for line in (tmp_path / "e.failed.tsv").read_text().splitlines()] == ["utt", "zero"]
     assert embed.main(["--max-failed", "0.5", *arguments]) == 0
     assert [key for key, _ in read_ark(tmp_path / "e.ark")] == ["a"]
 

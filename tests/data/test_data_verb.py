@@ -12,7 +12,7 @@ import soundfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
-from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.manifests import cut_of
 from pyasp.data.parts import choose, parts_of
 
@@ -202,6 +202,13 @@ def test_stats(folder, capsys):
     assert (found["recordings"], found["speakers"], found["models"]) == (5, 2, 2)
     assert found["genders"] == {"f": 1, "m": 1} and found["seconds"]["most"] == 1.03
     assert main(["stats", "d"]) == 0 and "recordings a speaker: least 2.0" in capsys.readouterr().out
+
+
+def test_stats_name_recordings_with_digital_silence(folder, capsys):
+    utts = list(DataDir("d").utt2spk)
+    write_table("d/utt2num_silent", {utt: "150" if utt == utts[1] else "0" for utt in utts})
+    assert main(["stats", "d"]) == 0
+    assert f"digital silence: recordings 1, seconds 1.5, first {utts[1]}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

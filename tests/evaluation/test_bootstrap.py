@@ -85,6 +85,13 @@ def test_a_list_of_one_speaker_has_no_interval():
     assert bootstrap.interval(np.arange(101.0), 90) == [5.0, 95.0]
 
 
+def test_no_p_where_no_interval_can_be_had():
+    """Of three speakers one draw in nine has one speaker alone, and no nontarget."""
+    a = np.where(np.arange(900) % 9, 1.0, np.nan)
+    assert bootstrap.paired(a, np.zeros(900), 1.0) == {"difference": 1.0, "ci": None, "p": None}
+    assert bootstrap.paired(np.ones(900), np.zeros(900), 1.0)["p"] < 0.01
+
+
 def test_paired_difference():
     scores, target, speakers = scored(7, 20)
     better = scores + 1.5 * target

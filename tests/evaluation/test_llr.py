@@ -143,3 +143,28 @@ def test_c_primary_only_where_both_kinds_are():
     assert "c_primary" not in llr.summarise(scores, target, known=np.array([False, True, True]))[0]
     with pytest.raises(InputError, match="0 known"):
         llr.c_primary(scores[:1], scores[:0], scores[1:])
+
+
+@pytest.mark.parametrize(
+    "t, u, expected",
+    [
+        ([0.0], np.arange(1, 100), "0.00* (50.00)"),  # one target below all nontargets: Kaldi's rule says 0 %
+        (np.ones(4), np.ones(4), "75.00* (50.00)"),  # ties alone
+        (np.repeat([0.0, 1, 2, 3], 100), np.repeat([0.5, 1.5], 200), "50.00* (33.33)"),  # many errors, many ties
+        (np.arange(400), np.arange(400) - 320, "10.00"),  # 40 misses, 40 false alarms
+        (np.arange(400), np.arange(400) - 360, "5.00* (5.00)"),  # 20 of each
+    ],
+)
+def test_figures_that_hang_on_few_errors_or_on_ties_are_marked(t, u, expected):
+    t, u = np.asarray(t, float), np.asarray(u, float)
+    entry = llr.summarise(np.concatenate([t, u]), np.arange(t.size + u.size) < t.size)[0]
+    assert llr.eer_text(entry) == expected and llr.unsure(entry) == ("*" in expected)
+
+
+def test_continuous_scores_with_errors_enough_are_not_marked():
+    for seed in range(50):
+        generator = np.random.default_rng(seed)
+        scores, target = generator.normal(size=3300), np.arange(3300) < 300
+        entry = llr.summarise(scores + 2.2 * target, target)[0]
+        assert not llr.unsure(entry) or entry["errors"]["eer"]["misses"] < 30
+    assert llr.eer_text(llr.counts_only(np.ones(3, bool))) == "-"

@@ -107,15 +107,27 @@ def test_first_coefficients_and_no_processing():
     np.testing.assert_array_equal(frontend(feats, everything, FrontendOptions(2, 0, cmn_window=0)), feats[:, :2])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        FrontendOptions(delta_order=0),
-        FrontendOptions(cmn_window=100),
-        PLAIN,
-        FrontendOptions(cmn_window=100, min_cmn_window=60, center=False, norm_vars=True),
-    ],
-)
+OPTIONS = [
+    FrontendOptions(delta_order=0),
+    FrontendOptions(cmn_window=100),
+    PLAIN,
+    FrontendOptions(cmn_window=100, min_cmn_window=60, center=False, norm_vars=True),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_digital_silence_is_as_if_the_file_did_not_hold_it(options):
+    feats, voiced = features(700, 3), np.random.default_rng(2).random(700) > 0.5
+    places = [0] * 90 + [350] * 50 + [700] * 120
+    decided = np.insert(voiced.astype(np.float32), places, np.float32(-0.0))
+    padded = np.insert(feats, places, np.float32(-15.9), axis=0)
+    whole = frontend(feats, voiced, options)
+    np.testing.assert_array_equal(frontend(padded, decided, options), whole)
+    part = frontend_chunk(lambda start, end: padded[start:end], decided, options, 100, 180)
+    np.testing.assert_allclose(part, whole[100:180], atol=2e-5)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_chunks_read_only_what_they_need(options):
     feats, voiced = features(1500, 3), np.random.default_rng(2).random(1500) > 0.5
     whole = frontend(feats, voiced, options)

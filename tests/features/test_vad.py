@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp.core.errors import InputError
-from pyasp.features.vad import VadOptions, at_speed, energy_vad
+from pyasp.features.vad import VadOptions, at_speed, decisions, energy_vad, recorded
 
 
 def by_loop(energy, options):
@@ -68,3 +68,29 @@ def test_decisions_at_another_speed_are_those_of_the_frames_middles():
     assert np.array_equal(at_speed(voiced, 2.0, 15), np.repeat([0, 1, 0], 5))
     assert np.array_equal(at_speed(voiced, 0.5, 60), np.repeat([0, 1, 0], 20))
     assert np.array_equal(at_speed(voiced, 1.1, 28), voiced[((np.arange(28) + 0.5) * 1.1).astype(int).clip(max=29)])
+
+
+ZERO = np.full(40, -15.942385, np.float32)  # log energy of digital zeros
+
+
+@pytest.mark.parametrize("place", [0, 50, 100])
+def test_digital_silence_changes_no_other_decision(place):
+    energy = np.random.default_rng(place).normal(14, 3, 100).clip(4).astype(np.float32)
+    options = VadOptions(5.5, 0.5, 0.12, 2)
+    decided = decisions(np.insert(energy, place, ZERO), options)
+    there = recorded(decided)
+    np.testing.assert_array_equal(there, np.insert(np.ones(100, bool), place, ZERO > 0))
+    np.testing.assert_array_equal(decided[there], energy_vad(energy, options))
+    assert not (decided[~there] != 0).any()  # unvoiced for who asks in Kaldi's way
+    assert (
+        decided != energy_vad(np.insert(energy, place, ZERO), options)
+    ).any()  # Kaldi's mean falls, and noise is voiced
+
+
+def test_without_digital_silence_or_without_the_option_decisions_are_kaldis():
+    energy = np.random.default_rng(3).normal(14, 3, 100).clip(4).astype(np.float32)
+    for each, options in ((energy, VadOptions(5.5, 0.5)), (ZERO, VadOptions(5.5, 0.5, digital_silence=False))):
+        decided = decisions(each, options)
+        np.testing.assert_array_equal(decided > 0, energy_vad(each, options))
+        assert recorded(decided).all()
+    assert not decisions(ZERO, VadOptions()).any()

@@ -78,7 +78,7 @@ def test_other_formats_and_rates_are_read_from_their_headers(tmp_path, suffix, r
 def test_a_list_divides_a_tree_by_its_ids_or_paths(tree, tmp_path):
     listed = tmp_path / "mine.txt"
     listed.write_text(
-        "spk0/s0/0.wav spk0/s1/1.wav target\nspk0-s0-0 spk1-s0-1 nontarget\n1 spk1/s0/1.wav spk1/s1/0.wav\n"
+        "spk0/s0/0.wav spk0/s1/1.wav target\nspk0-s0-0 spk1-s0-1 nontarget\nspk1/s0/1.wav spk1/s1/0.wav 1\n"
     )
     assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
     assert set(check_data_dir(tmp_path / "data/train", 16, 4).spk2utt) == set(SPEAKERS[2:])

@@ -179,9 +179,7 @@ def test_other_commands_are_refused_and_never_run(tree, tmp_path, capsys, monkey
     before = set(tmp_path.rglob("*"))
     kaldi = kaldi_dir(tree, tmp_path / "kaldi", entry=entry)
     assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
-    refused(
-        capsys, "the command" if " " in entry[3:-2].strip("{} ") else "0 of 24 audio headers"
-    )  # the last one is taken for a name
+    refused(capsys, "the command")
     assert not [path for path in set(tmp_path.rglob("*")) - before if path.name.endswith(("ran", "x"))]
 
 

@@ -1,6 +1,5 @@
 """VoxCeleb2: joined to the training set or alone, in every layout, as m4a through ffmpeg, packed or damaged."""
 
-import io
 import os
 import shutil
 import subprocess
@@ -36,6 +35,28 @@ def test_voxceleb2_joins_the_training_set_and_alone_allows_list_e(tree, tmp_path
     )
     assert prepare(tree, tmp_path / "alone", "--voxceleb2", str(second), "--train-on=voxceleb2", "--trials", hard) == 0
     check_data_dir(tmp_path / "alone/train", 4, 2)
+
+
+def test_of_a_clip_in_two_formats_the_converted_one_is_taken(tree, tmp_path, capsys):
+    """Converted in place: the wav lies beside the m4a, in dev/aac."""
+    second = voxceleb2(tmp_path / "vox2", "aac")
+    for path in sorted(second.rglob("*.m4a")):
+        wav(path.with_suffix(".wav"), 1)
+    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    entries = check_data_dir(tmp_path / "data/train", 4, 2).read("wav.scp").values()
+    assert all(entry.endswith(".wav") for entry in entries)
+    assert "4 clips are there in a second format, not used: 4 .m4a" in capsys.readouterr().out
+
+
+def test_links_in_voxceleb_give_no_clip_twice(tree, tmp_path, capsys):
+    speaker = next(path for path in sorted(tree.rglob("id1*")) if path.is_dir())
+    (speaker / "all").symlink_to("..")
+    assert prepare(tree, tmp_path / "data") == 0
+    check_data_dir(tmp_path / "data/train", 8, 2)
+    assert "1 second names of folders left out" in capsys.readouterr().err
+    (speaker.parent / "id19999").symlink_to(speaker.name)
+    assert prepare(tree, tmp_path / "other") == 1
+    refused(capsys, "1 recordings or folders under two speakers' names (id19999 is")
 
 
 @pytest.mark.parametrize("place", ["dev/{}", "{}", "dev/dev/{}"])
@@ -90,6 +111,18 @@ def test_m4a_is_read_through_ffmpeg_with_the_length_of_its_header(tree, tmp_path
     assert "3 of 4 clips are m4a" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_clips_converted_in_place_are_read_instead_of_their_m4a(tree, tmp_path, monkeypatch, suffix):
+    """As VoxCeleb2's own script converts them: 00001.wav beside 00001.m4a; no ffmpeg is asked for."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    second = voxceleb2(tmp_path / "vox2", "aac")
+    for number, path in enumerate(sorted((second / "dev/aac").rglob("*.m4a"))):
+        wav(path.with_suffix(f".{suffix}"), number)
+    assert prepare(tree, tmp_path / "data", "--voxceleb2", str(second), "--train-on=voxceleb2") == 0
+    train = check_data_dir(tmp_path / "data/train", 4, 2)
+    assert all(f".{suffix}" in entry and ".m4a" not in entry for entry in train.read("wav.scp").values())
+
+
 def test_m4a_that_decodes_to_another_length_is_refused(tmp_path, monkeypatch):
     decoding(tmp_path, monkeypatch, 1500)
     header = read_header(m4a(tmp_path / "a.m4a", 3))
@@ -108,7 +141,7 @@ def test_a_real_m4a_has_the_length_that_its_header_says_and_no_shift(tmp_path, s
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     header = read_header(tmp_path / "a.m4a")
     assert header.priming == 1024 and samples <= header.samples < samples + 1024
-    decoded = soundfile.read(io.BytesIO(decoders.decode(tmp_path / "a.m4a", header)), dtype="int16")[0].astype(float)
+    decoded = soundfile.read(decoders.decode(tmp_path / "a.m4a", header), dtype="int16")[0].astype(float)
     clean = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype(float)
     assert len(decoded) == header.samples and np.argmax(correlate(decoded, clean)) == samples - 1
 

@@ -187,7 +187,7 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     ci, found = entry["ci"], entry["calibration"]
     assert [
         "statistics",
-        f"{entry['eer']:.2f}",
+        eer_cell(entry),
         f"{entry['min_dcf']['0.01']:.3f}",
         f"{entry['min_dcf']['0.001']:.3f}",
         f"{entry['n_target'] + entry['n_nontarget']:,}".replace(",", " "),
@@ -207,6 +207,14 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     assert f"{entry['c_primary']['actual']:.3f}" in html and f"{entry['c_primary']['minimum']:.3f}" in written
 
 
+def eer_cell(entry):
+    """An EER as it is to be printed, written here from the rule: few errors or ties are marked."""
+    errors, hull = entry["errors"]["eer"], entry["eer_rocch"]
+    few = errors["misses"] < 30 or errors["false_alarms"] < 30
+    tied = abs(entry["eer"] - hull) > 0.1 * min(entry["eer"], hull)
+    return f"{entry['eer']:.2f}" + (f"* ({hull:.2f})" if few or tied else "")
+
+
 def rows_from_json(results):
     """Rows of the main and of the calibration table, written here from results.json alone."""
 
@@ -216,7 +224,7 @@ def rows_from_json(results):
     for system, entry in ((name, each["trials"]["cc2"]) for name, each in results["systems"].items()):
         yield [
             system,
-            f"{entry['eer']:.2f}",
+            eer_cell(entry),
             *(f"{entry['min_dcf'][p]:.3f}" for p in ("0.01", "0.001")),
             number(entry["n_target"] + entry["n_nontarget"]),
         ]
@@ -234,10 +242,7 @@ def rows_from_json(results):
     for value in ("30", "100", "300"):
         yield [
             value,
-            *(
-                f"{each['trials']['cc2']['by']['duration_class'][value]['eer']:.2f}"
-                for each in results["systems"].values()
-            ),
+            *(eer_cell(each["trials"]["cc2"]["by"]["duration_class"][value]) for each in results["systems"].values()),
         ]
 
 

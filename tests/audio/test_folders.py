@@ -1,0 +1,129 @@
+"""The one walk over trees of recordings: links, circles, second names, what is passed over, names that are no text."""
+
+import os
+
+import pytest
+
+from pyasp.audio.folders import RealPaths, audio_below, find_audio, musan_noises, walk
+from pyasp.core.errors import InputError
+
+
+def touch(root, *names):
+    """Files with a byte each below a root."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+
+
+def link(root, name, target):
+    """A symbolic link."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).symlink_to(target)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Three recordings of two speakers."""
+    touch(tmp_path / "t", "ann/s1/0.wav", "ann/s1/1.wav", "bob/0.wav")
+    return tmp_path / "t"
+
+
+def names(tree):
+    """The recordings of a walk, below its root."""
+    return [tree.below(path) for path in tree.files]
+
+
+WHOLE = ["ann/s1/0.wav", "ann/s1/1.wav", "bob/0.wav"]
+
+
+@pytest.mark.parametrize(
+    "links, folders",
+    [
+        ({"ann/all": ".."}, {"ann/all": "."}),
+        ({"ann/all": "..", "bob/all": ".."}, {"ann/all": ".", "bob/all": "."}),
+        ({"ann/latest": "s1"}, {"ann/latest": "ann/s1"}),
+        ({"aaron": "bob"}, {"aaron": "bob"}),
+        ({"ann/here": "."}, {"ann/here": "ann"}),
+        ({"x": "ann/y", "ann/y": "../bob/z", "bob/z": "../ann"}, {"ann/y": "ann", "bob/z": "ann", "x": "ann"}),
+    ],
+    ids=["circle", "two circles", "session", "speaker", "itself", "chain"],
+)
+def test_links_give_no_recording_twice_and_no_circle(tree, capsys, links, folders):
+    for name, target in links.items():
+        link(tree, name, target)
+    found = walk(tree)
+    assert names(found) == WHOLE
+    assert {found.below(name): found.below(target) for name, target in found.folders.items()} == folders
+    found.say()
+    assert f"{len(folders)} second names of folders left out: " in capsys.readouterr().err
+
+
+def test_a_link_out_of_the_tree_is_followed_once(tree, tmp_path):
+    touch(tmp_path / "disk", "cid/0.wav", "cid/deep/1.wav")
+    link(tree, "cid", tmp_path / "disk/cid")
+    link(tree, "dan/more", tmp_path / "disk")
+    link(tmp_path / "disk", "cid/deep/back", tree)
+    found = walk(tree)
+    assert names(found) == [*WHOLE, "cid/0.wav", "cid/deep/1.wav"]
+    assert {found.below(name) for name in found.folders} == {"cid/deep/back", "dan/more/cid"}
+
+
+def test_a_recording_keeps_the_name_of_the_place_where_it_lies(tree, tmp_path, capsys):
+    link(tree, "ann/a.wav", "s1/0.wav")
+    os.link(tree / "bob/0.wav", tree / "bob/1.wav")
+    touch(tmp_path, "away.wav")
+    link(tree, "bob/away.wav", tmp_path / "away.wav")
+    found = walk(tree)
+    assert names(found) == [*WHOLE, "bob/away.wav"]
+    found.say()
+    said = capsys.readouterr().err
+    assert "2 second names of recordings left out: bob/1.wav is bob/0.wav, ann/a.wav is ann/s1/0.wav" in said
+
+
+def test_what_is_passed_over_is_counted_by_suffix_and_named(tree, capsys):
+    touch(tree, "ann/1.webm", "ann/2.webm", "ann/README", "ann/s1/._0.wav", "ann/s1/0.lab", ".git/x.wav", ".profile")
+    link(tree, "bob/gone.wav", "nothing.wav")
+    assert audio_below(tree) == [str(tree / name) for name in WHOLE]
+    said = capsys.readouterr().err
+    for text in (
+        "2 .webm (first: ann/1.webm)",
+        "1 .lab (first: ann/s1/0.lab)",
+        "1 files without a suffix (first: ann/README)",
+        "1 hidden .wav (first: ann/s1/._0.wav)",
+        "1 links to nothing (first: bob/gone.wav)",
+    ):
+        assert text in said
+
+
+@pytest.mark.parametrize("name", [b"bob/\xfc.wav", b"\xe9ve/0.wav"])
+def test_names_that_are_not_utf8_are_refused_and_shown(tree, name):
+    path = os.path.join(os.fsencode(tree), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb"):
+        pass
+    with pytest.raises(InputError, match=r"1 names of files or folders that are not UTF-8 \(.*\\udc.*convmv"):
+        walk(tree)
+
+
+def test_other_files_may_have_any_name(tree, capsys):
+    with open(os.path.join(os.fsencode(tree), b"\xfc.\xfc"), "wb"):
+        pass
+    walk(tree).say()
+    assert r"passed over 1 .\udcfc (first: \udcfc.\udcfc)" in capsys.readouterr().err
+
+
+def test_noise_and_music_that_are_one_folder_are_taken_once(tmp_path):
+    touch(tmp_path, "noise/b.wav", "noise/a.wav")
+    link(tmp_path, "music", "noise")
+    assert [path.name for path in musan_noises(tmp_path)] == ["a.wav", "b.wav"]
+    with pytest.raises(InputError, match="no audio file"):
+        find_audio(tmp_path / "nowhere")
+
+
+def test_real_paths_of_files_and_folders_behind_links(tree):
+    link(tree, "robert", "bob")
+    link(tree, "robert.wav", "bob/0.wav")
+    real = RealPaths()
+    places = [str(tree / name) for name in ("bob/0.wav", "robert/0.wav", "robert.wav")]
+    assert {real.of(path) for path in places} == {os.path.realpath(tree / "bob/0.wav")}
+    assert real.of(str(tree / "gone/0.wav")) == os.path.realpath(tree) + "/gone/0.wav"

@@ -1,0 +1,289 @@
+"""What a user wrote: names of speakers, recordings and models, links, column orders and labels, in own data."""
+
+import json
+import unicodedata
+
+import pytest
+from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
+
+from local import prep_folder, trial_lists
+from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir
+
+
+def prepare(data, *options):
+    """Exit code of the preparation."""
+    return prep_folder.main(["--data", str(data), *map(str, options)])
+
+
+def put(path, text):
+    """A text file; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Six speakers, two sessions, two takes."""
+    return make_tree(tmp_path / "own")
+
+
+def recordings(data):
+    """Number of recordings in all sets."""
+    return len({utt for name in ("train", "test", "enroll") for utt in DataDir(data / name).utt2spk})
+
+
+# ---------------------------------------------------------------- a tree
+
+
+@pytest.mark.parametrize("links", [["spk0/all"], ["spk0/all", "spk1/all"]])
+def test_circles_add_nothing(tree, tmp_path, capsys, links):
+    for each in links:
+        (tree / each).symlink_to("..")
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    assert recordings(tmp_path / "data") == 24
+    assert f"{len(links)} second names of folders left out: spk0/all is ." in capsys.readouterr().err
+
+
+def test_a_session_under_two_names_is_taken_once(tree, tmp_path, capsys):
+    (tree / "spk0/latest").symlink_to("s1")
+    (tree / "spk1/s0/again.wav").symlink_to("0.wav")
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    assert recordings(tmp_path / "data") == 24
+    said = capsys.readouterr().err
+    assert "spk0/latest is spk0/s1" in said and "spk1/s0/again.wav is spk1/s0/0.wav" in said
+
+
+@pytest.mark.parametrize(
+    "link, target", [("robert", "spk1"), ("spk0/s2", "../spk1/s0"), ("spk0/s0/9.wav", "../../spk1/s0/0.wav")]
+)
+def test_a_recording_under_two_speakers_names_is_refused(tree, tmp_path, capsys, link, target):
+    (tree / link).symlink_to(target)
+    assert prepare(tmp_path / "data", "--root", tree) == 1
+    refused(capsys, f"1 recordings or folders under two speakers' names ({link} is spk1")
+
+
+def test_a_list_may_use_the_other_name_of_a_recording(tree, tmp_path):
+    (tree / "spk0/latest").symlink_to("s1")
+    lines = f"spk0/latest/0.wav {tree}/spk0/s0/0.wav target\n{tree}/spk0/latest/1.wav spk1/s0/0.wav nontarget\n"
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", put(tmp_path / "mine", lines)) == 0
+    assert trial_lines(tmp_path / "data", "mine") == [
+        ["spk0-s1-0", "spk0-s0-0", "target"],
+        ["spk0-s1-1", "spk1-s0-0", "nontarget"],
+    ]
+
+
+def test_speakers_without_a_recording_are_named(tree, tmp_path, capsys):
+    put(tree / "carl/0.webm", "x")
+    put(tree / "dora/0.webm", "x")
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    said = capsys.readouterr()
+    assert "2 of 8 folders hold no recording: carl, dora" in said.out
+    assert "passed over 2 .webm (first: carl/0.webm)" in said.err
+
+
+def test_blanks_and_quotes_in_names_become_underscores_in_ids(tmp_path, capsys):
+    tree = tmp_path / "own"
+    for speaker in ("ann smith", "o'brien", "cid"):
+        for take in (0, 1):
+            wav(tree / speaker / f"take {take}.wav", len(speaker) + take)
+    lines = "ann smith/take 0.wav\tann smith/take 1.wav\ttarget\nann smith/take 0.wav\to'brien/take 0.wav\tnontarget\n"
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", put(tmp_path / "mine", lines)) == 0
+    assert trial_lines(tmp_path / "data", "mine")[1][:2] == ["ann_smith-take_0", "o_brien-take_0"]
+    assert (
+        "6 names hold blanks or quotes, in ids `_`: ann smith/take 0.wav is ann_smith-take_0" in capsys.readouterr().out
+    )
+    wav(tree / "ann_smith" / "0.wav")
+    assert prepare(tmp_path / "data", "--root", tree, "--force=true") == 1
+    refused(capsys, "several speakers' folders that would have one id (ann smith and ann_smith)")
+
+
+def test_letters_may_be_composed_or_not(tmp_path):
+    tree, name = tmp_path / "own", unicodedata.normalize("NFD", "zoë")
+    assert name != "zoë"
+    for speaker in (name, "ann", "bob"):
+        for take in (0, 1):
+            wav(tree / speaker / f"{take}.wav", len(speaker) + take)
+    listed = put(tmp_path / "mine", "zoë/0.wav zoë/1.wav target\nzoë-0 ann-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert trial_lines(tmp_path / "data", "mine")[0] == ["zoë-0", "zoë-1", "target"]
+
+
+# ---------------------------------------------------------------- tables and Kaldi directories
+
+
+def rows(path, columns, *lines):
+    """A table of the tree's recordings."""
+    return put(path, "".join("\t".join(line) + "\n" for line in (columns, *lines)))
+
+
+@pytest.fixture
+def protocol(tree, tmp_path):
+    """Tables whose utt is unique within a speaker only, and in enrolment and test different recordings."""
+    tables, columns = tmp_path / "tables", ("utt", "speaker", "path")
+    rows(tables / "train.tsv", columns, *((f"{t}", s, f"{s}/s0/{t}.wav") for s in SPEAKERS[:3] for t in (0, 1)))
+    rows(tables / "test.tsv", columns, *((f"{t}", s, f"{s}/s1/{t}.wav") for s in SPEAKERS[3:] for t in (0, 1)))
+    enrolled = ((f"{t}", s, f"{s}/s0/{t}.wav", f"m{s[-1]}") for s in SPEAKERS[3:] for t in (0, 1))
+    rows(tables / "enroll.tsv", (*columns, "model"), *enrolled)
+    put(tables / "trials", "m3 spk3-0 target\nm3 spk4-0 nontarget\n")
+    return tables
+
+
+def test_enrolment_and_test_have_name_spaces_of_their_own(protocol, tree, tmp_path, capsys):
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    assert "6 ids are those of other recordings in another set" in capsys.readouterr().out
+    assert DataDir(tmp_path / "data/enroll").model2utts["m3"] == ["spk3-enroll-0", "spk3-enroll-1"]
+    for name, session in (("enroll", "s0"), ("test", "s1")):
+        entries = DataDir(tmp_path / "data" / name).read("wav.scp").values()
+        assert all(f"/{session}/" in entry for entry in entries)
+
+
+def test_a_name_of_two_recordings_is_an_error(protocol, tree, tmp_path, capsys):
+    put(protocol / "trials", "m3 0 target\nm3 spk4-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 1
+    refused(capsys, "trials: line 1: found '0', a name of 3 test recordings (spk3-0, spk4-0, spk5-0)")
+
+
+def kaldi(tree, directory, speakers, session, prefix=""):
+    """A Kaldi data directory of one session."""
+    utts = [(f"{prefix}{s}-{t}", s, tree / s / session / f"{t}.wav") for s in speakers for t in (0, 1)]
+    put(directory / "wav.scp", "".join(f"{utt} {path}\n" for utt, _, path in utts))
+    put(directory / "utt2spk", "".join(f"{utt} {speaker}\n" for utt, speaker, _ in utts))
+    return directory
+
+
+def test_kaldi_directories_may_share_ids(tree, tmp_path):
+    for name, speakers, session in (
+        ("train", SPEAKERS[:4], "s0"),
+        ("enroll", SPEAKERS[4:], "s0"),
+        ("test", SPEAKERS[4:], "s1"),
+    ):
+        kaldi(tree, tmp_path / "k" / name, speakers, session)
+    put(tmp_path / "k/test/trials", "spk4 spk4-0 target\nspk4-0 spk5-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", tmp_path / "k") == 0
+    assert trial_lines(tmp_path / "data", "trials") == [
+        ["spk4", "spk4-0", "target"],
+        ["spk4-enroll-0", "spk5-0", "nontarget"],
+    ]
+    assert "/s1/" in DataDir(tmp_path / "data/test").read("wav.scp")["spk4-0"]
+
+
+def test_a_kaldi_directorys_own_trials_are_used(tree, tmp_path):
+    kaldi(tree, tmp_path / "k", SPEAKERS, "s0")
+    put(tmp_path / "k/trials", "spk0-0 spk0-1 target\nspk0-0 spk1-1 nontarget\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", tmp_path / "k") == 0
+    assert trial_lines(tmp_path / "data", "trials") == [
+        ["spk0-0", "spk0-1", "target"],
+        ["spk0-0", "spk1-1", "nontarget"],
+    ]
+    assert set(DataDir(tmp_path / "data/train").spk2utt) == set(SPEAKERS[2:])
+
+
+def test_one_recording_under_two_ids_or_speakers(protocol, tree, tmp_path, capsys):
+    def edit(old, new):
+        put(protocol / "test.tsv", (protocol / "test.tsv").read_text().replace(old, new))
+
+    edit("spk3/s1/1.wav", "spk3/s1/0.wav")
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    assert "1 recordings have two ids: spk3-0 and spk3-1" in capsys.readouterr().out
+    (tree / "spk5/s1/link.wav").symlink_to("../../spk4/s1/0.wav")
+    edit("spk5/s1/1.wav", "spk5/s1/link.wav")
+    assert prepare(tmp_path / "other", "--tables", protocol, "--root", tree) == 1
+    refused(capsys, "1 recordings under two names", "link.wav of the speakers spk4 and spk5")
+
+
+# ---------------------------------------------------------------- lists
+
+NUMBERED = ["0 0 1", "0 1 0", "1 1 1", "1 2 0", "2 2 1", "2 0 0"]  # label, enrolment, test? or enrolment, test, label?
+
+
+def known(models, tests):
+    """Which pairs of names are a model and a test recording."""
+    return lambda model, test: model in models and test in tests
+
+
+def test_the_order_of_the_columns_is_that_of_the_whole_list(tmp_path):
+    plain = put(tmp_path / "plain", "1 a b\n0 a c\n")
+    assert trial_lists.order_of(plain, known("", "")) == "label, enrolment, test"
+    assert trial_lists.order_of(put(tmp_path / "words", "0 1 target\n"), known("0", "1")) == "enrolment, test, label"
+    numbered = put(tmp_path / "numbered", "\n".join(NUMBERED))
+    assert trial_lists.order_of(numbered, known("012", "012")) == "enrolment, test, label"
+    with pytest.raises(InputError, match="labels in the first and in the third column .*Write target and nontarget"):
+        trial_lists.order_of(put(tmp_path / "either", "0 1 0\n1 0 1\n"), known("01", "01"))
+    with pytest.raises(InputError, match="ids that do not decide"):
+        trial_lists.order_of(tmp_path / "either", known("", ""))
+
+
+def test_ids_that_look_like_labels_are_kept_and_the_order_is_said(tmp_path, capsys):
+    tree = tmp_path / "own"
+    for index, (speaker, utts) in enumerate({"a": "0", "b": "1", "c": "2", "d": "34", "e": "56"}.items()):
+        for utt in utts:
+            wav(tree / speaker / f"{utt}.wav", 10 * index + int(utt))
+    tables, columns = tmp_path / "tables", ("utt", "speaker", "path")
+    listed = [(utt, speaker, f"{speaker}/{utt}.wav") for speaker, utt in ("a0", "b1", "c2")]
+    rows(tables / "test.tsv", columns, *listed)
+    rows(tables / "enroll.tsv", (*columns, "model"), *((*each, each[0]) for each in listed))
+    rows(tables / "train.tsv", columns, *((utt, s, f"{s}/{utt}.wav") for s, utt in ("d3", "d4", "e5", "e6")))
+    path = put(tables / "trials", "\n".join(NUMBERED) + "\n")
+    assert prepare(tmp_path / "data", "--tables", tables, "--root", tree) == 0
+    wanted = [line.split() for line in NUMBERED]
+    words = {"1": "target", "0": "nontarget"}
+    speakers = {"0": "a-0", "1": "b-1", "2": "c-2"}
+    assert trial_lines(tmp_path / "data", "trials") == [[m, speakers[t], words[label]] for m, t, label in wanted]
+    said = capsys.readouterr().out
+    assert f"{path}: its columns are enrolment, test, label" in said
+    assert "3 trials of a recording against itself (first: 0 a-0)" in said
+
+
+@pytest.mark.parametrize(
+    "word, target", [("tgt", True), ("imp", False), ("nontgt", False), ("Target", True), ("1", True)]
+)
+def test_labels_in_the_fields_own_words(word, target):
+    assert trial_lists.read_label(word, "x") is target
+
+
+def test_absolute_paths_name_recordings_and_unknown_ids_are_shown(tree, tmp_path, capsys):
+    lines = [
+        f"{tree}/spk0/s0/0.wav {tree}/spk0/s1/0.wav target",
+        f"{tree}/spk0/s0/0.wav {tree}/spk1/s1/0.wav nontarget",
+    ]
+    listed = put(tmp_path / "mine", "\n".join(lines) + "\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert trial_lines(tmp_path / "data", "mine")[0] == ["spk0-s0-0", "spk0-s1-0", "target"]
+    put(listed, "\n".join(lines).replace(str(tree), "/elsewhere") + "\n")
+    assert prepare(tmp_path / "again", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "0 speakers in the lists (3 ids are unknown: /elsewhere/spk0/s0/0.wav, ", "known are spk0/s0/0.wav")
+
+
+def test_labels_against_the_speakers_are_counted_and_recorded(tree, tmp_path, capsys):
+    lines = ["spk0-s0-0 spk0-s1-0 target", "spk0-s0-0 spk0-s1-1 target", "spk0-s0-0 spk1-s0-0 target"]
+    lines += ["spk0-s0-0 spk1-s0-1 nontarget", "spk1-s0-0 spk1-s0-0 target"]
+    listed = put(tmp_path / "mine", "\n".join(lines) + "\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    counts = json.loads((tmp_path / "data/prep.json").read_text())["trials/mine"]
+    assert counts == {
+        "target": 4,
+        "nontarget": 1,
+        "against the speakers of their recordings": 1,
+        "of a recording against itself": 1,
+    }
+    said = capsys.readouterr().out
+    assert (
+        "warning: " in said and "1 trials against the speakers of their recordings (first: spk0-s0-0 spk1-s0-0)" in said
+    )
+
+
+def test_labels_turned_about_are_refused(tree, tmp_path, capsys):
+    lines = "spk0-s0-0 spk0-s1-0 nontarget\nspk0-s0-0 spk1-s1-1 target\n"
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", put(tmp_path / "mine", lines)) == 1
+    refused(capsys, "2 of 2 labels against the speakers of their recordings", "turned about")
+
+
+def test_evaluation_recordings_in_training_are_counted_and_recorded(protocol, tree, tmp_path, capsys):
+    with open(protocol / "train.tsv", "a") as stream:
+        stream.write("5\tspk3\tspk3/s1/0.wav\n")
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    summary = json.loads((tmp_path / "data/prep.json").read_text())
+    assert summary["seen in training"] == {"evaluation speakers": 1, "evaluation recordings": 1}
+    assert "1 evaluation recordings are in the training set too (first: spk3-0)" in capsys.readouterr().out
