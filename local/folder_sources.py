@@ -221,13 +221,20 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
     )
 
 
+def plain_or_packed(path: Path) -> Path:
+    """`path`, or `<path>.gz` where only that is there."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.is_file() and not path.exists() else path
+
+
 def from_tables(source: Source, tables: str) -> None:
-    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them."""
+    """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them; any of
+    them may be packed (`train.tsv.gz`, `trials.gz`)."""
     directory, root = Path(tables), source.root or os.path.abspath(tables)
     if not directory.is_dir():
         raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
     for name in ("train", "test", "enroll"):
-        path = directory / f"{name}.tsv"
+        path = plain_or_packed(directory / f"{name}.tsv")
         rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
         utterances = [_table_utterance(row, root) for row in rows]
         taken = source.take(name, utterances, path)
@@ -241,7 +248,8 @@ def from_tables(source: Source, tables: str) -> None:
                 source.models.setdefault(row["model"], []).append(utt.id)
     for model in source.models:
         source.model_names.add(model, model)
-    source.lists = sorted(str(path) for path in directory.glob("trials*") if path.suffix != ".tsv" and path.is_file())
+    lists = (path for path in directory.glob("trials*") if path.is_file() and ".tsv" not in path.suffixes)
+    source.lists = sorted(map(str, lists))
 
 
 # ---------------------------------------------------------------- lhotse manifests

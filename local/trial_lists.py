@@ -33,9 +33,8 @@ class Trial(NamedTuple):
 
 
 def list_name(path: str | Path) -> str:
-    """Key of a list in results.json: its file name without .txt."""
-    name = Path(path).name
-    return name[:-4] if name.endswith(".txt") else name
+    """Key of a list in results.json: its file name without .gz and .txt."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".txt")
 
 
 def by_name(paths: Iterable[str]) -> dict[str, str]:

@@ -96,14 +96,15 @@ def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str
     for path in audio_files(cut):
         if not os.path.isfile(path):
             return f"audio file missing: {path}"
-        if isinstance(headers[path], str):
-            return headers[path]
+        if isinstance(reason := headers[path], str):
+            return reason
     recording = cut.get("recording") or {}
     kinds = [source["type"] for source in recording.get("sources", ())]
     if "tracks" in cut or recording.get("transforms") or kinds != ["file"]:
         return None
     source, found = recording["sources"][0], headers[recording["sources"][0]["source"]]
     told = Header(recording["sampling_rate"], recording["num_samples"], max(source["channels"]) + 1, "")
+    assert isinstance(found, Header)  # those without one are told above
     if (found.samples, found.rate) == (told.samples, told.rate) and told.channels <= found.channels:
         return None
     return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"

@@ -206,7 +206,7 @@ def find_audio(*folders: str | Path) -> list[Path]:
 
 def musan_noises(root: str | Path) -> list[Path]:
     """MUSAN's noise and music when the folder has that layout, else every audio file below it."""
-    return find_audio(*(parts_of(root, "noise", "music") or [root]))
+    return find_audio(*(parts_of(root, "noise", "music") or [Path(root)]))
 
 
 def parts_of(root: str | Path, *names: str) -> list[Path]:
@@ -217,5 +217,5 @@ def parts_of(root: str | Path, *names: str) -> list[Path]:
 def responses_of(root: str | Path) -> list[Path]:
     """Impulse responses of RIRS_NOISES (its noises left out) when the folder has that layout, else every audio file."""
     parts = parts_of(root, *ROOMS) or parts_of(Path(root) / "RIRS_NOISES", *ROOMS)
-    files = find_audio(*(parts or [root]))
+    files = find_audio(*(parts or [Path(root)]))
     return [path for path in files if not parts or path.parent.name != ROOMS[1] or "_noise_" not in path.name]

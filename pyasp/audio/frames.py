@@ -117,9 +117,16 @@ def _mp3_frame(head: bytes) -> tuple[int, int, int, int] | None:
     return size, 1152 if version == 3 else 576, rate, 1 if head[3] >> 6 == 3 else 2
 
 
+def _known_frame(head: bytes) -> tuple[int, int, int, int]:
+    """As `_mp3_frame`, of what has been found to be one."""
+    found = _mp3_frame(head[:4])
+    assert found
+    return found
+
+
 def _side_bytes(head: bytes) -> int:
     """Bytes of side information behind a frame's first four: by version and channels."""
-    _, samples, _, channels = _mp3_frame(head[:4])
+    _, samples, _, channels = _known_frame(head)
     return {(1152, 2): 32, (1152, 1): 17, (576, 2): 17, (576, 1): 9}[samples, channels]
 
 
@@ -156,7 +163,7 @@ def _mp3_frames(data: bytes) -> tuple[list[int], int]:
         places.append(place)
         place += frame[0]
     if not places or not _is_tags(data[place:]):
-        whole = sum(_mp3_frame(data[each : each + 4])[1] for each in places)
+        whole = sum(_known_frame(data[each : each + 4])[1] for each in places)
         raise ValueError(f"{whole} samples of MP3, then {len(data) - place} bytes that are no frame (truncated)")
     return places, place
 
@@ -166,7 +173,7 @@ def _tag_of(frame: bytes) -> tuple[int, int] | None:
 
     The place is that of its flags, behind the side information and a checksum if there is one.
     """
-    size, side = _mp3_frame(frame[:4])[0], _side_bytes(frame)
+    size, side = _known_frame(frame)[0], _side_bytes(frame)
     if frame[36:40] == b"VBRI" and size >= 54:
         return -1, struct.unpack_from(">I", frame, 50)[0]
     for place in (4 + side, 6 + side):
@@ -183,12 +190,12 @@ def _tag_frames(head: bytes, number: int) -> bytes:
     samples and those of the delay, here the second silent frame and nothing else.
     """
     starts = [bytes([0xFF, head[1] | 1, kbits << 4 | head[2] & 0x0C, head[3]]) for kbits in range(1, 15)]
-    tag = next(start for start in starts if _mp3_frame(start)[0] >= TAG_BYTES)
-    samples = _mp3_frame(tag)[1]
+    tag = next(start for start in starts if _known_frame(start)[0] >= TAG_BYTES)
+    samples = _known_frame(tag)[1]
     info = b"Info" + struct.pack(">II", 1, number + 1) + b"LAME".ljust(21, b"\0")
     delay = (samples - MP3_DELAY << 12).to_bytes(3, "big")
     return b"".join(
-        (start + bytes(_side_bytes(start)) + content).ljust(_mp3_frame(start)[0], b"\0")
+        (start + bytes(_side_bytes(start)) + content).ljust(_known_frame(start)[0], b"\0")
         for start, content in ((tag, info + delay), (starts[0], b""))
     )
 

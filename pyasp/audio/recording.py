@@ -137,7 +137,7 @@ def _check_sum(path: str | Path, samples: np.ndarray) -> None:
     """Raises InputError where a FLAC file's samples (channels, n) in [-1, 1] are not those of its MD5 sum."""
     with open(path, "rb") as stream:
         digest = frames.flac_sum(stream)
-    found = hashlib.md5((samples.T * INT16).astype("<i2")).digest()
+    found = hashlib.md5((samples.T * INT16).astype("<i2").tobytes()).digest()
     if digest not in (found, bytes(len(digest))):  # zeros: its encoder made none
         raise InputError(path, "samples of another MD5 sum (damaged)", "those that its header has the sum of", AGAIN)
 

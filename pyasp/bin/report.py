@@ -25,6 +25,10 @@ class Options(EvaluateOptions):
     corpus: str = option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
     conf: str = option("", "conf directory of the run, shown in report.html")
     compare: bool = option(False, "instead: two experiment directories side by side, with significance")
+    against: str = option(
+        "",
+        "instead: EXP_DIR... of several seeds, mean and spread of each system, this one's difference from each other",
+    )
     force: bool = option(False, "accepted as in every tool; a report is always written anew")
 
 
@@ -65,13 +69,19 @@ def det_curves(results: dict[str, Any], found: dict[str, dict[str, Any]]) -> dic
     }
 
 
-def compare(directories: tuple[str, str]) -> str:
-    """The systems that two runs share, side by side, as text. InputError when one of them has no report."""
+def compare(directories: list[str], against: str) -> str:
+    """Two runs side by side, or several of other seeds with what one system has over the others, as text.
+
+    InputError when one of them has no report.
+    """
+    if len(directories) > 2 and not against:
+        raise InputError("command line", f"{len(directories)} runs", "two", "Name two, or a system with --against")
     runs = [read_old(Path(each) / "results.json") for each in directories]
     for each, found in zip(directories, runs):
         if found is None:
             raise InputError(Path(each) / "results.json", "no such file", "the results of a report", rerun("report"))
-    return comparison.side_by_side([Path(each) for each in directories], runs)
+    paths = [Path(each) for each in directories]
+    return comparison.over_seeds(paths, runs, against) if against else comparison.side_by_side(paths, runs)
 
 
 @command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
@@ -81,10 +91,12 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     last.
 
     Metrics of other scores or settings are refused. Systems of an earlier report stay while theirs are up to date.
-    With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference.
+    With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference;
+    with --against SYSTEM EXP_A EXP_B ...: mean and spread of the systems over runs of several seeds, and SYSTEM's
+    difference from each other system.
     """
-    if options.compare:
-        print(compare((trials_dir, exp_dir)))
+    if options.compare or options.against:
+        print(compare([trials_dir, exp_dir, *systems], options.against))
         return
     if not systems:
         raise InputError("command line", "no SYSTEM", "the systems to report", "Name them after EXP_DIR")
@@ -95,7 +107,9 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
-    settings = {key: value for key, value in vars(options).items() if key not in ("force", "compare", "conf")}
+    settings = {
+        key: value for key, value in vars(options).items() if key not in ("force", "compare", "against", "conf")
+    }
     made = describe("report", settings, [directory / name / "metrics.json" for name in found])
     more = {name: report_tables.tables(results, name) for name in report.list_names(results)}
     contents = {

@@ -61,7 +61,10 @@ def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel
     source.require("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced")
     aug.require("utt2spk", "utt2clean", "feats.scp", "vad.scp", "utt2num_voiced")
     inputs = [d / name for d in (source, aug) for name in ("utt2spk", "feats.scp", "vad.scp")]
-    made = describe("select_train", options, inputs, options.seed)
+    settings = {key: value for key, value in vars(options).items() if key != "force"}
+    if options.train_fraction == 1.0:  # records of before it was there stay current
+        del settings["train_fraction"]
+    made = describe("select_train", settings, inputs, options.seed)
     if is_current(ubm / "utt2spk", made, options.force) and is_current(sel / "utt2spk", made, options.force):
         return
     candidates = read_candidates(source, aug)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -22,22 +24,29 @@ Table = list[list[str]]  # a header and rows of cells
 
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[IO[str]]:
-    """A text file as a stream of lines that end with a line feed. Raises InputError for bytes that are not UTF-8.
+    """A text file, or a gzipped one `*.gz`, as a stream of lines that end with a line feed. Raises InputError for bytes
+    that are not UTF-8 and for a broken `*.gz`.
 
     A byte-order mark is passed over; UTF-16, with or without one, is no UTF-8. OSError is the caller's.
     """
     try:
-        with open(path, encoding="utf-8-sig") as stream:
+        with _opened(path, "rt", encoding="utf-8-sig") as stream:
             if stream.seekable() and _is_utf16(stream.buffer.peek(PEEKED)[:PEEKED]):
                 raise _not_utf8(path)
             yield stream
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(path, f"no whole gzip file ({error})", "gzipped text", "Pack or fetch it again") from None
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
 
 
+def _opened(path: str | Path, mode: str, **how: Any) -> Any:
+    return (gzip.open if str(path).endswith(".gz") else open)(path, mode, **how)
+
+
 def _not_utf8(path: str | Path) -> InputError:
     """The error for a file that is no UTF-8: the first such line, and how to convert the file."""
-    with open(path, "rb") as stream:
+    with _opened(path, "rb") as stream:
         wide = _is_utf16(stream.peek(PEEKED)[:PEEKED])
         number, bad = next(((n, line) for n, line in enumerate(stream, 1) if wide or not _decodes(line)), (1, b""))
     found = "UTF-16: bytes that are not UTF-8" if wide else f"bytes that are not UTF-8 ({bad[:40].rstrip()!r})"

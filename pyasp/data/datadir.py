@@ -115,7 +115,8 @@ def read_rows(
     except FileNotFoundError:
         expected = f"a table with the columns {' '.join(needed)}"
         raise InputError(path, "no such file", expected, "Check the path") from None
-    header, seen = [name.strip() for name in lines[0].split("\t")] if lines else [], {}
+    header = [name.strip() for name in lines[0].split("\t")] if lines else []
+    seen: dict[str, int] = {}
     missing = [name for name in needed if name not in header]
     if missing or len(set(header)) < len(header):
         expected = (

@@ -1,6 +1,7 @@
 """Which recordings train what: voiced length, recordings per speaker, hold-outs. All draws are seeded.
 
 - `dev_speakers`: a share of the training speakers kept out of UBM, extractor, TDNN and PLDA.
+- Of the others all train, or a share of them, for learning curves: a smaller share lies within a larger one.
 - UBM and extractor train on clean recordings; the TDNN and PLDA on clean and augmented ones of speakers with enough.
 - `valid_utts`: one clean recording of each of some speakers with at least three; it and its copies are not trained on.
 """
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import check_values, option
 from pyasp.data.datadir import c_sorted, invert
 
 MIN_UTTS_FOR_VALIDATION = 3
@@ -33,6 +34,11 @@ class SelectOptions:
     max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
     valid_fraction: float = option(0.5, "share of the speakers with at least 3 recordings that give one for validation")
     dev_fraction: float = option(0.0, "share of the speakers held out as dev_speakers")
+    train_fraction: float = option(1.0, "share of the other speakers that train, for learning curves")
+
+    def __post_init__(self) -> None:
+        wrong = {"dev_fraction": not 0 <= self.dev_fraction < 1, "train_fraction": not 0 < self.train_fraction <= 1}
+        check_values(self, "selection", "0 <= dev fraction < 1, 0 < train fraction <= 1", **wrong)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,16 +70,24 @@ def draw_dev_speakers(speakers: list[str], fraction: float, seed: int) -> list[s
     return c_sorted(np.random.default_rng([seed, 1]).permutation(np.array(c_sorted(speakers), dtype=object))[:count])
 
 
+def speakers_out(speakers: set[str], dev: list[str], fraction: float, seed: int) -> dict[str, str]:
+    """{speaker: why nothing of his trains}."""
+    others = c_sorted(speakers - set(dev))
+    order = np.random.default_rng([seed, 8]).permutation(len(others))[int(np.ceil(fraction * len(others))) :]
+    unused = dict.fromkeys((others[k] for k in order), "speaker beyond --train-fraction")
+    return unused | dict.fromkeys(dev, "speaker held out (dev)")
+
+
 def select_ubm(
-    utt2spk: Mapping[str, str], voiced: Mapping[str, int], dev: set[str], options: SelectOptions
+    utt2spk: Mapping[str, str], voiced: Mapping[str, int], out: Mapping[str, str], options: SelectOptions
 ) -> tuple[list[str], Counter]:
-    """Clean recordings for UBM and extractor, and what was left out by which rule."""
+    """Clean recordings for UBM and extractor, and what was left out by which rule; out: as `speakers_out`."""
     left_out: Counter = Counter()
     kept = []
     for utt, spk in utt2spk.items():
         reason = (
-            "speaker held out (dev)"
-            if spk in dev
+            out[spk]
+            if spk in out
             else f"fewer than {options.min_voiced_ubm} voiced frames"
             if voiced[utt] < options.min_voiced_ubm
             else None
@@ -88,8 +102,8 @@ def select_ubm(
     return c_sorted(kept), left_out
 
 
-def select_train(aug: Augmented, dev: set[str], options: SelectOptions) -> tuple[list[str], Counter]:
-    """Clean and augmented recordings for TDNN and PLDA, and what was left out by which rule.
+def select_train(aug: Augmented, out: Mapping[str, str], options: SelectOptions) -> tuple[list[str], Counter]:
+    """Clean and augmented recordings for TDNN and PLDA, and what was left out by which rule; out: as `speakers_out`.
 
     The rule on recordings per speaker counts clean recordings: a copy is no new recording.
     """
@@ -97,8 +111,8 @@ def select_train(aug: Augmented, dev: set[str], options: SelectOptions) -> tuple
     long_enough = []
     for utt in aug.utt2spk:
         reason = (
-            "speaker held out (dev)"
-            if aug.person[utt] in dev
+            out[aug.person[utt]]
+            if aug.person[utt] in out
             else f"fewer than {options.min_voiced} voiced frames"
             if aug.voiced[utt] < options.min_voiced
             else None
@@ -130,8 +144,9 @@ def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, see
     Raises InputError when a selection is empty or no speaker can give a validation recording.
     """
     dev_speakers = draw_dev_speakers(sorted(set(clean.values())), options.dev_fraction, seed)
-    ubm, left_out_ubm = select_ubm(clean, aug.voiced, set(dev_speakers), options)
-    train, left_out_train = select_train(aug, set(dev_speakers), options)
+    out = speakers_out(set(clean.values()), dev_speakers, options.train_fraction, seed)
+    ubm, left_out_ubm = select_ubm(clean, aug.voiced, out, options)
+    train, left_out_train = select_train(aug, out, options)
     for name, utts, left_out in (("train_ubm", ubm, left_out_ubm), ("train_sel", train, left_out_train)):
         if not utts:
             reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())

@@ -171,6 +171,16 @@ def paired(a: np.ndarray, b: np.ndarray, difference: float) -> dict[str, float |
     return {"difference": difference, "ci": ci, "p": min(1.0, 2 * (1 + rarer) / (gap.size + 1)) if ci else None}
 
 
+def over_runs(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Replicates (R,) of the mean over S runs that differ in their seed, from those of each run on the same draws of
+    speakers, values (S, R): in each replicate S runs are drawn too, with replacement.
+
+    Few runs are drawn too much alike: their part of the variance comes out (S - 1) / S as large as it is.
+    """
+    which = generator.integers(len(values), size=values.shape)
+    return np.take_along_axis(values, which, axis=0).mean(axis=0)
+
+
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float | int]:
     """McNemar's exact test on decisions about the same trials; right_a, right_b (N,) bool: who decided rightly.
 

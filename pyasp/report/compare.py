@@ -1,8 +1,10 @@
-"""Two runs side by side: every system and list that both have, with the significance of each difference."""
+"""Two runs side by side: every system and list that both have, with the significance of each difference; and several
+runs that differ in their seed: mean and spread of each system, and what one system has over each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from pyasp.report import tables
 from pyasp.report.facts import read_json
 from pyasp.report.results import Results, entries, list_names
 
+SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
+(few runs give (S - 1) / S of their variance). lower: pairs of a run of the one and a run of the other in which the
+first is lower."""
+
 SHOWN = {
     "eer": ("EER %", percent),
     "min_dcf/0.01": ("minDCF(0.01)", cost),
@@ -26,10 +32,15 @@ SHOWN = {
 }
 
 
+def signed(value: float) -> str:
+    """A difference: +0.123."""
+    return f"{value:+.3f}"
+
+
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
-    """True when both runs scored the same list, bit for bit."""
+    """True when all runs scored the same list, bit for bit."""
     marks = [read_json(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
-    return marks[0] is not None and marks[0] == marks[1]
+    return marks[0] is not None and all(mark == marks[0] for mark in marks)
 
 
 def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
@@ -70,9 +81,7 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
                 continue
             row = by_figure.get(figure)
             gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
-            test = (
-                [tables.between(row["ci"], lambda x: f"{x:+.3f}"), tables.probability(row["p"])] if row else ["-", "-"]
-            )
+            test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
             shown = map(eer_text, both) if figure == "eer" else map(show, values)
             table.append([system, title, *shown, gap, *test, decided])
@@ -105,3 +114,81 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
             "Compare runs of one corpus",
         )
     return "\n\n".join([*blocks, _notes(runs)])
+
+
+# ---------------------------------------------------------------- runs that differ in their seed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of one system in S runs: values (S,), and its replicates (S, R) on the same draws of speakers."""
+
+    values: np.ndarray
+    replicates: np.ndarray
+
+    def drawn(self, seed: int) -> np.ndarray:
+        """Replicates (R,) of the mean of the runs."""
+        return bootstrap.over_runs(self.replicates, np.random.default_rng([seed, len(self.values)]))
+
+
+def _measured(exps: list[Path], runs: list[Results], trial_list: str, figure: str) -> dict[str, Measured]:
+    """A figure of every system that all runs scored on a list. InputError for other trials or draws in one of them."""
+    ours, found = [entries(run, trial_list) for run in runs], {}
+    for system in (name for name in ours[0] if all(name in each for each in ours)):
+        rows = [each[system] for each in ours]
+        draws = [[row.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers")] for row in rows]
+        if not _same_trials(exps, system, trial_list) or None in draws[0] or any(each != draws[0] for each in draws):
+            raise InputError(
+                trial_list,
+                f"other trials, or other draws of speakers, in {', '.join(map(str, exps))}",
+                "the same list and the same --replicates in every run",
+                "Run stages 9 and 10 of each with the same data and settings",
+                item=system,
+            )
+        replicates = np.stack([read_replicates(exp / system)[f"{trial_list}/{figure}"] for exp in exps])
+        found[system] = Measured(np.array([tables.value_of(row, figure) for row in rows]), replicates)
+    return found
+
+
+def _spread(found: Measured, number: int, show: Callable[[float], str]) -> list[str]:
+    """Mean of the runs, least and greatest, interval over speakers and runs."""
+    ends = (float(found.values.min()), float(found.values.max()))
+    interval = bootstrap.interval(found.drawn(number))
+    return [show(float(found.values.mean())), tables.between(list(ends), show), tables.between(interval, show)]
+
+
+def _gain(ours: Measured, other: Measured, number: int, show: Callable[[float], str]) -> list[str]:
+    """Difference of the means, interval, p, and in how many of all pairs of runs ours is lower."""
+    gap = float(ours.values.mean() - other.values.mean())
+    test = bootstrap.paired(ours.drawn(0), other.drawn(number), gap)
+    lower = int((ours.values[:, None] < other.values).sum())
+    return [
+        show(gap),
+        tables.between(test["ci"], show),
+        tables.probability(test["p"]),
+        f"{lower} of {ours.values.size * other.values.size}",
+    ]
+
+
+def over_seeds(exps: list[Path], runs: list[Results], against: str) -> str:
+    """Every list as text: mean and spread of each system over the runs, and `against` minus each other system.
+
+    InputError when no list and system is in all runs, or `against` is not.
+    """
+    blocks = [f"{len(exps)} runs: {', '.join(map(str, exps))}"]
+    for name in (each for each in list_names(runs[0]) if all(each in list_names(run) for run in runs)):
+        both = [(title, show, _measured(exps, runs, name, figure)) for figure, (title, show) in list(SHOWN.items())[:2]]
+        systems = list(both[0][2])
+        if against not in systems:
+            raise InputError("--against", against, " or ".join(systems) or "a system that all runs have", "Correct it")
+        spread: Table = [["system", *(cell for title, *_ in both for cell in (title, "least to greatest", "95 %"))]]
+        gains: Table = [[f"{against} minus", *(cell for title, *_ in both for cell in (title, "95 %", "p", "lower"))]]
+        for number, system in enumerate(systems, 1):
+            spread.append([system, *(cell for _, show, found in both for cell in _spread(found[system], number, show))])
+            if system != against:
+                cells = (_gain(found[against], found[system], number, signed) for _, _, found in both)
+                gains.append([system, *(cell for row in cells for cell in row)])
+        blocks += [f"{name}\n{as_text(spread)}", as_text(gains)]
+    if len(blocks) == 1:
+        raise InputError(exps[0], "no list that all runs scored", "runs of the same trials", "Name runs of one corpus")
+    return "\n\n".join([*blocks, SEEDS_NOTE])

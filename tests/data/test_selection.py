@@ -1,5 +1,7 @@
 """Selection of training material: every rule, hold-outs, no leak of a held-out recording through its copies."""
 
+import dataclasses
+
 import pytest
 
 from pyasp.core.errors import InputError
@@ -21,6 +23,17 @@ def test_dev_speakers_are_nowhere_else():
     assert len(result.dev_speakers) == 4
     assert not {UTT2SPK[u] for u in result.ubm + result.train} & set(result.dev_speakers)
     assert set(result.ubm) <= set(CLEAN)
+
+
+def test_a_share_of_the_speakers_lies_within_a_larger_one_and_the_hold_outs_stay():
+    shares = {share: chosen(dataclasses.replace(OPTIONS, train_fraction=share)) for share in (0.25, 0.5, 1.0)}
+    speakers = {share: {UTT2SPK[u] for u in result.train} for share, result in shares.items()}
+    assert [len(each) for each in speakers.values()] == [4, 8, 16] and speakers[0.25] < speakers[0.5] < speakers[1.0]
+    assert all({CLEAN[u] for u in result.ubm} == speakers[share] for share, result in shares.items())
+    assert {tuple(result.dev_speakers) for result in shares.values()} == {tuple(chosen().dev_speakers)}
+    assert shares[0.25].left_out_ubm == {"speaker held out (dev)": 20, "speaker beyond --train-fraction": 60}
+    with pytest.raises(InputError, match="0 < train fraction <= 1"):
+        SelectOptions(train_fraction=0.0)
 
 
 def test_copies_at_other_speeds_are_other_speakers_but_held_out_with_the_person():

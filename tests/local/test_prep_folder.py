@@ -1,5 +1,6 @@
 """Own data in every shape that prep_folder takes, and what it says when the data is not as it should be."""
 
+import gzip
 import itertools
 import json
 
@@ -148,6 +149,23 @@ def test_tables_are_taken_as_they_are(protocol, tree, tmp_path):
         ["m-spk3-1", "spk5-xs11", "nontarget"],
         ["m-spk5-1", "spk5-xs10", "target"],
     ]
+
+
+def test_packed_tables_and_lists_give_the_same_data(protocol, tree, tmp_path, capsys):
+    assert prepare(tmp_path / "plain", "--root", tree, "--tables", protocol) == 0
+    for path in list(protocol.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert prepare(tmp_path / "packed", "--root", tree, "--tables", protocol) == 0
+    assert all(
+        tables(tmp_path / "plain" / name) == tables(tmp_path / "packed" / name)
+        for name in ("train", "enroll", "trials")
+    )
+    whole = (protocol / "trials_1.gz").read_bytes()
+    for damaged in (whole[:-9], b"no gzip" + whole, whole[:12] + b"\xff\xff" + whole[14:]):
+        (protocol / "trials_1.gz").write_bytes(damaged)
+        assert prepare(tmp_path / "damaged", "--root", tree, "--tables", protocol) == 1
+        refused(capsys, "trials_1.gz", "no whole gzip file")
 
 
 def test_columns_to_split_results_by_lie_beside_their_list(protocol, tree, tmp_path):

@@ -5,6 +5,7 @@ import json
 import re
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
+from pathlib import Path
 
 import browser
 import numpy as np
@@ -333,8 +334,8 @@ def test_a_bare_run_has_a_page_too(root, tmp_path):
     assert json.loads((tmp_path / "exp/results.json").read_text())["paired"] == {}
 
 
-def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
-    other = tmp_path / "other"
+def worse_copy(root, other):
+    """Scores of a second run in which `statistics` is worse, and their metrics."""
     for system, seed in (("ivector", 0), ("statistics", 9)):
         (other / system / "scores").mkdir(parents=True)
         source = (root / "exp" / system / "scores/cc2").read_text().splitlines()
@@ -344,9 +345,19 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
             "".join(f"{key} {float(value) + gap:.5f}\n" for (key, value), gap in zip(worse, noise))
         )
         assert evaluate_tool.main(["--replicates=60", str(root / "data/trials"), str(other / system)]) == 0
+
+
+def report_copy(root, other, monkeypatch):
+    """The second run's report, without its figures."""
     monkeypatch.setattr(report_tool.document, "render", lambda run: "not drawn")
     monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
     assert report_tool.main(["--replicates=60", str(root / "data/trials"), str(other), "ivector", "statistics"]) == 0
+
+
+def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
+    other = tmp_path / "other"
+    worse_copy(root, other)
+    report_copy(root, other, monkeypatch)
     capsys.readouterr()
     assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
     shown = capsys.readouterr().out
@@ -366,6 +377,38 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
     assert same[5] == "+0.000" and same[9:] == ["1.000", "1.000"]
     assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1
     assert "results.json" in capsys.readouterr().err
+
+
+def test_several_seeds_and_what_one_system_has_over_the_others(root, tmp_path, capsys, monkeypatch):
+    """Run B's statistics are worse; its ivector is the same. Figures follow from the two reports."""
+    other = tmp_path / "other"
+    worse_copy(root, other)
+    report_copy(root, other, monkeypatch)
+    capsys.readouterr()
+    exps = [str(root / "exp"), str(other)]
+    assert report_tool.main(["--against=ivector", *exps]) == 0
+    shown = capsys.readouterr().out
+    found = [json.loads(Path(exp, "results.json").read_text())["systems"] for exp in exps]
+    ivector, statistics = (
+        np.array([run[s]["trials"]["cc2"]["eer"] for run in found]) for s in ("ivector", "statistics")
+    )
+    spread, gain = (line.split() for line in shown.splitlines() if line.startswith("statistics "))
+    assert spread[1:5] == [f"{statistics.mean():.2f}", f"{statistics.min():.2f}", "to", f"{statistics.max():.2f}"]
+    assert (
+        float(spread[5]) <= statistics.min() and float(spread[7]) >= statistics.max()
+    )  # over runs too, not speakers alone
+    assert gain[1] == f"{ivector.mean() - statistics.mean():+.3f}"
+    lower = int((ivector[:, None] < statistics).sum())
+    assert f"{lower} of 4" in shown and 2 <= lower <= 4
+    assert report_tool.main(["--against=nobody", *exps]) == 1
+    assert "nobody" in capsys.readouterr().err
+    assert report_tool.main(["--compare", *exps, exps[0]]) == 1
+    assert "3 runs" in capsys.readouterr().err
+    metrics = json.loads((other / "ivector/metrics.json").read_text())
+    metrics["fingerprints"]["cc2"] = "another list's"
+    (other / "ivector/metrics.json").write_text(json.dumps(metrics))
+    assert report_tool.main(["--against=ivector", *exps]) == 1
+    assert "other trials" in capsys.readouterr().err
 
 
 def test_pairs_of_systems():
