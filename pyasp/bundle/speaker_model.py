@@ -28,7 +28,7 @@ from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
-from pyasp.bundle.verify import DecisionOptions, load_speakers, save_speaker, threshold
+from pyasp.bundle.verify import DecisionOptions, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -239,8 +239,12 @@ class SpeakerModel:
         return save_speaker(directory, name, vectors, self, add, force)[0]
 
     def speakers(self, directory: str | Path) -> dict[str, np.ndarray]:
-        """{speaker: embeddings (N, E)} of the enrolled: `score(speakers[name], embed(wave, rate))` checks a claim."""
+        """{speaker: embeddings (N, E)} of the enrolled. InputError when there is none, or they are of another model."""
         return load_speakers(directory, self)
+
+    def claim(self, directory: str | Path, name: str, wave: np.ndarray, rate: float) -> float:
+        """Log-likelihood ratio that an enrolled speaker spoke a wave. InputError when nobody of this name is there."""
+        return self.score(claimed(directory, name, self), self.embed(wave, rate))
 
     def identify(
         self,
