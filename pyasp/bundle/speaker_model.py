@@ -244,7 +244,7 @@ class SpeakerModel:
 
     def claim(self, directory: str | Path, name: str, wave: np.ndarray, rate: float) -> float:
         """Log-likelihood ratio that an enrolled speaker spoke a wave. InputError when nobody of this name is there."""
-        return self.score(claimed(directory, name, self), self.embed(wave, rate))
+        return float(self.score(claimed(directory, name, self), self.embed(wave, rate)))
 
     def identify(
         self,
