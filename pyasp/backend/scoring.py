@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
@@ -94,6 +93,8 @@ def _numbered(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _products(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, left (m, R) times right (T, R) transposed) for ranges of left's rows; the array is used again."""
+    import torch  # seconds, which a step that is up to date does not wait for
+
     height, common = max(1, PAIRS_PER_PRODUCT // len(right)), np.result_type(left, right)
     factors = torch.from_numpy(left.astype(common, copy=False)), torch.from_numpy(right.astype(common, copy=False)).T
     out = torch.empty((min(height, len(left)), len(right)), dtype=factors[0].dtype)
