@@ -149,11 +149,24 @@ def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions
     return Taken(frozenset(name for name in names if name in found), facts)
 
 
+def shortly(chosen: list[str], rest: list[str]) -> list[str]:
+    """Names of layers; a part of the network (`frames`) alone, with a count, where none of its layers is in `rest`."""
+    parts = dict.fromkeys(name.split(".")[0] for name in chosen)
+    groups = {part: [name for name in chosen if name.split(".")[0] == part] for part in parts}
+    whole = {part for part in parts if part not in {name.split(".")[0] for name in rest}}
+    return [
+        word
+        for part, names in groups.items()
+        for word in ([f"{part} ({len(names)} layers)"] if part in whole and len(names) > 1 else names)
+    ]
+
+
 def tell(facts: dict[str, Any], count: int) -> None:
     """Says what was taken and what was not."""
     lines = [f"{grouped(count)} weights of {len(facts['taken'])} layers of {facts['file']}"]
     for what, title in (("taken", "taken"), ("new", "new, of random weights"), ("left", "not taken")):
-        lines.append(f"{title}: {' '.join(facts[what]) or 'none'}")
+        rest = facts["new" if what == "taken" else "taken"]
+        lines.append(f"{title}: {', '.join(shortly(facts[what], rest)) or 'none'}")
     if rank() == 0:
         print("\n".join(f"--init: {line}" for line in lines), file=sys.stderr)
 

@@ -54,7 +54,8 @@ def test_new_speakers_get_a_new_output_layer_and_the_rest_is_taken(other, data, 
     assert after["output.weight"].shape == (6, 12)
     told = capsys.readouterr().err
     assert f"layers of {other}" in told and "--init: new, of random weights: output\n" in told
-    assert "--init: taken: frames.0.affine frames.0.norm " in told and "--init: not taken: output\n" in told
+    parts = "frames (10 layers), pooling (3 layers), embedding (2 layers), segment (2 layers)"
+    assert f"--init: taken: {parts}\n" in told and "--init: not taken: output\n" in told
     for name in ("init.pt", "last.pt", "final.pt"):
         facts = checkpoint.load(tmp_path / "exp" / name)["init"]
         assert facts["taken"] == [*LAYERS, *POOLING, *BEHIND] and facts["new"] == ["output"] and facts["init"] is None
