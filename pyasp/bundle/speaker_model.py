@@ -26,7 +26,7 @@ from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
-from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import DecisionOptions, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
@@ -268,10 +268,14 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> Calibration | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
+    back end is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
+    if other := changed_files(bundle, BACKEND):
+        cure = "Calibrate again and bundle again, or delete calibration.json: the ratio is then the back end's own"
+        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this back end", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         return Calibration(float(values["scale"]), float(values["offset"]))
