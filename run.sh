@@ -80,19 +80,19 @@ hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $?' EXIT
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
-  python -m pyasp.bin.check_made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
+  python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
 
 if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
-  python -m pyasp.bin.check_environment conf/requirements.txt
-  python -m pyasp.bin.check_augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
+  python -m pyasp.bin.check environment conf/requirements.txt
+  python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
   python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
 fi
 
 if stage check "check and fix the data, say what was dropped"; then
   need "$data/train/utt2spk" prepare
-  python -m pyasp.bin.check_data "$data"
+  python -m pyasp.bin.check data "$data"
 fi
 
 if stage features "MFCC and energy VAD"; then

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.bin.check_data import main as check_data
+from pyasp.bin import check
 from pyasp.core.errors import InputError
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
@@ -37,7 +37,7 @@ def corpus(tmp_path):
 
 def test_sound_data_pass_unchanged(corpus, capsys):
     before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file() and path.name != "dropped.tsv"}
-    assert check_data([str(corpus)]) == 0
+    assert check.main(["data", str(corpus)]) == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert "kept 6 of 6 utterances of 2 speakers, dropped 0" in capsys.readouterr().err
 
@@ -95,7 +95,7 @@ def test_bad_trial_lists_stop_the_stage(corpus, capsys, content, message):
     import re
 
     (corpus / "trials" / "trials").write_text(content)
-    assert check_data([str(corpus)]) == 1
+    assert check.main(["data", str(corpus)]) == 1
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -115,5 +115,5 @@ def test_damaged_cuts_are_named(corpus):
 def test_too_many_drops_stop_the_stage(corpus, capsys):
     for k in range(3):
         (corpus / "audio" / f"s2-u{k}.wav").unlink()
-    assert check_data([str(corpus)]) == 1
+    assert check.main(["data", str(corpus)]) == 1
     assert "3 of 6 utterances unusable" in capsys.readouterr().err
