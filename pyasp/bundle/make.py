@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, wr
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
-from pyasp.core.records import fingerprint, load_record, made_path, versions
+from pyasp.core.records import ancestors, fingerprint, record_of, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
 from pyasp.features.mfcc import MfccOptions
@@ -47,29 +47,6 @@ class Found:
     scoring: ScoreOptions
     backend: dict[str, Path]
     data: Path
-
-
-def resolve(name: str, near: Path) -> Path:
-    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
-    places = [*near.resolve().parents, Path.cwd()]
-    return next((place / name for place in places if (place / name).exists()), Path(name))
-
-
-def record_of(path: Path) -> dict[str, Any] | None:
-    """The record beside an artefact, its inputs resolved; None when there is none."""
-    if not made_path(path).is_file():
-        return None
-    record = load_record(made_path(path))
-    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
-
-
-def ancestors(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of what made an artefact, and of what made its inputs, nearest first."""
-    record = record_of(path)
-    if record is not None:
-        yield record
-        for name in record["inputs"]:
-            yield from ancestors(Path(name))
 
 
 def check_current(path: Path, besides: str = "") -> None:

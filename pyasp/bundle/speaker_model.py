@@ -27,9 +27,9 @@ from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
-from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
-from pyasp.bundle.verify import DecisionOptions, load_speakers, save_speaker, threshold
+from pyasp.bundle.verify import DecisionOptions, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -243,8 +243,12 @@ class SpeakerModel:
         return save_speaker(directory, name, vectors, self, add, force)[0]
 
     def speakers(self, directory: str | Path) -> dict[str, np.ndarray]:
-        """{speaker: embeddings (N, E)} of the enrolled: `score(speakers[name], embed(wave, rate))` checks a claim."""
+        """{speaker: embeddings (N, E)} of the enrolled. InputError when there is none, or they are of another model."""
         return load_speakers(directory, self)
+
+    def claim(self, directory: str | Path, name: str, wave: np.ndarray, rate: float) -> float:
+        """Log-likelihood ratio that an enrolled speaker spoke a wave. InputError when nobody of this name is there."""
+        return float(self.score(claimed(directory, name, self), self.embed(wave, rate)))
 
     def identify(
         self,
@@ -268,10 +272,14 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> Calibration | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
+    back end is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
+    if other := changed_files(bundle, BACKEND):
+        cure = "Calibrate again and bundle again, or delete calibration.json: the ratio is then the back end's own"
+        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this back end", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))

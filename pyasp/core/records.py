@@ -165,6 +165,29 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         write_made(path, made)
 
 
+def resolve(name: str, near: Path) -> Path:
+    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
+    places = [*near.resolve().parents, Path.cwd()]
+    return next((place / name for place in places if (place / name).exists()), Path(name))
+
+
+def record_of(path: Path) -> dict[str, Any] | None:
+    """The record beside an artefact, its inputs resolved; None when there is none."""
+    if not made_path(path).is_file():
+        return None
+    record = load_record(made_path(path))
+    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
+
+
+def ancestors(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of what made an artefact, and of what made its inputs, nearest first."""
+    record = record_of(path)
+    if record is not None:
+        yield record
+        for name in record["inputs"]:
+            yield from ancestors(Path(name))
+
+
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
 
 

@@ -257,7 +257,7 @@ def train_here(
     rest = options, options.memory_gb
     source = open_source(data, train_utts, speakers, *rest, "training", options.store, device_of(options.device))
     held_out = open_source(data, valid_utts, speakers, *rest, "validation", options.store, device_of(options.device))
-    run = prepare(source, speakers, options, seed, init)
+    run = prepare(source, speakers, options, seed, init, data.path)
     directory.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_conf(directory / "options.conf", subset(options, NetworkOptions))
