@@ -39,6 +39,7 @@ done
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $? "$@"' EXIT
+[ "$first_stage" -le 4 ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check_made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --stage "$first_stage" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
@@ -76,6 +77,7 @@ fi
 
 if stage 4 "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" 3
+  fit_conf
   python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
