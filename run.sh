@@ -81,6 +81,7 @@ system_stages() {
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $?' EXIT
+[ "$first_stage" -le "$(place_of select)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
@@ -120,6 +121,7 @@ fi
 
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
+  fit_conf
   python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \

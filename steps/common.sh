@@ -159,6 +159,13 @@ systems() {
 # system_conf SYSTEM: its settings, read over the corpus's tdnn.conf; those in the conf directory come first.
 system_conf() { if [ -f "$conf/systems/$1.conf" ]; then echo "$conf/systems/$1.conf"; else echo "conf/systems/$1.conf"; fi; }
 
+# fit_conf: where conf files say `auto`, the training set decides; from here on they are read from DATA/conf.
+fit_conf() {
+  grep -rqsE '^--[a-z-]+=auto' "$conf" || return 0
+  python -m pyasp.bin.fit "$conf" "$data/train" "$data/conf"
+  conf=$data/conf
+}
+
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
   local system
