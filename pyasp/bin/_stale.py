@@ -41,6 +41,7 @@ TOOLS = {
     "prep_sre12": Tool(0, "prep.conf", True),
     "prep_folder": Tool(0, "prep.conf", True),
     "make_mfcc": Tool(2, "mfcc.conf"),
+    "make_fbank": Tool(2, "fbank.conf"),
     "compute_vad": Tool(2, "vad.conf"),
     "merge_shards": Tool(2),
     "augment": Tool(3, "augment.conf", True),
@@ -58,8 +59,10 @@ TOOLS = {
     "normalise_scores": Tool(9, "backend.conf"),
     "calibrate": Tool(9, "backend.conf"),
 }
+DERIVED = {"train_aug": 3, "train_sel": 4, "dev": 4}  # sets, with the stage that gives them features
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
+FEATURE_TYPES = ("fbank",)  # that lie in a directory of their own
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
@@ -112,6 +115,12 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     return *names, *fusions(options, names)
 
 
+def features_of(run: Run) -> set[str]:
+    """Kinds of features that the run's networks read."""
+    networks = {name.split("+")[0] for name in run.systems if not name.startswith("fusion:")} - {"ivector"}
+    return {settings(run, "train_tdnn", name)["feature_type"] for name in networks}
+
+
 def directory_of(run: Run, artefact: Path) -> str:
     """The directory of the experiment that an artefact lies in; "" for data."""
     return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
@@ -121,6 +130,8 @@ def used(run: Run, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
+    if artefact.parent.name in FEATURE_TYPES and artefact.is_relative_to(run.data) and run.conf:
+        return artefact.parent.name in features_of(run)
     name = directory_of(run, artefact)
     return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
 
@@ -141,7 +152,8 @@ def stage_of(run: Run, artefact: Path, tool: str) -> int:
     stage = TOOLS[tool].stage if tool in TOOLS else 10
     if artefact.is_relative_to(run.exp):
         return max(stage, 8) if tool == "merge_shards" else stage
-    return 3 if stage == 2 and artefact.is_relative_to(run.data / "train_aug") else stage
+    later = [stage for name, stage in DERIVED.items() if artefact.is_relative_to(run.data / name)]
+    return later[0] if stage == 2 and later else stage
 
 
 def system_conf(run: Run, system: str) -> Path:
@@ -166,7 +178,7 @@ def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if not TOOLS[tool].stage:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
-    if tool == "make_mfcc" and not values["compress"]:
+    if tool in ("make_mfcc", "make_fbank") and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
         from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for

@@ -167,7 +167,7 @@ class DataDir:
     def require(self, *names: str) -> None:
         """Raises InputError naming the first missing file and the stage that makes it."""
         for name in (name for name in names if not self.has(name)):
-            stage = MADE_BY_STAGE.get(name, 0)
+            stage = MADE_BY_STAGE.get(Path(name).name, 0)
             cure = f"Run stage {stage} first (./run.sh --stage {stage})"
             raise InputError(self / name, "no such file", "a file of the data directory", cure)
 

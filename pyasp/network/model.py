@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from pyasp.core.options import check_values, option
 from pyasp.network.contract import Encoder
+from pyasp.network.ecapa import Ecapa
 from pyasp.network.loss import LOSSES
 from pyasp.network.pooling import POOLINGS, length_mask
 from pyasp.network.tdnn import Layer, Tdnn
 
-ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn}
+ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn, "ecapa": Ecapa}
 HEAD = ("segment", "output")  # what training has beyond the embedding
 
 
@@ -52,7 +53,7 @@ class ArchitectureOptions:
     @property
     def shortest(self) -> int:
         """Frames that the encoder needs at least."""
-        return ENCODERS[self.encoder].frames_lost + 1
+        return ENCODERS[self.encoder].shortest
 
 
 class Network(nn.Module):

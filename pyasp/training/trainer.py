@@ -46,14 +46,17 @@ from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
-NEWER = {"encoder": "tdnn"}  # options with the values that are not recorded: records of before stay current
+NEWER = {
+    "encoder": "tdnn",
+    "feature_type": "mfcc",
+}  # options with the values that are not recorded: records of before stay current
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int) -> dict[str, Any]:
     """What makes the network: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
     kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
-    inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
+    inputs = [data / name for name in ("utt2spk", options.table, "vad.scp", "valid_utts")]
     return describe("train_tdnn", kept, inputs, seed)
 
 
@@ -227,7 +230,7 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
+    data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     made = recipe_of(data, options, seed)
     device = device_of(options.device)
     with together(device.type):
