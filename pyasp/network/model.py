@@ -20,9 +20,10 @@ from pyasp.network.contract import Encoder
 from pyasp.network.ecapa import Ecapa
 from pyasp.network.loss import LOSSES
 from pyasp.network.pooling import POOLINGS, length_mask
+from pyasp.network.resnet import Resnet34
 from pyasp.network.tdnn import Layer, Tdnn
 
-ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn, "ecapa": Ecapa}
+ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn, "ecapa": Ecapa, "resnet34": Resnet34}
 HEAD = ("segment", "output")  # what training has beyond the embedding
 
 

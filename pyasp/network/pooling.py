@@ -15,6 +15,7 @@ Beyond the paper, of the networks that came after it:
 
     channel_attentive_statistics = BN([mu~; sigma~])   ECAPA-TDNN's (Desplanques et al., Interspeech 2020, eq. 3 to 5):
                                   a score for every channel, from tanh f(W [h_t; mu; sigma] + b)
+    sample_statistics             [mu; sigma sqrt(T / (T - 1))], the r-vector's in WeSpeaker
 
 With H > 1 heads (beyond the paper) v, k and e_t have H rows, and head i weighs the i-th of H equal groups of channels;
 H = C weighs every channel on its own.
@@ -173,6 +174,22 @@ class StatisticsPooling(Pooling):
             return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1) if self.deviation else mean
 
 
+class SampleStatistics(Pooling):
+    """Mean and deviation of the frames as of a sample: over T - 1."""
+
+    def __init__(self, dim: int, options: ArchitectureOptions):
+        super().__init__()
+        self.output_dim = 2 * dim
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """h (B, T, C) -> (B, 2 C); of a single frame the deviation is nearly zero."""
+        h = without_padding(h, mask)
+        weights = uniform_weights(h, mask)
+        mean, deviation = statistics(h, weights).chunk(2, dim=1)
+        share = weights.amax(dim=1, keepdim=True).to(mean.dtype).clamp(max=0.5)  # 1 / T, of a frame alone 1 / 2
+        return torch.cat([mean, deviation * (1 - share).rsqrt()], dim=1)
+
+
 class ChannelAttentiveStatistics(Pooling):
     """ECAPA-TDNN's: attention for every channel alone, which knows mean and deviation of the whole recording."""
 
@@ -203,5 +220,6 @@ POOLINGS: dict[str, Callable[[int, ArchitectureOptions], Pooling]] = {
     "attention": partial(StatisticsPooling, attention=True, deviation=False),
     "statistics": partial(StatisticsPooling, attention=False, deviation=True),
     "attentive_statistics": partial(StatisticsPooling, attention=True, deviation=True),
+    "sample_statistics": SampleStatistics,
     "channel_attentive_statistics": ChannelAttentiveStatistics,
 }
