@@ -99,23 +99,21 @@ if stage check "check and fix the data, say what was dropped"; then
   python -m pyasp.bin.check data "$data"
 fi
 
-if stage features "MFCC and energy VAD"; then
+if stage features "features and energy VAD"; then
   for set in train test enroll; do
     reuse='' spare=0
     [ $set = enroll ] && reuse=$data/test # a recording in both sets is extracted once
     [ $set = train ] && spare=0.05        # as in stage check: a trial needs its recordings, training spares a few
-    steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "${reuse:+$reuse/feats.scp}" "${jobs[@]}" --max-failed $spare \
-      --allow-commands="${opt[allow-commands]}" "$data/$set"
+    make_features "$data/$set" "$reuse" --max-failed $spare
     steps/compute_vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
 fi
 
-if stage augment "augmented copies of the training set, and their MFCC"; then
+if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
   python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
-  steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "$data/train/feats.scp" "${jobs[@]}" \
-    --allow-commands="${opt[allow-commands]}" "$data/train_aug"
+  make_features "$data/train_aug" "$data/train"
   steps/compute_vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
 fi
 
@@ -126,6 +124,8 @@ if stage select "choose training material: clean for UBM and extractor, clean an
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
+  share_features "$data/train_aug" "$data/train_sel"
+  share_features "$data/train" "$data/dev"
 fi
 
 current_stage=$((current_stage > first_of_systems ? current_stage : first_of_systems))

@@ -186,6 +186,35 @@ check_options() {
   [[ -f ${opt[cmd]} && -x ${opt[cmd]} ]] || die "--cmd is '${opt[cmd]}'; expected a job runner such as steps/run_jobs"
 }
 
+# feature_kinds: mfcc, which voice activity and i-vectors need, and what the settings of the chosen networks name beside it.
+feature_kinds() {
+  local system
+  for system in $systems; do
+    [ "$system" = ivector ] || sed -n 's/^--feature-type=\([a-z]*\).*/\1/p' "$conf/tdnn.conf" "$(system_conf "$system")" | tail -n 1
+  done | awk 'BEGIN {print "mfcc"; seen["mfcc"] = 1} !seen[$0]++'
+}
+
+# make_features DATA FROM OPTION...: every kind of features; recordings of the data directory FROM, if any, are not made again.
+make_features() {
+  local kind sub
+  for kind in $(feature_kinds); do
+    [ "$kind" = mfcc ] && sub='' || sub=$kind/
+    [ -f "$conf/$kind.conf" ] || die "no $conf/$kind.conf, which a system with --feature-type=$kind needs: copy one of conf/*/$kind.conf"
+    steps/make_feats.sh --kind "$kind" --conf "$conf/$kind.conf" --reuse "${2:+$2/${sub}feats.scp}" "${jobs[@]}" "${@:3}" \
+      --allow-commands="${opt[allow-commands]}" "$1"
+  done
+}
+
+# share_features FROM DATA: the kinds beside MFCC for a data directory whose recordings are some of those of FROM.
+share_features() {
+  local kind
+  [ -s "$2/utt2spk" ] || return 0
+  for kind in $(feature_kinds | tail -n +2); do
+    mkdir -p "$2/$kind"
+    python -m pyasp.bin.merge_shards --reuse "$1/$kind/feats.scp" --force "$force" "$2" "$2/$kind/raw_$kind" "$2/$kind/feats.scp"
+  done
+}
+
 # print_help: run.sh's own options, then those of the corpus, which its preparation owns.
 print_help() {
   local text numbered

@@ -28,6 +28,7 @@ from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.records import ancestors, fingerprint, record_of, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
+from pyasp.features.fbank import FbankOptions
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
 
@@ -38,7 +39,8 @@ SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter one
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
-    mfcc, vad, scoring: options; backend: the three files; data: the test set's directory."""
+    mfcc, vad, fbank, scoring: options (fbank None: not read); backend: the three files; data: the test set's directory.
+    """
 
     directory: Path
     model: dict[str, Any]
@@ -47,6 +49,7 @@ class Found:
     scoring: ScoreOptions
     backend: dict[str, Path]
     data: Path
+    fbank: FbankOptions | None = None
 
 
 def check_current(path: Path, besides: str = "") -> None:
@@ -196,14 +199,16 @@ def survey(directory: Path) -> Found:
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
+    features = maker(tables["feats.scp"], "make_mfcc", "make_fbank")
     return Found(
         directory,
         model,
-        options_of(maker(tables["feats.scp"], "make_mfcc"), MfccOptions),
+        options_of(maker(tables["vad.scp"], "make_mfcc"), MfccOptions),
         options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions),
         options_of(scored, ScoreOptions),
         inputs_named(scored, *BACKEND),
-        tables["feats.scp"].parent,
+        tables["vad.scp"].parent,
+        options_of(features, FbankOptions) if features["tool"] == "make_fbank" else None,
     )
 
 
@@ -287,8 +292,10 @@ def facts_of(found: Found) -> dict[str, Any]:
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
-    for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
-        write_conf(target / f"{name}.conf", options)
+    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring, "fbank": found.fbank}
+    for name, options in settings.items():
+        if options is not None:
+            write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}

@@ -34,7 +34,7 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
 
     Raises InputError when valid_utts names a recording that is not there, or nothing is left to train on.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")
+    data.require("utt2spk", "vad.scp", "valid_utts")
     held_out = data.read("valid_utts")
     stranger = next((utt for utt in held_out if utt not in data.utt2spk), None)
     if stranger is not None:
