@@ -149,7 +149,9 @@ def screen(results: Results, extra: Tables = ()) -> str:
     return "\n\n".join([*blocks, "\n".join(definitions(results))])
 
 
-def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str], times: Table = ()) -> str:
+def markdown(
+    results: Results, extra: Mapping[str, Tables], notes: Iterable[str], times: Sequence[list[str]] = ()
+) -> str:
     """RESULTS.md: the tables of the screen, the further tables of each list, EER by every column, what was lost, each
     number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
