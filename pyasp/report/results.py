@@ -7,7 +7,7 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
