@@ -172,7 +172,7 @@ def markdown(
         "subset without targets or without nontargets. Curves and more: report.html.",
     ]
     if len(times) > 1:
-        parts += ["## Where the time goes", as_markdown(times), TIMES]
+        parts += ["## Where the time goes", as_markdown(list(times)), TIMES]
     return "\n\n".join(parts) + "\n"
 
 
