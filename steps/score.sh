@@ -62,7 +62,7 @@ for chain in $chains; do
       train_backend "$out/backend" --lda-dim "$(python -m pyasp.bin.variants --config "${o[conf]}" --show lda-dim any)" ;;
     adapt) backend_of[$out]=$out/backend
       set=$(python -m pyasp.bin.variants --config "${o[conf]}" --show adapt-to any)
-      "${o[cmd]}" "$out/log/adapt_backend.log" python -m pyasp.bin.adapt_backend "${settings[@]}" \
+      "${o[cmd]}" "$out/log/adapt_backend.log" python -m pyasp.bin.adapt_backend "${settings[@]}" --data "$data" \
         "${backend_of[$source]}" "$exp/$set/embedding.scp" "$out/backend" ;;
     cosine) scoring_of[$out]=--scoring=cosine ;;
     cal | calhalf)

@@ -24,16 +24,21 @@ FLAGS = (
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'"
 OUTER = """<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{policy}">
 <iframe id="f" width="{width}" height="800" style="border:0" srcdoc="{page}"></iframe><script>
-addEventListener("load", () => {{ const seen = document.getElementById("f").contentWindow;
-  document.title = JSON.stringify([seen.innerWidth, seen.document.documentElement.scrollWidth]); }});</script>"""
+addEventListener("load", () => {{ const seen = document.getElementById("f").contentWindow, page = seen.document;
+  const clipped = [...page.querySelectorAll("body *")].filter(each => each.clientWidth > 0 &&
+    each.scrollWidth > each.clientWidth + 1 && seen.getComputedStyle(each).overflowX !== "visible");
+  document.title = JSON.stringify([seen.innerWidth, page.documentElement.scrollWidth,
+    clipped.map(each => each.textContent.trim().slice(0, 60).replace(/[^\\w ]/g, " "))]); }});</script>"""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """width: of the window in pixels; scroll_width: of what is in it; console: messages, refused requests included."""
+    """width: of the window in pixels; scroll_width: of what is in it; clipped: the text of the elements of which a part
+    can be seen only by scrolling sideways; console: messages, refused requests included."""
 
     width: int
     scroll_width: int
+    clipped: list[str]
     console: list[str]
 
 

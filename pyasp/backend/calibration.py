@@ -18,6 +18,7 @@ Decision: accept when llr >= log(C_fa (1 - p) / (C_miss p)), whatever the system
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -107,6 +108,18 @@ class Calibration:
 def trained_on(stored: dict[str, Any]) -> Trained | None:
     """What a model of a calibration.json was trained on; None where it is not noted."""
     return Trained(*(stored[each.name] for each in fields(Trained))) if "n_target" in stored else None
+
+
+def pooled(models: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What models of a calibration.json were trained on together, such as those of two halves, with its doubts: the
+    same entries as in each of them; nothing where one does not say."""
+    found = [trained_on(model) for model in models]
+    parts = [each for each in found if each]
+    if not parts or len(parts) < len(found):
+        return {}
+    counts = {name: sum(getattr(each, name) for each in parts) for name in ("n_target", "n_nontarget", "speakers")}
+    trained = Trained(**counts, separable=any(each.separable for each in parts))
+    return {**asdict(trained), "doubts": list(dict.fromkeys(doubt for each in parts for doubt in each.doubts()))}
 
 
 def objective(llr: np.ndarray, target: np.ndarray, prior: float) -> float:

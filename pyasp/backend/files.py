@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from pyasp import kaldi
 from pyasp.backend.model import BackEnd
 from pyasp.backend.plda import Plda
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import atomic_write, replacing
 from pyasp.core.records import making
+from pyasp.core.text import read_lines
+from pyasp.data.trials import TrialList
 from pyasp.kaldi.reader import open_object, write_object
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
@@ -79,3 +84,51 @@ def write_back_end(directory: str | Path, back_end: BackEnd, made: dict[str, Any
             kaldi.save(path, array)
     with making(directory / PLDA, made) as path:
         write_plda(path, back_end.plda)
+
+
+# ---------------------------------------------------------------- adapted back ends, apart from a trial's own speakers
+
+APART = "apart.tsv"  # in a back end's directory: the part of each recording whose speaker it was adapted to
+
+
+def write_apart(
+    directory: str | Path, folds: Mapping[tuple[str, str], int], back_ends: Mapping[tuple[int, int], BackEnd]
+) -> None:
+    """Writes apart/<f>-<g>.{vec,plda} and, last, `<set> <recording> <part>` lines; the transform is the directory's."""
+    place = Path(directory) / "apart"
+    place.mkdir(parents=True, exist_ok=True)
+    for (f, g), back_end in back_ends.items():
+        with replacing(place / f"{f}-{g}.vec") as path:
+            kaldi.save(path, back_end.mean)
+        with replacing(place / f"{f}-{g}.plda") as path:
+            write_plda(path, back_end.plda)
+    with atomic_write(Path(directory) / APART, "w") as stream:
+        stream.writelines(f"{name}\t{utt}\t{fold}\n" for (name, utt), fold in folds.items())
+
+
+def by_trial(
+    directory: str | Path, trials: TrialList, models: tuple[str, list[str]], tests: tuple[str, list[str]]
+) -> Iterator[tuple[np.ndarray, BackEnd]]:
+    """(mask (N,) of trials, the back end that scores them): that of the directory for all, unless it has others for
+    trials of speakers whom it was adapted to.
+
+    models, tests: the data directory's name, and a recording of each trials.models or trials.tests.
+    """
+    path = Path(directory) / APART
+    if not path.is_file():
+        yield np.ones(len(trials), bool), read_back_end(directory)
+        return
+    part = {(name, utt): int(fold) for name, utt, fold in (line.split("\t") for line in read_lines(path))}
+    sides = [
+        np.array([part.get((name, utt), -1) for utt in utts], np.int8)[index]
+        for (name, utts), index in ((models, trials.model), (tests, trials.test))
+    ]
+    low, high = np.minimum(*sides), np.maximum(*sides)
+    for f, g in itertools.product(np.unique(low).tolist(), np.unique(high).tolist()):
+        name, mask = f"{g if f < 0 else f}-{g}", (low == f) & (high == g)
+        if not mask.any():
+            continue
+        files = [Path(directory) / each for each in FILES]
+        if g >= 0:
+            files[0], files[2] = (path.with_name("apart") / f"{name}.{kind}" for kind in ("vec", "plda"))
+        yield mask, read_back_end(directory) if g < 0 else read_back_end_files(*files)

@@ -139,7 +139,7 @@ def load_tests(trials: TrialList, reader: Mapping[str, np.ndarray], where: objec
 
 
 def score_list(trials: TrialList, scorer: scoring.Scorer, missing: np.ndarray) -> np.ndarray:
-    """Scores (N,) float32 of a list; `missing` (N,) bool trials get the lowest score of the others."""
+    """Scores (N,) float32 of a list; `missing` (N,) bool trials get the lowest score of the others, 0 without any."""
     scores, done = np.empty(len(trials), np.float32), 0
     for block in scoring.score_blocks(scorer, trials.model, trials.test):
         scores[done : done + len(block)] = block
@@ -151,5 +151,5 @@ def score_list(trials: TrialList, scorer: scoring.Scorer, missing: np.ndarray) -
         found, cure = f"{int(bad.sum())} that are not finite", "Check the embeddings and the back end"
         raise InputError("scores", found, "finite scores", cure, item=pair)
     if missing.any():
-        scores[missing] = scores[~missing].min()
+        scores[missing] = scores[~missing].min() if not missing.all() else 0.0
     return scores

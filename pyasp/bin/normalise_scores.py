@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.files import APART, FILES, by_trial
 from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
-from pyasp.backend.model import BackEnd
 from pyasp.backend.norm import Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.variants import NORMS
@@ -18,6 +17,7 @@ from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.scores import Scored, optional, scored_lists, write_scores
+from pyasp.data.trials import TrialList
 from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
@@ -30,6 +30,7 @@ class Options(BackendOptions):
     force: bool = option(False, "make again what is out of date")
 
 
+Material = tuple[np.ndarray, list[np.ndarray], list[str]]
 COHORTS = {"train": ("train_sel/utt2spk", "train_sel/utt2clean", "train"), "dev": ("dev/utt2spk", "", "dev")}
 
 
@@ -39,8 +40,8 @@ def cohort_files(data: str, vectors: str, options: Options) -> tuple[Path, Path 
     return Path(data) / utt2spk, Path(data) / utt2clean if utt2clean else None, Path(vectors) / place / "embedding.scp"
 
 
-def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, options: Options) -> Cohort:
-    """The cohort's vectors: clean recordings alone, in C order."""
+def read_cohort(files: tuple[Path, Path | None, Path], options: Options) -> Material:
+    """The cohort's vectors, the rows of each member, its speaker: clean recordings alone, in C order."""
     utt2spk, scp = read_table(files[0]), ScpReader(files[2])
     clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
     chosen = draw_cohort(
@@ -54,10 +55,12 @@ def read_cohort(files: tuple[Path, Path | None, Path], back_end: BackEnd, option
     for each in chosen.values():
         members.append(np.array([row[utt] for utt in each]))
     speakers = [utt2spk[each[0]] for each in chosen.values()]
-    return Cohort(back_end, load_embeddings(scp, utts, files[2]), members, speakers, options)
+    return load_embeddings(scp, utts, files[2]), members, speakers
 
 
-def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort: Cohort, options: Options) -> tuple:
+def normalise_list(
+    data: str, vectors: str, backend_dir: str, system: str, scored: Scored, material: Material, options: Options
+) -> tuple[TrialList, np.ndarray]:
     """The trials of a list and their normalised scores."""
     scores, trials = scored.read(system)
     model2utts = DataDir(Path(data) / scored.enroll).model2utts
@@ -65,15 +68,16 @@ def normalise_list(data: str, vectors: str, system: str, scored: Scored, cohort:
     enroll, members, missing_models = load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
     tests, missing_tests = load_tests(trials, ScpReader(scps[1]), scps[1])
     check_missing(trials, missing_models, missing_tests, 0.0, scps[0])
-    models = (
-        model.enroll(cohort.back_end, enroll, members, options.average),
-        np.array([len(rows) for rows in members]),
-    )
+    num_utts, result = np.array([len(rows) for rows in members]), np.empty(len(trials))
     names, *sides = Evaluation(data, scored.enroll, scored.test).speakers(trials)
     speakers = tuple(np.array(names)[side] for side in sides)
-    return trials, cohort.normalise(
-        options.kind, scores, models, cohort.back_end.process(tests), (trials.model, trials.test), speakers
-    )
+    places = (scored.enroll, [model2utts[name][0] for name in trials.models]), (scored.test, trials.tests)
+    for mask, back_end in by_trial(backend_dir, trials, *places):
+        models = model.enroll(back_end, enroll, members, options.average), num_utts
+        pairs = trials.model[mask], trials.test[mask]
+        cohort = Cohort(back_end, *material, options)
+        result[mask] = cohort.normalise(options.kind, scores[mask], models, back_end.process(tests), pairs, speakers)
+    return trials, result
 
 
 @command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
@@ -94,7 +98,7 @@ def make(options: Options, data: str, vectors: str, backend_dir: str, system: st
     if missing:
         cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
         raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
-    back_end_files = [Path(backend_dir) / name for name in FILES]
+    back_end_files = [path for name in (*FILES, APART) if (path := Path(backend_dir) / name).is_file()]
     settings = {
         **vars(subset(options, ScoreOptions)),
         "kind": options.kind,
@@ -115,10 +119,10 @@ def make(options: Options, data: str, vectors: str, backend_dir: str, system: st
         made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
         if is_current(Path(out) / each.scores, made, options.force):
             continue
-        cohort = cohort or read_cohort(files, read_back_end(backend_dir), options)
-        trials, scores = normalise_list(data, vectors, system, each, cohort, options)
+        cohort = cohort or read_cohort(files, options)
+        trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, options)
         write_scores(Path(out) / each.scores, trials, scores, made)
-        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort.vectors)} cohort vectors")
+        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort[1])} cohort vectors")
 
 
 if __name__ == "__main__":

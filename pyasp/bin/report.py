@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyasp.backend.options import BackendOptions
+from pyasp.backend.variants import expand, fusions
 from pyasp.bin import _stale as stale
+from pyasp.core import costs
 from pyasp.core.command import command
+from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
 from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.report import compare as comparison
-from pyasp.report import document, figures
+from pyasp.report import document, facts, figures, findings
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -84,6 +88,18 @@ def compare(directories: list[str], against: str) -> str:
     return comparison.over_seeds(paths, runs, against) if against else comparison.side_by_side(paths, runs)
 
 
+def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> list[list[str]]:
+    """[where, what]: what the figures suffer from, and the variants of backend.conf that could not be made."""
+    systems, conf = list(results["systems"]), Path(options.conf) / "backend.conf"
+    plain, wanted = [name for name in systems if not report_tables.is_variant(name)], systems
+    if options.conf and conf.is_file():
+        settings = read_conf(conf, BackendOptions)
+        wanted = [f"{system}+{chain}" for system in plain for chain in expand(settings.variant)]
+        wanted += fusions(settings, [*plain, *wanted])
+    unfit = [row for name in report.list_names(results) for row in findings.unfit(results, name)]
+    return [*facts.losses(exp, data, systems), *unfit, *facts.left_out(exp, wanted)]
+
+
 @command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
 def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) -> None:
     """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the
@@ -104,6 +120,8 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     found = gather(options, trials_dir, directory, systems)
     results = report.merge(options.corpus, found)
     results["paired"] = report_tables.all_pairs(results, {name: read_replicates(directory / name) for name in found})
+    if lost := losses(options, directory, Path(trials_dir).parent, results):
+        results["losses"] = lost
     copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
@@ -114,7 +132,9 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     more = {name: report_tables.tables(results, name) for name in report.list_names(results)}
     contents = {
         "results.json": json.dumps(results, indent=1, allow_nan=False) + "\n",
-        "RESULTS.md": report.markdown(results, more, report_tables.notes(results)),
+        "RESULTS.md": report.markdown(
+            results, more, report_tables.notes(results), facts.stages_table(costs.by_stage(directory))
+        ),
     }
     for name, text in contents.items():
         with making(directory / name, made) as path:

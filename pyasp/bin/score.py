@@ -1,13 +1,13 @@
 """Scores one trial list."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.files import APART, FILES, by_trial
 from pyasp.backend.lists import check_missing, load_models, load_tests, score_list
 from pyasp.backend.model import BackEnd
 from pyasp.backend.options import BackendOptions, ScoreOptions
@@ -48,13 +48,22 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
     """
     files = [Path(backend_dir) / name for name in FILES]
+    files += [path for path in (Path(backend_dir) / APART,) if path.is_file()]
     made = describe("score", subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
     if is_current(scores, made, options.force) and array_path(scores).exists():
         return
     models = read_model2utts(model2utts)
     listed = read_trials(trials, models=list(models))
-    scorer, missing = prepare(listed, (enroll, test), models, read_back_end(backend_dir), options)
-    result = score_list(listed, scorer, missing)
+    result, lacking = np.empty(len(listed), np.float32), np.zeros(len(listed), bool)
+    first = [models[name][0] for name in listed.models]
+    places = (Path(model2utts).parent.name, first), (Path(test).parent.name, listed.tests)
+    for mask, back_end in by_trial(backend_dir, listed, *places):  # one, but for a back end adapted to their speakers
+        arrays = {name: getattr(listed, name)[mask] for name in ("model", "test", "target")} if not mask.all() else {}
+        part = replace(listed, **arrays)
+        scorer, lacking[mask] = prepare(part, (enroll, test), models, back_end, options)
+        result[mask] = score_list(part, scorer, lacking[mask])
+    if lacking.any() and not lacking.all():
+        result[lacking] = result[~lacking].min()
     write_scores(scores, listed, result, made)
     used = len(np.unique(listed.model))
     print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings", file=sys.stderr)

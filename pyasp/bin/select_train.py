@@ -5,10 +5,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pyasp.core.command import command
+from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, write_list, write_table
-from pyasp.data.selection import Augmented, SelectOptions, select
+from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, select
 
 TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
 
@@ -73,6 +74,9 @@ def main(options: Options, clean: str, augmented: str, train_ubm: str, train_sel
     chosen = select(clean, candidates, subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
+    for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
+        with atomic_write(directory / LEFT_OUT, "w") as stream:  # for the report
+            stream.write("recordings\treason\n" + "".join(f"{n}\t{reason}\n" for reason, n in left_out.items()))
     write_subset(source, ubm, chosen.ubm, made)
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)

@@ -96,7 +96,7 @@ def of_pairs(options: Options) -> int:
             print(*row_of(row), sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
         told = [f"{name}: failed: {reason}" for name, reason in failed.items()]
-        print(*warned, *told, f"({scale_text(model)})", sep="\n", file=sys.stderr)
+        print(*warned, *told, f"({scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
     same = sum(row["same"] for row in rows)
     print(
         f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
@@ -139,7 +139,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     if options.json:
         print(json.dumps(record(heard, tests, scores, options, model.calibrated), indent=1))
     else:
-        print("\n".join(lines(heard, tests, scores, options, scale_text(model))))
+        print("\n".join(lines(heard, tests, scores, options, scale_text(model, scores))))
     return 0
 
 

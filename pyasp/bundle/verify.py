@@ -32,6 +32,7 @@ from pyasp.kaldi import ArkWriter, read_ark
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel
 
+WILD = 50  # a ratio beyond e^50, or e^-50, is a model's error: of PLDA of too few speakers, say
 MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
 
@@ -164,12 +165,17 @@ def threshold_text(options: DecisionOptions, candidates: int = 1) -> str:
     )
 
 
-def scale_text(model: SpeakerModel) -> str:
-    """What the scores of this model are."""
-    return (
-        "calibrated log-likelihood ratio"
-        if model.calibrated
-        else "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess"
+def scale_text(model: SpeakerModel, scores: Iterable[float] = ()) -> str:
+    """What the scores of this model are, and what they are worth."""
+    if not model.calibration:
+        wild = any(abs(score) > WILD for score in scores)
+        return "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess" + (
+            f"; no evidence is worth e^{WILD}: take these scores for ranks, not for ratios" if wild else ""
+        )
+    trained, doubts = model.calibration.trained, model.calibration.doubts
+    return "calibrated log-likelihood ratio" + (
+        (f", trained on {trained.told()}" if trained else "")
+        + (f". To be taken with care: trained on {'; '.join(doubts)}" if doubts else "")
     )
 
 
@@ -267,7 +273,7 @@ def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray
     speakers = load_speakers(directory, model)
     name = speaker_file(directory, name).stem
     if name not in speakers:
-        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct --claim", item="--claim")
+        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct the name, or enrol him")
     return speakers[name]
 
 

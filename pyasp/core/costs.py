@@ -1,7 +1,8 @@
 """Time and memory of the tools of a run: a line each in the file named by PYASP_USAGE, which run.sh sets.
 
   EXP/log/usage.jsonl    {"stage", "title", "tool", "cpu_seconds", "peak_mb", "open_files"} of each tool, at its end
-  EXP/log/stages.jsonl   {"stage", "title", "seconds"} of each stage run, written by steps/common.sh
+  EXP/log/stages.jsonl   {"stage", "title", "start", "seconds"} of each stage run, written by steps/common.sh; start in
+                         seconds since 1970
 A run that was resumed, or given again, adds lines; seconds add up, and a peak is that of the largest process.
 """
 
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +55,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def by_stage(exp: str | Path) -> list[dict[str, Any]]:
     """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of its tools "cpu_seconds", "peak_mb"
     (of the largest process) and "tool" (whose it is). seconds: None where a stage has not ended (killed, or this
-    one)."""
+    one). spans: [(start, end)] of its runs, where they are known."""
     log, stages = Path(exp) / "log", {}
     for line in _lines(log / "stages.jsonl"):
-        row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0})
+        row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0, "spans": []})
+        row["spans"] += [(line["start"], line["start"] + line["seconds"])] if "start" in line else []
         row["seconds"] += line["seconds"]
         row["runs"] += 1
     used = _lines(log / "usage.jsonl")
@@ -67,3 +71,18 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
             cpu_seconds=sum(line["cpu_seconds"] for line in mine), peak_mb=largest["peak_mb"], tool=largest["tool"]
         )
     return list(stages.values())
+
+
+def covered(spans: Iterable[tuple[float, float]], start: float = -math.inf, end: float = math.inf) -> float:
+    """Seconds between `start` and `end` in which at least one of the spans was running."""
+    seconds = 0.0
+    for first, last in sorted((max(a, start), min(b, end)) for a, b in spans):
+        seconds += max(0.0, last - max(first, start))
+        start = max(start, last)
+    return seconds
+
+
+def hidden(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds of a stage of by_stage in which a longer one was running too: without it the run would not be shorter."""
+    longer = [span for each in rows if (each["seconds"] or 0.0) > row["seconds"] for span in each.get("spans", ())]
+    return sum(covered(longer, *span) for span in row.get("spans", ()))

@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from pyasp.evaluation import metrics
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold
@@ -186,6 +185,8 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float | int]:
 
     It takes trials for independent, which those of one speaker are not: its p is too small rather than too large.
     """
+    from scipy.stats import binomtest  # it takes a second to import
+
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return {"only_a": only_a, "only_b": only_b, "p": float(p)}

@@ -11,25 +11,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
 from pyasp.core import costs
 from pyasp.core.text import cost, percent
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold, eer_text
-from pyasp.report import facts, figures, tables
+from pyasp.report import facts, figures, findings, tables
 from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
 from pyasp.report.results import Results, entries, list_names
 from pyasp.report.tables import HALVES, calibrated, is_variant
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
-Panels = list[tuple[Markup, str]]  # drawings with their captions
+Panels = list[tuple[Markup, str, str]]  # drawings with their captions, and `variants` for those behind the switch
 
 
 def _filter(pattern: str, replacement: str) -> Callable[[str], Markup]:
@@ -52,8 +54,10 @@ def environment() -> Environment:
     return found
 
 
-def _panel(draw: Callable, prefix: str, label: str, size: tuple[float, float], caption: str) -> tuple[Markup, str]:
-    return Markup(figures.svg(draw, prefix, label, size)), caption
+def _panel(
+    draw: Callable, prefix: str, label: str, size: tuple[float, float], caption: str, kind: str = ""
+) -> tuple[Markup, str, str]:
+    return Markup(figures.svg(draw, prefix, label, size)), caption, kind
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,20 @@ class ReportedRun:
 def _cards(run: ReportedRun, name: str) -> list[tuple[str, str, str]]:
     """Of one list: the best single system, the best fusion, the best calibration."""
     everything = entries(run.results, name)
+    plain = [system for system in everything if not is_variant(system)]
+    networks = [system for system in plain if system != "ivector"]
     groups = {
-        "lowest EER of a single system": [system for system in everything if not is_variant(system)],
-        "fusion": [system for system in everything if system.startswith("fusion:")],
+        f"lowest EER of the {len(plain)} systems" if len(plain) > 1 else "EER": plain,
+        f"lowest EER of the {len(networks)} networks": networks if 1 < len(networks) < len(plain) else [],
+        "lowest EER of the fusions": [system for system in everything if system.startswith("fusion:")],
     }
     cards = []
     for title, names in groups.items():
         if names:
             best = min(names, key=lambda system: everything[system]["eer"])
-            ci = tables.between(everything[best].get("ci", {}).get("eer"), percent)
-            cards.append((f"{name}: {title}", f"{eer_text(everything[best])} %", f"{best}; 95 %: {ci}"))
+            ends = everything[best].get("ci", {}).get("eer")
+            ci = f"; 95 %: {tables.between(ends, percent)} %" if ends else ""
+            cards.append((f"{name}: {title}", f"{eer_text(everything[best])} %", f"{best}{ci}"))
     rows = {
         system: entry["by"].get(HALVES, {}).get("disjoint") or entry
         for system, entry in everything.items()
@@ -98,20 +106,32 @@ def _cards(run: ReportedRun, name: str) -> list[tuple[str, str, str]]:
     if rows:
         best = min(rows, key=lambda system: rows[system]["calibration"]["cllr"] or np.inf)
         found = rows[best]["calibration"]
-        cards.append((f"{name}: lowest Cllr", cost(found["cllr"]), f"{best}; min Cllr {cost(found['min_cllr'])}"))
+        what = "lowest Cllr of the calibrated scores (0: perfect, 1: says nothing)"
+        cards.append((f"{name}: {what}", cost(found["cllr"]), f"{best}; {cost(found['min_cllr'])} possible"))
     return cards
 
 
 def _classes(run: ReportedRun, name: str) -> dict[str, str]:
-    """{first cell: class of the row} of a main table."""
-    found = entries(run.results, name)
-    best = min(found, key=lambda system: found[system]["eer"])
-    paper = {f"{system} (paper)": "paper" for system in found}
+    """{first cell: class of its row} of a table: what the switch hides, and the paper's."""
+    found, hidden = entries(run.results, name), _hidden(run, name)
     return {
-        **paper,
-        **{system: "variant" for system in found if "+" in system and not system.startswith("fusion:")},
-        best: "best",
+        **{f"{system} (paper)": "paper" for system in found},
+        **{f"{system}{end}": "variant" for system in hidden for end in ("", ", disjoint")},
+        **{f"{a} - {b}": "variant" for a in hidden for b in found},
     }
+
+
+def _best(run: ReportedRun, name: str) -> dict[str, str]:
+    """{the system of the lowest EER: its class}, of those that are always shown."""
+    found, hidden = entries(run.results, name), _hidden(run, name)
+    return {min((each for each in found if each not in hidden), key=lambda each: found[each]["eer"]): "best"}
+
+
+def _hidden(run: ReportedRun, name: str) -> list[str]:
+    """The systems of a list that the switch hides: variants and fusions, where there is something else."""
+    found = entries(run.results, name)
+    variants = [system for system in found if is_variant(system)]
+    return variants if len(variants) < len(found) else []
 
 
 def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]]:
@@ -125,22 +145,28 @@ def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]
 
 
 def _intervals(run: ReportedRun, name: str) -> Panels:
-    """EER of the systems that are not merely recalibrated, with intervals and the paper's values."""
-    paper = paper_rows(run.results["corpus"], name)
-    rows = [
-        (
-            system,
-            entry["eer"],
-            entry.get("ci", {}).get("eer"),
-            paper[system].eer if system in paper else None,
-            run.colour[system],
-        )
-        for system, entry in entries(run.results, name).items()
-        if not calibrated(system) or system.startswith("fusion:")
-    ]
-    caption = "EER; bars: 95 % intervals over speakers (as in the table of intervals)."
-    caption += " Hollow diamonds: the paper." if paper else ""
-    return [_panel(figures.intervals(rows), f"eer-{name}", f"EER of {name}", (4.6, 0.9 + 0.24 * len(rows)), caption)]
+    """EER with intervals and the paper's values: of the systems, and behind the switch of those that are not merely
+    recalibrated."""
+    paper, everything = paper_rows(run.results["corpus"], name), entries(run.results, name)
+    hidden = [each for each in _hidden(run, name) if not calibrated(each) or each.startswith("fusion:")]
+    panels = []
+    for kind, systems in (("", [each for each in everything if not is_variant(each)]), ("variants", hidden)):
+        rows = [
+            (
+                system,
+                everything[system]["eer"],
+                everything[system].get("ci", {}).get("eer"),
+                paper[system].eer if system in paper else None,
+                run.colour[system],
+            )
+            for system in systems
+        ]
+        if rows:
+            caption = f"EER{' of variants and fusions' if kind else ''}; bars: 95 % intervals over speakers."
+            caption += " Hollow diamonds: the paper." if paper and not kind else ""
+            size, label = (4.6, 0.9 + 0.24 * len(rows)), f"EER of {name} {kind}".strip()
+            panels.append(_panel(figures.intervals(rows), f"eer-{name}{kind}", label, size, caption, kind))
+    return panels
 
 
 def _det_panel(curves, colour, dashed, points, figure: Figure) -> None:
@@ -155,11 +181,14 @@ def _det(run: ReportedRun, name: str) -> dict[str, Any]:
     }
     dashed = {system for system in found if is_variant(system) and not system.startswith("fusion:")}
     bases = [s for s in found if s in dashed or any(d.startswith(f"{s}+") for d in dashed)]
+    fused = [s for s in found if s.startswith("fusion:")]
+    if bases == [s for s in bases if not is_variant(s)]:
+        bases = []
     panels = []
     for number, (title, chosen) in enumerate(
         (
-            ("the paper's systems and fusions", [s for s in found if s not in dashed]),
-            ("variants (dashed) beside what they were made from", bases),
+            ("the systems", [s for s in found if not is_variant(s)]),
+            ("fusions, and variants (dashed), beside what they were made from", [*bases, *fused]),
         )
     ):
         if chosen:
@@ -170,7 +199,8 @@ def _det(run: ReportedRun, name: str) -> dict[str, Any]:
                 "(triangle); on the edge where there is no such error. Bands: 95 % over speakers."
             )
             drawing = partial(_det_panel, curves, run.colour, dashed, points)
-            panels.append(_panel(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption))
+            kind = "variants" if number else ""
+            panels.append(_panel(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption, kind))
     return {"det": panels, "det_colour": {system: run.colour[system] for system in found}, "dashed": dashed}
 
 
@@ -221,6 +251,8 @@ def _list(run: ReportedRun, name: str) -> dict[str, Any]:
         "counts": report.class_counts(run.results, name),
         "main": report.main_table(run.results, name),
         "classes": _classes(run, name),
+        "best": _best(run, name),
+        "hidden": _hidden(run, name),
         "intervals": _intervals(run, name),
         "differences": differences(run.results["corpus"]) if paper else None,
         "tables": [
@@ -302,10 +334,6 @@ def _facts(run: ReportedRun) -> list[tuple[str, report.Table]]:
     """Tables of what the run left about itself; those of a header alone are not shown."""
     seeds = [[name, str(seed)] for name, seed in facts.seeds(run.exp, run.data).items()]
     return [
-        (
-            "Time and memory by stage, runs and resumptions added up; peak: the largest process",
-            facts.stages_table(costs.by_stage(run.exp)),
-        ),
         ("Seeds", [["seed of", "value"], *seeds]),
         ("Versions", [["package", "version"], *map(list, facts.versions(run.exp).items())]),
     ]
@@ -322,22 +350,27 @@ def render(run: ReportedRun) -> str:
     variants = [name for name in systems if is_variant(name)]
     attention, networks, em = _attention(run), _networks(run), _em(run)
     titles = {
-        "overview": "At a glance",
+        "overview": "What was found",
         **{f"list-{name}": f"Results: {name}" for name in names},
         **({"attention": "Where the attention looks"} if attention else {}),
         **({"training": "Training"} if networks["panels"] or em else {}),
         "data": "Data",
         **({"variants": "What the variants are"} if variants else {}),
-        "run": "The run: times, seeds, versions, options",
+        "times": "Where the time goes",
+        "run": "Seeds, versions, options",
     }
     return (
         environment()
         .get_template("report.html")
         .render(
-            title=f"Speaker verification on {corpus}",
-            lead=f"Systems of Okabe et al. 2018 (attentive statistics pooling): {len(systems) - len(variants)}; "
-            f"variants of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
+            title=findings.title(run.results),
+            lead=f"Speaker verification, after Okabe et al. 2018. {len(systems) - len(variants)} systems, "
+            f"{len(variants)} variants and fusions of them, {len(names)} trial list{'s' if len(names) > 1 else ''}. "
+            f"Run: {run.exp}.",
             titles=titles,
+            found=[findings.found(run.results, name) for name in names],
+            losses=run.results.get("losses", []),
+            switch=bool(variants) and len(variants) < len(systems),
             cards=[card for name in names for card in _cards(run, name)],
             paper=any(paper_rows(corpus, name) for name in names),
             definitions=" ".join(report.definitions(run.results)),
@@ -347,6 +380,9 @@ def render(run: ReportedRun) -> str:
             networks=networks,
             em=em,
             data=facts.data_table(run.data),
+            sets=facts.sets(run.data),
+            times=facts.stages_table(costs.by_stage(run.exp)),
+            times_note=report.TIMES,
             dropped=facts.dropped_table(run.data),
             durations=_durations(run),
             copies=run.results.get("training_copies"),

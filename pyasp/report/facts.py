@@ -6,19 +6,34 @@ Everything is optional: a run of the i-vector system alone has no training curve
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyasp.backend.files import read_back_end
+from pyasp.core import costs
 from pyasp.core import text as plain_text
 from pyasp.core.errors import rerun
 from pyasp.core.text import Table, grouped
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
+from pyasp.data.scores import ALL, read_left_out
+from pyasp.data.selection import LEFT_OUT
 
-SETS = ("train", "train_aug", "train_ubm", "train_sel", "dev", "enroll", "test")
+SETS = {
+    "train": "the training recordings as they were prepared and checked",
+    "train_aug": "train and its augmented copies",
+    "train_ubm": "what UBM and i-vector extractor are trained on: recordings of train, no copies, with voice enough",
+    "train_sel": "what networks and back ends are trained on: recordings of train_aug with voice enough, of speakers "
+    "with recordings enough",
+    "dev": "speakers kept out of all training, for calibration and tuning",
+    "enroll": "recordings of the speakers that trials ask about",
+    "test": "recordings that trials ask about",
+}
 FRAMES_PER_SECOND = 100
+MUCH = 0.1  # share that is worth a sentence
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,8 +107,9 @@ def _row(directory: DataDir) -> list[str]:
 
 
 def data_table(data: Path) -> Table:
-    """Speakers, recordings, hours, median seconds, voiced share, and how many were dropped, of every data directory."""
-    table = [["set", "speakers", "recordings", "hours", "median s", "voiced %", "dropped"]]
+    """Speakers, recordings, hours, median seconds, voiced share, and how many were left out, of every data
+    directory."""
+    table = [["set", "speakers", "recordings", "hours", "median s", "voiced %", "left out"]]
     for name in SETS:
         directory = DataDir(data / name)
         if directory.has("utt2spk"):
@@ -102,12 +118,21 @@ def data_table(data: Path) -> Table:
 
 
 def dropped(data: Path, name: str) -> Counter[str]:
-    """{reason: recordings} of a directory's dropped.tsv."""
-    return Counter(read_dropped(data / name / "dropped.tsv").values())
+    """{reason: recordings} of a directory's dropped.tsv, and of what was not selected for it."""
+    found, path = Counter(read_dropped(data / name / "dropped.tsv").values()), data / name / LEFT_OUT
+    for line in plain_text.read_lines(path)[1:] if path.is_file() else ():
+        count, _, reason = line.partition("\t")
+        found[reason] += int(count)
+    return found
+
+
+def sets(data: Path) -> list[str]:
+    """What each data directory of this run is for, a sentence each."""
+    return [f"{name}: {text}." for name, text in SETS.items() if (data / name / "utt2spk").is_file()]
 
 
 def dropped_table(data: Path) -> Table:
-    """Reasons for which recordings were dropped, by directory."""
+    """Reasons for which recordings were left out, by directory."""
     rows = [[name, reason, grouped(count)] for name in SETS for reason, count in dropped(data, name).items()]
     return [["set", "reason", "recordings"], *rows] if rows else []
 
@@ -141,16 +166,122 @@ def versions(exp: Path) -> dict[str, str]:
 
 
 def stages_table(rows: list[dict[str, Any]]) -> Table:
-    """Stages with wall-clock and CPU seconds and the largest process's memory (rows of costs.by_stage)."""
-    table = [["stage", "seconds", "CPU seconds", "peak MB", "of tool"]]
+    """By stage and system: seconds of wall clock, of processors, of waiting, those that a longer stage hides, and the
+    largest process's memory (rows of costs.by_stage); the whole run last."""
+    table = [["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"]]
+    known = [row for row in rows if row["seconds"] is not None]
     for row in rows:
+        used, there = row.get("cpu_seconds"), row["seconds"] is not None
         table.append(
             [
                 f"{row['stage']} {row['title']}".strip(),
-                "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
-                f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else "",
+                f"{row['seconds']:.1f}" if there else "-",
+                "" if used is None else f"{used:.1f}",
+                f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "",
+                f"{costs.hidden(row, known):.1f}" if there and row.get("spans") else "",
                 grouped(round(row["peak_mb"])) if "peak_mb" in row else "",
                 row.get("tool", ""),
             ]
         )
+    if len(known) > 1:
+        spans = [span for row in known for span in row.get("spans", ())]
+        wall = costs.covered(spans) if all(row.get("spans") for row in known) else sum(row["seconds"] for row in known)
+        table.append(["all", f"{wall:.1f}", f"{sum(row.get('cpu_seconds', 0.0) for row in rows):.1f}", *[""] * 4])
     return table if rows else []
+
+
+# ---------------------------------------------------------------- what was lost on the way
+
+
+def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
+    """[where, what] of everything that the figures suffer from and that is not an error: sentences."""
+    found = [["data", text] for text in _lost_recordings(data)]
+    if "ivector" in systems:
+        found += [["ivector", text] for text in _lost_gaussians(exp, data)]
+    for system in systems:
+        found += [[system, text] for text in (*_lost_directions(exp / system, data), *_doubts(exp / system))]
+    return found
+
+
+def left_out(exp: Path, names: Iterable[str]) -> list[list[str]]:
+    """[where, what] of the variants, of those named, that could not be made."""
+    return [
+        [name if each == ALL else f"{name}, {each}", f"left out: {reason}"]
+        for name in names
+        for each, reason in read_left_out(exp / name).items()
+    ]
+
+
+def _lost_recordings(data: Path) -> Iterator[str]:
+    """Recordings without features, and rules of the selection that left out more than a tenth."""
+    for name in SETS:
+        directory = DataDir(data / name)
+        if directory.has("utt2spk") and directory.has("feats.scp"):
+            lacking = len(directory.utt2spk) - len(directory.read("feats.scp"))
+            if lacking > 0:
+                yield f"{grouped(lacking)} of {grouped(len(directory.utt2spk))} recordings of {name} have no features"
+    for name, source in (("train_ubm", "train"), ("train_sel", "train_aug")):
+        kept, before = DataDir(data / name), DataDir(data / source)
+        if not (kept.has("utt2spk") and before.has("utt2spk")):
+            continue
+        for reason, count in dropped(data, name).items():
+            if count > MUCH * len(before.utt2spk) and "held out" not in reason:
+                people = [len(set(each.utt2spk.values())) for each in (kept, before)]
+                share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
+                yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
+
+
+def _setting(path: Path, key: str) -> float | None:
+    """A number of a resolved options.conf."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((float(line.partition("=")[2]) for line in lines if line.startswith(f"--{key}=")), None)
+
+
+def _lost_gaussians(exp: Path, data: Path) -> Iterator[str]:
+    """Gaussians removed or left as they were, variances at their floor, recordings not used, in the last iterations."""
+    ubm, extractor = read_json(exp / "ubm" / "likelihood.json"), read_json(exp / "ivector" / "likelihood.json")
+    asked, last = _setting(exp / "ubm/options.conf", "num-gauss"), _last(ubm, ".ubm")
+    there = last.get("gaussians")
+    if asked and there and there < asked:
+        much = there < (1 - MUCH) * asked
+        yield (
+            f"{there} of {asked:.0f} Gaussians of the UBM are left: too few frames for the others"
+            + (". Fewer of them (--num-gauss) would serve this data better" if much else "")
+        )
+    ceps, order = (_setting(exp / "ubm/options.conf", key) for key in ("num-ceps", "delta-order"))
+    values = there * ceps * (order + 1) if there and ceps and order is not None else 0
+    for name, floored in (("UBM", last.get("floored", 0)), ("extractor", _last(extractor, ".ie").get("floored", 0))):
+        if values and floored > MUCH * 2.5 * values:
+            yield f"{100 * floored / values:.0f} % of the variances of the {name} are at their floor: too few frames"
+    low, used = _last(extractor, ".ie").get("low_count", 0), _last(extractor, ".ie").get("recordings")
+    chosen = DataDir(data / "train_ubm")
+    if used and chosen.has("utt2spk") and used < len(chosen.utt2spk):
+        yield f"{used:.0f} of {len(chosen.utt2spk)} recordings of train_ubm served to train the extractor"
+    if low:
+        yield f"{low} Gaussians had too few frames for the extractor and stayed as they were"
+
+
+def _last(history: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
+    """What the last iteration of a likelihood.json says; nothing without any."""
+    numbers = [int(name.removesuffix(suffix)) for name in history if name.removesuffix(suffix).isdecimal()]
+    return history[f"{max(numbers)}{suffix}"] if numbers else {}
+
+
+def _lost_directions(system: Path, data: Path) -> Iterator[str]:
+    """Directions in which the vectors do not vary, and PLDAs of many more dimensions than speakers."""
+    if not (system / "backend/plda").is_file():
+        return
+    found, lda = read_back_end(system / "backend"), _setting(system / "backend/options.conf", "lda-dim")
+    kept, dim, chosen = len(found.transform), len(found.mean), DataDir(data / "train_sel")
+    if not lda and kept < dim:
+        yield f"the training vectors vary in {kept} of {dim} directions alone, and the back end keeps these"
+    speakers = len(set(chosen.utt2spk.values())) if chosen.has("utt2spk") else kept
+    if 2 * speakers < kept:
+        yield f"PLDA has {kept} dimensions and {speakers} training speakers: cosine, or LDA before it, may be better"
+
+
+def _doubts(system: Path) -> list[str]:
+    """What is to be said against a calibration."""
+    lists = read_json(system / "calibration.json").get("lists", {}).values()
+    found = dict.fromkeys(text for models in lists for model in models for text in model.get("doubts", ()))
+    return [f"calibrated on {text}" for text in found]

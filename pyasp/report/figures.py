@@ -10,14 +10,13 @@ import io
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from scipy.stats import norm
+
+if TYPE_CHECKING:  # they take half a second, for which --help need not wait
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Curves = Mapping[str, Mapping[str, Any]]  # {system: {"p_fa": [...], "p_miss": [...], "band": ...}}
 
@@ -56,6 +55,10 @@ def colours(names: list[str]) -> dict[str, str]:
 def svg(draw: Callable[[Figure], None], prefix: str, label: str, size: tuple[float, float] = SMALL) -> str:
     """What `draw` puts on a figure, as an <svg> element of the page; `prefix` keeps its ids apart from other
     figures'."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     stream = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -81,8 +84,11 @@ def svg(draw: Callable[[Figure], None], prefix: str, label: str, size: tuple[flo
     )
 
 
-def _probit(shares: Any) -> np.ndarray:
-    return norm.ppf(np.clip(np.asarray(shares, float), LOWEST / 10, 1 - LOWEST / 10))
+def _probit(shares: Any, low: float = LOWEST / 10, high: float = 1 - LOWEST / 10) -> np.ndarray:
+    """Normal deviates of shares, those beyond `low` and `high` on the edge."""
+    from scipy.special import ndtri
+
+    return ndtri(np.clip(np.asarray(shares, float), low, high))
 
 
 def det_panel(
@@ -104,9 +110,9 @@ def det_panel(
         style = {"linestyle": "--", "linewidth": 1.0} if thin else {"linestyle": "-", "linewidth": 1.5}
         axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), label=system, **style, **own)
         for marker, *shares in (points or {}).get(system, ()):
-            place = norm.ppf(np.clip(shares, LOWEST, HIGHEST))  # on the edge where there is no error
+            place = _probit(shares, LOWEST, HIGHEST)  # on the edge where there is no error
             axes.plot(*place, marker, markersize=4.5, markeredgewidth=0.8, clip_on=False, **own)
-    ticks, labels, limits = norm.ppf(TICKS), [f"{100 * share:g}" for share in TICKS], norm.ppf([LOWEST, HIGHEST])
+    ticks, labels, limits = _probit(TICKS), [f"{100 * share:g}" for share in TICKS], _probit([LOWEST, HIGHEST])
     axes.set_xticks(ticks, labels)
     axes.set_yticks(ticks, labels)
     axes.plot(limits, limits, color=INK, linewidth=0.6, alpha=0.4)
@@ -127,6 +133,8 @@ def det_lists(lists: Mapping[str, Curves], figure: Figure, columns: int = 3) -> 
 
 def draw_det(lists: Mapping[str, Curves], path: str | Path) -> None:
     """`det_lists` as a PNG at `path`."""
+    from matplotlib.figure import Figure
+
     columns = min(3, len(lists))
     figure = Figure(figsize=(4.8 * columns, 4.6 * -(-len(lists) // columns)), layout="constrained")
     det_lists(lists, figure)

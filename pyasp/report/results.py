@@ -7,7 +7,7 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
@@ -18,6 +18,11 @@ Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {l
 Tables = Iterable[tuple[str, Table]]  # with their titles
 
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
+TIMES = (
+    "Runs and resumptions are added up. waiting: wall-clock seconds in which not even one processor was used; hidden: "
+    "those in which a longer stage ran too, so that the run would be no shorter without them; peak MB: of the largest "
+    "process."
+)
 DURATION_LIMITS = (
     "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
     "(limits 54.8 and 173.2 s)."
@@ -25,10 +30,10 @@ DURATION_LIMITS = (
 
 
 def place(system: str) -> tuple[int, int, int, str]:
-    """Sort key of a system: in the paper's order, each before its variants, fusions behind; others by name."""
+    """Sort key of a system: those of the paper in its order and others by name, then variants, then fusions."""
     base, *steps = system.removeprefix("fusion:").split("+")
     order = PAPER_ORDER.index(base) if base in PAPER_ORDER else len(PAPER_ORDER)
-    return system.startswith("fusion:"), order, len(steps), system
+    return 2 if system.startswith("fusion:") else int(bool(steps)), order, len(steps), system
 
 
 def list_names(results: Results) -> list[str]:
@@ -128,9 +133,11 @@ def class_counts(results: Results, trial_list: str) -> str:
 
 
 def screen(results: Results, extra: Tables = ()) -> str:
-    """The report on screen: `extra` blocks, EER by duration class where there is one, then one table a list, the last
-    thing before the definitions."""
-    blocks = [f"{title}\n{as_text(table)}" for title, table in extra]
+    """The report on screen: what was lost, `extra` blocks, EER by duration class where there is one, then one table a
+    list, the last thing before the definitions."""
+    lost = [f"- {where}: {what}" for where, what in results.get("losses", ())]
+    blocks = ["\n".join(["Worth knowing", *lost])] if lost else []
+    blocks += [f"{title}\n{as_text(table)}" for title, table in extra]
     for name in list_names(results):
         title = f"{results['corpus']} {name}"
         if "duration_class" in columns_of(results, name):
@@ -142,9 +149,11 @@ def screen(results: Results, extra: Tables = ()) -> str:
     return "\n\n".join([*blocks, "\n".join(definitions(results))])
 
 
-def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]) -> str:
-    """RESULTS.md: the tables of the screen, the further tables of each list, EER by every column, and each number's
-    definition; `notes` are more definitions."""
+def markdown(
+    results: Results, extra: Mapping[str, Tables], notes: Iterable[str], times: Sequence[list[str]] = ()
+) -> str:
+    """RESULTS.md: the tables of the screen, the further tables of each list, EER by every column, what was lost, each
+    number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
     for name in list_names(results):
         parts += [f"## {name}", f"{class_counts(results, name)}.", as_markdown(main_table(results, name))]
@@ -152,6 +161,8 @@ def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]
             parts += [f"{title}:", as_markdown(table)]
         for column in columns_of(results, name):
             parts += [f"EER % by {column}:", as_markdown(by_table(results, name, column))]
+    if "losses" in results:
+        parts += ["## Worth knowing", "\n".join(f"- {where}: {what}" for where, what in results["losses"])]
     if "training_copies" in results:
         parts += ["## Training copies", f"{results['training_copies']}."]
     parts += [
@@ -160,6 +171,8 @@ def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]
         "Unrounded figures, and `eer_rocch` (EER on the ROC convex hull), are in results.json; `-` stands for a "
         "subset without targets or without nontargets. Curves and more: report.html.",
     ]
+    if len(times) > 1:
+        parts += ["## Where the time goes", as_markdown(list(times)), TIMES]
     return "\n\n".join(parts) + "\n"
 
 

@@ -117,10 +117,14 @@ def c_primary_table(results: Results, trial_list: str) -> Table:
 
 
 def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Which systems are compared: each with the best of the paper's, each variant with what it was made from."""
+    """Which systems are compared: each with the best, each network with the best network, each variant with what it
+    was made from."""
     plain = [name for name in systems if not is_variant(name)]
     best = min(plain, key=lambda name: eers[name]) if plain else systems[0]
     found = [(name, best) for name in plain if name != best]
+    networks = [name for name in plain if name != "ivector"]
+    first = min(networks, key=lambda name: eers[name], default=best)
+    found += [(name, first) for name in networks if first not in (name, best)]
     for name in (name for name in systems if is_variant(name)):
         base = best if name.startswith("fusion:") else name.rpartition("+")[0]
         found += [(name, base)] if base in systems else []

@@ -15,7 +15,7 @@ from local import prep_folder, sphere
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file
-from pyasp.bin import check_data, compute_vad, make_mfcc, merge_shards
+from pyasp.bin import check, compute_vad, make_mfcc, merge_shards
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
 from pyasp.features.mfcc import Mfcc, MfccOptions
@@ -145,7 +145,7 @@ def stages(tmp_path_factory):
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
     after_prep = read_dropped(data / "train" / "dropped.tsv")
-    assert check_data.main(["--max-dropped-fraction=0.9", str(data)]) == 0
+    assert check.main(["data", "--max-dropped-fraction=0.9", str(data)]) == 0
     after_check = read_dropped(data / "train" / "dropped.tsv")
     run(data / "train", make_mfcc, "feats", MFCC)
     run(data / "train", compute_vad, "vad", [], ["--within", str(data / "train" / "feats.scp")])
@@ -224,7 +224,7 @@ def tiny(tmp_path):
             wav(tmp_path / "own" / speaker / f"{k}.wav", k)
     data = tmp_path / "data"
     assert prep_folder.main(["--root", str(tmp_path / "own"), "--data", str(data), "--eval-fraction=0.5"]) == 0
-    assert check_data.main([str(data)]) == 0
+    assert check.main(["data", str(data)]) == 0
     return data
 
 

@@ -7,7 +7,7 @@ from prep_trees import program
 
 from pyasp.audio import codec
 from pyasp.audio.augment_options import AugmentOptions, check
-from pyasp.bin import check_augment
+from pyasp.bin import check
 from pyasp.core.errors import InputError
 
 RATE = 8000
@@ -22,7 +22,7 @@ def no_encoder(monkeypatch, tmp_path):
 
 
 def test_amr_without_an_encoder_is_refused_before_any_work(no_encoder, capsys):
-    assert check_augment.main(["--kinds=noise,codec"]) == 1
+    assert check.main(["augment", "--kinds=noise,codec"]) == 1
     said = capsys.readouterr().err
     assert all(
         text in said
@@ -34,9 +34,10 @@ def test_amr_without_an_encoder_is_refused_before_any_work(no_encoder, capsys):
         )
     )
     assert (
-        check_augment.main(["--kinds=noise,reverb"]) == 0 and check_augment.main(["--kinds=codec", "--copies=0"]) == 0
+        check.main(["augment", "--kinds=noise,reverb"]) == 0
+        and check.main(["augment", "--kinds=codec", "--copies=0"]) == 0
     )
-    assert check_augment.main(["--kinds=codec", "--codec=gsm"]) == 0
+    assert check.main(["augment", "--kinds=codec", "--codec=gsm"]) == 0
     assert "GSM 06.10 as a stand-in for AMR-NB" in capsys.readouterr().err
 
 

@@ -6,7 +6,7 @@ import soundfile
 
 from pyasp.audio.folders import find_audio, musan_noises, responses_of
 from pyasp.audio.rooms import NOISES, random_noise, random_response, sabine_reflection, shoebox_response
-from pyasp.bin import check_augment
+from pyasp.bin import check
 from pyasp.core.errors import InputError
 
 RATE = 8000
@@ -76,10 +76,10 @@ def test_folders_without_sounds_are_told_before_any_work(tmp_path, capsys):
     }
     for option in ("--musan", "--rirs"):
         for name, cure in cures.items():
-            assert check_augment.main([f"{option}={tmp_path / name}"]) == 1
+            assert check.main(["augment", f"{option}={tmp_path / name}"]) == 1
             said = capsys.readouterr().err
             assert "no audio file" in said and cure in said
     soundfile.write(tmp_path / "empty/n.wav", np.ones(10), RATE)
-    assert check_augment.main([f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
+    assert check.main(["augment", f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
     assert capsys.readouterr().err.count("1 sounds for the augmented copies") == 2
-    assert check_augment.main(["--copies=0", f"--musan={tmp_path}/nowhere"]) == 0
+    assert check.main(["augment", "--copies=0", f"--musan={tmp_path}/nowhere"]) == 0

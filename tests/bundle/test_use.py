@@ -1,12 +1,16 @@
 """verify, enroll, identify, embed, export: answers, warnings and mistakes, with a tiny random network."""
 
+import http.client
 import json
 import math
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +22,10 @@ from scipy.signal import resample_poly
 from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 from pyasp.bin import embed, enroll, export, identify, verify
+from pyasp.bundle.verify import scale_text
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader, read_ark
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.network.pooling import POOLINGS
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -52,6 +58,20 @@ def test_verify_says_same_or_different_with_score_threshold_and_durations(model,
     assert found["tests"][0]["llr"] == pytest.approx(loaded.score(vectors[:2], vectors[2]))
     assert [each["same"] for each in found["tests"]] == [each["llr"] >= 0 for each in found["tests"]]
     assert len(found["enrol"]) == 2 and found["enrol"][0]["seconds"] == 2.0 and not found["calibrated"]
+
+
+def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "m")
+    values = {"scale": 0.5, "offset": -2.0, "n_target": 3, "n_nontarget": 200, "speakers": 7, "separable": False}
+    (tmp_path / "m/calibration.json").write_text(json.dumps({**values, "doubts": ["3 target trials, fewer than 30"]}))
+    assert verify.main(["--model", str(tmp_path / "m"), wavs[0], wavs[1]]) == 0
+    assert (
+        "(calibrated log-likelihood ratio, trained on 3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 "
+        "or above +5.3 is beyond what they can show. To be taken with care: trained on 3 target trials, fewer than 30)"
+    ) in capsys.readouterr().out
+    wild = SimpleNamespace(calibration=None)
+    assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
+    assert "ranks" not in scale_text(wild, [3.0, -8.0])
 
 
 def test_a_first_answer_waits_for_no_library_that_it_does_not_need(model, wavs):
@@ -184,7 +204,7 @@ def test_a_claim_is_checked_against_the_enrolled_speaker(model, wavs, tmp_path, 
     assert found["claim"] == "ann" and found["tests"][0]["llr"] == pytest.approx(direct["tests"][0]["llr"])
     assert found["tests"][0]["same"] is False and "enrol" not in found
     for words, code, message in (
-        ([*claim, "bob", wavs[0]], 1, "--claim: found no speaker bob; expected ann"),
+        ([*claim, "bob", wavs[0]], 1, "found no speaker bob; expected ann"),
         ([*claim, "ann"], 2, "TEST... is missing"),
         (["--model", model, "--claim", "ann", wavs[0]], 1, "found --claim; expected --speakers DIR with --claim NAME"),
         ([*claim[:3], str(tmp_path), "--claim", "ann", wavs[0]], 1, "no enrolled speakers"),
@@ -240,9 +260,50 @@ def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
     assert identify.main(["--model", model, "--json", str(directory), wavs[1]]) == 0
     file = json.loads(capsys.readouterr().out)["files"][0]
     assert file["closest"] == pytest.approx(found.scores, rel=1e-4) and file["speaker"] == found.speaker
-    assert loaded.score(told["bob"], loaded.embed(*waves[1])) == pytest.approx(found.scores["bob"])
+    assert loaded.claim(directory, "bob", *waves[1]) == pytest.approx(found.scores["bob"])
+    with pytest.raises(InputError, match="no speaker eve; expected bob or Özgür Ü"):
+        loaded.claim(directory, "eve", *waves[1])
     with pytest.raises(InputError, match="a speaker of this name"):
         loaded.enroll(directory, "bob", waves)
+
+
+def test_the_service_of_the_page(model, wavs, tmp_path):
+    page = (Path(ROOT) / "pyasp/README.md").read_text()
+    code = next(block for block in page.split("```python\n") if block.startswith("# service.py")).split("```")[0]
+    assert sum(bool(line) for line in code.splitlines()) <= 30
+    (tmp_path / "service.py").write_text(code)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, str(tmp_path / "service.py"), model, str(tmp_path / "speakers"), port]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            assert b"ready" in process.stderr.readline()
+
+            def post(path, body):
+                line = http.client.HTTPConnection("127.0.0.1", int(port))
+                line.request("POST", path, body)
+                answer = line.getresponse()
+                return answer.status, json.loads(answer.read())
+
+            ann, other = (Path(path).read_bytes() for path in wavs[:2])
+            assert post("/enroll/Ann%20B", ann) == (200, {"recordings": 1})
+            assert post("/add/Ann%20B", other) == (200, {"recordings": 2})
+            status, found = post("/identify", ann)
+            assert status == 200 and list(found["scores"]) == ["Ann B"]
+            assert post("/claim/Ann%20B", ann)[1]["llr"] == pytest.approx(found["scores"]["Ann B"])
+            for path, body, message in (
+                ("/claim/bob", ann, "no speaker bob"),
+                ("/enroll/Ann%20B", ann, "a speaker of this name"),
+                ("/enroll/..%2Fbob", ann, "a name on one line"),
+                ("/identify", b"junk", "Format not recognised"),
+                ("/other", ann, "/enroll/NAME"),
+            ):
+                status, found = post(path, body)
+                assert status == 400 and message in found["error"]
+        finally:
+            process.kill()
+    assert not (tmp_path / "bob.ark").exists()
 
 
 def test_speakers_are_added_by_many_threads_without_loss(model, tmp_path):
@@ -368,15 +429,14 @@ def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, heads,
         network(pooling, attention_heads=heads)[0],
     )
     scorer = SpeakerModel.load(folder)
-    for lengths in ([15], [200], [40, 15, 120]):
+    embedder = Embedder(net, EmbedOptions(), torch.device("cpu"))  # which repeats recordings below 25 frames
+    for lengths in ([1], [14], [15], [24], [200], [40, 15, 7, 120], [3, 25, 26]):
         x = np.random.default_rng(1).standard_normal((len(lengths), max(lengths), CEPS), np.float32)
         for row, length in zip(x, lengths):
             row[length:] = np.nan  # padding must not matter
         (found,) = session.run(None, {"features": x, "lengths": np.array(lengths, np.int64)})
-        with torch.inference_mode():
-            expected = np.concatenate(
-                [net.embed(torch.from_numpy(row[None, :length])).numpy() for row, length in zip(x, lengths)]
-            )
+        alone = (list(embedder.stream([("x", row[:length])]))[0][1] for row, length in zip(x, lengths))
+        expected = np.stack(list(alone))
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
         assert np.abs(scorer.score(found[0], found) - scorer.score(expected[0], expected)).max() < 1e-4
 

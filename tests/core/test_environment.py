@@ -4,13 +4,13 @@ import importlib.metadata
 
 import pytest
 
-from pyasp.bin import check_environment
+from pyasp.bin import check
 from pyasp.core import environment
 from pyasp.core.errors import InputError
 
 
 def test_this_environment_is_the_pinned_one(capsys):
-    assert check_environment.main(["conf/requirements.txt"]) == 0
+    assert check.main(["environment", "conf/requirements.txt"]) == 0
     assert "packages are of the pinned versions" in capsys.readouterr().err
 
 
@@ -20,7 +20,7 @@ def test_another_version_and_a_missing_package_are_named(tmp_path, capsys):
     pins.write_text(
         f"# chosen\nnumpy==1.0.0   # why\nno-such-package==3.1\ntqdm=={importlib.metadata.version('tqdm')}\n"
     )
-    assert check_environment.main([str(pins)]) == 1
+    assert check.main(["environment", str(pins)]) == 1
     message = capsys.readouterr().err
     assert (
         f"2 packages of another version: numpy {installed} (pinned: 1.0.0), no-such-package none (pinned: 3.1)"

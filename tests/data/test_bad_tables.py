@@ -9,7 +9,7 @@ from prep_trees import check_data_dir, make_tree, put, refused, tables, wav
 
 from local import prep_folder
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.bin import check_data, compute_vad, make_mfcc, score, train_ubm
+from pyasp.bin import check, compute_vad, make_mfcc, score, train_ubm
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir, read_model2utts, read_table, write_table
@@ -199,7 +199,7 @@ def odd(tree, tmp_path_factory):
     put(root / "test.tsv", head, "spk3-1\tspk3\tspk3/s0/0.wav", "spk4-1\tspk4\tspk4/s0/0.wav")
     put(root / "enroll.tsv", f"{head}\tmodel", "spk3-2\tspk3\tspk3/s0/1.wav\t-m", "spk4-2\tspk4\tspk4/s0/1.wav\t$M")
     put(root / "trials", "-m spk3-1 target", "-m spk4-1 nontarget", "$M spk4-1 target")
-    assert prepare(root, tree, root / "data") == 0 and check_data.main([str(root / "data")]) == 0
+    assert prepare(root, tree, root / "data") == 0 and check.main(["data", str(root / "data")]) == 0
     train = root / "data" / "train"
     (train / "mfcc").mkdir()
     assert make_mfcc.main(["--sample-frequency=16000", "--dither=0", str(train), str(train / "mfcc/x")]) == 0

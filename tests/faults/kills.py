@@ -203,7 +203,7 @@ def contents(where: Path, *places: Path) -> dict[str, bytes]:
         name = str(path.relative_to(where))
         if path.is_dir() or "/log/" in f"/{name}" or path.name in (".lock", "report.html", "report.html.made.json"):
             continue
-        raw = path.read_bytes()
+        raw = path.read_bytes().partition(b"\n## Where the time goes")[0]  # the last part of RESULTS.md
         if path.suffix == ".gz":
             raw = gzip.decompress(raw)
         elif path.name == "train.jsonl":

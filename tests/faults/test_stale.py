@@ -10,7 +10,7 @@ import pytest
 import recipe
 
 from pyasp.bin import _stale as stale
-from pyasp.bin import check_made, report
+from pyasp.bin import check, report
 from pyasp.core.command import parse
 
 CONF = recipe.ROOT / recipe.CONF
@@ -20,7 +20,7 @@ def check(where, stage, conf=CONF, *words):
     """The exit code of the check at the start of `./run.sh --stage N`."""
     options = [f"--conf={conf}", f"--stage={stage}", "--systems", " ".join(recipe.SYSTEMS), *words]
     prepared = ["--config", str(Path(conf) / "prep.conf")]
-    return check_made.main([*options, str(where / "data"), str(where / "exp"), "--", *prepared])
+    return check.main(["made", *options, str(where / "data"), str(where / "exp"), "--", *prepared])
 
 
 @contextlib.contextmanager

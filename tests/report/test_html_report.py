@@ -11,15 +11,19 @@ import browser
 import numpy as np
 import pytest
 
+from pyasp.backend import model
+from pyasp.backend.files import write_back_end
+from pyasp.backend.options import BackendOptions
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.core import costs
 from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
+from pyasp.data.scores import note_left_out
 from pyasp.network.attention import BINS, frame_weights, spectrogram
 from pyasp.network.model import ArchitectureOptions, Network
-from pyasp.report import document, facts, figures
+from pyasp.report import document, facts, figures, findings
 from pyasp.report import results as report
 from pyasp.report import tables as report_tables
 
@@ -78,6 +82,11 @@ def root(tmp_path_factory):
         directory.write("utt2num_voiced", {utt: "60" for utt in speaker})
         directory.write("spk2gender", {spk: "fm"[int(spk[1:]) % 2] for spk in speaker.values()})
     DataDir(root / "data/enroll").write("model2utts", {utt: utt for utt in speaker})
+    for name, reason in (("train_aug", ""), ("train_ubm", "17\tfewer than 50 voiced frames\n")):
+        kept = DataDir(root / "data" / name)
+        kept.path.mkdir()
+        kept.write_speakers({utt: spk for utt, spk in speaker.items() if not reason or utt[-1] == "0"})
+        (kept / "left_out.tsv").write_text("recordings\treason\n" + reason)
     (root / "data/train/dropped.tsv").write_text("utt\treason\nx\ttoo <short>\n")
     (root / "data/trials").mkdir()
     pairs = [(a, b) for a in speaker for b in speaker if a != b]
@@ -282,7 +291,14 @@ def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
 
 def test_the_page_has_every_part(html):
     for text in (
-        "At a glance",
+        "What was found",
+        "<h1>sre12: ivector and statistics compared</h1>",
+        "of 10 speakers): statistics has the lowest EER of 2 systems, ",
+        "10 speakers are few: with others the EER might well be ",
+        "lowest EER of the 2 systems",
+        "train_ubm: what UBM and i-vector extractor are trained on",
+        "fewer than 50 voiced frames",
+        "Where the time goes",
         "Results: cc2",
         "DET curves",
         "before calibration",
@@ -297,7 +313,9 @@ def test_the_page_has_every_part(html):
         "Why ours and the paper",
     ):
         assert text in html, text
-    assert ["2 MFCC", "3.5", "3.2", "1 234", "make_mfcc"] in [row for table in Page(html).tables for row in table]
+    assert ["2 MFCC", "3.5", "3.2", "0.2", "", "1 234", "make_mfcc"] in [
+        row for table in Page(html).tables for row in table
+    ]
     assert ["train", "10", "40", "0.68", "61.00", "60.0", "1"] in [row for table in Page(html).tables for row in table]
     assert (
         "currentColor" in html
@@ -309,7 +327,28 @@ def test_the_page_has_every_part(html):
 
 def test_a_browser_shows_it_on_a_phone_without_a_scroll_bar_a_request_or_a_complaint(html, tmp_path):
     page = html.replace("<details>", "<details open>")
-    assert "<details open>" in page and browser.look(page, tmp_path, 390) == browser.Seen(390, 390, [])
+    assert "<details open>" in page and (seen := browser.look(page, tmp_path, 390)).scroll_width == seen.width
+    assert seen.console == []
+
+
+def test_nothing_is_clipped_on_a_screen_of_1200_pixels_with_everything_open(html, tmp_path):
+    page = html.replace("<details>", "<details open>").replace('id="switch"', 'id="switch" checked')
+    assert page.count('id="switch" checked') == 1
+    assert browser.look(page, tmp_path, 1200) == browser.Seen(1200, 1200, [], [])
+
+
+def test_variants_and_fusions_are_behind_the_switch(html):
+    """Every row and drawing of a variant or a fusion has the class that an unchecked switch hides, and no other has."""
+    assert "body:has(#switch:not(:checked)) :is(.variant, .variants) { display: none; }" in html
+    rows = re.findall(r"<tr([^>]*)><td>(.*?)</td>", html)
+    names = [(kind, re.sub(r"<wbr>", "", name)) for kind, name in rows]
+    for kind, name in names:
+        if re.fullmatch(r"(fusion:|statistics\+|ivector|statistics)[\w+:]*(, disjoint| - [\w+]+)?", name):
+            hidden = "+" in name.split(" - ")[0]
+            assert ("variant" in kind) == hidden, (kind, name)
+    assert ' class="best"' in {kind for kind, name in names if name == "statistics"}
+    first = [name for _, name in names if name in ("ivector", "statistics", "statistics+calhalf")][:3]
+    assert first == ["ivector", "statistics", "statistics+calhalf"]
 
 
 def test_the_browser_would_have_complained(tmp_path):
@@ -365,16 +404,17 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
         json.loads((each / "results.json").read_text())["systems"]["statistics"]["trials"]["cc2"]["eer"]
         for each in (root / "exp", other)
     ]
-    row = next(line.split() for line in shown.splitlines() if line.startswith("statistics  EER"))
-    assert (
-        row[3:6] == [f"{eer[0]:.2f}", f"{eer[1]:.2f}", f"{eer[0] - eer[1]:+.3f}"]
-        and float(row[9]) < 0.05
-        and row[10:] == ["<", "0.001"]
-    )
+    row = next(re.split(r" {2,}", line) for line in shown.splitlines() if line.startswith("statistics  EER"))
+    both = [
+        json.loads((each / "results.json").read_text())["systems"]["statistics"]["trials"]["cc2"]
+        for each in (root / "exp", other)
+    ]
+    assert row[2:5] == [*map(eer_cell, both), f"{eer[0] - eer[1]:+.3f}"] and "*" in row[2]
+    assert float(row[6]) < 0.05 and row[7] == "< 0.001" and "*: the EER hangs on" in shown
     (costs,) = (line.split() for line in shown.splitlines() if line.startswith("statistics  minDCF(0.001)"))
     assert costs[6] == "to" and float(costs[5]) <= float(costs[7]) and len(costs) >= 9  # every figure has its test
-    same = next(line.split() for line in shown.splitlines() if line.startswith("ivector     EER"))
-    assert same[5] == "+0.000" and same[9:] == ["1.000", "1.000"]
+    same = next(re.split(r" {2,}", line) for line in shown.splitlines() if line.startswith("ivector     EER"))
+    assert same[4] == "+0.000" and same[6:] == ["1.000", "1.000"]
     assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1
     assert "results.json" in capsys.readouterr().err
 
@@ -421,6 +461,140 @@ def test_pairs_of_systems():
     ]
 
 
+def test_networks_are_compared_with_the_best_of_them_where_the_best_is_none():
+    eers = {"ivector": 1.0, "a": 3.0, "b": 2.0}
+    assert report_tables.pairs(list(eers), eers) == [("a", "ivector"), ("b", "ivector"), ("a", "b")]
+
+
+def made_up(eers, ps, speakers=100, errors=50):
+    """results.json of some systems with these EERs, and p of the differences {(a, b): p}."""
+    systems = {
+        name: {
+            "trials": {
+                "l": {
+                    "eer": eer,
+                    "eer_rocch": eer,
+                    "n_target": 500,
+                    "n_nontarget": 900,
+                    "errors": {"eer": {"misses": errors, "false_alarms": errors}},
+                    "ci": {"speakers": speakers, "eer": [eer - 1, eer + 1]},
+                    "calibration": {"cllr": 1.5 if name == "b" else 0.5},
+                }
+            }
+        }
+        for name, eer in eers.items()
+    }
+    rows = [{"a": a, "b": b, "figure": "eer", "p": p} for (a, b), p in ps.items()]
+    return {"corpus": "mine", "systems": systems, "paired": {"l": rows}}
+
+
+def test_what_was_found_in_words():
+    eers = {"ivector": 5.0, "a": 8.0, "b": 7.0, "c": 7.5}
+    ps = {("a", "ivector"): 0.001, ("b", "ivector"): 0.2, ("c", "ivector"): None, ("a", "b"): 0.3, ("c", "b"): 0.04}
+    results = made_up(eers, ps)
+    assert findings.title(results) == "mine: ivector, a, b and c compared"
+    assert findings.found(results, "l") == (
+        "l (500 target and 900 nontarget trials of 100 speakers): ivector has the lowest EER of 4 systems, 5.00 % "
+        "(95 %: 4.00 to 6.00 %). Its lead over a (p = 0.001) is more than chance. No difference to b (p = 0.200) can be "
+        "told from chance. Of the networks b has the lowest, 7.00 % (95 %: 6.00 to 8.00 %). Its lead over c (p = 0.040) "
+        "is more than chance. No difference to a (p = 0.300) can be told from chance."
+    )
+    assert findings.unfit(results, "l") == [
+        ["b", "scores on l are no log-likelihood ratios: Cllr 1.500, where 1 says nothing (calibrate)"]
+    ]
+
+
+def test_how_sure_it_is_in_words():
+    few = findings.found(made_up({"a": 5.0}, {}, speakers=12, errors=9), "l")
+    assert "a has an EER of 5.00* (5.00) % (95 %: 4.00 to 6.00 %). 12 speakers are few" in few
+    assert few.endswith("It hangs on few errors or on equal scores (*), and may be far off.")
+    results = made_up({"a": 5.0}, {}, speakers=3)
+    results["systems"]["a"]["trials"]["l"]["ci"]["eer"] = None
+    assert "3 speakers are too few for an interval" in findings.found(results, "l")
+    del results["systems"]["a"]["trials"]["l"]["ci"]
+    assert "How sure these figures are is not known" in findings.found(results, "l")
+
+
+def test_what_was_lost_on_the_way_is_said(tmp_path):
+    exp, data = tmp_path / "exp", tmp_path / "data"
+    for name, speakers in (("train", 10), ("train_aug", 10), ("train_ubm", 9), ("train_sel", 4)):
+        directory = DataDir(data / name)
+        directory.path.mkdir(parents=True)
+        directory.write_speakers({f"s{k}-{i}": f"s{k}" for k in range(speakers) for i in range(3)})
+    DataDir(data / "train").write("feats.scp", {f"s{k}-{i}": "x" for k in range(10) for i in range(2)})
+    rows = "3\tspeaker held out (dev)\n15\tfewer than 100 voiced frames\n2\tspeaker with fewer than 2 such recordings\n"
+    (data / "train_sel/left_out.tsv").write_text(f"recordings\treason\n{rows}")
+    (exp / "ubm").mkdir(parents=True)
+    (exp / "ubm/options.conf").write_text("--num-gauss=256\n--num-ceps=20\n--delta-order=2\n")
+    last = {"9.ubm": {"gaussians": 64, "floored": 1}, "10.ubm": {"gaussians": 3, "floored": 90, "loglike": -1.0}}
+    (exp / "ubm/likelihood.json").write_text(json.dumps(last))
+    (exp / "ivector").mkdir()
+    (exp / "ivector/likelihood.json").write_text(json.dumps({"5.ie": {"low_count": 2, "floored": 3, "recordings": 20}}))
+    note_left_out(exp / "a+cal", {"*": "no dev speakers"})
+    note_left_out(exp / "a+calhalf", {"few": "0 target trials"})
+    (exp / "a+snorm+cal").mkdir()
+    (exp / "a+snorm+cal/calibration.json").write_text(
+        json.dumps({"lists": {"l": [{"doubts": ["3 target trials, fewer than 30"]}] * 2}})
+    )
+    assert facts.losses(exp, data, ["ivector", "a", "a+snorm+cal"]) == [
+        ["data", "10 of 30 recordings of train have no features"],
+        [
+            "data",
+            "15 of 30 recordings were left out of train_sel, which has 4 of 10 speakers: fewer than 100 voiced frames",
+        ],
+        [
+            "ivector",
+            "3 of 256 Gaussians of the UBM are left: too few frames for the others. Fewer of them (--num-gauss) would "
+            "serve this data better",
+        ],
+        ["ivector", "50 % of the variances of the UBM are at their floor: too few frames"],
+        ["ivector", "20 of 27 recordings of train_ubm served to train the extractor"],
+        ["ivector", "2 Gaussians had too few frames for the extractor and stayed as they were"],
+        ["a+snorm+cal", "calibrated on 3 target trials, fewer than 30"],
+    ]
+    assert facts.left_out(exp, ["a+cal", "a+calhalf", "a+snorm"]) == [
+        ["a+cal", "left out: no dev speakers"],
+        ["a+calhalf, few", "left out: 0 target trials"],
+    ]
+
+
+def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
+    generator = np.random.default_rng(0)
+    vectors, labels = generator.normal(size=(20, 40)), np.arange(20) // 5
+    back_end = model.train(vectors, labels, BackendOptions(), log=lambda line: None)
+    write_back_end(tmp_path / "a/backend", back_end, {"tool": "train_backend", "inputs": {}, "options": {}})
+    chosen = DataDir(tmp_path / "data/train_sel")
+    chosen.path.mkdir(parents=True)
+    chosen.write_speakers({f"s{k}-{i}": f"s{k}" for k in range(4) for i in range(5)})
+    assert facts.losses(tmp_path, tmp_path / "data", ["a"]) == [
+        ["a", "the training vectors vary in 19 of 40 directions alone, and the back end keeps these"],
+        ["a", "PLDA has 19 dimensions and 4 training speakers: cosine, or LDA before it, may be better"],
+    ]
+
+
+def test_where_the_time_goes(tmp_path):
+    """Two networks side by side: the shorter one is hidden by the longer one for the seconds that both ran."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/stages.jsonl").write_text(
+        '{"stage": "networks", "title": "a", "start": 100.0, "seconds": 20.0}\n'
+        '{"stage": "networks", "title": "b", "start": 105.0, "seconds": 30.0}\n'
+        '{"stage": "scores", "title": "a", "start": 135.0, "seconds": 2.0}\n'
+    )
+    (tmp_path / "log/usage.jsonl").write_text(
+        '{"stage": "networks", "title": "a", "tool": "t", "cpu_seconds": 15.0, "peak_mb": 10.0}\n'
+        '{"stage": "networks", "title": "b", "tool": "t", "cpu_seconds": 35.0, "peak_mb": 9.0}\n'
+        '{"stage": "report", "title": "", "tool": "r", "cpu_seconds": 1.0, "peak_mb": 1.0}\n'
+    )
+    assert facts.stages_table(costs.by_stage(tmp_path)) == [
+        ["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"],
+        ["networks a", "20.0", "15.0", "5.0", "15.0", "10", "t"],
+        ["networks b", "30.0", "35.0", "0.0", "0.0", "9", "t"],
+        ["scores a", "2.0", "", "", "0.0", "", ""],
+        ["report", "-", "1.0", "", "", "1", "r"],
+        ["all", "37.0", "51.0", "", "", "", ""],
+    ]
+
+
 def test_values_in_order():
     assert sorted(["10-20", "<2", "160+", "2-5", "unknown", "5-10"], key=report.numeric) == [
         "<2",
@@ -441,17 +615,17 @@ def test_names_may_break_and_text_is_escaped():
 def test_stages_add_up(tmp_path, monkeypatch):
     (tmp_path / "log").mkdir()
     monkeypatch.setenv("PYASP_USAGE", str(tmp_path / "log/usage.jsonl"))
-    monkeypatch.setenv("PYASP_STAGE", "7")
+    monkeypatch.setenv("PYASP_STAGE", "networks")
     monkeypatch.setenv("PYASP_STAGE_TITLE", "TDNN")
     costs.record_costs("train_tdnn")
     (row,) = costs.by_stage(tmp_path)
     assert (
-        (row["stage"], row["title"]) == (7, "TDNN")
+        (row["stage"], row["title"]) == ("networks", "TDNN")
         and row["tool"] == "train_tdnn"
         and row["peak_mb"] > 10
         and row["seconds"] is None
     )
-    assert facts.stages_table(costs.by_stage(tmp_path))[1][0] == "7 TDNN"
+    assert facts.stages_table(costs.by_stage(tmp_path))[1][0] == "networks TDNN"
 
 
 def test_attention_weights_lie_where_the_speech_is():

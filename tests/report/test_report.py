@@ -207,7 +207,7 @@ def test_evaluation_refuses(root, capsys, damage, message):
 
 def test_report_without_metrics(root, capsys):
     assert run_report(root, "ivector") == 1
-    assert "Run stage report (evaluate) for this system" in capsys.readouterr().err
+    assert "Run stage report again (./run.sh ... --stage report)" in capsys.readouterr().err
 
 
 def test_numbers():

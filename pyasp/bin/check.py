@@ -1,0 +1,128 @@
+"""Checks what a run stands on: environment, augmentation, data, earlier stages."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp.audio import augment_options
+from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.bin import _stale as stale
+from pyasp.core import environment
+from pyasp.core.command import command
+from pyasp.core.errors import InputError, rerun
+from pyasp.core.options import option
+from pyasp.data.checks import Checker
+from pyasp.data.datadir import DataDir
+from pyasp.data.trials import read_trials, trial_lists
+
+
+@dataclass(frozen=True)
+class Options(augment_options.AugmentOptions):
+    """Options of check."""
+
+    musan: str = option("", "augment: folder of noises that the copies will take")
+    rirs: str = option("", "augment: folder of impulse responses that the copies will take")
+    max_dropped_fraction: float = option(0.05, "data: share of a directory's utterances that may be dropped")
+    conf: str = option("", "made: conf directory of the run")
+    seed: int = option(1, "made: seed of the run")
+    corpus: str = option("toy", "made: name of the corpus")
+    systems: str = option("", "made: systems of the run, with spaces between")
+    skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
+    kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
+    kaldi_backend: str = option("", "made: back end given in place of a trained one")
+
+
+def check_environment(options: Options, requirements: str) -> None:
+    """Every `name==version` of a requirements file against what is installed; another version is an error."""
+    print(f"{requirements}: all {environment.check(requirements)} packages are of the pinned versions", file=sys.stderr)
+
+
+def check_augment(options: Options) -> None:
+    """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
+    without sounds."""
+    found = augment_options.check(options)
+    if found:
+        print(f"codec of the augmented copies: {found}", file=sys.stderr)
+    for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):
+        if folder and options.copies:
+            print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
+
+
+def check_data(options: Options, data: str) -> None:
+    """Fixes what can be fixed in DATA/{train,enroll,test}, lists what is dropped, and reads DATA/trials/*."""
+    for name in ("train", "enroll", "test"):
+        checker = Checker(Path(data) / name)
+        checker.check()
+        checker.require_audio()
+        checker.fix()
+        print(f"{checker.data.path}: {checker.told()}", file=sys.stderr)
+        if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
+            raise InputError(
+                checker.data.path,
+                f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable",
+                f"at most {options.max_dropped_fraction:.0%}",
+                f"See {checker.data.path}/dropped.tsv for the reasons",
+            )
+    check_trial_lists(Path(data))
+
+
+def check_trial_lists(data: Path) -> None:
+    """Reads every list of data/trials: known ids only, both classes, well-formed lines. Raises InputError."""
+    models, tests = list(DataDir(data / "enroll").model2utts), list(DataDir(data / "test").utt2spk)
+    names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
+    if not names:
+        cure = rerun("prepare", "Give own lists with --trials FILE")
+        raise InputError(data / "trials", "no trial list", "at least one", cure)
+    for name in names:
+        trials = read_trials(data / "trials" / name, models, tests)
+        told = f"{len(trials)} trials, {int(trials.target.sum())} of them target"
+        print(f"{data / 'trials' / name}: {told}", file=sys.stderr)
+
+
+def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:
+    """Every record X.made.json that the --skipped stages left under DATA and EXP: made with other settings, another
+    seed or from other inputs, it is an error that names the stage to re-run from."""
+    systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
+    run = stale.Run(
+        Path(data),
+        Path(exp),
+        systems,
+        options.conf,
+        options.seed,
+        options.corpus,
+        prep_options,
+        options.kaldi_ivector,
+        options.kaldi_backend,
+    )
+    if found := stale.find(run, options.skipped.split()):
+        raise stale.error(run, found)
+
+
+CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
+    "environment": (check_environment, ("REQUIREMENTS",)),
+    "augment": (check_augment, ()),
+    "data": (check_data, ("DATA",)),
+    "made": (check_made, ("DATA", "EXP")),
+}
+
+
+@command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
+def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
+    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...].
+
+    environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
+    data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
+    present settings; PREP_OPTION: words of run.sh for the preparation.
+    """
+    if what not in CHECKS:
+        raise InputError("command line", repr(what), " or ".join(CHECKS), "Name one of these checks")
+    check, arguments = CHECKS[what]
+    if len(words or []) != len(arguments):
+        told = " ".join(arguments) or "no argument"
+        raise InputError("command line", f"{len(words or [])} arguments", told, f"pyasp check {what} {told}")
+    check(options, *(words or []), *((prep_options or []) if what == "made" else []))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

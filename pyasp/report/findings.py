@@ -1,0 +1,109 @@
+"""What was found, in words, and how sure it is: the paragraph on top of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyasp.core.text import cost, grouped, percent
+from pyasp.evaluation.llr import eer_text, unsure
+from pyasp.report.results import Results, entries
+from pyasp.report.tables import between, is_variant, probability
+
+SURE = 0.05  # p below it: more than chance
+FEW_SPEAKERS = 40  # fewer: intervals are wide, and said to be so
+
+
+def listed(names: list[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def title(results: Results) -> str:
+    """The corpus and what was compared."""
+    names = [name for name in results["systems"] if not is_variant(name)]
+    compared = listed(names) if len(names) <= 6 else f"{len(names)} systems"
+    return f"{results['corpus']}: {compared}{' compared' if len(names) > 1 else ''}"
+
+
+def _best(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The system of the lowest EER."""
+    return min(found, key=lambda name: found[name]["eer"])
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    """' (95 %: 4.00 to 10.88 %)'; nothing without an interval."""
+    ends = entry.get("ci", {}).get("eer")
+    return f" (95 %: {between(ends, percent)} %)" if ends else ""
+
+
+def _differences(results: Results, name: str, best: str, others: list[str]) -> str:
+    """What can be told from chance of the differences of other systems from `best`."""
+    tested = {
+        row["a"]: row["p"]
+        for row in results.get("paired", {}).get(name, [])
+        if row["figure"] == "eer" and row["b"] == best and row["a"] in others and row["p"] is not None
+    }
+    told, chance = ([each for each in tested if (tested[each] < SURE) == sure] for sure in (True, False))
+    text = []
+    if told:
+        each = listed([f"{each} (p {_p(tested[each])})" for each in told])
+        text.append(f"Its lead over {each} is more than chance.")
+    if chance:
+        each = listed([f"{each} (p {_p(tested[each])})" for each in chance])
+        text.append(f"No difference to {each} can be told from chance.")
+    return " ".join(text)
+
+
+def _p(p: float) -> str:
+    shown = probability(p)
+    return shown if shown.startswith("<") else f"= {shown}"
+
+
+def found(results: Results, name: str) -> str:
+    """Of one list, a paragraph: the lowest EER, that of the networks, what can be told from chance, how sure it is."""
+    everything = entries(results, name)
+    plain = {system: entry for system, entry in everything.items() if not is_variant(system)} or everything
+    best, first = _best(plain), next(iter(plain.values()))
+    speakers = first.get("ci", {}).get("speakers")
+    trials = f"{grouped(first['n_target'])} target and {grouped(first['n_nontarget'])} nontarget trials"
+    among = f" of {speakers} speakers" if speakers else ""
+    rank = f"has the lowest EER of {len(plain)} systems," if len(plain) > 1 else "has an EER of"
+    text = [f"{name} ({trials}{among}): {best} {rank} {eer_text(plain[best])} %{_interval(plain[best])}."]
+    text.append(_differences(results, name, best, list(plain)))
+    networks = {system: entry for system, entry in plain.items() if system != "ivector"}
+    if len(networks) > 1 and best not in networks:
+        second = _best(networks)
+        text.append(
+            f"Of the networks {second} has the lowest, {eer_text(networks[second])} %{_interval(networks[second])}."
+        )
+        text.append(_differences(results, name, second, list(networks)))
+    text.append(_how_sure(plain[best], speakers))
+    return " ".join(filter(None, text))
+
+
+def _how_sure(entry: Mapping[str, Any], speakers: int | None) -> str:
+    """What the number of speakers and of errors lets one say."""
+    text = []
+    ends = entry.get("ci", {}).get("eer")
+    if not speakers:
+        text.append("How sure these figures are is not known: the speakers of the trials are not.")
+    elif not ends:
+        text.append(f"{speakers} speakers are too few for an interval: these figures tell next to nothing.")
+    elif speakers < FEW_SPEAKERS:
+        text.append(
+            f"{speakers} speakers are few: with others the EER might well be {percent(ends[0])} or "
+            f"{percent(ends[1])} %."
+        )
+    if unsure(entry):
+        text.append("It hangs on few errors or on equal scores (*), and may be far off.")
+    return " ".join(text)
+
+
+def unfit(results: Results, name: str) -> list[list[str]]:
+    """[systems, what] of scores that are worth less than nothing as log-likelihood ratios: Cllr above 1."""
+    found = {system: each["calibration"]["cllr"] for system, each in entries(results, name).items()}
+    bad = [system for system, cllr in found.items() if not is_variant(system) and (cllr is None or cllr > 1)]
+    values = " ".join(cost(found[system]) for system in bad)
+    what = f"scores on {name} are no log-likelihood ratios: Cllr {values}, where 1 says nothing (calibrate)"
+    return [[listed(bad), what]] if bad else []
