@@ -2,6 +2,7 @@
 # Text-independent speaker verification: the five systems of Okabe, Koshinaka and Shinoda, "Attentive Statistics Pooling for
 # Deep Speaker Embedding" (Interspeech 2018), from audio to a table of results. A bare ./run.sh does all of it on a toy corpus.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")"
 . steps/common.sh
 
@@ -12,10 +13,11 @@ declare -A opt=(
   [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=report
   [nj]=$(getconf _NPROCESSORS_ONLN) [cmd]=steps/run_jobs [device]=auto [seed]=1 [data]='' [exp]='' [conf]=''
   [force]=false [allow-commands]=false [help]=false [musan]='' [rirs]='' [kaldi-ivector]='' [kaldi-backend]='')
-flags="force allow-commands help" lists='' corpus_options=()
+flags="force allow-commands help" lists='' corpus_options=() paths=()
 take_corpus_options # adds what the preparations declare to these
 arguments=("$@")
 parse_options opt "$flags" "$lists" "$@"
+from_caller data exp conf musan rirs kaldi-ivector kaldi-backend "${paths[@]}"
 [ ${#words[@]} -eq 0 ] || die "unexpected word '${words[0]}'. Options: $(printf -- '--%s ' "${!opt[@]}")"
 corpus=${opt[corpus]} conf=${opt[conf]:-conf/${opt[corpus]}}
 if [ "${opt[help]}" = true ]; then print_help; exit 0; fi
@@ -79,6 +81,7 @@ system_stages() {
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $?' EXIT
+[ "$first_stage" -le "$(place_of select)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
@@ -86,7 +89,8 @@ trap 'on_exit $?' EXIT
 if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check environment conf/requirements.txt
   python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
-  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" "${prep_options[@]}"
+  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
+    --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
   python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
 fi
 
@@ -95,32 +99,33 @@ if stage check "check and fix the data, say what was dropped"; then
   python -m pyasp.bin.check data "$data"
 fi
 
-if stage features "MFCC and energy VAD"; then
+if stage features "features and energy VAD"; then
   for set in train test enroll; do
     reuse='' spare=0
     [ $set = enroll ] && reuse=$data/test # a recording in both sets is extracted once
     [ $set = train ] && spare=0.05        # as in stage check: a trial needs its recordings, training spares a few
-    steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "${reuse:+$reuse/feats.scp}" "${jobs[@]}" --max-failed $spare \
-      --allow-commands="${opt[allow-commands]}" "$data/$set"
+    make_features "$data/$set" "$reuse" --max-failed $spare
     steps/compute_vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
 fi
 
-if stage augment "augmented copies of the training set, and their MFCC"; then
+if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
   python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
-  steps/make_mfcc.sh --conf "$conf/mfcc.conf" --reuse "$data/train/feats.scp" "${jobs[@]}" \
-    --allow-commands="${opt[allow-commands]}" "$data/train_aug"
+  make_features "$data/train_aug" "$data/train"
   steps/compute_vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
 fi
 
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
+  fit_conf
   python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
+  share_features "$data/train_aug" "$data/train_sel"
+  share_features "$data/train" "$data/dev"
 fi
 
 current_stage=$((current_stage > first_of_systems ? current_stage : first_of_systems))

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
+from pyasp.audio.recording import read_stream
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+
+LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
+THREADS = 16  # commands wait for the disk
 
 
 def probe_all(
-    paths: Iterable[str], max_bad: float = 0.0, failed: MutableMapping[str, str] | None = None
+    paths: Iterable[str],
+    max_bad: float = 0.0,
+    failed: MutableMapping[str, str] | None = None,
+    data: str | Path | None = None,
 ) -> dict[str, Header]:
-    """{path: header} of the readable files. Prints how many failed, and puts {path: reason} of these into `failed`.
+    """{path: header} of the readable files, and of what commands (`... |`) deliver, which are run.
 
+    Prints how many failed, puts {path: reason} of these into `failed`, and lists them in unreadable.tsv of `data`.
     InputError when more than the fraction max_bad did, or when a program that some files need is not on PATH.
     """
-    found = read_headers(paths)
+    wanted = list(dict.fromkeys(paths))
+    commands = [path for path in wanted if path.endswith("|")]
+    with ThreadPoolExecutor(THREADS) as pool:
+        heard = dict(zip(commands, pool.map(_heard, commands)))
+    found = read_headers(path for path in wanted if path not in heard) | heard
     failures = {path: result for path, result in found.items() if isinstance(result, str)}
     told = f"done {len(found) - len(failures)} of {len(found)} audio headers, {len(failures)} failed"
+    if data:
+        (Path(data) / LIST).unlink(missing_ok=True)
     if failures:
         first, reason = next(iter(failures.items()))
-        told += f" (first: {first}: {reason})"
+        if data:
+            _write_list(Path(data) / LIST, failures)
+        told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unreadable", cure)
@@ -33,6 +54,43 @@ def probe_all(
     audio = {path: result for path, result in found.items() if not isinstance(result, str)}
     _need_decoders(audio)
     return audio
+
+
+def _write_list(path: Path, failures: Mapping[str, str]) -> None:
+    with atomic_write(path, "w") as stream:
+        stream.write("file\treason\n")
+        stream.writelines(f"{name}\t{' '.join(reason.split())}\n" for name, reason in failures.items())
+
+
+def _heard(entry: str) -> Header | str:
+    """The header of the audio that a command of wav.scp delivers, or why there is none."""
+    shell = ["bash", "-c", f"set -o pipefail; {entry.rstrip()[:-1]}"]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
+    try:
+        samples, rate = read_stream(io.BytesIO(done.stdout), entry)
+    except InputError as error:
+        return str(error)
+    return Header(rate, samples.shape[1], samples.shape[0], "command")
+
+
+def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, int]:
+    """{"16000 Hz": files, ...}; prints them where there are several, or some lower than the features' rate `wanted`."""
+    rates = Counter(header.rate for header in audio.values())
+    low = [path for path, header in audio.items() if header.rate < wanted]
+    if len(rates) > 1 or low:
+        told = ", ".join(f"{count} of {rate} Hz" for rate, count in sorted(rates.items()))
+        print(f"recordings by rate: {told}; all are brought to the rate of the features")
+    if low:
+        cure = "take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else "above it they are empty"
+        lowest = min(audio[path].rate for path in low)
+        print(
+            f"warning: {len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
+            f"(first: {low[0]}): they hold nothing above {lowest // 2} Hz: {cure}"
+        )
+    return {f"{rate} Hz": count for rate, count in sorted(rates.items())}
 
 
 def _need_decoders(audio: Mapping[str, Header]) -> None:

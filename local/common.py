@@ -11,6 +11,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +30,14 @@ from pyasp.data.checks import write_dropped
 from pyasp.data.datadir import c_sorted, check_id, invert, write_table
 
 MARKER = "prep.json"
-PLACES = ("data", "nj", "force", "allow_commands")  # options that decide where and whether, not what is prepared
+LISTING = "prep.files.gz"  # the names of the corpus's files
+PLACES = (
+    "data",
+    "nj",
+    "force",
+    "allow_commands",
+    "rate",
+)  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 
 
@@ -41,6 +49,7 @@ class PrepOptions:
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
+    rate: int = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
     max_bad: float = option(0.0, "largest fraction of audio files that may be unreadable (they are left out and named)")
 
@@ -110,13 +119,15 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
 def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
     whole = audio.samples / audio.rate
+    command = utt.path.endswith("|")
+    kind, source = ("command", utt.path.rstrip("|").strip()) if command else ("file", utt.path)
     recording = {
         "id": utt.recording or utt.id,
         "sampling_rate": audio.rate,
         "num_samples": audio.samples,
         "duration": whole,
         "channel_ids": list(range(audio.channels)),
-        "sources": [{"type": "file", "channels": list(range(audio.channels)), "source": utt.path}],
+        "sources": [{"type": kind, "channels": list(range(audio.channels)), "source": source}],
     }
     seconds = utt.seconds if utt.seconds is not None else whole - utt.start
     supervision = {
@@ -155,6 +166,8 @@ def ffmpeg_entry(path: str, channel: int, count: int) -> str:
 
 def kaldi_entry(utt: Utterance, audio: Header) -> str:
     """What wav.scp says for a recording: a wav file, or the command that makes one channel of it."""
+    if utt.path.endswith("|"):
+        return utt.path
     form = ".sph" if audio.encoding in ("sphere", "shorten") else Path(utt.path).suffix.lower()
     line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
@@ -287,27 +300,43 @@ def seen_in_training(train: Iterable[Utterance], evaluation: Iterable[Utterance]
     return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
-def listing_digest(paths: Iterable[str]) -> str:
-    """Digest of a tree's file names: a changed tree makes the preparation out of date."""
+def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[str, Any]:
+    """What decides the result of a preparation: its options, not where or how fast it runs, the names of the corpus's
+    files (as a digest), and the given facts."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.encode(errors="surrogateescape") + b"\n")
-    return digest.hexdigest()[:16]
-
-
-def recipe(options: PrepOptions, **further: Any) -> dict[str, Any]:
-    """What decides the result of a preparation: its options, not where or how fast it runs, and the given facts."""
+        digest.update(path.encode() + b"\n")
     kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
-    return json.loads(json.dumps({**kept, **further}))
+    return json.loads(json.dumps({**kept, **further, "listing": digest.hexdigest()[:16]}))
 
 
-def start(data: str | Path, made: dict[str, Any], force: bool) -> bool:
-    """False when data is prepared by this very recipe. Else removes what an older preparation left, and says True."""
-    marker = Path(data) / MARKER
-    if is_current(marker, made, force):
+def _what_changed(listed: Path, paths: list[str]) -> str:
+    """In which files a tree differs from the list that its preparation left."""
+    if not listed.is_file():
+        return "other files in the tree"
+    with gzip.open(listed, "rt", encoding="utf-8") as stream:
+        old = set(stream.read().splitlines())
+    root = os.path.commonpath([*old, *paths]) if old or paths else ""
+    told = []
+    for names, how in ((set(paths) - old, "more"), (old - set(paths), "fewer")):
+        if names:
+            below = some(os.path.relpath(name, root) for name in sorted(names))
+            told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
+    return "; ".join(told) or "the same files in another order"
+
+
+def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
+    """False when data is prepared by this very recipe. Else removes what an older preparation left, and says True.
+
+    paths: the files of the corpus; their list stays with the data, so that a change can be told by its names.
+    """
+    marker, listed, paths = Path(data) / MARKER, Path(data) / LISTING, list(paths)
+    if is_current(marker, made, force, {"listing": lambda: _what_changed(listed, paths)}):
         return False
     marker.unlink(missing_ok=True)
     remove_tree(Path(data) / "trials")
+    with atomic_write(listed) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
+        stream.writelines(f"{path}\n".encode() for path in paths)
     return True
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from local import folder_trials, trial_lists
-from local.audio_header import probe_all
+from local.audio_header import probe_all, rates_of
 from local.common import (
     PrepOptions,
     Utterance,
     fit,
     index_by_id,
-    listing_digest,
     recipe,
     report,
     seen_in_training,
@@ -263,19 +262,20 @@ def prepare(options: FolderOptions) -> None:
     """Writes data directories and trial lists from the source that the options name."""
     source = read_source(options)
     one_name_each(source)
-    listing = listing_digest(utt.path for utt in source.all())
-    made = describe("prep_folder", recipe(options, listing=listing), index_files(options, source), seed=options.seed)
-    if not start(options.data, made, options.force):
+    paths = [utt.path for utt in source.all()]
+    made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
+    if not start(options.data, made, options.force, paths):
         return
     failed: dict[str, str] = {}
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)
-    source.audio = commands | probe_all(files, options.max_bad, failed)
+    source.audio = commands | probe_all(files, options.max_bad, failed, options.data)
+    rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
-    report(options.data, made, _write(Path(options.data), source, groups))
+    report(options.data, made, {**_write(Path(options.data), source, groups), "recordings by rate": rates})
 
 
 @command(FolderOptions)

@@ -13,17 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.audio_header import probe_all
-from local.common import (
-    Utterance,
-    index_by_id,
-    listing_digest,
-    recipe,
-    report,
-    seen_in_training,
-    start,
-    unreadable,
-    write_data_dir,
-)
+from local.common import Utterance, index_by_id, recipe, report, seen_in_training, start, unreadable, write_data_dir
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
@@ -212,9 +202,9 @@ def prepare(options: Sre12Options) -> None:
     targets, key = read_targets(root), find_key(root)
     recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train, summary = read_training(options, names)
-    listing = listing_digest([*recordings.paths, *(utt.path for utt in train.values())])
-    made = describe("prep_sre12", recipe(options, listing=listing), [key, *targets.files], seed=options.seed)
-    if not start(data, made, options.force):
+    paths = [*recordings.paths, *(utt.path for utt in train.values())]
+    made = describe("prep_sre12", recipe(options, paths), [key, *targets.files], seed=options.seed)
+    if not start(data, made, options.force, paths):
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]

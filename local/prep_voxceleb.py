@@ -19,7 +19,6 @@ from local.common import (
     PrepOptions,
     Utterance,
     index_by_id,
-    listing_digest,
     recipe,
     report,
     seen_in_training,
@@ -205,9 +204,9 @@ def prepare(options: VoxcelebOptions) -> None:
     for part in ("test", *(("dev",) if "dev1" in TRAINING[wanted] else ())):
         if not parts[part]:
             raise missing_audio(os.path.abspath(options.root), 1, part)
-    listing = listing_digest(utt.path for group in (parts["dev"], parts["test"], second) for utt in group)
-    made = describe("prep_voxceleb", recipe(options, lists=lists, listing=listing), lists, seed=options.seed)
-    if not start(options.data, made, options.force):
+    paths = [utt.path for group in (parts["dev"], parts["test"], second) for utt in group]
+    made = describe("prep_voxceleb", recipe(options, paths, lists=lists), lists, seed=options.seed)
+    if not start(options.data, made, options.force, paths):
         return
     pools = {"dev1": parts["dev"], "dev2": second}
     train = [utt for name in TRAINING[wanted] for utt in pools[name]]
@@ -230,7 +229,9 @@ def _write(
     index = index_by_id([utt for utt in evaluation if utt.id in wanted], options.root)
     train_index = index_by_id(train, options.root)
     failed: dict[str, str] = {}
-    audio = probe_all((utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed)
+    audio = probe_all(
+        (utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed, options.data
+    )
     known = {key for key, utt in index.items() if utt.path in audio}
     alone = {key: [key] for key in index}
     models, tests = set(), set()

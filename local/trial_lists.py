@@ -17,11 +17,8 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.text import open_text
 from pyasp.data.datadir import check_id
+from pyasp.data.trials import WORDS as LABELS
 
-LABELS = {
-    **dict.fromkeys(("target", "tgt", "tar", "genuine", "client", "same", "true", "1"), True),
-    **dict.fromkeys(("nontarget", "non-target", "nontgt", "non", "imp", "impostor", "different", "false", "0"), False),
-}
 WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
 ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
 

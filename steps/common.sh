@@ -130,7 +130,20 @@ take_corpus_options() {
     [[ ! -v opt[$name] ]] || continue
     opt[$name]='' corpus_options+=("$name")
     case $kind in bool) flags+=" $name" ;; tuple) lists+=" $name" ;; esac
+    [[ $kind != str && $kind != tuple || " size train-on lengths " == *" $name "* ]] || paths+=("$name")
   done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
+}
+
+# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called.
+from_caller() {
+  local name
+  [ "$caller" != "$PWD" ] || return 0
+  for name in "$@"; do
+    opt[$name]=$(while IFS= read -r value; do
+      [[ -z $value || $value == /* ]] || value=$(realpath -ms --relative-base="$PWD" -- "$caller/$value")
+      echo "$value"
+    done <<<"${opt[$name]}")
+  done
 }
 
 # corpora: their names, from what prepares them.
@@ -145,6 +158,13 @@ systems() {
 
 # system_conf SYSTEM: its settings, read over the corpus's tdnn.conf; those in the conf directory come first.
 system_conf() { if [ -f "$conf/systems/$1.conf" ]; then echo "$conf/systems/$1.conf"; else echo "conf/systems/$1.conf"; fi; }
+
+# fit_conf: where conf files say `auto`, the training set decides; from here on they are read from DATA/conf.
+fit_conf() {
+  grep -rqsE '^--[a-z-]+=auto' "$conf" || return 0
+  python -m pyasp.bin.fit "$conf" "$data/train" "$data/conf"
+  conf=$data/conf
+}
 
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
@@ -164,6 +184,35 @@ check_options() {
   [ "${opt[at-once]}" = auto ] || check_number at-once "${opt[at-once]}" 1
   [[ " auto cpu cuda " == *" ${opt[device]} "* ]] || die "--device is '${opt[device]}'; expected auto, cpu or cuda"
   [[ -f ${opt[cmd]} && -x ${opt[cmd]} ]] || die "--cmd is '${opt[cmd]}'; expected a job runner such as steps/run_jobs"
+}
+
+# feature_kinds: mfcc, which voice activity and i-vectors need, and what the settings of the chosen networks name beside it.
+feature_kinds() {
+  local system
+  for system in $systems; do
+    [ "$system" = ivector ] || sed -n 's/^--feature-type=\([a-z]*\).*/\1/p' "$conf/tdnn.conf" "$(system_conf "$system")" | tail -n 1
+  done | awk 'BEGIN {print "mfcc"; seen["mfcc"] = 1} !seen[$0]++'
+}
+
+# make_features DATA FROM OPTION...: every kind of features; recordings of the data directory FROM, if any, are not made again.
+make_features() {
+  local kind sub
+  for kind in $(feature_kinds); do
+    [ "$kind" = mfcc ] && sub='' || sub=$kind/
+    [ -f "$conf/$kind.conf" ] || die "no $conf/$kind.conf, which a system with --feature-type=$kind needs: copy one of conf/*/$kind.conf"
+    steps/make_feats.sh --kind "$kind" --conf "$conf/$kind.conf" --reuse "${2:+$2/${sub}feats.scp}" "${jobs[@]}" "${@:3}" \
+      --allow-commands="${opt[allow-commands]}" "$1"
+  done
+}
+
+# share_features FROM DATA: the kinds beside MFCC for a data directory whose recordings are some of those of FROM.
+share_features() {
+  local kind
+  [ -s "$2/utt2spk" ] || return 0
+  for kind in $(feature_kinds | tail -n +2); do
+    mkdir -p "$2/$kind"
+    python -m pyasp.bin.merge_shards --reuse "$1/$kind/feats.scp" --force "$force" "$2" "$2/$kind/raw_$kind" "$2/$kind/feats.scp"
+  done
 }
 
 # print_help: run.sh's own options, then those of the corpus, which its preparation owns.
@@ -231,6 +280,7 @@ one_of_several() (
 # resume_line: the command that goes on: from the stage that stopped, or from an earlier one and by force where a message said so.
 resume_line() {
   local stage=$current_stage name forced force='' word skip=false line=./run.sh
+  [ "${caller:-$PWD}" = "$PWD" ] || printf -v line %q "$0" # as it was called, for the directory it was called in
   while read -r name forced; do
     [ "$(place_of "$name")" -ge "$stage" ] || stage=$(place_of "$name")
     [ "$forced" = false ] || force=' --force'

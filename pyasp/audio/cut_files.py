@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.headers import Header
+from pyasp.audio.recording import count_in
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json
@@ -105,9 +106,13 @@ def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str
     source, found = recording["sources"][0], headers[recording["sources"][0]["source"]]
     told = Header(recording["sampling_rate"], recording["num_samples"], max(source["channels"]) + 1, "")
     assert isinstance(found, Header)  # those without one are told above
-    if (found.samples, found.rate) == (told.samples, told.rate) and told.channels <= found.channels:
-        return None
-    return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"
+    if (found.samples, found.rate) != (told.samples, told.rate) or told.channels > found.channels:
+        return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"
+    start, seconds = cut.get("start", 0.0), cut.get("duration", 0.0)
+    if count_in(start, found.rate) + count_in(seconds, found.rate) > found.samples:
+        told_end = f"a cut of {seconds:.4f} s at {start:.4f} s"
+        return f"{source['source']}: found {found}; expected {told_end} within it. Prepare the data again"
+    return None
 
 
 class CutStream:

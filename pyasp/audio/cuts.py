@@ -21,7 +21,7 @@ from lhotse.serialization import deserialize_item
 
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
 from pyasp.audio.headers import read_header
-from pyasp.audio.recording import read_file, read_stream
+from pyasp.audio.recording import read_delivered, read_file
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
 from pyasp.core.errors import InputError, rerun
 
@@ -45,7 +45,7 @@ class CheckedBackend(LibsndfileBackend):
         if isinstance(path_or_fd, (str, Path)):
             return read_file(path_or_fd, offset, duration)
         path_or_fd.seek(0)
-        return read_stream(path_or_fd, "audio of a command", offset, duration)
+        return read_delivered(path_or_fd.read(), "audio of a command", offset, duration)
 
     def info(self, path_or_fd: Any, force_opus_sampling_rate: int | None = None) -> LibsndfileCompatibleAudioInfo:
         """Channels, frames, samplerate, duration, of a file's header alone or of a whole stream."""

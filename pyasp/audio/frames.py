@@ -94,12 +94,30 @@ def flac_sum(stream: BinaryIO) -> bytes:
     return head[26:] if bits == 16 else bytes(16)
 
 
-def flac_with_count(stream: BinaryIO, samples: int) -> io.BytesIO:
-    """A FLAC file with another count in STREAMINFO."""
-    stream.seek(id3_length(stream))
-    data = bytearray(stream.read())
-    data[18:26] = (int.from_bytes(data[18:26], "big") >> 36 << 36 | samples).to_bytes(8, "big")
-    return io.BytesIO(data)
+class Recounted:
+    """A FLAC file, open for reading from `fLaC` on, with another count in STREAMINFO."""
+
+    def __init__(self, stream: BinaryIO, samples: int):
+        self.stream, self.start = stream, id3_length(stream)
+        stream.seek(self.start)
+        head = bytearray(stream.read(26))
+        head[18:26] = (int.from_bytes(head[18:26], "big") >> 36 << 36 | samples).to_bytes(8, "big")
+        self.head = bytes(head)
+        self.seek(0)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        """The place, from `fLaC` on."""
+        return self.stream.seek(place + (self.start if whence == io.SEEK_SET else 0), whence) - self.start
+
+    def tell(self) -> int:
+        """The place, from `fLaC` on."""
+        return self.stream.tell() - self.start
+
+    def read(self, count: int = -1) -> bytes:
+        """The bytes that follow, of the changed head where they begin in it."""
+        place = self.tell()
+        content = self.stream.read(count)
+        return self.head[place : place + len(content)] + content[max(len(self.head) - place, 0) :]
 
 
 # ---------------------------------------------------------------- MP3

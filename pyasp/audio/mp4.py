@@ -25,6 +25,7 @@ def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int,
         if stop < content or stop > end:
             raise ValueError(f"box {kind!r} (truncated)")
         if kind in CONTAINERS:
+            yield kind, content, content
             yield from _boxes(stream, content, stop)
         else:
             yield kind, content, stop
@@ -42,9 +43,9 @@ def _timescale(box: bytes) -> int:
 
 def _channels(box: bytes) -> int:
     """Channels of the AudioSpecificConfig (ISO/IEC 14496-3): the count in stsd itself is a constant 2 of most
-    writers."""
+    writers. 0 of a track without sound, a picture's."""
     if box[12:16] != b"mp4a":
-        raise ValueError(f"sound: {box[12:16]!r} where mp4a is expected")
+        return 0
     place = box.index(b"esds", 44) + 8
     for tag, fixed in ((3, 3), (4, 13), (5, 0)):  # ES, DecoderConfig, DecoderSpecificInfo, one in the other
         if box[place] != tag:
@@ -74,9 +75,17 @@ def sound_track(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
 
     Raises KeyError, ValueError, IndexError or struct.error, naming the box, when there is none or it is truncated.
     """
-    found: dict[bytes, int] = {b"elst": 0}
+    tracks: list[dict[bytes, int]] = []
     for kind, start, end in _boxes(stream, 0, size):
-        if kind in READERS:
-            found[kind] = READERS[kind](_content(stream, start, end))
+        if kind == b"moof":
+            raise ValueError("sound: fragments that each have a length of their own")
+        if kind == b"trak":
+            tracks.append({b"elst": 0})
+        elif kind in READERS and tracks:
+            tracks[-1][kind] = READERS[kind](_content(stream, start, end))
+    sound = [track for track in tracks if track.get(b"stsd")]
+    if len(sound) != 1:
+        raise ValueError(f"sound: {len(sound)} tracks of mp4a where one is expected")
+    (found,) = sound
     priming = found[b"elst"]
     return found[b"mdhd"], found[b"stts"] - priming, found[b"stsd"], priming

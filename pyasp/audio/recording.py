@@ -8,6 +8,7 @@ edge       the frequency above which less than EDGE_POWER of the power lies: wha
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -17,7 +18,17 @@ import numpy as np
 
 from pyasp.audio import frames
 from pyasp.audio.decoders import decode
-from pyasp.audio.headers import AGAIN, FLOATS, check_scale, read_header
+from pyasp.audio.headers import (
+    AGAIN,
+    FLOATS,
+    NO_LENGTH,
+    Header,
+    check_flac_end,
+    check_scale,
+    header_of,
+    read_header,
+    with_length,
+)
 from pyasp.audio.resample import INT16, is_audible
 from pyasp.core.errors import InputError
 
@@ -70,12 +81,12 @@ def seconds_within(start: float, seconds: float | None, rate: int, samples: int)
 
 
 def read_stream(
-    source: Any, name: object, start: float = 0.0, seconds: float | None = None, before: int = 0
+    source: Any, name: object, start: float = 0.0, seconds: float | None = None, before: int = 0, digest: Any = None
 ) -> tuple[np.ndarray, int]:
     """(channels, n) float32 in [-1, 1] and the rate in Hz of what libsndfile opens: a path, or an open file.
 
-    start, seconds: the stretch (None: to the end); before: samples to decode ahead of it. Raises InputError when it is
-    no audio, or ends before.
+    start, seconds: the stretch (None: to the end); before: samples to decode ahead of it; digest: of hashlib, to be
+    given what has 16 bits. Raises InputError when it is no audio, or ends before.
     """
     import soundfile  # a twentieth of a second that callers with samples of their own need not spend
 
@@ -91,6 +102,8 @@ def read_stream(
             # 16-bit samples are read as such and scaled here: libsndfile is many times slower
             short = stream.subtype in SIXTEEN_BIT
             samples = read_frames(stream, ahead + told, "int16" if short else "float32").T[:, ahead:]
+            if digest and short:
+                digest.update(samples.T.tobytes())
             floats = stream.subtype in FLOATS
     except soundfile.SoundFileError as error:  # not audio, or FLAC that is damaged
         cure = "Convert it to wav or flac, or leave it out"
@@ -119,26 +132,50 @@ def read_frames(stream: Any, count: int, dtype: str) -> np.ndarray:
 def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
     """As read_stream, of a file of any format, its header checked first (sph2pipe, ffmpeg: see
     pyasp.audio.decoders); a file that is read to its end holds what its header says, no more and no less."""
-    header = read_header(path)
-    samples, rate = read_stream(
-        decode(path, header), path, start, seconds, MP3_BEFORE if header.encoding == "MP3" else 0
-    )
-    if seconds is None:
-        count = samples.shape[1] + count_in(start, rate)
-        found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
-        if found != header:
-            raise InputError(path, str(found), f"{header} as its header says", AGAIN)
-        if header.encoding == "FLAC" and not start:
-            _check_sum(path, samples)
+    header = read_header(path, to_the_end=False)
+    before = MP3_BEFORE if header.encoding == "MP3" else 0
+    digest = hashlib.md5(usedforsecurity=False) if header.encoding == "FLAC" else None
+    try:
+        samples, rate = read_stream(decode(path, header), path, start, seconds, before, digest)
+    except InputError:
+        if header.encoding == "FLAC":
+            check_flac_end(path, header.samples)  # which says how many samples there are
+        raise
+    _check_count(path, header, samples, rate, start, seconds)
+    if digest and not start and seconds is None:
+        _check_flac(path, header.samples, digest.digest())
     return samples, rate
 
 
-def _check_sum(path: str | Path, samples: np.ndarray) -> None:
-    """Raises InputError where a FLAC file's samples (channels, n) in [-1, 1] are not those of its MD5 sum."""
+def read_delivered(
+    content: bytes, name: object, start: float = 0.0, seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """As read_file, of what a command delivered: a file that libsndfile reads."""
+    stream = io.BytesIO(content)
+    header = header_of(name, stream, stream)
+    stream.seek(0)
+    samples, rate = read_stream(with_length(content) if header.encoding == NO_LENGTH else stream, name, start, seconds)
+    _check_count(name, header, samples, rate, start, seconds)
+    return samples, rate
+
+
+def _check_count(
+    name: object, header: Header, samples: np.ndarray, rate: int, start: float, seconds: float | None
+) -> None:
+    """Raises InputError where what was read to the end (channels, n) is not what the header says."""
+    count = samples.shape[1] + count_in(start, rate)
+    found = replace(header, rate=rate, samples=count, channels=samples.shape[0])
+    if seconds is None and found != header:
+        raise InputError(name, str(found), f"{header} as its header says", AGAIN)
+
+
+def _check_flac(path: str | Path, samples: int, found: bytes) -> None:
+    """Raises InputError where what was decoded is not all of a FLAC file, or has another MD5 sum than it should."""
     with open(path, "rb") as stream:
-        digest = frames.flac_sum(stream)
-    found = hashlib.md5((samples.T * INT16).astype("<i2").tobytes()).digest()
-    if digest not in (found, bytes(len(digest))):  # zeros: its encoder made none
+        told = frames.flac_sum(stream)
+    if found != told:
+        check_flac_end(path, samples)
+    if found != told and any(told):  # zeros: its encoder made none
         raise InputError(path, "samples of another MD5 sum (damaged)", "those that its header has the sum of", AGAIN)
 
 

@@ -41,6 +41,7 @@ TOOLS = {
     "prep_sre12": Tool("prepare", "prep.conf", True),
     "prep_folder": Tool("prepare", "prep.conf", True),
     "make_mfcc": Tool("features", "mfcc.conf"),
+    "make_fbank": Tool("features", "fbank.conf"),
     "compute_vad": Tool("features", "vad.conf"),
     "merge_shards": Tool("features"),
     "augment": Tool("augment", "augment.conf", True),
@@ -58,9 +59,15 @@ TOOLS = {
     "normalise_scores": Tool("scores", "backend.conf"),
     "calibrate": Tool("scores", "backend.conf"),
 }
+DERIVED = {
+    "train_aug": "augment",
+    "train_sel": "select",
+    "dev": "select",
+}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
+FEATURE_TYPES = ("fbank",)  # that lie in a directory of their own
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
@@ -113,6 +120,12 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     return *names, *fusions(options, names)
 
 
+def features_of(run: Run) -> set[str]:
+    """Kinds of features that the run's networks read."""
+    networks = {name.split("+")[0] for name in run.systems if not name.startswith("fusion:")} - {"ivector"}
+    return {settings(run, "train_tdnn", name)["feature_type"] for name in networks}
+
+
 def directory_of(run: Run, artefact: Path) -> str:
     """The directory of the experiment that an artefact lies in; "" for data."""
     return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
@@ -122,6 +135,8 @@ def used(run: Run, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
+    if artefact.parent.name in FEATURE_TYPES and artefact.is_relative_to(run.data) and run.conf:
+        return artefact.parent.name in features_of(run)
     name = directory_of(run, artefact)
     return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
 
@@ -142,7 +157,8 @@ def stage_of(run: Run, artefact: Path, tool: str) -> str:
     stage = TOOLS[tool].stage if tool in TOOLS else "report"
     if stage == "features" and artefact.is_relative_to(run.exp):
         return "embeddings"  # whose shards are merged by the same tool
-    return "augment" if stage == "features" and artefact.is_relative_to(run.data / "train_aug") else stage
+    later = [stage for name, stage in DERIVED.items() if artefact.is_relative_to(run.data / name)]
+    return later[0] if stage == "features" and later else stage
 
 
 def system_conf(run: Run, system: str) -> Path:
@@ -168,7 +184,7 @@ def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
-    if tool == "make_mfcc" and not values["compress"]:
+    if tool in ("make_mfcc", "make_fbank") and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
         from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for

@@ -15,7 +15,7 @@ from pyasp.core.files import remove_tree
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
-from pyasp.features.frontend import FrontendOptions, frontend
+from pyasp.features.frontend import NetworkFrontendOptions, frontend
 from pyasp.kaldi import ScpReader
 from pyasp.network.attention import RANGE, choose, frame_weights, spectrogram
 from pyasp.network.checkpoint import load_network, options_from
@@ -42,7 +42,7 @@ def samples_of(data: DataDir, utts: list[str]) -> dict[str, tuple[np.ndarray, in
     return found
 
 
-Loaded = dict[str, tuple[Network, FrontendOptions]]
+Loaded = dict[str, tuple[Network, NetworkFrontendOptions]]
 
 
 def attending(exp: Path) -> Loaded:
@@ -51,13 +51,19 @@ def attending(exp: Path) -> Loaded:
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
         if net.pooling.attends:
-            found[path.parent.name] = net, options_from(options, FrontendOptions, path)
+            found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
+
+
+def tables_of(networks: Loaded) -> list[str]:
+    """Where the features that some of the networks read are listed."""
+    return sorted({front.table for _, front in networks.values()})
 
 
 def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndarray]:
     """The arrays of attention.npz: `<number>/<name>` for each recording."""
-    feats, vad, audio = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp"), samples_of(data, utts)
+    vad, audio = ScpReader(data / "vad.scp"), samples_of(data, utts)
+    feats = {table: ScpReader(data / table) for table in tables_of(networks)}
     arrays: dict[str, np.ndarray] = {"utterances": np.array(utts), "systems": np.array(list(networks))}
     for number, utt in enumerate(utts):
         samples, rate = audio[utt]
@@ -66,7 +72,7 @@ def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndar
         arrays[f"{number}/spectrogram"] = (255 * (1 + spectrogram(samples, rate, len(voiced)) / RANGE)).astype(np.uint8)
         arrays[f"{number}/voiced"], arrays[f"{number}/highest"] = voiced, np.array(rate / 2)
         for name, (net, front) in networks.items():
-            arrays[f"{number}/{name}"] = frame_weights(net, frontend(feats[utt], decided, front), voiced)
+            arrays[f"{number}/{name}"] = frame_weights(net, frontend(feats[front.table][utt], decided, front), voiced)
     return arrays
 
 
@@ -80,12 +86,12 @@ def main(options: Options, data: str, exp: str) -> None:
         print(f"{exp}: no network with an attention, nothing to show", file=sys.stderr)
         remove_tree(path)
         return
-    test.require("cuts.jsonl.gz", "feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced")
+    test.require("cuts.jsonl.gz", *tables_of(networks), "vad.scp", "utt2num_frames", "utt2num_voiced")
     made = describe(
         "attention",
         {"recordings": options.recordings},
         [
-            *(test / name for name in ("cuts.jsonl.gz", "feats.scp", "vad.scp")),
+            *(test / name for name in ("cuts.jsonl.gz", *tables_of(networks), "vad.scp")),
             *(Path(exp) / name / "final.pt" for name in networks),
         ],
         options.seed,

@@ -54,8 +54,9 @@ def check_data(options: Options, data: str) -> None:
     for name in ("train", "enroll", "test"):
         checker = Checker(Path(data) / name)
         checker.check()
+        checker.require_audio()
         checker.fix()
-        checker.report()
+        print(f"{checker.data.path}: {checker.told()}", file=sys.stderr)
         if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
             raise InputError(
                 checker.data.path,

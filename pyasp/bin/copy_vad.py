@@ -1,5 +1,6 @@
 """Takes the clean recordings' voice activity over to their augmented copies."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def other_speeds(
         return {}, {}
     decisions, voiced = ScpReader(source / "vad.scp"), {}
     stem = target / "vad" / "speed"
-    with ArkWriter(f"{stem}.ark", f"{stem}.scp") as writer:
+    with ArkWriter(os.path.abspath(f"{stem}.ark"), f"{stem}.scp") as writer:
         for utt, count in bar(frames.items(), len(frames), "VAD at other speeds", "utt"):
             speed, original = speeds[utt].split(maxsplit=1)
             check_frames(target, utt, count, len(decisions[original]) / float(speed), 2)

@@ -8,7 +8,8 @@ from pathlib import Path
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.data import directory_check, manifests, parts
+from pyasp.data import manifests, parts
+from pyasp.data.checks import Checker, problems
 from pyasp.data.datadir import DataDir
 
 
@@ -42,7 +43,7 @@ def fresh(path: str) -> Path:
 
 def validate(options: Options, words: list[str]) -> int:
     """Prints every problem; 1 when there is one."""
-    found = [(path, problem) for path in words for problem in directory_check.problems(existing(path))]
+    found = [(path, problem) for path in words for problem in problems(existing(path))]
     for path, problem in found:
         print(f"{path}: {problem}")
     print(f"{len(words)} directories, {len(found)} problems")
@@ -50,11 +51,16 @@ def validate(options: Options, words: list[str]) -> int:
 
 
 def fix(options: Options, words: list[str]) -> int:
-    """Mends or drops, and says what."""
+    """Mends or drops, and says what; 1 when audio is not there, which is no reason to drop it."""
+    gone = 0
     for path in words:
         existing(path)
-        print(f"{path}: {directory_check.fix(Path(path))}")
-    return 0
+        checker = Checker(path)
+        checker.check()
+        checker.fix()
+        print(f"{path}: {checker.told()}")
+        gone += len(checker.gone)
+    return int(bool(gone))
 
 
 def subset(options: Options, words: list[str]) -> int:

@@ -34,7 +34,7 @@ class Options(ModelOptions):
 def write_ark(path: Path, vectors: Vectors) -> int:
     """OUT.ark with OUT.scp."""
     count = 0
-    with ArkWriter(path.with_suffix(".ark"), path.with_suffix(".scp")) as writer:
+    with ArkWriter(path.absolute().with_suffix(".ark"), path.with_suffix(".scp")) as writer:
         for count, (key, vector) in enumerate(vectors, 1):
             writer.write(key, vector)
     return count

@@ -1,4 +1,4 @@
-"""Computes the metrics of one system."""
+"""Computes the metrics of one system, or of a score file of anybody's."""
 
 import json
 from dataclasses import dataclass
@@ -6,31 +6,85 @@ from pathlib import Path
 
 import numpy as np
 
+from pyasp.backend.calibration import train
 from pyasp.core.command import command
-from pyasp.core.files import atomic_write
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import grouped
+from pyasp.core.text import cost, grouped
+from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.evaluation.llr import MARK, eer_text, unsure
+from pyasp.evaluation.llr import MARK, eer_text, summarise, unsure
+from pyasp.evaluation.metrics import det_points
 
 
 @dataclass(frozen=True)
 class Options(EvaluateOptions):
     """Options of evaluate."""
 
+    det: str = option("", "of a score file: where its DET curve goes (x.png)")
+    calibration: str = option("", "of a score file: where scale and offset to log-likelihood ratios go (x.json)")
     force: bool = option(False, "make again what is out of date")
 
 
-@command(Options, "TRIALS_DIR", "SYSTEM_DIR")
-def main(options: Options, trials_dir: str, system_dir: str) -> None:
+def of_file(options: Options, scores: str, trials: str | None) -> None:
+    """Prints the figures of a score file, and what a calibration on its own trials would make of them."""
+    given, name = read_given(scores, trials), Path(scores).name
+    entry, counts = summarise(given.scores, given.target, options.priors)
+    model = train(given.scores[:, None], given.target, (name,))
+    told, after = entry["calibration"], summarise(model.apply(given.scores[:, None]), given.target, options.priors)[0]
+    trials_of = f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
+    costs = ", ".join(f"minDCF({prior}) {cost(value)}" for prior, value in entry["min_dcf"].items())
+    actual = ", ".join(
+        f"{prior} {cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()
+    )
+    print(*given.notes, f"{trials_of}: EER {eer_text(entry)} %, {costs}", sep="\n")
+    print(
+        f"taken as natural-log likelihood ratios: Cllr {cost(told['cllr'])} (least {cost(told['min_cllr'])}); "
+        f"actual DCF (least) at P_target {actual}"
+    )
+    print(
+        f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
+        f"Cllr {cost(after['calibration']['cllr'])}"
+    )
+    if unsure(entry):
+        print(MARK)
+    if options.calibration:
+        facts = {
+            "scale": model.weights[0],
+            "offset": model.offset,
+            "prior": model.prior,
+            "trained_on": name,
+            "n_target": entry["n_target"],
+            "n_nontarget": entry["n_nontarget"],
+        }
+        with atomic_write(options.calibration, "w") as stream:
+            stream.write(json.dumps(facts, indent=1) + "\n")
+    if options.det:
+        from pyasp.report.figures import draw_det  # and matplotlib
+
+        with replacing(options.det) as temporary:
+            draw_det({name: {name: det_points(counts)}}, temporary)
+
+
+@command(Options, "TRIALS_DIR", "[SYSTEM_DIR]")
+def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
     """Writes SYSTEM_DIR/metrics.json: error rates and costs of every list of TRIALS_DIR in SYSTEM_DIR/scores.
 
+    With two files, a trial list and a score file of anybody's, or with one score file that has labels, prints its
+    figures: EER, costs, Cllr and what a calibration would give; --det and --calibration write the curve and the map.
     A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns; so do
     the tables of the data directories beside TRIALS_DIR, which also give the speakers: intervals by a bootstrap over
     speakers, whose replicates are in SYSTEM_DIR/bootstrap.npz.
     """
+    if Path(trials_dir).is_file() or Path(system_dir or trials_dir).is_file():
+        return of_file(options, system_dir or trials_dir, trials_dir if system_dir else None)
+    if not system_dir or options.det or options.calibration:
+        found = f"the directory {trials_dir}" if Path(trials_dir).is_dir() else f"no file {trials_dir}"
+        expected = "TRIALS_DIR SYSTEM_DIR without --det and --calibration, or files: [TRIALS] SCORES"
+        raise InputError("command line", found, expected, "Correct it")
     chosen, path = subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
     made = recipe(trials_dir, system_dir, chosen)
     if is_current(path, made, options.force):

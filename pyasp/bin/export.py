@@ -23,6 +23,8 @@ def main(options: Options, model: str, out: str) -> None:
     """Writes the network of the bundle MODEL, pooling included, to OUT (x.onnx), and says its size and speed.
 
     Inputs: features (batch, frames, D) float32, voiced and normalised, and lengths (batch,) int64; output: embedding.
+    Recordings of fewer frames than the metadata's min_frames are repeated up to it, as SpeakerModel does; longer ones
+    than max_frames are to be cut, and their embeddings averaged by length.
     Needs the extra: pip install 'pyasp[onnx]'. What comes before and after the network stays with SpeakerModel.
     """
     if not options.onnx:
@@ -38,10 +40,11 @@ def main(options: Options, model: str, out: str) -> None:
         "min_frames": str(settings.extract_min_frames),
         "max_frames": str(settings.extract_chunk),
     }
-    save(to_onnx(net, facts), out)
+    least = settings.extract_min_frames
+    save(to_onnx(net, facts, least), out)
     print(f"{out}: {settings.pooling} network, {Path(out).stat().st_size / 1e6:.2f} MB")
     if options.compare:
-        print(compare(net, out))
+        print(compare(net, out, least))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from typing import Any
 
 from pyasp.core.command import command
 from pyasp.core.device import device_of
-from pyasp.core.options import subset
+from pyasp.core.options import check_values, subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
-from pyasp.features.frontend import FrontendOptions
+from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.features.stored import iterate
 from pyasp.network.checkpoint import load_network, options_from
 from pyasp.network.embed import Embedder, EmbedOptions
@@ -20,7 +20,8 @@ from pyasp.training.options import NetworkOptions
 
 @dataclass(frozen=True)
 class Options(JobOptions, NetworkOptions):
-    """Options of extract_embedding: the job's, and tdnn.conf, of which only --extract-... and --device are used."""
+    """Options of extract_embedding: the job's, and tdnn.conf's, of which only --extract-..., --feature-type and
+    --device are used."""
 
 
 @command(Options, "DATA", "MODEL", "PREFIX")
@@ -31,18 +32,20 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
     Sizes and front end are those that the network was trained with. A shard is always computed in the same batches:
     with the same number of threads the embeddings are the same bits for any --num-jobs.
     """
-    source, settings = DataDir(data), subset(options, EmbedOptions)
+    source, settings, table = DataDir(data), subset(options, EmbedOptions), options.table
 
     @functools.cache
-    def tools() -> tuple[Embedder, FrontendOptions]:
+    def tools() -> tuple[Embedder, NetworkFrontendOptions]:
         net, trained_with = load_network(model, device_of(options.device))
-        return Embedder(net, settings, device_of(options.device)), options_from(trained_with, FrontendOptions, model)
+        frontend = options_from(trained_with, NetworkFrontendOptions, model)
+        check_values(options, model, f"{frontend.feature_type}, as in training", feature_type=frontend.table != table)
+        return Embedder(net, settings, device_of(options.device)), frontend
 
     def recipe() -> dict[str, Any]:
         return {
             "tool": "extract_embedding",
             "options": settings,
-            "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), model],
+            "inputs": [*(source / name for name in ("utt2spk", table, "vad.scp")), model],
         }
 
     def process(utts: list[str]) -> Iterator[Result]:
@@ -59,7 +62,7 @@ def main(options: Options, data: str, model: str, prefix: str) -> None:
                 file=sys.stderr,
             )
 
-    source.require("utt2spk", "feats.scp", "vad.scp")
+    source.require("utt2spk", table, "vad.scp")
     run_shards(source, subset(options, JobOptions), prefix, recipe, process)
 
 

@@ -12,19 +12,24 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, run_shards
-from pyasp.features.mfcc import Mfcc, MfccOptions
+from pyasp.features.mfcc import MelFeatures, Mfcc, MfccOptions
 
 
 @dataclass(frozen=True)
-class Options(JobOptions, MfccOptions):
-    """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
+class StoreOptions(JobOptions):
+    """The job, and how its features are stored."""
 
     compress: bool = option(True, "store compressed matrices, as Kaldi's make_mfcc.sh")
     compression_method: int = option(2, "Kaldi's method 1 to 7 of --compress; 2 keeps a byte per element")
     allow_commands: bool = option(False, "run commands that cuts name as their audio source")
 
 
-def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[np.ndarray, str]:
+@dataclass(frozen=True)
+class Options(StoreOptions, MfccOptions):
+    """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
+
+
+def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tuple[np.ndarray, str]:
     """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
     utt = item["id"]
     samples = read_samples(
@@ -48,7 +53,7 @@ def features(options: Options, extractor: Mfcc, item: dict[str, Any]) -> tuple[n
     return matrix, seconds
 
 
-def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str]):
+def process(options: Any, extractor: MelFeatures, cuts: CutStream, utts: list[str]):
     """(utterance, (T, C) float32 or None, tables) of each utterance of a shard."""
     for utt, item in cuts.take(utts):
         try:
@@ -59,20 +64,25 @@ def process(options: Options, extractor: Mfcc, cuts: CutStream, utts: list[str])
             yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": seconds}
 
 
+def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
+    """The shards of a job. options: StoreOptions and the extractor's, in one."""
+    use_libsndfile()
+    source = DataDir(data)
+    source.require("utt2spk", "cuts.jsonl.gz")
+    method = options.compression_method if options.compress else 0
+    settings = {**vars(extractor.options), "compression_method": method}
+    recipe = {"tool": f"make_{extractor.options.kind}", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
+    cuts = CutStream(source / "cuts.jsonl.gz")
+    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(options, extractor, cuts, utts), method)
+
+
 @command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:
     """Reads the audio of this job's shards S of DATA and writes PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_frames.
 
     Recordings that cannot be used are listed with their reasons in PREFIX.S.failed; merge_shards lets the count decide.
     """
-    use_libsndfile()
-    source = DataDir(data)
-    source.require("utt2spk", "cuts.jsonl.gz")
-    method = options.compression_method if options.compress else 0
-    settings = {**vars(subset(options, MfccOptions)), "compression_method": method}
-    recipe = {"tool": "make_mfcc", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
-    extractor, cuts = Mfcc(subset(options, MfccOptions)), CutStream(source / "cuts.jsonl.gz")
-    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(options, extractor, cuts, utts), method)
+    store(options, Mfcc(subset(options, MfccOptions)), data, prefix)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pyasp.bundle.format import Bundle
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
-from pyasp.features.frontend import FrontendOptions
+from pyasp.features.frontend import FrontendOptions, NetworkFrontendOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from pyasp.network.model import Network
@@ -29,10 +29,9 @@ def network_options() -> type:
     from pyasp.network.model import ArchitectureOptions
 
     @dataclass(frozen=True)
-    class Options(FrontendOptions, ArchitectureOptions, EmbedOptions):
+    class Options(NetworkFrontendOptions, ArchitectureOptions, EmbedOptions):
         """What of a tdnn.conf extraction needs, and the network's input dimension."""
 
-        delta_order: int = option(0, "order of the deltas appended")
         input_dim: int = option(0, "coefficients of a frame that enters the network")
 
         def __post_init__(self) -> None:
@@ -82,7 +81,7 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call
 
-    return extract, subset(options, FrontendOptions)
+    return extract, subset(options, NetworkFrontendOptions)
 
 
 def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:

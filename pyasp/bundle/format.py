@@ -3,6 +3,7 @@
     bundle.json      kind (network or ivector), sampling rate, what it was trained and measured on, SHA-256 of each file
     README.md        the same for people: the model card
     mfcc.conf vad.conf network.conf | ivector.conf backend.conf      resolved options, Kaldi's `--key=value` lines
+    fbank.conf           the same, where the network reads filter banks; mfcc.conf is then the voice activity's
     network.ark      float32 weights of the network up to the embedding, a Kaldi archive (kind network); those of more
                      than two axes as matrices, their shapes in bundle.json
     final.ubm final.ie                                               Kaldi's models (kind ivector)
@@ -28,6 +29,7 @@ FORMAT = 1
 BACKEND = ("mean.vec", "transform.mat", "plda")
 FILES = {"network": ("network.conf", "network.ark"), "ivector": ("ivector.conf", "final.ubm", "final.ie")}
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
+OPTIONAL = (CALIBRATION, "fbank.conf")
 SHORTEST = 1.0  # voiced seconds below which a recording is called short, where no test set says better
 
 
@@ -35,7 +37,7 @@ SHORTEST = 1.0  # voiced seconds below which a recording is called short, where 
 class Bundle:
     """Where each file of a trained system lies, and what is known about it.
 
-    kind: network or ivector; files: {name of FILES, COMMON or CALIBRATION: path}; facts: bundle.json, or what stands in
+    kind: network or ivector; files: {name of FILES, COMMON or OPTIONAL: path}; facts: bundle.json, or what stands in
     for it.
     """
 
@@ -47,7 +49,7 @@ class Bundle:
     @property
     def identity(self) -> str:
         """Digest of the files that decide an embedding: enrolled speakers belong to one model."""
-        named = FILES[self.kind] + ("mfcc.conf", "vad.conf")
+        named = FILES[self.kind] + ("mfcc.conf", "vad.conf", "fbank.conf")
         digests = self.facts.get("files", {})
         return " ".join(
             f"{digests.get(name) or file_sha256(self.files[name])}"[:12] for name in named if name in self.files
@@ -88,7 +90,7 @@ def read_bundle(path: str | Path) -> Bundle:
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         raise InputError(path / missing[0], "no such file", "a file of the bundle", "Copy or make the bundle again")
-    names += (CALIBRATION,) if (path / CALIBRATION).is_file() else ()
+    names += tuple(name for name in OPTIONAL if (path / name).is_file())
     return Bundle(path, kind, {name: path / name for name in names}, facts)
 
 
@@ -100,10 +102,11 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
         stream.write("\n")
 
 
-def changed_files(bundle: Bundle) -> list[str]:
-    """Files that are not what the manifest says they were."""
+def changed_files(bundle: Bundle, among: tuple[str, ...] = ()) -> list[str]:
+    """Files (of some names, where any are given) that are not what the manifest says they were."""
     return [
         name
         for name, digest in bundle.facts.get("files", {}).items()
-        if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest
+        if name in (among or (name,))
+        and (Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest)
     ]

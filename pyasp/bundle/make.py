@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, wr
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
-from pyasp.core.records import fingerprint, load_record, made_path, versions
+from pyasp.core.records import ancestors, fingerprint, record_of, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
+from pyasp.features.fbank import FbankOptions
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
 
@@ -38,7 +39,8 @@ SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter one
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
-    mfcc, vad, scoring: options; backend: the three files; data: the test set's directory."""
+    mfcc, vad, fbank, scoring: options (fbank None: not read); backend: the three files; data: the test set's directory.
+    """
 
     directory: Path
     model: dict[str, Any]
@@ -47,29 +49,7 @@ class Found:
     scoring: ScoreOptions
     backend: dict[str, Path]
     data: Path
-
-
-def resolve(name: str, near: Path) -> Path:
-    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
-    places = [*near.resolve().parents, Path.cwd()]
-    return next((place / name for place in places if (place / name).exists()), Path(name))
-
-
-def record_of(path: Path) -> dict[str, Any] | None:
-    """The record beside an artefact, its inputs resolved; None when there is none."""
-    if not made_path(path).is_file():
-        return None
-    record = load_record(made_path(path))
-    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
-
-
-def ancestors(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of what made an artefact, and of what made its inputs, nearest first."""
-    record = record_of(path)
-    if record is not None:
-        yield record
-        for name in record["inputs"]:
-            yield from ancestors(Path(name))
+    fbank: FbankOptions | None = None
 
 
 def check_current(path: Path, besides: str = "") -> None:
@@ -219,14 +199,16 @@ def survey(directory: Path) -> Found:
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
+    features = maker(tables["feats.scp"], "make_mfcc", "make_fbank")
     return Found(
         directory,
         model,
-        options_of(maker(tables["feats.scp"], "make_mfcc"), MfccOptions),
+        options_of(maker(tables["vad.scp"], "make_mfcc"), MfccOptions),
         options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions),
         options_of(scored, ScoreOptions),
         inputs_named(scored, *BACKEND),
-        tables["feats.scp"].parent,
+        tables["vad.scp"].parent,
+        options_of(features, FbankOptions) if features["tool"] == "make_fbank" else None,
     )
 
 
@@ -310,8 +292,10 @@ def facts_of(found: Found) -> dict[str, Any]:
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
-    for name, options in (("mfcc", found.mfcc), ("vad", found.vad), ("backend", found.scoring)):
-        write_conf(target / f"{name}.conf", options)
+    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring, "fbank": found.fbank}
+    for name, options in settings.items():
+        if options is not None:
+            write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}

@@ -27,15 +27,16 @@ from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
-from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, read_bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
-from pyasp.bundle.verify import DecisionOptions, load_speakers, save_speaker, threshold
+from pyasp.bundle.verify import DecisionOptions, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.core.text import read_json
+from pyasp.features.fbank import Fbank, FbankOptions
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.features.mfcc import Mfcc, MfccOptions
+from pyasp.features.mfcc import MelFeatures, Mfcc, MfccOptions
 from pyasp.features.vad import VadOptions, decisions, recorded
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
@@ -121,7 +122,8 @@ class SpeakerModel:
         )
         self._back_end = read_back_end_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
         self.calibration = read_calibration(bundle)
-        self._local = threading.local()  # an Mfcc has scratch memory: one for each thread
+        self._fbank_options = self._read_fbank_options()
+        self._local = threading.local()  # extractors have scratch memory: one of each for each thread
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> SpeakerModel:
@@ -155,19 +157,43 @@ class SpeakerModel:
         """True when scores are log-likelihood ratios that held-out recordings have checked."""
         return self.calibration is not None
 
-    @property
-    def _mfcc(self) -> Mfcc:
-        if not hasattr(self._local, "mfcc"):
-            self._local.mfcc = Mfcc(self._mfcc_options)
-        return self._local.mfcc
+    def _read_fbank_options(self) -> FbankOptions | None:
+        """Those of a network that reads filter banks. Raises InputError when they are missing, or of another rate."""
+        if self._frontend.feature_type == "mfcc":
+            return None
+        if "fbank.conf" not in self.bundle.files:
+            raise InputError(self.bundle.path, "no fbank.conf", "the filter banks' options", "Make the bundle again")
+        options = read_conf(self.bundle.files["fbank.conf"], FbankOptions)
+        if options.sample_frequency != self._mfcc_options.sample_frequency:
+            raise InputError(
+                self.bundle.files["fbank.conf"],
+                f"--sample-frequency={options.sample_frequency:g}",
+                f"{self.rate}, as in mfcc.conf",
+                "Make the bundle again",
+            )
+        return options
+
+    def _extractor(self, name: str) -> MelFeatures:
+        """This thread's extractor of `mfcc` or `fbank`."""
+        if not hasattr(self._local, name):
+            made = Mfcc(self._mfcc_options) if name == "mfcc" else Fbank(self._fbank_options)
+            setattr(self._local, name, made)
+        return getattr(self._local, name)
 
     # waves to embeddings
 
     def mfcc(self, sound: Sound) -> np.ndarray:
         """Raw MFCC (T, C) float32 of a recording, resampled to the model's rate where that differs."""
+        return self._stored(self._samples(sound), sound, "mfcc")
+
+    def _samples(self, sound: Sound) -> np.ndarray:
+        """The recording's samples at the model's rate."""
         check_rate(sound.rate, self.rate, True, True, sound.name)
-        samples = resample(sound.samples, sound.rate, self.rate)
-        matrix = self._mfcc.compute(samples, sound.name)
+        return resample(sound.samples, sound.rate, self.rate)
+
+    def _stored(self, samples: np.ndarray, sound: Sound, kind: str) -> np.ndarray:
+        """Features (T, C) float32 of a kind as the recipe stores them."""
+        matrix = self._extractor(kind).compute(samples, sound.name)
         if not len(matrix):
             raise InputError(sound.name, f"{sound.seconds:.3f} s", "at least one frame of 25 ms", "Give more audio")
         if not np.isfinite(matrix).all():
@@ -177,7 +203,8 @@ class SpeakerModel:
     def features(self, sound: np.ndarray | Sound, rate: float = 0) -> Features:
         """Voiced, normalised frames of a wave (n,) at `rate` Hz, or of a Sound. InputError when nothing is voiced."""
         sound = sound if isinstance(sound, Sound) else sound_of(sound, rate)
-        matrix, shift = self.mfcc(sound), self._mfcc_options.frame_shift / 1000
+        samples, shift, kind = self._samples(sound), self._mfcc_options.frame_shift / 1000, self._frontend.feature_type
+        matrix = self._stored(samples, sound, "mfcc")
         decided = decisions(matrix[:, 0], self._vad_options)
         voiced = decided > 0
         if not voiced.any():
@@ -187,6 +214,7 @@ class SpeakerModel:
                 "speech",
                 "It is silent, or too quiet for the model's vad.conf",
             )
+        matrix = matrix if kind == "mfcc" else self._stored(samples, sound, kind)
         frames, silent = frontend(matrix, decided, self._frontend), ~recorded(decided)
         return Features(frames, voiced, float(voiced.sum()) * shift, float(silent.sum()) * shift)
 
@@ -243,8 +271,12 @@ class SpeakerModel:
         return save_speaker(directory, name, vectors, self, add, force)[0]
 
     def speakers(self, directory: str | Path) -> dict[str, np.ndarray]:
-        """{speaker: embeddings (N, E)} of the enrolled: `score(speakers[name], embed(wave, rate))` checks a claim."""
+        """{speaker: embeddings (N, E)} of the enrolled. InputError when there is none, or they are of another model."""
         return load_speakers(directory, self)
+
+    def claim(self, directory: str | Path, name: str, wave: np.ndarray, rate: float) -> float:
+        """Log-likelihood ratio that an enrolled speaker spoke a wave. InputError when nobody of this name is there."""
+        return float(self.score(claimed(directory, name, self), self.embed(wave, rate)))
 
     def identify(
         self,
@@ -268,10 +300,14 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> Calibration | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
+    back end is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
+    if other := changed_files(bundle, BACKEND):
+        cure = "Calibrate again and bundle again, or delete calibration.json: the ratio is then the back end's own"
+        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this back end", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))

@@ -273,7 +273,7 @@ def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray
     speakers = load_speakers(directory, model)
     name = speaker_file(directory, name).stem
     if name not in speakers:
-        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct --claim", item="--claim")
+        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct the name, or enrol him")
     return speakers[name]
 
 

@@ -59,7 +59,10 @@ def value_of(cls: type, key: str, text: str, where: object) -> Any:
     try:
         value = read(text)
     except (KeyError, ValueError):
-        raise InputError(where, repr(text), kind, f"Give --{key} a valid value", item=f"--{key}") from None
+        cure = f"Give --{key} a valid value"
+        if text == "auto":
+            cure = "Give it a number, or let the training set decide: pyasp fit CONF_DIR DATA/train NEW_CONF_DIR"
+        raise InputError(where, repr(text), kind, cure, item=f"--{key}") from None
     check_choice(fields[key], value, where)
     return value
 

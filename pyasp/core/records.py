@@ -14,7 +14,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +101,17 @@ def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None
     }
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values}
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[str]:
     changes = []
     for part in ("options", "inputs"):
         before, after = old.get(part, {}), json.loads(json.dumps(new[part]))
         for key in sorted(set(before) | set(after)):
-            if before.get(key) != after.get(key):
+            if before.get(key) != after.get(key) and part == "options" and key in told:
+                changes.append(told[key]())
+            elif before.get(key) != after.get(key):
                 changes.append(
                     f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
                     if part == "options"
@@ -116,7 +121,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return changes
 
 
-def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> bool:
+def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None) -> bool:
     """True when `path` is complete and made by the same recipe: the step may be skipped.
 
     False when it does not exist, or is out of date and `force` is true. Out of date without force: InputError.
@@ -125,7 +130,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False) -> b
     if not path.exists():
         return False
     record = made_path(path)
-    changes = _differences(load_record(record), made) if record.is_file() else ["no record of what made it"]
+    changes = _differences(load_record(record), made, told or {}) if record.is_file() else ["no record of what made it"]
     if not changes:
         print(f"{path}: up to date", file=sys.stderr)
         return True
@@ -158,6 +163,29 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         sync(temporary)
         Path(path).unlink(missing_ok=True)
         write_made(path, made)
+
+
+def resolve(name: str, near: Path) -> Path:
+    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
+    places = [*near.resolve().parents, Path.cwd()]
+    return next((place / name for place in places if (place / name).exists()), Path(name))
+
+
+def record_of(path: Path) -> dict[str, Any] | None:
+    """The record beside an artefact, its inputs resolved; None when there is none."""
+    if not made_path(path).is_file():
+        return None
+    record = load_record(made_path(path))
+    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
+
+
+def ancestors(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of what made an artefact, and of what made its inputs, nearest first."""
+    record = record_of(path)
+    if record is not None:
+        yield record
+        for name in record["inputs"]:
+            yield from ancestors(Path(name))
 
 
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed

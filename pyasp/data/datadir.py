@@ -186,7 +186,7 @@ class DataDir:
     def require(self, *names: str) -> None:
         """Raises InputError naming the first missing file and the stage that makes it."""
         for name in (name for name in names if not self.has(name)):
-            cure = rerun(MADE_BY_STAGE.get(name, "prepare"))
+            cure = rerun(MADE_BY_STAGE.get(Path(name).name, "prepare"))
             raise InputError(self / name, "no such file", "a file of the data directory", cure)
 
     def read(self, name: str) -> dict[str, str]:

@@ -111,7 +111,9 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
         recording, supervision = cut["recording"], cut["supervisions"][0]
         if recordings.setdefault(recording["id"], recording) != recording:
             raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", rerun("prepare"), utt)
-        supervisions[utt] = {**supervision, "start": cut["start"] + supervision["start"]}
+        start = cut["start"] + supervision["start"]
+        seconds = duration_in(recording, start, supervision["duration"], data / CUTS, utt)
+        supervisions[utt] = {**supervision, "start": start, "duration": seconds}
     if data.has(UNUSED):
         recordings.update((each["id"], each) for each in read_jsonl(data / UNUSED))
     return recordings, supervisions

@@ -16,17 +16,19 @@ import numpy as np
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.core.errors import InputError
+from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
 DERIVED = ("spk2utt",)
+NO_TABLES = ("trials", "frame_shift", "feats_type")  # of Kaldi's directories: their first fields are no keys
 NAMED = 10  # recordings that statistics name
 CUTS, MODELS, DROPPED = "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 
 
 def tables_of(data: DataDir) -> list[str]:
     """Names of the plain tables of a directory, utt2spk and derived ones left out."""
-    special = {"utt2spk", *DERIVED, INFO, CUTS, MODELS, DROPPED}
+    special = {"utt2spk", *DERIVED, INFO, CUTS, MODELS, DROPPED, *NO_TABLES}
     return [
         path.name
         for path in sorted(data.path.iterdir())
@@ -68,7 +70,7 @@ def write_part(data: DataDir, utts: Iterable[str], target: Path) -> None:
     if data.has(MODELS):
         _write_models(data, chosen, part)
     if data.has(INFO):
-        part.write_info((data / INFO).read_text(encoding="utf-8").splitlines(), chosen)
+        part.write_info(read_lines(data / INFO), chosen)
     part.write_speakers(chosen)
 
 

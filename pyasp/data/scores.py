@@ -9,9 +9,10 @@ made of is in its `left_out.tsv`: the list, or `*` for all of them, and the reas
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
-from pyasp.data.trials import Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
+from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
 SCORED = "<model> <test> <score>"
 LINES_AT_ONCE = 1 << 17
@@ -104,6 +105,102 @@ def write_scores(
         np.save(stream, values, allow_pickle=False)
     with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         write_lines(stream, trials, values)
+
+
+# ---------------------------------------------------------------- score files of others
+
+SCORE_FORMS = (  # of a line; Kaldi's compute-eer takes the first, WeSpeaker writes the fifth
+    *("SCORE LABEL", "LABEL SCORE", "ENROL TEST SCORE", "SCORE ENROL TEST"),
+    *("ENROL TEST SCORE LABEL", "LABEL ENROL TEST SCORE", "ENROL TEST LABEL SCORE"),
+)
+TRIAL_FORMS = ("ENROL TEST LABEL", "LABEL ENROL TEST")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
+
+
+FITS: dict[str, Callable[[str], bool]] = {
+    "SCORE": _is_number,
+    "LABEL": lambda word: word.lower() in WORDS,
+    "ENROL": lambda word: True,
+    "TEST": lambda word: True,
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A score file of somebody else: scores (N,) float64, target (N,) bool, and how they were read, in words."""
+
+    scores: np.ndarray
+    target: np.ndarray
+    notes: list[str]
+
+
+def _read_form(path: str | Path, forms: tuple[str, ...]) -> tuple[str, dict[str, list[str]]]:
+    """The one form that all lines have, and its columns by name. InputError when lines differ or two forms fit."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", " or ".join(forms), "Check the path")
+    rows = [fields for line in read_lines(path) if (fields := line.split())]
+    if not rows:
+        raise InputError(path, "no line", " or ".join(forms), "Check how the file was made")
+    found = [form for form in forms if all(_row_fits(row, form.split()) for row in rows)]
+    if not found:
+        lines = [n for n, row in enumerate(rows, 1) if not any(_row_fits(row, each.split()) for each in forms)]
+        item = f"line {lines[0]}" if lines else "lines of several forms"
+        told = repr(" ".join(rows[lines[0] - 1 if lines else 0])[:80])
+        raise InputError(path, told, " or ".join(forms), "Write all lines in one of these forms", item=item)
+    if len(found) > 1:
+        cure = "Write ids that are no numbers, and the labels target and nontarget"
+        raise InputError(path, f"lines that fit {' and '.join(found)}", "one of them", cure)
+    return found[0], dict(zip(found[0].split(), map(list, zip(*rows))))
+
+
+def _row_fits(row: list[str], names: list[str]) -> bool:
+    return len(row) == len(names) and all(FITS[name](word) for name, word in zip(names, row))
+
+
+def read_given(scores_path: str | Path, trials_path: str | Path | None = None) -> Given:
+    """A score file of any form of SCORE_FORMS; where it has no labels they are those of a trial list, pair by pair.
+
+    Lines may stand in any order. Scores of no trial are counted. InputError when a trial has no score, a pair has two,
+    and as `check_classes`.
+    """
+    form, columns = _read_form(scores_path, SCORE_FORMS)
+    notes = [f"{scores_path}: read as {form.lower()}"]
+    values = np.array([float(word) for word in columns["SCORE"]])
+    if ("LABEL" in columns) == (trials_path is not None):
+        found = "labels in both files" if trials_path else f"no labels ({form.lower()})"
+        cure = "Give the score file alone" if trials_path else "Give the trial list before it"
+        raise InputError(scores_path, found, "labels in the scores or in a trial list", cure)
+    labels = columns.get("LABEL", [])
+    if trials_path is not None:
+        scores = _by_pair(scores_path, columns, values)
+        form, listed = _read_form(trials_path, TRIAL_FORMS)
+        pairs, labels = list(zip(listed["ENROL"], listed["TEST"])), listed["LABEL"]
+        missing = [pair for pair in pairs if pair not in scores]
+        if missing:
+            told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
+            raise InputError(scores_path, told, "a score of every trial", "Score the whole list")
+        values, spare = np.array([scores[pair] for pair in pairs]), len(scores.keys() - set(pairs))
+        notes += [f"{trials_path}: read as {form.lower()}"]
+        notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
+    target = np.array([WORDS[word.lower()] for word in labels])
+    check_classes(target, trials_path or scores_path)
+    return Given(values, target, notes)
+
+
+def _by_pair(path: object, columns: dict[str, list[str]], values: np.ndarray) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for number, (*pair, value) in enumerate(zip(columns["ENROL"], columns["TEST"], values.tolist()), 1):
+        key = (pair[0], pair[1])
+        if found.setdefault(key, value) != value:
+            told = f"a second score of {' '.join(key)}: {found[key]} and {value}"
+            raise InputError(path, told, "one score a pair", "Remove one", item=f"line {number}")
+    return found
 
 
 # ---------------------------------------------------------------- the lists of a system

@@ -3,7 +3,8 @@
 - `dev_speakers`: a share of the training speakers kept out of UBM, extractor, TDNN and PLDA.
 - Of the others all train, or a share of them, for learning curves: a smaller share lies within a larger one.
 - UBM and extractor train on clean recordings; the TDNN and PLDA on clean and augmented ones of speakers with enough.
-- `valid_utts`: one clean recording of each of some speakers with at least three; it and its copies are not trained on.
+- `valid_utts`: one clean recording of each of some speakers with at least three (two, where nobody has three); it and
+  its copies are not trained on. Empty where every speaker has one recording: then networks cannot be trained.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import check_values, option
 from pyasp.data.datadir import c_sorted, invert
 
-MIN_UTTS_FOR_VALIDATION = 3
+MIN_UTTS_FOR_VALIDATION = (3, 2)  # the first that some speaker has
 LEFT_OUT = "left_out.tsv"  # in train_ubm and train_sel: how many recordings were left out by which rule
 
 
@@ -33,7 +34,9 @@ class SelectOptions:
     )
     min_utts: int = option(8, "least recordings of a speaker for TDNN and PLDA, after the rule above")
     max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
-    valid_fraction: float = option(0.5, "share of the speakers with at least 3 recordings that give one for validation")
+    valid_fraction: float = option(
+        0.5, "share of the speakers with at least 3 recordings (or 2) that give one for validation"
+    )
     dev_fraction: float = option(0.0, "share of the speakers held out as dev_speakers")
     train_fraction: float = option(1.0, "share of the other speakers that train, for learning curves")
 
@@ -129,10 +132,12 @@ def select_train(aug: Augmented, out: Mapping[str, str], options: SelectOptions)
 
 
 def draw_valid(train: list[str], aug: Augmented, options: SelectOptions, seed: int) -> list[str]:
-    """One clean recording of each of some speakers with at least three, seeded, and every copy of it, C-sorted."""
+    """One clean recording of each of some speakers with enough of them, seeded, and every copy of it, C-sorted."""
     rng = np.random.default_rng([seed, 2])
     by_speaker = invert({utt: aug.utt2spk[utt] for utt in train if aug.utt2clean[utt] == utt})
-    enough = [spk for spk, utts in by_speaker.items() if len(utts) >= MIN_UTTS_FOR_VALIDATION]
+    enough: list[str] = []
+    for least in MIN_UTTS_FOR_VALIDATION:
+        enough = enough or [spk for spk, utts in by_speaker.items() if len(utts) >= least]
     count = min(options.max_valid_utts, int(np.ceil(options.valid_fraction * len(enough))))
     drawn = [enough[k] for k in rng.permutation(len(enough))[:count]]
     chosen = {by_speaker[spk][rng.integers(len(by_speaker[spk]))] for spk in drawn}
@@ -142,7 +147,7 @@ def draw_valid(train: list[str], aug: Augmented, options: SelectOptions, seed: i
 def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, seed: int) -> Selection:
     """Applies every rule. clean: {utterance: speaker} of the clean set.
 
-    Raises InputError when a selection is empty or no speaker can give a validation recording.
+    Raises InputError when a selection is empty.
     """
     dev_speakers = draw_dev_speakers(sorted(set(clean.values())), options.dev_fraction, seed)
     out = speakers_out(set(clean.values()), dev_speakers, options.train_fraction, seed)
@@ -153,11 +158,4 @@ def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, see
             reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise InputError(name, f"no recording left ({reasons})", "at least one", "Loosen the limits in select.conf")
     valid = draw_valid(train, aug, options, seed)
-    if not valid:
-        raise InputError(
-            "train_sel",
-            "no speaker with 3 recordings",
-            "at least one, for validation of the TDNN",
-            "Loosen --min-voiced or --min-utts in select.conf, or bring more recordings",
-        )
     return Selection(ubm, train, valid, dev_speakers, left_out_ubm, left_out_train)

@@ -8,6 +8,7 @@ shards come out for any number of jobs. `merge` joins them and lets the counts d
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -138,7 +139,7 @@ def _make_shard(
     Path(f"{stem}.scp").unlink(missing_ok=True)
     write_made(f"{stem}.scp", record)
     done = 0
-    with ArkWriter(f"{stem}.ark", f"{stem}.scp", compression_method=method) as writer:
+    with ArkWriter(os.path.abspath(f"{stem}.ark"), f"{stem}.scp", compression_method=method) as writer:
         for utt, array, values in results:
             if array is not None:
                 writer.write(utt, array)

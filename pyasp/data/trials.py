@@ -23,6 +23,10 @@ BLOCK_BYTES = 1 << 22  # text taken at a time: about 100 000 trials
 SORTED_AT_ONCE = 10_000_000  # trials whose keys are sorted together when duplicates are counted
 TRIAL = "<model> <test> target|nontarget"
 LABELS = {b"target": True, b"nontarget": False}
+WORDS = {  # what others call them
+    **dict.fromkeys(("target", "tgt", "tar", "genuine", "client", "same", "true", "1"), True),
+    **dict.fromkeys(("nontarget", "non-target", "nontgt", "non", "imp", "impostor", "different", "false", "0"), False),
+}
 IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))  # as bytes.split() sees it
 MAX_VALUES = 50  # a column with more distinct values is not a category
 

@@ -24,11 +24,14 @@ from pyasp.features.vad import recorded
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10  # Kaldi's
+FEATURE_TYPES = ("mfcc", "fbank")
 
 
 @dataclass(frozen=True)
 class FrontendOptions:
-    """What is done to stored MFCC when they are read. Kaldi's names; defaults of its speaker recipes."""
+    """What is done to stored features when they are read. Kaldi's names; defaults of its speaker recipes."""
+
+    feature_type = "mfcc"  # no option here: i-vectors know no other
 
     num_ceps: int = option(0, "use the first so many stored coefficients; 0 = all")
     delta_order: int = option(2, "order of the deltas appended; 0 = none")
@@ -62,6 +65,19 @@ class FrontendOptions:
                 f"at least --min-cmn-window={self.min_cmn_window}",
                 "Lower --min-cmn-window",
             )
+
+    @property
+    def table(self) -> str:
+        """Where in a data directory the stored features are listed."""
+        return "feats.scp" if self.feature_type == "mfcc" else f"{self.feature_type}/feats.scp"
+
+
+@dataclass(frozen=True)
+class NetworkFrontendOptions(FrontendOptions):
+    """The same for networks: without deltas, as the paper's, and of any kind of features."""
+
+    delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
+    feature_type: str = option("mfcc", "stored features that are read", choices=FEATURE_TYPES)
 
 
 def output_dim(stored: int, options: FrontendOptions) -> int:
@@ -178,7 +194,7 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
 
 
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
-    """Stored MFCC (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
+    """Stored features (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
 
     voiced: bool, or the decisions of vad.scp, whose digital silence (-0) is left out as if the file did not hold it.
 

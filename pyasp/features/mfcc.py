@@ -1,4 +1,5 @@
-"""Mel-frequency cepstra as Kaldi's compute-mfcc-feats makes them, for blocks of frames as matrix operations.
+"""Mel-frequency cepstra as Kaldi's compute-mfcc-feats makes them, for blocks of frames as matrix operations; the mel
+energies below them are those of filter banks too (pyasp.features.fbank).
 
 References: S. Davis and P. Mermelstein, IEEE Trans. ASSP 28(4), 1980; Young et al., The HTK Book, ch. 5; Kaldi's
 feat/feature-mfcc.
@@ -17,6 +18,7 @@ of mirroring at the ends of a file, and their own energy floors.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,8 +45,11 @@ WINDOWS = {  # of the phase x = 2 pi i / (N - 1), with --blackman-coeff
 
 
 @dataclass(frozen=True)
-class MfccOptions:
-    """Options of compute-mfcc-feats with Kaldi's names and defaults; where ours differs, the help says so."""
+class MelOptions:
+    """What compute-mfcc-feats and compute-fbank-feats share, with Kaldi's names and defaults; where ours differs, the
+    help says so."""
+
+    kind = "mfcc"  # of the features, as its conf file is called; no option
 
     sample_frequency: float = option(16000.0, "samples per second of the waveform")
     frame_length: float = option(25.0, "milliseconds of a frame")
@@ -64,12 +69,8 @@ class MfccOptions:
     vtln_warp: float = option(1.0, "VTLN warping factor: 1 only")
     vtln_map: str = option("", "table of warping factors: not supported")
     utt2spk: str = option("", "speakers of --vtln-map: not supported")
-    num_ceps: int = option(13, "cepstral coefficients, the first included")
-    cepstral_lifter: float = option(22.0, "liftering of the cepstra; 0 = none")
-    use_energy: bool = option(True, "log energy instead of C0 as first coefficient")
     energy_floor: float = option(0.0, "floor under the energy; 0 = none but the machine's")
     raw_energy: bool = option(True, "energy before pre-emphasis and window")
-    htk_compat: bool = option(False, "first coefficient last, C0 times sqrt(2)")
     subtract_mean: bool = option(False, "subtract the mean of each file (not recommended)")
     channel: int = option(-1, "channel of a recording with several; -1: as the cuts (or the only one)")
     min_duration: float = option(0.0, "shortest recording that is processed, in seconds")
@@ -85,7 +86,6 @@ class MfccOptions:
         top = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
         rules = {
             "--num-mel-bins": (self.num_mel_bins >= 3, "at least 3"),
-            "--num-ceps": (1 <= self.num_ceps <= self.num_mel_bins, f"1 to --num-mel-bins={self.num_mel_bins}"),
             "--low-freq": (0 <= self.low_freq < top, "from 0 to below --high-freq"),
             "--high-freq": (0 < top <= nyquist, f"at most {nyquist:g} Hz, half of --sample-frequency"),
             "--vtln-warp": (self.vtln_warp == 1.0, "1: warping is not supported"),
@@ -100,9 +100,13 @@ class MfccOptions:
             ),
         }
         for key, (good, wanted) in rules.items():
-            if not good:
-                value = dict(vars(self)).get(key[2:].replace("-", "_"))
-                raise InputError("mfcc options", f"{key}={value}", wanted, "Correct mfcc.conf", item=key)
+            self.check(key, good, wanted)
+
+    def check(self, key: str, good: bool, wanted: str) -> None:
+        """Raises InputError for the option `key` unless it is good."""
+        if not good:
+            value = getattr(self, key[2:].replace("-", "_"))
+            raise InputError(f"{self.kind} options", f"{key}={value}", wanted, f"Correct {self.kind}.conf", item=key)
 
     @property
     def shift(self) -> int:
@@ -119,8 +123,27 @@ class MfccOptions:
         """Length of the FFT."""
         return 1 << (self.length - 1).bit_length() if self.round_to_power_of_two else self.length
 
+    @property
+    def use_energy(self) -> bool:
+        """Whether a coefficient is the log energy; an option of each kind, with a default of its own."""
+        raise NotImplementedError
 
-def num_frames(samples: int, options: MfccOptions) -> int:
+
+@dataclass(frozen=True)
+class MfccOptions(MelOptions):
+    """Options of compute-mfcc-feats with Kaldi's names and defaults."""
+
+    num_ceps: int = option(13, "cepstral coefficients, the first included")
+    cepstral_lifter: float = option(22.0, "liftering of the cepstra; 0 = none")
+    use_energy: bool = option(True, "log energy instead of C0 as first coefficient")
+    htk_compat: bool = option(False, "first coefficient last, C0 times sqrt(2)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check("--num-ceps", 1 <= self.num_ceps <= self.num_mel_bins, f"1 to --num-mel-bins={self.num_mel_bins}")
+
+
+def num_frames(samples: int, options: MelOptions) -> int:
     """Frames of a recording of so many samples; Kaldi: NumFrames."""
     if options.snip_edges:
         return 0 if samples < options.length else 1 + (samples - options.length) // options.shift
@@ -132,7 +155,7 @@ def mel(frequency: np.ndarray | float) -> np.ndarray | float:
     return 1127.0 * np.log1p(np.asarray(frequency, dtype=np.float64) / 700.0)
 
 
-def mel_banks(options: MfccOptions) -> np.ndarray:
+def mel_banks(options: MelOptions) -> np.ndarray:
     """Triangles (P / 2, M) float64 over FFT bins 0 .. P/2 - 1. Raises InputError when a triangle holds no FFT bin."""
     half = options.padded_length // 2
     nyquist = options.sample_frequency / 2
@@ -145,7 +168,7 @@ def mel_banks(options: MfccOptions) -> np.ndarray:
     empty = np.flatnonzero(~np.any(banks > 0, axis=0))
     if len(empty):
         raise InputError(
-            "mfcc options",
+            f"{options.kind} options",
             f"no FFT bin in mel bin {empty[0]}",
             "at least one in every mel bin",
             "Lower --num-mel-bins, or lengthen the frame",
@@ -190,10 +213,12 @@ def _band(banks: np.ndarray, columns: np.ndarray) -> tuple[slice, slice, np.ndar
     return slice(2 * rows.start, 2 * rows.stop), chosen, np.repeat(banks[rows, chosen], 2, axis=0).astype(np.float32)
 
 
-class Mfcc:
-    """Extractor with its window, mel and DCT matrices: for any number of recordings, in one thread at a time."""
+class MelFeatures(abc.ABC):
+    """Extractor with its window and mel matrices: for any number of recordings, in one thread at a time."""
 
-    def __init__(self, options: MfccOptions):
+    dim: int  # C, columns of the features
+
+    def __init__(self, options: MelOptions):
         self.options = options
         phase = 2 * np.pi * np.arange(options.length) / (options.length - 1)
         window = WINDOWS[options.window_type](phase, options.blackman_coeff)
@@ -202,7 +227,6 @@ class Mfcc:
         self.bands = [
             _band(banks, columns) for columns in np.array_split(np.arange(options.num_mel_bins), BANDS) if len(columns)
         ]
-        self.transform = cepstral_transform(options).astype(np.float32)
         self.block = max(16, BLOCK_BYTES // (4 * options.padded_length))  # frames computed at a time
         # Scratch of every block; the zeros behind each frame stay.
         self._rows = np.zeros((self.block, options.padded_length), dtype=np.float32)
@@ -218,12 +242,16 @@ class Mfcc:
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         if not np.isfinite(samples).all():
             raise InputError(
-                "mfcc", "samples that are not finite", "finite samples", "Replace the recording", item=utt or None
+                self.options.kind,
+                "samples that are not finite",
+                "finite samples",
+                "Replace the recording",
+                item=utt or None,
             )
         frames = num_frames(len(samples), self.options)
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)
-        out = np.empty((frames, self.options.num_ceps), dtype=np.float32)
+        out = np.empty((frames, self.dim), dtype=np.float32)
         random = np.random.default_rng(seed_of(samples)) if self.options.dither else None
         for start, piece, framed in self._framed(samples, frames):
             self._block(piece, framed, out[start : start + len(framed)], random)
@@ -245,7 +273,7 @@ class Mfcc:
     def _block(
         self, piece: np.ndarray, framed: np.ndarray, out: np.ndarray, random: np.random.Generator | None
     ) -> None:
-        """Cepstra `out` (B, C) of frames (B, N), a view into `piece`."""
+        """Features `out` (B, C) of frames (B, N), a view into `piece`."""
         options, count = self.options, len(framed)
         if random is not None:
             noise = random.standard_normal(framed.shape, dtype=np.float32)
@@ -256,10 +284,13 @@ class Mfcc:
         self._emphasise(piece if random is None else framed, framed, mean, speech)
         if options.use_energy and energy is None:
             energy = np.vecdot(speech, speech)
-        self._log_mel(count)
-        np.matmul(self._mel[:count], self.transform, out=out)
+        self._fill(self._mel_energies(count), out)
         if energy is not None:
             out[:, 0] = np.log(np.maximum(energy, max(FLOOR, np.float32(options.energy_floor))))
+
+    @abc.abstractmethod
+    def _fill(self, energies: np.ndarray, out: np.ndarray) -> None:
+        """Features `out` (B, C) of mel energies (B, M), which may be overwritten; column 0 may be the energy's."""
 
     def _raw_energy(self, framed: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """(B,) energies of frames (B, N) without their means (B, 1), which are subtracted first where they matter."""
@@ -288,21 +319,46 @@ class Mfcc:
         speech[:, 0] = left * (framed[:, 0] - mean[:, 0])
         result.mul_(self.window)
 
-    def _log_mel(self, count: int) -> None:
-        """Logarithms of the mel energies of the first `count` rows. MKL's FFT takes half the time of pocketfft's."""
-        log_mel = self._mel[:count]
+    def _mel_energies(self, count: int) -> np.ndarray:
+        """Mel energies (count, M) of the first `count` rows. MKL's FFT takes half the time of pocketfft's."""
+        energies = self._mel[:count]
         spectrum = torch.fft.rfft(torch.from_numpy(self._rows[:count])).numpy().view(np.float32)
-        np.square(spectrum, out=spectrum)
+        self._squared(spectrum)
         for rows, columns, banks in self.bands:
-            np.matmul(spectrum[:, rows], banks, out=log_mel[:, columns])
-        np.maximum(log_mel, FLOOR, out=log_mel)
-        np.log(log_mel, out=log_mel)
+            np.matmul(spectrum[:, rows], banks, out=energies[:, columns])
+        return energies
+
+    def _squared(self, spectrum: np.ndarray) -> None:
+        """Real and imaginary parts side by side (B, P + 2) to what the mel bins add up, in place: their squares."""
+        np.square(spectrum, out=spectrum)
 
     def _finish(self, out: np.ndarray) -> np.ndarray:
-        """--htk-compat and --subtract-mean."""
-        if self.options.htk_compat:
-            first = out[:, :1] if self.options.use_energy else out[:, :1] * np.float32(np.sqrt(2.0))
-            out = np.concatenate([out[:, 1:], first], axis=1)
+        """--subtract-mean, and what the kind has beside it."""
         if self.options.subtract_mean:
             out -= out.mean(axis=0, dtype=np.float64).astype(np.float32)
         return out
+
+
+def logarithm(energies: np.ndarray) -> np.ndarray:
+    """Logarithms of mel energies, floored as Kaldi's, in their place."""
+    np.maximum(energies, FLOOR, out=energies)
+    return np.log(energies, out=energies)
+
+
+class Mfcc(MelFeatures):
+    """Cepstra."""
+
+    options: MfccOptions
+
+    def __init__(self, options: MfccOptions):
+        super().__init__(options)
+        self.transform, self.dim = cepstral_transform(options).astype(np.float32), options.num_ceps
+
+    def _fill(self, energies: np.ndarray, out: np.ndarray) -> None:
+        np.matmul(logarithm(energies), self.transform, out=out)
+
+    def _finish(self, out: np.ndarray) -> np.ndarray:
+        if self.options.htk_compat:
+            first = out[:, :1] if self.options.use_energy else out[:, :1] * np.float32(np.sqrt(2.0))
+            out = np.concatenate([out[:, 1:], first], axis=1)
+        return super()._finish(out)

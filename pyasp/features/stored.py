@@ -74,12 +74,12 @@ def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
 class Recordings:
     """All recordings of a data directory after the front end; can be gone through again and again, in C order.
 
-    data: needs feats.scp and vad.scp; subsample: every n-th voiced frame is kept. The first pass prints how many were
-    used. Each pass raises InputError when none, or when more than `allow_fail_fraction` of them, cannot be used.
+    data: needs options.table and vad.scp; subsample: every n-th voiced frame is kept. The first pass prints how many
+    were used. Each pass raises InputError when none, or when more than `allow_fail_fraction` of them, cannot be used.
     """
 
     def __init__(self, data: DataDir, options: FrontendOptions, subsample: int = 1, allow_fail_fraction: float = 0.0):
-        data.require("feats.scp", "vad.scp")
+        data.require(options.table, "vad.scp")
         self.data, self.options, self.subsample, self.allowed = data, options, subsample, allow_fail_fraction
         self.utts = c_sorted(data.utt2spk)
         self.said = False
@@ -126,16 +126,16 @@ def iterate(
     utts: Iterable[str] | None = None,
     failed: MutableMapping[str, str] | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance, (V, D') float32) of each of `utts` (default: all of feats.scp, in its order).
+    """(utterance, (V, D') float32) of each of `utts` (default: all that have features, in their order).
 
     Utterances that cannot be used (no voiced frame, no entry) go into `failed` as {utterance: reason} and are left out;
     without `failed` the first of them raises InputError.
     """
-    data.require("feats.scp", "vad.scp")
-    feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
+    data.require(options.table, "vad.scp")
+    feats, vad = ScpReader(data / options.table), ScpReader(data / "vad.scp")
     for utt in feats if utts is None else utts:
         try:
-            for table, name in ((feats, "feats.scp"), (vad, "vad.scp")):
+            for table, name in ((feats, options.table), (vad, "vad.scp")):
                 if utt not in table:
                     raise InputError(
                         data / name, "no entry", "an entry of every utterance", rerun("features"), item=utt

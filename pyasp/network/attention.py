@@ -50,7 +50,8 @@ def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.nda
             "Give an attention or attentive_statistics system",
         )
     relative = alpha[0].float().cpu().numpy() * alpha.shape[1]
-    middle = np.flatnonzero(voiced)[(net.shortest - 1) // 2 :][: len(feats) - net.shortest + 1]
+    lost = net.frames.frames_lost
+    middle = np.flatnonzero(voiced)[lost // 2 :][: len(feats) - lost]
     result = np.full(len(voiced), np.nan, np.float32)
     result[middle] = relative[np.arange(len(middle)) * len(relative) // len(middle)]  # an encoder may take steps
     return result

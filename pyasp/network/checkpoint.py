@@ -33,7 +33,12 @@ from pyasp.network.model import ArchitectureOptions, Network
 
 T = TypeVar("T")
 NETWORK = ("model", "options", "dim", "speakers")  # what init.pt and final.pt must hold
-LATER = ("attention_heads", "loss", "encoder")  # a checkpoint without them is of a network that had their defaults
+LATER = (
+    "attention_heads",
+    "loss",
+    "encoder",
+    "feature_type",
+)  # a checkpoint without them is of a network that had their defaults
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:

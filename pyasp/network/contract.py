@@ -1,7 +1,8 @@
 """What an encoder and a pooling owe to the network, and all that anything else knows of them.
 
     x, lengths   (B, T, D), (B,) or None   chunks or padded recordings of D coefficients; frames of each, None: all T
-    h, mask      (B, T', C), (B, T') bool or None   frame-level vectors, T' = T - frames_lost; true where they are real
+    h, mask      (B, T', C), (B, T') bool or None   frame-level vectors, true where they are real; T' = T - frames_lost,
+                                                    or fewer where an encoder takes steps
     pooled       (B, P)                    one vector a recording
 
 To add one: a class in a file of its own, one line in ENCODERS (pyasp.network.model) or in POOLINGS
@@ -19,12 +20,19 @@ from torch import Tensor, nn
 class Encoder(nn.Module, abc.ABC):
     """Features to frame-level vectors; made with (options: ArchitectureOptions, D)."""
 
-    frames_lost = 0  # T - T': frames of context that have no vector of their own
+    frames_lost = 0  # frames of context at both ends together that have no vector of their own
+    shortest = 1  # frames that a recording must have; at least frames_lost + 1
     output_dim: int  # C
+
+    def __init_subclass__(cls) -> None:
+        cls.shortest = max(cls.shortest, cls.frames_lost + 1)
 
     @abc.abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, D) with zeros as padding, every length above `frames_lost` -> h (B, T', C) and its mask or None."""
+        """x (B, T, D) with zeros as padding, every length at least `shortest` -> h (B, T', C) and its mask or None.
+
+        A padded recording gives what it gives alone.
+        """
 
 
 class Pooling(nn.Module, abc.ABC):

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from pyasp.core.options import check_values, option
 from pyasp.network.contract import Encoder
+from pyasp.network.ecapa import Ecapa
 from pyasp.network.loss import LOSSES
 from pyasp.network.pooling import POOLINGS, length_mask
+from pyasp.network.resnet import Resnet34
 from pyasp.network.tdnn import Layer, Tdnn
 
-ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn}
+ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn, "ecapa": Ecapa, "resnet34": Resnet34}
 HEAD = ("segment", "output")  # what training has beyond the embedding
 
 
@@ -34,7 +36,7 @@ class ArchitectureOptions:
     pooling_dim: int = option(1500, "nodes of the fifth TDNN layer, which is pooled")
     attention_dim: int = option(64, "hidden nodes of the attention network")
     embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
-    segment_dim: int = option(512, "nodes of the second fully connected layer")
+    segment_dim: int = option(512, "nodes of the second fully connected layer; 0: speakers right after the embedding")
     dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
     attention_heads: int = option(
         1, "attentions side by side, each for its share of the pooled channels; as many as --pooling-dim: one a channel"
@@ -43,16 +45,16 @@ class ArchitectureOptions:
     encoder: str = option("tdnn", "the layers over frames, before the pooling", choices=ENCODERS)
 
     def __post_init__(self) -> None:
-        sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "segment_dim", "attention_heads")
-        wrong = {name: getattr(self, name) < 1 for name in sizes}
+        sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "attention_heads")
+        wrong = {name: getattr(self, name) < 1 for name in sizes} | {"segment_dim": self.segment_dim < 0}
         wrong["attention_heads"] = wrong["attention_heads"] or self.pooling_dim % self.attention_heads != 0
-        expected = "sizes of at least 1, 0 <= dropout < 1, heads that divide --pooling-dim"
+        expected = "sizes of at least 1 (--segment-dim: 0), 0 <= dropout < 1, heads that divide --pooling-dim"
         check_values(self, "network options", expected, **wrong, dropout=not 0 <= self.dropout < 1)
 
     @property
     def shortest(self) -> int:
         """Frames that the encoder needs at least."""
-        return ENCODERS[self.encoder].frames_lost + 1
+        return ENCODERS[self.encoder].shortest
 
 
 class Network(nn.Module):
@@ -68,9 +70,12 @@ class Network(nn.Module):
         self.frames = ENCODERS[options.encoder](options, in_dim)
         self.pooling = POOLINGS[options.pooling](self.frames.output_dim, options)
         self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
+        last = options.segment_dim or options.embedding_dim
+        if not options.segment_dim:
+            self.embedding.norm = None  # of the layer above, which there is not
         if num_speakers:
-            self.segment = Layer((0,), options.embedding_dim, options.segment_dim, options.dropout)
-            self.output = LOSSES[options.loss].output(options.segment_dim, num_speakers)
+            self.segment = Layer((0,), options.embedding_dim, last, options.dropout) if options.segment_dim else None
+            self.output = LOSSES[options.loss].output(last, num_speakers)
 
     def frame_level(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D), T >= shortest, lengths (B,) or None -> h (B, T', C) and its mask (B, T') or None."""
@@ -93,6 +98,8 @@ class Network(nn.Module):
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Output (B, speakers) of embeddings (B, E)."""
+        if self.segment is None:
+            return self.output(embeddings)
         a = self.embedding.activate(embeddings.unsqueeze(1))
         return self.output(self.segment(a).squeeze(1))
 

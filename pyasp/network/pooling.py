@@ -11,6 +11,12 @@ Okabe, Koshinaka, Shinoda, "Attentive Statistics Pooling for Deep Speaker Embedd
 
     average = mu    attention = mu~    statistics = [mu; sigma]    attentive_statistics = [mu~; sigma~]
 
+Beyond the paper, of the networks that came after it:
+
+    channel_attentive_statistics = BN([mu~; sigma~])   ECAPA-TDNN's (Desplanques et al., Interspeech 2020, eq. 3 to 5):
+                                  a score for every channel, from tanh f(W [h_t; mu; sigma] + b)
+    sample_statistics             [mu; sigma sqrt(T / (T - 1))], the r-vector's in WeSpeaker
+
 With H > 1 heads (beyond the paper) v, k and e_t have H rows, and head i weighs the i-th of H equal groups of channels;
 H = C weighs every channel on its own.
 
@@ -34,6 +40,7 @@ from pyasp.network.contract import Pooling
 if TYPE_CHECKING:
     from pyasp.network.model import ArchitectureOptions
 
+SMALL_FLOOR = 1e-12  # of the poolings of others, who have nearly none
 VARIANCE_FLOOR = 1e-6  # under the root of sigma; features are batch-normalised, so of variance near 1
 BATCH_NORM_EPSILON = 1e-3  # Kaldi's BatchNormComponent
 
@@ -48,8 +55,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
     synchronised = True
 
-    def __init__(self, dim: int):
-        super().__init__(dim, eps=BATCH_NORM_EPSILON)
+    def __init__(self, dim: int, epsilon: float = BATCH_NORM_EPSILON):
+        super().__init__(dim, eps=epsilon)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (..., C) float, mask (...) bool or None -> (..., C)."""
@@ -94,14 +101,28 @@ def weighted_mean(h: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("bth,bthc->bhc", weights, h.unflatten(2, (weights.shape[2], -1))).flatten(1)
 
 
-def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor) -> Tensor:
+def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor, floor: float = VARIANCE_FLOOR) -> Tensor:
     """sigma~ = sqrt(sum_t alpha_t h_t*h_t - mu~*mu~) (eq. 6; eq. 2 with uniform weights). (B, T, C) -> (B, C).
 
     Computed as sum_t alpha_t (h_t - mu~)*(h_t - mu~): the same, without cancellation in single precision. Floored
-    before the root: a constant input gives sqrt(VARIANCE_FLOOR) and a zero gradient instead of an infinite one.
+    before the root: a constant input gives sqrt(floor) and a zero gradient instead of an infinite one.
     """
     variance = weighted_mean((h - mean.unsqueeze(1)).square(), weights)
-    return variance.clamp(min=VARIANCE_FLOOR).sqrt()
+    return variance.clamp(min=floor).sqrt()
+
+
+def statistics(h: Tensor, weights: Tensor) -> Tensor:
+    """[mu~; sigma~] (B, 2 C), nearly unfloored, of h (B, T, C) under weights (B, T[, C]), in single precision."""
+    with torch.autocast(h.device.type, enabled=False):
+        wide = torch.promote_types(h.dtype, torch.float32)
+        h, weights = h.to(wide), weights.to(wide)
+        mean = weighted_mean(h, weights)
+        return torch.cat([mean, weighted_deviation(h, weights, mean, SMALL_FLOOR)], dim=1)
+
+
+def without_padding(h: Tensor, mask: Tensor | None) -> Tensor:
+    """h (B, T, C) with zeros for whatever is in the padding, even NaN."""
+    return h if mask is None else h.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 class Attention(nn.Module):
@@ -144,8 +165,7 @@ class StatisticsPooling(Pooling):
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """h (B, T, C) -> (B, output_dim); every recording of the batch needs at least one real frame."""
-        if mask is not None:
-            h = h.masked_fill(~mask.unsqueeze(-1), 0.0)  # whatever is in the padding, even NaN
+        h = without_padding(h, mask)
         weights = self.weights(h, mask)
         with torch.autocast(h.device.type, enabled=False):  # sums over time: in single precision at least
             wide = torch.promote_types(h.dtype, torch.float32)
@@ -154,9 +174,52 @@ class StatisticsPooling(Pooling):
             return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1) if self.deviation else mean
 
 
+class SampleStatistics(Pooling):
+    """Mean and deviation of the frames as of a sample: over T - 1."""
+
+    def __init__(self, dim: int, options: ArchitectureOptions):
+        super().__init__()
+        self.output_dim = 2 * dim
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """h (B, T, C) -> (B, 2 C); of a single frame the deviation is nearly zero."""
+        h = without_padding(h, mask)
+        weights = uniform_weights(h, mask)
+        mean, deviation = statistics(h, weights).chunk(2, dim=1)
+        share = weights.amax(dim=1, keepdim=True).to(mean.dtype).clamp(max=0.5)  # 1 / T, of a frame alone 1 / 2
+        return torch.cat([mean, deviation * (1 - share).rsqrt()], dim=1)
+
+
+class ChannelAttentiveStatistics(Pooling):
+    """ECAPA-TDNN's: attention for every channel alone, which knows mean and deviation of the whole recording."""
+
+    attends = True
+
+    def __init__(self, dim: int, options: ArchitectureOptions):
+        super().__init__()
+        self.hidden, self.context = (nn.Linear(n * dim, options.attention_dim, n == 1) for n in (1, 2))  # W, in parts
+        self.norm = MaskedBatchNorm(options.attention_dim, 1e-5)
+        self.score = nn.Linear(options.attention_dim, dim)
+        self.output_dim = 2 * dim
+        self.pooled_norm = MaskedBatchNorm(self.output_dim, 1e-5)
+
+    def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """alpha (B, T, C) of h (B, T, C)."""
+        hidden = self.hidden(h) + self.context(statistics(h, uniform_weights(h, mask))).unsqueeze(1)
+        scores = self.score(self.norm(functional.relu(hidden), mask).tanh())
+        return (scores if mask is None else scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)).softmax(dim=1)
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """h (B, T, C) -> (B, 2 C)."""
+        h = without_padding(h, mask)
+        return self.pooled_norm(statistics(h, self.weights(h, mask)))
+
+
 POOLINGS: dict[str, Callable[[int, ArchitectureOptions], Pooling]] = {
     "average": partial(StatisticsPooling, attention=False, deviation=False),
     "attention": partial(StatisticsPooling, attention=True, deviation=False),
     "statistics": partial(StatisticsPooling, attention=False, deviation=True),
     "attentive_statistics": partial(StatisticsPooling, attention=True, deviation=True),
+    "sample_statistics": SampleStatistics,
+    "channel_attentive_statistics": ChannelAttentiveStatistics,
 }

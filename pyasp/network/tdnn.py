@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from pyasp.core.processes import part_of, world
 from pyasp.network.contract import Encoder
-from pyasp.network.pooling import MaskedBatchNorm, length_mask
+from pyasp.network.pooling import BATCH_NORM_EPSILON, MaskedBatchNorm, length_mask
 
 if TYPE_CHECKING:
     from pyasp.network.model import ArchitectureOptions
@@ -40,11 +40,18 @@ def splice(x: Tensor, context: tuple[int, ...]) -> Tensor:
 class Layer(nn.Module):
     """Affine -> ReLU -> batch normalisation (-> dropout) over the spliced frames of `context`."""
 
-    def __init__(self, context: tuple[int, ...], in_dim: int, out_dim: int, dropout: float = 0.0):
+    def __init__(
+        self,
+        context: tuple[int, ...],
+        in_dim: int,
+        out_dim: int,
+        dropout: float = 0.0,
+        epsilon: float = BATCH_NORM_EPSILON,
+    ):
         super().__init__()
         self.context, self.dropout = context, dropout
         self.affine = nn.Linear(in_dim * len(context), out_dim)
-        self.norm = MaskedBatchNorm(out_dim)
+        self.norm = MaskedBatchNorm(out_dim, epsilon)
         nn.init.kaiming_normal_(self.affine.weight, nonlinearity="relu")
         nn.init.zeros_(self.affine.bias)
 

@@ -34,7 +34,7 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
 
     Raises InputError when valid_utts names a recording that is not there, or nothing is left to train on.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")
+    data.require("utt2spk", "vad.scp", "valid_utts")
     held_out = data.read("valid_utts")
     stranger = next((utt for utt in held_out if utt not in data.utt2spk), None)
     if stranger is not None:
@@ -56,7 +56,12 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
             rerun("select", "Lower the minimum recordings per speaker (select.conf), or give more data"),
         )
     if not held_out:
-        raise InputError(data / "valid_utts", "an empty list", "recordings to validate on", rerun("select"))
+        raise InputError(
+            data / "valid_utts",
+            "an empty list: every speaker has one recording",
+            "speakers with two recordings or more, for the validation that a network needs",
+            "Bring more recordings a speaker, loosen --min-voiced in select.conf, or ask for --systems ivector alone",
+        )
     return train, [utt for utt in utts if utt in held_out], speakers
 
 

@@ -86,7 +86,7 @@ def open_source(
     labels = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
     decisions = read_decisions(data, utts, title)
     lengths = np.array([voiced.sum() for voiced in decisions], dtype=np.int64)
-    dim = output_dim(ScpReader(data / "feats.scp").shape(utts[0])[1], options)
+    dim = output_dim(ScpReader(data / options.table).shape(utts[0])[1], options)
     kind = choose_store(store, int(lengths.sum()) * dim, memory_gb, device)
     if kind == "archive":
         return FrameSource(utts, labels, lengths, dim, archive_reader(data, utts, decisions, options), kind)
@@ -164,7 +164,7 @@ def each_recording(stored: Stored, put: Callable[[int, slice, np.ndarray], None]
                 return
             if features.shape != (lengths[index], stored.dim):
                 raise InputError(
-                    data / "feats.scp",
+                    data / stored.options.table,
                     f"{features.shape[1]} coefficients",
                     f"{stored.dim}, as in the first recording",
                     rerun("features", force=True),
@@ -233,7 +233,7 @@ def coded_reader(codes: Tensor, starts: Tensor, lengths: Tensor, ranges: Tensor,
 
 def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray], options: FrontendOptions) -> Reader:
     """Each chunk from its rows of the ark."""
-    feats = ScpReader(data / "feats.scp")
+    feats = ScpReader(data / options.table)
 
     def chunk(index: int, offset: int, length: int) -> np.ndarray:
         utt = utts[index]

@@ -22,12 +22,17 @@ from pyasp.core.conf import value_text
 from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 from pyasp.core.processes import rank
+from pyasp.core.records import ancestors
 from pyasp.core.text import grouped, read_json, read_lines
 from pyasp.features.frontend import FrontendOptions
+from pyasp.features.mfcc import MfccOptions
 from pyasp.network import checkpoint
 from pyasp.network.model import HEAD, Network
 
 ENCODER, OUTPUT = "frames", HEAD[-1]
+FEATURES = ("make_mfcc", "make_fbank")  # tools whose records say how features were computed
+ELSE = ("dither", "allow_downsample", "allow_upsample", "channel", "min_duration")  # make no other features
+SAME = {field.name for field in dataclasses.fields(MfccOptions)}.difference(ELSE)
 CURE = "Give encoder, sizes and features of the network that --init names (options.conf beside it), or no --init"
 
 
@@ -74,13 +79,18 @@ def read_source(path: Path) -> Source:
     """What `weights_file` named. InputError when it is no network."""
     if path.suffix == ".ark":
         manifest = read_json(path.with_name("bundle.json"), "a bundle's manifest", "Make the bundle again")
-        words = [line.removeprefix("--").partition("=") for line in read_lines(path.with_name("network.conf"))]
         weights = checkpoint.read_weights(path, manifest.get("shapes", {}))
         known = {"epoch": manifest.get("epoch"), "init": manifest.get("init")}
-        return Source(path, weights, [], {key.replace("-", "_"): text for key, _, text in words}, known)
+        return Source(path, weights, [], {**settings(path, "network"), **settings(path, "mfcc", "stored ")}, known)
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = {key: value_text(value) for key, value in state["options"].items()}
-    return Source(path, state["model"], state["speakers"], options, state)
+    return Source(path, state["model"], state["speakers"], {**options, **behind(path)}, state)
+
+
+def settings(weights: Path, name: str, prefix: str = "") -> dict[str, str]:
+    """{option: text} of a conf file of the bundle that weights lie in."""
+    lines = (line.removeprefix("--").partition("=") for line in read_lines(weights.with_name(f"{name}.conf")))
+    return {prefix + key.replace("-", "_"): text for key, _, text in lines}
 
 
 def layers(names: Any) -> list[str]:
@@ -109,8 +119,14 @@ def _fitting(source: Source, own: dict[str, Tensor], speakers: list[str]) -> dic
     return found
 
 
-def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions) -> Taken:
-    """Puts the weights of a file into `net`. `speakers`, `options`: of the training that begins.
+def behind(path: Path) -> dict[str, str]:
+    """How the features behind a data directory's file, or a checkpoint, were computed, where records lead there."""
+    made: dict[str, Any] = next((record["options"] for record in ancestors(path) if record["tool"] in FEATURES), {})
+    return {f"stored {key}": value_text(value) for key, value in made.items() if key in SAME}
+
+
+def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions, data: Path) -> Taken:
+    """Puts the weights of a file into `net`. `speakers`, `options`, `data`: of the training that begins.
 
     Raises InputError, naming the layer, when they are of another network.
     """
@@ -127,19 +143,46 @@ def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions
         "left": layers(name for name in source.weights if name not in found),
         "init": source.facts.get("init"),
     }
-    tell(facts, sum(value.numel() for name, value in found.items() if name in names), source, options)
+    mine = {field.name: value_text(getattr(options, field.name)) for field in dataclasses.fields(FrontendOptions)}
+    tell(facts, sum(value.numel() for name, value in found.items() if name in names))
+    warn(source.options, {**mine, **behind(data / "utt2spk")})
     return Taken(frozenset(name for name in names if name in found), facts)
 
 
-def tell(facts: dict[str, Any], count: int, source: Source, options: FrontendOptions) -> None:
-    """Says what was taken and what was not, and where the front end is another one than it was trained with."""
+def shortly(chosen: list[str], rest: list[str]) -> list[str]:
+    """Names of layers; a part of the network (`frames`) alone, with a count, where none of its layers is in `rest`."""
+    parts = dict.fromkeys(name.split(".")[0] for name in chosen)
+    groups = {part: [name for name in chosen if name.split(".")[0] == part] for part in parts}
+    whole = {part for part in parts if part not in {name.split(".")[0] for name in rest}}
+    return [
+        word
+        for part, names in groups.items()
+        for word in ([f"{part} ({len(names)} layers)"] if part in whole and len(names) > 1 else names)
+    ]
+
+
+def tell(facts: dict[str, Any], count: int) -> None:
+    """Says what was taken and what was not."""
     lines = [f"{grouped(count)} weights of {len(facts['taken'])} layers of {facts['file']}"]
     for what, title in (("taken", "taken"), ("new", "new, of random weights"), ("left", "not taken")):
-        lines.append(f"{title}: {' '.join(facts[what]) or 'none'}")
-    for field in dataclasses.fields(FrontendOptions):
-        then, now = source.options.get(field.name), value_text(getattr(options, field.name))
-        if then not in (None, now):
-            option = f"--{field.name.replace('_', '-')}"
-            lines.append(f"warning: trained with {option}={then}, which is {now} here: features of another kind")
+        rest = facts["new" if what == "taken" else "taken"]
+        lines.append(f"{title}: {', '.join(shortly(facts[what], rest)) or 'none'}")
     if rank() == 0:
         print("\n".join(f"--init: {line}" for line in lines), file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """A value as text, numbers in their shortest form: 8000.0 is 8000."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def warn(then: dict[str, str], now: dict[str, str]) -> None:
+    """Says where the features are others than those that the network was trained on, as far as that is known."""
+    for key in sorted(then.keys() & now.keys()):
+        old, new = plain(then[key]), plain(now[key])
+        if old != new and rank() == 0:
+            told = f"trained on features of --{key.split()[-1].replace('_', '-')}={old}, which is {new} here"
+            print(f"--init: warning: {told}: weights of other features are worth little", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyasp.core.options import check_values, option
-from pyasp.features.frontend import FrontendOptions
+from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.network.embed import EmbedOptions, check_frames
 from pyasp.network.model import ArchitectureOptions
 from pyasp.training.chunks import ChunkOptions
@@ -97,11 +97,15 @@ class CheckpointOptions:
 
 @dataclass(frozen=True)
 class NetworkOptions(
-    FrontendOptions, ArchitectureOptions, ChunkOptions, EmbedOptions, TrainOptions, ComputeOptions, CheckpointOptions
+    NetworkFrontendOptions,
+    ArchitectureOptions,
+    ChunkOptions,
+    EmbedOptions,
+    TrainOptions,
+    ComputeOptions,
+    CheckpointOptions,
 ):
     """Everything that tdnn.conf may say: front end, sizes, chunks, training, computing, checkpoints, extraction."""
-
-    delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
 
     def __post_init__(self) -> None:
         for part in NetworkOptions.__bases__:

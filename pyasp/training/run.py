@@ -177,18 +177,23 @@ class Run:
 
 
 def prepare(
-    source: FrameSource, speakers: list[str], options: NetworkOptions, seed: int, init: Path | None = None
+    source: FrameSource,
+    speakers: list[str],
+    options: NetworkOptions,
+    seed: int,
+    init: Path | None = None,
+    data: Path = Path(),
 ) -> Run:
     """A network and its optimiser before the first step; every random number comes from the seed.
 
-    init: file of weights to start from. Raises InputError as `take`, and when nothing is left to train while those are
-    held.
+    init: file of weights to start from; data: the directory that `source` reads. Raises InputError as `take`, and when
+    nothing is left to train while those are held.
     """
     device = device_of(options.device)
     prepare_device(options, device)
     torch.manual_seed(seed)
     net = Network(subset(options, ArchitectureOptions), source.dim, len(speakers))
-    taken = take(net, init, speakers, options) if init else None
+    taken = take(net, init, speakers, options, data) if init else None
     net = net.to(device)
     if taken and options.freeze_encoder_epochs and not taken.facts["new"]:
         check_values(options, f"{init}", "0: every layer was taken, none is new", freeze_encoder_epochs=True)

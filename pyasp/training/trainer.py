@@ -51,6 +51,7 @@ NEWER = {
     "encoder": "tdnn",
     "init": "",
     "freeze_encoder_epochs": 0,
+    "feature_type": "mfcc",
 }  # options with the values that are not recorded: records of before stay current
 
 
@@ -58,7 +59,7 @@ def recipe_of(data: DataDir, options: NetworkOptions, seed: int, init: Path | No
     """What makes the network, of the weights `init` if any: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
     kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
-    inputs = [data / name for name in ("utt2spk", "feats.scp", "vad.scp", "valid_utts")]
+    inputs = [data / name for name in ("utt2spk", options.table, "vad.scp", "valid_utts")]
     inputs += [init] if init else []
     return describe("train_tdnn", kept, inputs, seed)
 
@@ -232,7 +233,7 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
-    data.require("utt2spk", "feats.scp", "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
+    data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     init = weights_file(options.init, directory) if options.init else None
     made = recipe_of(data, options, seed, init)
     device = device_of(options.device)
@@ -257,7 +258,7 @@ def train_here(
     rest = options, options.memory_gb
     source = open_source(data, train_utts, speakers, *rest, "training", options.store, device_of(options.device))
     held_out = open_source(data, valid_utts, speakers, *rest, "validation", options.store, device_of(options.device))
-    run = prepare(source, speakers, options, seed, init)
+    run = prepare(source, speakers, options, seed, init, data.path)
     directory.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_conf(directory / "options.conf", subset(options, NetworkOptions))

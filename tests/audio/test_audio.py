@@ -225,6 +225,20 @@ def test_commands_run_only_when_allowed(tmp_path):
     assert (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("length", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_command_that_knows_no_length_is_read_to_its_end_and_one_that_stops_short_is_found(tmp_path, length):
+    content = bytearray(wav(tmp_path / "a.wav", speech(800)).read_bytes())
+    item = command_of(cut(tmp_path / "a.wav"), f"cat {tmp_path}/a.wav")
+    struct.pack_into("<I", content, 40, length)
+    (tmp_path / "a.wav").write_bytes(content)
+    np.testing.assert_array_equal(read_samples(item, 8000, allow_commands=True), speech(800))
+    item["recording"]["sources"][0]["source"] = f"head -c 1000 {wav(tmp_path / 'b.wav', speech(800))}"
+    item["recording"].update(num_samples=478, duration=478 / 8000)  # as libsndfile has it, without a word
+    item["duration"] = 478 / 8000
+    with pytest.raises(InputError, match="audio of a command: found 956 bytes of samples .truncated.; expected 1600"):
+        read_samples(item, 8000, allow_commands=True)
+
+
 def test_commands_in_the_depths_of_a_cut(tmp_path):
     recording = Recording.from_file(wav(tmp_path / "a.wav", speech(800)))
     response = Recording.from_file(wav(tmp_path / "r.wav", speech(80)))

@@ -17,9 +17,10 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
-from prep_trees import program, put, speech
+from prep_trees import m4a, program, put, speech
 
 from local import prep_folder, sphere
+from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file, read_sound
@@ -128,6 +129,10 @@ def adts(path, frames=10, size=200, channels=1):
     path.write_bytes(frames * (head + bytes([size >> 3 & 255, (size & 7) << 5 | 0x1F, 0xFC])).ljust(size, b"\1"))
 
 
+def fragments(path):
+    path.write_bytes(m4a(path, 3).read_bytes() + struct.pack(">I4s", 8, b"moof"))
+
+
 def floats(scale, subtype="FLOAT", form="WAV"):
     return lambda path: soundfile.write(path, VOICE / 32768 * scale, RATE, format=form, subtype=subtype)
 
@@ -200,6 +205,8 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     "fewer_frames": ("mp3", edited(case("xing.mp3"), 65, ">I", 500), "114 frames of MP3 .truncated.*count says 500"),
     "no_mp3": ("mp3", lambda path: path.write_bytes(id3(ART) + b"<html>"), "no frame of MP3"),
     "joined_ogg": ("ogg", joined(plain("OGG", "VORBIS")), "libsndfile|several streams|samples"),
+    "riff_of_another_kind": ("wav", edited(plain("WAV"), 8, "4s", b"AVI "), "RIFF of 'AVI '"),
+    "short_ds64": ("wav", cut(plain("RF64"), 30), "no samples in a wav file"),
     "junk_ogg": ("ogg", lambda path: (plain("OGG", "VORBIS")(path), path.open("ab").write(b"junk"))[0], "no page of Ogg"),
     "short_flac": ("flac", flac(samples=5000), "more than 5000 samples; expected 5000"),
     "one_less_flac": ("flac", flac(samples=15999), "more than 15999 samples; expected 15999"),
@@ -210,6 +217,8 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     "int16_doubles": ("aiff", floats(32768, "DOUBLE", "AIFF"), "floats of up to 20000 times full scale"),
     "layer_3_in_wav": ("wav", edited(plain("WAV"), 20, "<H", 0x55), "MPEG audio in a wav file.*Convert it"),
     "voc": ("wav", plain("VOC"), "the container VOC; expected one that tells whether it is whole. Convert it"),
+    "fragments": ("mp4", fragments, "fragments that each have a length of their own.*ffmpeg -i FILE NEW.flac"),
+    "alac_mp4": ("m4a", lambda path: path.write_bytes(m4a(path, 3).read_bytes().replace(b"mp4a", b"alac")), "0 tracks of mp4a"),
     "empty": ("wav", lambda path: path.write_bytes(b""), "an empty file"),
 }  # fmt: skip
 DAMAGED = {  # only what reads the samples can know
@@ -272,6 +281,47 @@ def test_what_libsndfile_makes_of_mp3_without_a_count_is_kept_sample_for_sample(
     np.testing.assert_allclose(read_file(HERE / "cbr.mp3")[0][0], own, rtol=0, atol=1e-7)
 
 
+def drawn(rng, samples, channels, rate):
+    """Noise, tones, a saw, clicks at full scale or silence."""
+    seconds = np.arange(samples)[:, None] / rate
+    sounds = (
+        lambda: rng.normal(0, 0.1, (samples, channels)),
+        lambda: 0.5 * np.sin(2 * np.pi * rng.uniform(50, rate / 2, channels) * seconds),
+        lambda: np.cumsum(rng.normal(0, 0.01, (samples, channels)), 0) % 1 - 0.5,
+        lambda: rng.choice([-1, 0, 0.99], (samples, channels)),
+        lambda: np.zeros((samples, channels)),
+    )
+    return sounds[rng.integers(len(sounds))]()
+
+
+KINDS = {  # container: (subtypes, rates)
+    "FLAC": (("PCM_16", "PCM_24", "PCM_S8"), (8000, 11025, 12345, 16000, 44100, 48000, 96000)),
+    "MP3": (("MPEG_LAYER_III",), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "OGG": (("VORBIS",), (8000, 16000, 44100)),
+}
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(20000, marks=pytest.mark.reliability)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoded_files_of_any_kind_are_as_long_as_what_is_decoded_and_their_parts_refused(tmp_path, kind, count):
+    rng, (subtypes, rates) = np.random.default_rng(1), KINDS[kind]
+    path, part = tmp_path / "whole", tmp_path / "part"
+    for _ in range(count):
+        samples, rate, channels = int(rng.integers(1, 40000)), int(rng.choice(rates)), int(rng.integers(1, 3))
+        modes = {"bitrate_mode": str(rng.choice(["CONSTANT", "AVERAGE", "VARIABLE"]))} if kind == "MP3" else {}
+        sound, subtype = drawn(rng, samples, channels, rate), str(rng.choice(subtypes))
+        soundfile.write(path, sound, rate, subtype, format=kind, compression_level=float(rng.uniform()), **modes)
+        header, (found, _) = read_header(path), read_file(path)
+        assert (header.samples, header.rate, header.channels) == (found.shape[1], rate, channels)
+        extra = found.shape[1] - samples  # LAME has no room for a tag in frames of few bits: whole frames are left
+        assert extra == 0 or (kind == "MP3" and found.shape[1] % 576 == 0 and 0 < extra < 3 * 1152)
+        content = path.read_bytes()
+        part.write_bytes(content[: int(rng.integers(1, len(content)))])
+        if not extra:  # without a count a part that ends between two frames is whole
+            with pytest.raises(InputError):
+                read_header(part)
+
+
 @pytest.mark.parametrize("left", [0, 1, 100])
 def test_a_frame_of_aac_is_1024_samples(tmp_path, left):
     adts(tmp_path / "a.aac")
@@ -292,6 +342,16 @@ def test_aac_is_read_through_ffmpeg(tmp_path, monkeypatch):
     adts(tmp_path / "b.aac")
     with pytest.raises(InputError, match="9000 samples, 16000 Hz, 1 channels; expected 10240 samples"):
         read_file(tmp_path / "b.aac")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_sound_of_a_film_is_found_beside_its_pictures(tmp_path, order):
+    content = m4a(tmp_path / "a.mp4", 3).read_bytes()
+    place = content.index(b"trak") - 4
+    tracks = (content[place:], content[place:].replace(b"mp4a", b"avc1"))[::order]
+    moov = struct.pack(">I4s", 8 + sum(map(len, tracks)), b"moov") + b"".join(tracks)
+    (tmp_path / "a.mp4").write_bytes(content[: place - 8] + moov)
+    assert read_header(tmp_path / "a.mp4") == Header(RATE, 2048, 1, "m4a", 1024)
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg")
@@ -446,6 +506,32 @@ def test_to_lhotse_writes_what_its_validator_accepts(tmp_path, capsys):
     put(kaldi / "segments", *(f"{spk}-{n} {spk}-r 0.5 {1.2 + n}" for spk in "abcd" for n in range(2)))
     assert data_verb(["to-lhotse", str(kaldi), str(tmp_path / "again")]) == 1
     assert "a-1: found 0.500 s to 2.200 s of a recording of 1.000 s" in capsys.readouterr().err
+
+
+def test_to_lhotse_ends_the_cuts_of_others_with_their_recordings(tmp_path):
+    soundfile.write(tmp_path / "a.wav", VOICE, RATE)
+    recording = lhotse.Recording.from_file(tmp_path / "a.wav", recording_id="a-r")
+    supervision = lhotse.SupervisionSegment("a-0", "a-r", 0.0, 0.755, speaker="a")
+    data = DataDir(tmp_path / "data")
+    data.path.mkdir()
+    lhotse.CutSet.from_cuts([lhotse.MonoCut("a-0", 0.25, 0.755, 0, [supervision], recording=recording)]).to_file(
+        data / "cuts.jsonl.gz"
+    )
+    data.write_speakers({"a-0": "a"})
+    assert data_verb(["to-lhotse", str(data.path), str(tmp_path / "manifests")]) == 0
+    (found,) = lhotse.SupervisionSet.from_file(tmp_path / "manifests" / "supervisions.jsonl.gz")
+    assert (found.start, found.duration) == (0.25, 0.75)
+
+
+def test_the_check_names_cuts_that_end_behind_their_recordings(tmp_path):
+    soundfile.write(tmp_path / "a.wav", VOICE, RATE)
+    recording = lhotse.Recording.from_file(tmp_path / "a.wav", recording_id="a-r")
+    headers = {str(tmp_path / "a.wav"): read_header(tmp_path / "a.wav")}
+    within, behind = (lhotse.MonoCut("a", 0.25, end - 0.25, 0, recording=recording).to_dict() for end in (1.0, 1.005))
+    assert audio_fault(within, headers) is None
+    assert "found 16000 samples, 16000 Hz, 1 channels; expected a cut of 0.7550 s at 0.2500 s" in audio_fault(
+        behind, headers
+    )
 
 
 def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):

@@ -78,7 +78,8 @@ def tool(options, enrol, test):
         (["--flag", "a", "b", "c"], "True ['a', 'b'] ['c']"),
         (["a", "b", "--flag"], "True ['a'] ['b']"),
         (["--flag", "false", "a", "b"], "False ['a'] ['b']"),
-        (["a", "--", "b", "--c"], "False ['a'] ['b', '--c']"),
+        (["a", "--", "b", "--flag"], "True ['a'] ['b']"),
+        (["--name", "y", "a", "--", "b", "--name=z", "./--c"], "False ['a'] ['b', './--c']"),
         (["--flag=true", "a", "--", "b"], "True ['a'] ['b']"),
     ],
 )
@@ -87,7 +88,8 @@ def test_switches_and_the_double_dash(capsys, argv, said):
 
 
 @pytest.mark.parametrize(
-    "argv, code", [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2), (["--name", "bad", "a", "b"], 7)]
+    "argv, code",
+    [(["a"], 2), (["a", "--"], 2), (["--", "a"], 2), (["--name", "bad", "a", "b"], 7), (["a", "--", "b", "--c"], 7)],
 )
 def test_mistakes_and_the_exit_code_of_failures(argv, code, capsys):
     assert tool(argv) == code and "error:" in capsys.readouterr().err

@@ -9,8 +9,10 @@ import soundfile
 
 from pyasp import SpeakerModel
 from pyasp.bin.bundle import main
-from pyasp.bundle.make import affine_map, calibration_file
+from pyasp.bundle.make import affine_map, calibration_file, check_current
+from pyasp.core import records
 from pyasp.core.errors import InputError
+from pyasp.core.records import write_made
 from pyasp.data.datadir import read_table
 from pyasp.inspect.show import describe
 from pyasp.kaldi import ScpReader
@@ -61,6 +63,60 @@ def test_mistakes(finished, tmp_path, capsys):
         assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
     assert main([system, str(tmp_path / "y")]) == 0 and main(["--force", system, str(tmp_path / "y")]) == 0
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    """Scores of a system and of its calibrated variant, with the records that lead to PLDA and embeddings."""
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "exp/train/embedding.scp": [],
+        "exp/sys/backend/plda": ["exp/train/embedding.scp"],
+        "exp/sys/scores/a": ["exp/sys/backend/plda"],
+        "exp/sys+cal/scores/a": ["exp/sys/scores/a"],
+    }
+    for number, (name, inputs) in enumerate(files.items()):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}")
+        write_made(path, records.describe("made", {}, inputs, 1))
+    calibration(tmp_path / "exp/sys+cal/calibration.json", a=[model_of(2.0, 1.0)])
+    return tmp_path / "exp"
+
+
+@pytest.mark.parametrize(
+    "name, older",
+    [
+        ("sys/scores/a", r"sys\+cal/scores/a: found one older than .*sys/scores/a"),
+        ("sys/backend/plda", r"sys/scores/a: found one older than .*backend/plda"),
+        ("train/embedding.scp", r"backend/plda: found one older than .*train/embedding.scp"),
+    ],
+)
+def test_a_calibration_older_than_what_it_rests_on_is_refused(chain, monkeypatch, name, older):
+    path = chain / "sys+cal/calibration.json"
+    assert affine_map(path, "", "sys")["scale"] == 2.0
+    monkeypatch.chdir("/")  # records lead from the experiment's own parents
+    assert affine_map(path)["offset"] == 1.0
+    (chain / name).write_text("made again")
+    with pytest.raises(InputError, match=f"{older}.*--calibration none"):
+        affine_map(path)
+    if name == "sys/backend/plda":
+        with pytest.raises(InputError, match=older):
+            check_current(chain / "sys/scores/a")
+    if name == "sys/scores/a":
+        check_current(chain / "sys/scores/a")
+
+
+def test_a_calibration_that_is_gone_from_its_inputs_is_taken(chain):
+    (chain / "train/embedding.scp").unlink()
+    assert affine_map(chain / "sys+cal/calibration.json")["scale"] == 2.0
+
+
+def test_a_calibration_of_another_system_is_refused(chain):
+    path = chain / "sys+cal/calibration.json"
+    assert affine_map(path, "", "sys+cal")["scale"] == affine_map(path, "", "sys+calhalf")["scale"] == 2.0
+    with pytest.raises(InputError, match="found a calibration of sys; expected one of other"):
+        affine_map(path, "", "other")
 
 
 def calibration(path, **lists):

@@ -83,6 +83,17 @@ def test_calibration_is_an_affine_map(folder, tmp_path):
         SpeakerModel.load(tmp_path / "m")
 
 
+def test_a_calibration_of_another_back_end_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "m")
+    (tmp_path / "m/calibration.json").write_text('{"scale": 0.5, "offset": -2.0}')
+    assert SpeakerModel.load(tmp_path / "m").calibrated
+    write_backend(tmp_path / "m", rank=5)
+    with pytest.raises(InputError, match="calibration.json: found a calibration of another plda and transform.mat"):
+        SpeakerModel.load(tmp_path / "m")
+    (tmp_path / "m/calibration.json").unlink()
+    assert not SpeakerModel.load(tmp_path / "m").calibrated
+
+
 def test_other_rates_are_resampled(model):
     from scipy.signal import resample_poly
 

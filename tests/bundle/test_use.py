@@ -1,9 +1,11 @@
 """verify, enroll, identify, embed, export: answers, warnings and mistakes, with a tiny random network."""
 
+import http.client
 import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from pyasp.bin import embed, enroll, export, identify, verify
 from pyasp.bundle.verify import scale_text
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader, read_ark
+from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.network.pooling import POOLINGS
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -201,7 +204,7 @@ def test_a_claim_is_checked_against_the_enrolled_speaker(model, wavs, tmp_path, 
     assert found["claim"] == "ann" and found["tests"][0]["llr"] == pytest.approx(direct["tests"][0]["llr"])
     assert found["tests"][0]["same"] is False and "enrol" not in found
     for words, code, message in (
-        ([*claim, "bob", wavs[0]], 1, "--claim: found no speaker bob; expected ann"),
+        ([*claim, "bob", wavs[0]], 1, "found no speaker bob; expected ann"),
         ([*claim, "ann"], 2, "TEST... is missing"),
         (["--model", model, "--claim", "ann", wavs[0]], 1, "found --claim; expected --speakers DIR with --claim NAME"),
         ([*claim[:3], str(tmp_path), "--claim", "ann", wavs[0]], 1, "no enrolled speakers"),
@@ -257,9 +260,50 @@ def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
     assert identify.main(["--model", model, "--json", str(directory), wavs[1]]) == 0
     file = json.loads(capsys.readouterr().out)["files"][0]
     assert file["closest"] == pytest.approx(found.scores, rel=1e-4) and file["speaker"] == found.speaker
-    assert loaded.score(told["bob"], loaded.embed(*waves[1])) == pytest.approx(found.scores["bob"])
+    assert loaded.claim(directory, "bob", *waves[1]) == pytest.approx(found.scores["bob"])
+    with pytest.raises(InputError, match="no speaker eve; expected bob or Özgür Ü"):
+        loaded.claim(directory, "eve", *waves[1])
     with pytest.raises(InputError, match="a speaker of this name"):
         loaded.enroll(directory, "bob", waves)
+
+
+def test_the_service_of_the_page(model, wavs, tmp_path):
+    page = (Path(ROOT) / "pyasp/README.md").read_text()
+    code = next(block for block in page.split("```python\n") if block.startswith("# service.py")).split("```")[0]
+    assert sum(bool(line) for line in code.splitlines()) <= 30
+    (tmp_path / "service.py").write_text(code)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, str(tmp_path / "service.py"), model, str(tmp_path / "speakers"), port]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            assert b"ready" in process.stderr.readline()
+
+            def post(path, body):
+                line = http.client.HTTPConnection("127.0.0.1", int(port))
+                line.request("POST", path, body)
+                answer = line.getresponse()
+                return answer.status, json.loads(answer.read())
+
+            ann, other = (Path(path).read_bytes() for path in wavs[:2])
+            assert post("/enroll/Ann%20B", ann) == (200, {"recordings": 1})
+            assert post("/add/Ann%20B", other) == (200, {"recordings": 2})
+            status, found = post("/identify", ann)
+            assert status == 200 and list(found["scores"]) == ["Ann B"]
+            assert post("/claim/Ann%20B", ann)[1]["llr"] == pytest.approx(found["scores"]["Ann B"])
+            for path, body, message in (
+                ("/claim/bob", ann, "no speaker bob"),
+                ("/enroll/Ann%20B", ann, "a speaker of this name"),
+                ("/enroll/..%2Fbob", ann, "a name on one line"),
+                ("/identify", b"junk", "Format not recognised"),
+                ("/other", ann, "/enroll/NAME"),
+            ):
+                status, found = post(path, body)
+                assert status == 400 and message in found["error"]
+        finally:
+            process.kill()
+    assert not (tmp_path / "bob.ark").exists()
 
 
 def test_speakers_are_added_by_many_threads_without_loss(model, tmp_path):
@@ -385,15 +429,14 @@ def test_onnx_gives_the_networks_embeddings_and_scores(tmp_path, pooling, heads,
         network(pooling, attention_heads=heads)[0],
     )
     scorer = SpeakerModel.load(folder)
-    for lengths in ([15], [200], [40, 15, 120]):
+    embedder = Embedder(net, EmbedOptions(), torch.device("cpu"))  # which repeats recordings below 25 frames
+    for lengths in ([1], [14], [15], [24], [200], [40, 15, 7, 120], [3, 25, 26]):
         x = np.random.default_rng(1).standard_normal((len(lengths), max(lengths), CEPS), np.float32)
         for row, length in zip(x, lengths):
             row[length:] = np.nan  # padding must not matter
         (found,) = session.run(None, {"features": x, "lengths": np.array(lengths, np.int64)})
-        with torch.inference_mode():
-            expected = np.concatenate(
-                [net.embed(torch.from_numpy(row[None, :length])).numpy() for row, length in zip(x, lengths)]
-            )
+        alone = (list(embedder.stream([("x", row[:length])]))[0][1] for row, length in zip(x, lengths))
+        expected = np.stack(list(alone))
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
         assert np.abs(scorer.score(found[0], found) - scorer.score(expected[0], expected)).max() < 1e-4
 

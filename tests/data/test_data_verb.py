@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 
 def tables(path):
     """Every table of a directory but the cuts."""
-    return {each.name: each.read_text() for each in Path(path).iterdir() if each.suffix != ".gz"}
+    return {each.name: each.read_text() for each in Path(path).iterdir() if each.is_file() and each.suffix != ".gz"}
 
 
 def lines(path):
@@ -186,14 +186,46 @@ def test_validate_names_each_defect(folder, capsys, told):
     assert main(["validate", "d"]) == 1 and told in capsys.readouterr().out
 
 
-def test_fix_mends_or_drops(folder, capsys):
+def test_fix_mends_or_drops_and_keeps_the_old_tables(folder, capsys):
+    """Tables that Kaldi's fix_data_dir.sh keeps in .backup; every second fix keeps the first one's too."""
     reverse("d/utt2dur")
-    Path("b-3.wav").unlink()
-    assert main(["fix", "d"]) == 0 and "kept 4 of 5" in capsys.readouterr().out
-    assert main(["validate", "d"]) == 0 and "b-3" not in Path("d/spk2utt").read_text()
-    for name in ("a-1", "a-2", "b-1", "b-2"):
-        Path(f"{name}.wav").unlink()
+    old = tables("d")
+    for name, lacking in (("utt2dur", "b-3"), ("text", "zz")):
+        table = {**read_table(f"d/{name}"), "zz": "w"}
+        DataDir("d").write(name, {key: value for key, value in table.items() if key != lacking})
+    assert main(["fix", "d"]) == 0
+    said = capsys.readouterr().out
+    assert "kept 4 of 5 utterances of 2 speakers, dropped 1 (b-3: no entry in utt2dur; all of them in d/drop" in said
+    assert main(["validate", "d"]) == 0 and "b-3" not in Path("d/spk2utt").read_text() + Path("d/text").read_text()
+    assert Path("d/dropped.tsv").read_text() == "utt\treason\nb-3\tno entry in utt2dur\n"
+    kept = tables("d/.backup")
+    assert {name: kept[name] for name in ("text", "utt2spk", "wav.scp")} == {
+        name: old[name] for name in ("text", "utt2spk", "wav.scp")
+    }
+    before = tables("d")
+    DataDir("d").write("utt2dur", {"a-1": "1"})  # the model m2 would have no recording
+    assert main(["fix", "d"]) == 1 and "m2: found no usable recording" in capsys.readouterr().err
+    assert {**tables("d"), "utt2dur": ""} == {**before, "utt2dur": ""}  # nothing is half mended
+    DataDir("d").write("utt2dur", {"a-1": "1", "b-1": "1"})
+    assert main(["fix", "d"]) == 0 and "kept 2 of 4" in capsys.readouterr().out
+    assert tables("d/.backup")["text.1"] == old["text"] and "a-2" in tables("d/.backup")["text"]
+    DataDir("d").write("utt2dur", {"q-1": "1"})
     assert main(["fix", "d"]) == 1 and "no usable utterance" in capsys.readouterr().err
+
+
+def test_fix_drops_no_recording_whose_disk_is_away(folder, capsys):
+    Path("b-3.wav").unlink()
+    assert main(["fix", "d"]) == 1
+    assert "kept 5 of 5 utterances of 2 speakers, dropped 0, kept 1 recordings that are" in capsys.readouterr().out
+    assert "b-3" in Path("d/text").read_text() and not Path("d/.backup").exists()
+
+
+def test_a_kaldi_directorys_trials_and_frame_shift_are_no_tables(folder, capsys):
+    Path("d/trials").write_text("a a-1 target\na b-1 nontarget\n")
+    Path("d/frame_shift").write_text("0.01\n")
+    reverse("d/utt2spk")
+    assert main(["fix", "d"]) == 0 and main(["validate", "d"]) == 0
+    assert Path("d/frame_shift").read_text() == "0.01\n" and Path("d/.backup/utt2spk").exists()
 
 
 def test_stats(folder, capsys):

@@ -86,3 +86,15 @@ def test_empty_selections_are_errors_that_name_the_file():
         chosen(SelectOptions(min_voiced_ubm=1000, min_voiced=0, min_utts=1))
     with pytest.raises(InputError, match="train_sel: found no recording left"):
         chosen(SelectOptions(min_voiced_ubm=0, min_voiced=0, min_utts=9))
+
+
+def test_two_recordings_a_speaker_are_enough():
+    """One of two is held out for validation where nobody has three; an i-vector alone needs no validation at all."""
+    two = {utt: spk for utt, spk in CLEAN.items() if utt.endswith(("u0", "u1"))}
+    pairs = Augmented(two, {utt: utt for utt in two}, dict.fromkeys(two, 100), two)
+    result = select(two, pairs, OPTIONS, 1)
+    assert len(result.train) == 32 and len(result.valid) == 8 == len({two[utt] for utt in result.valid})
+    one = {utt: spk for utt, spk in CLEAN.items() if utt.endswith("u0")}
+    single = Augmented(one, {utt: utt for utt in one}, dict.fromkeys(one, 100), one)
+    result = select(one, single, SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=1), 1)
+    assert not result.valid and len(result.ubm) == len(result.train) == 20

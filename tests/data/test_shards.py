@@ -1,5 +1,7 @@
 """Shards: the same for any number of jobs, complete or absent, and a merge that loses nothing silently."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,14 @@ def test_a_missing_shard_is_named(data, tmp_path):
 def test_every_shard_has_its_record(data, tmp_path):
     run(data, tmp_path)
     assert all(made_path(tmp_path / "out" / f"x.{k}.scp").is_file() for k in range(1, 9))
+
+
+def test_a_script_file_leads_to_its_archive_from_any_directory(data, tmp_path, monkeypatch):
+    """Made with relative names, read elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    prefix = run(data, Path("."))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = [len(ScpReader(scp)) for scp in sorted((tmp_path / prefix).parent.glob("x.*.scp"))]
+    assert len(found) == 8 and sum(found) == 20
+    assert all(ScpReader(scp)[key].size == 3 for scp in (tmp_path / "out").glob("x.*.scp") for key in ScpReader(scp))

@@ -1,5 +1,7 @@
 """The checker and fixer of data directories: what is dropped is listed, what cannot be mended stops."""
 
+import json
+
 import lhotse
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import soundfile
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check
+from pyasp.bin.data import main as fix_data
 from pyasp.core.errors import InputError
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
@@ -15,8 +18,6 @@ from pyasp.data.datadir import DataDir
 @pytest.fixture
 def corpus(tmp_path):
     """train, enroll and test of two speakers with three recordings each, and one trial list."""
-    import json
-
     for name in ("train", "enroll", "test"):
         data, lines = DataDir(tmp_path / name), []
         for spk in ("s1", "s2"):
@@ -35,6 +36,13 @@ def corpus(tmp_path):
     return tmp_path
 
 
+def shorten(directory, *utts):
+    """Makes recordings too short to be used."""
+    lines = [(utt, json.loads(line)) for utt, line in read_cuts(directory / "cuts.jsonl.gz")]
+    cuts = [{**cut, "duration": 0.01} if utt in utts else cut for utt, cut in lines]
+    write_cuts(directory / "cuts.jsonl.gz", [json.dumps(cut) for cut in cuts])
+
+
 def test_sound_data_pass_unchanged(corpus, capsys):
     before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file() and path.name != "dropped.tsv"}
     assert check.main(["data", str(corpus)]) == 0
@@ -43,7 +51,7 @@ def test_sound_data_pass_unchanged(corpus, capsys):
 
 
 def test_unusable_recordings_are_dropped_with_their_reason(corpus):
-    (corpus / "audio" / "s1-u1.wav").unlink()
+    shorten(corpus / "train", "s1-u1")
     data = DataDir(corpus / "train")
     lines = [line for utt, line in read_cuts(data / "cuts.jsonl.gz") if utt != "s2-u2"]
     write_cuts(data / "cuts.jsonl.gz", lines)
@@ -54,9 +62,22 @@ def test_unusable_recordings_are_dropped_with_their_reason(corpus):
     assert list(fixed.utt2spk) == ["s1-u0", "s1-u2", "s2-u0", "s2-u1"] == list(dict(read_cuts(fixed / "cuts.jsonl.gz")))
     assert list(fixed.read("utt2dur")) == list(fixed.utt2spk)
     rows = (fixed / "dropped.tsv").read_text().splitlines()
-    assert (
-        rows[0] == "utt\treason" and "audio file missing" in rows[1] and rows[2] == "s2-u2\tno entry in cuts.jsonl.gz"
-    )
+    assert rows[0] == "utt\treason" and rows[1] == "s1-u1\t0.010 s is shorter than one analysis window"
+    assert rows[2] == "s2-u2\tno entry in cuts.jsonl.gz"
+
+
+def test_audio_that_is_not_there_now_is_no_bad_recording(corpus, capsys):
+    """A disk is unmounted: nothing is dropped, nothing changes, and the files are named."""
+    before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
+    (corpus / "audio").rename(corpus / "elsewhere")
+    assert check.main(["data", str(corpus)]) == 1
+    assert "6 recordings that are not there" in capsys.readouterr().err
+    assert fix_data(["fix", str(corpus / "train")]) == 1
+    assert "kept 6 of 6 utterances of 2 speakers, dropped 0, kept 6 recordings that are not" in capsys.readouterr().out
+    (corpus / "elsewhere").rename(corpus / "audio")
+    (corpus / "train" / "dropped.tsv").unlink()
+    assert {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()} == before
+    assert check.main(["data", str(corpus)]) == 0
 
 
 def test_unsorted_tables_are_put_in_order(corpus):
@@ -70,11 +91,11 @@ def test_unsorted_tables_are_put_in_order(corpus):
 
 def test_a_model_loses_a_dropped_recording_but_not_the_last(corpus):
     enroll = Checker(corpus / "enroll")
-    (corpus / "audio" / "s1-u0.wav").unlink()
+    shorten(corpus / "enroll", "s1-u0")
     enroll.check()
     enroll.fix()
     assert DataDir(corpus / "enroll").model2utts["m1"] == ["s1-u1"]
-    (corpus / "audio" / "s1-u1.wav").unlink()
+    shorten(corpus / "enroll", "s1-u1")
     again = Checker(corpus / "enroll")
     again.check()
     with pytest.raises(InputError, match="model2utts: m1: found no usable recording"):
@@ -113,7 +134,6 @@ def test_damaged_cuts_are_named(corpus):
 
 
 def test_too_many_drops_stop_the_stage(corpus, capsys):
-    for k in range(3):
-        (corpus / "audio" / f"s2-u{k}.wav").unlink()
+    shorten(corpus / "train", *(f"s2-u{k}" for k in range(3)))
     assert check.main(["data", str(corpus)]) == 1
     assert "3 of 6 utterances unusable" in capsys.readouterr().err

@@ -9,9 +9,10 @@ import soundfile
 from lhotse import MonoCut, Recording
 
 from pyasp.audio.cuts import use_libsndfile
-from pyasp.bin import compute_vad, make_mfcc
+from pyasp.bin import compute_vad, make_fbank, make_mfcc
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.shards import merge, shards
+from pyasp.features.fbank import Fbank, FbankOptions
 from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.features.vad import VadOptions, energy_vad
 from pyasp.kaldi import ScpReader
@@ -154,4 +155,27 @@ def test_stages_that_must_come_first_are_named(tmp_path, capsys):
     assert make_mfcc.main([*CONF, str(tmp_path), str(tmp_path / "x")]) == 1
     assert "cuts.jsonl.gz" in capsys.readouterr().err
     assert compute_vad.main([str(tmp_path), str(tmp_path / "x")]) == 1
-    assert "Run stage features first" in capsys.readouterr().err
+    assert "Run stage features again" in capsys.readouterr().err
+
+
+def test_filter_banks_of_the_recordings_that_have_mfcc(data, capsys):
+    prefix, _ = run(data)
+    lines = (data.path / "cuts.jsonl.gz", data / "feats.scp")
+    with gzip.open(lines[0], "rt") as cuts:
+        utts = [json.loads(line)["id"] for line in cuts]
+    merge(data, prefix, "", {}, str(lines[1]), False)
+    kept = dict(list(read_table(lines[1]).items())[1:])
+    data.write("feats.scp", kept)  # as if one recording had failed
+    (data / "dropped.tsv").write_text(f"utterance\treason\n{utts[0]}\tfailed\n")
+    (data / "fbank").mkdir()
+    raw = str(data / "fbank/raw")
+    conf = ["--sample-frequency=8000", "--dither=0", "--num-mel-bins=24", "--snip-edges=false"]
+    assert make_fbank.main([*conf, f"--within={lines[1]}", "--compress=false", str(data.path), raw]) == 0
+    merge(data, raw, "", {}, str(data / "fbank/feats.scp"), False, within=str(lines[1]))
+    made, options = ScpReader(data / "fbank/feats.scp"), FbankOptions(8000, dither=0, num_mel_bins=24, snip_edges=False)
+    assert set(made) == set(kept)
+    for utt in made:
+        np.testing.assert_array_equal(made[utt], Fbank(options).compute(signal(number_of(utt))))
+    record = json.loads((data / "fbank/raw.1.scp.made.json").read_text())
+    assert record["tool"] == "make_fbank" and "num_ceps" not in record["options"]
+    assert make_fbank.main(["--num-ceps=20", str(data.path), raw]) == 1 and "--num-ceps" in capsys.readouterr().err

@@ -203,6 +203,28 @@ def test_the_command_that_resumes_goes_on_where_the_messages_said(tmp_path, word
     assert bash(RESUME.format(words=words, place=tmp_path)).stdout == f"  ./run.sh {line}\n"
 
 
+def test_paths_mean_what_the_shell_that_typed_them_means(tmp_path):
+    """From another directory; numbers, words and absolute paths stay, what lies below the recipe keeps its short name."""
+    run = (
+        "declare -A opt=([data]=mine [trials]=$'a b\\n/x/y\\n' [root]=/abs [exp]=''); caller={}; cd {}; "
+        "from_caller data trials root exp; declare -p opt"
+    )
+    script = f"{run.format(tmp_path, tmp_path)}; {run.format(tmp_path, ROOT)}; {run.format(ROOT / 'tests', ROOT)}"
+    stay, go, below = bash(script).stdout.replace("$'a b\\n/x/y\\n'", '"a b\n/x/y\n"').split("declare -A")[1:]
+    assert '[data]="mine"' in stay and '[root]="/abs"' in stay
+    assert f'[data]="{tmp_path}/mine"' in go and f"{tmp_path}/a b" in go and "/x/y" in go and '[exp]=""' in go
+    assert '[data]="tests/mine"' in below
+
+
+def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
+    (tmp_path / "rerun").write_text("")
+    script = f"caller={tmp_path}; {RESUME.format(words='', place=tmp_path)}"
+    run = subprocess.run(
+        ["bash", "-c", f". {ROOT}/steps/common.sh; {script}", "../a b/run.sh"], text=True, capture_output=True, cwd=ROOT
+    )
+    assert run.stdout == "  ../a\\ b/run.sh --stage select\n"
+
+
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
     assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr

@@ -16,7 +16,7 @@ from torch import nn
 
 from pyasp.bin import train_tdnn
 from pyasp.core.errors import InputError
-from pyasp.core.records import load_record, made_path
+from pyasp.core.records import describe, load_record, made_path, write_made
 from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.contract import Encoder
@@ -54,7 +54,8 @@ def test_new_speakers_get_a_new_output_layer_and_the_rest_is_taken(other, data, 
     assert after["output.weight"].shape == (6, 12)
     told = capsys.readouterr().err
     assert f"layers of {other}" in told and "--init: new, of random weights: output\n" in told
-    assert "--init: taken: frames.0.affine frames.0.norm " in told and "--init: not taken: output\n" in told
+    parts = "frames (10 layers), pooling (3 layers), embedding (2 layers), segment (2 layers)"
+    assert f"--init: taken: {parts}\n" in told and "--init: not taken: output\n" in told
     for name in ("init.pt", "last.pt", "final.pt"):
         facts = checkpoint.load(tmp_path / "exp" / name)["init"]
         assert facts["taken"] == [*LAYERS, *POOLING, *BEHIND] and facts["new"] == ["output"] and facts["init"] is None
@@ -98,8 +99,33 @@ def test_a_bundle_gives_all_up_to_the_embedding(tmp_path, capsys):
     told = checkpoint.read_weights(model / "network.ark", {})
     assert all(torch.equal(value, state["model"][name]) for name, value in told.items())
     assert state["init"]["new"] == ["segment.affine", "segment.norm", "output"] and state["init"]["left"] == []
-    assert "--init: warning: trained with --cmn-window=300, which is 100 here" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--init: warning: trained on features of --cmn-window=300, which is 100 here" in told
     assert str(model / "network.ark") in load_record(made_path(tmp_path / "exp/final.pt"))["inputs"]
+
+
+def made_by_make_mfcc(directory, **settings):
+    """A record of features behind the utt2spk of a data directory."""
+    (directory / "raw.scp").write_text("")
+    write_made(directory / "raw.scp", describe("make_mfcc", settings, []))
+    write_made(directory / "utt2spk", describe("select_train", {}, [directory / "raw.scp"]))
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_features_of_another_rate_are_warned_of(tmp_path, capsys, bundled):
+    """By the records behind both trainings, or a bundle's mfcc.conf."""
+    data, old = tiny_data(tmp_path / "data", dim=10), tiny_data(tmp_path / "old", dim=10)
+    made_by_make_mfcc(data.path, sample_frequency=16000.0, num_mel_bins=23, dither=0.0)
+    made_by_make_mfcc(old.path, sample_frequency=8000.0, num_mel_bins=23, dither=1.0)
+    small = ["--embedding-dim=8", "--segment-dim=7", "--epochs=1"]
+    train(old, tmp_path / "other", options(*small), 1)
+    assert "warning" not in capsys.readouterr().err
+    init = make_bundle(tmp_path / "model") if bundled else tmp_path / "other"
+    for source, warned in ((data, True), (old, False)):
+        train(source, tmp_path / source.path.name / "exp", options(*small, f"--init={init}"), 1)
+        told = capsys.readouterr().err
+        assert ("features of --sample-frequency=8000, which is 16000 here" in told) == warned
+        assert "=23, which" not in told and "dither" not in told
 
 
 class Other(Encoder):

@@ -1,0 +1,48 @@
+"""Decides what `auto` in conf files stands for, from the training set."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp.core.command import command
+from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
+from pyasp.data.datadir import DataDir
+from pyasp.data.fit import Facts, fitted
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of fit: none."""
+
+
+def facts_of(train: DataDir) -> Facts:
+    """The facts of a training set that has its voice activity. Raises InputError when nothing in it is voiced."""
+    train.require("utt2spk", "utt2num_voiced")
+    facts = Facts.of(train.utt2spk, {utt: int(count) for utt, count in train.read("utt2num_voiced").items()})
+    if not facts.recordings:
+        raise InputError(train / "utt2num_voiced", "no voiced frame", "recordings with speech", "Check the audio")
+    return facts
+
+
+@command(Options, "CONF", "TRAIN", "OUT")
+def main(options: Options, conf: str, train: str, out: str) -> None:
+    """Writes the conf files of the directory CONF to the directory OUT, with numbers where they say `auto`, by the
+    voiced frames, recordings and speakers of TRAIN (a data directory). conf/folder/README.md has the rules.
+
+    Other options stay as they are: to choose one yourself, write its value in place of `auto`.
+    """
+    facts, said = facts_of(DataDir(train)), {}
+    for path in sorted(Path(conf).rglob("*.conf")):
+        text, chosen = fitted(path.read_text(encoding="utf-8-sig"), facts)
+        said |= {f"--{key}={value}": path.name for key, value in chosen.items()}
+        target = Path(out) / path.relative_to(conf)
+        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target, "w") as stream:
+                stream.write(text)
+    print(f"fitted to {facts}: {' '.join(said)} (in {out})", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

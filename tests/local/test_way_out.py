@@ -1,0 +1,158 @@
+"""What a preparation says of files that it cannot use, trees that changed, commands, blanks in paths, and rates."""
+
+import json
+import os
+
+import pytest
+from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
+
+from local import prep_folder
+from local.audio_header import LIST
+from pyasp.bin.make_mfcc import main as make_mfcc
+from pyasp.data.datadir import DataDir
+
+
+def prepare(data, *options):
+    """Exit code of the preparation."""
+    return prep_folder.main(["--data", str(data), *map(str, options)])
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Six speakers, two sessions, two takes."""
+    return make_tree(tmp_path / "own")
+
+
+def kaldi(tree, directory, entry):
+    """A Kaldi data directory of the tree with these entries in wav.scp; `{}` is a file."""
+    directory.mkdir()
+    utts = {f"{path.parts[-3]}-{path.parts[-2]}-{path.stem}": path for path in sorted(tree.rglob("*.wav"))}
+    DataDir(directory).write("wav.scp", {utt: entry.replace("{}", str(path)) for utt, path in utts.items()})
+    DataDir(directory).write_speakers({utt: path.parts[-3] for utt, path in utts.items()})
+    return directory
+
+
+def test_every_bad_file_is_listed(tree, tmp_path, capsys):
+    for name in ("spk0/s0/0.wav", "spk3/s1/1.wav"):
+        (tree / name).write_text("no audio")
+    data = tmp_path / "data"
+    assert prepare(data, "--root", tree) == 1
+    refused(capsys, "2 failed (first: ", f"all of them in {data / LIST}", "--max-bad")
+    listed = [line.split("\t") for line in (data / LIST).read_text().splitlines()]
+    assert [row[0] for row in listed] == ["file", str(tree / "spk0/s0/0.wav"), str(tree / "spk3/s1/1.wav")]
+    assert all(row[1] for row in listed)
+    for name in ("spk0/s0/0.wav", "spk3/s1/1.wav"):
+        wav(tree / name)
+    assert prepare(data, "--root", tree) == 0 and not (data / LIST).exists()
+
+
+def test_a_changed_tree_is_told_by_the_names_of_its_files(tree, tmp_path, capsys):
+    data = tmp_path / "data"
+    assert prepare(data, "--root", tree) == 0
+    wav(tree / "spk3/new_one.wav", 5)
+    assert prepare(data, "--root", tree) == 1
+    refused(capsys, "out-of-date", "(1 file more: spk3/new_one.wav)", "--force")
+    (tree / "spk0/s0/0.wav").unlink()
+    (tree / "spk0/s0/1.wav").unlink()
+    assert prepare(data, "--root", tree, "--force=true") == 0
+    assert "1 file more: spk3/new_one.wav; 2 files fewer: spk0/s0/0.wav, spk0/s0/1.wav" in capsys.readouterr().err
+    assert prepare(data, "--root", tree) == 0
+
+
+def test_paths_in_tables_written_by_a_preparation_work_from_anywhere(tree, tmp_path, monkeypatch):
+    """Relative ones mean what the directory means in which the command was typed."""
+    entries = kaldi(tree, tmp_path / "k", "{}").joinpath("wav.scp")
+    entries.write_text(entries.read_text().replace(f"{tmp_path}/", ""))
+    monkeypatch.chdir(tmp_path)
+    assert prepare("a", "--root", "own") == 0 and prepare("b", "--kaldi-data", "k") == 0
+    for name in ("a/train", "b/train"):
+        assert all(os.path.isabs(path) for path in DataDir(name).read("wav.scp").values())
+        check_data_dir(name, 16, 4)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "'{}'",
+        "{}",
+        "cat '{}' |",
+        "flac -c -d -s '{}' |",
+        "sph2pipe -f wav -p -c 1 '{}' |",
+        "sox '{}' -t wav - remix 1 |",
+    ],
+)
+def test_paths_with_blanks_are_read_directly(tmp_path, entry):
+    """Quoted in commands, as the recipe itself writes them, and plain as Kaldi takes them."""
+    tree = make_tree(tmp_path / "my own")
+    found = prepare(tmp_path / "data", "--kaldi-data", kaldi(tree, tmp_path / "k", entry))
+    assert found == (1 if entry == "'{}'" else 0)  # Kaldi knows no quotes around a plain file
+    if not found:
+        check_data_dir(tmp_path / "data/train", 16, 4)
+
+
+def test_what_the_preparation_writes_it_reads_again(tmp_path):
+    """Its own wav.scp as --kaldi-data: blanks, two channels, and FLAC."""
+    import numpy as np
+    import soundfile
+
+    tree = make_tree(tmp_path / "my own")
+    for path in tree.rglob("*.wav"):
+        samples, rate = soundfile.read(path, dtype="int16")
+        if path.stem == "0":
+            soundfile.write(path.with_suffix(".flac"), samples, rate)
+            path.unlink()
+        else:
+            soundfile.write(path, np.stack([samples, 0 * samples], 1), rate)
+    assert prepare(tmp_path / "one", "--root", tree) == 0
+    (tmp_path / "one/train/cuts.jsonl.gz").unlink()
+    assert prepare(tmp_path / "two", "--kaldi-data", tmp_path / "one/train", "--eval-fraction=0.5") == 0
+    entries = {}
+    for name in ("train", "test"):
+        entries.update(DataDir(tmp_path / "two" / name).read("wav.scp"))
+    assert entries == DataDir(tmp_path / "one/train").read("wav.scp")
+
+
+def test_commands_run_only_when_they_are_allowed(tree, tmp_path, capsys):
+    directory = kaldi(tree, tmp_path / "k", f"cat {{}} | tee -a {tmp_path}/ran |")
+    assert prepare(tmp_path / "data", "--kaldi-data", directory) == 1
+    refused(capsys, "the command", "--allow-commands")
+    assert not (tmp_path / "ran").exists()
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 0
+    train = DataDir(tmp_path / "data/train")
+    assert all(entry.endswith(f"{tmp_path}/ran |") for entry in train.read("wav.scp").values())
+    assert set(train.read("utt2dur").values()) == {"0.1000"}
+    options = ["--sample-frequency=16000", "--dither=0", str(train.path), str(tmp_path / "x")]
+    assert make_mfcc(["--allow-commands=true", *options]) == 0
+    assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.failed")) == 0
+    assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.scp")) == 16
+
+
+def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
+    directory = kaldi(tree, tmp_path / "k", "echo broken >&2; false {} |")
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
+    refused(capsys, "24 failed", "exit code 1 (broken)")
+
+
+def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
+    for name in ("0", "1"):
+        wav(tree / f"spk2/s1/{name}.wav", 7, 800, rate=8000)
+    assert prepare(tmp_path / "data", "--root", tree, "--rate=16000") == 0
+    said = capsys.readouterr().out
+    assert "recordings by rate: 2 of 8000 Hz, 22 of 16000 Hz; all are brought to the rate of the features" in said
+    assert "warning: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
+    assert "they hold nothing above 4000 Hz" in said
+    assert json.loads((tmp_path / "data/prep.json").read_text())["recordings by rate"] == {"8000 Hz": 2, "16000 Hz": 22}
+    for path in tree.rglob("*.wav"):
+        wav(path, 7, 800, rate=8000)
+    assert prepare(tmp_path / "other", "--root", tree, "--rate=16000") == 0
+    assert "24 of 24 recordings have a lower rate" in capsys.readouterr().out
+
+
+def test_own_data_of_a_lower_rate_is_resampled(tree, tmp_path):
+    """conf/folder takes what the preparation has counted."""
+    for speaker in SPEAKERS:
+        wav(tree / speaker / "s0/0.wav", 7, 1600, rate=8000)
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    train = tmp_path / "data/train"
+    assert make_mfcc(["--config=conf/folder/mfcc.conf", str(train), str(tmp_path / "x")]) == 0
+    assert not "".join(path.read_text() for path in tmp_path.glob("x.*.failed"))
