@@ -178,19 +178,20 @@ def file_below(root: str | Path, name: str) -> Path | None:
 
 
 class RealPaths:
-    """Real paths of many files in few folders: each folder is looked up once."""
+    """Real paths of many files in few folders: each folder and each file is looked up once."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
+        self._known: dict[str, str] = {}
 
     def of(self, path: str) -> str:
         """The path without links; that of a file which is not there, as far as it is."""
-        folder, name = os.path.split(path)
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)
+        if path not in self._known:
+            folder, name = os.path.split(path)
+            if folder not in self._known:
+                self._known[folder] = os.path.realpath(folder)
+            linked = os.path.islink(path)
+            self._known[path] = os.path.realpath(path) if linked else os.path.join(self._known[folder], name)
+        return self._known[path]
 
 
 def find_audio(*folders: str | Path) -> list[Path]:
