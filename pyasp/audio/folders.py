@@ -47,12 +47,12 @@ class Tree:
     first: dict[str, str] = field(default_factory=dict)
 
     def root_of(self, path: str) -> int:
-        """The place in `roots` of the one that a path lies below."""
-        return next(i for i, root in enumerate(self.roots) if path.startswith(root.rstrip(os.sep) + os.sep))
+        """The place in `roots` of the one that a path lies below, or is."""
+        return next(i for i, root in enumerate(self.roots) if f"{path}/".startswith(os.path.join(root, "")))
 
     def below(self, path: str) -> str:
         """A path relative to the root that it lies below, or is."""
-        return "." if path in self.roots else os.path.relpath(path, self.roots[self.root_of(path)])
+        return path[len(os.path.join(self.roots[self.root_of(path)], "")) :] or "."
 
     def say(self) -> None:
         """Prints what was passed over, by suffix, and which names lead to recordings that the walk had already."""
