@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,36 @@ import numpy as np
 
 from pyasp import kaldi
 from pyasp.backend.model import BackEnd
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
+from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError
+from pyasp.core.options import option, subset
 from pyasp.core.records import making
 from pyasp.kaldi.reader import open_object, write_object
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
+SCORING = "scoring.conf"  # beside them: what --scoring=auto has chosen
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scoring.conf says."""
+
+    scoring: str = option("plda", "how two vectors are compared", choices=("plda", "cosine"))
+
+
+def write_scoring(directory: str | Path, scoring: str) -> None:
+    """Notes what --scoring=auto means with the back end in `directory`."""
+    write_conf(Path(directory) / SCORING, Scoring(scoring))
+
+
+def resolved(options: ScoreOptions, directory: str | Path) -> ScoreOptions:
+    """The scoring options with `auto` decided as it was for the back end in `directory`; PLDA where it was not."""
+    options, path = subset(options, ScoreOptions), Path(directory) / SCORING
+    if options.scoring != "auto":
+        return options
+    return replace(options, scoring=read_conf(path, Scoring).scoring if path.is_file() else "plda")
 
 
 def read_plda(path: str | Path) -> Plda:

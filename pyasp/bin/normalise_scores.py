@@ -1,12 +1,12 @@
 """Normalises the scores of a system with a cohort."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.files import FILES, read_back_end, resolved
 from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
 from pyasp.backend.model import BackEnd
 from pyasp.backend.norm import Cohort
@@ -78,6 +78,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
     of.
     """
+    options = replace(options, scoring=resolved(options, backend_dir).scoring)
     files = cohort_files(data, vectors, options)
     back_end_files = [Path(backend_dir) / name for name in FILES]
     settings = {

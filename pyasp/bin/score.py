@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import FILES, read_back_end
+from pyasp.backend.files import FILES, read_back_end, resolved
 from pyasp.backend.lists import check_missing, load_models, load_tests, score_list
 from pyasp.backend.model import BackEnd
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.command import command
-from pyasp.core.options import option, subset
+from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import read_model2utts
 from pyasp.data.scores import array_path, write_scores
@@ -28,7 +28,7 @@ class Options(BackendOptions):
 
 
 def prepare(
-    trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: Options
+    trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: ScoreOptions
 ) -> tuple[Scorer, np.ndarray]:
     """The scorer of a list and the mask of its trials without embeddings. scps: enrolment, test."""
     enroll, members, missing_models = load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
@@ -47,12 +47,13 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
     """
     files = [Path(backend_dir) / name for name in FILES]
-    made = describe("score", subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
+    how = resolved(options, backend_dir)
+    made = describe("score", how, [enroll, model2utts, test, *files, trials])
     if is_current(scores, made, options.force) and array_path(scores).exists():
         return
     models = read_model2utts(model2utts)
     listed = read_trials(trials, models=list(models))
-    scorer, missing = prepare(listed, (enroll, test), models, read_back_end(backend_dir), options)
+    scorer, missing = prepare(listed, (enroll, test), models, read_back_end(backend_dir), how)
     result = score_list(listed, scorer, missing)
     write_scores(scores, listed, result, made)
     used = len(np.unique(listed.model))
