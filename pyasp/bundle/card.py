@@ -8,6 +8,7 @@ from pyasp.core.text import as_markdown, cost, grouped, percent
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
+    "onnx": "A trained network as its ONNX file is.",
     "ivector": "i-vectors of a full-covariance UBM and a total variability model.",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, wr
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError
 from pyasp.core.files import remove_tree, temporary_name
-from pyasp.core.records import load_record, made_path, versions
+from pyasp.core.records import maker, record_of, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
 from pyasp.features.fbank import FbankOptions
@@ -48,42 +48,6 @@ class Found:
     backend: dict[str, Path]
     data: Path
     fbank: FbankOptions | None = None
-
-
-def resolve(name: str, near: Path) -> Path:
-    """A path of a record, which is relative to where run.sh ran: here, or a parent of the experiment."""
-    places = [Path.cwd(), *near.resolve().parents]
-    return next((place / name for place in places if (place / name).exists()), Path(name))
-
-
-def record_of(path: Path) -> dict[str, Any] | None:
-    """The record beside an artefact, its inputs resolved; None when there is none."""
-    if not made_path(path).is_file():
-        return None
-    record = load_record(made_path(path))
-    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
-
-
-def ancestors(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of what made an artefact, and of what made its inputs, nearest first."""
-    record = record_of(path)
-    if record is not None:
-        yield record
-        for name in record["inputs"]:
-            yield from ancestors(Path(name))
-
-
-def maker(path: Path, *tools: str) -> dict[str, Any]:
-    """The nearest record of one of some tools. Raises InputError when no record leads there."""
-    for record in ancestors(path):
-        if record.get("tool") in tools:
-            return record
-    raise InputError(
-        path,
-        f"no record of {' or '.join(tools)} behind it",
-        "records (.made.json) of a finished run",
-        "Run stages 0 to 9 first, from the directory that run.sh lies in",
-    )
 
 
 def options_of(record: dict[str, Any], cls: type) -> Any:
@@ -220,7 +184,10 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
-    write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"]))
+    write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
+    if options.encoder == "onnx":
+        (target / "network.onnx").write_bytes(bytes(state["model"]["onnx"].numpy()))
+        return {"encoder": options.encoder, "file": Path(options.model).name}
     shapes = write_weights(checkpoint.network_of(state, path), target / "network.ark")
     return {
         "training_speakers": len(state["speakers"]),
@@ -288,6 +255,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
+    kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
     (target / CARD).write_text(card(kind, facts), encoding="utf-8")

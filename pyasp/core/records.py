@@ -160,6 +160,42 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         write_made(path, made)
 
 
+def resolve(name: str, near: Path) -> Path:
+    """A path of a record, which is relative to where run.sh ran: here, or a parent of the experiment."""
+    places = [Path.cwd(), *near.resolve().parents]
+    return next((place / name for place in places if (place / name).exists()), Path(name))
+
+
+def record_of(path: Path) -> dict[str, Any] | None:
+    """The record beside an artefact, its inputs resolved; None when there is none."""
+    if not made_path(path).is_file():
+        return None
+    record = load_record(made_path(path))
+    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
+
+
+def ancestors(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of what made an artefact, and of what made its inputs, nearest first."""
+    record = record_of(path)
+    if record is not None:
+        yield record
+        for name in record["inputs"]:
+            yield from ancestors(Path(name))
+
+
+def maker(path: Path, *tools: str) -> dict[str, Any]:
+    """The nearest record of one of some tools. Raises InputError when no record leads there."""
+    for record in ancestors(path):
+        if record.get("tool") in tools:
+            return record
+    raise InputError(
+        path,
+        f"no record of {' or '.join(tools)} behind it",
+        "records (.made.json) of a finished run",
+        "Run stages 0 to 9 first, from the directory that run.sh lies in",
+    )
+
+
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
 
 
