@@ -33,12 +33,19 @@ def main(options: Options, model: str, out: str) -> None:
     from pyasp.network.onnx import compare, save, to_onnx  # with torch, for which --help need not wait
 
     net, settings = load_network(bundle)
+    if bundle.kind == "onnx":
+        where = bundle.files["network.onnx"]
+        raise InputError(bundle.path, "a network that came as ONNX", "one of the recipe's own", f"Copy {where}")
     facts = {
         "system": str(bundle.facts.get("system", "")),
         "pooling": settings.pooling,
         "bundle": bundle.identity,
         "min_frames": str(settings.extract_min_frames),
         "max_frames": str(settings.extract_chunk),
+        "sample_rate": str(bundle.facts.get("rate", "")),  # these four are read by sherpa-onnx too
+        "output_dim": str(net.embedding_dim),
+        "normalize_samples": "0",
+        "language": "",
     }
     least = settings.extract_min_frames
     save(to_onnx(net, facts, least), out)
