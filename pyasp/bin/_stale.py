@@ -59,11 +59,7 @@ TOOLS = {
     "normalise_scores": Tool("scores", "backend.conf"),
     "calibrate": Tool("scores", "backend.conf"),
 }
-DERIVED = {
-    "train_aug": "augment",
-    "train_sel": "select",
-    "dev": "select",
-}  # sets, with their stage
+DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
