@@ -114,11 +114,12 @@ def trained_on(stored: dict[str, Any]) -> Trained | None:
 def pooled(models: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """What models of a calibration.json were trained on together, such as those of two halves, with its doubts: the
     same entries as in each of them; nothing where one does not say."""
-    parts = [trained_on(model) for model in models]
-    if None in parts or not parts:
+    found = [trained_on(model) for model in models]
+    parts = [each for each in found if each]
+    if not parts or len(parts) < len(found):
         return {}
-    counts = [sum(getattr(each, name) for each in parts) for name in ("n_target", "n_nontarget", "speakers")]
-    trained = Trained(*counts, any(each.separable for each in parts))
+    counts = {name: sum(getattr(each, name) for each in parts) for name in ("n_target", "n_nontarget", "speakers")}
+    trained = Trained(**counts, separable=any(each.separable for each in parts))
     return {**asdict(trained), "doubts": list(dict.fromkeys(doubt for each in parts for doubt in each.doubts()))}
 
 

@@ -223,7 +223,8 @@ def changed_settings(
     now = settings_of(made["tool"], system if tool.conf == "tdnn.conf" else "") if tool.conf else {}
     now = now | of_step(run, made["tool"], artefact, now)
     for key, old in recorded_options(made).items():
-        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
+        decided = key == "scoring" and now.get(key) == "auto"  # by the back end, which is an input
+        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old and not decided:
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 

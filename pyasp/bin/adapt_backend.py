@@ -48,7 +48,7 @@ def make(options: Options, backend_dir: str, scp: str, out: str) -> None:
         raise CannotBeMade(scp, "no such file", "unlabelled vectors to adapt to", cure)
     names, settings = files.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
     tables = [path for each in SETS if options.data and (path := Path(options.data) / each / "utt2spk").is_file()]
-    inputs = [*(Path(backend_dir) / name for name in names), scp, *tables]
+    inputs: list[str | Path] = [*(Path(backend_dir) / name for name in names), scp, *tables]
     made = describe("adapt_backend", settings, inputs, options.variant_seed if tables else None)
     if all([is_current(Path(out) / name, made, options.force) for name in names]):
         return

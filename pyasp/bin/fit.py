@@ -32,7 +32,8 @@ def main(options: Options, conf: str, train: str, out: str) -> None:
 
     Other options stay as they are: to choose one yourself, write its value in place of `auto`.
     """
-    facts, said = facts_of(DataDir(train)), {}
+    facts = facts_of(DataDir(train))
+    said: dict[str, str] = {}
     for path in sorted(Path(conf).rglob("*.conf")):
         text, chosen = fitted(path.read_text(encoding="utf-8-sig"), facts)
         said |= {f"--{key}={value}": path.name for key, value in chosen.items()}

@@ -269,7 +269,7 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 
 
 def results_of(directory: Path) -> dict[str, Any]:
-    """{list: its entry of metrics.json}; empty before stage 10."""
+    """{list: its entry of metrics.json}; empty before stage report."""
     path = directory / "metrics.json"
     return read_json(path, "the system's metrics", rerun("report")).get("trials", {}) if path.is_file() else {}
 

@@ -176,7 +176,7 @@ class SpeakerModel:
     def _extractor(self, name: str) -> MelFeatures:
         """This thread's extractor of `mfcc` or `fbank`."""
         if not hasattr(self._local, name):
-            made = Mfcc(self._mfcc_options) if name == "mfcc" else Fbank(self._fbank_options)
+            made = Fbank(self._fbank_options) if name == "fbank" and self._fbank_options else Mfcc(self._mfcc_options)
             setattr(self._local, name, made)
         return getattr(self._local, name)
 

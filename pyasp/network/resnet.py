@@ -17,7 +17,7 @@ sample_statistics (pyasp.network.pooling). --pooling-dim says nothing here, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
@@ -33,7 +33,10 @@ BLOCKS = (3, 4, 6, 3)
 EPSILON = 1e-5  # of the batch norms, PyTorch's
 
 
-def halved(size: int, times: int = 1) -> int:
+Size = TypeVar("Size", int, Tensor)
+
+
+def halved(size: Size, times: int = 1) -> Size:
     """A size, or a tensor of sizes, after strides of two: halves rounded up."""
     for _ in range(times):
         size = (size + 1) // 2
@@ -97,6 +100,6 @@ class Resnet34(Encoder):
             if number and lengths is not None:
                 lengths = halved(lengths)
                 mask = length_mask(lengths, halved(y.shape[3]))
-            for block in stage:
+            for block in stage:  # type: ignore[attr-defined]  # a list of blocks
                 y = block(y, mask)
         return y.permute(0, 3, 1, 2).flatten(2), mask

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.text import Table, as_text, cost, percent
 from pyasp.data.scores import read_scored
 from pyasp.evaluation import bootstrap
@@ -142,7 +142,7 @@ def _measured(exps: list[Path], runs: list[Results], trial_list: str, figure: st
                 trial_list,
                 f"other trials, or other draws of speakers, in {', '.join(map(str, exps))}",
                 "the same list and the same --replicates in every run",
-                "Run stages 9 and 10 of each with the same data and settings",
+                rerun("scores", "Give each run the same data and settings"),
                 item=system,
             )
         replicates = np.stack([read_replicates(exp / system)[f"{trial_list}/{figure}"] for exp in exps])

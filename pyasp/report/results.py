@@ -7,7 +7,7 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
@@ -149,7 +149,9 @@ def screen(results: Results, extra: Tables = ()) -> str:
     return "\n\n".join([*blocks, "\n".join(definitions(results))])
 
 
-def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str], times: Table = ()) -> str:
+def markdown(
+    results: Results, extra: Mapping[str, Tables], notes: Iterable[str], times: Sequence[list[str]] = ()
+) -> str:
     """RESULTS.md: the tables of the screen, the further tables of each list, EER by every column, what was lost, each
     number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
@@ -170,7 +172,7 @@ def markdown(results: Results, extra: Mapping[str, Tables], notes: Iterable[str]
         "subset without targets or without nontargets. Curves and more: report.html.",
     ]
     if len(times) > 1:
-        parts += ["## Where the time goes", as_markdown(times), TIMES]
+        parts += ["## Where the time goes", as_markdown(list(times)), TIMES]
     return "\n\n".join(parts) + "\n"
 
 

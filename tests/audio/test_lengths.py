@@ -24,7 +24,7 @@ from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file, read_sound
-from pyasp.bin import check_data
+from pyasp.bin import check
 from pyasp.bin.data import main as data_verb
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_dropped
@@ -396,7 +396,7 @@ def prepared(tmp_path_factory):
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
     dropped = read_dropped(data / "train" / "dropped.tsv")
-    assert check_data.main([str(data)]) == 0
+    assert check.main(["data", str(data)]) == 0
     return data, dropped
 
 
@@ -437,7 +437,7 @@ def test_the_check_finds_what_has_changed_since_the_preparation(tmp_path, capsys
         "int16_floats": "floats of up to 20000 times full scale",
     }[change]
     assert data_verb(["validate", str(data / "train")]) == 1 and told in capsys.readouterr().out
-    assert check_data.main(["--max-dropped-fraction=0.5", str(data)]) == 0
+    assert check.main(["data", "--max-dropped-fraction=0.5", str(data)]) == 0
     assert told in read_dropped(data / "train" / "dropped.tsv")[utt]
 
 
