@@ -24,7 +24,7 @@ from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, DataDir, read_rows
-from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
+from pyasp.data.manifests import RECORDING, SUPERVISION, check_fields
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own

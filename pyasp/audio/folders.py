@@ -47,12 +47,12 @@ class Tree:
     first: dict[str, str] = field(default_factory=dict)
 
     def root_of(self, path: str) -> int:
-        """The place in `roots` of the one that a path lies below."""
-        return next(i for i, root in enumerate(self.roots) if path.startswith(root.rstrip(os.sep) + os.sep))
+        """The place in `roots` of the one that a path lies below, or is."""
+        return next(i for i, root in enumerate(self.roots) if f"{path}/".startswith(os.path.join(root, "")))
 
     def below(self, path: str) -> str:
         """A path relative to the root that it lies below, or is."""
-        return "." if path in self.roots else os.path.relpath(path, self.roots[self.root_of(path)])
+        return path[len(os.path.join(self.roots[self.root_of(path)], "")) :] or "."
 
     def say(self) -> None:
         """Prints what was passed over, by suffix, and which names lead to recordings that the walk had already."""
@@ -178,19 +178,20 @@ def file_below(root: str | Path, name: str) -> Path | None:
 
 
 class RealPaths:
-    """Real paths of many files in few folders: each folder is looked up once."""
+    """Real paths of many files in few folders: each folder and each file is looked up once."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
+        self._known: dict[str, str] = {}
 
     def of(self, path: str) -> str:
         """The path without links; that of a file which is not there, as far as it is."""
-        folder, name = os.path.split(path)
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)
+        if path not in self._known:
+            folder, name = os.path.split(path)
+            if folder not in self._known:
+                self._known[folder] = os.path.realpath(folder)
+            linked = os.path.islink(path)
+            self._known[path] = os.path.realpath(path) if linked else os.path.join(self._known[folder], name)
+        return self._known[path]
 
 
 def find_audio(*folders: str | Path) -> list[Path]:

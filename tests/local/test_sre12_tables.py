@@ -7,8 +7,8 @@ import pytest
 from prep_trees import put, sph
 
 from local import sre12_tables
-from local.cts_superset import read_cts
 from local.prep_sre12 import duration_class
+from local.sre12_corpora import read_cts
 from pyasp.core.errors import InputError
 
 
