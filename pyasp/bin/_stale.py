@@ -205,9 +205,9 @@ def recorded_options(made: dict[str, Any]) -> dict[str, Any]:
     """The options of a record, with the values of those that it leaves out."""
     if made["tool"] != "train_tdnn":
         return made["options"]
-    from pyasp.training.trainer import NEWER  # and torch, which a run without networks does not wait for
+    from pyasp.network.checkpoint import LATER  # and torch, which a run without networks does not wait for
 
-    return NEWER | made["options"]
+    return {name: value for name, value in LATER.items() if value is not None} | made["options"]
 
 
 def changed_settings(
