@@ -138,8 +138,8 @@ def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
         wav(tree / f"spk2/s1/{name}.wav", 7, 800, rate=8000)
     assert prepare(tmp_path / "data", "--root", tree, "--rate=16000") == 0
     said = capsys.readouterr().out
-    assert "recordings by rate: 2 of 8000 Hz, 22 of 16000 Hz; all are brought to the rate of the features" in said
-    assert "warning: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
+    assert "recordings by rate: 2 8000 Hz, 22 16000 Hz" in said
+    assert "warning of rates: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
     assert "they hold nothing above 4000 Hz" in said
     assert json.loads((tmp_path / "data/prep.json").read_text())["recordings by rate"] == {"8000 Hz": 2, "16000 Hz": 22}
     for path in tree.rglob("*.wav"):
