@@ -70,6 +70,15 @@ def test_paths_in_tables_written_by_a_preparation_work_from_anywhere(tree, tmp_p
         check_data_dir(name, 16, 4)
 
 
+def test_paths_in_somebodys_tables_are_relative_to_where_the_run_was_called(tree, tmp_path, monkeypatch):
+    """run.sh works in its own directory, and says where it was called."""
+    entries = kaldi(tree, tmp_path / "k", "cat {} |").joinpath("wav.scp")
+    entries.write_text(entries.read_text().replace(f"{tmp_path}/", ""))
+    monkeypatch.setenv("PYASP_CALLER", str(tmp_path))
+    assert prepare(tmp_path / "data", "--kaldi-data", tmp_path / "k") == 0
+    check_data_dir(tmp_path / "data/train", 16, 4)
+
+
 @pytest.mark.parametrize(
     "entry",
     [
