@@ -28,15 +28,19 @@ from torch.nn import functional
 from pyasp.core.conf import write_conf
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.core.errors import InputError
-from pyasp.core.options import subset
+from pyasp.core.options import check_values, subset
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current
+from pyasp.core.records import describe, is_current, maker, making
 from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir
+from pyasp.features.frontend import output_dim
+from pyasp.kaldi import ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
 from pyasp.network.loss import logits_of
+from pyasp.network.model import ONNX
+from pyasp.network.onnx import OnnxModel
 from pyasp.training.chunks import Batch, split_validation, validation_batches
 from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
 from pyasp.training.frames import FrameSource, open_source
@@ -47,20 +51,14 @@ from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
-NEWER = {
-    "encoder": "tdnn",
-    "init": "",
-    "freeze_encoder_epochs": 0,
-    "feature_type": "mfcc",
-}  # options with the values that are not recorded: records of before stay current
-
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int, init: Path | None = None) -> dict[str, Any]:
     """What makes the network, of the weights `init` if any: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
-    kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
+    kept = {key: value for key, value in every.items() if key not in ELSEWHERE and checkpoint.LATER.get(key) != value}
     inputs = [data / name for name in ("utt2spk", options.table, "vad.scp", "valid_utts")]
     inputs += [init] if init else []
+    inputs += [Path(options.model)] if options.encoder == ONNX else []
     return describe("train_tdnn", kept, inputs, seed)
 
 
@@ -233,6 +231,8 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
+    missing = options.encoder == ONNX and not Path(options.model or "/").is_file()
+    check_values(options, "network options", "the file of a network, for --encoder=onnx", model=missing)
     data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     init = weights_file(options.init, directory) if options.init else None
     made = recipe_of(data, options, seed, init)
@@ -240,8 +240,45 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     with together(device.type):
         current = is_current(directory / "final.pt", made, force)
         wait_for_all()
-        if not current:
+        if not current and options.encoder == ONNX:
+            adopt(data, directory, options, made)
+        elif not current:
             train_here(data, directory, options, seed, made, force, init)
+
+
+def adopt(data: DataDir, directory: Path, options: NetworkOptions, made: dict[str, Any]) -> None:
+    """final.pt of --encoder=onnx: the bytes of --model, with the options that they decide. Nothing is trained."""
+    if rank() != 0:
+        return
+    content = Path(options.model).read_bytes()
+    net = OnnxModel(content, options.model)
+    stored = ScpReader(data / options.table)
+    dim = output_dim(stored.shape(next(iter(stored)))[1], options)
+    rate = rate_of(data / options.table)
+    options = dataclasses.replace(options, **net.settings(dim, rate), embedding_dim=net.embedding_dim)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    state = checkpoint.network_state(
+        dim,
+        {ONNX: torch.frombuffer(bytearray(content), dtype=torch.uint8)},
+        dataclasses.asdict(options),
+        [],
+        {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0},
+    )
+    with making(directory / "final.pt", made) as temporary:
+        checkpoint.save(temporary, state)
+    print(
+        f"{directory / 'final.pt'}: {net.description} of {options.model}; features at {rate or 'an unknown'} Hz",
+        file=sys.stderr,
+    )
+
+
+def rate_of(table: Path) -> int | None:
+    """Samples a second that stored features were made from, by the records behind them; None where there are none."""
+    try:
+        return int(maker(table, "make_mfcc", "make_fbank")["options"]["sample_frequency"])
+    except InputError:
+        return None
 
 
 def train_here(

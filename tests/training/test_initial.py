@@ -21,7 +21,6 @@ from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.contract import Encoder
 from pyasp.network.model import ENCODERS
-from pyasp.training import trainer
 from pyasp.training.trainer import train
 
 LAYERS = [f"frames.{k}.{part}" for k in range(5) for part in ("affine", "norm")]
@@ -259,4 +258,4 @@ def test_records_of_before_stay_current(data, tmp_path, capsys):
     train(data, tmp_path / "exp", options("--epochs=1"), 1)
     record = load_record(made_path(tmp_path / "exp/final.pt"))
     assert not {"init", "freeze_encoder_epochs"} & set(record["options"])
-    assert set(trainer.NEWER) >= {"init", "freeze_encoder_epochs"}
+    assert set(checkpoint.LATER) >= {"init", "freeze_encoder_epochs"}
