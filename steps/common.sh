@@ -62,9 +62,9 @@ stage() {
 end_stage() {
   [ -n "${stage_start:-}" ] || return 0
   local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
-  printf '{"stage": "%s", "title": "%s", "start": %s, "seconds": %d.%03d}\n' "${stages[current_stage]}" \
-    "${stage_title//[\"\\]/}" "${stage_start/,/.}" $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
-    log "the time of stage ${stages[current_stage]} could not be written to $exp/log/stages.jsonl"
+  printf '{"stage": "%s", "title": "%s", "start": %s, "seconds": %d.%03d}\n' "$PYASP_STAGE" "${stage_title//[\"\\]/}" \
+    "${stage_start/,/.}" $((microseconds / 1000000)) $((microseconds / 1000 % 1000)) >>"$exp/log/stages.jsonl" ||
+    log "the time of stage $PYASP_STAGE could not be written to $exp/log/stages.jsonl"
   stage_start=
 }
 
@@ -251,6 +251,7 @@ side_by_side() {
   local run=$1 name slot pid most failed=() slots=()
   local -A name_of=()
   shift
+  end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of the processor's threads each"

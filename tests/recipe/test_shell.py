@@ -1,6 +1,7 @@
 """The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
 
 import importlib
+import json
 import os
 import re
 import signal
@@ -398,3 +399,25 @@ def test_a_failed_system_is_named_and_the_others_end(tmp_path):
     result = bash(SYSTEMS.format(place=tmp_path, at_once=2, bad="y"))
     assert result.returncode == 1 and "error: y failed, see above" in result.stderr
     assert {"x", "y", "z", "seen.x", "seen.y", "seen.z"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_each_stage_has_one_time_where_systems_work_side_by_side(tmp_path):
+    """The last stage before them is theirs no more: it ended once, under its own name."""
+    script = f"""
+declare -A opt=([cmd]=run [nj]=4 [device]=cpu [at-once]=2) exp={tmp_path}
+force=false stages=(select networks) first_stage=0 last_stage=1 current_stage=0
+mkdir "$exp/log"
+work() {{ if stage networks "network: $1"; then :; fi; }}
+if stage select "choose"; then :; fi
+current_stage=1
+side_by_side work x y
+"""
+    result = bash(script)
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "log/stages.jsonl").read_text().splitlines()]
+    assert sorted((row["stage"], row["title"]) for row in rows) == [
+        ("networks", "network: x"),
+        ("networks", "network: y"),
+        ("select", "choose"),
+    ]
+    assert all(row["start"] > 1e9 and row["seconds"] >= 0 for row in rows)
