@@ -96,8 +96,12 @@ def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> 
         settings = read_conf(conf, BackendOptions)
         wanted = [f"{system}+{chain}" for system in plain for chain in expand(settings.variant)]
         wanted += fusions(settings, [*plain, *wanted])
+    own: dict[str, list[str]] = {}  # what is true of several systems is said once
+    for where, what in facts.losses(exp, data, systems):
+        own.setdefault(what, []).append(where)
+    lost = [[findings.listed(where), what] for what, where in own.items()]
     unfit = [row for name in report.list_names(results) for row in findings.unfit(results, name)]
-    return [*facts.losses(exp, data, systems), *unfit, *facts.left_out(exp, wanted)]
+    return [*lost, *unfit, *facts.left_out(exp, wanted)]
 
 
 @command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")

@@ -165,6 +165,11 @@ def versions(exp: Path) -> dict[str, str]:
     return read_json(exp / "results.json.made.json").get("versions", {})
 
 
+def _name(stage: object, title: str) -> str:
+    """A stage and what it does, without saying the same twice."""
+    return title if title.startswith(f"{stage} ") else f"{stage} {title}".strip()
+
+
 def stages_table(rows: list[dict[str, Any]]) -> Table:
     """By stage and system: seconds of wall clock, of processors, of waiting, those that a longer stage hides, and the
     largest process's memory (rows of costs.by_stage); the whole run last."""
@@ -174,7 +179,7 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
         used, there = row.get("cpu_seconds"), row["seconds"] is not None
         table.append(
             [
-                f"{row['stage']} {row['title']}".strip(),
+                _name(row["stage"], row["title"]),
                 f"{row['seconds']:.1f}" if there else "-",
                 "" if used is None else f"{used:.1f}",
                 f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "",

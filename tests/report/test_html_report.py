@@ -574,6 +574,18 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
     ]
 
 
+def test_what_is_true_of_several_systems_is_said_once(tmp_path):
+    for system in ("a", "c"):
+        (tmp_path / system).mkdir()
+        models = {"lists": {"l": [{"doubts": ["3 target trials, fewer than 30"]}]}}
+        (tmp_path / system / "calibration.json").write_text(json.dumps(models))
+    results = made_up({"a": 5.0, "b": 6.0, "c": 7.0}, {})
+    assert report_tool.losses(report_tool.Options(), tmp_path, tmp_path / "data", results) == [
+        ["a and c", "calibrated on 3 target trials, fewer than 30"],
+        ["b", "scores on l are no log-likelihood ratios: Cllr 1.500, where 1 says nothing (calibrate)"],
+    ]
+
+
 def test_where_the_time_goes(tmp_path):
     """Two networks side by side: the shorter one is hidden by the longer one for the seconds that both ran."""
     (tmp_path / "log").mkdir()
@@ -585,14 +597,14 @@ def test_where_the_time_goes(tmp_path):
     (tmp_path / "log/usage.jsonl").write_text(
         '{"stage": "networks", "title": "a", "tool": "t", "cpu_seconds": 15.0, "peak_mb": 10.0}\n'
         '{"stage": "networks", "title": "b", "tool": "t", "cpu_seconds": 35.0, "peak_mb": 9.0}\n'
-        '{"stage": "report", "title": "", "tool": "r", "cpu_seconds": 1.0, "peak_mb": 1.0}\n'
+        '{"stage": "report", "title": "report of all", "tool": "r", "cpu_seconds": 1.0, "peak_mb": 1.0}\n'
     )
     assert facts.stages_table(costs.by_stage(tmp_path)) == [
         ["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"],
         ["networks a", "20.0", "15.0", "5.0", "15.0", "10", "t"],
         ["networks b", "30.0", "35.0", "0.0", "0.0", "9", "t"],
         ["scores a", "2.0", "", "", "0.0", "", ""],
-        ["report", "-", "1.0", "", "", "1", "r"],
+        ["report of all", "-", "1.0", "", "", "1", "r"],
         ["all", "37.0", "51.0", "", "", "", ""],
     ]
 
