@@ -30,12 +30,14 @@ def main(options: Options, model: str, out: str) -> None:
     if not options.onnx:
         raise InputError("command line", "no format", "--onnx", "Give --onnx: it is the only format so far")
     bundle = read_bundle(model)
+    from pyasp.network.model import Network
     from pyasp.network.onnx import compare, save, to_onnx  # with torch, for which --help need not wait
 
     net, settings = load_network(bundle)
     if bundle.kind == "onnx":
         where = bundle.files["network.onnx"]
         raise InputError(bundle.path, "a network that came as ONNX", "one of the recipe's own", f"Copy {where}")
+    assert isinstance(net, Network)
     facts = {
         "system": str(bundle.facts.get("system", "")),
         "pooling": settings.pooling,

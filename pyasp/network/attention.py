@@ -49,6 +49,7 @@ def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.nda
         )
     device = next(net.parameters()).device
     alpha = net.eval().attention(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
+    assert alpha is not None  # a pooling that attends has weights
     relative = alpha[0].float().cpu().numpy() * alpha.shape[1]
     lost = net.frames.frames_lost
     middle = np.flatnonzero(voiced)[lost // 2 :][: len(feats) - lost]

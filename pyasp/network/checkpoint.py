@@ -169,9 +169,10 @@ def load_network(path: str | Path, device: torch.device) -> tuple[Network | Onnx
     return network_of(state, path).to(device), state["options"]
 
 
-def write_weights(net: Network, path: Path) -> dict[str, list[int]]:
+def write_weights(net: Network | OnnxModel, path: Path) -> dict[str, list[int]]:
     """network.ark of a network; returns the shapes that an archive of vectors and matrices does not keep."""
     shapes = {}
+    assert isinstance(net, Network)
     with ArkWriter(path) as writer:
         for name, value in net.embedding_weights().items():
             if value.ndim not in (1, 2):

@@ -364,8 +364,8 @@ def render(run: ReportedRun) -> str:
         .get_template("report.html")
         .render(
             title=findings.title(run.results),
-            lead=f"Speaker verification, after Okabe et al. 2018. Systems: {len(systems) - len(variants)}; variants and "
-            f"fusions of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
+            lead=f"Speaker verification, after Okabe et al. 2018. Systems: {len(systems) - len(variants)}; variants "
+            f"and fusions of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
             titles=titles,
             found=[findings.found(run.results, name) for name in names],
             losses=run.results.get("losses", []),
