@@ -233,6 +233,8 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     """
     missing = options.encoder == ONNX and not Path(options.model or "/").is_file()
     check_values(options, "network options", "the file of a network, for --encoder=onnx", model=missing)
+    useless = options.encoder == ONNX and bool(options.init)
+    check_values(options, "training options", "none: --encoder=onnx takes a whole network from --model", init=useless)
     data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     init = weights_file(options.init, directory) if options.init else None
     made = recipe_of(data, options, seed, init)
