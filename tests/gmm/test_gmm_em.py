@@ -179,7 +179,7 @@ def test_sampling_over_many_blocks(monkeypatch):
 def test_a_ubm_that_is_too_large_for_its_data_is_complained_of():
     last = {"frames": 20000, "gaussians": 256, "removed": 253, "floored": 768}
     (text,) = complaints(last, UbmOptions(num_gauss=256, subsample=2))
-    assert text.startswith("3 of 256 Gaussians are left, too few frames (40000) for more; about one Gaussian to 2000")
+    assert text.startswith("3 of 256 Gaussians are left, too few frames (40000) for more; about one Gaussian to 2500")
     (text,) = complaints(last | {"removed": 20, "floored": 2816}, UbmOptions(num_gauss=256, subsample=2))
     assert text.startswith("2816 eigenvalues of 256 covariances were floored, too few frames (40000)")
     assert not complaints(last | {"removed": 20}, UbmOptions(num_gauss=256))
