@@ -99,17 +99,16 @@ def walk_speakers(*roots: str | Path) -> Tree:
 def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
     """{id: utterance}, checked: usable ids, none twice with different audio. Raises InputError."""
     index: dict[str, Utterance] = {}
+    twice = []
     for each in utterances:
         check_id(each.id, "utterance", where)
         check_id(each.speaker, "speaker", where)
         other = index.setdefault(each.id, each)
         if other is not each and _place(other) != _place(each):
-            raise InputError(
-                where,
-                f"utterance {each.id} twice: {other.path} and {each.path}",
-                "one recording an id",
-                "Give the utterances different ids (or directories different names)",
-            )
+            twice.append(f"utterance {each.id} twice: {other.path} and {each.path}")
+    if twice:
+        cure = "Give the utterances different ids (or directories different names)"
+        raise InputError(where, some(twice), "one recording an id", cure)
     return index
 
 
