@@ -13,7 +13,7 @@ of a network is counted from them.
 from __future__ import annotations
 
 import abc
-from typing import Protocol
+from typing import Protocol, Self
 
 from torch import Tensor, nn
 
@@ -25,6 +25,9 @@ class Embeds(Protocol):
     embedding_dim: int  # E
     shortest: int  # frames that a recording must have
     attends: bool  # whether there are weights over time to look at
+
+    def eval(self) -> Self:
+        """Itself, in evaluation mode."""
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeddings (B, E) of x (B, T, D) with lengths (B,), None: all T."""

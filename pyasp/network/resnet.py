@@ -17,7 +17,7 @@ sample_statistics (pyasp.network.pooling). --pooling-dim says nothing here, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
@@ -33,7 +33,7 @@ BLOCKS = (3, 4, 6, 3)
 EPSILON = 1e-5  # of the batch norms, PyTorch's
 
 
-def halved(size: int, times: int = 1) -> int:
+def halved(size: Any, times: int = 1) -> Any:
     """A size, or a tensor of sizes, after strides of two: halves rounded up."""
     for _ in range(times):
         size = (size + 1) // 2
