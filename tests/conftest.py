@@ -6,6 +6,10 @@ from pathlib import Path
 import golden_cases
 import pytest
 
+# Runs that are compared bit for bit must not each choose their number of threads by what the machine is doing.
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+os.environ.pop("PYASP_THREADS", None)
+
 
 @pytest.fixture(scope="session")
 def golden():

@@ -142,7 +142,7 @@ def walk(*roots: str | Path) -> Tree:
         for link in links:
             going.follow(link)
     tree = going.tree
-    odd = [tree.below(path) for path in tree.files if not _is_text(path)]
+    odd = [tree.below(path) for path in tree.files if not is_text(path)]
     if odd:
         cure = "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1"
         found = f"{len(odd)} names of files or folders that are not UTF-8 ({some(odd)})"
@@ -151,7 +151,8 @@ def walk(*roots: str | Path) -> Tree:
     return tree
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """False for a name whose bytes are not UTF-8: no table could hold it."""
     try:
         return bool(path.encode())
     except UnicodeEncodeError:

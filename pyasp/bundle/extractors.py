@@ -59,7 +59,11 @@ def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, Any]:
         from pyasp.network.onnx import OnnxModel
 
         path = bundle.files["network.onnx"]
-        return OnnxModel(path.read_bytes(), str(path), options.normalize_samples and not options.cmn_window), options
+        lowered, sizes = (
+            options.normalize_samples and not options.cmn_window,
+            (options.input_dim, options.embedding_dim),
+        )
+        return OnnxModel(path.read_bytes(), str(path), lowered, sizes), options
     weights = read_weights(bundle.files["network.ark"], bundle.facts.get("shapes", {}))
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
         net = Network(subset(options, ArchitectureOptions), options.input_dim)

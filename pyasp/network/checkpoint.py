@@ -157,6 +157,7 @@ def network_of(state: dict[str, Any], path: str | Path) -> Network | OnnxModel:
             bytes(state["model"][ONNX].numpy()),
             f"{path} ({options.model})",
             options.normalize_samples and not state["options"]["cmn_window"],  # else the level is gone
+            (state["dim"], options.embedding_dim),
         )
     net = Network(options, state["dim"], len(state["speakers"]))
     load_weights(net, state["model"], path)

@@ -26,8 +26,8 @@ class Embeds(Protocol):
     shortest: int  # frames that a recording must have
     attends: bool  # whether there are weights over time to look at
 
-    def eval(self) -> Self:
-        """Itself, in evaluation mode."""
+    def train(self, mode: bool = True) -> Self:
+        """Itself, in training or in evaluation mode."""
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeddings (B, E) of x (B, T, D) with lengths (B,), None: all T."""

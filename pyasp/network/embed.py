@@ -79,7 +79,7 @@ class Embedder:
     def __init__(self, net: Embeds, options: EmbedOptions, device: torch.device):
         """InputError for an `extract_min_frames` that the network's context does not fit into."""
         check_frames("extract_min_frames", options, net.shortest)
-        self.net, self.options, self.device = net.eval(), options, device
+        self.net, self.options, self.device = net.train(False), options, device
         self.repeated = 0  # recordings shorter than extract_min_frames so far
 
     def stream(self, recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:

@@ -84,8 +84,9 @@ class OnnxModel(nn.Module):
 
     attends, shortest = False, 1
 
-    def __init__(self, content: bytes, where: str, lowered: bool = False):
-        """content: of the file `where`; lowered: its log mel energies are those of samples in [-1, 1].
+    def __init__(self, content: bytes, where: str, lowered: bool = False, sizes: tuple[int, int] = (0, 0)):
+        """content: of the file `where`; lowered: its log mel energies are those of samples in [-1, 1];
+        sizes: D and E, which `settings` finds out.
 
         Raises InputError when it is no model of frames (batch, frames, D) to one vector a recording.
         """
@@ -101,9 +102,9 @@ class OnnxModel(nn.Module):
         self.facts = dict(self.session.get_modelmeta().custom_metadata_map)
         features, *lengths = self._inputs()
         self.features, self.lengths = features.name, lengths[0].name if lengths else ""
-        self.in_dim = features.shape[2] if isinstance(features.shape[2], int) else 0  # 0: any
+        self.in_dim = sizes[0] or (features.shape[2] if isinstance(features.shape[2], int) else 0)  # 0: any
         self.one_by_one = isinstance(features.shape[0], int)
-        self.embedding_dim = 0
+        self.embedding_dim = sizes[1]
 
     def _wrong(self, found: str) -> InputError:
         expected = "features (batch, frames, bins) float32, perhaps lengths (batch,) int64; embedding (batch, size)"
@@ -151,12 +152,7 @@ class OnnxModel(nn.Module):
                 "Take a model of that rate, or a conf directory whose features have the model's",
             )
         self.in_dim = dim
-        try:
-            size = self.embed(torch.zeros(1, 200, dim)).shape[1]
-        except RuntimeError as error:
-            raise self._wrong(
-                f"a model that fails on 200 frames of zeros ({str(error).splitlines()[0][:200]})"
-            ) from None
+        self.embedding_dim = size = self.embed(torch.zeros(1, 200, dim)).shape[1]
         if self.facts.get("output_dim", str(size)) != str(size):
             raise InputError(
                 self.where, f"{size} outputs", f"{self.facts['output_dim']}, as its metadata say", "Download it again"
@@ -192,7 +188,6 @@ class OnnxModel(nn.Module):
             raise self._wrong(f"a model that fails on frames {frames.shape} ({reason})") from None
         if found.ndim != 2 or len(found) != len(frames):
             raise self._wrong(f"an output of shape {found.shape} for {len(frames)} recordings")
-        self.embedding_dim = found.shape[1]
         return found
 
 
@@ -207,7 +202,7 @@ def to_onnx(net: Network, facts: dict[str, str], least: int) -> Any:
     with warnings.catch_warnings():  # of the tracer: the lengths of the example are checked, not the graph's
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Embedding(net.eval(), least),
+            Embedding(net, least).eval(),  # the exporter gives back the mode that it found
             example,
             stream,
             dynamo=False,  # the other exporter needs a package more

@@ -23,8 +23,8 @@ from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold, eer_text
 from pyasp.report import facts, figures, findings, tables
 from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
-from pyasp.report.results import Results, entries, list_names
-from pyasp.report.tables import HALVES, calibrated, is_variant
+from pyasp.report.results import Results, entries, is_variant, list_names
+from pyasp.report.tables import HALVES, calibrated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

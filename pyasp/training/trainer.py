@@ -32,7 +32,7 @@ from pyasp.core.options import check_values, subset
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, maker, making
-from pyasp.core.threads import prefetched
+from pyasp.core.threads import prefetched, settle_threads
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import output_dim
 from pyasp.kaldi import ScpReader
@@ -50,6 +50,10 @@ from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch
 
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
+
+THREADS = "threads"  # in the system's directory: the number of threads it is trained with
+LONG_WORK = 1e13  # operations: about a minute
+USUAL_SHARE = 0.5  # of the rate of square products
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int, init: Path | None = None) -> dict[str, Any]:
@@ -283,6 +287,26 @@ def rate_of(table: Path) -> int | None:
         return None
 
 
+def tell_work(run: Run, directory: Path) -> None:
+    """Before a long training on a CPU: settles the number of threads, and says about how long it will take."""
+    work = sum(
+        phase.steps * phase.options.batch_size * chunk * training_flop(run.net, chunk)
+        for phase in run.phases
+        for chunk in [(phase.options.min_chunk + phase.options.max_chunk) // 2]
+    )
+    if run.device.type != "cpu" or world() > 1 or work < LONG_WORK:
+        return
+    frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
+    x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
+    threads = settle_threads(lambda: torch.mm(x, weights), directory / THREADS)
+    minutes = work / (USUAL_SHARE * matmul_peak(run.device, precision_of(run.options, run.device))) / 60
+    steps = sum(phase.steps for phase in run.phases)
+    print(
+        f"{directory.name}: {steps} batches, about {max(1, round(minutes))} minutes on {threads} threads",
+        file=sys.stderr,
+    )
+
+
 def train_here(
     data: DataDir,
     directory: Path,
@@ -301,7 +325,10 @@ def train_here(
     directory.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    if force:
+        (directory / THREADS).unlink(missing_ok=True)
     start_or_resume(run, directory, made, force)
+    tell_work(run, directory)
     peak = matmul_peak(run.device, precision_of(options, run.device))
     longest = max(phase.options.max_chunk for phase in run.phases)
     sizes = options.batch_size // world(), longest, options, run.device

@@ -129,6 +129,12 @@ def adts(path, frames=10, size=200, channels=1):
     path.write_bytes(frames * (head + bytes([size >> 3 & 255, (size & 7) << 5 | 0x1F, 0xFC])).ljust(size, b"\1"))
 
 
+def small_tag(path):
+    """A tag in a frame that is too small for mpg123 to look for one in it."""
+    frame = (b"\xff\xf3\x18\xc4" + bytes(9) + b"Info" + struct.pack(">II", 1, 114)).ljust(36, b"\0")
+    case("cbr.mp3", frame)(path)
+
+
 def fragments(path):
     path.write_bytes(m4a(path, 3).read_bytes() + struct.pack(">I4s", 8, b"moof"))
 
@@ -153,6 +159,8 @@ WHOLE = {  # name: (suffix, what writes it, samples a channel, rate)
         RATE,
     ),
     "zeros_behind": ("mp3", case("cbr.mp3", b"", bytes(2000)), 65664, RATE),
+    "tag_in_sound": ("mp3", edited(case("cbr.mp3"), 13, "8s", b"Xing\0\0\0\1"), 65664, RATE),  # not behind silence: no tag
+    "small_tag": ("mp3", small_tag, 65664, RATE),
     "lame": ("mp3", plain("MP3", "MPEG_LAYER_III"), 16000, RATE),
     "gsm": ("wav", case("gsm.wav"), 16000, 8000),
     "wav": ("wav", plain("WAV"), 16000, RATE),

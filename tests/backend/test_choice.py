@@ -70,7 +70,7 @@ def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys
     write_table(tmp_path / "utt2spk", utts)
     words = [str(tmp_path / "e.scp"), str(tmp_path / "utt2spk"), str(tmp_path / "b")]
     assert train_backend.main(["--scoring=auto", *words]) == 0
-    assert "back end: cosine" in capsys.readouterr().out
+    assert "back end: cosine" in capsys.readouterr().err
     assert resolved(ScoreOptions(scoring="auto"), tmp_path / "b").scoring == "cosine"
     assert resolved(ScoreOptions(scoring="plda"), tmp_path / "b").scoring == "plda"
     assert resolved(ScoreOptions(scoring="auto"), tmp_path).scoring == "plda"  # a back end of Kaldi's

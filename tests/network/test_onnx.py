@@ -53,7 +53,7 @@ def published(net, path, facts, axes=None, example=None):
     """A file without the input `lengths`."""
     axes = axes if axes is not None else {"feats": {0: "B", 1: "T"}, "embs": {0: "B"}}
     torch.onnx.export(
-        net if example is not None else Published(net),
+        (net if example is not None else Published(net)).eval(),
         (example if example is not None else torch.zeros(1, 50, CEPS),),
         str(path),
         dynamo=False,
