@@ -116,7 +116,7 @@ def test_bash_completes_verbs_options_values_and_files(parser):
     assert complete(script, "pyasp", "sho") == ["show"]
     assert "--text" in complete(script, "pyasp", "show", "--te")
     assert complete(script, "pyasp", "score", "--scoring", "c") == ["cosine"]
-    assert complete(script, "pyasp", "score", "--scoring", "") == ["plda", "cosine"]
+    assert complete(script, "pyasp", "score", "--scoring", "") == ["plda", "cosine", "auto"]
     assert complete(script, "pyasp", "show", "pyproj") == ["pyproject.toml"]
 
 
