@@ -94,7 +94,7 @@ def test_the_same_again_writes_nothing_and_other_data_decide_anew(tmp_path):
     assert main([str(FOLDER), str(tmp_path / "a"), str(out)]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
     assert main([str(FOLDER), folder_of(tmp_path / "b", (300, 5, 80)), str(out)]) == 0
-    assert read_conf(out / "ubm.conf", UbmOptions).num_gauss == 32
+    assert read_conf(out / "ubm.conf", UbmOptions).num_gauss == 64
 
 
 def test_what_is_missing_is_told(tmp_path, capsys):
