@@ -1,7 +1,10 @@
 # Environment only: sourced by run.sh, every step and tests/run.sh. Makes .venv from the pinned requirements on first use.
 
 export LC_ALL=C
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}"
+if [ -z "${OMP_NUM_THREADS:-}" ]; then
+  OMP_NUM_THREADS=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+  export OMP_NUM_THREADS PYASP_THREADS="$OMP_NUM_THREADS" # a number that nobody asked for: a training may take another
+fi
 export MKL_NUM_THREADS="$OMP_NUM_THREADS" OPENBLAS_NUM_THREADS="$OMP_NUM_THREADS"
 # glibc keeps up to 128 MB of freed memory: what each step frees would else be given back and faulted in again.
 export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}"

@@ -3,6 +3,7 @@
 # Deep Speaker Embedding" (Interspeech 2018), from audio to a table of results. A bare ./run.sh does all of it on a toy corpus.
 set -euo pipefail
 caller=$PWD
+export PYASP_CALLER=$PWD # what relative paths in wav.scp and manifests are relative to
 cd "$(dirname "$0")"
 . steps/common.sh
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
@@ -76,21 +77,20 @@ def _heard(entry: str) -> Header | str:
     return Header(rate, samples.shape[1], samples.shape[0], "command")
 
 
-def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, int]:
-    """{"16000 Hz": files, ...}; prints them where there are several, or some lower than the features' rate `wanted`."""
+def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
+    """What a summary says of the rates: how many files have which, and a warning of those lower than `wanted`, the
+    features' rate."""
     rates = Counter(header.rate for header in audio.values())
+    found: dict[str, Any] = {"recordings by rate": {f"{rate} Hz": count for rate, count in sorted(rates.items())}}
     low = [path for path, header in audio.items() if header.rate < wanted]
-    if len(rates) > 1 or low:
-        told = ", ".join(f"{count} of {rate} Hz" for rate, count in sorted(rates.items()))
-        print(f"recordings by rate: {told}; all are brought to the rate of the features")
     if low:
-        cure = "take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else "above it they are empty"
-        lowest = min(audio[path].rate for path in low)
-        print(
-            f"warning: {len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
-            f"(first: {low[0]}): they hold nothing above {lowest // 2} Hz: {cure}"
+        top = min(audio[path].rate for path in low) // 2
+        cure = "; take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else ""
+        found["warning of rates"] = (
+            f"{len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
+            f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"
         )
-    return {f"{rate} Hz": count for rate, count in sorted(rates.items())}
+    return found
 
 
 def _need_decoders(audio: Mapping[str, Header]) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.trial_lists import ITSELF, WRONG
 from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
@@ -340,10 +341,23 @@ def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[s
     return True
 
 
+def warnings_of(summary: Mapping[str, Any]) -> list[str]:
+    """What of a preparation the figures may suffer from, as sentences: the report prints them too."""
+    lists = {name.removeprefix("trials/"): counts for name, counts in summary.items() if name.startswith("trials/")}
+    told = [
+        f"{counts[what]} of {counts['target'] + counts['nontarget']} trials of {name} are {what}"
+        for name, counts in lists.items()
+        for what in (WRONG, ITSELF)
+        if counts.get(what)
+    ]
+    return told + [text for name, text in summary.items() if name.startswith("warning")]
+
+
 def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> None:
     """Prints what was prepared and writes the marker prep.json: written last, so that its presence means complete."""
     for name, counts in summary.items():
         told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
         print(f"{data}: {name}: {told}")
     with making(Path(data) / MARKER, made) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        kept = {**summary, "warnings": warnings_of(summary)}
+        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, DataDir, read_rows
-from pyasp.data.manifest_file import RECORDING, SUPERVISION, check_fields
+from pyasp.data.manifests import RECORDING, SUPERVISION, check_fields
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
@@ -307,7 +307,7 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any, allow_commands:
             "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)",
             item=item.id,
         )
-    return os.path.abspath(file.source), file.channels.index(wanted)
+    return placed(file.source), file.channels.index(wanted)
 
 
 def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
@@ -340,6 +340,12 @@ def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
 
 
 # ---------------------------------------------------------------- Kaldi data directories
+
+
+def placed(path: str) -> str:
+    """The absolute form of a path in somebody's table: relative ones mean what the directory means in which the run was
+    called."""
+    return os.path.abspath(os.path.join(os.environ.get("PYASP_CALLER", ""), path))
 
 
 def words_of(command: str) -> list[str]:
@@ -381,10 +387,10 @@ def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False)
     Raises InputError for a command that does more than decode a file.
     """
     if not entry.endswith("|"):
-        return os.path.abspath(entry), 0
+        return placed(entry), 0
     found = decoded_file(entry[:-1])
     if found:
-        return os.path.abspath(found[0]), found[1]
+        return placed(found[0]), found[1]
     if allow_commands:
         return entry, 0
     raise InputError(

@@ -275,7 +275,7 @@ def prepare(options: FolderOptions) -> None:
     drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
-    report(options.data, made, {**_write(Path(options.data), source, groups), "recordings by rate": rates})
+    report(options.data, made, {**_write(Path(options.data), source, groups), **rates})
 
 
 @command(FolderOptions)

@@ -6,23 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard
+from local import sre12_corpora as corpora
 from local.common import PrepOptions, Utterance, index_by_id
-from local.cts_superset import read_cts
 from local.training import Corpus, label, within
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 
 ENROLMENT = ("sre06", "sre08", "sre10")  # corpora that hold enrolment recordings
 TRAINING: dict[str, Callable[..., Corpus]] = {
-    "sre04": sre04_06.read,
-    "sre05": sre04_06.read,
-    "sre06": sre04_06.read,
-    "sre08": sre08.read,
-    "sre10": sre10.read,
-    **{name: switchboard.read for name in switchboard.LAYOUTS},
-    **{name: fisher.read for name in fisher.TABLES},
-    "mixer6": mixer6.read,
+    **dict.fromkeys(corpora.LISTED, corpora.read_listed),
+    **dict.fromkeys(corpora.EVALUATIONS, corpora.read_evaluation),
+    **dict.fromkeys(corpora.CALLS, corpora.read_calls),
+    "mixer6": corpora.read_mixer6,
 }
 
 
@@ -44,7 +39,7 @@ class TrainingOptions(PrepOptions):
     fisher1: str = option("", "Fisher part 1 (LDC2004S13, LDC2004T19 below one directory): training")
     fisher2: str = option("", "Fisher part 2 (LDC2005S13, LDC2005T19 below one directory): training")
     mixer6: str = option("", "Mixer 6 (LDC2013S03): training on its telephone calls")
-    speaker_list: str = option("", f"{sre04_06.LIST} of SRE04 to SRE06; default: in the corpus, or beside it")
+    speaker_list: str = option("", f"{corpora.LIST} of SRE04 to SRE06; default: in the corpus, or beside it")
     train_on: str = option(
         "auto",
         "training corpora, comma between; auto = the CTS superset where it is given (then SRE06, "
@@ -84,14 +79,13 @@ def training_names(options: TrainingOptions) -> list[str]:
 
 def _read(name: str, options: TrainingOptions) -> Corpus:
     reader = TRAINING[name]
-    keep = (options.keep_microphone,)
-    own = {sre04_06.read: (options.speaker_list,), sre08.read: keep, sre10.read: keep}
+    own = {corpora.read_listed: (options.speaker_list,), corpora.read_evaluation: (options.keep_microphone,)}
     return reader(name, getattr(options, name), *own.get(reader, ()))
 
 
 def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str, Utterance], dict[str, Any]]:
     """({utterance id: utterance}, {corpus: counts, "merging": counts}). Raises InputError for what a corpus lacks."""
-    corpora, summary = [], {}
+    read, summary = [], {}
     for name in names:
         if name == "cts":
             continue
@@ -109,13 +103,15 @@ def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str,
                 getattr(options, name), "no recording of its tables", f"the audio of {name} below it", f"Check --{name}"
             )
         summary[f"train/{name}"] = corpus.counts()
-        corpora.append(corpus)
-    utterances, counts = label(corpora, options.merge_pins)
-    if corpora:
+        read.append(corpus)
+    utterances, counts = label(read, options.merge_pins)
+    if read:
         summary["train/merging"] = counts
     if "cts" in names:
-        own = "cts_" if corpora else ""
-        segments = [replace(utt, id=f"{own}{utt.id}", speaker=f"{own}{utt.speaker}") for utt in read_cts(options.cts)]
+        own = "cts_" if read else ""
+        segments = [
+            replace(utt, id=f"{own}{utt.id}", speaker=f"{own}{utt.speaker}") for utt in corpora.read_cts(options.cts)
+        ]
         summary["train/cts"] = {"sides": len(segments)}
         utterances += segments
     return index_by_id(utterances, "training corpora"), summary

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from local import telephone
 from local.common import Utterance
 from local.sre12_tables import GENDERS, Recordings
 from pyasp.audio.folders import file_below
@@ -19,6 +19,55 @@ from pyasp.core.errors import InputError
 
 MIXER = ("sre04", "sre05", "sre06", "sre08", "sre10", "mixer6")  # corpora whose speaker labels are Mixer PINs
 MAX_UNKNOWN = 0.05  # share of lines without m or f above which the columns are taken for wrong
+
+
+# SRE08 and SRE10 mix phone calls with interviews and calls recorded by microphones; the paper trains on telephone
+# recordings. SRE10's directories tell them apart (`data/phonecall/tel`, `data/interview/mic` ...). SRE08's audio lies
+# in one directory, but the Y flags of its trial key do: each common condition of an evaluation plan has models and test
+# segments of one kind.
+TELEPHONE, MICROPHONE, UNKNOWN = "telephone", "microphone", "not told whether telephone or microphone"
+DIRECTORIES = {"tel": TELEPHONE, "tel_phn": TELEPHONE, "mic": MICROPHONE, "mic_int": MICROPHONE, "mic_phn": MICROPHONE}
+LETTERS = {"t": TELEPHONE, "m": MICROPHONE}
+
+
+class Conditions(NamedTuple):
+    """Kinds of the models and of the test segments of common conditions 1, 2, ...; first: column of condition 1."""
+
+    models: str
+    tests: str
+    first: int
+
+
+def kind_of_path(path: str) -> str | None:
+    """What the directories of a path (below its corpus's root) say; None when they say nothing."""
+    return next((DIRECTORIES[part] for part in reversed(PurePath(path).parts[:-1]) if part in DIRECTORIES), None)
+
+
+class Kinds:
+    """What the target trials of a key say about their models and test segments."""
+
+    def __init__(self, trials: Iterable[list[str]], conditions: Conditions):
+        self._models: dict[str, set[str]] = {}
+        self._tests: dict[str, set[str]] = {}
+        for model, segment, *rest in trials:
+            flags = rest[conditions.first - 2 :]
+            for letter_of, found in (
+                (conditions.models, self._models.setdefault(model, set())),
+                (conditions.tests, self._tests.setdefault(segment, set())),
+            ):
+                found.update(LETTERS[letter] for letter, flag in zip(letter_of, flags) if flag.upper() == "Y")
+
+    def of_model(self, model: str) -> str | None:
+        """The kind of a model's training recording; None when the key does not say, or contradicts itself."""
+        return _only(self._models.get(model, set()))
+
+    def of_test(self, segment: str) -> str | None:
+        """The kind of a test segment; None when the key does not say, or contradicts itself."""
+        return _only(self._tests.get(segment, set()))
+
+
+def _only(found: set[str]) -> str | None:
+    return next(iter(found)) if len(found) == 1 else None
 
 
 @dataclass
@@ -65,9 +114,9 @@ class Corpus:
         """
         path = recordings.find(segment)
         side = (path or segment, channel)
-        by_place = telephone.of_path(recordings.below(path) if path else "") or telephone.of_path(segment)
-        kind = self.kinds[side] = by_place or told or self.kinds.get(side, telephone.UNKNOWN)
-        if kind == telephone.MICROPHONE and not self.keep_microphone:
+        by_place = kind_of_path(recordings.below(path) if path else "") or kind_of_path(segment)
+        kind = self.kinds[side] = by_place or told or self.kinds.get(side, UNKNOWN)
+        if kind == MICROPHONE and not self.keep_microphone:
             self.sides.pop(side, None)
         else:
             self.add(pin, gender, segment, channel, recordings, where)
@@ -76,7 +125,7 @@ class Corpus:
         """{"sides", "missing", each kind, each reason to leave out: count}."""
         missing = set(self.missing)
         kinds = Counter(kind for (place, _), kind in self.kinds.items() if place not in missing)
-        left_out = 0 if self.keep_microphone else kinds.pop(telephone.MICROPHONE, 0)
+        left_out = 0 if self.keep_microphone else kinds.pop(MICROPHONE, 0)
         dropped = {"microphone recordings left out": left_out} if left_out else {}
         return {"sides": len(self.sides), "missing": len(self.missing), **kinds, **dropped, **self.left_out}
 

@@ -91,11 +91,11 @@ hold_locks() {
 }
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
-#   The tool's positional arguments are DATA ARG... PREFIX; TABLES is a list of NAME=PATH to merge beside the scp.
+#   The tool's positional arguments are DATA ARG... PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
-  for table in $6; do merge+=(--table "$table"); done
+  for table in $6; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")

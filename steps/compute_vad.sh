@@ -17,6 +17,5 @@ if [ -n "${o[clean-of]}" ]; then
   python -m pyasp.bin.copy_vad --force "${o[force]}" "${o[clean-of]}" "$data"
 else
   tool_options=() o[within]=$data/feats.scp
-  map_shards compute_vad compute_vad "$data" "$data/vad/vad" "$data/vad.scp" \
-    "utt2num_voiced=$data/utt2num_voiced utt2num_silent=$data/utt2num_silent"
+  map_shards compute_vad compute_vad "$data" "$data/vad/vad" "$data/vad.scp" "utt2num_voiced utt2num_silent"
 fi

@@ -16,7 +16,7 @@ need "$data/cuts.jsonl.gz" prepare
 
 tool_options=(--allow-commands "${o[allow-commands]}")
 if [ "$kind" = mfcc ]; then
-  out=$data/feats.scp tables="utt2num_frames=$data/utt2num_frames utt2dur=$data/utt2dur"
+  out=$data/feats.scp tables="utt2num_frames utt2dur"
 else
   out=$data/$kind/feats.scp tables='' o[within]=$data/feats.scp
 fi

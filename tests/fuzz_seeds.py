@@ -138,4 +138,7 @@ WAVS = [
     sound_file("WAV", "ULAW"),
     sound_file("WAV", "PCM_24"),
 ]
+CHUNKS = [sound_file(form, "PCM_16") for form in ("RF64", "W64", "AIFF", "AU", "CAF")]
+FRAMES = [sound_file("MP3", "MPEG_LAYER_III"), sound_file("OGG", "VORBIS")]
+AAC = 5 * b"\xff\xf1\x60\x40\x05\x1f\xfc".ljust(40, b"\1")  # ADTS frames of 40 bytes
 FLACS = [sound_file("FLAC", "PCM_16"), sound_file("FLAC", "PCM_16", 2)]

@@ -11,8 +11,11 @@ import bundle_data
 import numpy as np
 import torch
 from fuzz_seeds import (
+    AAC,
     ARKS,
+    CHUNKS,
     FLACS,
+    FRAMES,
     RNG,
     SCP,
     WAVS,
@@ -330,6 +333,13 @@ TARGETS: dict[str, Target] = {
     "SPHERE audio": Target([sphere_file(1, "pcm"), sphere_file(2, "pcm")], _audio, "x.sph"),
     "wav": Target(WAVS, _audio, "x.wav", tokens=(b"fmt ", b"data", b"LIST", b"RIFF")),
     "flac": Target(FLACS, _audio, "x.flac"),
+    "RF64, Wave64, AIFF, AU, CAF": Target(
+        CHUNKS, _audio, "x.wav", tokens=(b"ds64", b"data", b"SSND", b"COMM", b".snd")
+    ),
+    "mp3, ogg": Target(
+        FRAMES, _audio, "x.mp3", tokens=(b"ID3", b"TAG", b"APETAGEX", b"Xing", b"OggS", b"\xff\xf3\x88\xc4")
+    ),
+    "aac": Target([AAC], read_header, "x.aac"),
     "m4a header": Target(
         [contents(lambda path: m4a(path, 10), "x.m4a")],
         read_header,

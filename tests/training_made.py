@@ -2,7 +2,7 @@
 
 from prep_trees import put, sph
 
-from local import fisher, mixer6, sre04_06, sre08, sre10, switchboard
+from local import sre12_corpora as corpora
 
 CALLDATA = (
     "CALL_ID,DATE_TIME,TOPICID,SIG_GRADE,CNV_GRADE,APIN,ASX.DL,APHNUM,APHSET,APHTYP,BPIN,BSX.DL,BPHNUM,BPHSET,BPHTYP"
@@ -156,31 +156,31 @@ def calls(a, b):
 
 
 CORPORA = {
-    **{name: (sre0406, sre04_06.read, *SRE) for name in ("sre04", "sre05", "sre06")},
+    **{name: (sre0406, corpora.read_listed, *SRE) for name in ("sre04", "sre05", "sre06")},
     "sre08": (
         eight,
-        sre08.read,
+        corpora.read_evaluation,
         {("faaa", 0): "1001", ("fbbb", 1): "1008", ("fccc", 1): "1001", ("fggg", 0): "1001"},
         0,
         {},
     ),
     "sre10": (
         ten,
-        sre10.read,
+        corpora.read_evaluation,
         {("taaa", 0): "1001", ("tccc", 0): "1001"},
         0,
         {"models without a speaker in the key": 1},
     ),
-    "swbd2p1": (phase1, switchboard.read, calls("sw2001", "sw2002"), 0, {}),
-    "swbd2p2": (phase2, switchboard.read, calls("sw_10001", "sw_10002"), 0, {}),
-    "swbd2p3": (phase3, switchboard.read, calls("sw_20001", "sw_20002"), 0, {}),
-    "swbcell1": (cellular, switchboard.read, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
-    "swbcell2": (cellular, switchboard.read, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
-    "fisher1": (fishers, fisher.read, *FISHER),
-    "fisher2": (fishers, fisher.read, *FISHER),
+    "swbd2p1": (phase1, corpora.read_calls, calls("sw2001", "sw2002"), 0, {}),
+    "swbd2p2": (phase2, corpora.read_calls, calls("sw_10001", "sw_10002"), 0, {}),
+    "swbd2p3": (phase3, corpora.read_calls, calls("sw_20001", "sw_20002"), 0, {}),
+    "swbcell1": (cellular, corpora.read_calls, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
+    "swbcell2": (cellular, corpora.read_calls, calls("sw_40001", "sw_40002"), 0, BAD_CALL),
+    "fisher1": (fishers, corpora.read_calls, *FISHER),
+    "fisher2": (fishers, corpora.read_calls, *FISHER),
     "mixer6": (
         mixer,
-        mixer6.read,
+        corpora.read_mixer6,
         {("20090714_134807_8432", 0): "1001", ("20090714_134807_8432", 1): "1020", ("20090714_134807_8433", 0): "1020"},
         0,
         {"sides without a speaker": 1},

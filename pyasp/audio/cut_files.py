@@ -104,7 +104,10 @@ def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str
     if "tracks" in cut or recording.get("transforms") or kinds != ["file"]:
         return None
     source, found = recording["sources"][0], headers[recording["sources"][0]["source"]]
-    told = Header(recording["sampling_rate"], recording["num_samples"], max(source["channels"]) + 1, "")
+    counts = [recording.get("sampling_rate"), recording.get("num_samples"), *(source.get("channels") or [None])]
+    if not all(type(count) is int for count in counts):
+        return f"{source['source']}: a cut without rate, number of samples or channels. Prepare the data again"
+    told = Header(counts[0], counts[1], max(counts[2:]) + 1, "")
     assert isinstance(found, Header)  # those without one are told above
     if (found.samples, found.rate) != (told.samples, told.rate) or told.channels > found.channels:
         return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"

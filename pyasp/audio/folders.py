@@ -47,12 +47,12 @@ class Tree:
     first: dict[str, str] = field(default_factory=dict)
 
     def root_of(self, path: str) -> int:
-        """The place in `roots` of the one that a path lies below."""
-        return next(i for i, root in enumerate(self.roots) if path.startswith(root.rstrip(os.sep) + os.sep))
+        """The place in `roots` of the one that a path lies below, or is."""
+        return next(i for i, root in enumerate(self.roots) if f"{path}/".startswith(os.path.join(root, "")))
 
     def below(self, path: str) -> str:
         """A path relative to the root that it lies below, or is."""
-        return "." if path in self.roots else os.path.relpath(path, self.roots[self.root_of(path)])
+        return path[len(os.path.join(self.roots[self.root_of(path)], "")) :] or "."
 
     def say(self) -> None:
         """Prints what was passed over, by suffix, and which names lead to recordings that the walk had already."""
@@ -142,7 +142,7 @@ def walk(*roots: str | Path) -> Tree:
         for link in links:
             going.follow(link)
     tree = going.tree
-    odd = [tree.below(path) for path in tree.files if not _is_text(path)]
+    odd = [tree.below(path) for path in tree.files if not is_text(path)]
     if odd:
         cure = "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1"
         found = f"{len(odd)} names of files or folders that are not UTF-8 ({some(odd)})"
@@ -151,7 +151,8 @@ def walk(*roots: str | Path) -> Tree:
     return tree
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """False for a name whose bytes are not UTF-8: no table could hold it."""
     try:
         return bool(path.encode())
     except UnicodeEncodeError:
@@ -178,19 +179,20 @@ def file_below(root: str | Path, name: str) -> Path | None:
 
 
 class RealPaths:
-    """Real paths of many files in few folders: each folder is looked up once."""
+    """Real paths of many files in few folders: each folder and each file is looked up once."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
+        self._known: dict[str, str] = {}
 
     def of(self, path: str) -> str:
         """The path without links; that of a file which is not there, as far as it is."""
-        folder, name = os.path.split(path)
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)
+        if path not in self._known:
+            folder, name = os.path.split(path)
+            if folder not in self._known:
+                self._known[folder] = os.path.realpath(folder)
+            linked = os.path.islink(path)
+            self._known[path] = os.path.realpath(path) if linked else os.path.join(self._known[folder], name)
+        return self._known[path]
 
 
 def find_audio(*folders: str | Path) -> list[Path]:

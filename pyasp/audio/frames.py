@@ -24,7 +24,8 @@ MP3_KBITS = {
 }
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 MP3_DELAY = 529  # samples that mpg123 leaves out of a file whose number of frames it knows: a decoder's own
-TAG_BYTES = 200  # of the frame that holds a count: what mpg123 looks for one in
+TAG_BYTES = 200  # of the frame that is to hold a count
+LEAST_TAG = 116  # bytes from a tag's flags to the end of its frame: with fewer mpg123 does not look at it
 
 
 def id3_length(stream: BinaryIO) -> int:
@@ -195,7 +196,7 @@ def _tag_of(frame: bytes) -> tuple[int, int] | None:
     if frame[36:40] == b"VBRI" and size >= 54:
         return -1, struct.unpack_from(">I", frame, 50)[0]
     for place in (4 + side, 6 + side):
-        if frame[place : place + 4] in (b"Xing", b"Info") and size >= place + 12:
+        if frame[place : place + 4] in (b"Xing", b"Info") and size >= place + 12 and not any(frame[6:place]):
             flags, number = struct.unpack_from(">II", frame, place + 4)
             return place + 4, number if flags & 1 else 0
     return None
@@ -238,7 +239,7 @@ def counted_mp3(data: bytes) -> bytes:
     if tag and tag[1] and not number <= tag[1] <= number + 1:  # some count the tag's own frame
         fault = "truncated" if number < tag[1] else "more than one recording"
         raise ValueError(f"{number} frames of MP3 ({fault}) where its own count says {tag[1]}")
-    if tag and tag[1] and tag[0] > 0:
+    if tag and tag[1] and tag[0] == _side_bytes(first) + 8 and len(first) >= tag[0] + LEAST_TAG:
         kept = bytearray(first)
         struct.pack_into(">I", kept, tag[0] + 4, number)
         return bytes(kept) + data[len(first) : end]

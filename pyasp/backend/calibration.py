@@ -107,7 +107,8 @@ class Calibration:
 
 def trained_on(stored: dict[str, Any]) -> Trained | None:
     """What a model of a calibration.json was trained on; None where it is not noted."""
-    return Trained(*(stored[each.name] for each in fields(Trained))) if "n_target" in stored else None
+    known = {each.name: stored[each.name] for each in fields(Trained) if each.name in stored}
+    return Trained(**known) if "n_target" in known else None
 
 
 def pooled(models: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,39 @@ import numpy as np
 
 from pyasp import kaldi
 from pyasp.backend.model import BackEnd
+from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
+from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, replacing
+from pyasp.core.options import option, subset
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
 from pyasp.data.trials import TrialList
 from pyasp.kaldi.reader import open_object, write_object
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
+SCORING = "scoring.conf"  # beside them: what --scoring=auto has chosen
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scoring.conf says."""
+
+    scoring: str = option("plda", "how two vectors are compared", choices=("plda", "cosine"))
+
+
+def write_scoring(directory: str | Path, scoring: str) -> None:
+    """Notes what --scoring=auto means with the back end in `directory`."""
+    write_conf(Path(directory) / SCORING, Scoring(scoring))
+
+
+def resolved(options: ScoreOptions, directory: str | Path) -> ScoreOptions:
+    """The scoring options with `auto` decided as it was for the back end in `directory`; PLDA where it was not."""
+    options, path = subset(options, ScoreOptions), Path(directory) / SCORING
+    if options.scoring != "auto":
+        return options
+    return replace(options, scoring=read_conf(path, Scoring).scoring if path.is_file() else "plda")
 
 
 def read_plda(path: str | Path) -> Plda:

@@ -25,6 +25,9 @@ from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
 from pyasp.core.errors import CannotBeMade, InputError
 
+FEW_SPEAKERS = 50  # from so many on PLDA was better than cosine whatever the cell (conf/folder/README.md)
+MOST_LOST = 0.5  # share of the directions that may be left out without a warning
+
 
 @dataclass(frozen=True)
 class BackEnd:
@@ -73,6 +76,11 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
     counts = np.bincount(labels)
     single = int((counts == 1).sum())
     print(f"{where}: {len(labels)} recordings of {len(counts)} speakers, {single} speakers with one recording")
+    if len(counts) < FEW_SPEAKERS:
+        print(
+            f"warning: {where}: {len(counts)} speakers are few for PLDA: its scores are no calibrated ratios, and "
+            "error rates may differ much from one set of speakers to another"
+        )
     if len(counts) < 2:
         raise InputError(where, f"{len(counts)} speaker", "at least 2", "Give the back end recordings of more speakers")
     if single == len(counts):
@@ -95,6 +103,11 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
         print(
             f"reduced dimension: {len(centred)} training vectors vary in {len(matrix)} of {dim} directions; "
             "the back end keeps these"
+        )
+    if len(matrix) < MOST_LOST * dim:
+        print(
+            f"warning: the back end has {len(matrix)} of {dim} dimensions, there being so few training vectors "
+            f"({len(centred)}): make the vectors smaller (--ivector-dim, --embedding-dim), or bring more recordings"
         )
     elif not options.whitening:
         matrix = np.eye(dim)

@@ -26,7 +26,11 @@ class TrainOptions:
 class ScoreOptions:
     """How trials are scored."""
 
-    scoring: str = option("plda", "how two vectors are compared", choices=("plda", "cosine"))
+    scoring: str = option(
+        "plda",
+        "how two vectors are compared; auto: whatever held-out training speakers favour, with the back end to it",
+        choices=("plda", "cosine", "auto"),
+    )
     average: str = option(
         "normalised", "average of processed vectors, or of raw embeddings (Kaldi sre16)", choices=("normalised", "raw")
     )

@@ -205,9 +205,9 @@ def recorded_options(made: dict[str, Any]) -> dict[str, Any]:
     """The options of a record, with the values of those that it leaves out."""
     if made["tool"] != "train_tdnn":
         return made["options"]
-    from pyasp.training.trainer import NEWER  # and torch, which a run without networks does not wait for
+    from pyasp.network.checkpoint import LATER  # and torch, which a run without networks does not wait for
 
-    return NEWER | made["options"]
+    return {name: value for name, value in LATER.items() if value is not None} | made["options"]
 
 
 def changed_settings(
@@ -223,7 +223,8 @@ def changed_settings(
     now = settings_of(made["tool"], system if tool.conf == "tdnn.conf" else "") if tool.conf else {}
     now = now | of_step(run, made["tool"], artefact, now)
     for key, old in recorded_options(made).items():
-        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old:
+        decided = key == "scoring" and now.get(key) == "auto"  # by the back end, which is an input
+        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old and not decided:
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 

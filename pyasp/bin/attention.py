@@ -50,7 +50,7 @@ def attending(exp: Path) -> Loaded:
     found = {}
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
-        if net.pooling.attends:
+        if net.attends:
             found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
 

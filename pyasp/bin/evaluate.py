@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyasp.backend.calibration import train
+from pyasp.backend.calibration import pooled, train
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, replacing
@@ -49,6 +49,8 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
         f"Cllr {cost(after['calibration']['cllr'])}"
     )
+    for doubt in model.trained.doubts():
+        print(f"warning: calibrated on {doubt}")
     if unsure(entry):
         print(MARK)
     if options.calibration:
@@ -57,8 +59,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
             "offset": model.offset,
             "prior": model.prior,
             "trained_on": name,
-            "n_target": entry["n_target"],
-            "n_nontarget": entry["n_nontarget"],
+            **pooled([model.as_dict()]),
         }
         with atomic_write(options.calibration, "w") as stream:
             stream.write(json.dumps(facts, indent=1) + "\n")

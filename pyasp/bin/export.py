@@ -30,15 +30,24 @@ def main(options: Options, model: str, out: str) -> None:
     if not options.onnx:
         raise InputError("command line", "no format", "--onnx", "Give --onnx: it is the only format so far")
     bundle = read_bundle(model)
+    from pyasp.network.model import Network
     from pyasp.network.onnx import compare, save, to_onnx  # with torch, for which --help need not wait
 
     net, settings = load_network(bundle)
+    if bundle.kind == "onnx":
+        where = bundle.files["network.onnx"]
+        raise InputError(bundle.path, "a network that came as ONNX", "one of the recipe's own", f"Copy {where}")
+    assert isinstance(net, Network)
     facts = {
         "system": str(bundle.facts.get("system", "")),
         "pooling": settings.pooling,
         "bundle": bundle.identity,
         "min_frames": str(settings.extract_min_frames),
         "max_frames": str(settings.extract_chunk),
+        "sample_rate": str(bundle.facts.get("rate", "")),  # these four are read by sherpa-onnx too
+        "output_dim": str(net.embedding_dim),
+        "normalize_samples": "0",
+        "language": "",
     }
     least = settings.extract_min_frames
     save(to_onnx(net, facts, least), out)

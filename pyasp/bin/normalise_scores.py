@@ -1,12 +1,12 @@
 """Normalises the scores of a system with a cohort."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import APART, FILES, by_trial
+from pyasp.backend.files import APART, FILES, by_trial, resolved
 from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
 from pyasp.backend.norm import Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
@@ -93,6 +93,7 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
 
 def make(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
     """Every list that is not up to date."""
+    options = replace(options, scoring=resolved(options, backend_dir).scoring)
     files = cohort_files(data, vectors, options)
     missing = [path for path in (files[0], files[2]) if not path.is_file()]
     if missing:

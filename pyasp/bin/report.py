@@ -145,7 +145,7 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     run = document.ReportedRun(results, found, directory, Path(trials_dir).parent, conf)
     with making(directory / "report.html", made) as path:  # last: it shows what the others hold
         path.write_text(document.render(run), encoding="utf-8")
-    print(report.screen(results, report_tables.on_screen(results)))
+    print(report.screen(results, exp_dir.rstrip("/")))
 
 
 if __name__ == "__main__":

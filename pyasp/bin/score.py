@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.files import APART, FILES, by_trial
+from pyasp.backend.files import APART, FILES, by_trial, resolved
 from pyasp.backend.lists import check_missing, load_models, load_tests, score_list
 from pyasp.backend.model import BackEnd
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.command import command
-from pyasp.core.options import option, subset
+from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import read_model2utts
 from pyasp.data.scores import array_path, write_scores
@@ -29,7 +29,7 @@ class Options(BackendOptions):
 
 
 def prepare(
-    trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: Options
+    trials: TrialList, scps: tuple[str, str], model2utts: dict, back_end: BackEnd, options: ScoreOptions
 ) -> tuple[Scorer, np.ndarray]:
     """The scorer of a list and the mask of its trials without embeddings. scps: enrolment, test."""
     enroll, members, missing_models = load_models(trials, model2utts, ScpReader(scps[0]), scps[0])
@@ -49,7 +49,8 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     """
     files = [Path(backend_dir) / name for name in FILES]
     files += [path for path in (Path(backend_dir) / APART,) if path.is_file()]
-    made = describe("score", subset(options, ScoreOptions), [enroll, model2utts, test, *files, trials])
+    how = resolved(options, backend_dir)
+    made = describe("score", how, [enroll, model2utts, test, *files, trials])
     if is_current(scores, made, options.force) and array_path(scores).exists():
         return
     models = read_model2utts(model2utts)
@@ -60,7 +61,7 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     for mask, back_end in by_trial(backend_dir, listed, *places):  # one, but for a back end adapted to their speakers
         arrays = {name: getattr(listed, name)[mask] for name in ("model", "test", "target")} if not mask.all() else {}
         part = replace(listed, **arrays)
-        scorer, lacking[mask] = prepare(part, (enroll, test), models, back_end, options)
+        scorer, lacking[mask] = prepare(part, (enroll, test), models, back_end, how)
         result[mask] = score_list(part, scorer, lacking[mask])
     if lacking.any() and not lacking.all():
         result[lacking] = result[~lacking].min()

@@ -1,12 +1,13 @@
 """Trains the back end of one system."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pyasp import kaldi
-from pyasp.backend import files, model
+from pyasp.backend import choice, files, model
 from pyasp.backend.lists import load_embeddings, with_embedding
 from pyasp.backend.options import BackendOptions, TrainOptions
 from pyasp.core.command import command
@@ -43,19 +44,32 @@ def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
 def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     """Trains mean, whitening (or LDA) and PLDA on the embeddings of the utterances in UTT2SPK.
 
+    With --scoring=auto the back end that held-out training speakers favour; scoring.conf says how it scores.
     BACKEND_DIR/mean.vec, transform.mat and plda are Kaldi files: its programs read them, and score reads Kaldi's.
     """
     train_options, directory = subset(options, TrainOptions), Path(backend_dir)
-    copies = [] if options.train_copies or not options.utt2clean else [options.utt2clean]
-    made = describe("train_backend", train_options, [scp, utt2spk, *copies])
+    auto = options.scoring == "auto"
+    copies = [options.utt2clean] if options.utt2clean and (auto or not options.train_copies) else []
+    made = describe(
+        "train_backend", asdict(train_options) | ({"scoring": "auto"} if auto else {}), [scp, utt2spk, *copies]
+    )
     if all([is_current(directory / name, made, options.force) for name in files.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), kaldi.ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     model.check_speakers(labels, utt2spk)
+    vectors = load_embeddings(reader, utts, scp)
     with optional(directory.parent, options.force):  # the lda variant
-        trained = model.train(load_embeddings(reader, utts, scp), labels, train_options)
+        if auto:
+            original = read_table(options.utt2clean) if options.utt2clean else {}
+            clean = np.array([original.get(utt, utt) == utt for utt in utts])
+            (train_options, scoring), why = choice.choose(vectors, labels, clean, train_options)
+            print(f"{backend_dir}: {why}", file=sys.stderr)
+            files.write_scoring(directory, scoring)
+            if not train_options.train_copies:
+                vectors, labels = vectors[clean], np.unique(labels[clean], return_inverse=True)[1]
+        trained = model.train(vectors, labels, train_options)
         write_conf(directory / "options.conf", train_options)
         files.write_back_end(directory, trained, made)
 

@@ -22,8 +22,8 @@ class Options(NetworkOptions):
 def main(options: Options, data: str, exp: str) -> None:
     """Trains a TDNN with the chosen pooling on the recordings of DATA but those in DATA/valid_utts: EXP/final.pt.
 
-    Goes on from EXP/last.pt where a killed run stopped. EXP/train.jsonl has a line an epoch, EXP/init.pt the untrained
-    network.
+    Goes on from EXP/last.pt where a killed run stopped. EXP/train.jsonl has a line an epoch, EXP/init.pt the network
+    that it began with: of random weights, or with --init of those of another network (conf/fine_tuning.md).
     `torchrun --nproc-per-node=N -m pyasp.bin.train_tdnn ...` trains with N processes, on one machine or many.
     """
     train(DataDir(data), Path(exp), subset(options, NetworkOptions), options.seed, options.force)

@@ -8,7 +8,7 @@ from pyasp.backend.calibration import lacking_in_halves
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.variants import expand, fusions
 from pyasp.core.command import command
-from pyasp.core.conf import read_conf
+from pyasp.core.conf import conf_values
 from pyasp.core.options import option
 from pyasp.data.datadir import read_table
 from pyasp.data.selection import SelectOptions
@@ -36,7 +36,8 @@ def held_out(options: Options) -> int:
     train = Path(options.data) / "train" / "utt2spk"
     if not (options.select and options.data and train.is_file()):
         return 1
-    fraction = read_conf(options.select, SelectOptions).dev_fraction
+    known = conf_values(options.select, SelectOptions, undecided="auto")  # what the training set decides comes later
+    fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
     return round(fraction * len(set(read_table(train).values())))
 
 

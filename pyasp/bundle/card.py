@@ -9,6 +9,7 @@ from pyasp.evaluation.llr import MARK, eer_text, unsure
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
+    "onnx": "A trained network as its ONNX file is.",
     "ivector": "i-vectors of a full-covariance UBM and a total variability model.",
 }
 

@@ -19,6 +19,7 @@ from pyasp.features.frontend import FrontendOptions, NetworkFrontendOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from pyasp.network.model import Network
+    from pyasp.network.onnx import OnnxModel
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 
@@ -41,12 +42,12 @@ def network_options() -> type:
     return Options
 
 
-def load_network(bundle: Bundle) -> tuple[Network, Any]:
+def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, Any]:
     """The network of a bundle up to its embedding, in evaluation mode, and the options of its network.conf.
 
     Raises InputError when the bundle has none, or its weights are not those of the network in network.conf.
     """
-    if bundle.kind != "network":
+    if bundle.kind not in ("network", "onnx"):
         raise InputError(bundle.path, f"a bundle of kind {bundle.kind}", "a network", "Give the bundle of a network")
     import torch
 
@@ -54,6 +55,15 @@ def load_network(bundle: Bundle) -> tuple[Network, Any]:
     from pyasp.network.model import ArchitectureOptions, Network
 
     options = read_conf(bundle.files["network.conf"], network_options())
+    if bundle.kind == "onnx":
+        from pyasp.network.onnx import OnnxModel
+
+        path = bundle.files["network.onnx"]
+        lowered, sizes = (
+            options.normalize_samples and not options.cmn_window,
+            (options.input_dim, options.embedding_dim),
+        )
+        return OnnxModel(path.read_bytes(), str(path), lowered, sizes), options
     weights = read_weights(bundle.files["network.ark"], bundle.facts.get("shapes", {}))
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
         net = Network(subset(options, ArchitectureOptions), options.input_dim)
@@ -76,7 +86,7 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
     from pyasp.network.embed import Embedder, EmbedOptions
 
     (net, options), place = load_network(bundle), device_of(device)
-    net, settings = net.to(place), subset(options, EmbedOptions)
+    net, settings = net.to(place).eval(), subset(options, EmbedOptions)
 
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
         return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call
@@ -106,5 +116,6 @@ def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
 
 EXTRACTORS: dict[str, Callable[[Bundle, str], tuple[Extract, FrontendOptions]]] = {
     "network": network_extractor,
+    "onnx": network_extractor,
     "ivector": ivector_extractor,
 }

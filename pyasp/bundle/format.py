@@ -1,11 +1,13 @@
 """A trained system in one directory: everything that scoring needs, and nothing of the recipe's directories.
 
-    bundle.json      kind (network or ivector), sampling rate, what it was trained and measured on, SHA-256 of each file
+    bundle.json      kind (network, onnx or ivector), sampling rate, what it was trained and measured on, SHA-256 of
+                     each file
     README.md        the same for people: the model card
     mfcc.conf vad.conf network.conf | ivector.conf backend.conf      resolved options, Kaldi's `--key=value` lines
     fbank.conf           the same, where the network reads filter banks; mfcc.conf is then the voice activity's
     network.ark      float32 weights of the network up to the embedding, a Kaldi archive (kind network); those of more
                      than two axes as matrices, their shapes in bundle.json
+    network.onnx         a network of a file as it is (kind onnx)
     final.ubm final.ie                                               Kaldi's models (kind ivector)
     mean.vec transform.mat plda                                      the back end, Kaldi's
     calibration.json     scale and offset to natural-log likelihood ratios, where the system has been calibrated
@@ -28,6 +30,7 @@ MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"
 FORMAT = 1
 BACKEND = ("mean.vec", "transform.mat", "plda")
 FILES = {"network": ("network.conf", "network.ark"), "ivector": ("ivector.conf", "final.ubm", "final.ie")}
+FILES["onnx"] = ("network.conf", "network.onnx")
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
 OPTIONAL = (CALIBRATION, "fbank.conf")
 SHORTEST = 1.0  # voiced seconds below which a recording is called short, where no test set says better
@@ -37,8 +40,7 @@ SHORTEST = 1.0  # voiced seconds below which a recording is called short, where 
 class Bundle:
     """Where each file of a trained system lies, and what is known about it.
 
-    kind: network or ivector; files: {name of FILES, COMMON or OPTIONAL: path}; facts: bundle.json, or what stands in
-    for it.
+    kind: one of FILES; files: {name of FILES, COMMON or OPTIONAL: path}; facts: bundle.json, or what stands in for it.
     """
 
     path: Path

@@ -25,7 +25,7 @@ from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, wr
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
-from pyasp.core.records import ancestors, fingerprint, record_of, versions
+from pyasp.core.records import fingerprint, maker, record_of, versions
 from pyasp.core.text import read_json
 from pyasp.data.datadir import read_table
 from pyasp.features.fbank import FbankOptions
@@ -72,19 +72,6 @@ def check_current(path: Path, besides: str = "") -> None:
 
     marks = functools.cache(fingerprint)
     look(path)
-
-
-def maker(path: Path, *tools: str) -> dict[str, Any]:
-    """The nearest record of one of some tools. Raises InputError when no record leads there."""
-    for record in ancestors(path):
-        if record.get("tool") in tools:
-            return record
-    raise InputError(
-        path,
-        f"no record of {' or '.join(tools)} behind it",
-        "records (.made.json) of a finished run",
-        rerun("prepare", "Work from the directory that run.sh lies in, and have it trained and scored"),
-    )
 
 
 def options_of(record: dict[str, Any], cls: type) -> Any:
@@ -228,7 +215,10 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
-    write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"]))
+    write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
+    if options.encoder == "onnx":
+        (target / "network.onnx").write_bytes(bytes(state["model"]["onnx"].numpy()))
+        return {"encoder": options.encoder, "file": Path(options.model).name}
     shapes = checkpoint.write_weights(checkpoint.network_of(state, path), target / "network.ark")
     return {
         "training_speakers": len(state["speakers"]),
@@ -299,6 +289,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
+    kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
     (target / CARD).write_text(card(kind, facts), encoding="utf-8")

@@ -10,8 +10,8 @@ from pyasp.core.files import atomic_write
 from pyasp.core.options import REPEATABLE, T, option_fields, option_types, value_of
 
 
-def conf_values(path: str | Path, cls: type) -> dict[str, Any]:
-    """{field: value} of the options in a conf file. Errors as `read_conf`."""
+def conf_values(path: str | Path, cls: type, undecided: str = "") -> dict[str, Any]:
+    """{field: value} of the options in a conf file, without those of the value `undecided`. Errors as `read_conf`."""
     values: dict[str, Any] = {}
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -25,6 +25,8 @@ def conf_values(path: str | Path, cls: type) -> dict[str, Any]:
         key, equals, text = line.partition("=")
         if not key.startswith("--") or not equals:
             raise InputError(where, repr(line), "--key=value", "Write one option a line, comments after #")
+        if undecided and text.strip() == undecided:
+            continue
         value, name = value_of(cls, key[2:].strip(), text.strip(), where), key[2:].strip().replace("-", "_")
         if option_types(cls)[name] == REPEATABLE:
             value = (*values.get(name, ()), value)

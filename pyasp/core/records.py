@@ -188,6 +188,19 @@ def ancestors(path: Path) -> Iterator[dict[str, Any]]:
             yield from ancestors(Path(name))
 
 
+def maker(path: Path, *tools: str) -> dict[str, Any]:
+    """The nearest record of one of some tools. Raises InputError when no record leads there."""
+    for record in ancestors(path):
+        if record.get("tool") in tools:
+            return record
+    raise InputError(
+        path,
+        f"no record of {' or '.join(tools)} behind it",
+        "records (.made.json) of a finished run",
+        rerun("prepare", "Work from the directory that run.sh lies in, and have it trained and scored"),
+    )
+
+
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import torch
+
+from pyasp.core.files import atomic_write
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 TILE = {"cpu": 1 << 22, "cuda": 1 << 28}  # values at most: 16 MB in single precision
+PROBE_SECONDS = 1.0
+CLEARLY = 0.9  # of the time with all threads: one alone must be faster than that
 TILES = {"cpu": 16, "cuda": 1}  # at least, so that threads end together
 
 
@@ -61,6 +69,42 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     for_tiles(columns, b.shape[1], len(b), a.device)
     return result
+
+
+def faster(work: Callable[[], object], counts: tuple[int, int], seconds: float, clock: Callable[[], float]) -> int:
+    """Which of two numbers of threads does `work` sooner, in turns for some seconds; the first where they are alike.
+
+    Several threads wait for one another: where another process takes a core, all of them run at its pace.
+    """
+    spent: dict[int, list[float]] = {count: [] for count in counts}
+    end = clock() + seconds
+    while clock() < end or not spent[counts[1]]:
+        for count in counts:
+            torch.set_num_threads(count)
+            start = clock()
+            work()
+            spent[count].append(clock() - start)
+    mean = {count: sum(times[1:] or times) / len(times[1:] or times) for count, times in spent.items()}
+    return counts[1] if mean[counts[1]] < CLEARLY * mean[counts[0]] else counts[0]
+
+
+def settle_threads(work: Callable[[], object], note: Path, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Sets torch's threads to what does `work` sooner now: as many as there are, or one. Says so, and keeps the number
+    in the file `note`, from where a resumed run takes it: another number makes other round-off.
+
+    OMP_NUM_THREADS is the user's choice and stays, unless it is what path.sh puts there (PYASP_THREADS).
+    """
+    most = torch.get_num_threads()
+    if note.is_file():
+        torch.set_num_threads(int(note.read_text(encoding="utf-8")))
+    elif most > 1 and os.environ.get("OMP_NUM_THREADS") == os.environ.get("PYASP_THREADS"):  # path.sh's, or none
+        chosen = faster(work, (most, 1), PROBE_SECONDS, clock)
+        torch.set_num_threads(chosen)
+        why = f"one is faster: the {most} cores are shared with others" if chosen == 1 else "faster than one"
+        print(f"threads: {chosen} ({why}, measured now; OMP_NUM_THREADS sets another number)", file=sys.stderr)
+        with atomic_write(note, "w") as stream:
+            stream.write(f"{chosen}\n")
+    return torch.get_num_threads()
 
 
 def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:

@@ -195,6 +195,7 @@ class DataDir:
 
     def write(self, name: str, table: Mapping[str, str]) -> None:
         """Writes one table of the directory, sorted, atomically."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         write_table(self.path / name, table)
 
     @functools.cached_property

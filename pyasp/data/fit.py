@@ -7,13 +7,14 @@ the user's and stays. `auto` of an option that knows it itself (--store, --devic
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-FRAMES_PER_GAUSSIAN = 2000  # voiced frames of 10 ms; a full covariance of 60 dimensions has 1830 numbers
+FRAMES_PER_GAUSSIAN = 2500  # voiced frames of 10 ms; a full covariance of 60 dimensions has 1830 numbers
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 4, 2048
 IVECTOR_DIMS = {0: 20, 250: 50, 1000: 100, 5000: 200, 50000: 400}  # from so many recordings on
 NETWORKS = {0: (128, 384, 128), 1000: (256, 512, 256), 5000: (512, 1500, 512)}  # by speakers; the paper's last
@@ -61,9 +62,9 @@ def from_table(table: Mapping[int, object], size: int):
 
 
 def gaussians(facts: Facts) -> int:
-    """The largest power of two that leaves every Gaussian its frames."""
-    most = max(1, facts.frames // FRAMES_PER_GAUSSIAN)
-    return max(FEWEST_GAUSSIANS, min(MOST_GAUSSIANS, 1 << (most.bit_length() - 1)))
+    """The power of two that is nearest to giving every Gaussian its frames, as a ratio."""
+    wanted = max(1.0, facts.frames / FRAMES_PER_GAUSSIAN)
+    return max(FEWEST_GAUSSIANS, min(MOST_GAUSSIANS, 1 << round(math.log2(wanted))))
 
 
 def longest_chunk(facts: Facts) -> int:

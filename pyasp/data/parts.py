@@ -29,7 +29,7 @@ CUTS, MODELS, DROPPED = "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 def tables_of(data: DataDir) -> list[str]:
     """Names of the plain tables of a directory, utt2spk and derived ones left out."""
     special = {"utt2spk", *DERIVED, INFO, CUTS, MODELS, DROPPED, *NO_TABLES}
-    return [
+    plain = [
         path.name
         for path in sorted(data.path.iterdir())
         if path.is_file()
@@ -37,6 +37,7 @@ def tables_of(data: DataDir) -> list[str]:
         and not path.name.startswith(".")
         and not path.name.endswith((".json", ".gz", ".tsv"))
     ]
+    return plain + [str(path.relative_to(data.path)) for path in sorted(data.path.glob("*/feats.scp"))]  # other kinds
 
 
 def keys_of(data: DataDir, utts: Mapping[str, str], name: str) -> set[str]:

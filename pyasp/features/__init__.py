@@ -1,5 +1,5 @@
-"""From samples to the frames that models see: MFCC, energy voice activity detection, and the front end.
+"""From samples to the frames that models see: MFCC, filter banks, energy voice activity detection, and the front end.
 
-`mfcc`, `vad` and `frontend` are mathematics on arrays; `stored` iterates over the features of a data directory. May
-import data and what lies below it. Begin at `mfcc`; `frontend` has deltas, sliding mean and voiced frames.
+`mfcc`, `fbank`, `vad` and `frontend` are mathematics on arrays; `stored` iterates over the features of a data
+directory. May import data and what lies below it. Begin at `mfcc`; `frontend` has deltas, sliding mean, voiced frames.
 """

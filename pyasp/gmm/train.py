@@ -9,6 +9,8 @@ through their part of the recordings and sum their statistics; the first of them
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.processes import sum_statistics
-from pyasp.core.records import Iterations
+from pyasp.core.records import HISTORY, Iterations
+from pyasp.data.fit import FRAMES_PER_GAUSSIAN
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
 from pyasp.gmm.files import read_diag, read_full
@@ -28,6 +31,8 @@ from pyasp.gmm.init import InitOptions, initialise, sample_frames
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import DTYPES, Aligner, DiagScorer
 
+MOST_LOST = 0.1  # share of the Gaussians that may go without a warning
+MOST_FLOORED = 10  # eigenvalues of a covariance; 3 to 5 are usual with Kaldi's largest condition
 BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
 
 
@@ -114,6 +119,22 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
             lambda: _full_iteration(thinned, options, iterations.directory, number, device),
         )
     iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
+    history = json.loads((iterations.directory / HISTORY).read_text(encoding="utf-8"))
+    for text in complaints(history[f"{options.num_iters_full}.ubm"], options):
+        print(f"warning: {iterations.directory / 'final.ubm'}: {text}", file=sys.stderr)
+
+
+def complaints(last: dict[str, Any], options: UbmOptions) -> list[str]:
+    """What a user must know of a UBM, each in a sentence; last: what likelihood.json has of its last iteration."""
+    left, frames = last["gaussians"] - last["removed"], last["frames"] * options.subsample
+    fitting = f"about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: lower --num-gauss, or bring more speech"
+    found = []
+    if left < (1 - MOST_LOST) * options.num_gauss:
+        found.append(f"{left} of {options.num_gauss} Gaussians are left, too few frames ({frames}) for more; {fitting}")
+    if last["floored"] > MOST_FLOORED * last["gaussians"]:
+        floored = f"{last['floored']} eigenvalues of {last['gaussians']} covariances were floored"
+        found.append(f"{floored}, too few frames ({frames}) for them; {fitting}")
+    return found
 
 
 def summary(history: dict[str, dict[str, Any]]) -> str:

@@ -40,15 +40,16 @@ def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.nda
         raise InputError(
             "attention", f"{len(feats)} voiced frames", f"at least {net.shortest}", "Give a longer recording"
         )
-    device = next(net.parameters()).device
-    alpha = net.eval().attention(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
-    if alpha is None:
+    if not net.attends:
         raise InputError(
             "attention",
             "a pooling whose weights are uniform",
             "attention",
             "Give an attention or attentive_statistics system",
         )
+    device = next(net.parameters()).device
+    alpha = net.eval().attention(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
+    assert alpha is not None  # a pooling that attends has weights
     relative = alpha[0].float().cpu().numpy() * alpha.shape[1]
     lost = net.frames.frames_lost
     middle = np.flatnonzero(voiced)[lost // 2 :][: len(feats) - lost]

@@ -29,16 +29,22 @@ from pyasp.core.files import atomic_write
 from pyasp.core.options import check_choice
 from pyasp.core.text import read_lines
 from pyasp.kaldi import ArkWriter, read_ark
-from pyasp.network.model import ArchitectureOptions, Network
+from pyasp.network.model import ONNX, ArchitectureOptions, Network
+from pyasp.network.onnx import OnnxModel
 
 T = TypeVar("T")
 NETWORK = ("model", "options", "dim", "speakers")  # what init.pt and final.pt must hold
-LATER = (
-    "attention_heads",
-    "loss",
-    "encoder",
-    "feature_type",
-)  # a checkpoint without them is of a network that had their defaults
+# Options that came later, with the values that records leave out: without them a network had these.
+LATER = {
+    "attention_heads": None,
+    "loss": None,
+    "encoder": "tdnn",
+    "feature_type": "mfcc",
+    "model": "",
+    "normalize_samples": False,
+    "init": "",
+    "freeze_encoder_epochs": 0,
+}
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -131,35 +137,43 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
 
 
 def network_state(
-    net: Network, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
+    dim: int, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
 ) -> dict[str, Any]:
     """What init.pt and final.pt hold; `best` brings epoch, valid_loss, valid_accuracy."""
     return {
         "model": weights,
         "options": options,
-        "dim": net.in_dim,
+        "dim": dim,
         "speakers": speakers,
         **{key: best[key] for key in ("epoch", "valid_loss", "valid_accuracy")},
     }
 
 
-def network_of(state: dict[str, Any], path: str | Path) -> Network:
+def network_of(state: dict[str, Any], path: str | Path) -> Network | OnnxModel:
     """The network in what `load` gave of init.pt or final.pt, in evaluation mode."""
     options = options_from(state["options"], ArchitectureOptions, path)
+    if options.encoder == ONNX:
+        return OnnxModel(
+            bytes(state["model"][ONNX].numpy()),
+            f"{path} ({options.model})",
+            options.normalize_samples and not state["options"]["cmn_window"],  # else the level is gone
+            (state["dim"], options.embedding_dim),
+        )
     net = Network(options, state["dim"], len(state["speakers"]))
     load_weights(net, state["model"], path)
     return net.eval()
 
 
-def load_network(path: str | Path, device: torch.device) -> tuple[Network, dict[str, Any]]:
+def load_network(path: str | Path, device: torch.device) -> tuple[Network | OnnxModel, dict[str, Any]]:
     """The network of init.pt or final.pt in evaluation mode, and the options of its training."""
     state = load(path, *NETWORK)
     return network_of(state, path).to(device), state["options"]
 
 
-def write_weights(net: Network, path: Path) -> dict[str, list[int]]:
+def write_weights(net: Network | OnnxModel, path: Path) -> dict[str, list[int]]:
     """network.ark of a network; returns the shapes that an archive of vectors and matrices does not keep."""
     shapes = {}
+    assert isinstance(net, Network)
     with ArkWriter(path) as writer:
         for name, value in net.embedding_weights().items():
             if value.ndim not in (1, 2):

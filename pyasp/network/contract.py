@@ -13,8 +13,24 @@ of a network is counted from them.
 from __future__ import annotations
 
 import abc
+from typing import Protocol, Self
 
 from torch import Tensor, nn
+
+
+class Embeds(Protocol):
+    """All that extraction, bundles and export ask of a trained network: ours, or one of a file (pyasp.network.onnx)."""
+
+    in_dim: int  # D
+    embedding_dim: int  # E
+    shortest: int  # frames that a recording must have
+    attends: bool  # whether there are weights over time to look at
+
+    def train(self, mode: bool = True) -> Self:
+        """Itself, in training or in evaluation mode."""
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings (B, E) of x (B, T, D) with lengths (B,), None: all T."""
 
 
 class Encoder(nn.Module, abc.ABC):

@@ -46,7 +46,7 @@ def mirrored(x: Tensor, lengths: Tensor | None, span: int) -> Tensor:
     if lengths is None:
         return functional.pad(x.transpose(1, 2), (span, span), mode="reflect").transpose(1, 2)
     last = lengths[:, None] - 1
-    times = torch.arange(-span, x.shape[1] + span, device=x.device).abs().expand(len(x), -1)
+    times = torch.arange(-span, x.shape[1] + span, device=x.device).abs().expand(x.shape[0], -1)
     times = torch.where(times > last, 2 * last - times, times).clamp(min=0)  # below 0: padding of short recordings
     return x.gather(1, times.unsqueeze(-1).expand(-1, -1, x.shape[2]))
 

@@ -19,7 +19,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.core.options import check_values, option
-from pyasp.network.model import Network
+from pyasp.network.contract import Embeds
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 
@@ -76,10 +76,10 @@ class Recording:
 class Embedder:
     """Embeddings of a stream of recordings by one network, in the stream's order."""
 
-    def __init__(self, net: Network, options: EmbedOptions, device: torch.device):
+    def __init__(self, net: Embeds, options: EmbedOptions, device: torch.device):
         """InputError for an `extract_min_frames` that the network's context does not fit into."""
         check_frames("extract_min_frames", options, net.shortest)
-        self.net, self.options, self.device = net.eval(), options, device
+        self.net, self.options, self.device = net.train(False), options, device
         self.repeated = 0  # recordings shorter than extract_min_frames so far
 
     def stream(self, recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:

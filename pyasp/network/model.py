@@ -10,7 +10,9 @@ Training, extraction, checkpoints, bundles, the views of the attention and the e
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,9 @@ from pyasp.network.pooling import POOLINGS, length_mask
 from pyasp.network.resnet import Resnet34
 from pyasp.network.tdnn import Layer, Tdnn
 
+ONNX = "onnx"  # in place of an encoder: a whole network of a file
 ENCODERS: dict[str, type[Encoder]] = {"tdnn": Tdnn, "ecapa": Ecapa, "resnet34": Resnet34}
+CHOICES = ChainMap[str, Any]({ONNX: None}, ENCODERS)  # open, as the table is
 HEAD = ("segment", "output")  # what training has beyond the embedding
 
 
@@ -42,7 +46,13 @@ class ArchitectureOptions:
         1, "attentions side by side, each for its share of the pooled channels; as many as --pooling-dim: one a channel"
     )
     loss: str = option("softmax", "softmax; am, aam: additive (angular) margin on cosines", choices=LOSSES)
-    encoder: str = option("tdnn", "the layers over frames, before the pooling", choices=ENCODERS)
+    encoder: str = option("tdnn", "the layers over frames, before the pooling; onnx: all of --model", choices=CHOICES)
+    model: str = option(
+        "", "--encoder=onnx: the file of a trained network; what it does not say of itself is said here"
+    )
+    normalize_samples: bool = option(
+        False, "--encoder=onnx: it was trained on samples in [-1, 1], not on int16's scale"
+    )
 
     def __post_init__(self) -> None:
         sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "attention_heads")
@@ -54,7 +64,7 @@ class ArchitectureOptions:
     @property
     def shortest(self) -> int:
         """Frames that the encoder needs at least."""
-        return ENCODERS[self.encoder].shortest
+        return 1 if self.encoder == ONNX else ENCODERS[self.encoder].shortest
 
 
 class Network(nn.Module):
@@ -76,6 +86,11 @@ class Network(nn.Module):
         if num_speakers:
             self.segment = Layer((0,), options.embedding_dim, last, options.dropout) if options.segment_dim else None
             self.output = LOSSES[options.loss].output(last, num_speakers)
+
+    @property
+    def attends(self) -> bool:
+        """Whether the pooling has weights to look at."""
+        return self.pooling.attends
 
     def frame_level(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D), T >= shortest, lengths (B,) or None -> h (B, T', C) and its mask (B, T') or None."""
@@ -105,7 +120,7 @@ class Network(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor | None:
         """The pooling's weights (B, T') of x (B, T, D), of several heads their mean; None where they are uniform."""
-        if not self.pooling.attends:
+        if not self.attends:
             return None
         weights = self.pooling.weights(*self.frame_level(x))
         return weights.mean(dim=2) if weights.ndim == 3 else weights

@@ -1,4 +1,6 @@
-"""The network of a bundle as an ONNX graph: frames in, embedding out, pooling included, any batch and any lengths.
+"""Networks as ONNX graphs: ours written to a file, and one of a file in place of ours.
+
+Frames in, embedding out, pooling included, any batch and any lengths:
 
 features   (batch, frames, D) float32    voiced, normalised frames, padded at the end to the longest recording
 lengths    (batch,) int64                frames of each recording, at least 1
@@ -6,12 +8,22 @@ embedding  (batch, E) float32            recordings of fewer than min_frames are
 
 So it is what pyasp.network.embed gives. Recordings of more than max_frames (both in the metadata) are cut by the
 caller, and the pieces' embeddings averaged by length.
+
+Files of others (WeSpeaker, 3D-Speaker, sherpa-onnx) have no lengths: recordings of one length go in together. Of their
+metadata these keys are known (sherpa-onnx's):
+
+sample_rate              samples a second of the audio that the features are made of
+output_dim               E
+normalize_samples        1: trained on samples in [-1, 1]; 0: on the int16 scale
+feature_normalize_type   global-mean: without the recording's mean
+framework                nemo's have axes and features of their own, and are refused
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -24,9 +36,17 @@ from torch import Tensor, nn
 
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
+from pyasp.features.mfcc import FLOOR
 from pyasp.network.embed import Embedder, EmbedOptions
 from pyasp.network.model import Network
 
+FLOATS, INTEGERS = "tensor(float)", "tensor(int64)"
+LOWERED = 2 * math.log(32768)  # of the log energies of samples in [-1, 1]
+KNOWN: dict[str, dict[str, dict[str, Any]]] = {  # settings that a file's metadata stand for; "": those of tdnn.conf
+    "normalize_samples": {"": {}, "0": {"normalize_samples": False}, "1": {"normalize_samples": True}},
+    "feature_normalize_type": {"": {}, "global-mean": {"cmn_window": 10**7, "center": True, "norm_vars": False}},
+}
+SHOWN = ("framework", "sample_rate", "output_dim", *KNOWN)
 OPSET = 17  # of 2022: read by every onnxruntime since 1.12
 FRAMES, REPEATS = (5, 300, 1000), 5  # of the recordings that the two programs are compared on; timed runs
 
@@ -37,9 +57,9 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError:
         raise InputError(
-            "pyasp export",
+            "ONNX",
             f"no package {package}",
-            "onnx (and onnxruntime to compare)",
+            "onnx to write, onnxruntime to run a network",
             "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime",
         ) from None
 
@@ -59,6 +79,118 @@ class Embedding(nn.Module):
         return self.net.embed(repeated, lengths.clamp(min=self.least))
 
 
+class OnnxModel(nn.Module):
+    """A network of a file, in place of ours (pyasp.network.contract.Embeds); on the CPU."""
+
+    attends, shortest = False, 1
+
+    def __init__(self, content: bytes, where: str, lowered: bool = False, sizes: tuple[int, int] = (0, 0)):
+        """content: of the file `where`; lowered: its log mel energies are those of samples in [-1, 1];
+        sizes: D and E, which `settings` finds out.
+
+        Raises InputError when it is no model of frames (batch, frames, D) to one vector a recording.
+        """
+        super().__init__()
+        self.where, self.lowered, runtime = where, lowered, require("onnxruntime")
+        try:
+            options = runtime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            self.session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of the runtime's many
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise InputError(where, f"no usable ONNX model ({reason})", "an ONNX model", "Download it again") from None
+        self.facts = dict(self.session.get_modelmeta().custom_metadata_map)
+        features, *lengths = self._inputs()
+        self.features, self.lengths = features.name, lengths[0].name if lengths else ""
+        self.in_dim = sizes[0] or (features.shape[2] if isinstance(features.shape[2], int) else 0)  # 0: any
+        self.one_by_one = isinstance(features.shape[0], int)
+        self.embedding_dim = sizes[1]
+
+    def _wrong(self, found: str) -> InputError:
+        expected = "features (batch, frames, bins) float32, perhaps lengths (batch,) int64; embedding (batch, size)"
+        cure = "Take a model of filter banks, as WeSpeaker and 3D-Speaker publish them, or export it with these"
+        return InputError(self.where, found, expected, cure)
+
+    def _inputs(self) -> list[Any]:
+        """Features, and perhaps lengths. Raises InputError for other inputs."""
+        inputs = self.session.get_inputs()
+        told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        kinds = [(each.type, len(each.shape)) for each in inputs]
+        if kinds not in ([(FLOATS, 3)], [(FLOATS, 3), (INTEGERS, 1)]):
+            raise self._wrong(f"inputs {told}")
+        axes = inputs[0].shape
+        if self.facts.get("framework") == "nemo" or isinstance(axes[1], int) and not isinstance(axes[2], int):
+            raise self._wrong(f"input {told}, bins before frames")
+        return inputs
+
+    def _known(self, key: str, values: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """The settings that the metadata of this key stand for. Raises InputError for another value."""
+        value = self.facts.get(key, "")
+        if value not in values:
+            expected = " or ".join(filter(None, values))
+            raise InputError(self.where, f"{key} {value!r} in its metadata", expected, "Take another model", item=key)
+        return values[value]
+
+    def settings(self, dim: int, rate: int | None) -> dict[str, Any]:
+        """{option: value} that the file's metadata decide, for features of `dim` columns at `rate` (None: not known).
+
+        Raises InputError when the features are not the model's, or its output is not what it says.
+        """
+        if self.in_dim not in (0, dim):
+            raise InputError(
+                self.where,
+                f"a model of {self.in_dim} coefficients",
+                f"{dim}, as the features have",
+                f"Set --num-mel-bins={self.in_dim} in fbank.conf, or take another --feature-type",
+            )
+        wanted = self.facts.get("sample_rate", "")
+        if wanted and rate and wanted != str(rate):
+            raise InputError(
+                self.where,
+                f"a model of audio at {wanted} Hz",
+                f"{rate} Hz, as the features' audio",
+                "Take a model of that rate, or a conf directory whose features have the model's",
+            )
+        self.in_dim = dim
+        self.embedding_dim = size = self.embed(torch.zeros(1, 200, dim)).shape[1]
+        if self.facts.get("output_dim", str(size)) != str(size):
+            raise InputError(
+                self.where, f"{size} outputs", f"{self.facts['output_dim']}, as its metadata say", "Download it again"
+            )
+        return {key: value for name, values in KNOWN.items() for key, value in self._known(name, values).items()}
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        said = ", ".join(f"{key} {self.facts[key]}" for key in SHOWN if self.facts.get(key)) or "no metadata"
+        return f"{self.in_dim} coefficients to {self.embedding_dim}, {said}"
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings (B, E) of x (B, T, D) with lengths (B,), None: all T."""
+        counts = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
+        frames = x.cpu().float()
+        if self.lowered:
+            frames = (frames - LOWERED).clamp(min=float(np.log(FLOOR)))
+        if self.lengths:
+            found = self._run(frames.numpy(), np.array(counts, np.int64))
+        elif self.one_by_one or len(set(counts)) > 1:
+            found = np.concatenate([self._run(row[None, :count].numpy()) for row, count in zip(frames, counts)])
+        else:
+            found = self._run(frames.numpy())
+        return torch.from_numpy(found)
+
+    def _run(self, frames: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        inputs = {self.features: frames} | ({} if lengths is None else {self.lengths: lengths})
+        try:
+            found = self.session.run(None, inputs)[0]
+        except Exception as error:  # of the runtime's many
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise self._wrong(f"a model that fails on frames {frames.shape} ({reason})") from None
+        if found.ndim != 2 or len(found) != len(frames):
+            raise self._wrong(f"an output of shape {found.shape} for {len(frames)} recordings")
+        return found
+
+
 def to_onnx(net: Network, facts: dict[str, str], least: int) -> Any:
     """The ONNX model of a network up to its embedding; `facts` become its metadata. Checked by onnx itself.
 
@@ -70,7 +202,7 @@ def to_onnx(net: Network, facts: dict[str, str], least: int) -> Any:
     with warnings.catch_warnings():  # of the tracer: the lengths of the example are checked, not the graph's
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Embedding(net.eval(), least),
+            Embedding(net, least).eval(),  # the exporter gives back the mode that it found
             example,
             stream,
             dynamo=False,  # the other exporter needs a package more

@@ -23,8 +23,8 @@ from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold, eer_text
 from pyasp.report import facts, figures, findings, tables
 from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
-from pyasp.report.results import Results, entries, list_names
-from pyasp.report.tables import HALVES, calibrated, is_variant
+from pyasp.report.results import Results, entries, is_variant, list_names
+from pyasp.report.tables import HALVES, calibrated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -364,9 +364,8 @@ def render(run: ReportedRun) -> str:
         .get_template("report.html")
         .render(
             title=findings.title(run.results),
-            lead=f"Speaker verification, after Okabe et al. 2018. {len(systems) - len(variants)} systems, "
-            f"{len(variants)} variants and fusions of them, {len(names)} trial list{'s' if len(names) > 1 else ''}. "
-            f"Run: {run.exp}.",
+            lead=f"Speaker verification, after Okabe et al. 2018. Systems: {len(systems) - len(variants)}; variants "
+            f"and fusions of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
             titles=titles,
             found=[findings.found(run.results, name) for name in names],
             losses=run.results.get("losses", []),

@@ -195,7 +195,8 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
 
 def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     """[where, what] of everything that the figures suffer from and that is not an error: sentences."""
-    found = [["data", text] for text in _lost_recordings(data)]
+    told = read_json(data / "prep.json").get("warnings", [])  # by the preparation: of labels, trials, training, rates
+    found = [["data", text] for text in (*told, *_lost_recordings(data))]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pyasp.core.text import cost, grouped, percent
 from pyasp.evaluation.llr import eer_text, unsure
-from pyasp.report.results import Results, entries
-from pyasp.report.tables import between, is_variant, probability
+from pyasp.report.results import Results, entries, is_variant
+from pyasp.report.tables import between, probability
 
 SURE = 0.05  # p below it: more than chance
 FEW_SPEAKERS = 40  # fewer: intervals are wide, and said to be so

@@ -6,8 +6,9 @@ here and in report_tables.py. The paper's figures stand beside ours only on the 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
@@ -48,6 +49,11 @@ def entries(results: Results, trial_list: str) -> dict[str, dict[str, Any]]:
         for name, system in results["systems"].items()
         if trial_list in system["trials"]
     }
+
+
+def is_variant(system: str) -> bool:
+    """True of what was made from a system of the paper."""
+    return "+" in system or ":" in system
 
 
 def main_table(results: Results, trial_list: str) -> Table:
@@ -132,21 +138,34 @@ def class_counts(results: Results, trial_list: str) -> str:
     return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
 
 
-def screen(results: Results, extra: Tables = ()) -> str:
-    """The report on screen: what was lost, `extra` blocks, EER by duration class where there is one, then one table a
-    list, the last thing before the definitions."""
-    lost = [f"- {where}: {what}" for where, what in results.get("losses", ())]
+def screen(results: Results, where: str) -> str:
+    """The report on screen: what was lost, EER by duration class where there is one, a table a list of the systems
+    without variants and fusions, and where the rest is. where: the experiment's directory."""
+    names = list_names(results)
+    shown = [name for name in results["systems"] if not is_variant(name)] or list(results["systems"])
+    lost = [f"- {place}: {what}" for place, what in results.get("losses", ())]
     blocks = ["\n".join(["Worth knowing", *lost])] if lost else []
-    blocks += [f"{title}\n{as_text(table)}" for title, table in extra]
-    for name in list_names(results):
-        title = f"{results['corpus']} {name}"
-        if "duration_class" in columns_of(results, name):
-            table = as_text(by_table(results, name, "duration_class"))
-            blocks.append(f"{title}: EER % by duration class (seconds)\n{table}")
-    for name in list_names(results):
-        title = f"{results['corpus']} {name}"
-        blocks.append(f"{title}: {class_counts(results, name)}\n{as_text(main_table(results, name))}")
-    return "\n\n".join([*blocks, "\n".join(definitions(results))])
+    for name in (name for name in names if "duration_class" in columns_of(results, name)):
+        table = as_text(rows_of(by_table(results, name, "duration_class"), shown))
+        blocks.append(f"{results['corpus']} {name}: EER % by duration class (seconds)\n{table}")
+    for name in names:
+        table = as_text(rows_of(main_table(results, name), shown))
+        blocks.append(f"{results['corpus']} {name}: {class_counts(results, name)}\n{table}")
+    others = len(results["systems"]) - len(shown)
+    more = f"{others} variants and fusions, intervals, calibration" if others else "Intervals, calibration"
+    best = min(shown, key=lambda system: entries(results, names[0]).get(system, {}).get("eer", math.inf))
+    blocks += [
+        "\n".join(definitions(results)),
+        f"{more} and more tables: {where}/RESULTS.md\n"
+        f"The report, with pictures: {where}/report.html\n"
+        f"Next, use a system: pyasp bundle {where}/{best} model; pyasp verify --model model A.wav -- B.wav",
+    ]
+    return "\n\n".join(blocks)
+
+
+def rows_of(table: Table, systems: Collection[str]) -> Table:
+    """The head of a table and the rows of some systems, the paper's among them."""
+    return [table[0], *(row for row in table[1:] if row[0].removesuffix(" (paper)") in systems)]
 
 
 def markdown(

@@ -14,15 +14,10 @@ from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS
-from pyasp.report.results import Results, columns_of, entries, list_names
+from pyasp.report.results import Results, columns_of, entries, is_variant, list_names
 
 FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two
 HALVES = "halves"  # column of scores calibrated on the other half of the speakers
-
-
-def is_variant(system: str) -> bool:
-    """True of what was made from a system of the paper."""
-    return "+" in system or ":" in system
 
 
 def calibrated(system: str) -> bool:
@@ -245,16 +240,6 @@ def tables(results: Results, trial_list: str) -> list[tuple[str, Table]]:
         ERRORS: errors_table(results, trial_list),
     }
     return [(title, table) for title, table in found.items() if len(table) > 1]
-
-
-def on_screen(results: Results) -> list[tuple[str, Table]]:
-    """What the screen shows before the main tables: calibration, where there are calibrated systems."""
-    found = []
-    for name in list_names(results):
-        table = calibration_table(results, name)
-        rows = [row for row in table[1:] if calibrated(row[0].removesuffix(", disjoint"))]
-        found += [(f"{results['corpus']} {name}: calibration", [table[0], *rows])] if rows else []
-    return found
 
 
 def variant_notes(results: Results) -> list[str]:

@@ -24,15 +24,15 @@ from pyasp.core.files import file_sha256
 from pyasp.core.processes import rank
 from pyasp.core.records import ancestors
 from pyasp.core.text import grouped, read_json, read_lines
-from pyasp.features.frontend import FrontendOptions
+from pyasp.features.fbank import FbankOptions
+from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.features.mfcc import MfccOptions
 from pyasp.network import checkpoint
 from pyasp.network.model import HEAD, Network
 
 ENCODER, OUTPUT = "frames", HEAD[-1]
-FEATURES = ("make_mfcc", "make_fbank")  # tools whose records say how features were computed
 ELSE = ("dither", "allow_downsample", "allow_upsample", "channel", "min_duration")  # make no other features
-SAME = {field.name for field in dataclasses.fields(MfccOptions)}.difference(ELSE)
+SAME = {field.name for kind in (MfccOptions, FbankOptions) for field in dataclasses.fields(kind)}.difference(ELSE)
 CURE = "Give encoder, sizes and features of the network that --init names (options.conf beside it), or no --init"
 
 
@@ -81,10 +81,16 @@ def read_source(path: Path) -> Source:
         manifest = read_json(path.with_name("bundle.json"), "a bundle's manifest", "Make the bundle again")
         weights = checkpoint.read_weights(path, manifest.get("shapes", {}))
         known = {"epoch": manifest.get("epoch"), "init": manifest.get("init")}
-        return Source(path, weights, [], {**settings(path, "network"), **settings(path, "mfcc", "stored ")}, known)
+        options = settings(path, "network")
+        return Source(path, weights, [], {**options, **settings(path, kind_of(options), "stored ")}, known)
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = {key: value_text(value) for key, value in state["options"].items()}
-    return Source(path, state["model"], state["speakers"], {**options, **behind(path)}, state)
+    return Source(path, state["model"], state["speakers"], {**options, **behind(path, kind_of(options))}, state)
+
+
+def kind_of(options: dict[str, str]) -> str:
+    """The kind of features among the options of a network."""
+    return options.get("feature_type", "mfcc")  # before there were others
 
 
 def settings(weights: Path, name: str, prefix: str = "") -> dict[str, str]:
@@ -119,13 +125,13 @@ def _fitting(source: Source, own: dict[str, Tensor], speakers: list[str]) -> dic
     return found
 
 
-def behind(path: Path) -> dict[str, str]:
+def behind(path: Path, kind: str) -> dict[str, str]:
     """How the features behind a data directory's file, or a checkpoint, were computed, where records lead there."""
-    made: dict[str, Any] = next((record["options"] for record in ancestors(path) if record["tool"] in FEATURES), {})
+    made: dict[str, Any] = next((each["options"] for each in ancestors(path) if each["tool"] == f"make_{kind}"), {})
     return {f"stored {key}": value_text(value) for key, value in made.items() if key in SAME}
 
 
-def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions, data: Path) -> Taken:
+def take(net: Network, path: Path, speakers: list[str], options: NetworkFrontendOptions, data: Path) -> Taken:
     """Puts the weights of a file into `net`. `speakers`, `options`, `data`: of the training that begins.
 
     Raises InputError, naming the layer, when they are of another network.
@@ -143,9 +149,9 @@ def take(net: Network, path: Path, speakers: list[str], options: FrontendOptions
         "left": layers(name for name in source.weights if name not in found),
         "init": source.facts.get("init"),
     }
-    mine = {field.name: value_text(getattr(options, field.name)) for field in dataclasses.fields(FrontendOptions)}
+    mine = {each.name: value_text(getattr(options, each.name)) for each in dataclasses.fields(NetworkFrontendOptions)}
     tell(facts, sum(value.numel() for name, value in found.items() if name in names))
-    warn(source.options, {**mine, **behind(data / "utt2spk")})
+    warn(source.options, {**mine, **behind(data / "utt2spk", kind_of(mine))})
     return Taken(frozenset(name for name in names if name in found), facts)
 
 

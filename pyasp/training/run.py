@@ -171,7 +171,7 @@ class Run:
     def save_network(self, path: Path, made: dict[str, Any], best: dict[str, Any]) -> None:
         """init.pt or final.pt, with its record."""
         options = dataclasses.asdict(self.options)
-        state = checkpoint.network_state(self.net, best["model"], options, self.speakers, best) | self.origin()
+        state = checkpoint.network_state(self.net.in_dim, best["model"], options, self.speakers, best) | self.origin()
         with making(path, made) as temporary:
             checkpoint.save(temporary, state)
 

@@ -28,15 +28,19 @@ from torch.nn import functional
 from pyasp.core.conf import write_conf
 from pyasp.core.device import Later, device_of, matmul_peak, synchronise
 from pyasp.core.errors import InputError
-from pyasp.core.options import subset
+from pyasp.core.options import check_values, subset
 from pyasp.core.processes import rank, sum_over, together, wait_for_all, world
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current
-from pyasp.core.threads import prefetched
+from pyasp.core.records import describe, is_current, maker, making
+from pyasp.core.threads import prefetched, settle_threads
 from pyasp.data.datadir import DataDir
+from pyasp.features.frontend import output_dim
+from pyasp.kaldi import ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
 from pyasp.network.loss import logits_of
+from pyasp.network.model import ONNX
+from pyasp.network.onnx import OnnxModel
 from pyasp.training.chunks import Batch, split_validation, validation_batches
 from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
 from pyasp.training.frames import FrameSource, open_source
@@ -47,20 +51,18 @@ from pyasp.training.run import NOTHING_DONE, Run, Watch, drop_epochs, keep_epoch
 # Options that make no other network.
 ELSEWHERE = {"device", *(field.name for cls in (EmbedOptions, CheckpointOptions) for field in dataclasses.fields(cls))}
 
-NEWER = {
-    "encoder": "tdnn",
-    "init": "",
-    "freeze_encoder_epochs": 0,
-    "feature_type": "mfcc",
-}  # options with the values that are not recorded: records of before stay current
+THREADS = "threads"  # in the system's directory: the number of threads it is trained with
+LONG_WORK = 1e13  # operations: about a minute
+USUAL_SHARE = 0.5  # of the rate of square products
 
 
 def recipe_of(data: DataDir, options: NetworkOptions, seed: int, init: Path | None = None) -> dict[str, Any]:
     """What makes the network, of the weights `init` if any: the record beside init.pt, last.pt and final.pt."""
     every = dataclasses.asdict(subset(options, NetworkOptions))
-    kept = {key: value for key, value in every.items() if key not in ELSEWHERE and NEWER.get(key) != value}
+    kept = {key: value for key, value in every.items() if key not in ELSEWHERE and checkpoint.LATER.get(key) != value}
     inputs = [data / name for name in ("utt2spk", options.table, "vad.scp", "valid_utts")]
     inputs += [init] if init else []
+    inputs += [Path(options.model)] if options.encoder == ONNX else []
     return describe("train_tdnn", kept, inputs, seed)
 
 
@@ -233,6 +235,10 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
+    missing = options.encoder == ONNX and not Path(options.model or "/").is_file()
+    check_values(options, "network options", "the file of a network, for --encoder=onnx", model=missing)
+    useless = options.encoder == ONNX and bool(options.init)
+    check_values(options, "training options", "none: --encoder=onnx takes a whole network from --model", init=useless)
     data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
     init = weights_file(options.init, directory) if options.init else None
     made = recipe_of(data, options, seed, init)
@@ -240,8 +246,65 @@ def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, fo
     with together(device.type):
         current = is_current(directory / "final.pt", made, force)
         wait_for_all()
-        if not current:
+        if not current and options.encoder == ONNX:
+            adopt(data, directory, options, made)
+        elif not current:
             train_here(data, directory, options, seed, made, force, init)
+
+
+def adopt(data: DataDir, directory: Path, options: NetworkOptions, made: dict[str, Any]) -> None:
+    """final.pt of --encoder=onnx: the bytes of --model, with the options that they decide. Nothing is trained."""
+    if rank() != 0:
+        return
+    content = Path(options.model).read_bytes()
+    net = OnnxModel(content, options.model)
+    stored = ScpReader(data / options.table)
+    dim = output_dim(stored.shape(next(iter(stored)))[1], options)
+    rate = rate_of(data / options.table)
+    options = dataclasses.replace(options, **net.settings(dim, rate), embedding_dim=net.embedding_dim)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    state = checkpoint.network_state(
+        dim,
+        {ONNX: torch.frombuffer(bytearray(content), dtype=torch.uint8)},
+        dataclasses.asdict(options),
+        [],
+        {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0},
+    )
+    with making(directory / "final.pt", made) as temporary:
+        checkpoint.save(temporary, state)
+    print(
+        f"{directory / 'final.pt'}: {net.description} of {options.model}; features at {rate or 'an unknown'} Hz",
+        file=sys.stderr,
+    )
+
+
+def rate_of(table: Path) -> int | None:
+    """Samples a second that stored features were made from, by the records behind them; None where there are none."""
+    try:
+        return int(maker(table, "make_mfcc", "make_fbank")["options"]["sample_frequency"])
+    except InputError:
+        return None
+
+
+def tell_work(run: Run, directory: Path) -> None:
+    """Before a long training on a CPU: settles the number of threads, and says about how long it will take."""
+    work = sum(
+        phase.steps * phase.options.batch_size * chunk * training_flop(run.net, chunk)
+        for phase in run.phases
+        for chunk in [(phase.options.min_chunk + phase.options.max_chunk) // 2]
+    )
+    if run.device.type != "cpu" or world() > 1 or work < LONG_WORK:
+        return
+    frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
+    x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
+    threads = settle_threads(lambda: torch.mm(x, weights), directory / THREADS)
+    minutes = work / (USUAL_SHARE * matmul_peak(run.device, precision_of(run.options, run.device))) / 60
+    steps = sum(phase.steps for phase in run.phases)
+    print(
+        f"{directory.name}: {steps} batches, about {max(1, round(minutes))} minutes on {threads} threads",
+        file=sys.stderr,
+    )
 
 
 def train_here(
@@ -262,7 +325,10 @@ def train_here(
     directory.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_conf(directory / "options.conf", subset(options, NetworkOptions))
+    if force:
+        (directory / THREADS).unlink(missing_ok=True)
     start_or_resume(run, directory, made, force)
+    tell_work(run, directory)
     peak = matmul_peak(run.device, precision_of(options, run.device))
     longest = max(phase.options.max_chunk for phase in run.phases)
     sizes = options.batch_size // world(), longest, options, run.device

@@ -24,7 +24,7 @@ from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file, read_sound
-from pyasp.bin import check_data
+from pyasp.bin import check
 from pyasp.bin.data import main as data_verb
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_dropped
@@ -129,6 +129,12 @@ def adts(path, frames=10, size=200, channels=1):
     path.write_bytes(frames * (head + bytes([size >> 3 & 255, (size & 7) << 5 | 0x1F, 0xFC])).ljust(size, b"\1"))
 
 
+def small_tag(path):
+    """A tag in a frame that is too small for mpg123 to look for one in it."""
+    frame = (b"\xff\xf3\x18\xc4" + bytes(9) + b"Info" + struct.pack(">II", 1, 114)).ljust(36, b"\0")
+    case("cbr.mp3", frame)(path)
+
+
 def fragments(path):
     path.write_bytes(m4a(path, 3).read_bytes() + struct.pack(">I4s", 8, b"moof"))
 
@@ -153,6 +159,8 @@ WHOLE = {  # name: (suffix, what writes it, samples a channel, rate)
         RATE,
     ),
     "zeros_behind": ("mp3", case("cbr.mp3", b"", bytes(2000)), 65664, RATE),
+    "tag_in_sound": ("mp3", edited(case("cbr.mp3"), 13, "8s", b"Xing\0\0\0\1"), 65664, RATE),  # not behind silence: no tag
+    "small_tag": ("mp3", small_tag, 65664, RATE),
     "lame": ("mp3", plain("MP3", "MPEG_LAYER_III"), 16000, RATE),
     "gsm": ("wav", case("gsm.wav"), 16000, 8000),
     "wav": ("wav", plain("WAV"), 16000, RATE),
@@ -396,7 +404,7 @@ def prepared(tmp_path_factory):
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
     dropped = read_dropped(data / "train" / "dropped.tsv")
-    assert check_data.main([str(data)]) == 0
+    assert check.main(["data", str(data)]) == 0
     return data, dropped
 
 
@@ -437,7 +445,7 @@ def test_the_check_finds_what_has_changed_since_the_preparation(tmp_path, capsys
         "int16_floats": "floats of up to 20000 times full scale",
     }[change]
     assert data_verb(["validate", str(data / "train")]) == 1 and told in capsys.readouterr().out
-    assert check_data.main(["--max-dropped-fraction=0.5", str(data)]) == 0
+    assert check.main(["data", "--max-dropped-fraction=0.5", str(data)]) == 0
     assert told in read_dropped(data / "train" / "dropped.tsv")[utt]
 
 

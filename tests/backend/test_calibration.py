@@ -129,6 +129,8 @@ def test_what_it_was_trained_on_and_what_that_is_worth():
     }
     assert stored["doubts"][:2] == ["3 target trials, fewer than 30", "7 speakers, fewer than 10"]
     assert Calibration.from_dict(stored).trained == model.trained
+    assert calibration.trained_on({"n_target": 3, "n_nontarget": 200}) == calibration.Trained(3, 200)
+    assert calibration.trained_on({}) is None
     assert "3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 or above +5.3" in model.trained.told()
     many = calibration.train(*_columns(gaussian_scores(2, 300, 900)), ("s",), 0.5, (np.arange(1200),) * 2)
     assert many.as_dict()["doubts"] == []

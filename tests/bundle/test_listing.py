@@ -1,6 +1,7 @@
 """Recordings named on a command line: folders with links, keys of two recordings, and tables as they come."""
 
 import codecs
+import os
 
 import pytest
 
@@ -38,6 +39,14 @@ def test_no_recording_is_lost_to_another_of_the_same_key(tmp_path, second):
 def test_the_same_file_named_twice_is_one_recording(tmp_path):
     touch(tmp_path, "u0.wav")
     assert len(list_sounds([str(tmp_path / "u0.wav"), f"{tmp_path}/./u0.wav", str(tmp_path)])) == 1
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_shown(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"\xfc.wav")
+    with open(path, "wb"):
+        pass
+    with pytest.raises(InputError, match=r"names that are not UTF-8 \(.*\\udcfc.wav\)"):
+        list_sounds([os.fsdecode(path)])
 
 
 GOOD = {

@@ -136,6 +136,11 @@ def test_each_defect_of_a_recording_is_warned_of(model, wavs, tmp_path, capsys, 
     assert "warning" not in capsys.readouterr().out
 
 
+def test_a_rate_that_no_recording_has(model, wavs, tmp_path, capsys):
+    assert verify.main(["--model", model, write_wav(tmp_path / "16.wav", speech(), rate=16), wavs[0]]) == 1
+    assert "audio at 16 Hz" in capsys.readouterr().err
+
+
 def test_silence_has_no_answer(model, wavs, tmp_path, capsys):
     assert verify.main(["--model", model, write_wav(tmp_path / "0.wav", np.zeros(8000)), wavs[0]]) == 1
     assert "no voiced frame" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp.core.errors import InputError
-from pyasp.data import datadir, manifest_file, manifests
+from pyasp.data import datadir, manifests
 from pyasp.kaldi import ArkWriter
 
 
@@ -27,8 +27,8 @@ def refused_manifest(tmp_path, custom, message):
         "speaker": "r",
         "custom": custom,
     }
-    manifest_file.write_jsonl(tmp_path / "r.jsonl.gz", [recording])
-    manifest_file.write_jsonl(tmp_path / "s.jsonl.gz", [supervision])
+    manifests.write_jsonl(tmp_path / "r.jsonl.gz", [recording])
+    manifests.write_jsonl(tmp_path / "s.jsonl.gz", [supervision])
     with pytest.raises(InputError, match=message):
         manifests.to_kaldi(tmp_path / "r.jsonl.gz", tmp_path / "s.jsonl.gz", tmp_path / "run" / "data")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"r.jsonl.gz", "s.jsonl.gz"}

@@ -29,6 +29,7 @@ def words(speakers, recordings, frames=70):
         (10, 5, 85, 4, 20),  # 4 250 frames: at least four Gaussians
         (20, 5, 81, 4, 20),
         (50, 5, 74, 8, 50),
+        (48, 8, 79, 16, 50),  # 30 336 frames: the nearest, not the largest below
         (100, 5, 73, 16, 50),
         (300, 5, 74, 32, 100),
         (1000, 10, 800, 2048, 200),

@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 
+from pyasp.bin import select_train
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import DataDir
 from pyasp.data.selection import Augmented, SelectOptions, select
+from pyasp.report import facts
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
 UTT2CLEAN = {**{u: u for u in CLEAN}, **{f"{u}-noise1": u for u in CLEAN}}
@@ -98,3 +101,22 @@ def test_two_recordings_a_speaker_are_enough():
     single = Augmented(one, {utt: utt for utt in one}, dict.fromkeys(one, 100), one)
     result = select(one, single, SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=1), 1)
     assert not result.valid and len(result.ubm) == len(result.train) == 20
+
+
+def test_the_tool_keeps_what_was_left_out_and_why(tmp_path):
+    """Ten speakers of three recordings, one of them short: for the report, which shows it by set and reason."""
+    speaker = {f"s{k}-{i}": f"s{k}" for k in range(10) for i in range(3)}
+    for name in ("train", "train_aug"):
+        directory = DataDir(tmp_path / name)
+        directory.path.mkdir()
+        directory.write_speakers(speaker)
+        for table in ("feats.scp", "vad.scp"):
+            directory.write(table, {utt: f"x.ark:{number}" for number, utt in enumerate(speaker)})
+        directory.write("utt2num_voiced", {utt: "40" if utt.endswith("-2") else "90" for utt in speaker})
+        directory.write("utt2clean", {utt: utt for utt in speaker})
+    words = [str(tmp_path / name) for name in ("train", "train_aug", "train_ubm", "train_sel")]
+    options = ["--min-voiced-ubm=10", "--min-voiced=50", "--min-utts=2", "--dev-fraction=0.2"]
+    assert select_train.main([*options, *words]) == 0
+    assert facts.dropped(tmp_path, "train_ubm") == {"speaker held out (dev)": 6}
+    assert facts.dropped(tmp_path, "train_sel") == {"speaker held out (dev)": 6, "fewer than 50 voiced frames": 8}
+    assert facts.data_table(tmp_path)[3][0::6] == ["train_ubm", "6"]

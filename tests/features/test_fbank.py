@@ -91,9 +91,11 @@ def test_cepstra_are_their_transform():
 
 def test_dither_and_the_mean_are_those_of_mfcc():
     dithered = dataclasses.replace(SMALL, dither=1.0)
-    first, again, other = (Fbank(dithered).compute(np.zeros(8000), utt) for utt in ("a", "a", "b"))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.1
+    first, again, other = (
+        Fbank(dithered).compute(np.zeros(count), utt) for count, utt in ((8000, "a"), (8000, "b"), (7990, "a"))
+    )
+    np.testing.assert_array_equal(first, again)  # by the samples, wherever they lie
+    assert np.abs(first[: len(other)] - other[: len(first)]).max() > 0.1
     centred = Fbank(dataclasses.replace(SMALL, subtract_mean=True)).compute(samples(8000))
     np.testing.assert_allclose(centred.mean(axis=0), 0, atol=1e-5)
 

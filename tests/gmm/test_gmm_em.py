@@ -10,6 +10,7 @@ from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, diag_objective, fu
 from pyasp.gmm.init import InitOptions, initialise, random_start, sample_frames, split
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.posteriors import Aligner, DiagScorer
+from pyasp.gmm.train import UbmOptions, complaints
 
 
 def em(model, x, iterations, options):
@@ -173,3 +174,12 @@ def test_sampling_over_many_blocks(monkeypatch):
     recordings = [(f"u{i}", np.arange(20 * i, 20 * (i + 1), dtype=np.float32)[:, None]) for i in range(50)]
     means = [sample_frames(recordings, 70, np.random.default_rng(seed)).mean() for seed in range(40)]
     assert np.mean(means) == pytest.approx(499.5, abs=4 * 288.7 / np.sqrt(40 * 70))
+
+
+def test_a_ubm_that_is_too_large_for_its_data_is_complained_of():
+    last = {"frames": 20000, "gaussians": 256, "removed": 253, "floored": 768}
+    (text,) = complaints(last, UbmOptions(num_gauss=256, subsample=2))
+    assert text.startswith("3 of 256 Gaussians are left, too few frames (40000) for more; about one Gaussian to 2500")
+    (text,) = complaints(last | {"removed": 20, "floored": 2816}, UbmOptions(num_gauss=256, subsample=2))
+    assert text.startswith("2816 eigenvalues of 256 covariances were floored, too few frames (40000)")
+    assert not complaints(last | {"removed": 20}, UbmOptions(num_gauss=256))

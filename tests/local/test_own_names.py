@@ -9,6 +9,7 @@ from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
 from local import prep_folder, trial_lists
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
+from pyasp.report.facts import losses
 
 
 def prepare(data, *options):
@@ -261,7 +262,10 @@ def test_labels_against_the_speakers_are_counted_and_recorded(tree, tmp_path, ca
     lines += ["spk0-s0-0 spk1-s0-1 nontarget", "spk1-s0-0 spk1-s0-0 target"]
     listed = put(tmp_path / "mine", "\n".join(lines) + "\n")
     assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
-    counts = json.loads((tmp_path / "data/prep.json").read_text())["trials/mine"]
+    summary = json.loads((tmp_path / "data/prep.json").read_text())
+    counts = summary["trials/mine"]
+    told = "1 of 5 trials of mine are against the speakers of their recordings"
+    assert told in summary["warnings"] and ["data", told] in losses(tmp_path / "exp", tmp_path / "data", [])
     assert counts == {
         "target": 4,
         "nontarget": 1,

@@ -5,7 +5,7 @@ import pytest
 from prep_trees import put, sph
 from training_made import CORPORA, eight
 
-from local import mixer6, sre08, telephone, training
+from local import sre12_corpora, training
 from local.common import Utterance
 from pyasp.core.errors import InputError
 
@@ -57,8 +57,8 @@ def test_microphone_recordings_are_told_by_directories_and_conditions(tmp_path, 
 
 def test_a_key_that_contradicts_itself_tells_nothing():
     by_telephone, by_microphone = ["1", "seg", "a", "target", *"NNNNNYNN"], ["2", "seg", "a", "target", *"NYNNNNNN"]
-    kinds = telephone.Kinds([by_telephone, by_microphone], telephone.SRE08)
-    assert (kinds.of_model("1"), kinds.of_model("2")) == (telephone.TELEPHONE, telephone.MICROPHONE)
+    kinds = training.Kinds([by_telephone, by_microphone], sre12_corpora.SRE08)
+    assert (kinds.of_model("1"), kinds.of_model("2")) == (training.TELEPHONE, training.MICROPHONE)
     assert kinds.of_test("seg") is None and kinds.of_test("another") is None
 
 
@@ -67,7 +67,7 @@ def test_releases_may_be_linked_into_one_directory(tmp_path):
     (tmp_path / "sre08").mkdir()
     for release in ("LDC2011S05", "LDC2011S08"):
         (tmp_path / "sre08" / release).symlink_to(tmp_path / "discs" / release)
-    assert sre08.read("sre08", str(tmp_path / "sre08")).counts() == KINDS["sre08"][False]
+    assert sre12_corpora.read_evaluation("sre08", str(tmp_path / "sre08")).counts() == KINDS["sre08"][False]
 
 
 LABELS = {
@@ -178,7 +178,7 @@ def test_defects_are_named(tmp_path, case):
 
 def test_a_directory_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="no such directory"):
-        mixer6.read("mixer6", str(tmp_path / "none"))
+        sre12_corpora.read_mixer6("mixer6", str(tmp_path / "none"))
 
 
 def test_genders_may_be_unknown_now_and_then(tmp_path):

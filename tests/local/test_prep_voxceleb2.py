@@ -59,6 +59,18 @@ def test_links_in_voxceleb_give_no_clip_twice(tree, tmp_path, capsys):
     refused(capsys, "1 recordings or folders under two speakers' names (id19999 is")
 
 
+def test_labels_of_a_voxceleb_list_are_held_against_its_speakers(tree, tmp_path, capsys):
+    own, other = clip("id10270"), clip("id10271")
+    listed = trials(tmp_path / "mine.txt", [f"1 {own} {own}", f"1 {own} {other}", f"0 {own} {other}"])
+    assert prepare(tree, tmp_path / "data", "--trials", listed) == 0
+    said = capsys.readouterr().out
+    assert "1 trials against the speakers of their recordings" in said
+    assert "1 trials of a recording against itself" in said
+    trials(tmp_path / "mine.txt", [f"0 {own} {clip('id10270', 1)}", f"1 {own} {other}"])
+    assert prepare(tree, tmp_path / "turned", "--trials", listed) == 1
+    refused(capsys, "2 of 2 labels against the speakers", "turned about")
+
+
 @pytest.mark.parametrize("place", ["dev/{}", "{}", "dev/dev/{}"])
 def test_every_layout_of_voxceleb2_gives_its_dev_speakers(tree, tmp_path, monkeypatch, place):
     decoding(tmp_path, monkeypatch, 2048)

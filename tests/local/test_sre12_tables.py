@@ -1,14 +1,15 @@
 """Readers of SRE12's tables: trial types, duration classes, the key as a stream, the CTS superset's key."""
 
 import math
+import os
 import tracemalloc
 
 import pytest
 from prep_trees import put, sph
 
-from local import sre12_tables
-from local.cts_superset import read_cts
+from local import sre12_tables, training
 from local.prep_sre12 import duration_class
+from local.sre12_corpora import read_cts
 from pyasp.core.errors import InputError
 
 
@@ -89,3 +90,23 @@ def test_a_cts_key_that_does_not_fit_is_refused(cts, lines, message):
     put(cts / CTS_KEY, *lines)
     with pytest.raises(InputError, match=message):
         read_cts(str(cts))
+
+
+def test_discs_linked_in_circles_and_twice_give_each_recording_once(tmp_path):
+    """Releases are often linked into one directory; tables are found there too."""
+    (tmp_path / "disc/data").mkdir(parents=True)
+    (tmp_path / "disc/docs").mkdir()
+    (tmp_path / "disc/docs/callstat.tbl").write_text("x")
+    for name in ("disc/data/taaa.sph", "disc/data/tbbb.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "disc/all").symlink_to("..")
+    root = tmp_path / "corpus"
+    root.mkdir()
+    for name in ("one", "two"):
+        (root / name).symlink_to(tmp_path / "disc")
+    (root / "here").symlink_to(".")
+    found = sre12_tables.Recordings([str(root), str(tmp_path)])
+    assert sorted(os.path.basename(path) for path in found.paths) == ["taaa.sph", "tbbb.wav"]
+    assert training.find_table(str(root), "callstat.tbl").name == "callstat.tbl"
+    with pytest.raises(InputError, match="no other.tbl below it"):
+        training.find_table(str(root), "other.tbl")

@@ -70,6 +70,15 @@ def test_paths_in_tables_written_by_a_preparation_work_from_anywhere(tree, tmp_p
         check_data_dir(name, 16, 4)
 
 
+def test_paths_in_somebodys_tables_are_relative_to_where_the_run_was_called(tree, tmp_path, monkeypatch):
+    """run.sh works in its own directory, and says where it was called."""
+    entries = kaldi(tree, tmp_path / "k", "cat {} |").joinpath("wav.scp")
+    entries.write_text(entries.read_text().replace(f"{tmp_path}/", ""))
+    monkeypatch.setenv("PYASP_CALLER", str(tmp_path))
+    assert prepare(tmp_path / "data", "--kaldi-data", tmp_path / "k") == 0
+    check_data_dir(tmp_path / "data/train", 16, 4)
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -138,8 +147,8 @@ def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
         wav(tree / f"spk2/s1/{name}.wav", 7, 800, rate=8000)
     assert prepare(tmp_path / "data", "--root", tree, "--rate=16000") == 0
     said = capsys.readouterr().out
-    assert "recordings by rate: 2 of 8000 Hz, 22 of 16000 Hz; all are brought to the rate of the features" in said
-    assert "warning: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
+    assert "recordings by rate: 2 8000 Hz, 22 16000 Hz" in said
+    assert "warning of rates: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
     assert "they hold nothing above 4000 Hz" in said
     assert json.loads((tmp_path / "data/prep.json").read_text())["recordings by rate"] == {"8000 Hz": 2, "16000 Hz": 22}
     for path in tree.rglob("*.wav"):

@@ -225,6 +225,17 @@ def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
     assert run.stdout == "  ../a\\ b/run.sh --stage select\n"
 
 
+def test_blanks_in_directories_stay_in_the_words_of_a_step(tmp_path):
+    """Tables are merged under the data directory's name, whatever that holds."""
+    script = (
+        "python() { printf '%s\\n' \"$@\"; }; run() { :; }; declare -A o=([cmd]=run [nj]=1 [reuse]='' [force]=false [conf]=''); "
+        f"tool_options=(); map_shards make x '{tmp_path}/my data' '{tmp_path}/my data/x' '{tmp_path}/my data/feats.scp' 'one two'"
+    )
+    words = bash(script).stdout.splitlines()
+    assert [word for word in words if "=" in word] == [f"{name}={tmp_path}/my data/{name}" for name in ("one", "two")]
+    assert words[-3:] == [f"{tmp_path}/my data{name}" for name in ("", "/x", "/feats.scp")]
+
+
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
     assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr

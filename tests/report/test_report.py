@@ -123,7 +123,9 @@ def test_screen_markdown_and_json_agree_to_the_digit(root, capsys, undrawn):
     first = json.loads((root / "exp/results.json").read_text())["systems"]["ivector"]["trials"]["cc1"]
     assert f"EER {eer_cell(first)} % (300 trials)" in shown and "*: the EER hangs on fewer than 30 misses" in shown
     assert "minDCF(p=0.01, C_miss=1, C_fa=1, normalised)" in shown
-    assert shown.rstrip().endswith("as printed there.")  # the report is the last thing on screen
+    assert "as printed there.\n\nIntervals, calibration and more tables: " in shown
+    last = shown.rstrip().splitlines()[-2:]  # the report is the last thing on screen, and what to do next
+    assert last[0].endswith("exp/report.html") and "pyasp bundle " in last[1]
 
 
 def test_paper_rows_only_on_the_papers_trials(root, capsys, undrawn):
@@ -137,7 +139,8 @@ def test_paper_rows_only_on_the_papers_trials(root, capsys, undrawn):
     (root / "exp/results.json").unlink()
     for corpus in ("toy_sre12", "toy", "folder", "tel8k", "voxceleb"):
         assert run_report(root, "ivector", corpus=corpus) == 0
-        assert "paper" not in capsys.readouterr().out + (root / "exp/RESULTS.md").read_text().replace("Interspeech", "")
+        text = capsys.readouterr().out + (root / "exp/RESULTS.md").read_text()
+        assert "(paper)" not in text and 'marked "paper"' not in text
 
 
 def test_paper_tables():

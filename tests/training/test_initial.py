@@ -21,7 +21,6 @@ from pyasp.data.datadir import DataDir
 from pyasp.network import checkpoint
 from pyasp.network.contract import Encoder
 from pyasp.network.model import ENCODERS
-from pyasp.training import trainer
 from pyasp.training.trainer import train
 
 LAYERS = [f"frames.{k}.{part}" for k in range(5) for part in ("affine", "norm")]
@@ -194,6 +193,27 @@ def test_held_weights_stay_to_the_bit_and_then_learn(data, tmp_path, width):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "tdnn"])
+def test_every_encoder_is_taken_held_and_trained(data, tmp_path, encoder):
+    small = ["--epochs=2", "--keep-epochs=2", "--steps-per-epoch=2", "--dropout=0", "--pooling=statistics"]
+    small.append(f"--encoder={encoder}")
+    train(tiny_data(tmp_path / "d"), tmp_path / "other", options(*small), 1)
+    train(data, tmp_path / "exp", options(*small, f"--init={tmp_path / 'other'}", "--freeze-encoder-epochs=1"), 1)
+    other, start, held, after = (
+        weights(tmp_path / name) for name in ("other/final.pt", "exp/init.pt", "exp/1.pt", "exp/2.pt")
+    )
+    trained = [name for name in start if not name.startswith("output")]
+    for name in trained:
+        assert torch.equal(start[name], other[name]) and torch.equal(held[name], start[name]), name
+    assert any(not torch.equal(after[name], start[name]) for name in trained if name.startswith("frames"))
+
+
+def test_a_network_of_a_file_takes_no_initial_weights(other, data, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match="--init: found .*other/final.pt; expected none: --encoder=onnx takes"):
+        train(data, tmp_path / "exp", options("--encoder=onnx", f"--model={tmp_path / 'x.onnx'}", f"--init={other}"), 1)
+
+
 def test_nothing_to_learn_while_all_is_held(other, tmp_path):
     chosen = options(f"--init={other}", "--freeze-encoder-epochs=1")
     with pytest.raises(InputError, match="--freeze-encoder-epochs: found 1; expected 0: every layer was taken"):
@@ -259,4 +279,4 @@ def test_records_of_before_stay_current(data, tmp_path, capsys):
     train(data, tmp_path / "exp", options("--epochs=1"), 1)
     record = load_record(made_path(tmp_path / "exp/final.pt"))
     assert not {"init", "freeze_encoder_epochs"} & set(record["options"])
-    assert set(trainer.NEWER) >= {"init", "freeze_encoder_epochs"}
+    assert set(checkpoint.LATER) >= {"init", "freeze_encoder_epochs"}

@@ -1,0 +1,68 @@
+"""The commands of README.md and of the tutorial, run as a reader would type them.
+
+A fence opened with `sh` is run, in the order of the page, in a copy of the tree and in one shell; one opened with `bash` needs what
+is not here (corpora, the reader's own files). A fence opened with `output` behind it shows lines that the command prints:
+each must be among them, numbers aside.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from recipe import ROOT
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+NUMBER = re.compile(r"\d[\d .,]*")
+
+
+def masked(line: str) -> str:
+    """A line without its numbers and the blanks of its columns."""
+    return " ".join(NUMBER.sub("N ", line).split())
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """(commands, output shown behind them) of a page."""
+    found: list[tuple[str, str]] = []
+    for kind, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        if kind == "sh":
+            found.append((text, ""))
+        elif kind == "output":
+            found[-1] = (found[-1][0], text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A clone, with the environment of this one."""
+    where = tmp_path_factory.mktemp("docs") / "asp"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in listed.decode().split("\0")[:-1]:
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, where / name)
+    (where / ".venv").symlink_to((ROOT / ".venv").resolve())
+    return where
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("page", ["README.md", "local/tutorial.md"])
+def test_every_command_of_the_page_works(copy, page):
+    blocks = commands(ROOT / page)
+    script = "".join(f"echo '@@@ {number}'\n{text}" for number, (text, _) in enumerate(blocks))
+    done = subprocess.run(
+        ["bash", "-ec", script], cwd=copy, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    printed = re.split(r"^@@@ \d+\n", done.stdout, flags=re.M)[1:]
+    for (text, shown), told in zip(blocks, printed, strict=True):
+        lines = {masked(line) for line in told.splitlines()}
+        missing = [line for line in shown.splitlines() if line.strip() and masked(line) not in lines]
+        assert not missing, f"{text}\nnot printed: {missing}\n{told[-3000:]}"
+
+
+def test_fences_are_told_apart(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```sh\na\n```\n\n```output\nEER 7.12 %\n```\n```bash\nnot run\n```\n```sh\nb\n```\n")
+    assert commands(page) == [("a\n", "EER 7.12 %\n"), ("b\n", "")]
+    assert masked("x   EER 7.12 % (4 000 trials)") == masked("x EER 11 % (250 trials)")
