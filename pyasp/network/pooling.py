@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyasp.core.options import check_values
 from pyasp.core.processes import SumOver, joined
 from pyasp.network.contract import Pooling
 
@@ -155,6 +156,8 @@ class StatisticsPooling(Pooling):
 
     def __init__(self, dim: int, options: ArchitectureOptions, attention: bool, deviation: bool):
         super().__init__()
+        uneven = attention and dim % options.attention_heads != 0
+        check_values(options, "network options", f"a divisor of the encoder's {dim} channels", attention_heads=uneven)
         self.attends, self.deviation = attention, deviation
         self.attention = Attention(dim, options.attention_dim, options.attention_heads) if attention else None
         self.output_dim = dim * (2 if deviation else 1)

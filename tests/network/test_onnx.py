@@ -74,8 +74,8 @@ def ours(net, path, facts):
 
 def system(tmp_path, file, *more):
     """(data, EXP/SYSTEM, exit code) of a system of this file on filter banks of CEPS bins at RATE."""
-    data = tiny_data(tmp_path / "data", dim=CEPS)
-    (data / "fbank").mkdir()
+    data = tiny_data(tmp_path / "data", dim=CEPS)  # the same at each call
+    (data / "fbank").mkdir(exist_ok=True)
     (data / "feats.scp").rename(data / "fbank/feats.scp")
     write_made(data / "fbank/feats.scp", describe("make_fbank", FbankOptions(RATE, num_mel_bins=CEPS), []))
     words = [*SMALL, "--encoder=onnx", f"--model={file}", "--feature-type=fbank", *more]

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from pyasp.core.errors import InputError
-from pyasp.network.model import ArchitectureOptions, Network
+from pyasp.network.model import ENCODERS, ArchitectureOptions, Network
 from pyasp.network.pooling import POOLINGS
 from pyasp.network.tdnn import CONTEXTS, RECEPTIVE_FIELD, Layer, splice
 from pyasp.training.compute import training_flop
@@ -160,3 +160,24 @@ def test_dropout_is_one_mask_for_all_frames_of_a_chunk_and_keeps_the_mean():
 def test_sizes_that_make_no_network(wrong):
     with pytest.raises(InputError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
         ArchitectureOptions(**wrong)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_encoder_gives_a_padded_recording_what_it_gives_alone(encoder):
+    recordings = [torch.randn(frames, 11) for frames in (30, 15, 22)]
+    padded = torch.nn.utils.rnn.pad_sequence(recordings, batch_first=True, padding_value=float("nan"))
+    sizes = {**SMALL, "frame_dim": 2 if encoder == "resnet34" else 16}
+    for pooling in POOLINGS:
+        net = Network(ArchitectureOptions(encoder=encoder, pooling=pooling, **sizes), 11, SPEAKERS)
+        net(torch.randn(6, 40, 11))
+        net.eval()
+        alone = torch.cat([net.embed(x[None]) for x in recordings])
+        torch.testing.assert_close(net.embed(padded, torch.tensor([30, 15, 22])), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_divide_the_channels_that_are_pooled():
+    options = ArchitectureOptions(
+        encoder="resnet34", pooling="attention", **{**SMALL, "frame_dim": 2}, attention_heads=7
+    )
+    with pytest.raises(InputError, match="--attention-heads: found 7; expected a divisor of the encoder's 32 channels"):
+        Network(options, 11)
