@@ -269,7 +269,7 @@ def _network() -> bytes:
     from pyasp.network.model import ArchitectureOptions
 
     state = checkpoint.network_state(
-        net,
+        net.in_dim,
         net.state_dict(),
         vars(subset(options, ArchitectureOptions)),
         [f"s{k}" for k in range(5)],

@@ -31,7 +31,7 @@ def network(seed=0):
 @pytest.fixture
 def saved(tmp_path):
     net = network()
-    state = checkpoint.network_state(net, net.state_dict(), OPTIONS, ["a", "b", "c"], BEST)
+    state = checkpoint.network_state(net.in_dim, net.state_dict(), OPTIONS, ["a", "b", "c"], BEST)
     checkpoint.save(tmp_path / "final.pt", state)
     return tmp_path / "final.pt"
 

@@ -68,7 +68,7 @@ def published(net, path, facts, axes=None, example=None):
 
 
 def ours(net, path, facts):
-    onnx.save(to_onnx(net, facts), str(path))
+    onnx.save(to_onnx(net, facts, net.shortest), str(path))
     return path
 
 
