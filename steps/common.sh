@@ -272,7 +272,7 @@ side_by_side() {
 # one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
 one_of_several() (
   trap end_stage EXIT
-  export OMP_NUM_THREADS=$threads
+  export OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads
   [ "$(gpus)" -le 1 ] || export CUDA_VISIBLE_DEVICES=$(($3 % $(gpus)))
   jobs=(--cmd "${opt[cmd]}" --nj $(((opt[nj] + most - 1) / most)) --force="$force")
   "$1" "$2"

@@ -14,6 +14,7 @@ Vectors are rows; arithmetic is double precision.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,7 +80,8 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
     if len(counts) < FEW_SPEAKERS:
         print(
             f"warning: {where}: {len(counts)} speakers are few for PLDA: its scores are no calibrated ratios, and "
-            "error rates may differ much from one set of speakers to another"
+            "error rates may differ much from one set of speakers to another",
+            file=sys.stderr,
         )
     if len(counts) < 2:
         raise InputError(where, f"{len(counts)} speaker", "at least 2", "Give the back end recordings of more speakers")
@@ -99,15 +101,16 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
     """
     dim = centred.shape[1]
     matrix = pca(centred, normalize_variance=options.whitening, eigenvalue_floor=options.eigenvalue_floor)
+    if len(matrix) < MOST_LOST * dim:
+        print(
+            f"warning: the back end has {len(matrix)} of {dim} dimensions, there being so few training vectors "
+            f"({len(centred)}): make the vectors smaller (--ivector-dim, --embedding-dim), or bring more recordings",
+            file=sys.stderr,
+        )
     if len(matrix) < dim:
         print(
             f"reduced dimension: {len(centred)} training vectors vary in {len(matrix)} of {dim} directions; "
             "the back end keeps these"
-        )
-    if len(matrix) < MOST_LOST * dim:
-        print(
-            f"warning: the back end has {len(matrix)} of {dim} dimensions, there being so few training vectors "
-            f"({len(centred)}): make the vectors smaller (--ivector-dim, --embedding-dim), or bring more recordings"
         )
     elif not options.whitening:
         matrix = np.eye(dim)

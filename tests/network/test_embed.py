@@ -130,7 +130,11 @@ def prepared(tmp_path):
     data = tiny_data(tmp_path / "data", speakers=5, utts=4)
     net, options = network(), parse(NetworkOptions, SMALL)[0]
     state = checkpoint.network_state(
-        net.in_dim, net.state_dict(), vars(options), list("abcd"), {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5}
+        net.in_dim,
+        net.state_dict(),
+        vars(options),
+        list("abcd"),
+        {"epoch": 1, "valid_loss": 1.0, "valid_accuracy": 0.5},
     )
     checkpoint.save(tmp_path / "final.pt", state)
     (tmp_path / "tdnn.conf").write_text("\n".join(SMALL) + "\n")
