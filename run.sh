@@ -121,9 +121,9 @@ fi
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
   fit_conf
-  python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
+  python -m pyasp.bin.select train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
-  python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
+  python -m pyasp.bin.select dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
   share_features "$data/train_aug" "$data/train_sel"
   share_features "$data/train" "$data/dev"

@@ -19,12 +19,12 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
 CONF = recipe.ROOT / recipe.CONF
-QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check")
+QUICK = ("merge_shards", "copy_vad", "select train", "train_backend", "score", "evaluate", "check")
 FULL = (
     "make_mfcc",
     "compute_vad",
     "augment",
-    "make_dev",
+    "select dev",
     "train_ubm",
     "train_ivector",
     "train_tdnn",
@@ -84,8 +84,8 @@ def commands(d, e, out):
         ],
         "augment": [*conf("augment"), d / "train", out / "train_aug"],
         "copy_vad": [d / "train", aug],
-        "select_train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
-        "make_dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
+        "select train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
+        "select dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
         "train_ubm": [*conf("ubm"), "--frontend-config", CONF / "ivector.conf", d / "train_ubm", out / "ubm"],
         "train_ivector": [*conf("ivector"), d / "train_ubm", e / "ubm", out / "ivector"],
         "train_tdnn": [*conf("tdnn"), "--epochs=1", d / "train_sel", out / "net"],
@@ -118,7 +118,8 @@ def kills_speakers(data):
 def call(tool, words):
     """The exit code of a tool, in this process."""
     package = "local" if tool.startswith("prep_") else "pyasp.bin"
-    return importlib.import_module(f"{package}.{tool}").main([str(word) for word in words])
+    verb, *action = tool.split()
+    return importlib.import_module(f"{package}.{verb}").main([*action, *map(str, words)])
 
 
 def files(where):
