@@ -19,10 +19,10 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
 CONF = recipe.ROOT / recipe.CONF
-QUICK = ("merge_shards", "copy_vad", "select train", "train_backend", "score", "evaluate", "check")
+QUICK = ("merge_shards", "vad copy", "select train", "train_backend", "score", "evaluate", "check")
 FULL = (
     "make_mfcc",
-    "compute_vad",
+    "vad compute",
     "augment",
     "select dev",
     "train_ubm",
@@ -74,7 +74,7 @@ def commands(d, e, out):
     return {
         "check": ["data", out / "data"],
         "make_mfcc": [*conf("mfcc"), d / "test", out / "mfcc/raw"],
-        "compute_vad": [*conf("vad"), d / "test", out / "vad/vad"],
+        "vad compute": [*conf("vad"), d / "test", out / "vad/vad"],
         "merge_shards": [
             "--table",
             f"utt2dur={out}/utt2dur",
@@ -83,7 +83,7 @@ def commands(d, e, out):
             out / "feats.scp",
         ],
         "augment": [*conf("augment"), d / "train", out / "train_aug"],
-        "copy_vad": [d / "train", aug],
+        "vad copy": [d / "train", aug],
         "select train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
         "select dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
         "train_ubm": [*conf("ubm"), "--frontend-config", CONF / "ivector.conf", d / "train_ubm", out / "ubm"],
