@@ -28,8 +28,8 @@ FULL = (
     "train_ubm",
     "train_ivector",
     "train_tdnn",
-    "extract_ivector",
-    "extract_embedding",
+    "extract ivector",
+    "extract network",
     "adapt_backend",
     "normalise_scores",
     "calibrate",
@@ -89,8 +89,8 @@ def commands(d, e, out):
         "train_ubm": [*conf("ubm"), "--frontend-config", CONF / "ivector.conf", d / "train_ubm", out / "ubm"],
         "train_ivector": [*conf("ivector"), d / "train_ubm", e / "ubm", out / "ivector"],
         "train_tdnn": [*conf("tdnn"), "--epochs=1", d / "train_sel", out / "net"],
-        "extract_ivector": [*conf("ivector"), d / "test", e / "ubm", e / "ivector", out / "ivectors/x"],
-        "extract_embedding": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
+        "extract ivector": [*conf("ivector"), d / "test", e / "ubm", e / "ivector", out / "ivectors/x"],
+        "extract network": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
         "train_backend": [*conf("backend"), x / "train/embedding.scp", d / "train_sel/utt2spk", out / "backend"],
         "adapt_backend": [*conf("backend"), x / "backend", x / "test/embedding.scp", out / "adapted"],
         "score": [
@@ -119,7 +119,8 @@ def call(tool, words):
     """The exit code of a tool, in this process."""
     package = "local" if tool.startswith("prep_") else "pyasp.bin"
     verb, *action = tool.split()
-    return importlib.import_module(f"{package}.{verb}").main([*action, *map(str, words)])
+    main = importlib.import_module(f"{package}.{verb}").main
+    return (main.actions[action[0]] if action else main)([str(word) for word in words])
 
 
 def files(where):
