@@ -106,7 +106,7 @@ if stage features "features and energy VAD"; then
     [ $set = enroll ] && reuse=$data/test # a recording in both sets is extracted once
     [ $set = train ] && spare=0.05        # as in stage check: a trial needs its recordings, training spares a few
     make_features "$data/$set" "$reuse" --max-failed $spare
-    steps/compute_vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
+    steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
 fi
 
@@ -115,15 +115,15 @@ if stage augment "augmented copies of the training set, and their features"; the
   python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
-  steps/compute_vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
+  steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
 fi
 
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
   fit_conf
-  python -m pyasp.bin.select_train --config "$conf/select.conf" --seed "$seed" --force "$force" \
+  python -m pyasp.bin.select train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
-  python -m pyasp.bin.make_dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
+  python -m pyasp.bin.select dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_sel/dev_speakers" "$data/dev" # nothing when no speaker is held out
   share_features "$data/train_aug" "$data/train_sel"
   share_features "$data/train" "$data/dev"

@@ -91,7 +91,7 @@ hold_locks() {
 }
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
-#   The tool's positional arguments are DATA ARG... PREFIX; TABLES are names of tables to merge beside the scp.
+#   TOOL is a verb, with the word that names its command where it has several. The tool's positional arguments are DATA ARG... PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
@@ -100,7 +100,7 @@ map_shards() {
   shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
   mkdir -p "$(dirname "$prefix")"
-  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m "pyasp.bin.$tool" "${settings[@]}" \
+  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m pyasp.bin.$tool "${settings[@]}" \
     --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }

@@ -13,7 +13,5 @@ parse_options o "force" "conf" "$@"
 system=${words[0]} data=${words[1]} out=${words[-1]} models=("${words[@]:2:${#words[@]}-3}")
 need "$data/vad.scp" features
 
-tool=extract_embedding
-[ "$system" = ivector ] && tool=extract_ivector
 tool_options=(--device "${o[device]}") o[within]=$data/vad.scp
-map_shards "$tool" extract "$data" "$out/shards/embedding" "$out/embedding.scp" "" "${models[@]}"
+map_shards extract extract "$data" "$out/shards/embedding" "$out/embedding.scp" "" "${models[@]}"

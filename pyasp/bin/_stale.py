@@ -29,11 +29,13 @@ SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")
 
 @dataclass(frozen=True)
 class Tool:
-    """Stage that runs it, conf file that it reads, whether --seed decides its result."""
+    """Stage that runs it, conf file that it reads, whether --seed decides its result; its verb (and which of the verb's
+    commands) where that is not called as its records are."""
 
     stage: str
     conf: str = ""
     seeded: bool = False
+    verb: str = ""
 
 
 TOOLS = {
@@ -42,17 +44,17 @@ TOOLS = {
     "prep_folder": Tool("prepare", "prep.conf", True),
     "make_mfcc": Tool("features", "mfcc.conf"),
     "make_fbank": Tool("features", "fbank.conf"),
-    "compute_vad": Tool("features", "vad.conf"),
+    "compute_vad": Tool("features", "vad.conf", verb="vad compute"),
     "merge_shards": Tool("features"),
     "augment": Tool("augment", "augment.conf", True),
-    "copy_vad": Tool("augment"),
-    "select_train": Tool("select", "select.conf", True),
-    "make_dev": Tool("select", "backend.conf", True),
+    "copy_vad": Tool("augment", verb="vad copy"),
+    "select_train": Tool("select", "select.conf", True, "select train"),
+    "make_dev": Tool("select", "backend.conf", True, "select dev"),
     "train_ubm": Tool("ubm", "ubm.conf", True),
     "train_ivector": Tool("extractor", "ivector.conf", True),
     "train_tdnn": Tool("networks", "tdnn.conf", True),
-    "extract_ivector": Tool("embeddings", "ivector.conf"),
-    "extract_embedding": Tool("embeddings", "tdnn.conf"),
+    "extract_ivector": Tool("embeddings", "ivector.conf", verb="extract ivector"),
+    "extract_embedding": Tool("embeddings", "tdnn.conf", verb="extract network"),
     "train_backend": Tool("scores", "backend.conf"),
     "adapt_backend": Tool("scores", "backend.conf"),
     "score": Tool("scores", "backend.conf"),
@@ -163,19 +165,27 @@ def system_conf(run: Run, system: str) -> Path:
     return own if own.is_file() else SYSTEMS / f"{system}.conf"
 
 
+def main_of(run: Run, tool: str) -> Any:
+    """The command that a tool of a record is."""
+    if TOOLS[tool].stage == "prepare":
+        return importlib.import_module(f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}").main
+    verb, _, action = (TOOLS[tool].verb or tool).partition(" ")
+    main = importlib.import_module(f"pyasp.bin.{verb}").main
+    return main.actions[action] if action else main
+
+
 def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     """{field: value} of the present settings of a tool, for a network those of its system over tdnn.conf."""
     preparing = TOOLS[tool].stage == "prepare"
     if preparing and not run.corpus:
         return {}
     path, words = Path(run.conf) / TOOLS[tool].conf, []
-    module = f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}" if preparing else f"pyasp.bin.{tool}"
     if path.is_file():
         words += ["--config", str(path)]
         words += ["--config", str(system_conf(run, system))] if TOOLS[tool].conf == "tdnn.conf" else []
     elif not preparing:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
-    main = importlib.import_module(module).main
+    main = main_of(run, tool)
     found, _ = parse(main.options, [*words, *(run.corpus_options if preparing else ())])
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given

@@ -7,6 +7,7 @@ alone, which means true. Precedence: default < conf file < command line. Help is
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import inspect
 import os
@@ -150,12 +151,14 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_PIPE) -> Callable[[Callable], Any]:
+def command(
+    cls: type, *names: str, action: str = "", failure: int = 1, closed_pipe: int = CLOSED_PIPE
+) -> Callable[[Callable], Any]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
     2, and one whose reader went away (`| head`) with `closed_pipe`: 0 for tools that only print. The result carries its
-    declarations: `main.options` (the class) and `main.names`.
+    declarations: `main.options` (the class) and `main.names`. action: its name in a verb of several (`one_of`).
     """
 
     def decorate(function: Callable) -> Any:
@@ -163,7 +166,7 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
 
         def main(argv: list[str] | None = None) -> int:
             words: list[str] = []
-            parser = parser_of(cls, names, function.__doc__, _tool_name(path))
+            parser = parser_of(cls, names, function.__doc__, f"{_tool_name(path)} {action}".rstrip())
             try:
                 options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser, names)
                 result = function(options, *_bind(names, words, behind)) or 0
@@ -196,3 +199,28 @@ def command(cls: type, *names: str, failure: int = 1, closed_pipe: int = CLOSED_
         return declared
 
     return decorate
+
+
+def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> Any:
+    """A `main` of several commands with options of their own: the first word names the one that runs, or `choose`
+    tells it from all words. `--help` without it shows them all.
+
+    The result carries `main.actions` and, for completion, `main.options`: all options together.
+    """
+
+    def main(argv: list[str] | None = None) -> int:
+        words = sys.argv[1:] if argv is None else list(argv)
+        if words[:1] == ["--help"]:
+            return max([action(words) for action in actions.values()])
+        if choose:
+            return actions[choose(words)](words)
+        if words[:1] and words[0] in actions:
+            return actions[words[0]](words[1:])
+        found = repr(words[0]) if words else "nothing"
+        print(f"error: command line: found {found}; expected {' or '.join(actions)} as the first word", file=sys.stderr)
+        return 2
+
+    declared: Any = main
+    bases = tuple(action.options for action in actions.values())
+    declared.actions, declared.options = actions, dataclasses.make_dataclass("Options", [], bases=bases, frozen=True)
+    return declared

@@ -14,7 +14,7 @@ from pyasp.audio.augment import Augmenter, generate, json_line
 from pyasp.audio.augment_options import AugmentOptions, check
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import augment as augment_tool
-from pyasp.bin import copy_vad
+from pyasp.bin import vad as vad_verb
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ArkWriter, ScpReader
@@ -268,13 +268,13 @@ def test_another_speed_makes_another_speaker_with_copies_of_its_own(faster, spee
 def test_voice_activity_follows_the_speed(faster):
     clean, aug = faster
     aug.write("utt2num_frames", {utt: "160" if "~" in utt else "200" for utt in aug.utt2spk})
-    assert copy_vad.main([str(clean.path), str(aug.path)]) == 0
+    assert vad_verb.main(["copy", str(clean.path), str(aug.path)]) == 0
     decisions = ScpReader(aug / "vad.scp")
     assert np.array_equal(decisions["s1-u1-noise1"], VOICED)
     assert np.array_equal(decisions["s1~1.25-u1-noise2"], np.repeat([0, 1, 1, 0], 40))
     assert aug.read("utt2num_voiced") == {utt: "80" if "~" in utt else "100" for utt in aug.utt2spk}
     aug.write("utt2num_frames", {utt: "200" for utt in aug.utt2spk})
-    assert copy_vad.main(["--force", "true", str(clean.path), str(aug.path)]) == 1
+    assert vad_verb.main(["copy", "--force", "true", str(clean.path), str(aug.path)]) == 1
 
 
 @pytest.mark.parametrize("speeds", ["1", "0.9,0.90", "fast", "3", "-1", "nan", "0.9;1.1"])

@@ -15,7 +15,8 @@ from local import prep_folder, sphere
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file
-from pyasp.bin import check, compute_vad, make_mfcc, merge_shards
+from pyasp.bin import check, make_mfcc, merge_shards
+from pyasp.bin import vad as vad_verb
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
 from pyasp.features.mfcc import Mfcc, MfccOptions
@@ -148,7 +149,7 @@ def stages(tmp_path_factory):
     assert check.main(["data", "--max-dropped-fraction=0.9", str(data)]) == 0
     after_check = read_dropped(data / "train" / "dropped.tsv")
     run(data / "train", make_mfcc, "feats", MFCC)
-    run(data / "train", compute_vad, "vad", [], ["--within", str(data / "train" / "feats.scp")])
+    run(data / "train", vad_verb, "vad", ["compute"], ["--within", str(data / "train" / "feats.scp")])
     return DataDir(data / "train"), after_prep, after_check
 
 
@@ -249,7 +250,7 @@ def test_features_that_no_list_explains_are_missed(tiny, capsys):
     lines = (data / "feats.scp").read_text().splitlines()
     put(data / "feats.scp", *lines[1:])
     (data / "vad").mkdir()
-    assert compute_vad.main(["--within", str(data / "feats.scp"), str(data.path), str(data / "vad/x")]) == 1
+    assert vad_verb.main(["compute", "--within", str(data / "feats.scp"), str(data.path), str(data / "vad/x")]) == 1
     refused(capsys, "no entry for 1 utterances", lines[0].split()[0], "dropped.tsv")
 
 

@@ -14,7 +14,7 @@ from pyasp.backend.model import adapt
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.backend.variants import VariantOptions, check, expand, explained, fusions, impossible
-from pyasp.bin import adapt_backend, calibrate, make_dev, normalise_scores, score, train_backend
+from pyasp.bin import adapt_backend, calibrate, normalise_scores, score, select, train_backend
 from pyasp.bin import variants as variants_tool
 from pyasp.core.errors import CannotBeMade, InputError
 from pyasp.data import dev_trials
@@ -131,7 +131,7 @@ def test_dev_trials_refuse(options, message):
         dev_trials.draw(material(), options, 1)
 
 
-def test_make_dev(tmp_path):
+def test_select_dev(tmp_path):
     train, speaker = DataDir(tmp_path / "train"), {f"s{k}-{i}": f"s{k}" for k in range(5) for i in range(4)}
     train.path.mkdir()
     for name in ("feats.scp", "vad.scp"):
@@ -140,14 +140,14 @@ def test_make_dev(tmp_path):
     train.write("utt2dur", {utt: "1.0" for utt in speaker})
     train.write_speakers(speaker)
     (tmp_path / "dev_speakers").write_text("s1\ns3\ns4\n")
-    command = [str(tmp_path / name) for name in ("train", "dev_speakers", "dev")]
-    assert make_dev.main(command) == 0
+    command = ["dev", *(str(tmp_path / name) for name in ("train", "dev_speakers", "dev"))]
+    assert select.main(command) == 0
     dev = DataDir(tmp_path / "dev")
     assert set(dev.utt2spk.values()) == {"s1", "s3", "s4"} and "s1-0" not in dev.utt2spk
     assert list(dev.read("feats.scp")) == list(dev.utt2spk) == list(dev.read("utt2dur"))
     assert {line.split()[0] for line in (dev / "trials").read_text().splitlines()} == set(dev.model2utts)
     (tmp_path / "dev_speakers").write_text("")
-    assert make_dev.main(command) == 1 and make_dev.main(["--force=true", *command]) == 0
+    assert select.main(command) == 1 and select.main([*command, "--force=true"]) == 0
     assert not (tmp_path / "dev").exists()
 
 

@@ -12,7 +12,7 @@ import shtab
 
 from pyasp import __main__ as verbs
 from pyasp.bin import completion
-from pyasp.core.command import command
+from pyasp.core.command import command, one_of
 from pyasp.core.options import option, option_fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +93,27 @@ def test_switches_and_the_double_dash(capsys, argv, said):
 )
 def test_mistakes_and_the_exit_code_of_failures(argv, code, capsys):
     assert tool(argv) == code and "error:" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Others:
+    name: str = option("y", "of the other command")
+
+
+@command(Others, "WORD", action="second")
+def second(options, word):
+    """Prints its option."""
+    print(options.name, word)
+
+
+def test_a_verb_of_several_commands_keeps_their_options_apart(capsys):
+    several, by_words = one_of(first=tool, second=second), one_of(lambda words: "second", first=tool, second=second)
+    assert several(["second", "a"]) == by_words(["a"]) == 0 and capsys.readouterr().out == "y a\ny a\n"
+    assert several(["second", "--flag", "a"]) == 1 and "unknown option --flag" in capsys.readouterr().err
+    assert several(["third", "a"]) == 2 and "'third'; expected first or second" in capsys.readouterr().err
+    assert several([]) == 2 and several(["first", "a"]) == 2
+    assert several(["--help"]) == 0 and {"flag", "name"} == {key for key in option_fields(several.options)}
+    assert "ENROL..." in (told := capsys.readouterr().out) and "second [--config=FILE]" in told
 
 
 @pytest.fixture(scope="module")

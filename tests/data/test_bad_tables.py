@@ -9,7 +9,7 @@ from prep_trees import check_data_dir, make_tree, put, refused, tables, wav
 
 from local import prep_folder
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.bin import check, compute_vad, make_mfcc, score, train_ubm
+from pyasp.bin import check, make_mfcc, score, train_ubm, vad
 from pyasp.core.errors import InputError
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir, read_model2utts, read_table, write_table
@@ -346,7 +346,7 @@ def test_no_tool_runs_a_command_that_a_table_holds(prepared, tmp_path, capsys):
     for name in ("mean.vec", "transform.mat", "plda"):
         (tmp_path / name).write_bytes(b"x")
     calls = {
-        "compute_vad": (compute_vad, [train.path, train / "vad/x"]),
+        "vad": (vad, ["compute", train.path, train / "vad/x"]),
         "train_ubm": (
             train_ubm,
             [

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pyasp.bin import select_train
+from pyasp.bin import select as verb
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.data.selection import Augmented, SelectOptions, select
@@ -116,7 +116,7 @@ def test_the_tool_keeps_what_was_left_out_and_why(tmp_path):
         directory.write("utt2clean", {utt: utt for utt in speaker})
     words = [str(tmp_path / name) for name in ("train", "train_aug", "train_ubm", "train_sel")]
     options = ["--min-voiced-ubm=10", "--min-voiced=50", "--min-utts=2", "--dev-fraction=0.2"]
-    assert select_train.main([*options, *words]) == 0
+    assert verb.main(["train", *options, *words]) == 0
     assert facts.dropped(tmp_path, "train_ubm") == {"speaker held out (dev)": 6}
     assert facts.dropped(tmp_path, "train_sel") == {"speaker held out (dev)": 6, "fewer than 50 voiced frames": 8}
     assert facts.data_table(tmp_path)[3][0::6] == ["train_ubm", "6"]

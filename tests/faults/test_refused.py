@@ -19,17 +19,17 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
 CONF = recipe.ROOT / recipe.CONF
-QUICK = ("merge_shards", "copy_vad", "select_train", "train_backend", "score", "evaluate", "check")
+QUICK = ("merge_shards", "vad copy", "select train", "train_backend", "score", "evaluate", "check")
 FULL = (
     "make_mfcc",
-    "compute_vad",
+    "vad compute",
     "augment",
-    "make_dev",
+    "select dev",
     "train_ubm",
     "train_ivector",
     "train_tdnn",
-    "extract_ivector",
-    "extract_embedding",
+    "extract ivector",
+    "extract network",
     "adapt_backend",
     "normalise_scores",
     "calibrate",
@@ -74,7 +74,7 @@ def commands(d, e, out):
     return {
         "check": ["data", out / "data"],
         "make_mfcc": [*conf("mfcc"), d / "test", out / "mfcc/raw"],
-        "compute_vad": [*conf("vad"), d / "test", out / "vad/vad"],
+        "vad compute": [*conf("vad"), d / "test", out / "vad/vad"],
         "merge_shards": [
             "--table",
             f"utt2dur={out}/utt2dur",
@@ -83,14 +83,14 @@ def commands(d, e, out):
             out / "feats.scp",
         ],
         "augment": [*conf("augment"), d / "train", out / "train_aug"],
-        "copy_vad": [d / "train", aug],
-        "select_train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
-        "make_dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
+        "vad copy": [d / "train", aug],
+        "select train": [*conf("select"), d / "train", d / "train_aug", out / "train_ubm", out / "train_sel"],
+        "select dev": [*conf("backend"), "--dev-min-voiced=10", d / "train", out / "speakers", out / "dev"],
         "train_ubm": [*conf("ubm"), "--frontend-config", CONF / "ivector.conf", d / "train_ubm", out / "ubm"],
         "train_ivector": [*conf("ivector"), d / "train_ubm", e / "ubm", out / "ivector"],
         "train_tdnn": [*conf("tdnn"), "--epochs=1", d / "train_sel", out / "net"],
-        "extract_ivector": [*conf("ivector"), d / "test", e / "ubm", e / "ivector", out / "ivectors/x"],
-        "extract_embedding": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
+        "extract ivector": [*conf("ivector"), d / "test", e / "ubm", e / "ivector", out / "ivectors/x"],
+        "extract network": [*conf("tdnn"), d / "test", x / "final.pt", out / "embeddings/x"],
         "train_backend": [*conf("backend"), x / "train/embedding.scp", d / "train_sel/utt2spk", out / "backend"],
         "adapt_backend": [*conf("backend"), x / "backend", x / "test/embedding.scp", out / "adapted"],
         "score": [
@@ -118,7 +118,9 @@ def kills_speakers(data):
 def call(tool, words):
     """The exit code of a tool, in this process."""
     package = "local" if tool.startswith("prep_") else "pyasp.bin"
-    return importlib.import_module(f"{package}.{tool}").main([str(word) for word in words])
+    verb, *action = tool.split()
+    main = importlib.import_module(f"{package}.{verb}").main
+    return (main.actions[action[0]] if action else main)([str(word) for word in words])
 
 
 def files(where):

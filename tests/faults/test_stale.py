@@ -10,17 +10,19 @@ import pytest
 import recipe
 
 from pyasp.bin import _stale as stale
-from pyasp.bin import check, report
+from pyasp.bin import check as verb
+from pyasp.bin import report
 from pyasp.core.command import parse
 
 CONF = recipe.ROOT / recipe.CONF
+STAGES = re.search(r"^stages=\((.*?)\)", (recipe.ROOT / "run.sh").read_text(), re.M)[1].split()
 
 
 def check(where, stage, conf=CONF, *words):
     """The exit code of the check at the start of `./run.sh --stage N`."""
-    options = [f"--conf={conf}", f"--stage={stage}", "--systems", " ".join(recipe.SYSTEMS), *words]
+    options = [f"--conf={conf}", f"--skipped={' '.join(STAGES[:stage])}", "--systems", " ".join(recipe.SYSTEMS), *words]
     prepared = ["--config", str(Path(conf) / "prep.conf")]
-    return check.main(["made", *options, str(where / "data"), str(where / "exp"), "--", *prepared])
+    return verb.main(["made", *options, str(where / "data"), str(where / "exp"), "--", *prepared])
 
 
 @contextlib.contextmanager
@@ -69,7 +71,9 @@ def test_a_changed_setting_is_named_with_its_stage(finished, tmp_path, capsys, n
     conf = edited(tmp_path, name, line)
     assert check(finished[0], stage, conf) == 1
     message = capsys.readouterr().err
-    assert re.search(rf"found \d+ artefacts out of date \({re.escape(told)}.*--stage {first} --force", message), message
+    assert re.search(
+        rf"found \d+ artefacts out of date \({re.escape(told)}.*--stage {STAGES[first]} --force", message
+    ), message
     assert check(finished[0], first, conf) == 0  # the stage itself sees to it, with --force
 
 
@@ -100,7 +104,7 @@ def test_a_changed_input_is_named(finished, capsys, name, stage, first, told):
     with changed(finished[0] / name, lambda before: before + b"x\n"):
         assert check(finished[0], stage) == 1
     message = capsys.readouterr().err
-    assert told in message and f"--stage {first} --force" in message
+    assert told in message and f"--stage {STAGES[first]} --force" in message
 
 
 def test_features_made_again_make_everything_behind_them_out_of_date(finished, capsys):
@@ -168,5 +172,5 @@ def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
         (tmp_path / name / "x.made.json").write_text(
             '{"tool": "score", "options": {}, "inputs": {"gone": "1"}, "seed": null}'
         )
-    found = stale.find(stale.Run(tmp_path / "data", tmp_path / "exp", names), 10)
+    found = stale.find(stale.Run(tmp_path / "data", tmp_path / "exp", names))
     assert [str(each.path.relative_to(tmp_path)) for each in found] == ["data/train/x", "exp/ivector/x"]

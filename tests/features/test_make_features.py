@@ -1,4 +1,4 @@
-"""make_mfcc and compute_vad over a data directory: contents, failures, jobs, compression, what is made again."""
+"""make_mfcc and vad over a data directory: contents, failures, jobs, compression, what is made again."""
 
 import gzip
 import json
@@ -9,7 +9,8 @@ import soundfile
 from lhotse import MonoCut, Recording
 
 from pyasp.audio.cuts import use_libsndfile
-from pyasp.bin import compute_vad, make_fbank, make_mfcc
+from pyasp.bin import make_fbank, make_mfcc
+from pyasp.bin import vad as vad_verb
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.shards import merge, shards
 from pyasp.features.fbank import Fbank, FbankOptions
@@ -70,7 +71,10 @@ def test_features_tables_and_decisions(data):
         np.testing.assert_array_equal(feats[utt], Mfcc(OPTIONS).compute(signal(number_of(utt)), utt))
     assert set(data.read("utt2num_frames").values()) == {"50"} and set(data.read("utt2dur").values()) == {"0.5"}
     vad = str(data.path / "mfcc" / "vad")
-    assert compute_vad.main(["--vad-frames-context=2", "--vad-proportion-threshold=0.12", str(data.path), vad]) == 0
+    assert (
+        vad_verb.main(["compute", "--vad-frames-context=2", "--vad-proportion-threshold=0.12", str(data.path), vad])
+        == 0
+    )
     for shard in shards(20):
         voiced = read_table(f"{vad}.{shard.number}.utt2num_voiced")
         for utt, decisions in ScpReader(f"{vad}.{shard.number}.scp").items():
@@ -145,7 +149,7 @@ def test_missing_features_are_counted_by_the_vad(data):
     lines = (data / "feats.scp").read_text().splitlines(keepends=True)
     (data / "feats.scp").write_text("".join(line for line in lines if not line.startswith("s1-u05")))
     vad = str(data.path / "mfcc" / "vad")
-    assert compute_vad.main([str(data.path), vad]) == 0
+    assert vad_verb.main(["compute", str(data.path), vad]) == 0
     failed = {utt: why for shard in shards(20) for utt, why in read_table(f"{vad}.{shard.number}.failed").items()}
     assert list(failed) == ["s1-u05"] and "no entry" in failed["s1-u05"]
 
@@ -154,7 +158,7 @@ def test_stages_that_must_come_first_are_named(tmp_path, capsys):
     DataDir(tmp_path).write("utt2spk", {"a": "a"})
     assert make_mfcc.main([*CONF, str(tmp_path), str(tmp_path / "x")]) == 1
     assert "cuts.jsonl.gz" in capsys.readouterr().err
-    assert compute_vad.main([str(tmp_path), str(tmp_path / "x")]) == 1
+    assert vad_verb.main(["compute", str(tmp_path), str(tmp_path / "x")]) == 1
     assert "Run stage features again" in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ import torch
 from golden_cases import cases, compare, compare_tables, path, table
 from golden_models import STEPS, compare_extractor, joined, read_model, recording_stats, roles
 
-from pyasp.bin import extract_ivector
+from pyasp.bin import extract as verb
 from pyasp.data.datadir import DataDir
 from pyasp.gmm.files import read_full
 from pyasp.gmm.posteriors import Aligner
@@ -131,7 +131,7 @@ def test_golden_extraction_in_float32(case):
 
 @pytest.mark.parametrize("case", PLAIN)
 def test_golden_tool_with_a_directory_of_kaldi(case, tmp_path):
-    """extract_ivector on Kaldi's final.ubm and final.ie: features that are ready, hence a front end that does nothing."""
+    """`extract` on Kaldi's final.ubm and final.ie: features that are ready, hence a front end that does nothing."""
     name, count, min_post = posterior_recipe(case)
     kaldi, data, feats = tmp_path / "kaldi", DataDir(tmp_path / "data"), joined(case["inputs"]["feats"])
     kaldi.mkdir()
@@ -148,7 +148,7 @@ def test_golden_tool_with_a_directory_of_kaldi(case, tmp_path):
             vad.write(utt, np.ones(len(x), np.float32))
     options = ["--delta-order=0", "--cmn-window=0", f"--gselect={count}", f"--min-post={min_post}", "--device=cpu"]
     prefix = str(tmp_path / "out/ivector")
-    assert extract_ivector.main([*options, str(data.path), str(kaldi), str(kaldi), prefix]) == 0
+    assert verb.main([*options, str(data.path), str(kaldi), str(kaldi), prefix]) == 0
     scps = sorted((tmp_path / "out").glob("ivector.*.scp"), key=lambda scp: int(scp.name.split(".")[1]))
     found = {utt: load(where) for scp in scps for utt, where in read_scp(scp).items()}
     assert close_to(table(case["outputs"]["ivectors"]), found)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from pyasp.bin import extract_ivector, train_ivector, train_ubm
+from pyasp.bin import extract as verb
+from pyasp.bin import train_ivector, train_ubm
 from pyasp.data.datadir import DataDir
 from pyasp.gmm.files import read_diag, read_full
 from pyasp.ivector.files import read_extractor
@@ -81,7 +82,7 @@ def extractor(place, ubm_dir="ubm", out="ie", *more, data="train"):
 
 
 def extract(place, out, *more, data="train", ubm_dir="ubm", ie="ie"):
-    return extract_ivector.main(
+    return verb.main(
         [
             f"--config={place / 'ivector.conf'}",
             "--device=cpu",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tdnn_data import SMALL, tiny_data
 
-from pyasp.bin import extract_embedding
+from pyasp.bin import extract as verb
 from pyasp.core.command import parse
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -158,7 +158,7 @@ def extract(prepared, out, job=1, num_jobs=1, reuse=""):
         "--device",
         "auto",
     ]
-    assert extract_embedding.main([*words, str(data.path), str(root / "final.pt"), str(root / out / "e")]) == 0
+    assert verb.main([*words, str(data.path), str(root / "final.pt"), str(root / out / "e")]) == 0
     return {utt: vector for scp in sorted((root / out).glob("e.*.scp")) for utt, vector in ScpReader(scp).items()}
 
 
@@ -209,5 +209,5 @@ def test_a_model_that_cannot_be_read(prepared, capsys, spoil, message):
     data, _, _, root = prepared
     spoil(root / "final.pt")
     (root / "out").mkdir()
-    assert extract_embedding.main([str(data.path), str(root / "final.pt"), str(root / "out" / "e")]) == 1
+    assert verb.main([str(data.path), str(root / "final.pt"), str(root / "out" / "e")]) == 1
     assert message in capsys.readouterr().err and not list((root / "out").glob("*.ark"))

@@ -11,7 +11,7 @@ from pytest import approx
 from tdnn_data import SMALL, tiny_data
 from torch import nn
 
-from pyasp.bin import attention, export, extract_embedding, plot, train_tdnn, verify
+from pyasp.bin import attention, export, extract, plot, train_tdnn, verify
 from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
@@ -151,10 +151,10 @@ def test_its_embeddings_are_extracted_in_batches_as_alone(system, trained, tmp_p
     data, directory = trained
     words = [str(data.path), str(directory / "final.pt"), str(tmp_path / "e")]
     chosen = {word.split("=")[0]: word for word in [*SMALL, *system[1], "--extract-min-frames=15"]}
-    assert extract_embedding.main([*chosen.values(), *words]) == 0
+    assert extract.main([*chosen.values(), *words]) == 0
     other = "mfcc" if "--feature-type=fbank" in system[1] else "fbank"
     (data / other).mkdir(), (data / other / "feats.scp").touch(), (data / "feats.scp").touch()
-    assert extract_embedding.main([*{**chosen, "--feature-type": f"--feature-type={other}"}.values(), *words]) == 1
+    assert extract.main([*{**chosen, "--feature-type": f"--feature-type={other}"}.values(), *words]) == 1
     found = {utt: vector for scp in tmp_path.glob("e.*.scp") for utt, vector in ScpReader(scp).items()}
     net, options = checkpoint.load_network(directory / "final.pt", CPU)
     frames = dict(iterate(data, checkpoint.options_from(options, NetworkFrontendOptions, directory)))

@@ -9,7 +9,7 @@ import torch
 from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_wav
 from tdnn_data import SMALL, tiny_data
 
-from pyasp.bin import attention, export, extract_embedding, plot, train_tdnn, verify
+from pyasp.bin import attention, export, extract, plot, train_tdnn, verify
 from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
@@ -85,7 +85,7 @@ def system(tmp_path, file, *more):
 
 def embeddings(tmp_path, data, directory):
     words = ["--feature-type=fbank", str(data.path), str(directory / "final.pt"), str(tmp_path / "e")]
-    assert extract_embedding.main(words) == 0
+    assert extract.main(words) == 0
     return {utt: vector for scp in tmp_path.glob("e.*.scp") for utt, vector in ScpReader(scp).items()}
 
 

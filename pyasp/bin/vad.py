@@ -1,23 +1,73 @@
-"""Takes the clean recordings' voice activity over to their augmented copies."""
+"""Energy VAD of a data directory; augmented copies take over that of their clean recordings."""
 
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core.command import command
+from pyasp.core.command import command, one_of
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, write_table
-from pyasp.features.vad import at_speed
+from pyasp.data.shards import JobOptions, run_shards
+from pyasp.features.vad import VadOptions, at_speed, decisions, recorded
 from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of copy_vad."""
+class ComputeOptions(JobOptions, VadOptions):
+    """Options of `vad compute`: Kaldi's compute-vad's own and the job's."""
+
+
+def decide(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
+    """(T,) float32, the decisions on one utterance. Raises InputError when there is nothing to decide on."""
+    if utt not in feats:
+        raise InputError(
+            "feats.scp",
+            "no entry",
+            "features of every utterance",
+            rerun("features", "The log of the features says what failed"),
+            item=utt,
+        )
+    matrix = feats[utt]
+    if len(matrix) == 0:
+        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Leave the recording out", item=utt)
+    voiced = decisions(matrix[:, 0], options)
+    if options.omit_unvoiced_utts and not voiced.any():
+        raise InputError(
+            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Leave the recording out", item=utt
+        )
+    return voiced
+
+
+def process(options: VadOptions, feats: ScpReader, utts: list[str]):
+    """(utterance, (T,) decisions or None, tables) of each utterance of a shard."""
+    for utt in utts:
+        try:
+            voiced = decide(options, feats, utt)
+        except (InputError, OSError) as error:
+            yield utt, None, {"failed": " ".join(str(error).split())}
+        else:
+            silent = int((~recorded(voiced)).sum())
+            yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum())), "utt2num_silent": str(silent)}
+
+
+@command(ComputeOptions, "DATA", "PREFIX", action="compute")
+def compute(options: ComputeOptions, data: str, prefix: str) -> None:
+    """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp, .utt2num_voiced and
+    .utt2num_silent, frames of digital silence."""
+    source = DataDir(data)
+    source.require("utt2spk", "feats.scp")
+    feats, settings = ScpReader(source / "feats.scp"), subset(options, VadOptions)
+    recipe = {"tool": "compute_vad", "options": settings, "inputs": [source / "feats.scp"]}
+    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(settings, feats, utts))
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """Options of `vad copy`."""
 
     force: bool = option(False, "make again what is out of date")
 
@@ -49,20 +99,20 @@ def other_speeds(
     """The same of copies at another speed, whose decisions are written to TARGET/vad/speed.ark."""
     if not frames:
         return {}, {}
-    decisions, voiced = ScpReader(source / "vad.scp"), {}
+    originals, voiced = ScpReader(source / "vad.scp"), {}
     stem = target / "vad" / "speed"
     with ArkWriter(os.path.abspath(f"{stem}.ark"), f"{stem}.scp") as writer:
         for utt, count in bar(frames.items(), len(frames), "VAD at other speeds", "utt"):
             speed, original = speeds[utt].split(maxsplit=1)
-            check_frames(target, utt, count, len(decisions[original]) / float(speed), 2)
-            ours = at_speed(decisions[original], float(speed), count)
+            check_frames(target, utt, count, len(originals[original]) / float(speed), 2)
+            ours = at_speed(originals[original], float(speed), count)
             writer.write(utt, ours)
             voiced[utt] = str(int(np.count_nonzero(ours)))
     return read_scp(f"{stem}.scp"), voiced
 
 
-@command(Options, "CLEAN", "AUGMENTED")
-def main(options: Options, clean: str, augmented: str) -> None:
+@command(CopyOptions, "CLEAN", "AUGMENTED", action="copy")
+def copy(options: CopyOptions, clean: str, augmented: str) -> None:
     """Writes AUGMENTED/vad.scp and utt2num_voiced from CLEAN through utt2clean; a copy is aligned with its original,
     or follows it at its speed where utt2speed has it.
 
@@ -83,6 +133,8 @@ def main(options: Options, clean: str, augmented: str) -> None:
     with making(target / "vad.scp", made) as temporary:
         write_table(temporary, vad | changed[0])
 
+
+main = one_of(compute=compute, copy=copy)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,173 @@
+"""Chooses material: train_ubm (clean), train_sel (clean and augmented), dev speakers and their trials.
+
+The actions read different conf files: select.conf and backend.conf.
+"""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyasp.backend.options import BackendOptions
+from pyasp.core.command import command, one_of
+from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import atomic_write, remove_tree
+from pyasp.core.options import option, subset
+from pyasp.core.records import describe, is_current, making
+from pyasp.data.datadir import DataDir, read_table, write_list, write_table
+from pyasp.data.dev_trials import DevOptions, Material, draw
+from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, select
+
+TRAIN_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
+DEV_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
+
+
+@dataclass(frozen=True)
+class TrainOptions(SelectOptions):
+    """Options of `select train`."""
+
+    seed: int = option(1, "seed of the draws")
+    force: bool = option(False, "make again what is out of date")
+
+
+def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
+    """The utterances of `aug` that have features."""
+    with_feats, person = aug.read("feats.scp"), dict(aug.utt2spk)
+    if aug.has("utt2speed"):
+        person |= {utt: clean.utt2spk[line.split(maxsplit=1)[1]] for utt, line in aug.read("utt2speed").items()}
+    voiced = {utt: int(count) for utt, count in aug.read("utt2num_voiced").items()}
+    utt2spk = {utt: spk for utt, spk in aug.utt2spk.items() if utt in with_feats}
+    return Augmented(utt2spk, aug.read("utt2clean"), voiced, person)
+
+
+def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) -> None:
+    """Writes the tables of `source` over some utterances; utt2spk, which completes the directory, comes last."""
+    for name in TRAIN_TABLES:
+        if source.has(name):
+            table = source.read(name)
+            target.write(name, {utt: table[utt] for utt in utts})
+    utt2spk = {utt: source.utt2spk[utt] for utt in utts}
+    target.write_speakers(utt2spk)
+    if source.has("spk2gender"):
+        gender = source.read("spk2gender")
+        target.write("spk2gender", {spk: gender[spk] for spk in set(utt2spk.values()) if spk in gender})
+    with making(target / "utt2spk", made) as temporary:
+        write_table(temporary, utt2spk)
+
+
+def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str, int], left_out: Counter) -> None:
+    """Prints counts, hours of speech and reasons."""
+    hours = sum(voiced[utt] for utt in utts) / 360000
+    reasons = "".join(f"; left out {count}: {reason}" for reason, count in left_out.items())
+    speakers = len({utt2spk[utt] for utt in utts})
+    print(f"{name}: {len(utts)} recordings of {speakers} speakers, {hours:.2f} h voiced{reasons}", file=sys.stderr)
+
+
+@command(TrainOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
+def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
+    """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs."""
+    source, aug, ubm, sel = map(DataDir, (clean, augmented, train_ubm, train_sel))
+    source.require("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced")
+    aug.require("utt2spk", "utt2clean", "feats.scp", "vad.scp", "utt2num_voiced")
+    inputs = [d / name for d in (source, aug) for name in ("utt2spk", "feats.scp", "vad.scp")]
+    settings = {key: value for key, value in vars(options).items() if key != "force"}
+    if options.train_fraction == 1.0:  # records of before it was there stay current
+        del settings["train_fraction"]
+    made = describe("select_train", settings, inputs, options.seed)
+    if is_current(ubm / "utt2spk", made, options.force) and is_current(sel / "utt2spk", made, options.force):
+        return
+    candidates = read_candidates(source, aug)
+    clean = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
+    voiced = candidates.voiced
+    chosen = select(clean, candidates, subset(options, SelectOptions), options.seed)
+    write_list(sel / "valid_utts", chosen.valid)
+    write_list(sel / "dev_speakers", chosen.dev_speakers)
+    for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
+        with atomic_write(directory / LEFT_OUT, "w") as stream:  # for the report
+            stream.write("recordings\treason\n" + "".join(f"{n}\t{reason}\n" for reason, n in left_out.items()))
+    write_subset(source, ubm, chosen.ubm, made)
+    write_subset(aug, sel, chosen.train, made)
+    report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
+    report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
+    print(
+        f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
+        file=sys.stderr,
+    )
+
+
+@dataclass(frozen=True)
+class DevSetOptions(BackendOptions):
+    """Options of `select dev`; it takes a whole backend.conf and uses the --dev-... ones."""
+
+    seed: int = option(1, "seed of the draws")
+    force: bool = option(False, "make again what is out of date")
+
+
+def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Material:
+    """The recordings of the dev speakers that are long enough."""
+    voiced, feats = train.read("utt2num_voiced"), train.read("feats.scp")
+    own = [utt for utt, spk in train.utt2spk.items() if spk in speakers]
+    kept = [utt for utt in own if utt in feats and int(voiced[utt]) >= options.dev_min_voiced]
+    print(
+        f"dev speakers: {len(kept)} of {len(own)} recordings of {len(speakers)} speakers; left out "
+        f"{len(own) - len(kept)}: fewer than {options.dev_min_voiced} voiced frames",
+        file=sys.stderr,
+    )
+
+    def column(name: str) -> dict[str, str]:
+        return {utt: train.info[utt][name] for utt in kept if name in train.info.get(utt, {})}
+
+    if options.dev_differ and not column(options.dev_differ):
+        raise InputError(
+            train / "utt2info.tsv",
+            f"no column {options.dev_differ!r}",
+            "the column named by --dev-differ",
+            "Correct backend.conf",
+        )
+    return Material({utt: train.utt2spk[utt] for utt in kept}, column("session"), column(options.dev_differ))
+
+
+def write_dev(train: DataDir, dev: DataDir, material: Material, options: DevSetOptions, made: dict) -> None:
+    """Writes the directory; utt2spk, which completes it, comes last."""
+    models, trials = draw(material, subset(options, DevOptions), options.seed)
+    for name in (name for name in DEV_TABLES if train.has(name)):
+        table = train.read(name)
+        dev.write(name, {utt: table[utt] for utt in material.speaker})
+    dev.write("model2utts", {model: " ".join(utts) for model, utts in models.items()})
+    with atomic_write(dev / "trials", "w") as stream:
+        stream.writelines(f"{model} {test} {'target' if target else 'nontarget'}\n" for model, test, target in trials)
+    dev.write_speakers(material.speaker)
+    with making(dev / "utt2spk", made) as temporary:
+        write_table(temporary, material.speaker)
+    print(
+        f"{dev / 'trials'}: {len(trials)} trials of {len(models)} models, {sum(t for *_, t in trials)} of them target",
+        file=sys.stderr,
+    )
+
+
+@command(DevSetOptions, "TRAIN", "DEV_SPEAKERS", "DEV", action="dev")
+def dev(options: DevSetOptions, clean: str, dev_speakers: str, out: str) -> None:
+    """Makes DEV from the clean recordings of TRAIN by the speakers listed in DEV_SPEAKERS, with DEV/model2utts and
+    DEV/trials; nothing when no speaker is held out."""
+    source, target, speakers = DataDir(clean), DataDir(out), set(read_table(dev_speakers))
+    if not speakers:
+        if Path(out).exists() and not options.force:
+            raise InputError(
+                out,
+                "a directory of dev speakers, of whom none is held out now",
+                "no such directory",
+                rerun("select", "Force deletes it", force=True),
+            )
+        remove_tree(out)
+        return
+    inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
+    inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]
+    made = describe("make_dev", subset(options, DevOptions), inputs, options.seed)
+    if not is_current(target / "utt2spk", made, options.force):
+        write_dev(source, target, material_of(source, speakers, subset(options, DevOptions)), options, made)
+
+
+main = one_of(train=train, dev=dev)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
