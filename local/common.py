@@ -52,7 +52,14 @@ class PrepOptions:
     force: bool = option(False, "prepare again when options or lists have changed")
     rate: int = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
-    max_bad: float = option(0.0, "largest fraction of audio files that may be unreadable (they are left out and named)")
+    max_bad: float = option(
+        0.0, "largest fraction of audio files that may be unreadable, 0.2 is a fifth (they are left out and named)"
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_bad <= 1:
+            cure = "Give a fraction: 0.2 leaves out up to a fifth"
+            raise InputError("command line", f"{self.max_bad:g}", "0 to 1", cure, item="--max-bad")
 
 
 @dataclass(slots=True)
@@ -326,18 +333,17 @@ def _what_changed(listed: Path, paths: list[str]) -> str:
 
 
 def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
-    """False when data is prepared by this very recipe. Else removes what an older preparation left, and says True.
+    """False when data is prepared by this very recipe. paths: files of the corpus, by whose names a change is told."""
+    listed, paths = Path(data) / LISTING, list(paths)
+    return not is_current(Path(data) / MARKER, made, force, {"listing": lambda: _what_changed(listed, paths)})
 
-    paths: the files of the corpus; their list stays with the data, so that a change can be told by its names.
-    """
-    marker, listed, paths = Path(data) / MARKER, Path(data) / LISTING, list(paths)
-    if is_current(marker, made, force, {"listing": lambda: _what_changed(listed, paths)}):
-        return False
-    marker.unlink(missing_ok=True)
+
+def begin(data: str | Path, paths: Iterable[str] = ()) -> None:
+    """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's files."""
+    (Path(data) / MARKER).unlink(missing_ok=True)
     remove_tree(Path(data) / "trials")
-    with atomic_write(listed) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
+    with atomic_write(Path(data) / LISTING) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
         stream.writelines(f"{path}\n".encode() for path in paths)
-    return True
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:

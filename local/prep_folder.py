@@ -14,6 +14,7 @@ from local.audio_header import probe_all, rates_of
 from local.common import (
     PrepOptions,
     Utterance,
+    begin,
     fit,
     index_by_id,
     recipe,
@@ -275,6 +276,7 @@ def prepare(options: FolderOptions) -> None:
     drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     groups = trial_groups(options, source)
+    begin(options.data, paths)
     report(options.data, made, {**_write(Path(options.data), source, groups), **rates})
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.audio_header import probe_all
-from local.common import Utterance, index_by_id, recipe, report, seen_in_training, start, unreadable, write_data_dir
+from local.common import (
+    Utterance,
+    begin,
+    index_by_id,
+    recipe,
+    report,
+    seen_in_training,
+    start,
+    unreadable,
+    write_data_dir,
+)
 from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
@@ -216,6 +226,7 @@ def prepare(options: Sre12Options) -> None:
     enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
     summary["enrolment"] = {"target speakers": len(models), "summed recordings dropped": targets.summed}
+    begin(data, paths)
     summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
     summary["train"] = write_data_dir(
         data / "train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed)

@@ -18,6 +18,7 @@ from local.audio_header import probe_all
 from local.common import (
     PrepOptions,
     Utterance,
+    begin,
     index_by_id,
     recipe,
     report,
@@ -210,7 +211,7 @@ def prepare(options: VoxcelebOptions) -> None:
         return
     pools = {"dev1": parts["dev"], "dev2": second}
     train = [utt for name in TRAINING[wanted] for utt in pools[name]]
-    _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary)
+    _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary, paths)
     report(options.data, made, summary)
 
 
@@ -221,6 +222,7 @@ def _write(
     evaluation: list[Utterance],
     metadata: Metadata,
     summary: dict[str, Any],
+    paths: list[str],
 ) -> None:
     """Trial lists first (they decide which recordings are used), then the three data directories."""
     data, speakers = Path(options.data), {utt.speaker for utt in train}
@@ -232,6 +234,7 @@ def _write(
     audio = probe_all(
         (utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed, options.data
     )
+    begin(data, paths)
     known = {key for key, utt in index.items() if utt.path in audio}
     alone = {key: [key] for key in index}
     models, tests = set(), set()

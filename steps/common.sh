@@ -107,10 +107,11 @@ map_shards() {
 
 # ---- of run.sh alone
 
-# place_of STAGE: its place among the stages, counted from 0; fails for a name that is none.
+# place_of STAGE: its place among the stages, counted from 0; fails for a name that is none. (In a trap on exit a bare
+#   `return` would give the code of the exit.)
 place_of() {
   local place
-  for place in "${!stages[@]}"; do [ "${stages[place]}" != "$1" ] || { echo "$place"; return; }; done
+  for place in "${!stages[@]}"; do [ "${stages[place]}" != "$1" ] || { echo "$place"; return 0; }; done
   return 1
 }
 
@@ -153,7 +154,7 @@ corpora() { local each; for each in local/prep_*.py; do each=${each##*/prep_}; e
 systems() {
   local each
   echo ivector
-  for each in conf/systems/*.conf "$conf"/systems/*.conf; do [ ! -f "$each" ] || basename "$each" .conf; done
+  for each in conf/systems/*.conf "$conf"/systems/*.conf; do [ ! -f "$each" ] || basename "$each" .conf; done | sort -u
 }
 
 # system_conf SYSTEM: its settings, read over the corpus's tdnn.conf; those in the conf directory come first.
@@ -302,7 +303,7 @@ resume_line() {
 on_exit() {
   local why="exit code $1"
   end_stage
-  ${finished:-false} && { rm -f "$PYASP_RERUN"; return; }
+  ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
   [ "$1" -ne 0 ] || why="asked to stop"
   { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
     resume_line; } >&2

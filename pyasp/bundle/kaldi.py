@@ -53,7 +53,8 @@ def read_kaldi(path: str | Path, backend: str | Path = "", conf: str | Path = ""
             path,
             f"no {missing[0]}",
             f"the files of a Kaldi i-vector system ({' '.join(WANTED)})",
-            "Copy it there, or name its place: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
+            "Of a system of this recipe make a bundle: pyasp bundle EXP/SYSTEM MODEL. Of Kaldi's files: "
+            "pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
         )
     return Bundle(
         Path(path),

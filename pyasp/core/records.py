@@ -141,7 +141,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
         path,
         f"an out-of-date artefact ({'; '.join(changes[:4])})",
         "one made with the present settings",
-        rerun("", force=True),
+        rerun("", "If you did not mean the change, give the old value again. To make it anew", force=True),
     )
 
 

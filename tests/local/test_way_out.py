@@ -165,3 +165,23 @@ def test_own_data_of_a_lower_rate_is_resampled(tree, tmp_path):
     train = tmp_path / "data/train"
     assert make_mfcc(["--config=conf/folder/mfcc.conf", str(train), str(tmp_path / "x")]) == 0
     assert not "".join(path.read_text() for path in tmp_path.glob("x.*.failed"))
+
+
+def test_a_preparation_that_cannot_be_made_leaves_the_old_one(tmp_path, capsys):
+    """Nothing is removed before it is known that the new one works."""
+    root = tmp_path / "audio"
+    for speaker in ("ann", "bob", "cid", "dan"):
+        for number in range(3):
+            wav(root / speaker / f"{number}.wav")
+    words = ["--root", str(root), "--data", str(tmp_path / "data"), "--eval-fraction=0.5"]
+    assert prep_folder.main(words) == 0
+    before = sorted(path for path in (tmp_path / "data").rglob("*") if path.is_file())
+    (root / "ann/0.wav").write_bytes(b"")
+    capsys.readouterr()
+    assert prep_folder.main([*words, "--seed=2", "--force"]) == 1 and "1 failed" in capsys.readouterr().err
+    assert set(before) <= set((tmp_path / "data").rglob("*"))
+
+
+def test_a_percentage_is_no_fraction(capsys):
+    assert prep_folder.main(["--max-bad=20"]) == 1
+    assert "--max-bad: found 20; expected 0 to 1. Give a fraction" in capsys.readouterr().err

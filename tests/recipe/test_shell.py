@@ -243,6 +243,15 @@ def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     assert (tmp_path / "rerun").read_text() == "features false\n"
 
 
+def test_a_failure_in_a_function_still_prints_the_command_that_resumes(tmp_path):
+    """A trap on exit has the code of the exit as that of a bare `return`."""
+    script = (
+        f"stages=(prepare features select); current_stage=2 arguments=(--nj 2) exp={tmp_path}; export PYASP_RERUN={tmp_path}/rerun; "
+        f"failing() {{ need {tmp_path}/x prepare; }}; trap 'on_exit $?' EXIT; failing"
+    )
+    assert bash(script).stderr.endswith("resume with:\n  ./run.sh --nj 2 --stage prepare\n")
+
+
 def test_stages_by_name_and_by_number():
     run = "declare -A opt=([stage]={}); stages=(prepare check features); stage_number stage"
     assert [bash(run.format(value)).stdout for value in ("prepare", "features", "1")] == ["0\n", "2\n", "1\n"]
