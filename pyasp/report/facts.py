@@ -200,8 +200,14 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
 
 def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     """[where, what] of everything that the figures suffer from and that is not an error: sentences."""
-    told = read_json(data / "prep.json").get("warnings", [])  # by the preparation: of labels, trials, training, rates
-    found = [["data", text] for text in (*told, *_lost_recordings(data))]
+    prepared = read_json(data / "prep.json")
+    told = prepared.get("warnings", [])  # of labels, trials, training, rates
+    dropped_early = (
+        f"{grouped(each['dropped'])} recordings of {name} could not be used (dropped.tsv)"
+        for name, each in prepared.items()
+        if isinstance(each, dict) and each.get("dropped")
+    )
+    found = [["data", text] for text in (*told, *dropped_early, *_lost_recordings(data))]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:

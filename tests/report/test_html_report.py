@@ -524,6 +524,7 @@ def test_what_was_lost_on_the_way_is_said(tmp_path):
         directory.path.mkdir(parents=True)
         directory.write_speakers({f"s{k}-{i}": f"s{k}" for k in range(speakers) for i in range(3)})
     DataDir(data / "train").write("feats.scp", {f"s{k}-{i}": "x" for k in range(10) for i in range(2)})
+    (data / "prep.json").write_text(json.dumps({"train": {"utterances": 30, "dropped": 3}, "warnings": ["a label"]}))
     rows = "3\tspeaker held out (dev)\n15\tfewer than 100 voiced frames\n2\tspeaker with fewer than 2 such recordings\n"
     (data / "train_sel/left_out.tsv").write_text(f"recordings\treason\n{rows}")
     (exp / "ubm").mkdir(parents=True)
@@ -539,6 +540,8 @@ def test_what_was_lost_on_the_way_is_said(tmp_path):
         json.dumps({"lists": {"l": [{"doubts": ["3 target trials, fewer than 30"]}] * 2}})
     )
     assert facts.losses(exp, data, ["ivector", "a", "a+snorm+cal"]) == [
+        ["data", "a label"],
+        ["data", "3 recordings of train could not be used (dropped.tsv)"],
         ["data", "10 of 30 recordings of train have no features"],
         [
             "data",
