@@ -219,7 +219,7 @@ def settle_channels(source: Source) -> None:
         if count > 1:
             several.append(f"channel {utt.channel + 1} of {count} in {utt.path}")
     if several:
-        print(f"{len(several)} utterances are one channel of several (first: {several[0]})")
+        print(f"{len(several)} utterances are one channel of several, the others are not used (first: {several[0]})")
 
 
 def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:

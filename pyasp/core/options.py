@@ -6,6 +6,7 @@ Types: int, float, str, bool (true|false) and tuple[str, ...] (a repeatable opti
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import typing
@@ -54,7 +55,8 @@ def value_of(cls: type, key: str, text: str, where: object) -> Any:
     fields = option_fields(cls)
     if key not in fields:
         known = " ".join(f"--{name}" for name in sorted(fields))
-        raise InputError(where, f"unknown option --{key}", "one of the known options", f"Known: {known}")
+        near = "".join(f"Did you mean --{name}? " for name in difflib.get_close_matches(key, fields, 1))
+        raise InputError(where, f"unknown option --{key}", "one of the known options", f"{near}Known: {known}")
     read, kind = KINDS[option_types(cls)[fields[key].name]]
     try:
         value = read(text)

@@ -49,7 +49,7 @@ def test_subset_picks_the_fields_of_a_class():
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("--num-gaus=3", "unknown option --num-gaus.*--num-gauss"),
+        ("--num-gaus=3", "unknown option --num-gaus.*Did you mean --num-gauss\\?"),
         ("--num-gauss=three", "found 'three'; expected integer"),
         ("--flag=yes", "true or false|true.false"),
         ("--kind=c", "expected a or b"),

@@ -196,7 +196,10 @@ def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, t
     recordings = [line.split()[0] for line in (kaldi / "wav.scp").read_text().splitlines()]
     (kaldi / "reco2file_and_channel").write_text("".join(f"{reco} {reco[:-2]} B\n" for reco in recordings))
     assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
-    assert "4 utterances are one channel of several (first: channel 2 of 2 in" in capsys.readouterr().out
+    assert (
+        "4 utterances are one channel of several, the others are not used (first: channel 2 of 2 in"
+        in capsys.readouterr().out
+    )
     for name in ("train", "test"):
         assert all(np.abs(heard).max() > 100 for heard in samples_of(tmp_path / "data" / name).values())
 
@@ -204,7 +207,10 @@ def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, t
 def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys):
     two_channels(tree / "spk3/s0/1.wav", silent=1)
     assert prepare(tmp_path / "data", "--root", tree, "--eval-fraction=0.4") == 0
-    assert "1 utterances are one channel of several (first: channel 1 of 2 in" in capsys.readouterr().out
+    assert (
+        "1 utterances are one channel of several, the others are not used (first: channel 1 of 2 in"
+        in capsys.readouterr().out
+    )
 
 
 def test_recordings_with_transforms_are_refused(tree, tmp_path, capsys):
