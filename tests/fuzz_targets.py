@@ -48,7 +48,7 @@ from pyasp.backend.variants import VariantOptions
 from pyasp.bundle import format, speaker_model
 from pyasp.core.conf import read_conf
 from pyasp.core.options import subset
-from pyasp.core.records import describe, is_current
+from pyasp.core.records import ancestors, describe, is_current
 from pyasp.data import checks, datadir, manifests, trials
 from pyasp.data.scores import read_scored
 from pyasp.evaluation import llr
@@ -149,7 +149,7 @@ def _record(path: Path) -> None:
     from pyasp.bundle import make
 
     is_current(path.with_name("x"), json.loads(MADE))
-    for record in make.ancestors(path.with_name("x")):
+    for record in ancestors(path.with_name("x")):
         make.options_of(record, UbmOptions)
 
 
