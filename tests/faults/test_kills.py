@@ -109,7 +109,9 @@ def test_a_truncated_archive_is_named(killed):
     options = "--stage", "5", "--stop-stage", "5", "--systems", "ivector"
     process = recipe.run(where, "--exp", str(where / "other"), *options)
     assert process.returncode == 1 and "raw_mfcc.8.ark" in process.stderr and "Traceback" not in process.stderr
-    assert "Its log: " in process.stderr and re.search(r"resume with:\n +./run.sh .*--stage ubm", process.stderr)
+    assert "Its log: " in process.stderr and re.search(
+        r"resume with:\n +./run.sh .*--stage features --force", process.stderr
+    )
 
 
 def campaign(reference, conf, place, each=7, seed=1):
