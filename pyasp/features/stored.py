@@ -116,7 +116,7 @@ class Recordings:
                 self.data.path,
                 f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
                 f"some recordings, and at most {self.allowed:.1%} unusable",
-                rerun("check", "Leave them out of the directory, or raise --allow-fail-fraction"),
+                rerun("features", "Leave them out, raise --allow-fail-fraction, or make them anew", force=True),
             )
 
 
