@@ -129,9 +129,11 @@ if stage select "choose training material: clean for UBM and extractor, clean an
   share_features "$data/train" "$data/dev"
 fi
 
-current_stage=$((current_stage > first_of_systems ? current_stage : first_of_systems))
-# shellcheck disable=SC2086
-side_by_side system_stages $systems
+if [ "$last_stage" -ge "$first_of_systems" ] && [ "$first_stage" -le "$(place_of scores)" ]; then
+  current_stage=$((current_stage > first_of_systems ? current_stage : first_of_systems))
+  # shellcheck disable=SC2086
+  side_by_side system_stages $systems
+fi
 if stage scores "fusions of systems, where backend.conf has some"; then
   steps/fuse.sh --conf "$conf/backend.conf" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp" "$systems"
 fi

@@ -91,7 +91,8 @@ hold_locks() {
 }
 
 # map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
-#   TOOL is a verb, with the word that names its command where it has several. The tool's positional arguments are DATA ARG... PREFIX; TABLES are names of tables to merge beside the scp.
+#   TOOL is a verb, with the word that names its command where it has several. The tool's positional arguments are DATA ARG...
+#   PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
@@ -233,29 +234,35 @@ print_help() {
 # share_machine SYSTEMS: sets `threads`, that each job of a system has, and `at_once`, how many systems work at the same time.
 #   threads: by the cores and the number of systems, never by --at-once: results do not depend on that.
 share_machine() {
-  local cores gpus memory
-  cores=${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN)} gpus=$(gpus) memory=$(awk '/^MemAvailable/ {print int($2 / 3e6)}' /proc/meminfo 2>/dev/null)
-  threads=$((cores / $#)) at_once=${opt[at-once]}
+  local memory
+  memory=$(awk '/^MemAvailable/ {print int($2 / 3e6)}' /proc/meminfo 2>/dev/null)
+  mapfile -t gpus < <(visible_gpus)
+  threads=$((OMP_NUM_THREADS / $#)) at_once=${opt[at-once]}
   [ "$threads" -ge 1 ] || threads=1
   [ "$at_once" = auto ] || return 0
-  at_once=$((cores / threads))
+  at_once=$((OMP_NUM_THREADS / threads))
   [ "$at_once" -le "${memory:-1}" ] || at_once=$((memory > 1 ? memory : 1)) # 3 GB each
-  [ "${opt[device]}" = cpu ] || [ "$gpus" -eq 0 ] || at_once=$gpus
+  [ ${#gpus[@]} -eq 0 ] || at_once=${#gpus[@]}
   [[ ${opt[cmd]} != *slurm_jobs ]] || at_once=$#
 }
 
-gpus() { nvidia-smi --list-gpus 2>/dev/null | wc -l; }
+# visible_gpus: the GPUs of this machine that a run may use, one a line: those of CUDA_VISIBLE_DEVICES where that is set.
+visible_gpus() {
+  [[ ${opt[device]} != cpu && ${opt[cmd]} != *slurm_jobs ]] || return 0
+  if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep . || true
+  else nvidia-smi --list-gpus 2>/dev/null | sed -n 's/^GPU \([0-9]*\):.*/\1/p'; fi
+}
 
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
 #   headed by the name. When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot pid most failed=() slots=()
+  local run=$1 name slot pid most failed=() slots=() gpus=()
   local -A name_of=()
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
-  [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of the processor's threads each"
+  [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
   for name in "$@"; do
     slot=0
     while [ -n "${slots[slot]:-}" ] && ! dead "${slots[slot]}"; do # the first place that is free
@@ -274,17 +281,18 @@ side_by_side() {
 one_of_several() (
   trap end_stage EXIT
   export OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads
-  [ "$(gpus)" -le 1 ] || export CUDA_VISIBLE_DEVICES=$(($3 % $(gpus)))
+  [ ${#gpus[@]} -le 1 ] || export CUDA_VISIBLE_DEVICES=${gpus[$3 % ${#gpus[@]}]}
   jobs=(--cmd "${opt[cmd]}" --nj $(((opt[nj] + most - 1) / most)) --force="$force")
   "$1" "$2"
 )
 
 # resume_line: the command that goes on: from the stage that stopped, or from an earlier one and by force where a message said so.
 resume_line() {
-  local stage=$current_stage name forced force='' word skip=false line=./run.sh
+  local stage=$current_stage name forced place force='' word skip=false line=./run.sh
   [ "${caller:-$PWD}" = "$PWD" ] || printf -v line %q "$0" # as it was called, for the directory it was called in
   while read -r name forced; do
-    [ "$(place_of "$name")" -ge "$stage" ] || stage=$(place_of "$name")
+    place=$(place_of "$name") || place=$stage # a message from before the first stage
+    [ "$place" -ge "$stage" ] || stage=$place
     [ "$forced" = false ] || force=' --force'
   done < <(cat "$PYASP_RERUN" 2>/dev/null)
   for word in "${arguments[@]}"; do

@@ -57,11 +57,11 @@ def rerun(stage: str, words: str = "", force: bool = False) -> Rerun:
 
 
 def note_rerun(error: Exception) -> None:
-    """A line `STAGE FORCE` in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on."""
+    """A line `STAGE FORCE` (STAGE: -, before the first of a run) in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on."""
     path, way_out = os.environ.get("PYASP_RERUN"), getattr(error, "rerun", None)
     if path and way_out:
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as stream:
-            stream.write(f"{way_out[0] or os.environ.get('PYASP_STAGE', '')} {str(way_out[1]).lower()}\n")
+            stream.write(f"{way_out[0] or os.environ.get('PYASP_STAGE', '-')} {str(way_out[1]).lower()}\n")
 
 
 AGAIN = "run the same command again: what is complete stays"

@@ -197,6 +197,7 @@ RESUME = (
         ("--stage select", "features false", "--stage features"),
         ("--stage select", "select true", "--stage select --force"),
         ("", "features false\nprepare true\nselect false", "--stage prepare --force"),
+        ("--stage select", "- true", "--stage select --force"),
     ],
 )
 def test_the_command_that_resumes_goes_on_where_the_messages_said(tmp_path, words, noted, line):
@@ -250,6 +251,16 @@ def test_a_failure_in_a_function_still_prints_the_command_that_resumes(tmp_path)
         f"failing() {{ need {tmp_path}/x prepare; }}; trap 'on_exit $?' EXIT; failing"
     )
     assert bash(script).stderr.endswith("resume with:\n  ./run.sh --nj 2 --stage prepare\n")
+
+
+def test_every_stage_that_a_message_names_is_one_of_run_sh():
+    listed = re.search(r"^stages=\((.*?)\)", (ROOT / "run.sh").read_text(), re.M)[1].split()
+    named = [
+        name
+        for path in [*ROOT.glob("pyasp/**/*.py"), *ROOT.glob("local/*.py")]
+        for name in re.findall(r'\brerun\(\s*"(\w+)"', path.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 30 and set(named) <= set(listed)
 
 
 def test_stages_by_name_and_by_number():
@@ -402,6 +413,20 @@ def test_systems_side_by_side(tmp_path, at_once):
     head = "{0}: {0}" if at_once > 1 else "{0}"
     assert sorted(said) == [f"{head.format(name)} 1 --cmd run --nj {-(-4 // at_once)} --force=false" for name in "xyz"]
     assert f"3 systems, {at_once} at a time, 1 of" in result.stderr
+
+
+@pytest.mark.parametrize("visible, devices", [(None, {"0", "1"}), ("3,5", {"3", "5"}), ("3", {"3"})])
+def test_a_gpu_each(tmp_path, visible, devices):
+    """Two systems at a time on two GPUs, on those alone that the user left visible."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: A (UUID: y)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    script = SYSTEMS.format(place=tmp_path, at_once="auto", bad="").replace("[device]=cpu", "[device]=auto")
+    script = script.replace('echo "$1 $OMP', f'echo "$CUDA_VISIBLE_DEVICES" > {tmp_path}/gpu.$1; echo "$1 $OMP')
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | ({"CUDA_VISIBLE_DEVICES": visible} if visible else {})
+    result = bash(script, env=environment)
+    assert f"3 systems, {len(devices)} at a time" in result.stderr, result.stderr
+    assert {path.read_text().strip() for path in tmp_path.glob("gpu.*")} == devices
 
 
 def test_a_failed_system_is_named_and_the_others_end(tmp_path):
