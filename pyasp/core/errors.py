@@ -57,7 +57,10 @@ def rerun(stage: str, words: str = "", force: bool = False) -> Rerun:
 
 
 def note_rerun(error: Exception) -> None:
-    """A line `STAGE FORCE` (STAGE: -, before the first of a run) in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on."""
+    """A line `STAGE FORCE` in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on.
+
+    STAGE is `-` before the first of a run.
+    """
     path, way_out = os.environ.get("PYASP_RERUN"), getattr(error, "rerun", None)
     if path and way_out:
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as stream:
