@@ -42,7 +42,8 @@ def main(options: Options, conf: str, train: str, out: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target, "w") as stream:
                 stream.write(text)
-    print(f"fitted to {facts}: {' '.join(said)} (in {out})", file=sys.stderr)
+    if said:  # else `auto` is for the tools themselves
+        print(f"fitted to {facts}: {' '.join(said)} (in {out})", file=sys.stderr)
 
 
 if __name__ == "__main__":

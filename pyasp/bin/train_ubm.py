@@ -14,7 +14,7 @@ from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions
 from pyasp.features.stored import Recordings
 from pyasp.gmm.files import write_gmm
-from pyasp.gmm.train import UbmOptions, summary, train
+from pyasp.gmm.train import UbmOptions, complaints, summary, train
 from pyasp.ivector.train import IvectorOptions
 
 
@@ -54,7 +54,9 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
     with together(device_of(options.device).type):
         train(recordings, ubm_options, iterations, options.seed)
         if rank() == 0:
-            print(summary(iterations.history()), file=sys.stderr)
+            history = iterations.history()
+            warnings = [f"warning: {ubm_dir}: {text}" for text in complaints(history, ubm_options)]
+            print("\n".join([summary(history), *warnings]), file=sys.stderr)
             write_conf(iterations.directory / "options.conf", ubm_options, frontend)
 
 

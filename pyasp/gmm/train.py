@@ -9,8 +9,6 @@ through their part of the recordings and sum their statistics; the first of them
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.processes import sum_statistics
-from pyasp.core.records import HISTORY, Iterations
+from pyasp.core.records import Iterations
 from pyasp.data.fit import FRAMES_PER_GAUSSIAN
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
@@ -119,34 +117,40 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
             lambda: _full_iteration(thinned, options, iterations.directory, number, device),
         )
     iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
-    history = json.loads((iterations.directory / HISTORY).read_text(encoding="utf-8"))
-    for text in complaints(history[f"{options.num_iters_full}.ubm"], options):
-        print(f"warning: {iterations.directory / 'final.ubm'}: {text}", file=sys.stderr)
 
 
-def complaints(last: dict[str, Any], options: UbmOptions) -> list[str]:
-    """What a user must know of a UBM, each in a sentence; last: what likelihood.json has of its last iteration."""
-    left, frames = last["gaussians"] - last["removed"], last["frames"] * options.subsample
-    fitting = f"about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: lower --num-gauss, or bring more speech"
+def last_iteration(history: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of likelihood.json {artefact: record} that of the last iteration, full covariance being later; {} before any."""
+    done = [name for name, entry in history.items() if "loglike" in entry]
+    return history[max(done, key=lambda name: (name.endswith(".ubm"), int(name.split(".")[0])))] if done else {}
+
+
+def complaints(history: dict[str, dict[str, Any]], options: UbmOptions) -> list[str]:
+    """What a user must know of a UBM, each in a sentence, from its likelihood.json."""
+    last = last_iteration(history)
+    if not last:
+        return []
     found = []
+    left, frames = last["gaussians"], last["frames"] * options.subsample
+    fitting = f"about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: lower --num-gauss, or bring more speech"
     if left < (1 - MOST_LOST) * options.num_gauss:
         found.append(f"{left} of {options.num_gauss} Gaussians are left, too few frames ({frames}) for more; {fitting}")
-    if last["floored"] > MOST_FLOORED * last["gaussians"]:
-        floored = f"{last['floored']} eigenvalues of {last['gaussians']} covariances were floored"
+    if options.num_iters_full and last["floored"] > MOST_FLOORED * left:
+        floored = f"{last['floored']} eigenvalues of {left} covariances were floored"
         found.append(f"{floored}, too few frames ({frames}) for them; {fitting}")
     return found
 
 
 def summary(history: dict[str, dict[str, Any]]) -> str:
-    """What a training came to, in words, from its likelihood.json {artefact: record of the iteration}."""
-    done = {name: entry for name, entry in history.items() if "loglike" in entry}
-    if not done:
+    """What a training came to, in words, from its likelihood.json."""
+    last = last_iteration(history)
+    if not last:
         return "UBM: no iteration was asked for"
-    last = max(done, key=lambda name: (name.endswith(".ubm"), int(name.split(".")[0])))  # full covariance is later
-    removed = sum(entry["removed"] for entry in done.values())
+    done = [entry for entry in history.values() if "loglike" in entry]
+    removed = sum(entry["removed"] for entry in done)
     return (
-        f"UBM: {done[last]['gaussians']} Gaussians ({removed or 'none'} removed for too few frames), log-likelihood "
-        f"{done[last]['loglike']:.2f} a frame, {done[last]['frames']} frames, {len(done)} iterations"
+        f"UBM: {last['gaussians']} Gaussians ({removed or 'none'} removed for too few frames), log-likelihood "
+        f"{last['loglike']:.2f} a frame, {last['frames']} frames, {len(done)} iterations"
     )
 
 

@@ -287,24 +287,25 @@ def rate_of(table: Path) -> int | None:
         return None
 
 
-def tell_work(run: Run, directory: Path) -> None:
-    """Before a long training on a CPU: settles the number of threads, and says about how long it will take."""
+def tell_work(run: Run, directory: Path) -> float:
+    """Operations a second of the machine's fastest product. Before a long training on a CPU it settles the number of
+    threads first, and then says about how long the training will take."""
     work = sum(
         phase.steps * phase.options.batch_size * chunk * training_flop(run.net, chunk)
         for phase in run.phases
         for chunk in [(phase.options.min_chunk + phase.options.max_chunk) // 2]
     )
-    if run.device.type != "cpu" or world() > 1 or work < LONG_WORK:
-        return
-    frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
-    x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
-    threads = settle_threads(lambda: torch.mm(x, weights), directory / THREADS)
-    minutes = work / (USUAL_SHARE * matmul_peak(run.device, precision_of(run.options, run.device))) / 60
-    steps = sum(phase.steps for phase in run.phases)
-    print(
-        f"{directory.name}: {steps} batches, about {max(1, round(minutes))} minutes on {threads} threads",
-        file=sys.stderr,
-    )
+    long = run.device.type == "cpu" and world() == 1 and work >= LONG_WORK
+    if long:
+        frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
+        x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
+        threads = settle_threads(lambda: torch.mm(x, weights), directory / THREADS)
+    peak = matmul_peak(run.device, precision_of(run.options, run.device))
+    if long:
+        steps, minutes = sum(phase.steps for phase in run.phases), work / (USUAL_SHARE * peak) / 60
+        told = f"{steps} batches, about {max(1, round(minutes))} minutes on {threads} threads"
+        print(f"{directory.name}: {told}", file=sys.stderr)
+    return peak
 
 
 def train_here(
@@ -328,8 +329,7 @@ def train_here(
     if force:
         (directory / THREADS).unlink(missing_ok=True)
     start_or_resume(run, directory, made, force)
-    tell_work(run, directory)
-    peak = matmul_peak(run.device, precision_of(options, run.device))
+    peak = tell_work(run, directory)
     longest = max(phase.options.max_chunk for phase in run.phases)
     sizes = options.batch_size // world(), longest, options, run.device
     with Watch(options.checkpoint_minutes) as watch, explained_memory(run.net, *sizes):
