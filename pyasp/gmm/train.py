@@ -135,7 +135,7 @@ def complaints(history: dict[str, dict[str, Any]], options: UbmOptions) -> list[
     fitting = f"about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: lower --num-gauss, or bring more speech"
     if left < (1 - MOST_LOST) * options.num_gauss:
         found.append(f"{left} of {options.num_gauss} Gaussians are left, too few frames ({frames}) for more; {fitting}")
-    if options.num_iters_full and last["floored"] > MOST_FLOORED * left:
+    if last["floored"] > MOST_FLOORED * left:
         floored = f"{last['floored']} eigenvalues of {left} covariances were floored"
         found.append(f"{floored}, too few frames ({frames}) for them; {fitting}")
     return found

@@ -186,4 +186,4 @@ def test_a_ubm_that_is_too_large_for_its_data_is_complained_of():
     (text,) = complaints({"1.ubm": last | {"floored": 2816}}, UbmOptions(256, subsample=2))
     assert text.startswith("2816 eigenvalues of 240 covariances were floored, too few frames (40000)")
     assert not complaints(before | {"1.ubm": last}, UbmOptions(256))
-    assert not complaints(before, UbmOptions(256, num_iters_full=0)) and not complaints({"0.dubm": {}}, UbmOptions(256))
+    assert not complaints({"0.dubm": {}}, UbmOptions(256))
