@@ -1,4 +1,4 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages."""
+"""Checks what a run stands on: environment, augmentation, variants, data, earlier stages."""
 
 import sys
 from collections.abc import Callable
@@ -7,14 +7,20 @@ from pathlib import Path
 
 from pyasp.audio import augment_options
 from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.backend import variants
+from pyasp.backend.calibration import lacking_in_halves
+from pyasp.backend.options import BackendOptions
 from pyasp.bin import _stale as stale
 from pyasp.core import environment
 from pyasp.core.command import command
+from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option
 from pyasp.data.checks import Checker
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
+from pyasp.evaluation.conditions import Evaluation
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Options(augment_options.AugmentOptions):
 
     musan: str = option("", "augment: folder of noises that the copies will take")
     rirs: str = option("", "augment: folder of impulse responses that the copies will take")
+    select: str = option("", "variants: select.conf of the run, which may hold dev speakers out")
     max_dropped_fraction: float = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
@@ -47,6 +54,31 @@ def check_augment(options: Options) -> None:
     for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):
         if folder and options.copies:
             print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
+
+
+def held_out(select: str, data: Path) -> int:
+    """How many speakers select.conf will hold out; 1 where that is not known."""
+    train = data / "train" / "utt2spk"
+    if not (select and train.is_file()):
+        return 1
+    known = conf_values(select, SelectOptions, undecided="auto")  # what the training set decides comes later
+    fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
+    return round(fraction * len(set(read_table(train).values())))
+
+
+def check_variants(options: Options, conf: str, data: str) -> None:
+    """Tells, before any model is trained, which variants of backend.conf cannot be made of DATA; unknown ones are an
+    error."""
+    settings, evaluation = read_conf(conf, BackendOptions), Evaluation(data)
+    found = variants.impossible(settings, held_out(options.select, Path(data)))
+    lacking = [f"+{chain}: {why}" for chain, why in found.items()]
+    halves = any(chain.split("+")[-1] == "calhalf" for chain in variants.check(settings))
+    for name in trial_lists(Path(data) / "trials") if evaluation.known and halves else ():
+        trials = read_trials(Path(data) / "trials" / name)
+        half = evaluation.halves(trials, settings.variant_seed)
+        lacking += [f"+calhalf of {name}: {why}" for why in lacking_in_halves(trials.target, half)]
+    for why in lacking:
+        print(f"warning: {why}; it will be left out")
 
 
 def check_data(options: Options, data: str) -> None:
@@ -102,6 +134,7 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
 CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
     "environment": (check_environment, ("REQUIREMENTS",)),
     "augment": (check_augment, ()),
+    "variants": (check_variants, ("BACKEND_CONF", "DATA")),
     "data": (check_data, ("DATA",)),
     "made": (check_made, ("DATA", "EXP")),
 }
@@ -109,9 +142,11 @@ CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: func
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...].
+    """Checks one of: environment REQUIREMENTS, augment, variants BACKEND_CONF DATA, data DATA, made DATA EXP
+    [-- PREP_OPTION...].
 
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
+    variants: those of backend.conf; which of them the data will not allow.
     data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
     present settings; PREP_OPTION: words of run.sh for the preparation.
     """

@@ -221,6 +221,7 @@ def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> 
         return 2
 
     declared: Any = main
-    bases = tuple(action.options for action in actions.values())
+    classes = dict.fromkeys(action.options for action in actions.values())
+    bases = tuple(each for each in classes if not any(each in other.__mro__[1:] for other in classes))
     declared.actions, declared.options = actions, dataclasses.make_dataclass("Options", [], bases=bases, frozen=True)
     return declared
