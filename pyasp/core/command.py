@@ -194,8 +194,12 @@ def command(
             finally:
                 record_costs(path.stem)
 
+        def summary() -> str:
+            parser = parser_of(cls, names, function.__doc__, f"{_tool_name(path)} {action}".rstrip())
+            return f"{parser.format_usage()}\n{parser.description}\n"
+
         declared: Any = functools.update_wrapper(main, function)
-        declared.options, declared.names = cls, names
+        declared.options, declared.names, declared.summary = cls, names, summary
         return declared
 
     return decorate
@@ -203,13 +207,17 @@ def command(
 
 def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> Any:
     """A `main` of several commands with options of their own: the first word names the one that runs, or `choose`
-    tells it from all words. `--help` without it shows them all.
+    tells it from all words. `--help` without it says what each does; with `choose` it shows their options too.
 
     The result carries `main.actions` and, for completion, `main.options`: all options together.
     """
 
     def main(argv: list[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else list(argv)
+        if words[:1] == ["--help"] and not choose:
+            options = f"Their options: one of {', '.join(actions)} with --help behind it."
+            print_help("\n".join([*(action.summary() for action in actions.values()), options]))
+            return 0
         if words[:1] == ["--help"]:
             return max([action(words) for action in actions.values()])
         if choose:

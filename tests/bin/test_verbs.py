@@ -113,7 +113,10 @@ def test_a_verb_of_several_commands_keeps_their_options_apart(capsys):
     assert several(["third", "a"]) == 2 and "'third'; expected first or second" in capsys.readouterr().err
     assert several([]) == 2 and several(["first", "a"]) == 2
     assert several(["--help"]) == 0 and {"flag", "name"} == {key for key in option_fields(several.options)}
-    assert "ENROL..." in (told := capsys.readouterr().out) and "second [--config=FILE]" in told
+    assert "ENROL..." in (told := capsys.readouterr().out) and "second [--config=FILE]" in told and "--flag" not in told
+    assert (
+        several(["second", "--help"]) == by_words(["--help"]) == 0 and "of the other command" in capsys.readouterr().out
+    )
 
 
 @pytest.fixture(scope="module")
