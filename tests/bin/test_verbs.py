@@ -57,6 +57,15 @@ def test_help_of_the_command_and_of_the_verbs_for_people_imports_no_large_librar
     assert all(f"usage: pyasp {verb}" in done.stdout for verb in people)
 
 
+def test_scoring_waits_for_no_torch():
+    code = (
+        "import sys, numpy as np; from pyasp.bin import score; from pyasp.backend.scoring import dot_scorer; "
+        "print(*dot_scorer(np.eye(2), np.eye(2)).pairs(np.arange(2), np.arange(2)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
+    assert done.stdout == "1.0 1.0 False\n", done.stderr[-300:]
+
+
 @dataclass(frozen=True)
 class Options:
     flag: bool = option(False, "a switch")
