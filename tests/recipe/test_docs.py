@@ -1,6 +1,6 @@
 """The commands of README.md and of the tutorial, run as a reader would type them.
 
-A fence opened with `sh` is run, in the order of the page, in a copy of the tree and in one shell; one opened with `bash` needs what
+A fence opened with `sh` or `python` is run, in the order of the page, in a copy of the tree and in one shell; one opened with `bash` needs what
 is not here (corpora, the reader's own files). A fence opened with `output` behind it shows lines that the command prints:
 each must be among them, numbers aside.
 """
@@ -28,6 +28,8 @@ def commands(page: Path) -> list[tuple[str, str]]:
     for kind, text in FENCE.findall(page.read_text(encoding="utf-8")):
         if kind == "sh":
             found.append((text, ""))
+        elif kind == "python":
+            found.append((f".venv/bin/python - <<'END'\n{text}END\n", ""))
         elif kind == "output":
             found[-1] = (found[-1][0], text)
     return found
@@ -63,6 +65,6 @@ def test_every_command_of_the_page_works(copy, page):
 
 def test_fences_are_told_apart(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```sh\na\n```\n\n```output\nEER 7.12 %\n```\n```bash\nnot run\n```\n```sh\nb\n```\n")
-    assert commands(page) == [("a\n", "EER 7.12 %\n"), ("b\n", "")]
+    page.write_text("```sh\na\n```\n\n```output\nEER 7.12 %\n```\n```bash\nnot run\n```\n```python\nb\n```\n")
+    assert commands(page) == [("a\n", "EER 7.12 %\n"), (".venv/bin/python - <<'END'\nb\nEND\n", "")]
     assert masked("x   EER 7.12 % (4 000 trials)") == masked("x EER 11 % (250 trials)")
