@@ -30,7 +30,7 @@ def main(options: Options, system: str, model: str) -> None:
     MODEL holds no pickles and needs none of the recipe's directories.
 
     Example, after ./run.sh:
-        pyasp bundle exp/toy/attentive_statistics model.as
+        pyasp bundle --force exp/toy/attentive_statistics model.as
     """
     from pyasp.bundle.make import affine_map, calibration_file, copy_kaldi, fill, make, survey
     from pyasp.bundle.speaker_model import SpeakerModel  # both import torch, for which --help need not wait

@@ -61,7 +61,7 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     used are listed in x.failed.tsv; more of them than --max-failed make the exit code 1.
 
     Example, after ./run.sh:
-        pyasp bundle exp/toy/ivector model
+        pyasp bundle --force exp/toy/ivector model
         pyasp embed --model model data/toy/corpus/test/wav/id20001 vectors.ark
     """
     path = Path(out)

@@ -22,7 +22,7 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     A directory SPEAKERS holds speakers enrolled with one model; deleting NAME.ark removes the speaker.
 
     Example, after ./run.sh:
-        pyasp bundle exp/toy/ivector model
+        pyasp bundle --force exp/toy/ivector model
         pyasp enroll --model model speakers ann data/toy/corpus/test/wav/id20001/*/00001.wav
     """
     path = speaker_file(speakers, name)

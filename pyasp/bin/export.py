@@ -28,8 +28,8 @@ def main(options: Options, model: str, out: str) -> None:
     Needs the extra: pip install 'pyasp[onnx]'. What comes before and after the network stays with SpeakerModel.
 
     Example, after ./run.sh:
-        pyasp bundle exp/toy/statistics model.st
-        pyasp export model.st statistics.onnx
+        pyasp bundle --force exp/toy/statistics model.st
+        pyasp export --onnx model.st statistics.onnx
     """
     if not options.onnx:
         raise InputError("command line", "no format", "--onnx", "Give --onnx: it is the only format so far")
