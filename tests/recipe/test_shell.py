@@ -51,8 +51,9 @@ def test_option_values_are_never_evaluated(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--stages", "3"], "unknown option '--stages'"),
-        (["--Stage", "3"], "unknown option '--Stage'"),
+        (["--stages", "3"], "unknown option '--stages'. Did you mean --stage? Options: "),
+        (["--Stage", "3"], "unknown option '--Stage'. Did you mean --stage?"),
+        (["--nothing", "3"], "unknown option '--nothing'. Options: "),
         (["--x[$(id)]=1"], "unknown option"),
         (["--stage"], "--stage needs a value"),
     ],
@@ -206,16 +207,18 @@ def test_the_command_that_resumes_goes_on_where_the_messages_said(tmp_path, word
 
 
 def test_paths_mean_what_the_shell_that_typed_them_means(tmp_path):
-    """From another directory; numbers, words and absolute paths stay, what lies below the recipe keeps its short name."""
+    """From another directory they become absolute, which is said; words, numbers and absolute paths stay."""
     run = (
         "declare -A opt=([data]=mine [trials]=$'a b\\n/x/y\\n' [root]=/abs [exp]=''); caller={}; cd {}; "
         "from_caller data trials root exp; declare -p opt"
     )
     script = f"{run.format(tmp_path, tmp_path)}; {run.format(tmp_path, ROOT)}; {run.format(ROOT / 'tests', ROOT)}"
-    stay, go, below = bash(script).stdout.replace("$'a b\\n/x/y\\n'", '"a b\n/x/y\n"').split("declare -A")[1:]
+    ran = bash(script)
+    assert ran.stderr.count(f"relative paths in messages are below {ROOT}") == 2
+    stay, go, below = ran.stdout.replace("$'a b\\n/x/y\\n'", '"a b\n/x/y\n"').split("declare -A")[1:]
     assert '[data]="mine"' in stay and '[root]="/abs"' in stay
     assert f'[data]="{tmp_path}/mine"' in go and f"{tmp_path}/a b" in go and "/x/y" in go and '[exp]=""' in go
-    assert '[data]="tests/mine"' in below
+    assert f'[data]="{ROOT}/tests/mine"' in below
 
 
 def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
