@@ -100,14 +100,15 @@ hold_locks() {
 #   PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
-  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 job=JOB table common merge=() settings=()
   for table in $6; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
   mkdir -p "$(dirname "$prefix")"
-  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m pyasp.bin.$tool "${settings[@]}" \
-    --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
+  while [[ "$data $prefix $out ${settings[*]} ${common[*]} ${tool_options[*]} $*" == *"$job"* ]]; do job+=X; done # in no path
+  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool "${settings[@]}" \
+    --job "$job" --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 

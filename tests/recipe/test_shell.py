@@ -76,6 +76,53 @@ def test_an_array_of_jobs_writes_a_log_each(tmp_path):
         assert lines[-1].startswith("# ended with exit code 0 after")
 
 
+@pytest.mark.parametrize(
+    "word, became",
+    [
+        ("JOB", "7"),
+        ("split2/JOB/wav.scp", "split2/7/wav.scp"),
+        ("ark:x.JOB.ark", "ark:x.7.ark"),
+        ("JOB.JOB-JOB_JOB/JOB", "7.7-7_7/7"),
+        ("/data/JOBS/JOB", "/data/JOBS/7"),
+        ("/JOB1/MYJOB/JOBs/OBJOB", "/JOB1/MYJOB/JOBs/OBJOB"),
+        ("a JOB; b", "a 7; b"),
+        ("*JOB/", "*7/"),
+        ("", ""),
+    ],
+)
+def test_the_word_job_becomes_the_number_and_no_part_of_a_word_does(word, became):
+    assert (
+        bash(f"log_pattern=x.JOB.log; . {ROOT}/steps/jobs.sh; words_for JOB 7 '{word}'; echo \"${{words[*]}}\"").stdout
+        == f"{became}\n"
+    )
+
+
+def test_words_of_a_single_command_stay_and_the_number_may_have_another_name(tmp_path):
+    assert run_jobs("x.JOB.log", "bash", "-c", "echo JOB > JOB", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "JOB").read_text() == "JOB\n" and (tmp_path / "x.JOB.log").exists()
+    assert run_jobs("N=1:2", "x.N.log", "bash", "-c", "echo JOB N > N", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "2").read_text() == "JOB 2\n" and (tmp_path / "x.1.log").exists()
+
+
+def test_paths_of_a_user_hold_whatever_they_hold(tmp_path):
+    """A folder called JOB, or as the number is called."""
+    place = tmp_path / "JOB" / "JOBX"
+    script = (
+        f"cd {tmp_path}; python() {{ [[ $2 == *merge* ]] || printf '%s\n' \"$*\" >>made; }}; export -f python; "
+        "declare -A o=([cmd]="
+        + str(ROOT)
+        + "/steps/run_jobs [nj]=2 [reuse]='' [force]=false [conf]=''); tool_options=(); "
+        f"map_shards make x '{place}' '{place}/x' '{place}/feats.scp' ''"
+    )
+    result = bash(script)
+    logs = sorted(path.name for path in (place / "log").iterdir())
+    assert result.returncode == 0 and logs == ["x.1.log", "x.2.log"], result.stderr
+    assert all(
+        f"--job {job} --num-jobs 2" in log and str(place) in log
+        for job, log in zip("12", [(place / "log" / name).read_text() for name in logs])
+    )
+
+
 def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
     script = "sleep 0.$((JOB * 2)); echo reason JOB; touch done.JOB; [ JOB != 2 ]"
     result = run_jobs("JOB=1:3", "x.JOB.log", "bash", "-c", script, cwd=tmp_path)
