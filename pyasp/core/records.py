@@ -114,7 +114,8 @@ def same_value(old: Any, new: Any) -> bool:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[str]:
-    changes, before, after = [], old.get("options", {}), json.loads(json.dumps(new["options"]))
+    changes: list[str] = []
+    before, after = old.get("options", {}), json.loads(json.dumps(new["options"]))
     for key in sorted(set(before) | set(after)):
         if not same_value(before.get(key), after.get(key)):
             change = f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"

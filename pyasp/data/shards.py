@@ -203,7 +203,7 @@ def merge(
 def check_counts(
     where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str], allowed: float
 ) -> str:
-    """The sentence "done N of M"; raises InputError when utterances are lost or too many failed."""
+    """The sentence "done N of M"; raises InputError when utterances are lost or, having printed it, too many failed."""
     lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
         raise InputError(
@@ -214,14 +214,16 @@ def check_counts(
         )
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
+    counts = f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}"
     if len(failures) > allowed * len(utts):
+        print(counts, file=sys.stderr)
         raise InputError(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
             rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)"),
         )
-    return f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}"
+    return counts
 
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
