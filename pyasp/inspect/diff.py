@@ -21,7 +21,7 @@ from pyasp.inspect.kind import kind_of
 from pyasp.inspect.other import flat, load_checkpoint, load_json, load_npy, load_npz
 from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader, read_ark
-from pyasp.kaldi.items import read_items
+from pyasp.kaldi.items import Array, Number, read_items
 from pyasp.kaldi.tables import load
 
 Entries = Iterator[tuple[str, Any]]
@@ -68,7 +68,7 @@ def _scp(path: str) -> Entries:
 def _model(path: str) -> Entries:
     counts: dict[str, int] = {}
     for item in read_items(path)[1]:
-        if item.kind != "token":
+        if isinstance(item, (Number, Array)):
             number = counts[item.name] = counts.get(item.name, 0) + 1
             yield f"{item.name}{number if number > 1 else ''}", np.asarray(item.value)
 

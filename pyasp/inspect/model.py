@@ -13,7 +13,7 @@ from pyasp.core.errors import InputError
 from pyasp.inspect.kind import NUMBER_TABLES
 from pyasp.inspect.line import Lines, array_facts, line, row_lines, span
 from pyasp.inspect.table import missing
-from pyasp.kaldi.items import MODELS, Item, read_items, write_items
+from pyasp.kaldi.items import MODELS, Array, Item, Number, read_items, write_items
 from pyasp.kaldi.posteriors import print_integers, print_lists, print_posteriors
 from pyasp.kaldi.tables import read_entries
 from pyasp.kaldi.writer import Writer
@@ -29,17 +29,22 @@ SIZES = {
 def _model(path: str) -> Lines:
     binary, items = read_items(path)
     yield line(
-        f"{path}: {MODELS[items[0].value]}{_sizes(items)}, {'binary' if binary else 'text'}",
+        f"{path}: {MODELS[items[0].name]}{_sizes(items)}, {'binary' if binary else 'text'}",
         kind="model",
-        model=MODELS[items[0].value],
+        model=MODELS[items[0].name],
     )
-    for name, group in groupby((item for item in items if item.kind != "token"), key=lambda item: item.name):
+    for name, group in groupby(_values(items), key=lambda item: item.name):
         yield from _item_lines(name, list(group))
+
+
+def _values(items: list[Item], name: str | None = None) -> Iterator[Number | Array]:
+    """The numbers and arrays, or those after one token."""
+    return (item for item in items if isinstance(item, (Number, Array)) and name in (None, item.name))
 
 
 def _sizes(items: list[Item]) -> str:
     """Numbers of Gaussians and dimensions, where the model has matrices of means."""
-    shapes = {item.name: item.value.shape for item in items if item.kind == "array" and item.value.ndim == 2}
+    shapes = {item.name: item.value.shape for item in items if isinstance(item, Array) and item.value.ndim == 2}
     gaussians = sum(item.kind == "packed" for item in items)
     for name, text in SIZES.items():
         if name in shapes:
@@ -47,13 +52,13 @@ def _sizes(items: list[Item]) -> str:
     return ""
 
 
-def _item_lines(name: str, items: list[Item]) -> Lines:
+def _item_lines(name: str, items: list[Number | Array]) -> Lines:
     """One line for each run of equal shapes among the items after one token."""
     for (kind, shape), group in groupby(items, key=lambda item: (item.kind, np.shape(item.value))):
-        values = [item.value for item in group]
         if kind in ("int", "float"):
-            yield from (line(f"  {name} {kind} {value:.7g}", key=name, value=value) for value in values)
+            yield from (line(f"  {name} {kind} {item.value:.7g}", key=name, value=item.value) for item in group)
             continue
+        values = [np.asarray(item.value) for item in group]
         size = int((2 * shape[0] + 0.25) ** 0.5)
         what = f"symmetric {size} x {size}" if kind == "packed" else " x ".join(map(str, shape))
         count = f"{len(values)} of " if len(values) > 1 else ""
@@ -67,18 +72,18 @@ def _item_lines(name: str, items: list[Item]) -> Lines:
 
 def _model_entry(path: str, key: str, allow_commands: bool) -> Lines:
     name = f"<{key.strip('<>')}>"
-    found = [item for item in read_items(path)[1] if item.name == name and item.kind != "token"]
+    found = list(_values(read_items(path)[1], name))
     if not found:
         raise missing(path, key)
     for item in found:
         yield from _item_lines(name, [item])
-        if item.kind == "array":
+        if isinstance(item, Array) and item.kind == "array":
             yield from row_lines(item.value)
 
 
 def _model_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
     name = f"<{key.strip('<>')}>" if key else None
-    found = [item.value for item in read_items(path)[1] if item.name == name and item.kind in ("array", "packed")]
+    found = [item.value for item in read_items(path)[1] if item.name == name and isinstance(item, Array)]
     if not found or len({array.shape for array in found}) > 1:
         raise missing(path, key) if key else InputError(path, "many arrays", "a KEY", "Name one of its tokens")
     return found[0] if len(found) == 1 else np.stack(found)
@@ -87,7 +92,7 @@ def _model_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray
 def _model_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
     name, file = key and f"<{key.strip('<>')}>", io.BytesIO()
     items = [item for item in read_items(path)[1] if name in (None, item.name)]
-    if not items:
+    if key and not items:
         raise missing(path, key)
     write_items(Writer(file, binary=False), items)
     return [file.getvalue().decode("ascii")]

@@ -19,10 +19,10 @@ from typing import IO
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.source import Source
+from pyasp.kaldi.source import Buffer, Source
 
 HEADER = struct.Struct("<ffii")  # lo, range, rows, columns
-CODES = {"CM": np.dtype("u1"), "CM2": np.dtype("<u2"), "CM3": np.dtype("u1")}
+CODES: dict[str, np.dtype] = {"CM": np.dtype("u1"), "CM2": np.dtype("<u2"), "CM3": np.dtype("u1")}
 PERCENTILES = np.dtype("<u2")
 SHORT = 8  # rows; method 1 uses CM only above this
 METHODS = {2: "CM", 3: "CM2", 4: "CM2", 5: "CM3", 6: "CM3", 7: "CM3"}
@@ -56,7 +56,7 @@ class Header:
         """(rows, columns)."""
         return self.rows, self.columns
 
-    def decode(self, body: bytes | memoryview, start: int = 0, end: int | None = None) -> np.ndarray:
+    def decode(self, body: Buffer, start: int = 0, end: int | None = None) -> np.ndarray:
         """Rows start..end (half open) as (rows, columns) float32; `body` may be a memory map, only they are decoded."""
         codes = np.frombuffer(body, CODES[self.kind], self.rows * self.columns, self.percentile_bytes)
         if self.kind == "CM":

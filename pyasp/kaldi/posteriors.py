@@ -112,7 +112,7 @@ def _records(source: Source, dtype: np.dtype, count: int) -> np.ndarray:
     start = source.tell()
     records = np.frombuffer(source.take(count * dtype.itemsize, f"{count} numbers"), dtype)
     for field in ("size", "real_size"):
-        if field in dtype.names and (records[field] != SIZE).any():
+        if field in (dtype.names or ()) and (records[field] != SIZE).any():
             raise source.error("another size byte", "4-byte numbers in a table of this kind", offset=start)
     return records
 
@@ -187,7 +187,7 @@ def _write(
 
 def _filled(dtype: np.dtype, count: int, **fields: object) -> np.ndarray:
     records = np.empty(count, dtype)
-    for name in dtype.names:
+    for name in dtype.names or ():
         records[name] = fields.get(name, SIZE)
     return records
 
