@@ -37,7 +37,7 @@ from prep_trees import m4a
 
 from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_tree
 from local.common import Utterance, _cut
-from local.folder_sources import Source, from_kaldi
+from local.folder_sources import OwnData, from_kaldi
 from pyasp import kaldi
 from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
@@ -124,7 +124,7 @@ def _tables(path: Path) -> None:
 
 
 def _kaldi_source(path: Path) -> None:
-    found = Source(str(path.parent))
+    found = OwnData(str(path.parent))
     from_kaldi(found, str(path.parent))
     assert all("/" not in utt.id and "\n" not in utt.id for utt in found.all())
 
@@ -232,12 +232,12 @@ def _lines(*objects: dict) -> bytes:
 
 
 def _supervisions(path: Path) -> None:
-    folder_sources.from_lhotse(Source(), str(path.with_name("recordings.jsonl.gz")), str(path))
+    folder_sources.from_lhotse(OwnData(), str(path.with_name("recordings.jsonl.gz")), str(path))
     manifests.to_kaldi(path.with_name("recordings.jsonl.gz"), path, path.parent / "written")
 
 
 def _recordings(path: Path) -> None:
-    folder_sources.from_lhotse(Source(), str(path), str(path.with_name("supervisions.jsonl.gz")))
+    folder_sources.from_lhotse(OwnData(), str(path), str(path.with_name("supervisions.jsonl.gz")))
     manifests.to_kaldi(path, path.with_name("supervisions.jsonl.gz"), path.parent / "written")
 
 

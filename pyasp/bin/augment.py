@@ -67,9 +67,10 @@ class Groups:
     """Each clean cut and what is made of it; told: what noises and responses the copies have."""
 
     def __init__(self, options: Options, clean: DataDir, folder: Path):
-        self.options, self.clean, self.folder, self.told = options, clean, folder, []
-        self.speeds, self.augmenters = speeds_of(options), {}
-        self.voiced = clean.read("vad.scp")
+        self.options, self.clean, self.folder = options, clean, folder
+        self.speeds, self.voiced = speeds_of(options), clean.read("vad.scp")
+        self.augmenters: dict[int, Augmenter] = {}  # by rate
+        self.told: list[str] = []
 
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
@@ -132,9 +133,13 @@ class Tables:
     """The tables of the augmented set, filled as its cuts go by."""
 
     def __init__(self, clean: DataDir):
-        self.speaker, self.kinds = clean.utt2spk, Counter()
+        self.speaker = clean.utt2spk
+        self.kinds: Counter[str] = Counter()
         self.gender = clean.read("spk2gender") if clean.has("spk2gender") else {}
-        self.utt2spk, self.utt2clean, self.utt2speed, self.spk2gender = {}, {}, {}, dict(self.gender)
+        self.utt2spk: dict[str, str] = {}
+        self.utt2clean: dict[str, str] = {}
+        self.utt2speed: dict[str, str] = {}
+        self.spk2gender = dict(self.gender)
 
     def take(self, entry: Entry) -> str:
         """Enters an utterance. Returns its cut's line."""

@@ -5,6 +5,7 @@ The actions read different conf files: select.conf and backend.conf.
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) 
         write_table(temporary, utt2spk)
 
 
-def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str, int], left_out: Counter) -> None:
+def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: Mapping[str, int], left_out: Counter) -> None:
     """Prints counts, hours of speech and reasons."""
     hours = sum(voiced[utt] for utt in utts) / 360000
     reasons = "".join(f"; left out {count}: {reason}" for reason, count in left_out.items())
@@ -77,9 +78,9 @@ def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, tra
     if is_current(ubm / "utt2spk", made, options.force) and is_current(sel / "utt2spk", made, options.force):
         return
     candidates = read_candidates(source, aug)
-    clean = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
+    speakers = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
     voiced = candidates.voiced
-    chosen = select(clean, candidates, subset(options, SelectOptions), options.seed)
+    chosen = select(speakers, candidates, subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
     for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
@@ -160,8 +161,9 @@ def dev(options: DevSetOptions, clean: str, dev_speakers: str, out: str) -> None
             )
         remove_tree(out)
         return
-    inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
-    inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]
+    names = ["utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"]
+    names += [name for name in ("utt2info.tsv",) if source.has(name)]
+    inputs: list[str | Path] = [dev_speakers, *(source / name for name in names)]
     made = describe("make_dev", subset(options, DevOptions), inputs, options.seed)
     if not is_current(target / "utt2spk", made, options.force):
         write_dev(source, target, material_of(source, speakers, subset(options, DevOptions)), options, made)

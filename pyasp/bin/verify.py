@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyasp.bundle.verify import (
     DecisionOptions,
@@ -77,38 +77,49 @@ def decision(options: Options, calibrated: bool) -> dict[str, Any]:
     return {**costs, "threshold": threshold(options), "calibrated": calibrated}
 
 
+class ScoredPair(NamedTuple):
+    """A line of the answer to --pairs."""
+
+    enrol: str
+    test: str
+    llr: float
+    same: bool
+
+
 def of_pairs(options: Options) -> int:
     """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
-    pairs, model, failed = read_pairs(options.pairs), load_model(options), {}
+    pairs, model = read_pairs(options.pairs), load_model(options)
+    failed: dict[str, str] = {}
+    rows: list[ScoredPair] = []
     names = [name for pair in pairs for name in pair]
-    heard, rows = hear_many(model, names, options.channel, len(os.sched_getaffinity(0)), failed), []
+    heard = hear_many(model, names, options.channel, len(os.sched_getaffinity(0)), failed)
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append({"enrol": enrol, "test": test, "llr": score, "same": score >= threshold(options)})
+            rows.append(ScoredPair(enrol, test, score, score >= threshold(options)))
     if options.json:
         facts = [each.facts() for each in heard.values()]
-        answer = {**decision(options, model.calibrated), "pairs": rows, "files": facts, "failed": failed}
+        answer = {
+            **decision(options, model.calibrated),
+            "pairs": [row._asdict() for row in rows],
+            "files": facts,
+            "failed": failed,
+        }
         print(json.dumps(answer, indent=1))
     else:
         blanks = any(len(name.split()) != 1 for name in names)
         for row in rows:
-            print(*row_of(row), sep="\t" if blanks else " ")
+            print(row.enrol, row.test, f"{row.llr:.6g}", sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
         told = [f"{name}: failed: {reason}" for name, reason in failed.items()]
-        print(*warned, *told, f"({scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
-    same = sum(row["same"] for row in rows)
+        print(*warned, *told, f"({scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
+    same = sum(row.same for row in rows)
     print(
         f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
         f"{len(failed)} of {len(set(names))} recordings failed",
         file=sys.stderr,
     )
     return int(bool(failed))
-
-
-def row_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    """A line of a score file."""
-    return row["enrol"], row["test"], f"{row['llr']:.6g}"
 
 
 @command(Options, "[ENROL]...", "--", "[TEST]...")
@@ -131,10 +142,9 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     if not test or not (enrol or options.claim):
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = load_model(options)
-    vectors = claimed(options.speakers, options.claim, model) if options.claim else None
+    known = list(claimed(options.speakers, options.claim, model)) if options.claim else []
     heard, tests = hear_all(model, enrol, options.channel), hear_all(model, test, options.channel)
-    if vectors is None:
-        vectors = [each.vector for each in heard]
+    vectors = known or [each.vector for each in heard]
     scores = [float(model.score(vectors, each.vector)) for each in tests]
     if options.json:
         print(json.dumps(record(heard, tests, scores, options, model.calibrated), indent=1))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
@@ -232,7 +233,7 @@ class SpeakerModel:
 
     # embeddings to scores
 
-    def raw_scores(self, enrol: np.ndarray, tests: np.ndarray) -> np.ndarray:
+    def raw_scores(self, enrol: ArrayLike, tests: ArrayLike) -> np.ndarray:
         """Scores (M,) float64 of the back end before calibration; shapes as `score`."""
         enrol, tests = np.atleast_2d(enrol), np.atleast_2d(tests)
         model = enroll(self._back_end, enrol, [np.arange(len(enrol))], self._score_options.average)
@@ -241,7 +242,7 @@ class SpeakerModel:
         )
         return scorer.pairs(np.zeros(len(tests), np.int64), np.arange(len(tests)))
 
-    def score(self, enrol: np.ndarray, test: np.ndarray) -> float | np.ndarray:
+    def score(self, enrol: ArrayLike, test: ArrayLike) -> float | np.ndarray:
         """Log-likelihood ratio (natural logarithm) that one speaker spoke `enrol` and `test`, over two speakers.
 
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.

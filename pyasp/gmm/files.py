@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import pack, unpack
+from pyasp.core.packed import pack, unpack
 from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.kaldi.reader import Reader, open_object
@@ -120,7 +120,7 @@ def write_gmm(model: DiagGmm | FullGmm, path: str | os.PathLike | IO[bytes], bin
         writer.newline()
 
 
-def _read_stats(path: str | os.PathLike, kind: str) -> list[np.ndarray]:
+def _read_stats(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """float64 counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
     with open_object(path) as reader:
         reader.expect("<GMMACCS>")
@@ -141,18 +141,20 @@ def _read_stats(path: str | os.PathLike, kind: str) -> list[np.ndarray]:
     if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
         found = f"{first.shape} first-order statistics"
         raise InputError(path, found, f"({num_gauss}, {dim})", "Accumulate them again")
-    return [array.astype(np.float64) for array in (count, first, second)]
+    return count.astype(np.float64), first.astype(np.float64), second.astype(np.float64)
 
 
 def read_diag_stats(path: str | os.PathLike) -> DiagStats:
     """Statistics of a diagonal GMM (gmm-global-acc-stats)."""
-    return DiagStats(*map(torch.as_tensor, _read_stats(path, "<DIAGVARACCS>")))
+    count, first, second = map(torch.as_tensor, _read_stats(path, "<DIAGVARACCS>"))
+    return DiagStats(count, first, second)
 
 
 def read_full_stats(path: str | os.PathLike) -> FullStats:
     """Statistics of a full-covariance GMM (fgmm-global-acc-stats), which stores scatters around the means."""
     count, first, scatter = _read_stats(path, "<FULLVARACCS>")
-    return FullStats(*map(torch.as_tensor, (count, first, unpack(scatter) + _around_zero(count, first))))
+    second = unpack(scatter) + _around_zero(count, first)
+    return FullStats(torch.as_tensor(count), torch.as_tensor(first), torch.as_tensor(second))
 
 
 def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import triangle_size, unpack
+from pyasp.core.packed import triangle_size, unpack
 from pyasp.gmm.files import check_finite, stacked
 from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.model import IvectorExtractor
@@ -98,8 +98,16 @@ def read_stats(path: str | os.PathLike) -> IvectorStats:
         reader.expect("</IvectorExtractorStats>")
     dim = linear.shape[1]
     second = unpack(stacked(path, "<S>", triangles)) if triangles else np.zeros((0, dim, dim))
-    arrays = (count, linear, quadratic, second, vector_sum, scatter)
-    return IvectorStats(*(torch.as_tensor(a.copy()) for a in arrays), recordings=recordings, objective=objective)
+    return IvectorStats(
+        torch.tensor(count),
+        torch.tensor(linear),
+        torch.tensor(quadratic),
+        torch.tensor(second),
+        torch.tensor(vector_sum),
+        torch.tensor(scatter),
+        recordings,
+        objective,
+    )
 
 
 def write_stats(stats: IvectorStats, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:

@@ -12,7 +12,7 @@ from ivector_models import F64, C, D, R, direct_posterior, draw, random_extracto
 from pyasp.core import packed as packed_module
 from pyasp.core import threads
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import FullGmm

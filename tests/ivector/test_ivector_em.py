@@ -11,7 +11,7 @@ from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extract
 
 from pyasp.core import threads
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.files import read_stats
 from pyasp.ivector.model import Estimator
