@@ -79,6 +79,9 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
     A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns; so do
     the tables of the data directories beside TRIALS_DIR, which also give the speakers: intervals by a bootstrap over
     speakers, whose replicates are in SYSTEM_DIR/bootstrap.npz.
+
+    Example, after ./run.sh:
+        pyasp evaluate data/toy/trials/veri_test exp/toy/ivector/scores/veri_test
     """
     if Path(trials_dir).is_file() or Path(system_dir or trials_dir).is_file():
         return of_file(options, system_dir or trials_dir, trials_dir if system_dir else None)

@@ -31,6 +31,9 @@ def main(options: Options, speakers: str, files: list[str]) -> None:
     """Says for each FILE which speaker of the directory SPEAKERS it is from, or that it is from none (open set).
 
     --prior is the prior that a recording is from any of the enrolled speakers, each as likely as another.
+
+    Example, after ./run.sh:
+        pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
     if options.top < 1:
         raise InputError("command line", str(options.top), "1 or more", "Correct it", item="--top")

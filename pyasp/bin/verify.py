@@ -129,6 +129,10 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     Without the `--` the last file is the test. A log-likelihood ratio (natural logarithm) above the threshold that
     --prior, --c-miss and --c-fa make means "same speaker". With --speakers and --claim every file is a test of that
     enrolled speaker; with --pairs no file is named. Exit code 0 whenever there is an answer to everything.
+
+    Example, after ./run.sh:
+        W=data/toy/corpus/test/wav
+        pyasp verify --model model $W/id20001/*/00001.wav -- $W/id20002/*/00002.wav
     """
     threshold(options)  # a bad prior is told before any work
     if options.pairs and (enrol or test):
