@@ -12,8 +12,7 @@ from typing import NamedTuple
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
 
-from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
-from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
+from pyasp.audio.augment import Augmenter, AugmentOptions, at_speed, check, generate, json_line, renamed, speeds_of
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.folders import musan_noises, responses_of
@@ -63,7 +62,7 @@ def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
     return Augmenter(chosen, noises, responses, options.seed), told
 
 
-class Groups:
+class CopiesOfCuts:
     """Each clean cut and what is made of it; told: what noises and responses the copies have."""
 
     def __init__(self, options: Options, clean: DataDir, folder: Path):
@@ -190,7 +189,7 @@ def main(options: Options, clean: str, augmented: str) -> None:
     made = describe("augment", options, inputs, options.seed)
     if is_current(target / "cuts.jsonl.gz", made, options.force):
         return
-    groups, tables = Groups(options, source, target / "sources"), Tables(source)
+    groups, tables = CopiesOfCuts(options, source, target / "sources"), Tables(source)
     with making(target / "cuts.jsonl.gz", made) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
         tables.write(target)

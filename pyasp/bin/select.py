@@ -24,7 +24,7 @@ DEV_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2d
 
 
 @dataclass(frozen=True)
-class TrainOptions(SelectOptions):
+class TrainingSetOptions(SelectOptions):
     """Options of `select train`."""
 
     seed: int = option(1, "seed of the draws")
@@ -64,8 +64,8 @@ def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: Mapping[
     print(f"{name}: {len(utts)} recordings of {speakers} speakers, {hours:.2f} h voiced{reasons}", file=sys.stderr)
 
 
-@command(TrainOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
-def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
+@command(TrainingSetOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
+def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
     """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs.
 
     Example, after ./run.sh:

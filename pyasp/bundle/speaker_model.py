@@ -55,7 +55,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class AffineMap:
     """Affine map of a raw score to a natural-log likelihood ratio: scale s + offset; what it was trained on, and what
     is to be said against it, where the bundle knows."""
 
@@ -300,7 +300,7 @@ class SpeakerModel:
         return Identity(name if score >= limit else None, ranked, limit)
 
 
-def read_calibration(bundle: Bundle) -> Calibration | None:
+def read_calibration(bundle: Bundle) -> AffineMap | None:
     """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
     back end is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
@@ -312,6 +312,6 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))
-        return Calibration(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
+        return AffineMap(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None

@@ -33,7 +33,7 @@ class Line(str):
     facts: dict[str, Any]
 
 
-class Block(Line):
+class Listing(Line):
     """Many entries of two columns at once: for listings of millions. rows: (key, value) pairs; name: of the value."""
 
     rows: list[tuple[str, str]]
@@ -67,10 +67,10 @@ def line(*cells: str, **facts: Any) -> Line:
     return made
 
 
-def block(rows: list[tuple[str, str]], name: str) -> Block:
+def listing(rows: list[tuple[str, str]], name: str) -> Listing:
     """Rows of (key, value) as aligned text of many lines."""
     width = max((len(key) for key, _ in rows), default=0)
-    made = Block("\n".join([f"{key.ljust(width)}  {value}" for key, value in rows]))
+    made = Listing("\n".join([f"{key.ljust(width)}  {value}" for key, value in rows]))
     made.rows, made.name = rows, name
     return made
 
@@ -170,7 +170,7 @@ def as_json(path: str, lines: Iterable[Line], stream: IO[str]) -> None:
     facts: dict[str, Any] = {"file": path}
     entries: list[dict[str, Any]] = []
     for each in lines:
-        if isinstance(each, Block):
+        if isinstance(each, Listing):
             entries += ({"key": key, each.name: value} for key, value in each.rows)
         elif "key" in each.facts:
             entries.append(each.facts)

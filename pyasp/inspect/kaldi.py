@@ -17,8 +17,8 @@ from pyasp.inspect.description import (
     View,
     array_facts,
     array_line,
-    block,
     line,
+    listing,
     missing,
     row_lines,
     shape_text,
@@ -163,7 +163,7 @@ def _scp(path: str) -> Lines:
     yield line(f"keys {'sorted' if in_order else 'NOT sorted in C order'}", sorted=in_order)
     rows = iter(entries.items())
     while some := list(islice(rows, BLOCK)):
-        yield block(some, "location")
+        yield listing(some, "location")
 
 
 def _scp_entry(path: str, key: str, allow_commands: bool) -> Lines:

@@ -34,7 +34,7 @@ LABELS = ("target", "nontarget")
 
 
 def kind_of(path: str | os.PathLike) -> str:
-    """One of the kinds that inspect_file knows. Raises InputError for an empty, missing or unknown file."""
+    """One of the kinds that `show` has a view of. Raises InputError for an empty, missing or unknown file."""
     if os.fspath(path) == "-":
         raise InputError("standard input", "-", "a file: it is looked at before it is read", "Save it to a file first")
     if Path(path).is_dir():

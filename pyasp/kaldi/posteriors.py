@@ -33,7 +33,7 @@ SIZE = 4  # the size byte of all these numbers
 def read_posteriors(rspecifier: PathLike, allow_commands: bool = False) -> Iterator[tuple[str, Posteriors]]:
     """(key, frames): per frame the Gaussians (k,) int32 and their weights (k,) float32.
 
-    rspecifier: as kaldi_io.read_ark. Raises InputError naming file, key and byte for anything damaged.
+    rspecifier: as `read_ark`. Raises InputError naming file, key and byte for anything damaged.
     """
     return read_entries(rspecifier, posteriors, allow_commands)
 

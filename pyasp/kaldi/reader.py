@@ -189,7 +189,7 @@ class Reader:
         values = self._parse([word for row in rows for word in row], dtype)
         return values.reshape(len(rows), widths.pop() if widths else 0)
 
-    def head(self) -> Plain | compress.Header:
+    def head(self) -> Plain | compress.Compressed:
         """Type and sizes of the binary array that follows; its body comes next."""
         start, kind = self.source.tell(), self.token()
         if kind in compress.CODES:

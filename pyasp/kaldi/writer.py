@@ -1,4 +1,4 @@
-"""Writing one Kaldi object, binary or text, byte for byte as Kaldi does (the reading half is kaldi_stream).
+"""Writing one Kaldi object, binary or text, byte for byte as Kaldi does (`reader` reads it).
 
 Text is what a C++ stream of precision 7 prints: 7 significant digits, a space after every number and token.
 """
