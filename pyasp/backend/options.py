@@ -10,7 +10,7 @@ from pyasp.data.dev_trials import DevOptions
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class BackendTrainOptions:
     """How the back end is trained."""
 
     whitening: bool = option(True, "whiten the mean-subtracted training vectors (est-pca --normalize-variance)")
@@ -42,5 +42,5 @@ class ScoreOptions:
 
 
 @dataclass(frozen=True)
-class BackendOptions(TrainOptions, ScoreOptions, VariantOptions, DevOptions):
+class BackendOptions(BackendTrainOptions, ScoreOptions, VariantOptions, DevOptions):
     """Everything in a backend.conf: training, scoring and the variants read the same file."""

@@ -47,10 +47,10 @@ Loaded = dict[str, tuple[Network, NetworkFrontendOptions]]
 
 def attending(exp: Path) -> Loaded:
     """The networks EXP/<system>/final.pt whose pooling has weights, by system, each with its front end."""
-    found = {}
+    found: Loaded = {}
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
-        if net.attends:
+        if isinstance(net, Network) and net.attends:
             found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
 
@@ -105,7 +105,7 @@ def main(options: Options, data: str, exp: str) -> None:
     least = 2 * max(net.shortest for net, _ in networks.values())
     arrays = shown(test, networks, choose(test, options.recordings, options.seed, least))
     with making(path, made) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
 
 

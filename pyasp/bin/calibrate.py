@@ -37,10 +37,8 @@ class Options(BackendOptions):
 
 def inputs_of(data: str, systems: list[str], scored: Scored, options: Options) -> tuple[np.ndarray, TrialList]:
     """Inputs (N, F) of the trials of a list: a column of scores a system, then quality measures."""
-    columns, trials = [], None
-    for system in systems:
-        scores, trials = scored.read(system)
-        columns.append(scores)
+    columns, lists = zip(*map(scored.read, systems))
+    trials = lists[0]
     qualities = Evaluation(data, scored.enroll, scored.test).qualities(trials, options.quality)
     return np.column_stack([*columns, qualities]), trials
 

@@ -1,11 +1,11 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages; and about how long it will take."""
+"""Checks what a run stands on: environment, augmentation, data, earlier stages; and tells how long it takes."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.audio import augment_options
+from pyasp.audio import augment
 from pyasp.audio.folders import musan_noises, responses_of
 from pyasp.bin import _stale as stale
 from pyasp.core import environment
@@ -18,7 +18,7 @@ from pyasp.data.trials import read_trials, trial_lists
 
 
 @dataclass(frozen=True)
-class Options(augment_options.AugmentOptions):
+class Options(augment.AugmentOptions):
     """Options of check."""
 
     musan: str = option("", "augment: folder of noises that the copies will take")
@@ -43,7 +43,7 @@ def check_environment(options: Options, requirements: str) -> None:
 def check_augment(options: Options) -> None:
     """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
     without sounds."""
-    found = augment_options.check(options)
+    found = augment.check(options)
     if found:
         print(f"codec of the augmented copies: {found}", file=sys.stderr)
     for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):

@@ -114,9 +114,10 @@ def to_lhotse(options: Options, words: list[str]) -> int:
 
 def from_lhotse(options: Options, words: list[str]) -> int:
     """Writes the directory of two manifests."""
-    names = (manifests.RECORDINGS, manifests.SUPERVISIONS)
-    places = [Path(words[0]) / name for name in names] if len(words) == 2 else words[:2]
-    recordings, utts = manifests.to_kaldi(*places, fresh(words[-1]))
+    left, right = words[:2]
+    if len(words) == 2:
+        left, right = (f"{words[0]}/{name}" for name in (manifests.RECORDINGS, manifests.SUPERVISIONS))
+    recordings, utts = manifests.to_kaldi(left, right, fresh(words[-1]))
     print(f"{words[-1]}: {utts} utterances of {recordings} recordings")
     return 0
 

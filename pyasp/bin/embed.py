@@ -67,8 +67,10 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     path = Path(out)
     if path.suffix not in WRITERS:
         raise InputError("command line", repr(out), "a name ending in " + " or ".join(WRITERS), "Name the output last")
-    sounds, model, failed = list_sounds(inputs), load_model(options), {}
-    seconds, silent = 0.0, []
+    sounds, model = list_sounds(inputs), load_model(options)
+    seconds = 0.0
+    silent: list[str] = []
+    failed: dict[str, str] = {}
 
     def frames() -> Vectors:
         nonlocal seconds, silent

@@ -49,7 +49,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
         f"Cllr {cost(after['calibration']['cllr'])}"
     )
-    for doubt in model.trained.doubts():
+    for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
     if marked(entry):
         print(MARK)
@@ -95,7 +95,7 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
         return
     result, replicates = evaluate(trials_dir, system_dir, chosen)
     with atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
-        np.savez(stream, **replicates)
+        np.savez(stream, allow_pickle=False, **replicates)
     with making(path, made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():

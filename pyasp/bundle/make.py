@@ -20,7 +20,6 @@ from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.extractors import network_options
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
@@ -211,10 +210,11 @@ def shortest_voiced(found: Found) -> float:
 def write_network(found: Found, target: Path) -> dict[str, Any]:
     """network.conf and network.ark; returns facts of the network's training."""
     from pyasp.network import checkpoint
+    from pyasp.network.embed import ExtractionOptions
 
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, *checkpoint.NETWORK)
-    options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
+    options = options_of({"options": {**state["options"], **found.model["options"]}}, ExtractionOptions)
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
     if options.encoder == "onnx":
         (target / "network.onnx").write_bytes(bytes(state["model"]["onnx"].numpy()))

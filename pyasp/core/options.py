@@ -10,7 +10,7 @@ import difflib
 import functools
 import math
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pyasp.core.errors import InputError
@@ -34,7 +34,9 @@ def _number(text: str) -> float:
     return float(text)
 
 
-KINDS = {  # of each type how its text is read (KeyError or ValueError: not so), and what it is called
+KINDS: dict[
+    Any, tuple[Callable[[str], Any], str]
+] = {  # of each type how its text is read (KeyError or ValueError: not so), and what it is called
     int: (int, "integer"),
     float: (_number, "number"),
     str: (str, "text"),
@@ -78,7 +80,7 @@ def check_choice(field: dataclasses.Field, value: Any, where: object) -> None:
 
 def subset(options: Any, cls: type[T]) -> T:
     """The fields of `cls` picked out of a bigger options object."""
-    return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls)})
+    return cls(**{field.name: getattr(options, field.name) for field in option_fields(cls).values()})
 
 
 def check_values(options: Any, where: str, expected: str, **wrong: bool) -> None:

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None = None) -> dict[str, Any]:
+def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | None = None) -> dict[str, Any]:
     """What makes an artefact: tool, resolved options, input fingerprints, seed, versions."""
     return {
         "tool": tool,

@@ -180,7 +180,8 @@ def duration_in(recording: Json, start: float, seconds: float | None, path: obje
 
 def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory with cuts. InputError for cuts that are mixed."""
-    recordings, supervisions = {}, {}
+    recordings: dict[str, Json] = {}
+    supervisions: dict[str, Json] = {}
     for utt, text in read_cuts(data / CUTS):
         cut = json.loads(text)
         if "recording" not in cut or len(cut.get("supervisions", ())) != 1:

@@ -183,8 +183,8 @@ def merge(
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
     counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
-    inputs = [data / "utt2spk", *filter(None, (reuse, within))]
-    inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
     if is_current(out_scp, made, force):
         return

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pyasp.core.errors import InputError, rerun
 from pyasp.data.datadir import DataDir, c_sorted, read_table
-from pyasp.inspect.table import lines_of
+from pyasp.inspect.texts import lines_of
 from pyasp.kaldi import ScpReader
 from pyasp.report import figures
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pyasp.audio.recording import Sound
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
-FORMATS = {".png": {"metadata": {"Software": None}, "dpi": 110}, ".svg": {"metadata": {"Date": None}}}
+FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"metadata": {"Software": None}, "dpi": 110},
+    ".svg": {"metadata": {"Date": None}},
+}
 MOST_LABELS = 24  # in a legend
 TRAINING = {
     "loss": ("loss", "valid_loss"),
@@ -173,7 +176,9 @@ def training(directories: list[str]) -> Plot:
     colour = figures.colours(list(logs))
 
     def draw(figure: Figure) -> None:
-        for part, (title, keys) in zip(figure.subfigures(len(TRAINING), 1), TRAINING.items()):
+        parts = figure.subfigures(len(TRAINING), 1)
+        assert isinstance(parts, np.ndarray), "of several rows"
+        for part, (title, keys) in zip(parts, TRAINING.items()):
             curves = {
                 f"{name} {key}": ([row["epoch"] for row in log], [row[key] for row in log], colour[name], style)
                 for name, log in logs.items()

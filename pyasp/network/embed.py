@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import check_values, option
+from pyasp.core.options import check_values, option, subset
+from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.network.contract import Embeds
+from pyasp.network.model import ArchitectureOptions
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 
@@ -41,6 +43,17 @@ class EmbedOptions:
             extract_chunk=self.extract_chunk < self.extract_min_frames,
             extract_batch_frames=self.extract_batch_frames < 1,
         )
+
+
+@dataclass(frozen=True)
+class ExtractionOptions(NetworkFrontendOptions, ArchitectureOptions, EmbedOptions):
+    """What of a tdnn.conf extraction needs, and the network's input dimension: network.conf of a bundle."""
+
+    input_dim: int = option(0, "coefficients of a frame that enters the network")
+
+    def __post_init__(self) -> None:
+        for part in ExtractionOptions.__bases__:
+            subset(self, part)  # checks what is its own
 
 
 def check_frames(name: str, options: object, shortest: int) -> None:

@@ -82,7 +82,7 @@ class Network(nn.Module):
         self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
         last = options.segment_dim or options.embedding_dim
         if not options.segment_dim:
-            self.embedding.norm = None  # of the layer above, which there is not
+            del self.embedding.norm  # of the layer above, which there is not
         if num_speakers:
             self.segment = Layer((0,), options.embedding_dim, last, options.dropout) if options.segment_dim else None
             self.output = LOSSES[options.loss].output(last, num_speakers)
@@ -140,10 +140,11 @@ class Network(nn.Module):
 
         def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             nonlocal total
-            total += output.numel() * module.weight[0].numel()
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and weight.ndim > 1:
+                total += output.numel() * weight[0].numel()
 
-        weights = ((module, getattr(module, "weight", None)) for module in self.modules())
-        hooks = [m.register_forward_hook(count) for m, w in weights if isinstance(w, Tensor) and w.ndim > 1]
+        hooks = [module.register_forward_hook(count) for module in self.modules()]
         self.eval()(next(self.parameters()).new_zeros(1, frames, self.in_dim))
         for hook in hooks:
             hook.remove()

@@ -60,7 +60,7 @@ class Convolution(nn.Module):
         return y if mask is None else y.masked_fill(~mask[:, None, None], 0.0)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """A basic block."""
 
     def __init__(self, in_dim: int, out_dim: int, stride: int):
@@ -85,7 +85,8 @@ class Resnet34(Encoder):
         self.first = Convolution(1, widths[0], 3)
         self.stages = nn.ModuleList(
             nn.ModuleList(
-                Block(width if block else before, width, 1 if block or not stage else 2) for block in range(count)
+                ResidualBlock(width if block else before, width, 1 if block or not stage else 2)
+                for block in range(count)
             )
             for stage, (before, width, count) in enumerate(zip([widths[0], *widths], widths, BLOCKS))
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pyasp.core.options import check_values, option
+from pyasp.core.options import check_values, option, subset
 from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.network.embed import EmbedOptions, check_frames
 from pyasp.network.model import ArchitectureOptions
@@ -109,7 +109,7 @@ class NetworkOptions(
 
     def __post_init__(self) -> None:
         for part in NetworkOptions.__bases__:
-            part.__post_init__(self)
+            subset(self, part)  # checks what is its own
         for name in ("min_chunk", "extract_min_frames"):
             check_frames(name, self, self.shortest)
         short = bool(self.finetune_epochs) and self.finetune_chunk < self.min_chunk
