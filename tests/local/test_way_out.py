@@ -176,6 +176,9 @@ def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
     directory = kaldi(tree, tmp_path / "k", "echo broken >&2; false {} |")
     assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
     refused(capsys, "24 failed", "exit code 1 (broken)")
+    directory = kaldi(tree, tmp_path / "half", "head -c 2000 {} |")
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
+    refused(capsys, "24 failed", "1956 bytes of samples (truncated); expected 3200")
 
 
 def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):

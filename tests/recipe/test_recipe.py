@@ -142,6 +142,16 @@ def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stag
     assert process.returncode != 0 and re.search(missing, process.stderr)
 
 
+def test_what_is_printed_when_a_run_stops_is_a_command_that_goes_on(tmp_path):
+    """Pasted as it is: nothing is there yet; then the seed has changed."""
+    for words, stage in ((["--stage", "check"], "prepare"), (["--seed", "2"], "prepare --force")):
+        stopped = run(tmp_path, "--stop-stage", "check", *words)
+        line = stopped.stderr.splitlines()[-1]
+        assert stopped.returncode == 1 and line.endswith(f"--stage {stage}"), stopped.stderr
+        pasted = subprocess.run(["bash", "-c", line], text=True, capture_output=True, timeout=600)
+        assert pasted.returncode == 0 and "veri_test: 120 trials" in pasted.stderr + pasted.stdout, pasted.stderr
+
+
 def with_kaldi_models(where, target, conf=CONF):
     """Stages embeddings to report of the i-vector system with the models of `where` given as Kaldi would lay them out."""
     for name in (
