@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
-from pyasp.audio.recording import read_stream
+from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
@@ -71,7 +70,7 @@ def _heard(entry: str) -> Header | str:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
     try:
-        samples, rate = read_stream(io.BytesIO(done.stdout), entry)
+        samples, rate = read_delivered(done.stdout, entry)
     except InputError as error:
         return str(error)
     return Header(rate, samples.shape[1], samples.shape[0], "command")

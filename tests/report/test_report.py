@@ -61,7 +61,7 @@ def eer_cell(entry):
 
 
 def cost_cell(entry, prior):
-    """A minDCF as it is to be printed: few errors are marked."""
+    """A minDCF as it is to be printed, written here from the rule: few errors are marked."""
     errors = entry["errors"]["min_dcf"][prior]
     return f"{entry['min_dcf'][prior]:.3f}" + "*" * (min(errors["misses"], errors["false_alarms"]) < 30)
 
