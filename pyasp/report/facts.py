@@ -34,6 +34,7 @@ SETS = {
 }
 FRAMES_PER_SECOND = 100
 MUCH = 0.1  # share that is worth a sentence
+NAMED = 5  # recordings that a sentence names
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
         for name, each in prepared.items()
         if isinstance(each, dict) and each.get("dropped")
     )
-    found = [["data", text] for text in (*told, *dropped_early, *_lost_recordings(data))]
+    found = [["data", text] for text in (*told, *dropped_early, *_lost_recordings(data), *_silent_recordings(data))]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:
@@ -241,6 +242,17 @@ def _lost_recordings(data: Path) -> Iterator[str]:
                 people = [len(set(each.utt2spk.values())) for each in (kept, before)]
                 share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
                 yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
+
+
+def _silent_recordings(data: Path) -> Iterator[str]:
+    """Recordings that hold a tenth of a second of digital silence, of the training set and of the evaluation."""
+    for names in (("train",), ("enroll", "test")):
+        sets = [DataDir(data / name) for name in names if (data / name / "utt2num_silent").is_file()]
+        counts = {utt: int(count) for each in sets for utt, count in each.read("utt2num_silent").items()}
+        if silent := {utt: count for utt, count in counts.items() if count >= FRAMES_PER_SECOND // 10}:
+            seconds, first = sum(silent.values()) / FRAMES_PER_SECOND, ", ".join(sorted(silent)[:NAMED])
+            share = f"{grouped(len(silent))} of {grouped(len(counts))} recordings of {' and '.join(names)}"
+            yield f"{share} hold digital silence ({seconds:.1f} s, no speech): {first}{', ...' * (len(silent) > NAMED)}"
 
 
 def _setting(path: Path, key: str) -> float | None:
