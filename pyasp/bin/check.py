@@ -136,6 +136,9 @@ def main(options: Options, what: str, words: list[str] | None, prep_options: lis
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
     data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
     present settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
+
+    Example, after ./run.sh:
+        pyasp check environment conf/requirements.txt
     """
     if what not in CHECKS:
         raise InputError("command line", repr(what), " or ".join(CHECKS), "Name one of these checks")
