@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.files import read_back_end
+from pyasp.backend.files import read_back_end, resolved
+from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core import text as plain_text
 from pyasp.core.errors import rerun
@@ -300,7 +301,7 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
     if not lda and kept < dim:
         yield f"the training vectors vary in {kept} of {dim} directions alone, and the back end keeps these"
     speakers = len(set(chosen.utt2spk.values())) if chosen.has("utt2spk") else kept
-    if 2 * speakers < kept:
+    if 2 * speakers < kept and resolved(ScoreOptions(scoring="auto"), system / "backend").scoring != "cosine":
         yield f"PLDA has {kept} dimensions and {speakers} training speakers: cosine, or LDA before it, may be better"
 
 

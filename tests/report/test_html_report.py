@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pyasp.backend import model
-from pyasp.backend.files import write_back_end
+from pyasp.backend.files import write_back_end, write_scoring
 from pyasp.backend.options import BackendOptions
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
@@ -586,6 +586,8 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
         ["a", "the training vectors vary in 19 of 40 directions alone, and the back end keeps these"],
         ["a", "PLDA has 19 dimensions and 4 training speakers: cosine, or LDA before it, may be better"],
     ]
+    write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
+    assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
 
 
 def test_what_is_true_of_several_systems_is_said_once(tmp_path):
