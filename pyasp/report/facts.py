@@ -21,7 +21,7 @@ from pyasp.core.text import Table, grouped
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
 from pyasp.data.scores import ALL, read_left_out
-from pyasp.data.selection import LEFT_OUT
+from pyasp.data.selection import LEFT_OUT, lopsided
 
 SETS = {
     "train": "the training recordings as they were prepared and checked",
@@ -209,7 +209,8 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
         for name, each in prepared.items()
         if isinstance(each, dict) and each.get("dropped")
     )
-    found = [["data", text] for text in (*told, *dropped_early, *_lost_recordings(data), *_silent_recordings(data))]
+    sets = (*_lost_recordings(data), *_lopsided(data), *_silent_recordings(data))
+    found = [["data", text] for text in (*told, *dropped_early, *sets)]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:
@@ -243,6 +244,13 @@ def _lost_recordings(data: Path) -> Iterator[str]:
                 people = [len(set(each.utt2spk.values())) for each in (kept, before)]
                 share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
                 yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
+
+
+def _lopsided(data: Path) -> Iterator[str]:
+    """One speaker with most of the training material."""
+    chosen = DataDir(data / "train_sel")
+    if told := lopsided(chosen.utt2spk) if chosen.has("utt2spk") else "":
+        yield told
 
 
 def _silent_recordings(data: Path) -> Iterator[str]:
