@@ -84,7 +84,8 @@ def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
     low = [path for path, header in audio.items() if header.rate < wanted]
     if low:
         top = min(audio[path].rate for path in low) // 2
-        cure = "; take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else ""
+        other = "; give --conf a copy of yours with the mfcc.conf of their rate, such as conf/tel8k's"
+        cure = other if len(low) == len(audio) else ""
         found["warning of rates"] = (
             f"{len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
             f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"
