@@ -261,6 +261,37 @@ def test_the_bytes_needed_grow_with_the_batch():
     assert 0 < one < two <= 2 * one
 
 
+def test_the_bytes_needed_are_those_of_images_too():
+    """A convolution of 3 x 3 on 1 channel, 16 channels of 11 x 30 and those after it, not 16 values a frame."""
+    chosen = options("--encoder=resnet34", "--pooling=sample_statistics", "--frame-dim=16", "--dropout=0")
+    net = Network(subset(chosen, ArchitectureOptions), 11, 4)
+    before, moved = torch.get_rng_state(), {name: value.clone() for name, value in net.state_dict().items()}
+    images = (
+        4
+        * 16
+        * 11
+        * 30
+        * sum(  # bytes: outputs of the stages' blocks, each halved in both axes, channels doubled
+            blocks * 2 * 2**stage / 4**stage for stage, blocks in enumerate((3, 4, 6, 3))
+        )
+    )
+    assert 2 * images < compute.bytes_of_chunk(net, 30) < 4 * images  # what a norm sees and what a convolution sees
+    assert torch.equal(before, torch.get_rng_state()) and net.training
+    assert all(torch.equal(moved[name], value) for name, value in net.state_dict().items())
+    assert not any(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_batches_that_cannot_fit_are_refused_before_they_are_made(data, tmp_path, monkeypatch):
+    chosen = options("--encoder=resnet34", "--frame-dim=2", "--pooling=average", "--dropout=0")
+    net = Network(subset(chosen, ArchitectureOptions), 6, 4)
+    monkeypatch.setattr(trainer, "train_step", None)
+    for chunks, error, told in ((7, InputError, "8 chunks of up to 30 frames on cpu.*size 2 "), (9, TypeError, "None")):
+        memory = chunks * compute.bytes_of_chunk(net, 30)
+        monkeypatch.setattr(compute, "memory_of", lambda device, memory=memory: memory)
+        with pytest.raises(error, match=told):  # of what its steps are, or of the first step
+            train(data, tmp_path, chosen, 1)
+
+
 # ---------------------------------------------------------------- bad input
 
 
