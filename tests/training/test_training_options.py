@@ -5,12 +5,14 @@ import errno
 import math
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from test_trainer import Killed, assert_same_training, data, kill_at, one_thread, options, records  # noqa: F401 (fixtures)
 from torch.nn import functional
 
+from pyasp.core.command import parse
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -18,8 +20,10 @@ from pyasp.network import checkpoint
 from pyasp.network.loss import CosineOutput, logits_of
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training import compute, trainer
+from pyasp.training.options import NetworkOptions
 from pyasp.training.trainer import train
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 ALWAYS = "--checkpoint-minutes=1e-9"  # a checkpoint after every step
 
 
@@ -290,6 +294,24 @@ def test_batches_that_cannot_fit_are_refused_before_they_are_made(data, tmp_path
         monkeypatch.setattr(compute, "memory_of", lambda device, memory=memory: memory)
         with pytest.raises(error, match=told):  # of what its steps are, or of the first step
             train(data, tmp_path, chosen, 1)
+
+
+# ---------------------------------------------------------------- systems
+
+
+@pytest.mark.parametrize("corpus", sorted(path.parent.name for path in CONF.glob("*/tdnn.conf")))
+@pytest.mark.parametrize("system", sorted(path.name for path in CONF.glob("systems/*.conf")))
+def test_every_corpus_s_settings_take_every_system(corpus, system, tmp_path):
+    """As run.sh reads them: the system's over the corpus's; `auto` (conf/folder) becomes a number before."""
+    tdnn, own = CONF / corpus / "tdnn.conf", CONF / corpus / "systems" / system
+    (tmp_path / "tdnn.conf").write_text(tdnn.read_text().replace("=auto", "=64"))
+    chosen, _ = parse(
+        NetworkOptions,
+        ["--config", str(tmp_path / "tdnn.conf"), "--config", str(own if own.exists() else CONF / "systems" / system)],
+    )
+    with torch.device("meta"):
+        net = Network(subset(chosen, ArchitectureOptions), 40, 10)
+    assert net.embedding_dim == chosen.embedding_dim and (CONF / corpus / f"{chosen.feature_type}.conf").is_file()
 
 
 # ---------------------------------------------------------------- bad input
