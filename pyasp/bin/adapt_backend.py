@@ -36,6 +36,9 @@ def main(options: Options, backend_dir: str, scp: str, out: str) -> None:
 
     With --data also OUT_BACKEND_DIR/apart: back ends adapted to parts of their speakers. A trial of speakers among them
     is scored by one that was adapted to neither.
+
+    Example, after ./run.sh:
+        pyasp adapt_backend exp/toy/ivector/backend exp/toy/ivector/test/embedding.scp my_adapted
     """
     with optional(Path(out).parent, options.force):
         make(options, backend_dir, scp, out)

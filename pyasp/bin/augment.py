@@ -173,6 +173,9 @@ def main(options: Options, clean: str, augmented: str) -> None:
     utt2speed (speed and recording of CLEAN) where --speeds changes it.
 
     augment.txt says in a sentence what the copies are.
+
+    Example, after ./run.sh:
+        pyasp augment --config conf/toy/augment.conf data/toy/train my_copies
     """
     use_libsndfile()
     codec = check(subset(options, AugmentOptions))

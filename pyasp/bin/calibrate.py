@@ -103,6 +103,9 @@ def main(options: Options, data: str, out: str, systems: list[str]) -> None:
     Several SYSTEM_DIRs are fused: one logistic regression over all their scores. Trained on `halves`, a column `halves`
     beside the scores says which trials are `disjoint`: neither speaker was in the training; trials across the halves
     (`mixed`) get the mean of both models.
+
+    Example, after ./run.sh:
+        pyasp calibrate --train-on halves data/toy my_calibrated exp/toy/ivector
     """
     with optional(out, options.force) as left_out:
         make(options, data, out, systems, left_out)

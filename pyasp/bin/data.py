@@ -141,6 +141,9 @@ def main(options: Options, action: str, words: list[str]) -> int:
 
     validate changes nothing and exits with 1 when something is wrong. to-lhotse and from-lhotse lose nothing: what
     lhotse has no field for is kept in `custom`.
+
+    Example, after ./run.sh:
+        pyasp data stats data/toy/train data/toy/test
     """
     if action not in ACTIONS:
         raise InputError("command line", repr(action), " or ".join(ACTIONS), "Name one of these actions")

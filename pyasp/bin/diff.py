@@ -51,6 +51,9 @@ def main(options: Options, a: str, b: str) -> int:
 
     Script files are compared by what they lead to, checkpoints and models tensor by tensor; in directories logs, shards
     and records are left out, as are the times in train.jsonl. Exit code 0: equal, 1: different, 2: trouble.
+
+    Example, after ./run.sh:
+        pyasp diff exp/toy/ivector/scores/veri_test exp/toy/statistics/scores/veri_test || true
     """
     equal = True
     for found in compare(a, b, options.tolerance):

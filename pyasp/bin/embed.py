@@ -59,6 +59,10 @@ def main(options: Options, inputs: list[str], out: str) -> int:
 
     INPUT: audio files, folders of them, a wav.scp, or a .tsv with the columns utt and path. Recordings that cannot be
     used are listed in x.failed.tsv; more of them than --max-failed make the exit code 1.
+
+    Example, after ./run.sh:
+        pyasp bundle --force exp/toy/ivector model
+        pyasp embed --model model data/toy/corpus/test/wav/id20001 vectors.ark
     """
     path = Path(out)
     if path.suffix not in WRITERS:

@@ -36,6 +36,9 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
     Needs UBM_DIR/final.ubm and IVECTOR_DIR/final.ie, ours or Kaldi's (whose extractor directory holds both). A shard is
     always computed alone and in the same order: with the same number of threads the i-vectors are the same bits for any
     --num-jobs; other threads, devices or --precision change them by round-off (float32: about 1e-5 relative).
+
+    Example, after ./run.sh:
+        pyasp extract --config conf/toy/ivector.conf data/toy/enroll exp/toy/ubm exp/toy/ivector my_vectors/enroll
     """
     source, frontend = DataDir(data), subset(options, FrontendOptions)
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"
@@ -78,6 +81,9 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
 
     Sizes and front end are those that the network was trained with. A shard is always computed in the same batches:
     with the same number of threads the embeddings are the same bits for any --num-jobs.
+
+    Example, after ./run.sh:
+        pyasp extract data/toy/enroll exp/toy/statistics/final.pt my_vectors/enroll_st
     """
     source, settings, table = DataDir(data), subset(options, EmbedOptions), options.table
 

@@ -22,7 +22,11 @@ class Options:
 
 @command(Options, "DATA", "PREFIX", "OUT_SCP")
 def main(options: Options, data: str, prefix: str, out_scp: str) -> None:
-    """Joins PREFIX.S.scp of all shards S of DATA into OUT_SCP, sorted, after checking that no utterance is lost."""
+    """Joins PREFIX.S.scp of all shards S of DATA into OUT_SCP, sorted, after checking that no utterance is lost.
+
+    Example, after ./run.sh:
+        pyasp merge_shards data/toy/enroll my_mfcc/enroll my_mfcc/feats.scp
+    """
     bad = [table for table in options.table if "=" not in table]
     if bad:
         raise InputError("command line", repr(bad[0]), "NAME=PATH", "Correct --table")

@@ -86,6 +86,9 @@ def main(options: Options, data: str, vectors: str, backend_dir: str, system: st
 
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
     of.
+
+    Example, after ./run.sh:
+        pyasp normalise_scores --kind snorm data/toy exp/toy/ivector exp/toy/ivector/backend exp/toy/ivector my_snorm
     """
     with optional(out, options.force):
         make(options, data, vectors, backend_dir, system, out)

@@ -114,6 +114,9 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference;
     with --against SYSTEM EXP_A EXP_B ...: mean and spread of the systems over runs of several seeds, and SYSTEM's
     difference from each other system.
+
+    Example, after ./run.sh:
+        pyasp report --compare exp/toy exp/toy
     """
     if options.compare or options.against:
         print(compare([trials_dir, exp_dir, *systems], options.against))

@@ -46,6 +46,10 @@ def main(options: Options, enroll: str, model2utts: str, test: str, backend_dir:
     """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
 
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
+
+    Example, after ./run.sh:
+        X=exp/toy/ivector D=data/toy E=embedding.scp
+        pyasp score $X/enroll/$E $D/enroll/model2utts $X/test/$E $X/backend $D/trials/veri_test my_scores
     """
     files = [Path(backend_dir) / name for name in FILES]
     files += [path for path in (Path(backend_dir) / APART,) if path.is_file()]

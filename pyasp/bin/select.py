@@ -65,7 +65,11 @@ def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str
 
 @command(TrainOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
 def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
-    """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs."""
+    """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs.
+
+    Example, after ./run.sh:
+        pyasp select train --config conf/toy/select.conf data/toy/train data/toy/train_aug my_ubm_data my_network_data
+    """
     source, aug, ubm, sel = map(DataDir, (clean, augmented, train_ubm, train_sel))
     source.require("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced")
     aug.require("utt2spk", "utt2clean", "feats.scp", "vad.scp", "utt2num_voiced")
@@ -148,7 +152,11 @@ def write_dev(train: DataDir, dev: DataDir, material: Material, options: DevSetO
 @command(DevSetOptions, "TRAIN", "DEV_SPEAKERS", "DEV", action="dev")
 def dev(options: DevSetOptions, clean: str, dev_speakers: str, out: str) -> None:
     """Makes DEV from the clean recordings of TRAIN by the speakers listed in DEV_SPEAKERS, with DEV/model2utts and
-    DEV/trials; nothing when no speaker is held out."""
+    DEV/trials; nothing when no speaker is held out.
+
+    Example, after ./run.sh:
+        pyasp select dev --config conf/toy/backend.conf data/toy/train data/toy/train_sel/dev_speakers my_dev
+    """
     source, target, speakers = DataDir(clean), DataDir(out), set(read_table(dev_speakers))
     if not speakers:
         if Path(out).exists() and not options.force:

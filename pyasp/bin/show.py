@@ -44,6 +44,9 @@ def main(options: Options, file: str, key: str | None) -> None:
 
     FILE: archive, script file, model, vector, matrix, posteriors, checkpoint, scores, trial list, table, JSON, audio;
     or a data, experiment, system or bundle directory. An scp is listed without reading its data, unless a KEY is given.
+
+    Example, after ./run.sh:
+        pyasp show exp/toy/ubm/final.ubm
     """
     array = None
     if options.npy or options.frames:

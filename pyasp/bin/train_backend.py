@@ -46,6 +46,9 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
 
     With --scoring=auto the back end that held-out training speakers favour; scoring.conf says how it scores.
     BACKEND_DIR/mean.vec, transform.mat and plda are Kaldi files: its programs read them, and score reads Kaldi's.
+
+    Example, after ./run.sh:
+        pyasp train_backend exp/toy/ivector/train/embedding.scp data/toy/train_sel/utt2spk my_backend
     """
     train_options, directory = subset(options, TrainOptions), Path(backend_dir)
     auto = options.scoring == "auto"

@@ -32,6 +32,9 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
 
     Continues where a killed run stopped; likelihood.json has the objective per frame of every iteration.
     `torchrun --nproc-per-node=N -m pyasp.bin.train_ivector ...` shares the recordings among N processes.
+
+    Example, after ./run.sh:
+        pyasp train_ivector --config conf/toy/ivector.conf --num-iters 1 data/toy/train_ubm exp/toy/ubm my_ivector
     """
     source, ivector_options = DataDir(data), subset(options, IvectorOptions)
     recordings = Recordings(source, subset(options, FrontendOptions), 1, options.allow_fail_fraction)

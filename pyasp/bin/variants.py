@@ -56,7 +56,11 @@ def impossible(options: Options) -> list[str]:
 
 @command(Options, "SYSTEM...")
 def main(options: Options, systems: list[str]) -> None:
-    """Prints one name a line: each SYSTEM, its variants and the fusions, in the order in which they are made."""
+    """Prints one name a line: each SYSTEM, its variants and the fusions, in the order in which they are made.
+
+    Example, after ./run.sh:
+        pyasp variants --config conf/toy/backend.conf --show chains ivector
+    """
     chains = variants.check(options)
     there = [path.parent.name for path in Path(options.exp).glob("*/scores")] if options.exp else []
     fused = fusions(options, [*systems, *there, *(f"{system}+{chain}" for system in systems for chain in chains)])

@@ -39,10 +39,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool: str = "") -> Parser:
-    """A parser of the declared options; positional words, which it does not know, are bound by `_bind`."""
+    """A parser of the declared options; positional words, which it does not know, are bound by `_bind`.
+
+    A last paragraph of doc that begins with "Example" stands at the end of the help.
+    """
+    text, heading, example = inspect.cleandoc(doc or "").partition("\n\nExample")
     parser = Parser(
         usage=f"{tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
-        description=inspect.cleandoc(doc or ""),
+        description=text,
+        epilog=(heading + example).lstrip() or None,
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=120),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
