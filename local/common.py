@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,10 +24,10 @@ from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import is_current, making
 from pyasp.data.checks import write_dropped
-from pyasp.data.datadir import c_sorted, check_id, invert, write_table
+from pyasp.data.datadir import c_sorted, check_id, invert, write_rows, write_table
 
 MARKER = "prep.json"
 LISTING = "prep.files.gz"  # the names of the corpus's files
@@ -48,18 +47,16 @@ class PrepOptions:
 
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")
-    nj: int = option(0, "parallel jobs; 0 = one a core")
+    nj: Natural = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
-    rate: int = option(0, "samples a second of the features: lower rates among the recordings are warned of")
+    rate: Natural = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
-    max_bad: float = option(
+    max_bad: Share = option(
         0.0, "largest fraction of audio files that may be unreadable, 0.2 is a fifth (they are left out and named)"
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_bad <= 1:
-            cure = "Give a fraction: 0.2 leaves out up to a fifth"
-            raise InputError("command line", f"{self.max_bad:g}", "0 to 1", cure, item="--max-bad")
+        check_options(self, "command line")
 
 
 @dataclass(slots=True)
@@ -193,11 +190,8 @@ def _write_info(path: Path, utterances: list[Utterance]) -> None:
     if not columns:
         path.unlink(missing_ok=True)
         return
-    with atomic_write(path, "w") as stream:
-        stream.write("\t".join(["utt", *columns]) + "\n")
-        for utt in utterances:
-            cells = (re.sub(r"\s+", " ", utt.info.get(name, "")).strip() for name in columns)
-            stream.write("\t".join([utt.id, *cells]) + "\n")
+    cells = ([utt.id, *(" ".join(utt.info.get(name, "").split()) for name in columns)] for utt in utterances)
+    write_rows(path, ["utt", *columns], cells)
 
 
 def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:

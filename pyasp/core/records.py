@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write, file_sha256, replacing, sync
-from pyasp.core.text import read_json
+from pyasp.core.files import file_sha256, replacing, sync
+from pyasp.core.text import read_json, write_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -147,9 +147,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
 
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
     """Writes the record of `path`; call it just before the artefact's own rename."""
-    with atomic_write(made_path(path), "w") as stream:
-        json.dump(made, stream, indent=1, sort_keys=True)
-        stream.write("\n")
+    write_json(made_path(path), made, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -269,7 +267,4 @@ class Iterations:
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         """Keeps the record of an iteration; written before its model, so it is never missing."""
-        history = self.history()
-        with atomic_write(self.directory / HISTORY, "w") as stream:
-            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(self.directory / HISTORY, {**self.history(), name: record}, sort_keys=True)
