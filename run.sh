@@ -82,7 +82,7 @@ system_stages() {
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $?' EXIT
-[ "$first_stage" -le "$(place_of select)" ] || fit_conf
+[ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
@@ -108,6 +108,9 @@ if stage features "features and energy VAD"; then
     make_features "$data/$set" "$reuse" --max-failed $spare
     steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
+  fit_conf
+  "${train[@]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
+    --kaldi-ivector "${opt[kaldi-ivector]}" --stages "${stages[*]:current_stage:last_stage-current_stage+1}" "$data" "$exp"
 fi
 
 if stage augment "augmented copies of the training set, and their features"; then
@@ -120,7 +123,6 @@ fi
 
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
-  fit_conf
   python -m pyasp.bin.select train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.select dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \

@@ -8,6 +8,7 @@ programs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import json
@@ -312,18 +313,26 @@ def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[s
 
 
 def _what_changed(listed: Path, paths: list[str]) -> str:
-    """In which files a tree differs from the list that its preparation left."""
+    """In which files a tree differs from the list that its preparation left; "" where only its name is another one."""
     if not listed.is_file():
         return "other files in the tree"
     with gzip.open(listed, "rt", encoding="utf-8") as stream:
-        old = set(stream.read().splitlines())
+        old = stream.read().splitlines()
+    if (old := _in_real_folders(old)) == (paths := _in_real_folders(paths)):
+        return ""
     root = os.path.commonpath([*old, *paths]) if old or paths else ""
     told = []
-    for names, how in ((set(paths) - old, "more"), (old - set(paths), "fewer")):
+    for names, how in ((set(paths) - set(old), "more"), (set(old) - set(paths), "fewer")):
         if names:
             below = some(os.path.relpath(name, root) for name in sorted(names))
             told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
     return "; ".join(told) or "the same files in another order"
+
+
+def _in_real_folders(paths: list[str]) -> list[str]:
+    """Paths with the links on the way to their files' folders followed, not those of the files themselves."""
+    real = functools.cache(os.path.realpath)
+    return [os.path.join(real(folder), name) for folder, name in map(os.path.split, paths)]
 
 
 def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:

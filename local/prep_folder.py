@@ -214,10 +214,10 @@ def settle_channels(source: OwnData) -> None:
             utt.channel = 0
         if utt.channel >= count:
             raise InputError(
-                utt.path, f"{count} channels", f"channel {utt.channel + 1}", "Repair the table", item=utt.id
+                utt.path, f"{count} channels", f"channel {utt.channel}, counted from 0", "Repair the table", item=utt.id
             )
         if count > 1:
-            several.append(f"channel {utt.channel + 1} of {count} in {utt.path}")
+            several.append(f"channel {utt.channel} of {count}, counted from 0, in {utt.path}")
     if several:
         print(f"{len(several)} utterances are one channel of several, the others are not used (first: {several[0]})")
 

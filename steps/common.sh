@@ -25,7 +25,7 @@ parse_options() {
     key=${1#--}
     value=${key#*=}
     [[ $key == *=* ]] && key=${key%%=*} || value=
-    [[ $key =~ ^[a-z0-9][a-z0-9-]*$ && -v _table[$key] ]] || die "unknown option '$1'. Options: $known"
+    [[ $key =~ ^[a-z0-9][a-z0-9-]*$ && -v _table[$key] ]] || die "unknown option '$1'.$(near "$key" "${!_table[@]}") Options: $known"
     if [[ $1 != *=* ]]; then
       if [[ $flags == *" $key "* ]]; then
         value=true
@@ -39,6 +39,11 @@ parse_options() {
     shift
     if [[ $lists == *" $key "* ]]; then _table[$key]+="$value"$'\n'; else _table[$key]=$value; fi
   done
+}
+
+# near WORD NAME...: which of some options a mistyped one may have meant, as the tools say it.
+near() {
+  python3 -c 'import difflib, sys; print(*(f" Did you mean --{name}?" for name in difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1)), end="")' "$@" 2>/dev/null || true
 }
 
 # check_number NAME VALUE [MIN [MAX]]: a whole number, or an error.
@@ -95,14 +100,15 @@ hold_locks() {
 #   PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
-  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 job=JOB table common merge=() settings=()
   for table in $6; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
   mkdir -p "$(dirname "$prefix")"
-  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m pyasp.bin.$tool "${settings[@]}" \
-    --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
+  while [[ "$data $prefix $out ${settings[*]} ${common[*]} ${tool_options[*]} $*" == *"$job"* ]]; do job+=X; done # in no path
+  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool "${settings[@]}" \
+    --job "$job" --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
@@ -136,13 +142,15 @@ take_corpus_options() {
   done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
 }
 
-# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called.
+# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called; from elsewhere
+#   they become absolute, so that messages show what works there.
 from_caller() {
   local name
   [ "$caller" != "$PWD" ] || return 0
+  log "relative paths in messages are below $PWD"
   for name in "$@"; do
     opt[$name]=$(while IFS= read -r value; do
-      [[ -z $value || $value == /* ]] || value=$(realpath -ms --relative-base="$PWD" -- "$caller/$value")
+      [[ -z $value || $value == /* ]] || value=$(realpath -ms -- "$caller/$value")
       echo "$value"
     done <<<"${opt[$name]}")
   done

@@ -1,4 +1,4 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages."""
+"""Checks what a run stands on: environment, augmentation, data, earlier stages; and about how long it will take."""
 
 import sys
 from collections.abc import Callable
@@ -31,6 +31,8 @@ class Options(augment.AugmentOptions):
     skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
     kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "made: back end given in place of a trained one")
+    stages: str = option("", "time: stages to come, with spaces between")
+    device: str = option("auto", "time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
 
 
 def check_environment(options: Options, requirements: str) -> None:
@@ -99,21 +101,41 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
         raise stale.error(run, found)
 
 
+def check_time(options: Options, data: str, exp: str) -> None:
+    """Says about how long what is left of a run will take on this machine, once its voice activity is known."""
+    from pyasp.bin import _estimate as estimate  # with torch, as most tools: the others of this verb need none
+    from pyasp.core.costs import in_words, seconds_since_start
+    from pyasp.core.device import device_of, pace
+
+    start, plan = seconds_since_start(), estimate.Plan.of(options.conf, data)
+    systems, stages = options.systems.split(), options.stages.split()
+    work = estimate.parts(plan, Path(data), Path(exp), systems, stages, bool(options.kaldi_ivector))
+    if not work:
+        return
+    rate = pace(device_of(options.device))
+    told = in_words({name: each.seconds(start, rate) for name, each in work.items()})
+    why = (
+        f"{plan.ubm.frames / 360000:.2f} h of voice, {rate / 1e9:.0f} GFLOP/s and {start:.1f} s to start a program now"
+    )
+    print(f"time left on this machine, an estimate: {told} ({why})", file=sys.stderr)
+
+
 CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
     "environment": (check_environment, ("REQUIREMENTS",)),
     "augment": (check_augment, ()),
     "data": (check_data, ("DATA",)),
     "made": (check_made, ("DATA", "EXP")),
+    "time": (check_time, ("DATA", "EXP")),
 }
 
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...].
+    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
     data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
-    present settings; PREP_OPTION: words of run.sh for the preparation.
+    present settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
 
     Example, after ./run.sh:
         pyasp check environment conf/requirements.txt

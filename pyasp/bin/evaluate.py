@@ -16,7 +16,7 @@ from pyasp.core.text import cost, grouped, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.evaluation.llr import MARK, eer_text, summarise, unsure
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text, summarise
 from pyasp.evaluation.metrics import det_points
 
 
@@ -36,7 +36,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     model = train(given.scores[:, None], given.target, (name,))
     told, after = entry["calibration"], summarise(model.apply(given.scores[:, None]), given.target, options.priors)[0]
     trials_of = f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
-    costs = ", ".join(f"minDCF({prior}) {cost(value)}" for prior, value in entry["min_dcf"].items())
+    costs = ", ".join(f"minDCF({prior}) {min_dcf_text(entry, prior)}" for prior in entry["min_dcf"])
     actual = ", ".join(
         f"{prior} {cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()
     )
@@ -51,7 +51,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     )
     for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
-    if unsure(entry):
+    if marked(entry):
         print(MARK)
     if options.calibration:
         facts = {
@@ -100,7 +100,7 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])
         print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
-    if any(map(unsure, result["trials"].values())):
+    if any(map(marked, result["trials"].values())):
         print(MARK)
     lists = trial_lists(trials_dir)
     unscored = [name for name in lists if name not in result["trials"]]

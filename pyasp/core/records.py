@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import sys
@@ -101,22 +102,31 @@ def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | 
     }
 
 
-Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values}
+Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values; "": it is none}
+
+
+def same_value(old: Any, new: Any) -> bool:
+    """True of equal values of an option, and of two names of one place (through a link, `..`, a slash at its end)."""
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(same_value, old, new))
+    places = isinstance(old, str) and isinstance(new, str) and os.path.exists(old) and os.path.exists(new)
+    return old == new or (places and os.path.samefile(old, new))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[str]:
-    changes = []
-    for part in ("options", "inputs"):
-        before, after = old.get(part, {}), json.loads(json.dumps(new[part]))
-        for key in sorted(set(before) | set(after)):
-            if before.get(key) != after.get(key) and part == "options" and key in told:
-                changes.append(told[key]())
-            elif before.get(key) != after.get(key):
-                changes.append(
-                    f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
-                    if part == "options"
-                    else f"input {key} changed"
-                )
+    changes: list[str] = []
+    before, after = old.get("options", {}), json.loads(json.dumps(new["options"]))
+    for key in sorted(set(before) | set(after)):
+        if not same_value(before.get(key), after.get(key)):
+            change = f"--{key.replace('_', '-')}: {before.get(key)} -> {after.get(key)}"
+            changes += filter(None, [told[key]() if key in told else change])
+    before, after = (
+        {os.path.realpath(key): (mark, key) for key, mark in each["inputs"].items()} for each in (old, new)
+    )
+    gone = (None, "")
+    for place in sorted(set(before) | set(after)):
+        (mark, key), (now, name) = before.get(place, gone), after.get(place, gone)
+        changes += [f"input {name or key} changed"] if mark != now else []
     changes += [f"{key}: {old.get(key)} -> {new[key]}" for key in ("tool", "seed") if old.get(key) != new[key]]
     return changes
 

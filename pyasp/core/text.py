@@ -106,6 +106,13 @@ def parse_json(text: str, where: object, item: object, expected: str, cure: str)
     return value
 
 
+def beginning_of_text(head: bytes) -> str:
+    """The first words of a file that begins with `head` and seems to be text; "" for one that does not."""
+    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    words = " ".join(head.decode("utf-16" if wide else "utf-8-sig", "replace").split())
+    return words[:60] if words.isprintable() and "\ufffd" not in words[:-1] else ""
+
+
 def c_sorted(keys: Iterable[str]) -> list[str]:
     """Keys in C-locale (byte) order, as every Kaldi table wants them."""
     return sorted(keys, key=str.encode)

@@ -182,12 +182,13 @@ def merge(
     lines = {utt: known[utt] for utt in utts if utt in known}
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
-    check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
+    counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
     parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
     inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
     if is_current(out_scp, made, force):
         return
+    print(counts, file=sys.stderr)
     for name, path in tables.items():
         table = dict(_collect(prefix, len(missing), name))
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
@@ -201,8 +202,8 @@ def merge(
 
 def check_counts(
     where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str], allowed: float
-) -> None:
-    """Prints "done N of M" and raises InputError when utterances are lost or too many failed."""
+) -> str:
+    """The sentence "done N of M"; raises InputError when utterances are lost or, having printed it, too many failed."""
     lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
         raise InputError(
@@ -213,14 +214,16 @@ def check_counts(
         )
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
-    print(f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}", file=sys.stderr)
+    counts = f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}"
     if len(failures) > allowed * len(utts):
+        print(counts, file=sys.stderr)
         raise InputError(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
             rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)"),
         )
+    return counts
 
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:

@@ -68,6 +68,14 @@ class UbmOptions:
             )
 
 
+def operations(options: UbmOptions, frames: int, dim: int) -> float:
+    """About the floating point operations of a training on so many voiced frames of `dim` dimensions."""
+    diag = 8 * dim * options.num_gauss  # a frame's scores and its statistics
+    full = diag / 2 + 4 * dim**2 * min(options.gselect_full, options.num_gauss)
+    passes = options.num_iters_diag * diag + options.num_iters_full * full
+    return options.num_iters_init * diag * min(frames, options.num_frames) + passes * frames / options.subsample
+
+
 def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, seed: int) -> None:
     """Diagonal, then full-covariance UBM of the recordings.
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.text import as_text, cost, grouped
-from pyasp.evaluation.llr import MARK, eer_text, unsure
+from pyasp.core.text import as_text, grouped
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.inspect.description import Line, Lines, View, line, missing
 from pyasp.inspect.texts import INFO, lines_of
 
@@ -41,7 +41,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
             [
                 name,
                 eer_text(entry),
-                *(cost(entry["min_dcf"].get(prior)) for prior in priors),
+                *(min_dcf_text(entry, prior) for prior in priors),
                 grouped(entry["n_target"] + entry["n_nontarget"]),
             ]
         )
@@ -49,7 +49,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
     yield line(f"  {header}")
     for text, (name, entry) in zip(rows, entries.items()):
         yield line(f"  {text}", key=name, **{key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")})
-    if any(map(unsure, entries.values())):
+    if any(map(marked, entries.values())):
         yield line(f"  {MARK}")
 
 

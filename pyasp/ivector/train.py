@@ -53,6 +53,23 @@ class IvectorOptions(FrontendOptions):
     device: str = option("auto", "where to compute", ("auto", "cpu", "cuda"))
 
 
+def operations(options: IvectorOptions, num_gauss: int, recordings: int, frames: int, dim: int) -> float:
+    """About the floating point operations of the i-vectors of so many recordings, `frames` voiced ones in all."""
+    posteriors = 4 * dim * num_gauss + 2 * dim**2 * min(options.gselect, num_gauss)
+    return frames * posteriors + recordings * recording_operations(num_gauss, options.ivector_dim, dim)
+
+
+def training_operations(options: IvectorOptions, num_gauss: int, recordings: int, frames: int, dim: int) -> float:
+    """About those of the extractor's training: in each iteration, beside i-vectors, the sums over their products."""
+    sums = recordings * (recording_operations(num_gauss, options.ivector_dim, dim) + options.ivector_dim**3)
+    return options.num_iters * (operations(options, num_gauss, recordings, frames, dim) + sums)
+
+
+def recording_operations(num_gauss: int, ivector_dim: int, dim: int) -> float:
+    """Of one i-vector given its statistics: both products, Cholesky factor and two triangular solutions."""
+    return 2 * num_gauss * (ivector_dim * (ivector_dim + 1) / 2 + dim * ivector_dim) + ivector_dim**3 / 3
+
+
 def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm, Aligner]:
     """final.ubm of a directory and the posteriors it gives, for training and extraction.
 

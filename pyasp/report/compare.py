@@ -15,7 +15,7 @@ from pyasp.core.text import Table, as_text, cost, percent
 from pyasp.data.scores import read_scored
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
-from pyasp.evaluation.llr import MARK, eer_text, unsure
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report import tables
 from pyasp.report.facts import read_json
 from pyasp.report.results import Results, entries, list_names
@@ -79,19 +79,21 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
             gap = "-" if left is None or right is None else signed(left - right)
             test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
-            shown = map(eer_text, both) if figure == "eer" else (show(left), show(right))
+            shown = [eer_text(entry) for entry in both] if figure == "eer" else [show(left), show(right)]
+            if figure.startswith("min_dcf/"):
+                shown = [min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both]
             table.append([system, title, *shown, gap, *test, decided])
     return table
 
 
 def _notes(runs: list[Results]) -> str:
     """What the columns and marks mean."""
-    marked = any(unsure(entry) for run in runs for name in list_names(run) for entry in entries(run, name).values())
+    starred = any(marked(entry) for run in runs for name in list_names(run) for entry in entries(run, name).values())
     return (
         "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws are not "
         "the same, or more than a twentieth of the draws of so few speakers lack targets or nontargets.\n"
         "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so it is too "
-        "small." + (f"\n{MARK}" if marked else "")
+        "small." + (f"\n{MARK}" if starred else "")
     )
 
 

@@ -93,6 +93,13 @@ class ChunkOptions:
         wrong = {"max_chunk": self.max_chunk < self.min_chunk, "mask_frames": self.mask_frames > self.min_chunk}
         check_values(self, "chunk options", "min <= max chunk, masks up to the shortest chunk", **wrong)
 
+    def steps(self, frames: int, recordings: int) -> int:
+        """Batches of an epoch over so many training frames and recordings."""
+        chunks = max(
+            frames / ((self.min_chunk + self.max_chunk) / 2), recordings
+        )  # short recordings too are drawn once
+        return self.steps_per_epoch or -(-int(chunks) // self.batch_size)
+
 
 def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:
     """`total` draws from range(count): one random order after another, so that none is drawn twice before all were."""
@@ -149,9 +156,7 @@ class Sampler:
             )
         self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
-        mean_chunk = (options.min_chunk + options.max_chunk) / 2
-        chunks = max(int(source.lengths.sum()) / mean_chunk, len(source.utts))  # short recordings too are drawn once
-        self.steps = options.steps_per_epoch or -(-int(chunks) // options.batch_size)
+        self.steps = options.steps(int(source.lengths.sum()), len(source.utts))
 
     def plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Recordings (steps, B), places in [0, 1) (steps, B) and chunk lengths (steps,) of one epoch."""

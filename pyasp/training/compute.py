@@ -22,6 +22,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import option
 from pyasp.core.processes import joined
 from pyasp.network.model import Network
+from pyasp.training.chunks import ChunkOptions
 from pyasp.training.one_pass import OnePass, covers
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -102,6 +103,12 @@ def runner(net: Network, options: ComputeOptions, device: torch.device) -> Calla
 def training_flop(net: Network, frames: int) -> float:
     """Floating point operations per input frame of a training step: forward, and twice that backward."""
     return 3 * 2 * net.multiply_adds(frames) / frames
+
+
+def training_work(net: Network, options: ChunkOptions, steps: int) -> float:
+    """Floating point operations of so many batches."""
+    chunk = (options.min_chunk + options.max_chunk) // 2
+    return steps * options.batch_size * chunk * training_flop(net, chunk)
 
 
 def bytes_needed(net: Network, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> int:

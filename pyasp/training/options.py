@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -100,6 +100,22 @@ class NetworkOptions(
             check_frames(name, self, self.shortest)
         short = bool(self.finetune_epochs) and self.finetune_chunk < self.min_chunk
         check_values(self, "training options", "at least --min-chunk", finetune_chunk=short)
+
+    def phases(self) -> list[NetworkOptions]:
+        """Settings of the training and, with --finetune-epochs, of what comes after it."""
+        later = (
+            replace(
+                self,
+                epochs=self.finetune_epochs,
+                min_chunk=self.finetune_chunk,
+                max_chunk=self.finetune_chunk,
+                learning_rate=self.finetune_learning_rate,
+                margin=self.finetune_margin,
+            )
+            if self.finetune_epochs
+            else None
+        )
+        return [self, later] if later else [self]
 
 
 def learning_rate(options: TrainOptions, step: int, total: int) -> float:

@@ -51,6 +51,26 @@ def test_same_recipe_is_skipped_and_changes_are_named(tmp_path):
     assert is_current(target, changed, force=True) is False
 
 
+def test_another_name_of_the_same_place_is_no_change(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/in").write_text("1")
+    (tmp_path / "other").mkdir()
+    os.symlink(tmp_path / "real", tmp_path / "link")
+
+    def recipe(root, more="x"):
+        return describe("tool", {"root": str(root), "lists": [f"{root}/in", more]}, [f"{root}/in"])
+
+    make(tmp_path / "out", recipe(tmp_path / "real"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("real", "./real/", "other/../real", str(tmp_path / "link")):
+        assert is_current("out", recipe(name))
+    (tmp_path / "other/in").write_text("1")
+    with pytest.raises(InputError, match="--lists: .*--root: .*real -> other; input other/in changed; input .*real/in"):
+        is_current("out", recipe("other"))
+    with pytest.raises(InputError, match="--lists: "):
+        is_current("out", recipe("real", "y"))
+
+
 def test_an_artefact_without_record_is_not_trusted(tmp_path):
     (tmp_path / "x").write_text("?")
     with pytest.raises(InputError, match="no record"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
@@ -57,6 +58,22 @@ def test_a_changed_tree_is_told_by_the_names_of_its_files(tree, tmp_path, capsys
     assert prepare(data, "--root", tree, "--force=true") == 0
     assert "1 file more: spk3/new_one.wav; 2 files fewer: spk0/s0/0.wav, spk0/s0/1.wav" in capsys.readouterr().err
     assert prepare(data, "--root", tree) == 0
+
+
+def test_the_same_tree_under_another_name_is_no_other_tree(tree, tmp_path, capsys, monkeypatch):
+    data, link = tmp_path / "data", tmp_path / "link"
+    os.symlink(tree, link)
+    assert prepare(data, "--root", tree) == 0
+    monkeypatch.chdir(tmp_path)
+    for name in (f"{tree}/", f"{tree}/../{tree.name}", link, tree.name):
+        capsys.readouterr()
+        assert prepare(data, "--root", name) == 0 and "prep.json: up to date" in capsys.readouterr().err
+    wav(tree / "spk3/new_one.wav", 5)
+    assert prepare(data, "--root", link) == 1
+    refused(capsys, "found an out-of-date artefact (1 file more: spk3/new_one.wav)", "--force")
+    link.unlink()
+    shutil.copytree(tree, link)
+    assert prepare(data, "--root", link) == 1  # another tree of the same files
 
 
 def test_paths_in_tables_written_by_a_preparation_work_from_anywhere(tree, tmp_path, monkeypatch):
