@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.audio.augment_options import AugmentOptions, speeds_of
+from pyasp.audio.augment import AugmentOptions, speeds_of
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.costs import Work
 from pyasp.core.options import subset
