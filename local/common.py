@@ -29,6 +29,7 @@ from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import is_current, making
 from pyasp.data.checks import write_dropped
 from pyasp.data.datadir import c_sorted, check_id, invert, write_rows, write_table
+from pyasp.data.manifests import cut_of, described
 
 MARKER = "prep.json"
 LISTING = "prep.files.gz"  # the names of the corpus's files
@@ -123,36 +124,17 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
 
 def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
-    whole = audio.samples / audio.rate
-    command = utt.path.endswith("|")
-    kind, source = ("command", utt.path.rstrip("|").strip()) if command else ("file", utt.path)
-    recording = {
-        "id": utt.recording or utt.id,
-        "sampling_rate": audio.rate,
-        "num_samples": audio.samples,
-        "duration": whole,
-        "channel_ids": list(range(audio.channels)),
-        "sources": [{"type": kind, "channels": list(range(audio.channels)), "source": source}],
-    }
-    seconds = utt.seconds if utt.seconds is not None else whole - utt.start
+    recording = described(utt.recording or utt.id, utt.path, audio.rate, audio.samples, audio.channels)
     supervision = {
         "id": utt.id,
         "recording_id": recording["id"],
-        "start": 0.0,
-        "duration": seconds,
+        "start": utt.start,
+        "duration": _seconds(utt, audio),
         "channel": utt.channel,
         "speaker": utt.speaker,
         **({"gender": utt.gender} if utt.gender else {}),
     }
-    return {
-        "id": utt.id,
-        "start": utt.start,
-        "duration": seconds,
-        "channel": utt.channel,
-        "supervisions": [supervision],
-        "recording": recording,
-        "type": "MonoCut",
-    }
+    return cut_of(recording, supervision)
 
 
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
@@ -205,7 +187,7 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
     tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
     if stretches:
         tables["segments"] = {
-            utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio):.3f}"
+            utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio[utt.path]):.3f}"
             for utt in utterances
         }
     if any(audio[utt.path].channels > 1 for utt in utterances):
@@ -220,8 +202,7 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
             (directory / name).unlink(missing_ok=True)
 
 
-def _seconds(utt: Utterance, audio: Mapping[str, Header]) -> float:
-    header = audio[utt.path]
+def _seconds(utt: Utterance, header: Header) -> float:
     return utt.seconds if utt.seconds is not None else header.samples / header.rate - utt.start
 
 
@@ -272,14 +253,14 @@ def write_data_dir(
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
     if genders:
         write_table(directory / "spk2gender", genders)
-    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio):.4f}" for utt in utterances})
+    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
     write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
     write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
     write_table(directory / "utt2spk", utt2spk)
     counts = {
         "utterances": len(utterances),
         "speakers": len(set(utt2spk.values())),
-        "hours": round(sum(_seconds(utt, audio) for utt in utterances) / 3600, 3),
+        "hours": round(sum(_seconds(utt, audio[utt.path]) for utt in utterances) / 3600, 3),
     }
     if models is not None:
         write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})

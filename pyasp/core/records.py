@@ -272,8 +272,8 @@ class Iterations:
 
     def history(self) -> dict[str, dict[str, Any]]:
         """{artefact: what its iteration measured}, from likelihood.json; empty before the first."""
-        path = self.directory / HISTORY
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path, cure = self.directory / HISTORY, "Restore it, or train again with --force"
+        return read_json(path, "a record an iteration", cure) if path.is_file() else {}
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         """Keeps the record of an iteration; written before its model, so it is never missing."""

@@ -113,6 +113,12 @@ def beginning_of_text(head: bytes) -> str:
     return words[:60] if words.isprintable() and "\ufffd" not in words[:-1] else ""
 
 
+def read_json_lines(path: str | Path, expected: str, cure: str) -> list[dict[str, Any]]:
+    """The JSON object on each line that is not blank. Raises InputError naming the line; OSError."""
+    lines = enumerate(read_lines(path), 1)
+    return [parse_json(line, path, f"line {number}", expected, cure) for number, line in lines if line.strip()]
+
+
 def c_sorted(keys: Iterable[str]) -> list[str]:
     """Keys in C-locale (byte) order, as every Kaldi table wants them."""
     return sorted(keys, key=str.encode)

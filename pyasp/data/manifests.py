@@ -123,18 +123,21 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
                 "Give them: the command is not run to find its length",
                 item=name,
             )
-        kind, source, samples, channels = "command", entry[:-1].strip(), round(seconds * rate), 1
-    else:
-        kind, source = "file", entry
-        header = read_header(entry)
-        rate, samples, channels = header.rate, header.samples, header.channels
+        return described(name, entry, rate, round(seconds * rate), 1)
+    header = read_header(entry)
+    return described(name, entry, header.rate, header.samples, header.channels)
+
+
+def described(name: str, entry: str, rate: int, samples: int, channels: int) -> Json:
+    """A lhotse Recording of a file, or of a command that ends in `|`, as lhotse itself would store it."""
+    kind, source = ("command", entry.rstrip("|").strip()) if entry.endswith("|") else ("file", entry)
     return {
         "id": name,
-        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
         "sampling_rate": rate,
         "num_samples": samples,
         "duration": samples / rate,
         "channel_ids": list(range(channels)),
+        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
     }
 
 

@@ -17,7 +17,7 @@ from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report import tables
-from pyasp.report.facts import read_json
+from pyasp.report.facts import read_if_there
 from pyasp.report.results import Results, entries, list_names
 
 SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
@@ -39,13 +39,13 @@ def signed(value: float) -> str:
 
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
     """True when all runs scored the same list, bit for bit."""
-    marks = [read_json(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
+    marks = [read_if_there(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
     return marks[0] is not None and all(mark == marks[0] for mark in marks)
 
 
 def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
     """Which trials a system decides rightly at a threshold (None: reject all), (N,) bool; None without its files."""
-    listed = Path(read_json(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
+    listed = Path(read_if_there(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
     scores = exp / system / "scores" / trial_list
     if not (listed.is_file() and scores.is_file()):
         return None
