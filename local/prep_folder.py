@@ -29,7 +29,7 @@ from local.trial_lists import Trial
 from pyasp.audio.folders import some
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Share, option
 from pyasp.core.records import describe
 
 
@@ -45,9 +45,9 @@ class FolderOptions(PrepOptions):
     supervisions: str = option("", "lhotse supervisions manifest (each an utterance of its speaker)")
     kaldi_data: str = option("", "a Kaldi data directory, or one with train/, test/ and enroll/ in it")
     trials: tuple[str, ...] = option((), "trial list `model test target|nontarget`; without any, trials are drawn")
-    eval_fraction: float = option(0.2, "share of the speakers kept for evaluation when no list says who")
-    targets: int = option(40, "largest number of target trials a speaker when trials are drawn")
-    nontargets: int = option(10, "non-target trials a target when trials are drawn")
+    eval_fraction: Share = option(0.2, "share of the speakers kept for evaluation when no list says who")
+    targets: Natural = option(40, "largest number of target trials a speaker when trials are drawn")
+    nontargets: Natural = option(10, "non-target trials a target when trials are drawn")
 
 
 def read_source(options: FolderOptions) -> OwnData:

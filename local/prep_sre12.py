@@ -31,7 +31,7 @@ from local.trial_lists import ListWriter, open_list
 from pyasp.audio.headers import Header
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Amount, Share, option
 from pyasp.core.records import describe
 
 DURATION_CLASSES = ((54.8, "30"), (173.2, "100"), (float("inf"), "300"))  # (below this many seconds, class)
@@ -43,8 +43,8 @@ class Sre12Options(TrainingOptions):
     """Options of this preparation."""
 
     root: str = option("", "LDC2016E45_2012_NIST_SRE: data/ and docs/ (enrolment recordings are looked for here too)")
-    min_enroll_seconds: float = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
-    max_missing: float = option(
+    min_enroll_seconds: Amount = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
+    max_missing: Share = option(
         0.0, "largest fraction of enrolment recordings, and of trials, that may be missing (left out)"
     )
 

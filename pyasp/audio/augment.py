@@ -25,7 +25,7 @@ import soundfile
 from pyasp.audio import codec as codecs
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Positive, option
 
 if TYPE_CHECKING:
     import lhotse
@@ -41,7 +41,7 @@ SPEEDS = 0.5, 2.0  # slowest and fastest
 class AugmentOptions:
     """What the augmented copies are (augment.conf)."""
 
-    copies: int = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
+    copies: Natural = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
     kinds: str = option("noise,reverb", "kinds of which each copy gets one, drawn evenly: noise,reverb,codec")
     speeds: str = option(
         "",
@@ -55,10 +55,12 @@ class AugmentOptions:
         choices=codecs.CODECS,
     )
     amr_rates: str = option("6.7,4.75", "kbit/s of AMR-NB of which each such copy gets one, comma between")
-    frame_shift: float = option(10.0, "milliseconds between the frames of the voice activity over which levels are set")
-    generated_noises: int = option(20, "noises to generate when no folder is given")
-    generated_responses: int = option(20, "impulse responses to generate when no folder is given")
-    noise_seconds: float = option(20.0, "length of a generated noise in seconds")
+    frame_shift: Positive = option(
+        10.0, "milliseconds between the frames of the voice activity over which levels are set"
+    )
+    generated_noises: Natural = option(20, "noises to generate when no folder is given")
+    generated_responses: Natural = option(20, "impulse responses to generate when no folder is given")
+    noise_seconds: Positive = option(20.0, "length of a generated noise in seconds")
 
 
 def _words(text: str, known, key: str, wanted: str) -> list[str]:

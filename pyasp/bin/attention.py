@@ -12,7 +12,7 @@ from pyasp.audio.cut_files import read_cuts
 from pyasp.audio.cuts import read_samples
 from pyasp.core.command import command
 from pyasp.core.files import remove_tree
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import NetworkFrontendOptions, frontend
@@ -26,7 +26,7 @@ from pyasp.network.model import Network
 class Options:
     """Options of attention."""
 
-    recordings: int = option(4, "recordings to show")
+    recordings: Count = option(4, "recordings to show")
     seed: int = option(1, "seed of their draw")
     force: bool = option(False, "make again what is out of date")
 

@@ -11,7 +11,7 @@ from pyasp.bin import _stale as stale
 from pyasp.core import environment
 from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
 from pyasp.data.trials import read_trials, trial_lists
@@ -23,7 +23,7 @@ class Options(augment.AugmentOptions):
 
     musan: str = option("", "augment: folder of noises that the copies will take")
     rirs: str = option("", "augment: folder of impulse responses that the copies will take")
-    max_dropped_fraction: float = option(0.05, "data: share of a directory's utterances that may be dropped")
+    max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")

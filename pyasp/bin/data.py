@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Natural, option
 from pyasp.data import manifests, parts
 from pyasp.data.checks import Checker, problems
 from pyasp.data.datadir import DataDir
@@ -19,11 +19,11 @@ class Options:
 
     utts: str = option("", "subset: file with utterances, the first field of each line")
     speakers: str = option("", "subset: file with speakers, or their names with commas between")
-    count: int = option(0, "subset: draw so many utterances; 0 = all")
-    per_speaker: int = option(0, "subset: draw so many of each speaker; 0 = all")
+    count: Natural = option(0, "subset: draw so many utterances; 0 = all")
+    per_speaker: Natural = option(0, "subset: draw so many of each speaker; 0 = all")
     seed: int = option(1, "subset: seed of the draws")
     by_speaker: bool = option(True, "split: no speaker in two parts")
-    rate: int = option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
+    rate: Natural = option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
     json: bool = option(False, "stats: print JSON")
 
 

@@ -13,7 +13,7 @@ from pyasp.bundle.verify import ModelOptions, load_model
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Share, option
 from pyasp.core.progress import bar
 from pyasp.data.checks import write_dropped
 from pyasp.kaldi import ArkWriter
@@ -27,8 +27,8 @@ NAMED = 10  # recordings named in a warning
 class Options(ModelOptions):
     """Options of embed."""
 
-    threads: int = option(0, "threads that read and analyse audio; 0 = one a core")
-    max_failed: float = option(0.0, "share of the recordings that may fail")
+    threads: Natural = option(0, "threads that read and analyse audio; 0 = one a core")
+    max_failed: Share = option(0.0, "share of the recordings that may fail")
 
 
 def write_ark(path: Path, vectors: Vectors) -> int:

@@ -12,7 +12,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import cost, grouped
+from pyasp.core.text import cost, grouped, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
@@ -61,8 +61,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
             "trained_on": name,
             **pooled([model.as_dict()]),
         }
-        with atomic_write(options.calibration, "w") as stream:
-            stream.write(json.dumps(facts, indent=1) + "\n")
+        write_json(options.calibration, facts)
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 

@@ -15,7 +15,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.datadir import DataDir, read_table, write_list, write_table
+from pyasp.data.datadir import DataDir, read_table, write_list, write_rows, write_table
 from pyasp.data.dev_trials import DevOptions, Material, draw
 from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, lopsided, select
 
@@ -88,8 +88,8 @@ def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: st
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
     for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
-        with atomic_write(directory / LEFT_OUT, "w") as stream:  # for the report
-            stream.write("recordings\treason\n" + "".join(f"{n}\t{reason}\n" for reason, n in left_out.items()))
+        rows = ((str(n), reason) for reason, n in left_out.items())
+        write_rows(directory / LEFT_OUT, ("recordings", "reason"), rows)  # for the report
     write_subset(source, ubm, chosen.ubm, made)
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)

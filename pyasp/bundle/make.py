@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.records import fingerprint, maker, record_of, versions
-from pyasp.core.text import read_json
+from pyasp.core.text import read_json, write_json
 from pyasp.data.datadir import read_table
 from pyasp.features.fbank import FbankOptions
 from pyasp.features.mfcc import MfccOptions
@@ -291,7 +290,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
-        (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
+        write_json(target / CALIBRATION, calibration)
     (target / CARD).write_text(card(kind, facts), encoding="utf-8")
     write_manifest(target, kind, facts)
 

@@ -5,7 +5,6 @@ Each function gives a `Plot`; what the report draws too is drawn by pyasp.report
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.text import read_json, read_json_lines
 from pyasp.data.datadir import DataDir, c_sorted, read_table
-from pyasp.inspect.texts import lines_of
 from pyasp.kaldi import ScpReader
 from pyasp.report import figures
 
@@ -172,7 +171,7 @@ def training(directories: list[str]) -> Plot:
             raise InputError(
                 path, "no such file", "the log of a network's training", rerun("networks", "Name EXP/SYSTEM")
             )
-        logs[path.parent.name or str(path)] = [json.loads(text) for text in lines_of(str(path))]
+        logs[path.parent.name or str(path)] = read_json_lines(path, "the JSON line of an epoch", rerun("networks"))
     colour = figures.colours(list(logs))
 
     def draw(figure: Figure) -> None:
@@ -197,6 +196,6 @@ def det(directories: list[str]) -> Plot:
         path = Path(directory) / "metrics.json"
         if not path.is_file():
             raise InputError(path, "no such file", "a system's metrics", rerun("report", "Name EXP/SYSTEM"))
-        for name, curve in json.loads(path.read_text(encoding="utf-8"))["det"].items():
+        for name, curve in read_json(path, "a system's metrics", rerun("report", force=True)).get("det", {}).items():
             lists.setdefault(name, {})[Path(directory).name] = curve
     return Plot("DET", (6.5, 5.0 * len(lists) + 0.6), lambda figure: figures.det_lists(lists, figure, columns=1))

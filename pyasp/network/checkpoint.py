@@ -25,7 +25,7 @@ from torch import nn
 
 from pyasp.core.errors import InputError, final_name, rerun
 from pyasp.core.files import atomic_write
-from pyasp.core.options import check_choice, option_fields
+from pyasp.core.options import check_value, option_fields
 from pyasp.core.text import read_lines
 from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.network.model import ONNX, ArchitectureOptions, Network
@@ -132,7 +132,7 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
         raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
     for field in fields:
         if field.name in values:
-            check_choice(field, values[field.name], path)
+            check_value(cls, field, values[field.name], path)
     return cls(**{name: values[name] for name in names if name in values})
 
 

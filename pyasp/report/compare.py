@@ -3,7 +3,7 @@ runs that differ in their seed: mean and spread of each system, and what one sys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report import tables
-from pyasp.report.facts import read_json
+from pyasp.report.facts import read_if_there
 from pyasp.report.results import Results, entries, list_names
 
 SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
@@ -39,13 +39,13 @@ def signed(value: float) -> str:
 
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
     """True when all runs scored the same list, bit for bit."""
-    marks = [read_json(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
+    marks = [read_if_there(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
     return marks[0] is not None and all(mark == marks[0] for mark in marks)
 
 
 def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
     """Which trials a system decides rightly at a threshold (None: reject all), (N,) bool; None without its files."""
-    listed = Path(read_json(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
+    listed = Path(read_if_there(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
     scores = exp / system / "scores" / trial_list
     if not (listed.is_file() and scores.is_file()):
         return None
@@ -79,9 +79,9 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
             gap = "-" if left is None or right is None else signed(left - right)
             test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
-            shown: Iterable[str] = map(eer_text, both) if figure == "eer" else (show(left), show(right))
+            shown = [eer_text(entry) for entry in both] if figure == "eer" else [show(left), show(right)]
             if figure.startswith("min_dcf/"):
-                shown = (min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both)
+                shown = [min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both]
             table.append([system, title, *shown, gap, *test, decided])
     return table
 

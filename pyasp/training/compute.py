@@ -49,9 +49,6 @@ class ComputeOptions:
         "result is that of one process; false: each over its own part",
     )
 
-    def __post_init__(self) -> None:
-        """Every value that the parser lets through is a choice that exists."""
-
 
 def prepare_device(options: ComputeOptions, device: torch.device) -> None:
     """The process-wide switches of torch."""
