@@ -25,7 +25,7 @@ parse_options() {
     key=${1#--}
     value=${key#*=}
     [[ $key == *=* ]] && key=${key%%=*} || value=
-    [[ $key =~ ^[a-z0-9][a-z0-9-]*$ && -v _table[$key] ]] || die "unknown option '$1'. Options: $known"
+    [[ $key =~ ^[a-z0-9][a-z0-9-]*$ && -v _table[$key] ]] || die "unknown option '$1'.$(near "$key" "${!_table[@]}") Options: $known"
     if [[ $1 != *=* ]]; then
       if [[ $flags == *" $key "* ]]; then
         value=true
@@ -39,6 +39,11 @@ parse_options() {
     shift
     if [[ $lists == *" $key "* ]]; then _table[$key]+="$value"$'\n'; else _table[$key]=$value; fi
   done
+}
+
+# near WORD NAME...: which of some options a mistyped one may have meant, as the tools say it.
+near() {
+  python3 -c 'import difflib, sys; print(*(f" Did you mean --{name}?" for name in difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1)), end="")' "$@" 2>/dev/null || true
 }
 
 # check_number NAME VALUE [MIN [MAX]]: a whole number, or an error.
@@ -90,19 +95,33 @@ hold_locks() {
   disown "$watcher"
 }
 
-# map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
+# once ARTEFACT COMMAND...: runs a command that makes an artefact, unless this very command has left it and nothing that it was
+#   made from has changed since: known from its record alone, without what the command would import.
+once() {
+  local asked
+  asked=$(python -m pyasp.core.records "$@") && return 0
+  PYASP_ASKED=$asked "${@:2}"
+}
+
+# map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged; `once`.
 #   TOOL is a verb, with the word that names its command where it has several. The tool's positional arguments are DATA ARG...
 #   PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
-  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 table common merge=() settings=()
-  for table in $6; do merge+=(--table "$table=$(dirname "$out")/$table"); done
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 tables=$6 table settings=() common
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
-  shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
+  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
+    "$data" "${@:7}" "$prefix"
+}
+
+# make_shards NAME TABLES MAX_FAILED TOOL WORD...: of map_shards, whose variables it reads.
+make_shards() {
+  local job=JOB merge=()
+  for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
-  "${o[cmd]}" JOB=1:"${o[nj]}" "$(dirname "$out")/log/$name.JOB.log" python -m pyasp.bin.$tool "${settings[@]}" \
-    --job JOB --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
+  while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
+  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:5}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
@@ -136,13 +155,15 @@ take_corpus_options() {
   done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
 }
 
-# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called.
+# from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called; from elsewhere
+#   they become absolute, so that messages show what works there.
 from_caller() {
   local name
   [ "$caller" != "$PWD" ] || return 0
+  log "relative paths in messages are below $PWD"
   for name in "$@"; do
     opt[$name]=$(while IFS= read -r value; do
-      [[ -z $value || $value == /* ]] || value=$(realpath -ms --relative-base="$PWD" -- "$caller/$value")
+      [[ -z $value || $value == /* ]] || value=$(realpath -ms -- "$caller/$value")
       echo "$value"
     done <<<"${opt[$name]}")
   done

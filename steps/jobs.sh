@@ -2,12 +2,13 @@
 
 usage_error() { echo "error: ${0##*/}: $*" >&2; exit 2; }
 
-# parse_jobs WORDS...: sets first, last, array, log_pattern and command; makes the log's directory.
+# parse_jobs WORDS...: sets job_name, first, last, array, log_pattern and command; makes the log's directory. As with Kaldi's
+#   runners JOB may be called otherwise; a single command has no number, and its words stay what they are.
 parse_jobs() {
-  first=1 last=1 array=false
-  if [[ ${1:-} == JOB=* ]]; then
-    [[ $1 =~ ^JOB=([0-9]+):([0-9]+)$ ]] || usage_error "found '$1'; expected JOB=1:N"
-    first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} array=true
+  job_name='' first=1 last=1 array=false
+  if [[ ${1:-} == JOB=* || ${1:-} =~ ^[A-Za-z][A-Za-z0-9]*=[0-9]+:[0-9]+$ ]]; then
+    [[ $1 =~ ^([A-Za-z0-9]+)=([0-9]+):([0-9]+)$ ]] || usage_error "found '$1'; expected JOB=1:N"
+    job_name=${BASH_REMATCH[1]} first=${BASH_REMATCH[2]} last=${BASH_REMATCH[3]} array=true
     shift
   fi
   [ $# -ge 2 ] || usage_error "expected [JOB=1:N] LOG COMMAND [ARG ...]"
@@ -15,9 +16,28 @@ parse_jobs() {
   mkdir -p "$(dirname "$log_pattern")" || exit 1
 }
 
+# words_for NAME NUMBER WORD...: sets `words`, with the number wherever the name stands between what is no letter and no digit:
+#   split2/JOB/wav.scp, x.JOB.log, but not JOBS.
+words_for() {
+  local name=$1 number=$2 word before
+  shift 2
+  words=()
+  for word in "$@"; do
+    before='' word+=/ # then each match is the first place of its text
+    while [[ -n $name && $word =~ (^|[^[:alnum:]])"$name"[^[:alnum:]] ]]; do
+      before+=${word%%"${BASH_REMATCH[0]}"*}${BASH_REMATCH[1]}$number
+      word=${BASH_REMATCH[0]: -1}${word#*"${BASH_REMATCH[0]}"}
+    done
+    words+=("$before${word%/}")
+  done
+}
+
+# log_of NUMBER: the log of a job.
+log_of() { local words; words_for "$job_name" "$1" "$log_pattern"; echo "${words[0]}"; }
+
 report_failure() {
   { echo; echo "A job failed with exit code $2. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'
-    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj), else by hand."; } >&2
+    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj, or --batch-size in tdnn.conf), else by hand."; } >&2
 }
 
 # alone ME CALLER: true when this script or its caller has died, even if nobody has waited for it yet.

@@ -24,12 +24,14 @@ import numpy as np
 from pyasp.audio import frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.text import beginning_of_text
 
 AGAIN = "Copy the recording again from its source, or leave it out"
 PLAYS = f"{AGAIN}; where it plays to its end: ffmpeg -i FILE NEW.flac"
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 LARGEST = 1 << 20  # bytes of a SPHERE header; NIST's have 1024
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
+EXTENSIBLE_PCM = bytes.fromhex("0100000000001000800000aa00389b71")  # what an extensible header may say of its samples
 MPEG = (0x50, 0x55)  # format tags of MPEG audio in a wav file
 NO_LENGTH = "WAV of length 0"  # with samples all the same: libsndfile finds none
 PIPES = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 0x100000000))  # lengths that programs write to a pipe
@@ -124,7 +126,7 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
         if name == b"ds64" and length >= 24 and place + 16 <= size:
             long = struct.unpack("<8xQ", stream.read(16))[0]
         if name == b"fmt " and 16 <= length and place + 16 <= size:
-            form = _wav_format(path, stream.read(16), order)
+            form = _wav_format(path, stream.read(min(length, 40)), order)
         if name == b"data":
             told = long if long is not None and length == 0xFFFFFFFF else length
             stored = _wav_length(path, stream, told, place, size, long is None)
@@ -181,7 +183,7 @@ def _wav_format(path: object, form: bytes, order: str) -> tuple[int, int, int] |
 
     Where a frame's bytes do not suffice for its channels and bits libsndfile takes other samples for audio: an error.
     """
-    coding, channels, rate, _, align, bits = struct.unpack(f"{order}HHIIHH", form)
+    coding, channels, rate, _, align, bits = struct.unpack_from(f"{order}HHIIHH", form)
     least = channels * -(-bits // 8)
     if coding in MPEG:
         cure = "Convert it: ffmpeg -i FILE NEW.flac"
@@ -191,7 +193,8 @@ def _wav_format(path: object, form: bytes, order: str) -> tuple[int, int, int] |
     if not channels or not 0 < rate <= HIGHEST_RATE or align % channels or align < least:
         told = f"{channels} channels of {bits} bits in {align} bytes at {rate} Hz"
         raise InputError(path, told, "a wav header that adds up", AGAIN)
-    return (rate, channels, align) if align == least > 0 and coding in (1, 6, 7) else None
+    counted = coding in (1, 6, 7) or form[24:] == EXTENSIBLE_PCM
+    return (rate, channels, align) if align == least > 0 and counted else None
 
 
 def _wave64(path: object, stream: BinaryIO, size: int) -> None:
@@ -317,8 +320,15 @@ def _asked(path: object, source: Any) -> Any:
     try:
         return soundfile.info(source)
     except soundfile.LibsndfileError as error:
-        told = f"a file that libsndfile cannot read ({error.error_string})"
-        raise InputError(path, told, "audio", "Convert it to wav or flac, or leave it out") from None
+        told, cure = f"a file that libsndfile cannot read ({error.error_string})", "Convert it to wav or flac"
+        if text := "" if isinstance(source, str) else _text(source):
+            told, cure = f"text ({text!r})", "Fetch the recording again: something else came in its place"
+        raise InputError(path, told, "audio", f"{cure}, or leave it out") from None
+
+
+def _text(stream: BinaryIO) -> str:
+    stream.seek(0)
+    return beginning_of_text(stream.read(200))
 
 
 def _rewind(source: Any) -> None:
@@ -369,7 +379,9 @@ READERS: tuple[tuple[int, bytes, Reader], ...] = (  # place and bytes that a con
 
 def _reader_of(head: bytes) -> Reader | None:
     found = next((read for place, magic, read in READERS if head.startswith(magic, place)), None)
-    return found or (_mpeg if head[:1] == b"\xff" and len(head) > 1 and head[1] >= 0xE0 else None)
+    return found or (
+        _mpeg if head[:1] == b"\xff" and len(head) > 1 and 0xE0 <= head[1] != 0xFE else None
+    )  # FF FE: UTF-16
 
 
 def read_header(path: str | Path, to_the_end: bool = True) -> Header:
@@ -397,7 +409,10 @@ def header_of(name: object, stream: BinaryIO, source: Any) -> Header:
     if not head:
         raise InputError(name, "an empty file", "audio", AGAIN)
     reader = _reader_of(head)
-    found = (reader(name, stream, size) if reader else None) or _libsndfile(name, reader is not None, source)
+    # by its content alone where that is not known: by its name libsndfile would look for MP3 in anything
+    found = (reader(name, stream, size) if reader else None) or _libsndfile(
+        name, reader is not None, source if reader else stream
+    )
     if found.samples <= 0:
         raise InputError(name, "no samples", "audio", AGAIN)
     if found.rate <= 0 or found.channels <= 0:

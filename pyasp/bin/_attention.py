@@ -37,10 +37,10 @@ Loaded = dict[str, tuple[Network, NetworkFrontendOptions]]
 
 def attending(exp: Path) -> Loaded:
     """The networks EXP/<system>/final.pt whose pooling has weights, by system, each with its front end."""
-    found = {}
+    found: Loaded = {}
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
-        if net.attends:
+        if isinstance(net, Network) and net.attends:
             found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
 
@@ -68,7 +68,11 @@ def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndar
 
 def take(data: str | Path, exp: str | Path) -> None:
     """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
-    networks EXP/<system>/final.pt that have an attention."""
+    networks EXP/<system>/final.pt that have an attention.
+
+    Example, after ./run.sh:
+        pyasp attention --recordings 2 data/toy exp/toy
+    """
     networks = attending(Path(exp))
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:
@@ -90,5 +94,5 @@ def take(data: str | Path, exp: str | Path) -> None:
     least = 2 * max(net.shortest for net, _ in networks.values())
     arrays = shown(test, networks, choose(test, RECORDINGS, SEED, least))
     with making(path, made) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")

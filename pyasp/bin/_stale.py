@@ -21,7 +21,7 @@ from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
-from pyasp.core.records import fingerprint, load_record
+from pyasp.core.records import fingerprint, load_record, same_value
 
 RECORD = ".made.json"
 SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own
@@ -234,7 +234,7 @@ def changed_settings(
     now = now | of_step(run, made["tool"], artefact, now)
     for key, old in recorded_options(made).items():
         decided = key == "scoring" and now.get(key) == "auto"  # by the back end, which is an input
-        if key in now and key not in ("seed", "force", *CHOSEN) and now[key] != old and not decided:
+        if key in now and key not in ("seed", "force", *CHOSEN) and not same_value(old, now[key]) and not decided:
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 
@@ -257,7 +257,7 @@ def changed_inputs(
         if now != mark:
             yield f"input {path} {'is gone' if now is None else 'changed'}"
     for path in models_of(run, artefact, made["tool"]):
-        if str(path) not in made["inputs"]:
+        if not any(same_value(name, str(path)) for name in made["inputs"]):
             yield f"not made with {path}"
 
 

@@ -28,6 +28,9 @@ def main(options: Options, system: str, model: str) -> None:
     SYSTEM is EXP/SYSTEM of a finished run (exp/toy/ivector), or a Kaldi directory with final.ubm and final.ie. A system
     is calibrated by its variants SYSTEM+cal or SYSTEM+calhalf (--variant=cal in backend.conf).
     MODEL holds no pickles and needs none of the recipe's directories.
+
+    Example, after ./run.sh:
+        pyasp bundle --force exp/toy/attentive_statistics model.as
     """
     from pyasp.bundle.make import affine_map, calibration_file, copy_kaldi, fill, make, survey
     from pyasp.bundle.speaker_model import SpeakerModel  # both import torch, for which --help need not wait

@@ -34,6 +34,9 @@ def main(options: Options, shell: str) -> None:
     """Prints a script that completes verbs, options and their values: for SHELL bash or zsh.
 
     bash: `source <(pyasp completion bash)`; zsh: `pyasp completion zsh > DIR/_pyasp`, DIR being in $fpath.
+
+    Example, after ./run.sh:
+        pyasp completion bash > completion.sh
     """
     if shell not in SHELLS:
         raise InputError("command line", repr(shell), " or ".join(SHELLS), "Name one of these shells")

@@ -20,6 +20,10 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     """Writes the embeddings of the recordings FILE of one speaker to SPEAKERS/NAME.ark, for identify.
 
     A directory SPEAKERS holds speakers enrolled with one model; deleting NAME.ark removes the speaker.
+
+    Example, after ./run.sh:
+        pyasp bundle --force exp/toy/ivector model
+        pyasp enroll --model model speakers ann data/toy/corpus/test/wav/id20001/*/00001.wav
     """
     path = speaker_file(speakers, name)
     check_speaker(path, options.add, options.force)  # before any work

@@ -13,11 +13,11 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import cost, grouped, read_json
+from pyasp.core.text import cost, grouped, read_json, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.evaluation.llr import MARK, eer_text, summarise, unsure
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text, summarise
 from pyasp.evaluation.metrics import det_points
 
 
@@ -37,7 +37,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     model = train(given.scores[:, None], given.target, (name,))
     told, after = entry["calibration"], summarise(model.apply(given.scores[:, None]), given.target, options.priors)[0]
     trials_of = f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
-    costs = ", ".join(f"minDCF({prior}) {cost(value)}" for prior, value in entry["min_dcf"].items())
+    costs = ", ".join(f"minDCF({prior}) {min_dcf_text(entry, prior)}" for prior in entry["min_dcf"])
     actual = ", ".join(
         f"{prior} {cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()
     )
@@ -50,9 +50,9 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
         f"Cllr {cost(after['calibration']['cllr'])}"
     )
-    for doubt in model.trained.doubts():
+    for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
-    if unsure(entry):
+    if marked(entry):
         print(MARK)
     if options.calibration:
         facts = {
@@ -62,8 +62,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
             "trained_on": name,
             **pooled([model.as_dict()]),
         }
-        with atomic_write(options.calibration, "w") as stream:
-            stream.write(json.dumps(facts, indent=1) + "\n")
+        write_json(options.calibration, facts)
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 
@@ -83,13 +82,13 @@ def make(options: EvaluateOptions, trials_dir: str | Path, system_dir: Path, mad
     """Writes bootstrap.npz, then metrics.json; prints a line a list."""
     result, replicates = evaluate(trials_dir, system_dir, options)
     with atomic_write(system_dir / "bootstrap.npz") as stream:
-        np.savez(stream, **replicates)
+        np.savez(stream, allow_pickle=False, **replicates)
     with making(system_dir / "metrics.json", made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         trials = grouped(entry["n_target"] + entry["n_nontarget"])
         print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
-    if any(map(unsure, result["trials"].values())):
+    if any(map(marked, result["trials"].values())):
         print(MARK)
     lists = trial_lists(trials_dir)
     unscored = [name for name in lists if name not in result["trials"]]
@@ -106,6 +105,9 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
     A line-aligned `<list>.tsv` (with a header) beside a list adds the same figures by each value of its columns; so do
     the tables of the data directories beside TRIALS_DIR, which also give the speakers: intervals by a bootstrap over
     speakers, whose replicates are in SYSTEM_DIR/bootstrap.npz.
+
+    Example, after ./run.sh:
+        pyasp evaluate data/toy/trials/veri_test exp/toy/ivector/scores/veri_test
     """
     if Path(trials_dir).is_file() or Path(system_dir or trials_dir).is_file():
         return of_file(options, system_dir or trials_dir, trials_dir if system_dir else None)

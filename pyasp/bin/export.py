@@ -26,6 +26,10 @@ def main(options: Options, model: str, out: str) -> None:
     Recordings of fewer frames than the metadata's min_frames are repeated up to it, as SpeakerModel does; longer ones
     than max_frames are to be cut, and their embeddings averaged by length.
     Needs the extra: pip install 'pyasp[onnx]'. What comes before and after the network stays with SpeakerModel.
+
+    Example, after ./run.sh:
+        pyasp bundle --force exp/toy/statistics model.st
+        pyasp export --onnx model.st statistics.onnx
     """
     if not options.onnx:
         raise InputError("command line", "no format", "--onnx", "Give --onnx: it is the only format so far")

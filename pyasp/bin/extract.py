@@ -17,6 +17,8 @@ from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.features.frontend import FrontendOptions, NetworkFrontendOptions
 from pyasp.features.stored import iterate
+from pyasp.gmm.posteriors import Aligner
+from pyasp.ivector.model import Estimator
 from pyasp.ivector.statistics import extract as extract_ivectors
 from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 from pyasp.network.checkpoint import load_network, options_from
@@ -36,12 +38,15 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
     Needs UBM_DIR/final.ubm and IVECTOR_DIR/final.ie, ours or Kaldi's (whose extractor directory holds both). A shard is
     always computed alone and in the same order: with the same number of threads the i-vectors are the same bits for any
     --num-jobs; other threads, devices or --precision change them by round-off (float32: about 1e-5 relative).
+
+    Example, after ./run.sh:
+        pyasp extract --config conf/toy/ivector.conf data/toy/enroll exp/toy/ubm exp/toy/ivector my_vectors/enroll
     """
     source, frontend = DataDir(data), subset(options, FrontendOptions)
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"
 
     @functools.cache
-    def tools():
+    def tools() -> tuple[Aligner, Estimator]:
         ubm, aligner = load_aligner(ubm_dir, options)
         return aligner, load_estimator(models[1], ubm, options)
 
@@ -55,9 +60,8 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
 
     def process(utts: list[str]) -> Iterator[Result]:
         failed: dict[str, str] = {}
-        for utt, vector in extract_ivectors(
-            prefetched(iterate(source, frontend, utts, failed)), *tools(), options.acoustic_weight, options.max_count
-        ):
+        (aligner, estimator), read = tools(), prefetched(iterate(source, frontend, utts, failed))
+        for utt, vector in extract_ivectors(read, aligner, estimator, options.acoustic_weight, options.max_count):
             yield utt, vector, {}
         for utt, reason in failed.items():
             yield utt, None, {"failed": reason}
@@ -78,6 +82,9 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
 
     Sizes and front end are those that the network was trained with. A shard is always computed in the same batches:
     with the same number of threads the embeddings are the same bits for any --num-jobs.
+
+    Example, after ./run.sh:
+        pyasp extract data/toy/enroll exp/toy/statistics/final.pt my_vectors/enroll_st
     """
     source, settings, table = DataDir(data), subset(options, EmbedOptions), options.table
 
@@ -97,7 +104,8 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
 
     def process(utts: list[str]) -> Iterator[Result]:
         embedder, frontend = tools()
-        before, failed = embedder.repeated, {}
+        before = embedder.repeated
+        failed: dict[str, str] = {}
         for utt, vector in embedder.stream(iterate(source, frontend, utts, failed)):
             yield utt, vector, {}
         for utt, reason in failed.items():

@@ -31,6 +31,9 @@ def main(options: Options, conf: str, train: str, out: str) -> None:
     voiced frames, recordings and speakers of TRAIN (a data directory). conf/folder/README.md has the rules.
 
     Other options stay as they are: to choose one yourself, write its value in place of `auto`.
+
+    Example, after ./run.sh:
+        pyasp fit conf/folder data/toy/train my_conf
     """
     facts = facts_of(DataDir(train))
     said: dict[str, str] = {}

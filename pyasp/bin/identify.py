@@ -6,38 +6,46 @@ from dataclasses import dataclass
 from pyasp.bundle.verify import (
     DecisionOptions,
     ModelOptions,
-    hear_all,
+    hear_each,
     load_model,
     load_speakers,
+    note_itself,
+    reasons,
     scale_text,
+    tell_failed,
     threshold,
     threshold_text,
 )
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of identify."""
 
-    top: int = option(3, "speakers listed for each recording, closest first")
+    top: Count = option(3, "speakers listed for each recording, closest first")
     json: bool = option(False, "print one JSON object instead of lines")
 
 
 @command(Options, "SPEAKERS", "FILE...")
-def main(options: Options, speakers: str, files: list[str]) -> None:
+def main(options: Options, speakers: str, files: list[str]) -> int:
     """Says for each FILE which speaker of the directory SPEAKERS it is from, or that it is from none (open set).
 
-    --prior is the prior that a recording is from any of the enrolled speakers, each as likely as another.
+    --prior is the prior that a recording is from any of the enrolled speakers, each as likely as another. A
+    FILE that cannot be used is named, the others are answered, and the exit code is 1.
+
+    Example, after ./run.sh:
+        pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
     if options.top < 1:
         raise InputError("command line", str(options.top), "1 or more", "Correct it", item="--top")
     model = load_model(options)
     enrolled = load_speakers(speakers, model)
     limit = threshold(options, len(enrolled))
-    heard = hear_all(model, files, options.channel)
+    heard, failed = hear_each(model, files, options.channel)
+    note_itself(heard, (vector for vectors in enrolled.values() for vector in vectors))
     results = [(each, model.closest(enrolled, each.vector, limit)) for each in heard]
     if options.json:
         print(
@@ -54,17 +62,19 @@ def main(options: Options, speakers: str, files: list[str]) -> None:
                         }
                         for each, found in results
                     ],
+                    "failed": reasons(failed),
                 },
                 indent=1,
             )
         )
-        return
+        return int(bool(failed))
     for each, found in results:
         listed = ", ".join(f"{name} {score:+.2f}" for name, score in list(found.scores.items())[: options.top])
         print(f"{each.name}: {found.speaker or 'none of them'} ({listed})")
         for warning in each.warnings:
             print(f"warning: {each.name}: {warning}")
     print(f"{len(enrolled)} speakers, {threshold_text(options, len(enrolled))}\n({scale_text(model)})")
+    return tell_failed(failed, len(heard) + len(failed))
 
 
 if __name__ == "__main__":

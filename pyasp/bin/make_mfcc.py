@@ -81,6 +81,9 @@ def main(options: Options, data: str, prefix: str) -> None:
     """Reads the audio of this job's shards S of DATA and writes PREFIX.S.ark, PREFIX.S.scp, PREFIX.S.utt2num_frames.
 
     Recordings that cannot be used are listed with their reasons in PREFIX.S.failed; merge_shards lets the count decide.
+
+    Example, after ./run.sh:
+        pyasp make_mfcc --config conf/toy/mfcc.conf data/toy/enroll my_mfcc/enroll
     """
     store(options, Mfcc(subset(options, MfccOptions)), data, prefix)
 

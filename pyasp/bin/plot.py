@@ -56,6 +56,9 @@ def main(options: Options, what: str, words: list[str]) -> None:
 
     features: coefficients and voice activity over time; attention: a network's weights under the spectrogram;
     embeddings: projected to the plane, by speaker. --out names the picture.
+
+    Example, after ./run.sh:
+        pyasp plot det exp/toy/ivector exp/toy/statistics --out det.png
     """
     if what not in PLOTS:
         raise InputError("command line", repr(what), " or ".join(PLOTS), "Name one of these plots")

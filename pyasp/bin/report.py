@@ -97,11 +97,12 @@ def compare(directories: list[str], against: str) -> str:
     """
     if len(directories) > 2 and not against:
         raise InputError("command line", f"{len(directories)} runs", "two", "Name two, or a system with --against")
-    runs = [read_old(Path(each) / "results.json") for each in directories]
-    for each, found in zip(directories, runs):
+    paths, runs = [Path(each) for each in directories], list[report.Results]()
+    for path in paths:
+        found = read_old(path / "results.json")
         if found is None:
-            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", rerun("report"))
-    paths = [Path(each) for each in directories]
+            raise InputError(path / "results.json", "no such file", "the results of a report", rerun("report"))
+        runs.append(found)
     return comparison.over_seeds(paths, runs, against) if against else comparison.side_by_side(paths, runs)
 
 
@@ -132,6 +133,9 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference;
     with --against SYSTEM EXP_A EXP_B ...: mean and spread of the systems over runs of several seeds, and SYSTEM's
     difference from each other system.
+
+    Example, after ./run.sh:
+        pyasp report --compare exp/toy exp/toy
     """
     if options.compare or options.against:
         print(compare([trials_dir, exp_dir, *systems], options.against))

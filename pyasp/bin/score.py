@@ -10,7 +10,7 @@ from pyasp.backend import choice, files, model, variants
 from pyasp.backend.files import APART, by_trial, read_back_end, resolved
 from pyasp.backend.lists import check_missing, load_embeddings, load_models, load_tests, score_list, with_embedding
 from pyasp.backend.model import BackEnd, adapt_apart, draw_folds
-from pyasp.backend.options import BackendOptions, ScoreOptions, TrainOptions
+from pyasp.backend.options import BackendOptions, BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.bin._calibrate import WAYS, calibrate
 from pyasp.bin._normalise import normalise
@@ -96,6 +96,9 @@ def train(options: TrainingOptions, scp: str, utt2spk: str, backend_dir: str) ->
 
     With --scoring=auto the back end that held-out training speakers favour; scoring.conf says how it scores.
     BACKEND_DIR/mean.vec, transform.mat and plda are Kaldi files: its programs read them, and score list reads Kaldi's.
+
+    Example, after ./run.sh:
+        pyasp score train exp/toy/ivector/train/embedding.scp data/toy/train_sel/utt2spk my_backend
     """
     make_back_end(options, scp, utt2spk, options.utt2clean, backend_dir)
 
@@ -104,7 +107,7 @@ def make_back_end(
     options: Options, scp: str | Path, utt2spk: str | Path, utt2clean: str | Path, backend_dir: str | Path
 ) -> None:
     """The trained back end, unless it is up to date; utt2clean "": no table of copies."""
-    train_options, directory = subset(options, TrainOptions), Path(backend_dir)
+    train_options, directory = subset(options, BackendTrainOptions), Path(backend_dir)
     auto = options.scoring == "auto"
     copies = [utt2clean] if utt2clean and (auto or not options.train_copies) else []
     made = describe(
@@ -138,6 +141,9 @@ def adapt(options: AdaptOptions, backend_dir: str, scp: str, out: str) -> None:
 
     With --data also OUT_BACKEND_DIR/apart: back ends adapted to parts of their speakers. A trial of speakers among them
     is scored by one that was adapted to neither.
+
+    Example, after ./run.sh:
+        pyasp score adapt exp/toy/ivector/backend exp/toy/ivector/test/embedding.scp my_adapted
     """
     adapt_back_end(options, options.data, backend_dir, scp, out)
 
@@ -223,6 +229,10 @@ def one_list(options: Options, *words: str) -> None:
     """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
 
     The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
+
+    Example, after ./run.sh:
+        X=exp/toy/ivector D=data/toy E=embedding.scp
+        pyasp score list $X/enroll/$E $D/enroll/model2utts $X/test/$E $X/backend $D/trials/veri_test my_scores
     """
     score_trials(options, *words)
 
@@ -235,6 +245,9 @@ def normalise_scores(
 
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
     of.
+
+    Example, after ./run.sh:
+        pyasp score normalise --kind snorm data/toy exp/toy/ivector exp/toy/ivector/backend exp/toy/ivector my_snorm
     """
     normalise(options, options.kind, data, vectors, backend_dir, system, out, options.force)
 
@@ -246,6 +259,9 @@ def calibrate_scores(options: CalibrateOptions, data: str, out: str, systems: li
     Several SYSTEM_DIRs are fused: one logistic regression over all their scores. Trained on `halves`, a column `halves`
     beside the scores says which trials are `disjoint`: neither speaker was in the training; trials across the halves
     (`mixed`) get the mean of both models.
+
+    Example, after ./run.sh:
+        pyasp score calibrate --train-on halves data/toy my_calibrated exp/toy/ivector
     """
     calibrate(options, options.train_on, data, out, systems, options.force)
 
@@ -328,6 +344,9 @@ def system(options: SystemOptions, data: str, exp: str) -> None:
     SYSTEM_DIR+<chain>.
 
     What is up to date is left as it is. A variant that cannot be made is left out, and its left_out.tsv says why.
+
+    Example, after ./run.sh:
+        pyasp score system --config conf/toy/backend.conf data/toy exp/toy/ivector
     """
     chains = variants.check(options)
     systems = Chains(options, data, exp.rstrip("/"), options.backend)
@@ -340,7 +359,11 @@ def system(options: SystemOptions, data: str, exp: str) -> None:
 
 @command(Options, "DATA", "EXP", "SYSTEM...", action="fusions")
 def fusions(options: Options, data: str, exp: str, systems: list[str]) -> None:
-    """The fusions of backend.conf whose members have scores: EXP/fusion:<a>+<b>/scores/<list>, calibrated."""
+    """The fusions of backend.conf whose members have scores: EXP/fusion:<a>+<b>/scores/<list>, calibrated.
+
+    Example, after ./run.sh:
+        pyasp score fusions --config conf/toy/backend.conf data/toy exp/toy ivector attentive_statistics
+    """
     known = [*variants.names(options, systems), *with_scores(exp)]
     for name, members in variants.fusions(options, known).items():
         calibrate(options, "auto", data, f"{exp}/{name}", [f"{exp}/{member}" for member in members], options.force)

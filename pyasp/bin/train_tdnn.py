@@ -25,6 +25,9 @@ def main(options: Options, data: str, exp: str) -> None:
     Goes on from EXP/last.pt where a killed run stopped. EXP/train.jsonl has a line an epoch, EXP/init.pt the network
     that it began with: of random weights, or with --init of those of another network (conf/fine_tuning.md).
     `torchrun --nproc-per-node=N -m pyasp.bin.train_tdnn ...` trains with N processes, on one machine or many.
+
+    Example, after ./run.sh:
+        pyasp train_tdnn --config conf/toy/tdnn.conf --pooling average --epochs 1 data/toy/train_sel my_network
     """
     train(DataDir(data), Path(exp), subset(options, NetworkOptions), options.seed, options.force)
 

@@ -44,6 +44,9 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
     """Trains a GMM-UBM on the voiced frames of DATA: diagonal (UBM_DIR/0.dubm .. final.dubm), then full covariance
     (0.ubm .. final.ubm). Continues where a killed run stopped; likelihood.json has the log-likelihoods per frame.
     `torchrun --nproc-per-node=N -m pyasp.bin.train_ubm ...` shares the recordings among N processes.
+
+    Example, after ./run.sh:
+        pyasp train_ubm --frontend-config conf/toy/ivector.conf --num-gauss 8 data/toy/train_ubm my_ubm
     """
     source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), subset(options, UbmOptions)
     recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)

@@ -17,7 +17,7 @@ from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 
 
 @dataclass(frozen=True)
-class ComputeOptions(JobOptions, VadOptions):
+class VadJobOptions(JobOptions, VadOptions):
     """Options of `vad compute`: Kaldi's compute-vad's own and the job's."""
 
 
@@ -54,10 +54,14 @@ def process(options: VadOptions, feats: ScpReader, utts: list[str]):
             yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum())), "utt2num_silent": str(silent)}
 
 
-@command(ComputeOptions, "DATA", "PREFIX", action="compute")
-def compute(options: ComputeOptions, data: str, prefix: str) -> None:
+@command(VadJobOptions, "DATA", "PREFIX", action="compute")
+def compute(options: VadJobOptions, data: str, prefix: str) -> None:
     """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp, .utt2num_voiced and
-    .utt2num_silent, frames of digital silence."""
+    .utt2num_silent, frames of digital silence.
+
+    Example, after ./run.sh:
+        pyasp vad compute --config conf/toy/vad.conf data/toy/enroll my_vad/enroll
+    """
     source = DataDir(data)
     source.require("utt2spk", "feats.scp")
     feats, settings = ScpReader(source / "feats.scp"), subset(options, VadOptions)
@@ -117,6 +121,9 @@ def copy(options: CopyOptions, clean: str, augmented: str) -> None:
     or follows it at its speed where utt2speed has it.
 
     A copy whose number of frames differs from what its original leaves it is an error.
+
+    Example, after ./run.sh:
+        pyasp vad copy data/toy/train data/toy/train_aug
     """
     source, target = DataDir(clean), DataDir(augmented)
     source.require("vad.scp", "utt2num_voiced", "utt2num_frames")

@@ -1,10 +1,9 @@
 """Says whether recordings are of one speaker: the log-likelihood ratio, and a decision."""
 
 import json
-import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyasp.bundle.verify import (
     DecisionOptions,
@@ -12,10 +11,15 @@ from pyasp.bundle.verify import (
     ModelOptions,
     claimed,
     hear_all,
+    hear_each,
     hear_many,
+    is_among,
     load_model,
+    note_itself,
     read_pairs,
+    reasons,
     scale_text,
+    tell_failed,
     threshold,
     threshold_text,
 )
@@ -77,27 +81,45 @@ def decision(options: Options, calibrated: bool) -> dict[str, Any]:
     return {**costs, "threshold": threshold(options), "calibrated": calibrated}
 
 
+class ScoredPair(NamedTuple):
+    """A line of the answer to --pairs."""
+
+    enrol: str
+    test: str
+    llr: float
+    same: bool
+
+
 def of_pairs(options: Options) -> int:
     """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
-    pairs, model, failed = read_pairs(options.pairs), load_model(options), {}
+    pairs, model = read_pairs(options.pairs), load_model(options)
     names = [name for pair in pairs for name in pair]
-    heard, rows = hear_many(model, names, options.channel, len(os.sched_getaffinity(0)), failed), []
+    heard, failed = hear_many(model, names, options.channel)
+    rows: list[ScoredPair] = []
+    itself = 0
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append({"enrol": enrol, "test": test, "llr": score, "same": score >= threshold(options)})
+            rows.append(ScoredPair(enrol, test, score, score >= threshold(options)))
+            itself += is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
         facts = [each.facts() for each in heard.values()]
-        answer = {**decision(options, model.calibrated), "pairs": rows, "files": facts, "failed": failed}
+        answer = {
+            **decision(options, model.calibrated),
+            "pairs": [row._asdict() for row in rows],
+            "files": facts,
+            "failed": reasons(failed),
+        }
         print(json.dumps(answer, indent=1))
     else:
         blanks = any(len(name.split()) != 1 for name in names)
         for row in rows:
-            print(*row_of(row), sep="\t" if blanks else " ")
+            print(row.enrol, row.test, f"{row.llr:.6g}", sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
-        told = [f"{name}: failed: {reason}" for name, reason in failed.items()]
-        print(*warned, *told, f"({scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
-    same = sum(row["same"] for row in rows)
+        warned += [f"warning: {itself} of {len(rows)} pairs are of a recording with itself"] if itself else []
+        told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
+        print(*warned, *told, f"({scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
+    same = sum(row.same for row in rows)
     print(
         f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
         f"{len(failed)} of {len(set(names))} recordings failed",
@@ -106,18 +128,18 @@ def of_pairs(options: Options) -> int:
     return int(bool(failed))
 
 
-def row_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    """A line of a score file."""
-    return row["enrol"], row["test"], f"{row['llr']:.6g}"
-
-
 @command(Options, "[ENROL]...", "--", "[TEST]...")
 def main(options: Options, enrol: list[str], test: list[str]) -> int:
     """Compares the recordings ENROL of one speaker with each TEST: same speaker or different.
 
     Without the `--` the last file is the test. A log-likelihood ratio (natural logarithm) above the threshold that
     --prior, --c-miss and --c-fa make means "same speaker". With --speakers and --claim every file is a test of that
-    enrolled speaker; with --pairs no file is named. Exit code 0 whenever there is an answer to everything.
+    enrolled speaker; with --pairs no file is named. A test that cannot be used is named and the
+    others are answered. Exit code 0 whenever there is an answer to everything.
+
+    Example, after ./run.sh:
+        W=data/toy/corpus/test/wav
+        pyasp verify --model model $W/id20001/*/00001.wav -- $W/id20002/*/00002.wav
     """
     threshold(options)  # a bad prior is told before any work
     if options.pairs and (enrol or test):
@@ -131,16 +153,18 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     if not test or not (enrol or options.claim):
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = load_model(options)
-    vectors = claimed(options.speakers, options.claim, model) if options.claim else None
-    heard, tests = hear_all(model, enrol, options.channel), hear_all(model, test, options.channel)
-    if vectors is None:
-        vectors = [each.vector for each in heard]
+    known = list(claimed(options.speakers, options.claim, model)) if options.claim else []
+    heard = hear_all(model, enrol, options.channel)
+    tests, failed = hear_each(model, test, options.channel)
+    vectors = known or [each.vector for each in heard]
+    note_itself(tests, vectors)
     scores = [float(model.score(vectors, each.vector)) for each in tests]
     if options.json:
-        print(json.dumps(record(heard, tests, scores, options, model.calibrated), indent=1))
+        answer = record(heard, tests, scores, options, model.calibrated)
+        print(json.dumps({**answer, "failed": reasons(failed)}, indent=1))
     else:
         print("\n".join(lines(heard, tests, scores, options, scale_text(model, scores))))
-    return 0
+    return tell_failed(failed, len(tests) + len(failed))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyasp.core.text import as_markdown, cost, grouped
-from pyasp.evaluation.llr import MARK, eer_text, unsure
+from pyasp.core.text import as_markdown, grouped
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
@@ -25,7 +25,7 @@ def results_table(results: dict[str, Any]) -> str:
             [
                 name,
                 eer_text(entry),
-                *(cost(entry["min_dcf"].get(prior)) for prior in priors),
+                *(min_dcf_text(entry, prior) for prior in priors),
                 grouped(entry["n_target"]),
                 grouped(entry["n_nontarget"]),
             ]
@@ -53,7 +53,7 @@ def card(kind: str, facts: dict[str, Any]) -> str:
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
     introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
-    mark = f" {MARK}" if any(map(unsure, facts.get("results", {}).values())) else ""
+    mark = f" {MARK}" if any(map(marked, facts.get("results", {}).values())) else ""
     return f"""# Speaker verification model: {facts.get("system", kind)}
 
 {introduction} {trained}

@@ -12,6 +12,7 @@ import fcntl
 import json
 import math
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,8 @@ import numpy as np
 
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
 from pyasp.core.options import option
-from pyasp.core.text import read_lines
+from pyasp.core.text import read_lines, write_json
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel
 
 WILD = 50  # a ratio beyond e^50, or e^-50, is a model's error: of PLDA of too few speakers, say
+MANY = 10  # recordings: a bar shows how far they are
 MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
 
@@ -98,37 +99,73 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 
-def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int = -1) -> list[Heard]:
-    """Every one of a few files; the same file twice counts once. Raises InputError that names all that are unusable."""
-    heard, failed = [], []
-    for path in dict.fromkeys(map(str, paths)):
-        try:
-            heard.append(hear(model, path, channel))
-        except InputError as error:
-            failed.append(error)
-    if failed:
-        others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed))}"
-        raise failed[0] if len(failed) == 1 else InputError("recordings", others, "audio with speech", "Replace them")
-    return heard
+Failed = dict[str, InputError | OSError]  # {file: why it cannot be used}
 
 
-def hear_many(
-    model: SpeakerModel, paths: Iterable[str], channel: int, threads: int, failed: dict[str, str]
-) -> dict[str, Heard]:
-    """{path: what was heard} of every file, each once, in threads; failures go into {path: reason}."""
+def hear_many(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> tuple[dict[str, Heard], Failed]:
+    """{path: what was heard} of every file, each once, in threads; and those that failed."""
     from pyasp.core.progress import bar  # tqdm is for many files
 
-    def work(path: str) -> Heard | str:
+    def work(path: str) -> Heard | InputError | OSError:
         try:
             return hear(model, path, channel)
         except (InputError, OSError) as error:
-            return " ".join(str(error).split())
+            return error
 
-    names = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(threads) as pool:
-        found = dict(zip(names, bar(pool.map(work, names), len(names), "verify", "file")))
-    failed.update({name: each for name, each in found.items() if isinstance(each, str)})
-    return {name: each for name, each in found.items() if isinstance(each, Heard)}
+    names = list(dict.fromkeys(map(str, paths)))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        results = pool.map(work, names)
+        found = dict(zip(names, results if len(names) < MANY else bar(results, len(names), "verify", "file")))
+    heard = {name: each for name, each in found.items() if isinstance(each, Heard)}
+    return heard, {name: each for name, each in found.items() if not isinstance(each, Heard)}
+
+
+def hear_each(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> tuple[list[Heard], Failed]:
+    """Those of some files that can be used, and those that failed. Raises InputError that names all, if all failed."""
+    heard, failed = hear_many(model, paths, channel)
+    if failed and not heard:
+        raise _unusable(failed)
+    return list(heard.values()), failed
+
+
+def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> list[Heard]:
+    """Every one of some files; the same file twice counts once. Raises InputError that names all that are unusable."""
+    heard, failed = hear_many(model, paths, channel)
+    if failed:
+        raise _unusable(failed)
+    return list(heard.values())
+
+
+def _unusable(failed: Failed) -> InputError | OSError:
+    others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed.values()))}"
+    several = InputError("recordings", others, "audio with speech", "Replace them")
+    return several if len(failed) > 1 else next(iter(failed.values()))
+
+
+def reasons(failed: Failed) -> dict[str, str]:
+    """{file: why it cannot be used}, in a line each."""
+    return {name: " ".join(str(error).split()) for name, error in failed.items()}
+
+
+def tell_failed(failed: Failed, total: int) -> int:
+    """Prints which of so many files could not be used, and why. Returns the exit code."""
+    if failed:
+        told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
+        print(*told, f"{len(failed)} of {total} recordings failed", sep="\n", file=sys.stderr)
+    return int(bool(failed))
+
+
+def note_itself(tests: Iterable[Heard], enrolled: Iterable[np.ndarray]) -> None:
+    """Warns of tests whose very recording, under whatever name, is among the enrolled, embeddings (E,)."""
+    enrolled = list(enrolled)
+    for each in tests:
+        if is_among(each.vector, enrolled):
+            each.warnings.append("this very recording is enrolled: its ratio says nothing of who speaks")
+
+
+def is_among(vector: np.ndarray, others: Iterable[np.ndarray]) -> bool:
+    """True where an embedding (E,) is that of a recording among others: the same bits."""
+    return any(np.array_equal(vector, other) for other in others)
 
 
 def read_pairs(path: str | Path) -> list[tuple[str, str]]:
@@ -255,12 +292,11 @@ def save_speaker(
         if (directory / MODEL_FILE).is_file():
             _check_model(directory, model)
         else:
-            with atomic_write(directory / MODEL_FILE, "w") as stream:
-                json.dump({"identity": model.bundle.identity}, stream)
+            write_json(directory / MODEL_FILE, {"identity": model.bundle.identity})
         kept = list(read_ark(path)) if add else []
         before = len(kept)
         for recording, vector in vectors:
-            if not any(np.array_equal(vector, old) for _, old in kept):
+            if not is_among(vector, (old for _, old in kept)):
                 kept.append((f"{len(kept) + 1}-{'_'.join(os.path.basename(recording).split())}", vector))
         with ArkWriter(path) as writer:
             for key, vector in kept:

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
 from pyasp.data.checks import read_dropped, write_dropped
@@ -33,8 +33,8 @@ SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost
 class JobOptions:
     """Which part of the work this process does."""
 
-    job: int = option(1, "number of this job, from 1")
-    num_jobs: int = option(1, "number of jobs; the result does not depend on it")
+    job: Count = option(1, "number of this job, from 1")
+    num_jobs: Count = option(1, "number of jobs; the result does not depend on it")
     reuse: str = option("", "scp of another set: utterances found there are not computed again")
     force: bool = option(False, "make again what is out of date")
     within: str = option("", "scp of an earlier step: its utterances alone; the others must stand in dropped.tsv")
@@ -182,12 +182,13 @@ def merge(
     lines = {utt: known[utt] for utt in utts if utt in known}
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
-    check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
-    inputs = [data / "utt2spk", *filter(None, (reuse, within))]
-    inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
+    parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
     if is_current(out_scp, made, force):
         return
+    print(counts, file=sys.stderr)
     for name, path in tables.items():
         table = dict(_collect(prefix, len(missing), name))
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
@@ -201,8 +202,8 @@ def merge(
 
 def check_counts(
     where: str, utts: Collection[str], lines: Mapping[str, str], failures: Mapping[str, str], allowed: float
-) -> None:
-    """Prints "done N of M" and raises InputError when utterances are lost or too many failed."""
+) -> str:
+    """The sentence "done N of M"; raises InputError when utterances are lost or, having printed it, too many failed."""
     lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
         raise InputError(
@@ -213,14 +214,16 @@ def check_counts(
         )
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
-    print(f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}", file=sys.stderr)
+    counts = f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}"
     if len(failures) > allowed * len(utts):
+        print(counts, file=sys.stderr)
         raise InputError(
             where,
             f"{len(failures)} of {len(utts)} utterances failed{note}",
             f"at most {allowed:.1%}",
             rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)"),
         )
+    return counts
 
 
 def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:

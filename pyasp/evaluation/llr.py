@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
+from pyasp.core.text import cost as cost_text
 from pyasp.core.text import percent
 from pyasp.evaluation import metrics
 from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
@@ -213,8 +214,11 @@ def unsure(entry: Mapping[str, Any]) -> bool:
     errors = entry.get("errors", {}).get("eer")
     if entry.get("eer") is None or not errors:
         return False
-    few = min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS
-    return few or abs(entry["eer"] - entry["eer_rocch"]) > TIED * min(entry["eer"], entry["eer_rocch"])
+    return _few(errors) or abs(entry["eer"] - entry["eer_rocch"]) > TIED * min(entry["eer"], entry["eer_rocch"])
+
+
+def _few(errors: Mapping[str, Any] | None) -> bool:
+    return min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS if errors else False
 
 
 def eer_text(entry: Mapping[str, Any]) -> str:
@@ -224,8 +228,19 @@ def eer_text(entry: Mapping[str, Any]) -> str:
     return percent(entry.get("eer")) + mark
 
 
+def min_dcf_text(entry: Mapping[str, Any], prior: str) -> str:
+    """A minDCF of an entry wherever it is printed: '0.341', or '0.341*' where fewer than FEW_ERRORS misses or false
+    alarms make it; '-' where there is none."""
+    return cost_text(entry["min_dcf"].get(prior)) + "*" * _few(entry.get("errors", {}).get("min_dcf", {}).get(prior))
+
+
+def marked(entry: Mapping[str, Any]) -> bool:
+    """True of an entry with a figure that is printed with a star."""
+    return unsure(entry) or any("*" in min_dcf_text(entry, prior) for prior in entry.get("min_dcf", {}))
+
+
 MARK = (
-    f"*: the EER hangs on fewer than {FEW_ERRORS} misses or false alarms, or on equal scores; in parentheses the EER "
+    f"*: hangs on fewer than {FEW_ERRORS} misses or false alarms, or, an EER, on equal scores; in parentheses the EER "
     "on the ROC's convex hull, which no tie moves."
 )
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.text import as_text, cost, grouped
-from pyasp.evaluation.llr import MARK, eer_text, unsure
-from pyasp.inspect.line import Line, Lines, line
-from pyasp.inspect.table import INFO, lines_of, missing
+from pyasp.core.text import as_text, grouped
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.inspect.description import Line, Lines, View, line, missing
+from pyasp.inspect.texts import INFO, lines_of
 
 HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed
 
@@ -41,7 +41,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
             [
                 name,
                 eer_text(entry),
-                *(cost(entry["min_dcf"].get(prior)) for prior in priors),
+                *(min_dcf_text(entry, prior) for prior in priors),
                 grouped(entry["n_target"] + entry["n_nontarget"]),
             ]
         )
@@ -49,7 +49,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
     yield line(f"  {header}")
     for text, (name, entry) in zip(rows, entries.items()):
         yield line(f"  {text}", key=name, **{key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")})
-    if any(map(unsure, entries.values())):
+    if any(map(marked, entries.values())):
         yield line(f"  {MARK}")
 
 
@@ -152,4 +152,4 @@ def _directory_entry(path: str, key: str, allow_commands: bool) -> Lines:
         raise missing(path, key)
 
 
-VIEWS: dict[str, tuple[Callable, ...]] = {"directory": (_directory, _directory_entry)}
+VIEWS: dict[str, View] = {"directory": View(_directory, _directory_entry)}

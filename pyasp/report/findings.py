@@ -104,6 +104,6 @@ def unfit(results: Results, name: str) -> list[list[str]]:
     """[systems, what] of scores that are worth less than nothing as log-likelihood ratios: Cllr above 1."""
     found = {system: each["calibration"]["cllr"] for system, each in entries(results, name).items()}
     bad = [system for system, cllr in found.items() if not is_variant(system) and (cllr is None or cllr > 1)]
-    values = " ".join(cost(found[system]) for system in bad)
+    values = listed([cost(found[system]) for system in bad])
     what = f"scores on {name} are no log-likelihood ratios: Cllr {values}, where 1 says nothing (calibrate)"
     return [[listed(bad), what]] if bad else []

@@ -1,7 +1,7 @@
 """Results for people and programs: results.json, RESULTS.md, report.html, the table on screen, det.png.
 
 results.json holds the numbers as computed; RESULTS.md, report.html and the screen show the same cells, rounded once,
-here and in report_tables.py. The paper's figures stand beside ours only on the paper's own trials (paper.py).
+here and in `tables`. The paper's figures stand beside ours only on the paper's own trials (`paper`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
-from pyasp.evaluation.llr import MARK, eer_text, unsure
+from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
@@ -62,7 +62,7 @@ def main_table(results: Results, trial_list: str) -> Table:
     priors = list(dict.fromkeys(prior for entry in ours.values() for prior in entry["min_dcf"]))
     table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
     for system, entry in ours.items():
-        costs = [cost(entry["min_dcf"].get(prior)) for prior in priors]
+        costs = [min_dcf_text(entry, prior) for prior in priors]
         table.append([system, eer_text(entry), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
         if system in paper:
             table.append(
@@ -119,7 +119,7 @@ def definitions(results: Results) -> list[str]:
     trials = grouped(first["n_target"] + first["n_nontarget"])
     example = f"EER {eer_text(first)} % ({trials} trials)"
     lines = [f"EER: equal error rate by the rule of Kaldi's compute-eer, e.g. {example}."]
-    lines += [MARK] if any(unsure(entry) for entry in every_entry(results)) else []
+    lines += [MARK] if any(marked(entry) for entry in every_entry(results)) else []
     lines += [
         f"minDCF({prior}): minDCF(p={prior}, C_miss=1, C_fa=1, normalised), the least of (p P_miss + (1-p) P_fa)"
         " / min(p, 1-p) over all distinct thresholds and reject-all."

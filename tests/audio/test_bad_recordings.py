@@ -73,7 +73,7 @@ def _with(samples, place, value):
 # name: (suffix, what writes it, the reason in dropped.tsv or None for one that is used)
 DEFECTS = {
     "empty": ("wav", lambda path: path.write_bytes(b""), "an empty file"),
-    "noaudio": ("wav", lambda path: path.write_bytes(b"<html>404 Not Found</html>" * 50), "libsndfile cannot read"),
+    "noaudio": ("wav", lambda path: path.write_bytes(b"<html>404 Not Found</html>" * 50), r"text \('<html>404"),
     "header": ("wav", lambda path: _cut(path, 0.001, "WAV"), "no samples"),
     "truncated": ("wav", lambda path: _cut(path, 0.5, "WAV"), "truncated"),
     "truncatedflac": ("flac", lambda path: _cut(path, 0.5, "FLAC"), "libsndfile|samples"),

@@ -20,6 +20,7 @@ import soundfile
 from prep_trees import m4a, program, put, speech
 
 from local import prep_folder, sphere
+from pyasp.audio import headers
 from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
@@ -228,6 +229,10 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     "fragments": ("mp4", fragments, "fragments that each have a length of their own.*ffmpeg -i FILE NEW.flac"),
     "alac_mp4": ("m4a", lambda path: path.write_bytes(m4a(path, 3).read_bytes().replace(b"mp4a", b"alac")), "0 tracks of mp4a"),
     "empty": ("wav", lambda path: path.write_bytes(b""), "an empty file"),
+    "text": ("mp3", lambda path: path.write_text("Größe, honestly\n" * 40), r"text \('Größe, honestly"),
+    "utf16": ("mp3", lambda path: path.write_text("Größe" * 99, encoding="utf-16"), r"text \('Größe.*Fetch the recording"),
+    "cut_letter": ("flac", lambda path: path.write_text("x" + "ß" * 200), r"text \('xßß"),
+    "noise": ("mp3", lambda path: path.write_bytes(bytes(range(7, 256)) * 40), "libsndfile cannot read .Format not rec"),
 }  # fmt: skip
 DAMAGED = {  # only what reads the samples can know
     "md5": ("flac", flac(digest=b"0123456789abcdef"), "another MD5 sum"),
@@ -252,6 +257,14 @@ def test_whole_files_have_the_length_that_is_decoded(tmp_path, name):
     assert whole.shape == (1, samples) and found == rate
     stretch, _ = read_file(path, 0.1, 0.2)
     np.testing.assert_allclose(stretch, whole[:, rate // 10 : 3 * rate // 10], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ("wav", "wavex", "sphere", "rf64", "pipe_7ffff000", "tagged_flac"))
+def test_headers_of_the_usual_files_are_read_without_libsndfile(tmp_path, name, monkeypatch):
+    """Which takes many times as long: a hundred thousand of them are read in seconds."""
+    path = made(tmp_path, WHOLE, name)
+    monkeypatch.setattr(headers, "_asked", None)
+    assert headers.read_header(path, to_the_end=False).samples == WHOLE[name][2]
 
 
 @pytest.mark.parametrize("name", REFUSED)

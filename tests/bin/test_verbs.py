@@ -1,7 +1,9 @@
 """The one command: its list of verbs, mistakes, switches, and completion that follows the declarations."""
 
 import importlib
+import inspect
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import shtab
 
 from pyasp import __main__ as verbs
 from pyasp.bin import completion
-from pyasp.core.command import command, one_of
+from pyasp.core.command import command, one_of, parse
 from pyasp.core.options import option, option_fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +35,23 @@ def test_a_wrong_verb_names_the_near_one(capsys):
     assert verbs.main(["shwo"]) == 2 and "did you mean show" in capsys.readouterr().err
     assert verbs.main([]) == 2
     assert verbs.main(["--version"]) == 0 and "pyasp" in capsys.readouterr().out
+
+
+def examples():
+    """(main, the lines of the example that ends its help) of every verb and action."""
+    for verb in verbs.verb_lines():
+        main = importlib.import_module(f"pyasp.bin.{verb}").main
+        for each in getattr(main, "actions", {"": main}).values():
+            told = inspect.cleandoc(each.__doc__).partition("\n\nExample, after ./run.sh:\n")[2]
+            yield pytest.param(verb, each, [line.strip() for line in told.splitlines()], id=f"{verb}-{each.__name__}")
+
+
+@pytest.mark.parametrize("verb, main, lines", list(examples()))
+def test_help_ends_with_an_example_that_can_be_parsed(verb, main, lines, capsys):
+    assert lines and lines[-1].startswith(f"pyasp {verb} ")
+    assert main(["--help"]) == 0 and capsys.readouterr().out.rstrip().endswith(lines[-1])
+    words = [word for word in shlex.split(lines[-1].partition(" > ")[0].partition(" || ")[0])[2:]]
+    parse(main.options, [word for word in words if word != "--"])  # an unknown option or a wrong value is raised
 
 
 @pytest.mark.parametrize("words", ["pyasp --help", "pyasp.bin.make_mfcc --help"])

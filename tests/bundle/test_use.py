@@ -346,6 +346,45 @@ def test_a_speakers_name_may_have_blanks_and_any_letters(model, wavs, tmp_path, 
     assert "Özgür Ü" in capsys.readouterr().out
 
 
+def test_a_recording_against_itself_is_said_under_whatever_name(model, wavs, tmp_path, capsys):
+    copy, common, told = (
+        str(shutil.copy(wavs[0], tmp_path / "copy.wav")),
+        ["--model", model],
+        "very recording is enrolled",
+    )
+    assert verify.main([*common, wavs[0], copy]) == 0
+    assert f"warning: {copy}: this {told}: its ratio says nothing of who speaks" in capsys.readouterr().out
+    found = answer(capsys, *common, wavs[0], wavs[1], "--", wavs[2], wavs[1])
+    assert [any(told in text for text in each["warnings"]) for each in found["tests"]] == [False, True]
+    speakers = str(tmp_path / "speakers")
+    assert enroll.main([*common, speakers, "ann", wavs[0]]) == enroll.main([*common, speakers, "bob", wavs[1]]) == 0
+    assert identify.main([*common, speakers, wavs[2], copy]) == 0
+    assert capsys.readouterr().out.count(told) == 1
+    assert verify.main([*common, "--speakers", speakers, "--claim", "ann", copy, wavs[1]]) == 0
+    assert capsys.readouterr().out.count(told) == 1
+    (tmp_path / "pairs").write_text(f"{wavs[0]} {copy}\n{wavs[0]} {wavs[1]}\n")
+    assert verify.main([*common, "--pairs", str(tmp_path / "pairs")]) == 0
+    assert "warning: 1 of 2 pairs are of a recording with itself" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_used_leaves_the_others_their_answers(model, wavs, tmp_path, capsys):
+    speakers, common = str(tmp_path / "speakers"), ["--model", model]
+    assert enroll.main([*common, speakers, "ann", wavs[0]]) == 0
+    (tmp_path / "bad.wav").write_text("no audio")
+    bad, gone = str(tmp_path / "bad.wav"), str(tmp_path / "gone.wav")
+    claim = ["--speakers", speakers, "--claim", "ann"]
+    for verb, words in ((identify, [speakers]), (verify, [wavs[0], "--"]), (verify, claim)):
+        capsys.readouterr()
+        assert verb.main([*common, *words, bad, wavs[1], gone]) == 1
+        told = capsys.readouterr()
+        assert wavs[1] in told.out and "2 of 3 recordings failed" in told.err
+        assert f"{bad}: failed: {bad}: found" in told.err and f"{gone}: failed: {gone}: found no such file" in told.err
+        assert verb.main([*common, "--json", *words, bad, wavs[1]]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert list(found["failed"]) == [bad] and len(found.get("files", found.get("tests"))) == 1
+        assert verb.main([*common, *words, bad]) == 1 and f"error: {bad}: found" in capsys.readouterr().err
+
+
 def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys):
     bad = [write_wav(tmp_path / f"zero{k}.wav", np.zeros(8000)) for k in (0, 1)]
     assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1

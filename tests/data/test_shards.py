@@ -128,6 +128,15 @@ def test_failures_are_counted_and_stop_the_merge_unless_allowed(data, tmp_path):
     assert "s1-u01\tno sound" in (data / "dropped.tsv").read_text()
 
 
+def test_a_merge_says_what_it_did_or_that_there_is_nothing_to_do(data, tmp_path, capsys):
+    prefix = run(data, tmp_path)
+    for told, other in (("done 20 of 20, 0 failed", "up to date"), ("up to date", "done")):
+        capsys.readouterr()
+        merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False)
+        said = capsys.readouterr().err
+        assert f"all.scp: {told}" in said and other not in said
+
+
 def test_a_missing_shard_is_named(data, tmp_path):
     prefix = run(data, tmp_path, jobs=2)
     (tmp_path / "out" / "x.5.scp").unlink()

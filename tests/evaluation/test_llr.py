@@ -161,6 +161,31 @@ def test_figures_that_hang_on_few_errors_or_on_ties_are_marked(t, u, expected):
     assert llr.eer_text(entry) == expected and llr.unsure(entry) == ("*" in expected)
 
 
+@pytest.mark.parametrize(
+    "t, u, expected",
+    [
+        ([0.0, 1.0], [-1.0, 0.5], "0.500*"),  # one miss
+        (np.repeat([0, 1], [100, 1000]), np.repeat([0, 1], [100000, 40]), "0.130"),  # 100 misses, 40 false alarms
+        (np.repeat([0, 1], [100, 1000]), np.repeat([0, 1], [100000, 20]), "0.111*"),  # 20 false alarms
+        (np.repeat([0, 1], [100, 1000]), np.repeat([0, 1], [1000, 1000]), "1.000*"),  # rejecting all: no false alarm
+    ],
+)
+def test_a_min_dcf_of_few_errors_is_marked_as_an_eer_is(t, u, expected):
+    t, u = np.asarray(t, float), np.asarray(u, float)
+    entry = llr.summarise(np.concatenate([t, u]), np.arange(t.size + u.size) < t.size)[0]
+    assert llr.min_dcf_text(entry, "0.01") == expected
+    assert llr.marked(entry) or "*" not in expected
+    assert llr.min_dcf_text(llr.counts_only(np.ones(3, bool)), "0.01") == "-"
+
+
+def test_an_entry_is_marked_for_a_min_dcf_alone():
+    t, u = np.repeat([0.0, 1.0], [100, 1000]), np.repeat([0.0, 1.0], [10000, 1000])
+    entry = llr.summarise(np.concatenate([t, u]), np.arange(t.size + u.size) < t.size, p_targets=(0.5,))[0]
+    assert llr.min_dcf_text(entry, "0.5") == "0.182" and not llr.unsure(entry) and not llr.marked(entry)
+    entry["errors"]["min_dcf"]["0.5"]["false_alarms"] = 29
+    assert llr.min_dcf_text(entry, "0.5") == "0.182*" and not llr.unsure(entry) and llr.marked(entry)
+
+
 def test_continuous_scores_with_errors_enough_are_not_marked():
     for seed in range(50):
         generator = np.random.default_rng(seed)

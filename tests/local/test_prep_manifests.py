@@ -197,7 +197,7 @@ def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, t
     (kaldi / "reco2file_and_channel").write_text("".join(f"{reco} {reco[:-2]} B\n" for reco in recordings))
     assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
     assert (
-        "4 utterances are one channel of several, the others are not used (first: channel 2 of 2 in"
+        "4 utterances are one channel of several, the others are not used (first: channel 1 of 2, counted from 0, in"
         in capsys.readouterr().out
     )
     for name in ("train", "test"):
@@ -208,7 +208,7 @@ def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys)
     two_channels(tree / "spk3/s0/1.wav", silent=1)
     assert prepare(tmp_path / "data", "--root", tree, "--eval-fraction=0.4") == 0
     assert (
-        "1 utterances are one channel of several, the others are not used (first: channel 1 of 2 in"
+        "1 utterances are one channel of several, the others are not used (first: channel 0 of 2, counted from 0, in"
         in capsys.readouterr().out
     )
 

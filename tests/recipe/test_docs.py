@@ -1,10 +1,12 @@
-"""The commands of README.md and of the tutorial, run as a reader would type them.
+"""The commands of README.md, of the tutorial and at the end of each verb's help, run as a reader would type them.
 
-A fence opened with `sh` is run, in the order of the page, in a copy of the tree and in one shell; one opened with `bash` needs what
+A fence opened with `sh` or `python` is run, in the order of the page, in a copy of the tree and in one shell; one opened with `bash` needs what
 is not here (corpora, the reader's own files). A fence opened with `output` behind it shows lines that the command prints:
 each must be among them, numbers aside.
 """
 
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from recipe import ROOT
+
+from pyasp.__main__ import verb_lines
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"\d[\d .,]*")
@@ -28,9 +32,18 @@ def commands(page: Path) -> list[tuple[str, str]]:
     for kind, text in FENCE.findall(page.read_text(encoding="utf-8")):
         if kind == "sh":
             found.append((text, ""))
+        elif kind == "python":
+            found.append((f".venv/bin/python - <<'END'\n{text}END\n", ""))
         elif kind == "output":
             found[-1] = (found[-1][0], text)
     return found
+
+
+def examples(verb: str) -> list[str]:
+    """The lines of the examples that end the help of a verb and of its actions."""
+    main = importlib.import_module(f"pyasp.bin.{verb}").main
+    told = [inspect.cleandoc(each.__doc__) for each in getattr(main, "actions", {"": main}).values()]
+    return [line.strip() for text in told for line in text.partition("Example, after ./run.sh:\n")[2].splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +56,20 @@ def copy(tmp_path_factory):
         shutil.copy(ROOT / name, where / name)
     (where / ".venv").symlink_to((ROOT / ".venv").resolve())
     return where
+
+
+def test_every_test_that_a_page_names_is_there():
+    known = {
+        (path.name, name)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    for page in (ROOT / "tests").rglob("*.md"):
+        file, named = "", []
+        for path, name in re.findall(r"`(?:[\w/]*?(test_\w+\.py))?::(test_\w+)`", page.read_text()):
+            file = path or file  # `::test_b` is of the file named before
+            named.append((file, name))
+        assert not [each for each in named if each not in known], page
 
 
 @pytest.mark.docs
@@ -61,8 +88,16 @@ def test_every_command_of_the_page_works(copy, page):
         assert not missing, f"{text}\nnot printed: {missing}\n{told[-3000:]}"
 
 
+@pytest.mark.docs
+def test_every_example_of_the_help_works_after_the_toy_run(copy):
+    lines = [line for verb in verb_lines() for line in examples(verb)]
+    script = "./run.sh\n. ./path.sh\nset -x\n" + "\n".join(lines)
+    done = subprocess.run(["bash", "-ec", script], cwd=copy, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_fences_are_told_apart(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```sh\na\n```\n\n```output\nEER 7.12 %\n```\n```bash\nnot run\n```\n```sh\nb\n```\n")
-    assert commands(page) == [("a\n", "EER 7.12 %\n"), ("b\n", "")]
+    page.write_text("```sh\na\n```\n\n```output\nEER 7.12 %\n```\n```bash\nnot run\n```\n```python\nb\n```\n")
+    assert commands(page) == [("a\n", "EER 7.12 %\n"), (".venv/bin/python - <<'END'\nb\nEND\n", "")]
     assert masked("x   EER 7.12 % (4 000 trials)") == masked("x EER 11 % (250 trials)")

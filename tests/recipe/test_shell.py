@@ -51,8 +51,9 @@ def test_option_values_are_never_evaluated(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--stages", "3"], "unknown option '--stages'"),
-        (["--Stage", "3"], "unknown option '--Stage'"),
+        (["--stages", "3"], "unknown option '--stages'. Did you mean --stage? Options: "),
+        (["--Stage", "3"], "unknown option '--Stage'. Did you mean --stage?"),
+        (["--nothing", "3"], "unknown option '--nothing'. Options: "),
         (["--x[$(id)]=1"], "unknown option"),
         (["--stage"], "--stage needs a value"),
     ],
@@ -73,6 +74,53 @@ def test_an_array_of_jobs_writes_a_log_each(tmp_path):
         lines = (tmp_path / f"log/x.{job}.log").read_text().splitlines()
         assert lines[0].startswith("# bash -c") and lines[2:4] == [f"this is {job}", "1"]
         assert lines[-1].startswith("# ended with exit code 0 after")
+
+
+@pytest.mark.parametrize(
+    "word, became",
+    [
+        ("JOB", "7"),
+        ("split2/JOB/wav.scp", "split2/7/wav.scp"),
+        ("ark:x.JOB.ark", "ark:x.7.ark"),
+        ("JOB.JOB-JOB_JOB/JOB", "7.7-7_7/7"),
+        ("/data/JOBS/JOB", "/data/JOBS/7"),
+        ("/JOB1/MYJOB/JOBs/OBJOB", "/JOB1/MYJOB/JOBs/OBJOB"),
+        ("a JOB; b", "a 7; b"),
+        ("*JOB/", "*7/"),
+        ("", ""),
+    ],
+)
+def test_the_word_job_becomes_the_number_and_no_part_of_a_word_does(word, became):
+    assert (
+        bash(f"log_pattern=x.JOB.log; . {ROOT}/steps/jobs.sh; words_for JOB 7 '{word}'; echo \"${{words[*]}}\"").stdout
+        == f"{became}\n"
+    )
+
+
+def test_words_of_a_single_command_stay_and_the_number_may_have_another_name(tmp_path):
+    assert run_jobs("x.JOB.log", "bash", "-c", "echo JOB > JOB", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "JOB").read_text() == "JOB\n" and (tmp_path / "x.JOB.log").exists()
+    assert run_jobs("N=1:2", "x.N.log", "bash", "-c", "echo JOB N > N", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "2").read_text() == "JOB 2\n" and (tmp_path / "x.1.log").exists()
+
+
+def test_paths_of_a_user_hold_whatever_they_hold(tmp_path):
+    """A folder called JOB, or as the number is called."""
+    place = tmp_path / "JOB" / "JOBX"
+    script = (
+        f"cd {tmp_path}; python() {{ [[ $2 != *records ]]; }}; export -f python; "
+        "declare -A o=([cmd]="
+        + str(ROOT)
+        + "/steps/run_jobs [nj]=2 [reuse]='' [force]=false [conf]=''); tool_options=(); "
+        f"map_shards make x '{place}' '{place}/x' '{place}/feats.scp' ''"
+    )
+    result = bash(script)
+    logs = sorted(path.name for path in (place / "log").iterdir())
+    assert result.returncode == 0 and logs == ["x.1.log", "x.2.log"], result.stderr
+    assert all(
+        f"--job {job} --num-jobs 2" in log and str(place) in log
+        for job, log in zip("12", [(place / "log" / name).read_text() for name in logs])
+    )
 
 
 def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
@@ -206,16 +254,18 @@ def test_the_command_that_resumes_goes_on_where_the_messages_said(tmp_path, word
 
 
 def test_paths_mean_what_the_shell_that_typed_them_means(tmp_path):
-    """From another directory; numbers, words and absolute paths stay, what lies below the recipe keeps its short name."""
+    """From another directory they become absolute, which is said; words, numbers and absolute paths stay."""
     run = (
         "declare -A opt=([data]=mine [trials]=$'a b\\n/x/y\\n' [root]=/abs [exp]=''); caller={}; cd {}; "
         "from_caller data trials root exp; declare -p opt"
     )
     script = f"{run.format(tmp_path, tmp_path)}; {run.format(tmp_path, ROOT)}; {run.format(ROOT / 'tests', ROOT)}"
-    stay, go, below = bash(script).stdout.replace("$'a b\\n/x/y\\n'", '"a b\n/x/y\n"').split("declare -A")[1:]
+    ran = bash(script)
+    assert ran.stderr.count(f"relative paths in messages are below {ROOT}") == 2
+    stay, go, below = ran.stdout.replace("$'a b\\n/x/y\\n'", '"a b\n/x/y\n"').split("declare -A")[1:]
     assert '[data]="mine"' in stay and '[root]="/abs"' in stay
     assert f'[data]="{tmp_path}/mine"' in go and f"{tmp_path}/a b" in go and "/x/y" in go and '[exp]=""' in go
-    assert '[data]="tests/mine"' in below
+    assert f'[data]="{ROOT}/tests/mine"' in below
 
 
 def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
@@ -230,12 +280,26 @@ def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
 def test_blanks_in_directories_stay_in_the_words_of_a_step(tmp_path):
     """Tables are merged under the data directory's name, whatever that holds."""
     script = (
-        "python() { printf '%s\\n' \"$@\"; }; run() { :; }; declare -A o=([cmd]=run [nj]=1 [reuse]='' [force]=false [conf]=''); "
+        "python() { [[ $2 != *records ]] || return 1; printf '%s\\n' \"$@\"; }; run() { :; }; declare -A o=([cmd]=run [nj]=1 [reuse]='' [force]=false [conf]=''); "
         f"tool_options=(); map_shards make x '{tmp_path}/my data' '{tmp_path}/my data/x' '{tmp_path}/my data/feats.scp' 'one two'"
     )
     words = bash(script).stdout.splitlines()
     assert [word for word in words if "=" in word] == [f"{name}={tmp_path}/my data/{name}" for name in ("one", "two")]
     assert words[-3:] == [f"{tmp_path}/my data{name}" for name in ("", "/x", "/feats.scp")]
+
+
+def test_a_command_is_run_once_and_again_where_its_words_changed(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text(
+        "import sys; from pyasp.core.records import *; made = describe('t', {}, [])\n"
+        "if not is_current(sys.argv[1], made):\n  with making(sys.argv[1], made) as path: path.write_text('')\n"
+        "print('ran')\n"
+    )
+    script = f"once {tmp_path}/a python {tool} {tmp_path}/a"
+    run = bash(
+        f"export PYTHONPATH={ROOT}; set -e; {script}; {script}; {script} more; {script} more; once x false; echo never"
+    )
+    assert run.stdout == "ran\nran\n" and run.stderr.count("a: up to date") == 3 and run.returncode == 1
 
 
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
