@@ -68,11 +68,7 @@ def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndar
 
 def take(data: str | Path, exp: str | Path) -> None:
     """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
-    networks EXP/<system>/final.pt that have an attention.
-
-    Example, after ./run.sh:
-        pyasp attention --recordings 2 data/toy exp/toy
-    """
+    networks EXP/<system>/final.pt that have an attention."""
     networks = attending(Path(exp))
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:

@@ -61,7 +61,7 @@ def test_an_lda_of_the_users_stays():
     assert not any("LDA to" in name for name in every)
 
 
-def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
+def test_training_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
     vectors, labels, _ = speech(12, 2, within=0.5, seed=3)
     utts = {f"s{label:02d}-{k}": f"s{label:02d}" for k, label in enumerate(labels)}
     with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
