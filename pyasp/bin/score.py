@@ -29,69 +29,38 @@ SETS = ("enroll", "test", "dev")  # whose recordings trials are of
 
 @dataclass(frozen=True)
 class Options(BackendOptions):
-    """Options of score: a whole backend.conf, of which each command uses its part."""
+    """Options of score: a whole backend.conf, of which each command uses its part, and what a command needs beside."""
 
-    force: bool = option(False, "make again what is out of date")
-
-
-@dataclass(frozen=True)
-class SystemOptions(Options):
-    """Options of score system."""
-
-    backend: str = option("", "back end given in place of a trained one; there are no variants then")
-
-
-@dataclass(frozen=True)
-class TrainingOptions(Options):
-    """Options of score train."""
-
-    utt2clean: str = option("", "table of augmented copies, for --train-copies=false")
-
-
-@dataclass(frozen=True)
-class AdaptOptions(Options):
-    """Options of score adapt."""
-
-    data: str = option("", "data directory: its sets say whose the recordings are, so that none scores its own speaker")
-
-
-@dataclass(frozen=True)
-class NormaliseOptions(Options):
-    """Options of score normalise."""
-
-    kind: str = option("snorm", "which normalisation", choices=variants.NORMS)
-
-
-@dataclass(frozen=True)
-class CalibrateOptions(Options):
-    """Options of score calibrate."""
-
+    backend: str = option("", "system: back end given in place of a trained one; there are no variants then")
+    utt2clean: str = option("", "train: table of augmented copies, for --train-copies=false")
+    data: str = option("", "adapt: data directory whose sets say whose recordings are whose; none scores its speaker")
+    kind: str = option("snorm", "normalise: which normalisation", choices=variants.NORMS)
     train_on: str = option(
         "dev",
-        "dev: the dev speakers' trials (or --calibration-list); halves: the other half of the "
+        "calibrate: on the dev speakers' trials (or --calibration-list); halves: on the other half of the "
         "evaluation's speakers; auto: dev where there are such scores, else halves",
         choices=WAYS,
     )
+    force: bool = option(False, "make again what is out of date")
 
 
 # ---------------------------------------------------------------- a back end
 
 
-def training_speakers(options: BackendOptions, utt2spk: str | Path, utt2clean: str | Path) -> dict[str, str]:
+def training_speakers(options: Options, utt2spk: str) -> dict[str, str]:
     """{utterance: speaker} to train on: all of UTT2SPK, or those that are no copies."""
     utt2speaker = read_table(utt2spk)
     if options.train_copies:
         return utt2speaker
-    if not utt2clean:
-        raise InputError(
-            "command line", "--train-copies=false alone", "--utt2clean with it", "Give the table of copies"
-        )
-    original = read_table(utt2clean)
+    if not options.utt2clean:
+        cure = "Give the table of copies"
+        raise InputError("command line", "--train-copies=false alone", "--utt2clean with it", cure)
+    original = read_table(options.utt2clean)
     return {utt: speaker for utt, speaker in utt2speaker.items() if original[utt] == utt}
 
 
-@command(TrainingOptions, "TRAIN_EMBEDDING_SCP", "UTT2SPK", "BACKEND_DIR", action="train")
-def train(options: TrainingOptions, scp: str, utt2spk: str, backend_dir: str) -> None:
+@command(Options, "TRAIN_EMBEDDING_SCP", "UTT2SPK", "BACKEND_DIR", action="train")
+def train(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     """Trains mean, whitening (or LDA) and PLDA on the embeddings of the utterances in UTT2SPK.
 
     With --scoring=auto the back end that held-out training speakers favour; scoring.conf says how it scores.
@@ -100,29 +69,22 @@ def train(options: TrainingOptions, scp: str, utt2spk: str, backend_dir: str) ->
     Example, after ./run.sh:
         pyasp score train exp/toy/ivector/train/embedding.scp data/toy/train_sel/utt2spk my_backend
     """
-    make_back_end(options, scp, utt2spk, options.utt2clean, backend_dir)
-
-
-def make_back_end(
-    options: Options, scp: str | Path, utt2spk: str | Path, utt2clean: str | Path, backend_dir: str | Path
-) -> None:
-    """The trained back end, unless it is up to date; utt2clean "": no table of copies."""
     train_options, directory = subset(options, BackendTrainOptions), Path(backend_dir)
     auto = options.scoring == "auto"
-    copies = [utt2clean] if utt2clean and (auto or not options.train_copies) else []
+    copies = [options.utt2clean] if options.utt2clean and (auto or not options.train_copies) else []
     made = describe(
         "train_backend", asdict(train_options) | ({"scoring": "auto"} if auto else {}), [scp, utt2spk, *copies]
     )
     if all([is_current(directory / name, made, options.force) for name in files.FILES]):
         return
-    utt2speaker, reader = training_speakers(options, utt2spk, utt2clean), ScpReader(scp)
+    utt2speaker, reader = training_speakers(options, utt2spk), ScpReader(scp)
     utts = with_embedding(c_sorted(utt2speaker), reader, options.max_missing, scp)
     _, labels = np.unique([utt2speaker[utt] for utt in utts], return_inverse=True)
     model.check_speakers(labels, utt2spk)
     vectors = load_embeddings(reader, utts, scp)
     with optional(directory.parent, options.force):  # the lda variant
         if auto:
-            original = read_table(utt2clean) if utt2clean else {}
+            original = read_table(options.utt2clean) if options.utt2clean else {}
             clean = np.array([original.get(utt, utt) == utt for utt in utts])
             (train_options, scoring), why = choice.choose(vectors, labels, clean, train_options)
             print(f"{backend_dir}: {why}", file=sys.stderr)
@@ -134,8 +96,8 @@ def make_back_end(
         files.write_back_end(directory, trained, made)
 
 
-@command(AdaptOptions, "BACKEND_DIR", "EMBEDDING_SCP", "OUT_BACKEND_DIR", action="adapt")
-def adapt(options: AdaptOptions, backend_dir: str, scp: str, out: str) -> None:
+@command(Options, "BACKEND_DIR", "EMBEDDING_SCP", "OUT_BACKEND_DIR", action="adapt")
+def adapt(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """Writes OUT_BACKEND_DIR: the mean of the vectors in EMBEDDING_SCP, and PLDA adapted to them
     (ivector-adapt-plda).
 
@@ -145,11 +107,6 @@ def adapt(options: AdaptOptions, backend_dir: str, scp: str, out: str) -> None:
     Example, after ./run.sh:
         pyasp score adapt exp/toy/ivector/backend exp/toy/ivector/test/embedding.scp my_adapted
     """
-    adapt_back_end(options, options.data, backend_dir, scp, out)
-
-
-def adapt_back_end(options: Options, data: str, backend_dir: str | Path, scp: str | Path, out: str | Path) -> None:
-    """The adapted back end, unless it is up to date; a set without vectors is noted beside it."""
     with optional(Path(out).parent, options.force):
         if not Path(scp).is_file():
             cure = (
@@ -157,7 +114,7 @@ def adapt_back_end(options: Options, data: str, backend_dir: str | Path, scp: st
             )
             raise CannotBeMade(scp, "no such file", "unlabelled vectors to adapt to", cure)
         names, settings = files.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
-        tables = [path for each in SETS if data and (path := Path(data) / each / "utt2spk").is_file()]
+        tables = [path for each in SETS if options.data and (path := Path(options.data) / each / "utt2spk").is_file()]
         inputs: list[str | Path] = [*(Path(backend_dir) / name for name in names), scp, *tables]
         made = describe("adapt_backend", settings, inputs, options.variant_seed if tables else None)
         if all([is_current(Path(out) / name, made, options.force) for name in names]):
@@ -193,10 +150,22 @@ def prepare(
     return scorer, missing
 
 
-def score_trials(
+@command(
+    Options,
+    *("ENROLL_EMBEDDING_SCP", "MODEL2UTTS", "TEST_EMBEDDING_SCP", "BACKEND_DIR", "TRIALS", "SCORES"),
+    action="list",
+)
+def one_list(
     options: Options, enroll: str, model2utts: str, test: str, backend_dir: str, trials: str, scores: str
 ) -> None:
-    """The scores of a list, unless they are up to date."""
+    """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
+
+    The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
+
+    Example, after ./run.sh:
+        X=exp/toy/ivector D=data/toy E=embedding.scp
+        pyasp score list $X/enroll/$E $D/enroll/model2utts $X/test/$E $X/backend $D/trials/veri_test my_scores
+    """
     inputs = [Path(backend_dir) / name for name in files.FILES]
     inputs += [path for path in (Path(backend_dir) / APART,) if path.is_file()]
     how = resolved(options, backend_dir)
@@ -220,27 +189,8 @@ def score_trials(
     print(f"{scores}: {len(listed)} trials of {used} models and {len(listed.tests)} test recordings", file=sys.stderr)
 
 
-@command(
-    Options,
-    *("ENROLL_EMBEDDING_SCP", "MODEL2UTTS", "TEST_EMBEDDING_SCP", "BACKEND_DIR", "TRIALS", "SCORES"),
-    action="list",
-)
-def one_list(options: Options, *words: str) -> None:
-    """Writes `<model> <test> <score>` for every line of TRIALS, in its order; SCORES.f32.npy has the scores alone.
-
-    The back end's three files may be ours or Kaldi's. A PLDA score is a natural-log likelihood ratio.
-
-    Example, after ./run.sh:
-        X=exp/toy/ivector D=data/toy E=embedding.scp
-        pyasp score list $X/enroll/$E $D/enroll/model2utts $X/test/$E $X/backend $D/trials/veri_test my_scores
-    """
-    score_trials(options, *words)
-
-
-@command(NormaliseOptions, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR", action="normalise")
-def normalise_scores(
-    options: NormaliseOptions, data: str, vectors: str, backend_dir: str, system: str, out: str
-) -> None:
+@command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR", action="normalise")
+def normalise_scores(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
     """Writes OUT_SYSTEM_DIR/scores/<list> from SYSTEM_DIR/scores/<list>, the dev trials' scores too.
 
     EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
@@ -252,8 +202,8 @@ def normalise_scores(
     normalise(options, options.kind, data, vectors, backend_dir, system, out, options.force)
 
 
-@command(CalibrateOptions, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...", action="calibrate")
-def calibrate_scores(options: CalibrateOptions, data: str, out: str, systems: list[str]) -> None:
+@command(Options, "DATA", "OUT_SYSTEM_DIR", "SYSTEM_DIR...", action="calibrate")
+def calibrate_scores(options: Options, data: str, out: str, systems: list[str]) -> None:
     """Writes OUT_SYSTEM_DIR/scores/<list>, natural-log likelihood ratios, and calibration.json, which has the weights.
 
     Several SYSTEM_DIRs are fused: one logistic regression over all their scores. Trained on `halves`, a column `halves`
@@ -290,7 +240,8 @@ class Chains:
     def train(self, options: Options, out: str) -> None:
         """A back end from the training vectors."""
         table = self.data / "train_sel"
-        make_back_end(options, self.vectors("train"), table / "utt2spk", table / "utt2clean", out)
+        copies = replace(options, utt2clean=str(table / "utt2clean"))
+        train.function(copies, self.vectors("train"), str(table / "utt2spk"), out)
 
     def score(self, chain: str, backend: str, options: Options) -> None:
         """Every list with a back end; the dev trials where there are some. A chain that was left out is not."""
@@ -306,7 +257,7 @@ class Chains:
     def score_list(self, options: Options, sets: tuple[str, str], backend: str, trials: Path, scores: str) -> None:
         """One list; sets: names of the data directories of its models and tests."""
         enroll, test = map(self.vectors, sets)
-        score_trials(options, enroll, str(self.data / sets[0] / "model2utts"), test, backend, str(trials), scores)
+        one_list.function(options, enroll, str(self.data / sets[0] / "model2utts"), test, backend, str(trials), scores)
 
     def directory(self, chain: str) -> str:
         """Of the system that a chain makes."""
@@ -324,7 +275,8 @@ class Chains:
             self.train(replace(self.options, lda_dim=options.variant_lda_dim), f"{out}/backend")
             self.score(chain, f"{out}/backend", options)
         elif step == "adapt":
-            adapt_back_end(options, str(self.data), backend, self.vectors(options.adapt_to), f"{out}/backend")
+            scp, own = self.vectors(options.adapt_to), replace(options, data=str(self.data))
+            adapt.function(own, backend, scp, f"{out}/backend")
             self.score(chain, f"{out}/backend", options)
         elif step == "cosine":
             self.score(chain, backend, replace(options, scoring="cosine"))
@@ -337,8 +289,8 @@ class Chains:
                 self.made[chain] = backend, options
 
 
-@command(SystemOptions, "DATA", "SYSTEM_DIR", action="system")
-def system(options: SystemOptions, data: str, exp: str) -> None:
+@command(Options, "DATA", "SYSTEM_DIR", action="system")
+def system(options: Options, data: str, exp: str) -> None:
     """Everything that a system's vectors SYSTEM_DIR/{train,enroll,test,dev}/embedding.scp give: SYSTEM_DIR/backend,
     SYSTEM_DIR/scores/<list>, dev/scores for the trials among dev speakers, then the variants of backend.conf, each in
     SYSTEM_DIR+<chain>.

@@ -164,7 +164,8 @@ def command(
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
     2, and one whose reader went away (`| head`) with `closed_pipe`: 0 for tools that only print. The result carries its
-    declarations: `main.options` (the class) and `main.names`. action: its name in a verb of several (`one_of`).
+    declarations, `main.options` (the class) and `main.names`, and the `main.function` itself, whose errors pass.
+    action: its name in a verb of several (`one_of`).
     """
 
     def decorate(function: Callable) -> Any:
@@ -205,7 +206,7 @@ def command(
             return f"{parser.format_usage()}\n{parser.description}\n"
 
         declared: Any = functools.update_wrapper(main, function)
-        declared.options, declared.names, declared.summary = cls, names, summary
+        declared.options, declared.names, declared.summary, declared.function = cls, names, summary, function
         return declared
 
     return decorate
