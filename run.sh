@@ -28,7 +28,6 @@ systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[forc
 data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
 jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
-train=("${opt[cmd]}") # runs one job with all threads; its output is on the screen and in a log
 prep_options=()
 [ -f "$conf/prep.conf" ] && prep_options+=(--config "$conf/prep.conf")
 for name in "${corpus_options[@]}"; do
@@ -44,7 +43,7 @@ system_stages() {
     models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if stage networks "network: $system"; then
       need "$data/train_sel/feats.scp" select
-      once "$exp/$system/final.pt" "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+      train "$exp/$system/final.pt" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
         --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
     fi
   else
@@ -52,12 +51,12 @@ system_stages() {
     backend=${opt[kaldi-backend]}
     if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
       need "$data/train_ubm/feats.scp" select
-      once "$exp/ubm/final.ubm" "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+      train "$exp/ubm/final.ubm" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
         --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
     fi
     if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
       need "$exp/ubm/final.ubm" ubm
-      once "$exp/ivector/final.ie" "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+      train "$exp/ivector/final.ie" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
         --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
     fi
   fi
@@ -109,7 +108,7 @@ if stage features "features and energy VAD"; then
     steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
   fit_conf
-  "${train[@]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
+  "${opt[cmd]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --stages "${stages[*]:current_stage:last_stage-current_stage+1}" "$data" "$exp"
 fi
 

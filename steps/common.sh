@@ -228,6 +228,9 @@ make_features() {
   done
 }
 
+# train ARTEFACT LOG COMMAND...: `once`, one job with all threads; its output is on the screen and in the log.
+train() { once "$1" "${opt[cmd]}" "${@:2}"; }
+
 # share_features FROM DATA: the kinds beside MFCC for a data directory whose recordings are some of those of FROM.
 share_features() {
   local kind
