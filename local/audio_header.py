@@ -14,7 +14,7 @@ from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.data.datadir import write_rows
 
 LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
 THREADS = 16  # commands wait for the disk
@@ -43,7 +43,8 @@ def probe_all(
     if failures:
         first, reason = next(iter(failures.items()))
         if data:
-            _write_list(Path(data) / LIST, failures)
+            rows = ((name, " ".join(reason.split())) for name, reason in failures.items())
+            write_rows(Path(data) / LIST, ("file", "reason"), rows)
         told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
@@ -54,12 +55,6 @@ def probe_all(
     audio = {path: result for path, result in found.items() if not isinstance(result, str)}
     _need_decoders(audio)
     return audio
-
-
-def _write_list(path: Path, failures: Mapping[str, str]) -> None:
-    with atomic_write(path, "w") as stream:
-        stream.write("file\treason\n")
-        stream.writelines(f"{name}\t{' '.join(reason.split())}\n" for name, reason in failures.items())
 
 
 def _heard(entry: str) -> Header | str:
@@ -84,7 +79,8 @@ def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
     low = [path for path, header in audio.items() if header.rate < wanted]
     if low:
         top = min(audio[path].rate for path in low) // 2
-        cure = "; take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else ""
+        other = "; give --conf a copy of yours with the mfcc.conf of their rate, such as conf/tel8k's"
+        cure = other if len(low) == len(audio) else ""
         found["warning of rates"] = (
             f"{len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
             f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"

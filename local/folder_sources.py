@@ -77,7 +77,7 @@ def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
 
 
 @dataclass
-class Source:
+class OwnData:
     """What a reader found. where: the option's value; audio: headers of the files; told: what a manifest says of them;
     allow_commands: run what does more than decode a file.
 
@@ -142,7 +142,7 @@ class Source:
 # ---------------------------------------------------------------- a tree
 
 
-def from_tree(source: Source, root: str) -> None:
+def from_tree(source: OwnData, root: str) -> None:
     """`<root>/<speaker>/[<session>/]<utterance>.<suffix>`; deeper directories belong to the session's name."""
     shape = "<speaker>/[<session>/]<utterance>.wav"
     if not os.path.isdir(root):
@@ -221,7 +221,7 @@ def plain_or_packed(path: Path) -> Path:
     return packed if packed.is_file() and not path.exists() else path
 
 
-def from_tables(source: Source, tables: str) -> None:
+def from_tables(source: OwnData, tables: str) -> None:
     """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them; any of
     them may be packed (`train.tsv.gz`, `trials.gz`)."""
     directory, root = Path(tables), source.root or os.path.abspath(tables)

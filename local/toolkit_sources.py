@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from local.common import Utterance, prefixed
-from local.folder_sources import GENDERS, Source
+from local.folder_sources import GENDERS, OwnData
 from pyasp.audio.cut_files import MAX_SECONDS
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
@@ -26,7 +26,7 @@ SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 # ---------------------------------------------------------------- lhotse manifests
 
 
-def from_lhotse(source: Source, recordings: str, supervisions: str) -> None:
+def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     """lhotse manifests: each supervision is an utterance of its speaker."""
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
@@ -81,7 +81,7 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any, allow_commands:
     return placed(file.source), file.channels.index(wanted)
 
 
-def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
+def _supervision(item: Any, recording: Any, source: OwnData) -> Utterance:
     """One utterance; how long its file is the file decides."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
     file = next((each for each in recording.sources if wanted in each.channels), None)
@@ -220,7 +220,7 @@ class _Tables:
         return (hint, True) if plain and hint else (said, False)
 
 
-def read_kaldi_dir(source: Source, directory: Path, name: str) -> list[tuple[str, str]]:
+def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
     """Fills the set `name` from a Kaldi data directory, doubtful channels go to source.hints; [(own name, id)]."""
     tables, utterances, doubtful = _Tables(directory), [], []
     for utt, speaker in tables.data.utt2spk.items():
@@ -246,7 +246,7 @@ def read_kaldi_dir(source: Source, directory: Path, name: str) -> list[tuple[str
     return [(utt, each.id) for utt, each in zip(tables.data.utt2spk, utterances)]
 
 
-def from_kaldi(source: Source, directory: str) -> None:
+def from_kaldi(source: OwnData, directory: str) -> None:
     """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (models: model2utts, or Kaldi's
     spk2utt); the lists that lie there."""
     top = Path(directory)
@@ -272,7 +272,7 @@ def from_kaldi(source: Source, directory: str) -> None:
     _name_models(source, top / "enroll", enrolled, enrolled is not tests)
 
 
-def _name_models(source: Source, directory: Path, enrolled: list[tuple[str, str]], speakers: bool) -> None:
+def _name_models(source: OwnData, directory: Path, enrolled: list[tuple[str, str]], speakers: bool) -> None:
     """Models as model2utts says; else every utterance and, as in Kaldi, every speaker of enroll is one."""
     if (directory / "model2utts").is_file():
         own = dict(enrolled)

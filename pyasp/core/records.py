@@ -16,13 +16,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write, file_sha256, replacing, sync
-from pyasp.core.text import read_json
+from pyasp.core.files import file_sha256, replacing, sync
+from pyasp.core.text import read_json, write_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -93,7 +93,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None = None) -> dict[str, Any]:
+def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | None = None) -> dict[str, Any]:
     """What makes an artefact: tool, resolved options, input fingerprints, seed, versions."""
     return {
         "tool": tool,
@@ -163,9 +163,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
     """Writes the record of `path`; call it just before the artefact's own rename."""
     asked = _asked_for(path)
-    with atomic_write(made_path(path), "w") as stream:
-        json.dump({**made, "asked": asked} if asked else made, stream, indent=1, sort_keys=True)
-        stream.write("\n")
+    write_json(made_path(path), {**made, "asked": asked} if asked else made, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -330,15 +328,12 @@ class Iterations:
 
     def history(self) -> dict[str, dict[str, Any]]:
         """{artefact: what its iteration measured}, from likelihood.json; empty before the first."""
-        path = self.directory / HISTORY
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path, cure = self.directory / HISTORY, "Restore it, or train again with --force"
+        return read_json(path, "a record an iteration", cure) if path.is_file() else {}
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         """Keeps the record of an iteration; written before its model, so it is never missing."""
-        history = self.history()
-        with atomic_write(self.directory / HISTORY, "w") as stream:
-            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(self.directory / HISTORY, {**self.history(), name: record}, sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pyasp.backend import model
-from pyasp.backend.files import write_back_end
+from pyasp.backend.files import write_back_end, write_scoring
 from pyasp.backend.options import BackendOptions
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
@@ -569,6 +569,17 @@ def test_what_was_lost_on_the_way_is_said(tmp_path):
     ]
 
 
+def test_recordings_with_digital_silence_are_named(tmp_path):
+    for name, frames in (("train", [0] * 30), ("test", [9, 150, 20]), ("enroll", [9, 150])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "utt2num_silent").write_text("".join(f"u{k:02d} {n}\n" for k, n in enumerate(frames)))
+    told = "2 of 3 recordings of enroll and test hold digital silence (1.7 s, no speech): u01, u02"
+    assert facts.losses(tmp_path / "exp", tmp_path, []) == [["data", told]]
+    (tmp_path / "train" / "utt2num_silent").write_text("".join(f"u{k:02d} 10\n" for k in range(30)))
+    told = "30 of 30 recordings of train hold digital silence (3.0 s, no speech): u00, u01, u02, u03, u04, ..."
+    assert facts.losses(tmp_path / "exp", tmp_path, [])[0] == ["data", told]
+
+
 def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
     generator = np.random.default_rng(0)
     vectors, labels = generator.normal(size=(20, 40)), np.arange(20) // 5
@@ -581,6 +592,8 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
         ["a", "the training vectors vary in 19 of 40 directions alone, and the back end keeps these"],
         ["a", "PLDA has 19 dimensions and 4 training speakers: cosine, or LDA before it, may be better"],
     ]
+    write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
+    assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
 
 
 def test_what_is_true_of_several_systems_is_said_once(tmp_path):
