@@ -42,7 +42,7 @@ system_stages() {
     models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if stage networks "network: $system"; then
       need "$data/train_sel/feats.scp" select
-      once "$exp/$system/final.pt" "${opt[cmd]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+      train "$exp/$system/final.pt" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
         --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
     fi
   else
@@ -50,12 +50,12 @@ system_stages() {
     backend=${opt[kaldi-backend]}
     if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
       need "$data/train_ubm/feats.scp" select
-      once "$exp/ubm/final.ubm" "${opt[cmd]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+      train "$exp/ubm/final.ubm" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
         --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
     fi
     if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
       need "$exp/ubm/final.ubm" ubm
-      once "$exp/ivector/final.ie" "${opt[cmd]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+      train "$exp/ivector/final.ie" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
         --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
     fi
   fi

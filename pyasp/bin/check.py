@@ -135,6 +135,9 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
 
 def check_time(options: Options, data: str, exp: str) -> None:
     """Says about how long what is left of a run will take on this machine, once its voice activity is known."""
+    ends = {each: ("metrics.json", "final.ie" if each == "ivector" else "final.pt") for each in options.systems.split()}
+    if all((Path(exp) / each / name).is_file() for each, names in ends.items() for name in names):
+        return
     from pyasp.bin import _estimate as estimate  # with torch, as most tools: the others of this verb need none
     from pyasp.core.costs import in_words, seconds_since_start
     from pyasp.core.device import device_of, pace
