@@ -44,7 +44,7 @@ system_stages() {
     models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if stage networks "network: $system"; then
       need "$data/train_sel/feats.scp" select
-      "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+      once "$exp/$system/final.pt" "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
         --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
     fi
   else
@@ -52,12 +52,12 @@ system_stages() {
     backend=${opt[kaldi-backend]}
     if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
       need "$data/train_ubm/feats.scp" select
-      "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+      once "$exp/ubm/final.ubm" "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
         --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
     fi
     if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
       need "$exp/ubm/final.ubm" ubm
-      "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+      once "$exp/ivector/final.ie" "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
         --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
     fi
   fi
@@ -82,7 +82,7 @@ system_stages() {
 hold_locks "$data" "$exp"
 { # the stages, in a process that a signal stops at once, whatever it waits for
 trap 'on_exit $?' EXIT
-[ "$first_stage" -le "$(place_of select)" ] || fit_conf
+[ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
@@ -108,11 +108,14 @@ if stage features "features and energy VAD"; then
     make_features "$data/$set" "$reuse" --max-failed $spare
     steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
+  fit_conf
+  "${train[@]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
+    --kaldi-ivector "${opt[kaldi-ivector]}" --stages "${stages[*]:current_stage:last_stage-current_stage+1}" "$data" "$exp"
 fi
 
 if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
-  python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
+  once "$data/train_aug/cuts.jsonl.gz" python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
   steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
@@ -120,7 +123,6 @@ fi
 
 if stage select "choose training material: clean for UBM and extractor, clean and augmented for TDNN and PLDA"; then
   need "$data/train_aug/vad.scp" augment
-  fit_conf
   python -m pyasp.bin.select train --config "$conf/select.conf" --seed "$seed" --force "$force" \
     "$data/train" "$data/train_aug" "$data/train_ubm" "$data/train_sel"
   python -m pyasp.bin.select dev --config "$conf/backend.conf" --seed "$seed" --force "$force" \

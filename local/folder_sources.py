@@ -83,7 +83,7 @@ def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
 
 
 @dataclass
-class Source:
+class OwnData:
     """What a reader found. where: the option's value; audio: headers of the files; told: what a manifest says of them;
     allow_commands: run what does more than decode a file.
 
@@ -148,7 +148,7 @@ class Source:
 # ---------------------------------------------------------------- a tree
 
 
-def from_tree(source: Source, root: str) -> None:
+def from_tree(source: OwnData, root: str) -> None:
     """`<root>/<speaker>/[<session>/]<utterance>.<suffix>`; deeper directories belong to the session's name."""
     shape = "<speaker>/[<session>/]<utterance>.wav"
     if not os.path.isdir(root):
@@ -227,7 +227,7 @@ def plain_or_packed(path: Path) -> Path:
     return packed if packed.is_file() and not path.exists() else path
 
 
-def from_tables(source: Source, tables: str) -> None:
+def from_tables(source: OwnData, tables: str) -> None:
     """train.tsv, test.tsv (utt, speaker, path, ...), enroll.tsv (model too), and trials or trials_* beside them; any of
     them may be packed (`train.tsv.gz`, `trials.gz`)."""
     directory, root = Path(tables), source.root or os.path.abspath(tables)
@@ -255,7 +255,7 @@ def from_tables(source: Source, tables: str) -> None:
 # ---------------------------------------------------------------- lhotse manifests
 
 
-def from_lhotse(source: Source, recordings: str, supervisions: str) -> None:
+def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     """lhotse manifests: each supervision is an utterance of its speaker."""
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
@@ -310,7 +310,7 @@ def _place_of(file: Any, wanted: int, recording: Any, item: Any, allow_commands:
     return placed(file.source), file.channels.index(wanted)
 
 
-def _supervision(item: Any, recording: Any, source: Source) -> Utterance:
+def _supervision(item: Any, recording: Any, source: OwnData) -> Utterance:
     """One utterance; how long its file is the file decides."""
     wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
     file = next((each for each in recording.sources if wanted in each.channels), None)
@@ -449,7 +449,7 @@ class _Tables:
         return (hint, True) if plain and hint else (said, False)
 
 
-def read_kaldi_dir(source: Source, directory: Path, name: str) -> list[tuple[str, str]]:
+def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
     """Fills the set `name` from a Kaldi data directory, doubtful channels go to source.hints; [(own name, id)]."""
     tables, utterances, doubtful = _Tables(directory), [], []
     for utt, speaker in tables.data.utt2spk.items():
@@ -475,7 +475,7 @@ def read_kaldi_dir(source: Source, directory: Path, name: str) -> list[tuple[str
     return [(utt, each.id) for utt, each in zip(tables.data.utt2spk, utterances)]
 
 
-def from_kaldi(source: Source, directory: str) -> None:
+def from_kaldi(source: OwnData, directory: str) -> None:
     """One Kaldi data directory (a pool), or train/, test/ and perhaps enroll/ (models: model2utts, or Kaldi's
     spk2utt); the lists that lie there."""
     top = Path(directory)
@@ -501,7 +501,7 @@ def from_kaldi(source: Source, directory: str) -> None:
     _name_models(source, top / "enroll", enrolled, enrolled is not tests)
 
 
-def _name_models(source: Source, directory: Path, enrolled: list[tuple[str, str]], speakers: bool) -> None:
+def _name_models(source: OwnData, directory: Path, enrolled: list[tuple[str, str]], speakers: bool) -> None:
     """Models as model2utts says; else every utterance and, as in Kaldi, every speaker of enroll is one."""
     if (directory / "model2utts").is_file():
         own = dict(enrolled)

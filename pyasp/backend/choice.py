@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.options import ScoreOptions, TrainOptions
+from pyasp.backend.options import BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.core.errors import InputError
 
@@ -26,10 +26,10 @@ FEWEST_SPEAKERS = 10  # with fewer nothing can be told from held-out ones
 MOST_SPEAKERS = 300  # enough to tell, and soon done
 CLEARLY = 0.8  # of the figure of the settings as they are
 
-Choice = tuple[TrainOptions, str]
+Choice = tuple[BackendTrainOptions, str]
 
 
-def candidates(options: TrainOptions, speakers: int, dim: int, copies: bool) -> dict[str, Choice]:
+def candidates(options: BackendTrainOptions, speakers: int, dim: int, copies: bool) -> dict[str, Choice]:
     """{name: (training options, scoring)}; the first are the settings as they are. An LDA of the user's stays."""
     found = {"PLDA": (options, "plda")}
     if copies and options.train_copies:
@@ -78,7 +78,7 @@ def folds(labels: np.ndarray, clean: np.ndarray) -> Iterator[tuple[np.ndarray, n
 
 
 def evidence(
-    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: TrainOptions
+    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: BackendTrainOptions
 ) -> dict[str, tuple[float, Choice]]:
     """{name: (error in percent on held-out speakers, back end)}; without those that cannot be trained on a fold.
 
@@ -102,7 +102,9 @@ def evidence(
     return found
 
 
-def choose(vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: TrainOptions) -> tuple[Choice, str]:
+def choose(
+    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: BackendTrainOptions
+) -> tuple[Choice, str]:
     """The back end for these training vectors, and the sentence that tells why; arguments as `evidence`."""
     found, speakers = evidence(vectors, labels, clean, options), len(np.unique(labels))
     if "PLDA" not in found:
@@ -111,4 +113,5 @@ def choose(vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: 
     name = best if found[best][0] < CLEARLY * found["PLDA"][0] else "PLDA"
     figures = ", ".join(f"{each} {error:.1f} %" for each, (error, _) in found.items())
     kept = "" if name != "PLDA" else ", no other is clearly better"
-    return found[name][1], f"back end: {name}{kept} (EER of held-out training speakers: {figures})"
+    why = f"{kept}. EER of training speakers held out of the back end, not of what made the vectors: {figures}"
+    return found[name][1], f"back end: {name}{why}. They compare back ends; of new speakers the report tells"

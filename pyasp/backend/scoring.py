@@ -47,7 +47,7 @@ class Scorer:
             cross = self._gathered(models, tests)
         return cross + self.model[models] + self.test[self.group[models], tests]
 
-    def cross(self, dtype: type = np.float32) -> Iterator[tuple[int, np.ndarray]]:
+    def cross(self, dtype: type[np.floating] = np.float32) -> Iterator[tuple[int, np.ndarray]]:
         """(first model, scores (m, T)) of all models with all tests, some models at a time, in the precision `dtype`.
 
         One matrix product each: the terms of models and tests are further columns of left and right.

@@ -12,7 +12,7 @@ from pyasp.audio.cut_files import read_cuts
 from pyasp.audio.cuts import read_samples
 from pyasp.core.command import command
 from pyasp.core.files import remove_tree
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import NetworkFrontendOptions, frontend
@@ -26,7 +26,7 @@ from pyasp.network.model import Network
 class Options:
     """Options of attention."""
 
-    recordings: int = option(4, "recordings to show")
+    recordings: Count = option(4, "recordings to show")
     seed: int = option(1, "seed of their draw")
     force: bool = option(False, "make again what is out of date")
 
@@ -47,10 +47,10 @@ Loaded = dict[str, tuple[Network, NetworkFrontendOptions]]
 
 def attending(exp: Path) -> Loaded:
     """The networks EXP/<system>/final.pt whose pooling has weights, by system, each with its front end."""
-    found = {}
+    found: Loaded = {}
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
-        if net.attends:
+        if isinstance(net, Network) and net.attends:
             found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
 
@@ -105,7 +105,7 @@ def main(options: Options, data: str, exp: str) -> None:
     least = 2 * max(net.shortest for net, _ in networks.values())
     arrays = shown(test, networks, choose(test, options.recordings, options.seed, least))
     with making(path, made) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
 
 

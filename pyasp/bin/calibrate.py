@@ -1,6 +1,5 @@
 """Calibrates the scores of a system, or fuses those of several."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from pyasp.backend.calibration import Calibration
 from pyasp.backend.options import BackendOptions
 from pyasp.core.command import command
 from pyasp.core.errors import CannotBeMade, InputError, rerun
-from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.records import describe, is_current
+from pyasp.core.text import read_json, write_json
 from pyasp.data.scores import Scored, dev_list, optional, scored_lists, training_list, write_scores
 from pyasp.data.trials import Columns, TrialList
 from pyasp.evaluation.conditions import Evaluation
@@ -37,10 +36,8 @@ class Options(BackendOptions):
 
 def inputs_of(data: str, systems: list[str], scored: Scored, options: Options) -> tuple[np.ndarray, TrialList]:
     """Inputs (N, F) of the trials of a list: a column of scores a system, then quality measures."""
-    columns, trials = [], None
-    for system in systems:
-        scores, trials = scored.read(system)
-        columns.append(scores)
+    columns, lists = zip(*map(scored.read, systems))
+    trials = lists[0]
     qualities = Evaluation(data, scored.enroll, scored.test).qualities(trials, options.quality)
     return np.column_stack([*columns, qualities]), trials
 
@@ -158,10 +155,8 @@ def trained_on(way: str, options: Options) -> str:
 
 def save(path: Path, way: str, options: Options, used: dict) -> None:
     """Adds the models of some lists to calibration.json."""
-    old = json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else {}
-    with atomic_write(path, "w") as stream:
-        json.dump({"trained_on": trained_on(way, options), "lists": {**old, **used}}, stream, indent=1)
-        stream.write("\n")
+    old = read_json(path, "the recipe's calibration", "Calibrate again").get("lists", {}) if path.is_file() else {}
+    write_json(path, {"trained_on": trained_on(way, options), "lists": {**old, **used}})
 
 
 def tell(system: str, way: str, options: Options, used: dict) -> None:

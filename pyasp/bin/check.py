@@ -1,29 +1,29 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages."""
+"""Checks what a run stands on: environment, augmentation, data, earlier stages; and tells how long it takes."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.audio import augment_options
+from pyasp.audio import augment
 from pyasp.audio.folders import musan_noises, responses_of
 from pyasp.bin import _stale as stale
 from pyasp.core import environment
 from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
 from pyasp.data.trials import read_trials, trial_lists
 
 
 @dataclass(frozen=True)
-class Options(augment_options.AugmentOptions):
+class Options(augment.AugmentOptions):
     """Options of check."""
 
     musan: str = option("", "augment: folder of noises that the copies will take")
     rirs: str = option("", "augment: folder of impulse responses that the copies will take")
-    max_dropped_fraction: float = option(0.05, "data: share of a directory's utterances that may be dropped")
+    max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")
@@ -31,6 +31,8 @@ class Options(augment_options.AugmentOptions):
     skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
     kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "made: back end given in place of a trained one")
+    stages: str = option("", "time: stages to come, with spaces between")
+    device: str = option("auto", "time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
 
 
 def check_environment(options: Options, requirements: str) -> None:
@@ -41,7 +43,7 @@ def check_environment(options: Options, requirements: str) -> None:
 def check_augment(options: Options) -> None:
     """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
     without sounds."""
-    found = augment_options.check(options)
+    found = augment.check(options)
     if found:
         print(f"codec of the augmented copies: {found}", file=sys.stderr)
     for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):
@@ -99,21 +101,39 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
         raise stale.error(run, found)
 
 
+def check_time(options: Options, data: str, exp: str) -> None:
+    """Says about how long what is left of a run will take on this machine, once its voice activity is known."""
+    from pyasp.bin import _estimate as estimate  # with torch, as most tools: the others of this verb need none
+    from pyasp.core.costs import in_words, seconds_since_start
+    from pyasp.core.device import device_of, pace
+
+    start, plan = estimate.STARTED * seconds_since_start(), estimate.Plan.of(options.conf, data)
+    systems, stages = options.systems.split(), options.stages.split()
+    work = estimate.parts(plan, Path(data), Path(exp), systems, stages, bool(options.kaldi_ivector))
+    if not work:
+        return
+    rate = pace(device_of(options.device))
+    told = in_words({name: each.seconds(start, rate) for name, each in work.items()})
+    why = f"{plan.ubm.frames / 360000:.2f} h of voice, {rate / 1e9:.0f} GFLOP/s and {start:.1f} s a program's start now"
+    print(f"time left on this machine, an estimate: {told} ({why})", file=sys.stderr)
+
+
 CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
     "environment": (check_environment, ("REQUIREMENTS",)),
     "augment": (check_augment, ()),
     "data": (check_data, ("DATA",)),
     "made": (check_made, ("DATA", "EXP")),
+    "time": (check_time, ("DATA", "EXP")),
 }
 
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...].
+    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
     data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
-    present settings; PREP_OPTION: words of run.sh for the preparation.
+    present settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
 
     Example, after ./run.sh:
         pyasp check environment conf/requirements.txt

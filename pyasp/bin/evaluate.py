@@ -12,7 +12,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import cost, grouped
+from pyasp.core.text import cost, grouped, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
@@ -49,7 +49,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
         f"Cllr {cost(after['calibration']['cllr'])}"
     )
-    for doubt in model.trained.doubts():
+    for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
     if marked(entry):
         print(MARK)
@@ -61,8 +61,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
             "trained_on": name,
             **pooled([model.as_dict()]),
         }
-        with atomic_write(options.calibration, "w") as stream:
-            stream.write(json.dumps(facts, indent=1) + "\n")
+        write_json(options.calibration, facts)
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 
@@ -95,7 +94,7 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
         return
     result, replicates = evaluate(trials_dir, system_dir, chosen)
     with atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
-        np.savez(stream, **replicates)
+        np.savez(stream, allow_pickle=False, **replicates)
     with making(path, made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():

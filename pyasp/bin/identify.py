@@ -18,14 +18,14 @@ from pyasp.bundle.verify import (
 )
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of identify."""
 
-    top: int = option(3, "speakers listed for each recording, closest first")
+    top: Count = option(3, "speakers listed for each recording, closest first")
     json: bool = option(False, "print one JSON object instead of lines")
 
 

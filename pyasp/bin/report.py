@@ -80,11 +80,12 @@ def compare(directories: list[str], against: str) -> str:
     """
     if len(directories) > 2 and not against:
         raise InputError("command line", f"{len(directories)} runs", "two", "Name two, or a system with --against")
-    runs = [read_old(Path(each) / "results.json") for each in directories]
-    for each, found in zip(directories, runs):
+    paths, runs = [Path(each) for each in directories], list[report.Results]()
+    for path in paths:
+        found = read_old(path / "results.json")
         if found is None:
-            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", rerun("report"))
-    paths = [Path(each) for each in directories]
+            raise InputError(path / "results.json", "no such file", "the results of a report", rerun("report"))
+        runs.append(found)
     return comparison.over_seeds(paths, runs, against) if against else comparison.side_by_side(paths, runs)
 
 

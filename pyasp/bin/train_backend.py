@@ -9,7 +9,7 @@ import numpy as np
 from pyasp import kaldi
 from pyasp.backend import choice, files, model
 from pyasp.backend.lists import load_embeddings, with_embedding
-from pyasp.backend.options import BackendOptions, TrainOptions
+from pyasp.backend.options import BackendOptions, BackendTrainOptions
 from pyasp.core.command import command
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import InputError
@@ -50,7 +50,7 @@ def main(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     Example, after ./run.sh:
         pyasp train_backend exp/toy/ivector/train/embedding.scp data/toy/train_sel/utt2spk my_backend
     """
-    train_options, directory = subset(options, TrainOptions), Path(backend_dir)
+    train_options, directory = subset(options, BackendTrainOptions), Path(backend_dir)
     auto = options.scoring == "auto"
     copies = [options.utt2clean] if options.utt2clean and (auto or not options.train_copies) else []
     made = describe(

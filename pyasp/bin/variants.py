@@ -1,5 +1,6 @@
 """Lists the systems that a backend.conf makes of given ones."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def main(options: Options, systems: list[str]) -> None:
     there = [path.parent.name for path in Path(options.exp).glob("*/scores")] if options.exp else []
     fused = fusions(options, [*systems, *there, *(f"{system}+{chain}" for system in systems for chain in chains)])
     names = [name for system in systems for name in (system, *(f"{system}+{chain}" for chain in chains))]
-    lines = {
+    lines: dict[str, Iterable[object]] = {
         "systems": [*names, *fused],
         "chains": chains,
         "fusions": [" ".join([name, *members]) for name, members in fused.items()],

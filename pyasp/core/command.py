@@ -123,7 +123,8 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
     if "--" in names and behind is not None:
         place = names.index("--")
         return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
-    rest, bound, names = words + (behind or []), [], tuple(name for name in names if name != "--")
+    rest, names = words + (behind or []), tuple(name for name in names if name != "--")
+    bound: list[Any] = []
     for index, name in enumerate(names):
         spare, optional = len(rest) - sum(not later.startswith("[") for later in names[index + 1 :]), name[0] == "["
         many = name.endswith("...")
@@ -131,7 +132,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
         rest = rest[len(taken) :]
         if not taken and not optional:
             raise UsageError(f"{name} is missing")
-        bound.append(taken if many else (taken or [None])[0])
+        bound.append(taken if many else taken[0] if taken else None)
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}")
     return bound
@@ -157,7 +158,7 @@ def _drop_output() -> None:
 
 
 def command(
-    cls: type, *names: str, action: str = "", failure: int = 1, closed_pipe: int = CLOSED_PIPE
+    cls: type[T], *names: str, action: str = "", failure: int = 1, closed_pipe: int = CLOSED_PIPE
 ) -> Callable[[Callable], Any]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 

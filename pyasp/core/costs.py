@@ -14,10 +14,13 @@ import math
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+UNITS = (60, "minutes"), (3600, "hours"), (86400, "days")
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 
@@ -41,6 +44,44 @@ def record_costs(tool: str) -> None:
             stream.write(json.dumps(line) + "\n")
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a part of a run asks of a machine: programs to start one after another, and floating point operations, or
+    as many as it could do meanwhile."""
+
+    starts: float = 0.0
+    operations: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.starts + other.starts, self.operations + other.operations)
+
+    def seconds(self, start: float, pace: float) -> float:
+        """On a machine that takes `start` seconds to start a program and does `pace` operations a second."""
+        return self.starts * start + self.operations / pace
+
+
+def seconds_since_start() -> float:
+    """Since this process began, as far as the system tells: what a program takes until it works, with its imports."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        now = float(Path("/proc/uptime").read_text().split()[0])
+        return max(0.0, now - ticks / os.sysconf("SC_CLK_TCK"))
+    return time.process_time()
+
+
+def in_words(seconds: Mapping[str, float]) -> str:
+    """A time and its parts in one unit: "about 12 minutes: features 2, networks 10"."""
+    total = sum(seconds.values())
+    unit, name = next((u, n) for u, n in UNITS if total < 90 * u or n == UNITS[-1][1])
+
+    def number(value: float) -> str:
+        value /= unit
+        return "less than 1" if value < 0.5 else f"{value:.0f}"
+
+    parts = ", ".join(f"{part} {number(each)}" for part, each in seconds.items())
+    return f"about {number(total)} {name if total >= 1.5 * unit else name[:-1]}: {parts}"
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The lines that are whole; one that a killed run left torn is passed over."""
     found = []
@@ -56,7 +97,8 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
     """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of its tools "cpu_seconds", "peak_mb"
     (of the largest process) and "tool" (whose it is). seconds: None where a stage has not ended (killed, or this
     one). spans: [(start, end)] of its runs, where they are known."""
-    log, stages = Path(exp) / "log", {}
+    log = Path(exp) / "log"
+    stages: dict[tuple[str, str], dict[str, Any]] = {}
     for line in _lines(log / "stages.jsonl"):
         row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0, "spans": []})
         row["spans"] += [(line["start"], line["start"] + line["seconds"])] if "start" in line else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -69,3 +70,24 @@ def matmul_peak(device: torch.device, precision: str = "float32") -> float:
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds)
+
+
+def pace(device: torch.device, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Floating point operations per second of such products on average over about `seconds`: unlike the fastest one,
+    it feels what other processes take. On a CPU with all threads or with one, whichever does more (pyasp.core.threads).
+    """
+    size, most = PEAK_SIZE[device.type], torch.get_num_threads()
+    a, rates = torch.ones(size, size, device=device), []
+    counts = {most, 1} if device.type == "cpu" else {most}
+    for threads in counts:
+        torch.set_num_threads(threads)
+        a @ a
+        synchronise(device)
+        start, done = clock(), 0
+        while not done or clock() - start < seconds / len(counts):
+            a @ a
+            synchronise(device)
+            done += 1
+        rates.append(done * 2 * size**3 / (clock() - start))
+    torch.set_num_threads(most)
+    return max(rates)

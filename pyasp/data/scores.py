@@ -24,6 +24,7 @@ from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
+from pyasp.data.datadir import write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
 SCORED = "<model> <test> <score>"
@@ -98,9 +99,7 @@ def write_scores(
     values = scores.astype(np.float32, copy=False)
     if columns:
         cells = zip(*(np.array(names)[codes] for names, codes in columns.values()))
-        with atomic_write(f"{path}.tsv", "w") as stream:
-            stream.write("\t".join(columns) + "\n")
-            stream.writelines("\t".join(row) + "\n" for row in cells)
+        write_rows(f"{path}.tsv", columns, cells)
     with atomic_write(array_path(path)) as stream:
         np.save(stream, values, allow_pickle=False)
     with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
@@ -293,8 +292,8 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
         return
     for name, reason in reasons.items():
         print(f"warning: {directory.name}{'' if name == ALL else f', {name}'} is left out: {reason}", file=sys.stderr)
-    with atomic_write(directory / LEFT_OUT, "w") as stream:
-        stream.write("list\treason\n" + "".join(f"{name}\t{' '.join(why.split())}\n" for name, why in reasons.items()))
+    rows = ((name, " ".join(why.split())) for name, why in reasons.items())
+    write_rows(directory / LEFT_OUT, ("list", "reason"), rows)
 
 
 @contextlib.contextmanager

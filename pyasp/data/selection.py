@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Fraction, Natural, Part, Share, check_options, option
 from pyasp.data.datadir import c_sorted, invert
 
 MIN_UTTS_FOR_VALIDATION = (3, 2)  # the first that some speaker has
@@ -28,21 +28,20 @@ class SelectOptions:
     """Selection of training material (select.conf)."""
 
     min_voiced_ubm: int = option(50, "least voiced frames of a recording for UBM and extractor")
-    max_utts_ubm: int = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
+    max_utts_ubm: Natural = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
     min_voiced: int = option(
         400, "least voiced frames of a recording for TDNN and PLDA (Kaldi voxceleb 400, sre16 500)"
     )
     min_utts: int = option(8, "least recordings of a speaker for TDNN and PLDA, after the rule above")
-    max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
-    valid_fraction: float = option(
+    max_valid_utts: Natural = option(1000, "at most so many recordings held out for validation of the TDNN")
+    valid_fraction: Share = option(
         0.5, "share of the speakers with at least 3 recordings (or 2) that give one for validation"
     )
-    dev_fraction: float = option(0.0, "share of the speakers held out as dev_speakers")
-    train_fraction: float = option(1.0, "share of the other speakers that train, for learning curves")
+    dev_fraction: Part = option(0.0, "share of the speakers held out as dev_speakers")
+    train_fraction: Fraction = option(1.0, "share of the other speakers that train, for learning curves")
 
     def __post_init__(self) -> None:
-        wrong = {"dev_fraction": not 0 <= self.dev_fraction < 1, "train_fraction": not 0 < self.train_fraction <= 1}
-        check_values(self, "selection", "0 <= dev fraction < 1, 0 < train fraction <= 1", **wrong)
+        check_options(self, "selection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +128,17 @@ def select_train(aug: Augmented, out: Mapping[str, str], options: SelectOptions)
     kept = [utt for utt in long_enough if counts[aug.utt2spk[utt]] >= options.min_utts]
     left_out[f"speaker with fewer than {options.min_utts} such recordings"] = len(long_enough) - len(kept)
     return c_sorted(kept), +left_out
+
+
+def lopsided(utt2spk: Mapping[str, str]) -> str:
+    """A sentence where one of several speakers has more than half of the recordings; else nothing."""
+    counts = Counter(utt2spk.values()).most_common(1)
+    if not counts or counts[0][1] <= len(utt2spk) / 2 or len(set(utt2spk.values())) < 3:
+        return ""
+    return (
+        f"speaker {counts[0][0]} has {counts[0][1]} of {len(utt2spk)} training recordings, so that models are mostly "
+        "of that voice; networks draw all speakers alike with --sampling=speaker (tdnn.conf)"
+    )
 
 
 def draw_valid(train: list[str], aug: Augmented, options: SelectOptions, seed: int) -> list[str]:

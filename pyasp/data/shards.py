@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
 from pyasp.data.checks import read_dropped, write_dropped
@@ -33,8 +33,8 @@ SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost
 class JobOptions:
     """Which part of the work this process does."""
 
-    job: int = option(1, "number of this job, from 1")
-    num_jobs: int = option(1, "number of jobs; the result does not depend on it")
+    job: Count = option(1, "number of this job, from 1")
+    num_jobs: Count = option(1, "number of jobs; the result does not depend on it")
     reuse: str = option("", "scp of another set: utterances found there are not computed again")
     force: bool = option(False, "make again what is out of date")
     within: str = option("", "scp of an earlier step: its utterances alone; the others must stand in dropped.tsv")
@@ -183,8 +183,8 @@ def merge(
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
     counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
-    inputs = [data / "utt2spk", *filter(None, (reuse, within))]
-    inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
     if is_current(out_scp, made, force):
         return

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -195,11 +196,16 @@ def _min_cost(counts: ErrorCounts, p_target: float, c_miss: float, c_fa: float) 
     return best, float(cost / min(miss_cost, fa_cost))
 
 
-def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> dict[str, float | int | None]:
-    """Misses and false alarms (counts) when scores >= threshold are accepted; t, u: sorted scores.
+class Errors(TypedDict):
+    """Counts at a threshold; one beyond every score (reject all) is stored as None: JSON has no infinity."""
 
-    A threshold beyond every score (reject all) is stored as None: JSON has no infinity.
-    """
+    threshold: float | None
+    misses: int
+    false_alarms: int
+
+
+def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> Errors:
+    """Misses and false alarms when scores >= threshold are accepted; t, u: sorted scores."""
     return {
         "threshold": threshold if np.isfinite(threshold) else None,
         "misses": int(np.searchsorted(t, threshold, "left")),

@@ -57,18 +57,10 @@ class Phase:
 
 def phases_of(source: FrameSource, options: NetworkOptions, seed: int) -> list[Phase]:
     """The training and, with --finetune-epochs, what comes after it."""
-    phases = [Phase(Sampler(source, subset(options, ChunkOptions), seed), options, 0, 0)]
-    if options.finetune_epochs:
-        later = dataclasses.replace(
-            options,
-            epochs=options.finetune_epochs,
-            min_chunk=options.finetune_chunk,
-            max_chunk=options.finetune_chunk,
-            learning_rate=options.finetune_learning_rate,
-            margin=options.finetune_margin,
-        )
-        sampler = Sampler(source, subset(later, ChunkOptions), seed)
-        phases.append(Phase(sampler, later, options.epochs, phases[0].steps))
+    phases: list[Phase] = []
+    for each in options.phases():
+        epochs, steps = sum(phase.options.epochs for phase in phases), sum(phase.steps for phase in phases)
+        phases.append(Phase(Sampler(source, subset(each, ChunkOptions), seed), each, epochs, steps))
     return phases
 
 

@@ -42,7 +42,7 @@ from pyasp.network.loss import logits_of
 from pyasp.network.model import ONNX
 from pyasp.network.onnx import OnnxModel
 from pyasp.training.chunks import Batch, split_validation, validation_batches
-from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop
+from pyasp.training.compute import autocast, explained_memory, precision_of, training_flop, training_work
 from pyasp.training.frames import FrameSource, open_source
 from pyasp.training.initial import weights_file
 from pyasp.training.options import CheckpointOptions, NetworkOptions, learning_rate
@@ -290,11 +290,7 @@ def rate_of(table: Path) -> int | None:
 def tell_work(run: Run, directory: Path) -> float:
     """Operations a second of the machine's fastest product. Before a long training on a CPU it settles the number of
     threads first, and then says about how long the training will take."""
-    work = sum(
-        phase.steps * phase.options.batch_size * chunk * training_flop(run.net, chunk)
-        for phase in run.phases
-        for chunk in [(phase.options.min_chunk + phase.options.max_chunk) // 2]
-    )
+    work = sum(training_work(run.net, phase.options, phase.steps) for phase in run.phases)
     long = run.device.type == "cpu" and world() == 1 and work >= LONG_WORK
     if long:
         frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim

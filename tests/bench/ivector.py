@@ -14,6 +14,7 @@ from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Aligner
 from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.model import Estimator
+from pyasp.ivector.train import recording_operations
 
 DIM, BATCH, REFERENCE_RECORDINGS = 60, 256, 4
 
@@ -21,11 +22,6 @@ DIM, BATCH, REFERENCE_RECORDINGS = 60, 256, 4
 def _sizes(setting: Setting) -> tuple[int, int]:
     """Gaussians and dimension of the i-vector."""
     return setting.size((512, 200), (2048, 400))
-
-
-def extraction_flop(num_gauss: int, ivector_dim: int) -> float:
-    """Of one recording: both products, Cholesky factor and two triangular solves."""
-    return 2 * num_gauss * (ivector_dim * (ivector_dim + 1) / 2 + DIM * ivector_dim) + ivector_dim**3 / 3
 
 
 def extraction(setting: Setting) -> Iterator[Row]:
@@ -48,7 +44,7 @@ def extraction(setting: Setting) -> Iterator[Row]:
             threads,
             found.reference / len(some),
             memories[threads],
-            extraction_flop(num_gauss, ivector_dim),
+            recording_operations(num_gauss, ivector_dim, DIM),
             reference.bytes_per_recording(),
         )
 
@@ -68,7 +64,7 @@ def estep(setting: Setting) -> Iterator[Row]:
     some = [(count[u].cpu().numpy(), first[u].cpu().numpy()) for u in range(REFERENCE_RECORDINGS)]
     reference = IvectorReference(estimator).with_sums()
     flush = _flush_seconds(reference, some, setting)
-    flop = 2 * extraction_flop(num_gauss, ivector_dim) + ivector_dim**3
+    flop = 2 * recording_operations(num_gauss, ivector_dim, DIM) + ivector_dim**3
     traffic = reference.bytes_per_recording() + 2 * reference.linear.nbytes
     for threads in setting.threads:
         found = in_turns(
