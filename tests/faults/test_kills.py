@@ -42,6 +42,8 @@ class Shape:
             " ".join(self.systems),
             "--nj",
             str(self.jobs),
+            "--at-once",  # with several jobs the systems too are side by side
+            str(self.jobs),
             "--conf",
             str(conf),
             "--stage",
