@@ -1,5 +1,6 @@
 """A network of an ONNX file as a system: the embeddings of torch, what its metadata decide, and what is refused."""
 
+import functools
 import re
 
 import numpy as np
@@ -41,6 +42,7 @@ class Published(torch.nn.Module):
         return self.net.embed(feats)
 
 
+@functools.cache
 def network(encoder="ecapa"):
     torch.manual_seed(4)
     net = Network(ArchitectureOptions(encoder=encoder, embedding_dim=DIM, segment_dim=5, **NETWORKS[encoder]), CEPS, 3)
@@ -49,19 +51,25 @@ def network(encoder="ecapa"):
     return net.eval()
 
 
+EXPORTED = {}  # bytes of files without metadata, by network and axes: each is drawn once
+
+
 def published(net, path, facts, axes=None, example=None):
     """A file without the input `lengths`."""
     axes = axes if axes is not None else {"feats": {0: "B", 1: "T"}, "embs": {0: "B"}}
-    torch.onnx.export(
-        (net if example is not None else Published(net)).eval(),
-        (example if example is not None else torch.zeros(1, 50, CEPS),),
-        str(path),
-        dynamo=False,
-        input_names=["feats"],
-        output_names=["embs"],
-        dynamic_axes=axes,
-    )
-    model = onnx.load(str(path))
+    key = net, str(axes)
+    if key not in EXPORTED:
+        torch.onnx.export(
+            (net if example is not None else Published(net)).eval(),
+            (example if example is not None else torch.zeros(1, 50, CEPS),),
+            str(path),
+            dynamo=False,
+            input_names=["feats"],
+            output_names=["embs"],
+            dynamic_axes=axes,
+        )
+        EXPORTED[key] = path.read_bytes()
+    model = onnx.load_from_string(EXPORTED[key])
     onnx.helper.set_model_props(model, facts)
     onnx.save(model, str(path))
     return path
