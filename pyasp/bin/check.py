@@ -16,7 +16,6 @@ from pyasp.data.checks import Checker
 from pyasp.data.datadir import DataDir
 from pyasp.data.trials import read_trials, trial_lists
 
-
 FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 
 
