@@ -149,7 +149,7 @@ class Plan:
         return NetworkOptions(**values | conf_values(own if own.is_file() else shipped, NetworkOptions))
 
     def _net(self, options: NetworkOptions) -> Network:
-        return Network(subset(options, ArchitectureOptions), self.dim(options), self.trained.speakers)
+        return Network(subset(options, ArchitectureOptions), self.dim(options), max(1, self.trained.speakers))
 
 
 def parts(

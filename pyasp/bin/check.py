@@ -22,6 +22,8 @@ from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
 from pyasp.evaluation.conditions import Evaluation
 
+FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
+
 
 @dataclass(frozen=True)
 class Options(augment.AugmentOptions):
@@ -110,8 +112,11 @@ def check_trial_lists(data: Path) -> None:
         raise InputError(data / "trials", "no trial list", "at least one", cure)
     for name in names:
         trials = read_trials(data / "trials" / name, models, tests)
-        told = f"{len(trials)} trials, {int(trials.target.sum())} of them target"
-        print(f"{data / 'trials' / name}: {told}", file=sys.stderr)
+        targets = int(trials.target.sum())
+        print(f"{data / 'trials' / name}: {len(trials)} trials, {targets} of them target", file=sys.stderr)
+        if targets < FEW_TARGETS:
+            told = f"{targets} target trials are few: an EER of 10 % would be {targets // 10} misses"
+            print(f"warning: {name}: {told}, where fewer than 30 say little; bring more speakers", file=sys.stderr)
 
 
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:
