@@ -28,6 +28,7 @@ Amount = Annotated[float, "[0, inf)"]
 Share = Annotated[float, "[0, 1]"]
 Part = Annotated[float, "[0, 1)"]
 Fraction = Annotated[float, "(0, 1]"]
+OpenShare = Annotated[float, "(0, 1)"]
 
 
 def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any:
