@@ -44,7 +44,7 @@ system_stages() {
     models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if stage networks "network: $system"; then
       need "$data/train_sel/feats.scp" select
-      "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+      once "$exp/$system/final.pt" "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
         --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
     fi
   else
@@ -52,12 +52,12 @@ system_stages() {
     backend=${opt[kaldi-backend]}
     if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
       need "$data/train_ubm/feats.scp" select
-      "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+      once "$exp/ubm/final.ubm" "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
         --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
     fi
     if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
       need "$exp/ubm/final.ubm" ubm
-      "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+      once "$exp/ivector/final.ie" "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
         --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
     fi
   fi
@@ -115,7 +115,7 @@ fi
 
 if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
-  python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
+  once "$data/train_aug/cuts.jsonl.gz" python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
   steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"

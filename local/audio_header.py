@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
-from pyasp.audio.recording import read_stream
+from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import write_rows
 
@@ -66,7 +65,7 @@ def _heard(entry: str) -> Header | str:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
     try:
-        samples, rate = read_stream(io.BytesIO(done.stdout), entry)
+        samples, rate = read_delivered(done.stdout, entry)
     except InputError as error:
         return str(error)
     return Header(rate, samples.shape[1], samples.shape[0], "command")
@@ -80,7 +79,8 @@ def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
     low = [path for path, header in audio.items() if header.rate < wanted]
     if low:
         top = min(audio[path].rate for path in low) // 2
-        cure = "; take a conf for their rate, such as conf/tel8k" if len(low) == len(audio) else ""
+        other = "; give --conf a copy of yours with the mfcc.conf of their rate, such as conf/tel8k's"
+        cure = other if len(low) == len(audio) else ""
         found["warning of rates"] = (
             f"{len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
             f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"

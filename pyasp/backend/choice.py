@@ -113,4 +113,5 @@ def choose(
     name = best if found[best][0] < CLEARLY * found["PLDA"][0] else "PLDA"
     figures = ", ".join(f"{each} {error:.1f} %" for each, (error, _) in found.items())
     kept = "" if name != "PLDA" else ", no other is clearly better"
-    return found[name][1], f"back end: {name}{kept} (EER of held-out training speakers: {figures})"
+    why = f"{kept}. EER of training speakers held out of the back end, not of what made the vectors: {figures}"
+    return found[name][1], f"back end: {name}{why}. They compare back ends; of new speakers the report tells"

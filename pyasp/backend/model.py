@@ -79,8 +79,8 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
     print(f"{where}: {len(labels)} recordings of {len(counts)} speakers, {single} speakers with one recording")
     if len(counts) < FEW_SPEAKERS:
         print(
-            f"warning: {where}: {len(counts)} speakers are few for PLDA: its scores are no calibrated ratios, and "
-            "error rates may differ much from one set of speakers to another",
+            f"warning: {where}: {len(counts)} speakers are few for a back end: its scores are no calibrated "
+            "ratios, and error rates may differ much from one set of speakers to another",
             file=sys.stderr,
         )
     if len(counts) < 2:

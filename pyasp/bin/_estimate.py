@@ -2,7 +2,8 @@
 
 Work is counted in the operations of square products that the machine does meanwhile (pyasp.core.costs.Work). The
 constants are of the machine of tests/bench/README.md (90 GFLOP/s on a core): reading, decoding and mixing are counted
-as what it could have multiplied in that time. A program's start is that of one that imports torch.
+as what it could have multiplied in that time. A program's start is that of one that imports torch; what several small
+ones take, and models written at each iteration, is counted as starts too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pyasp.training.compute import training_flop, training_work
 from pyasp.training.options import NetworkOptions
 
 SECOND = 90e9  # operations
+STARTED = 1.5  # times what a program takes until it works: its end, its shell and its logs
 READ = 0.0004 * SECOND  # a stored recording through the front end
 COPY, COPIED_SECOND = 0.0012 * SECOND, 0.002 * SECOND  # an augmented copy mixed and analysed; a second of it
 TRIAL = 10e-6 * SECOND  # scored, and its metrics
@@ -112,7 +114,7 @@ class Plan:
         work = gmm.operations(ubm, self.ubm.frames, dim) + ivector.training_operations(
             extractor, ubm.num_gauss, self.ubm.recordings, self.ubm.frames, dim
         )
-        return Work(2, passes * self.ubm.recordings * READ + work / MIXTURES)
+        return Work(4, passes * self.ubm.recordings * READ + work / MIXTURES)
 
     def network(self, system: str) -> Work:
         """Stage networks of a system."""
@@ -135,7 +137,7 @@ class Plan:
         else:
             network = self._network(system)
             work = 0 if network.encoder == ONNX else frames * training_flop(self._net(network), 300) / 3 / NETWORKS
-        return Work(8 + self.lists, recordings * READ + work + self.trials * TRIAL)
+        return Work(7 + self.lists, recordings * READ + work + self.trials * TRIAL)
 
     def _mixture(self) -> tuple[gmm.UbmOptions, ivector.IvectorOptions]:
         return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), read_conf(

@@ -1,4 +1,4 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages; and about how long it will take."""
+"""Checks what a run stands on: environment, augmentation, data, earlier stages; and tells how long it takes."""
 
 import sys
 from collections.abc import Callable
@@ -107,16 +107,14 @@ def check_time(options: Options, data: str, exp: str) -> None:
     from pyasp.core.costs import in_words, seconds_since_start
     from pyasp.core.device import device_of, pace
 
-    start, plan = seconds_since_start(), estimate.Plan.of(options.conf, data)
+    start, plan = estimate.STARTED * seconds_since_start(), estimate.Plan.of(options.conf, data)
     systems, stages = options.systems.split(), options.stages.split()
     work = estimate.parts(plan, Path(data), Path(exp), systems, stages, bool(options.kaldi_ivector))
     if not work:
         return
     rate = pace(device_of(options.device))
     told = in_words({name: each.seconds(start, rate) for name, each in work.items()})
-    why = (
-        f"{plan.ubm.frames / 360000:.2f} h of voice, {rate / 1e9:.0f} GFLOP/s and {start:.1f} s to start a program now"
-    )
+    why = f"{plan.ubm.frames / 360000:.2f} h of voice, {rate / 1e9:.0f} GFLOP/s and {start:.1f} s a program's start now"
     print(f"time left on this machine, an estimate: {told} ({why})", file=sys.stderr)
 
 

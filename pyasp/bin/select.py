@@ -17,7 +17,7 @@ from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, read_table, write_list, write_rows, write_table
 from pyasp.data.dev_trials import DevOptions, Material, draw
-from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, select
+from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, lopsided, select
 
 TRAIN_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
 DEV_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
@@ -94,6 +94,8 @@ def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: st
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
     report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
+    if told := lopsided({utt: aug.utt2spk[utt] for utt in chosen.train}):
+        print(f"warning: {told}", file=sys.stderr)
     print(
         f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
         file=sys.stderr,

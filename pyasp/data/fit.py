@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FRAMES_PER_GAUSSIAN = 2500  # voiced frames of 10 ms; a full covariance of 60 dimensions has 1830 numbers
+FRAMES_PER_GAUSSIAN = 2600  # voiced frames of 10 ms; a full covariance of 60 dimensions has 1830 numbers
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 4, 2048
 IVECTOR_DIMS = {0: 20, 250: 50, 1000: 100, 5000: 200, 50000: 400}  # from so many recordings on
 NETWORKS = {0: (128, 384, 128), 1000: (256, 512, 256), 5000: (512, 1500, 512)}  # by speakers; the paper's last

@@ -130,6 +130,17 @@ def select_train(aug: Augmented, out: Mapping[str, str], options: SelectOptions)
     return c_sorted(kept), +left_out
 
 
+def lopsided(utt2spk: Mapping[str, str]) -> str:
+    """A sentence where one of several speakers has more than half of the recordings; else nothing."""
+    counts = Counter(utt2spk.values()).most_common(1)
+    if not counts or counts[0][1] <= len(utt2spk) / 2 or len(set(utt2spk.values())) < 3:
+        return ""
+    return (
+        f"speaker {counts[0][0]} has {counts[0][1]} of {len(utt2spk)} training recordings, so that models are mostly "
+        "of that voice; networks draw all speakers alike with --sampling=speaker (tdnn.conf)"
+    )
+
+
 def draw_valid(train: list[str], aug: Augmented, options: SelectOptions, seed: int) -> list[str]:
     """One clean recording of each of some speakers with enough of them, seeded, and every copy of it, C-sorted."""
     rng = np.random.default_rng([seed, 2])

@@ -9,6 +9,10 @@ add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations ove
                    over the replicated x (at the file's ends this differs from replicating d, which is what torchaudio
                    and lhotse do)
     sliding CMN    y_t = x_t - mean of x over the window of t; optionally divided by the window's standard deviation
+
+Digital silence (zeros) is no recording, but where a gate put it there was background, which the mean of other
+recordings holds. Of each run of such frames the first BRIDGE stand for it, as the mean of the file's quietest
+twentieth; the rest are left out as if the file did not hold them (conf/folder/README.md has the measurement).
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from pyasp.features.vad import recorded
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
 VARIANCE_FLOOR = 1e-10  # Kaldi's
+BRIDGE = 30  # frames of a run of digital silence that stand for background
+QUIETEST = 0.05  # part of a file's frames that background is taken from
 FEATURE_TYPES = ("mfcc", "fbank")
 
 
@@ -184,7 +190,7 @@ def _check_voiced(frames: int, voiced: np.ndarray) -> None:
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
     """Stored features (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
 
-    voiced: bool, or the decisions of vad.scp, whose digital silence (-0) is left out as if the file did not hold it.
+    voiced: bool, or the decisions of vad.scp, whose digital silence (-0) is bridged as the module says.
 
     The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when
     no frame is voiced, or when fewer than --num-ceps coefficients are stored.
@@ -205,7 +211,7 @@ def frontend_chunk(
     rows(a, b): stored frames a to b (exclusive) of the recording, (b - a, D); voiced: (T,) decisions of all its frames.
     """
     if not (there := recorded(voiced)).all():
-        rows, voiced = _without_silence(rows, np.flatnonzero(there)), voiced[there]
+        rows, voiced = _bridged(rows(0, len(voiced)), there, voiced, options)
     frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
     if len(times) == 0:
         raise InputError(
@@ -223,14 +229,17 @@ def frontend_chunk(
     return _normalise_columns(slab, int(first), times, frames, options)
 
 
-def _without_silence(rows: Callable[[int, int], np.ndarray], kept: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    """`rows` of the recording that has the frames `kept` alone."""
-
-    def among_kept(start: int, end: int) -> np.ndarray:
-        first, last = int(kept[start]), int(kept[end - 1]) + 1
-        return rows(first, last)[kept[start:end] - first]
-
-    return among_kept
+def _bridged(
+    stored: np.ndarray, there: np.ndarray, voiced: np.ndarray, options: FrontendOptions
+) -> tuple[Callable[[int, int], np.ndarray], np.ndarray]:
+    """`rows` and decisions of the recording whose runs of digital silence, not `there` (T,), are BRIDGE frames of its
+    background at most."""
+    level = stored[there, 0] if options.feature_type == "mfcc" else stored[there].mean(1)
+    since = np.arange(len(there)) - np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))
+    kept, bridged = since <= BRIDGE, stored.copy()
+    bridged[~there] = stored[there][level <= np.quantile(level, QUIETEST)].mean(0)
+    bridged = bridged[kept]
+    return (lambda start, end: bridged[start:end]), voiced[kept]
 
 
 def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:

@@ -6,8 +6,8 @@ frame t is voiced  <=>  #{s in window: e_s > threshold} >= proportion * #{s in w
 window     = [t-c, t+c] within [0, T), c the context
 
 Digital silence (zeros of VoIP, editing, noise gates, padding) is no recording: such frames are in no mean and no
-window, here and in the front end, as if they had been cut out. A decision is 1 (voiced), 0 (unvoiced) or -0 (digital
-silence), which every reader of Kaldi's decisions takes for unvoiced.
+window here, as if they had been cut out (the front end: pyasp.features.frontend). A decision is 1 (voiced), 0
+(unvoiced) or -0 (digital silence), which every reader of Kaldi's decisions takes for unvoiced.
 """
 
 from __future__ import annotations

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.backend.files import read_back_end
+from pyasp.backend.files import read_back_end, resolved
+from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
 from pyasp.core.text import Table, grouped, read_json, read_json_lines, read_lines
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
 from pyasp.data.scores import ALL, read_left_out
-from pyasp.data.selection import LEFT_OUT
+from pyasp.data.selection import LEFT_OUT, lopsided
 
 SETS = {
     "train": "the training recordings as they were prepared and checked",
@@ -33,6 +34,7 @@ SETS = {
 }
 FRAMES_PER_SECOND = 100
 MUCH = 0.1  # share that is worth a sentence
+NAMED = 5  # recordings that a sentence names
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
@@ -199,7 +201,8 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
         for name, each in prepared.items()
         if isinstance(each, dict) and each.get("dropped")
     )
-    found = [["data", text] for text in (*told, *dropped_early, *_lost_recordings(data))]
+    sets = (*_lost_recordings(data), *_lopsided(data), *_silent_recordings(data))
+    found = [["data", text] for text in (*told, *dropped_early, *sets)]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:
@@ -233,6 +236,24 @@ def _lost_recordings(data: Path) -> Iterator[str]:
                 people = [len(set(each.utt2spk.values())) for each in (kept, before)]
                 share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
                 yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
+
+
+def _lopsided(data: Path) -> Iterator[str]:
+    """One speaker with most of the training material."""
+    chosen = DataDir(data / "train_sel")
+    if told := lopsided(chosen.utt2spk) if chosen.has("utt2spk") else "":
+        yield told
+
+
+def _silent_recordings(data: Path) -> Iterator[str]:
+    """Recordings that hold a tenth of a second of digital silence, of the training set and of the evaluation."""
+    for names in (("train",), ("enroll", "test")):
+        sets = [DataDir(data / name) for name in names if (data / name / "utt2num_silent").is_file()]
+        counts = {utt: int(count) for each in sets for utt, count in each.read("utt2num_silent").items()}
+        if silent := {utt: count for utt, count in counts.items() if count >= FRAMES_PER_SECOND // 10}:
+            seconds, first = sum(silent.values()) / FRAMES_PER_SECOND, ", ".join(sorted(silent)[:NAMED])
+            share = f"{grouped(len(silent))} of {grouped(len(counts))} recordings of {' and '.join(names)}"
+            yield f"{share} hold digital silence ({seconds:.1f} s, no speech): {first}{', ...' * (len(silent) > NAMED)}"
 
 
 def _setting(path: Path, key: str) -> float | None:
@@ -280,7 +301,7 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
     if not lda and kept < dim:
         yield f"the training vectors vary in {kept} of {dim} directions alone, and the back end keeps these"
     speakers = len(set(chosen.utt2spk.values())) if chosen.has("utt2spk") else kept
-    if 2 * speakers < kept:
+    if 2 * speakers < kept and resolved(ScoreOptions(scoring="auto"), system / "backend").scoring != "cosine":
         yield f"PLDA has {kept} dimensions and {speakers} training speakers: cosine, or LDA before it, may be better"
 
 

@@ -113,8 +113,6 @@ def test_a_run_says_its_time_once_and_names_the_rate(tmp_path, capsys, monkeypat
     assert main(["time", *words, str(tmp_path / "data"), str(tmp_path / "exp")]) == 0
     told = capsys.readouterr().err
     assert told.startswith("time left on this machine, an estimate: about ") and told.count("\n") == 1
-    assert "0.11 h of voice, 50 GFLOP/s and 2.0 s to start a program now" in told and all(
-        part in told for part in PARTS
-    )
+    assert "0.11 h of voice, 50 GFLOP/s and 3.0 s a program's start now" in told and all(part in told for part in PARTS)
     assert main(["time", *words[:-1], "", str(tmp_path / "data"), str(tmp_path / "exp")]) == 0
     assert capsys.readouterr().err == ""

@@ -32,6 +32,7 @@ def words(speakers, recordings, frames=70):
         (48, 8, 79, 16, 50),  # 30 336 frames: the nearest, not the largest below
         (100, 5, 73, 16, 50),
         (300, 5, 74, 32, 100),
+        (100, 20, 57, 32, 100),  # 114 000 frames: as many as 300 x 5 have
         (1000, 10, 800, 2048, 200),
         (7000, 20, 800, 2048, 400),
     ],

@@ -7,7 +7,7 @@ import pytest
 from pyasp.bin import select as verb
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.selection import Augmented, SelectOptions, select
+from pyasp.data.selection import Augmented, SelectOptions, lopsided, select
 from pyasp.report import facts
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
@@ -101,6 +101,13 @@ def test_two_recordings_a_speaker_are_enough():
     single = Augmented(one, {utt: utt for utt in one}, dict.fromkeys(one, 100), one)
     result = select(one, single, SelectOptions(min_voiced_ubm=50, min_voiced=50, min_utts=1), 1)
     assert not result.valid and len(result.ubm) == len(result.train) == 20
+
+
+def test_a_speaker_with_most_of_the_recordings_is_named():
+    others = {f"s{k}-{i}": f"s{k}" for k in range(10) for i in range(2)}
+    assert "speaker s has 500 of 520 training recordings" in lopsided(others | {f"s-{i}": "s" for i in range(500)})
+    assert lopsided(others | {f"s-{i}": "s" for i in range(20)}) == lopsided({}) == ""
+    assert lopsided({"a": "x", "b": "x", "c": "y"}) == ""  # of two speakers one always has most, or both are alike
 
 
 def test_the_tool_keeps_what_was_left_out_and_why(tmp_path):

@@ -7,7 +7,9 @@ from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.features import frontend as module
 from pyasp.features.frontend import (
+    BRIDGE,
     FrontendOptions,
+    NetworkFrontendOptions,
     add_deltas,
     frontend,
     frontend_chunk,
@@ -116,15 +118,32 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_digital_silence_is_as_if_the_file_did_not_hold_it(options):
+def test_digital_silence_is_as_if_the_file_held_a_little_of_its_background(options):
+    """Runs of 90, 12 and 120 frames of zeros: at most 30 of each, as the mean of the quietest 35 of 700 frames."""
     feats, voiced = features(700, 3), np.random.default_rng(2).random(700) > 0.5
-    places = [0] * 90 + [350] * 50 + [700] * 120
-    decided = np.insert(voiced.astype(np.float32), places, np.float32(-0.0))
-    padded = np.insert(feats, places, np.float32(-15.9), axis=0)
-    whole = frontend(feats, voiced, options)
-    np.testing.assert_array_equal(frontend(padded, decided, options), whole)
+    quiet = feats[np.argsort(feats[:, 0])[:35]].mean(0)
+
+    def with_runs(matrix, lengths):
+        places = np.repeat([0, 350, 700], lengths)
+        decided = np.insert(voiced.astype(np.float32), places, np.float32(-0.0))
+        return np.insert(feats, places, matrix, axis=0), decided
+
+    padded, decided = with_runs(np.float32(-15.9), [90, 12, 120])
+    expected, unvoiced = with_runs(quiet, [BRIDGE, 12, BRIDGE])
+    whole = frontend(expected, unvoiced > 0, options)
+    np.testing.assert_allclose(frontend(padded, decided, options), whole, atol=2e-5)
     part = frontend_chunk(lambda start, end: padded[start:end], decided, options, 100, 180)
     np.testing.assert_allclose(part, whole[100:180], atol=2e-5)
+
+
+def test_the_background_of_filter_banks_is_where_all_of_them_are_low():
+    feats = np.random.default_rng(5).normal(5, 1, (100, 4)).astype(np.float32)
+    feats[20:25] -= 9  # the quietest twentieth
+    decided = np.insert(np.ones(100, np.float32), [50] * 10, np.float32(-0.0))
+    padded = np.insert(feats, [50] * 10, np.float32(-15.9), axis=0)
+    options = NetworkFrontendOptions(cmn_window=300, feature_type="fbank")
+    mean = (feats.sum(0) + 10 * feats[20:25].mean(0)) / 110
+    np.testing.assert_allclose(frontend(padded, decided, options), feats - mean, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pyasp.backend import model
-from pyasp.backend.files import write_back_end
+from pyasp.backend.files import write_back_end, write_scoring
 from pyasp.backend.options import BackendOptions
 from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
@@ -198,8 +198,8 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     assert [
         "statistics",
         eer_cell(entry),
-        f"{entry['min_dcf']['0.01']:.3f}",
-        f"{entry['min_dcf']['0.001']:.3f}",
+        cost_cell(entry, "0.01"),
+        cost_cell(entry, "0.001"),
         f"{entry['n_target'] + entry['n_nontarget']:,}".replace(",", " "),
     ] in expected[0]
     assert (
@@ -225,6 +225,12 @@ def eer_cell(entry):
     return f"{entry['eer']:.2f}" + (f"* ({hull:.2f})" if few or tied else "")
 
 
+def cost_cell(entry, prior):
+    """A minDCF as it is to be printed, written here from the rule: few errors are marked."""
+    errors = entry["errors"]["min_dcf"][prior]
+    return f"{entry['min_dcf'][prior]:.3f}" + "*" * (min(errors["misses"], errors["false_alarms"]) < 30)
+
+
 def rows_from_json(results):
     """Rows of the main and of the calibration table, written here from results.json alone."""
 
@@ -235,7 +241,7 @@ def rows_from_json(results):
         yield [
             system,
             eer_cell(entry),
-            *(f"{entry['min_dcf'][p]:.3f}" for p in ("0.01", "0.001")),
+            *(cost_cell(entry, p) for p in ("0.01", "0.001")),
             number(entry["n_target"] + entry["n_nontarget"]),
         ]
         if system in ("statistics+calhalf", "fusion:ivector+statistics"):  # the screen shows calibrated ones only
@@ -412,7 +418,7 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
         for each in (root / "exp", other)
     ]
     assert row[2:5] == [*map(eer_cell, both), f"{eer[0] - eer[1]:+.3f}"] and "*" in row[2]
-    assert float(row[6]) < 0.05 and row[7] == "< 0.001" and "*: the EER hangs on" in shown
+    assert float(row[6]) < 0.05 and row[7] == "< 0.001" and "*: hangs on" in shown
     (costs,) = (line.split() for line in shown.splitlines() if line.startswith("statistics  minDCF(0.001)"))
     assert costs[6] == "to" and float(costs[5]) <= float(costs[7]) and len(costs) >= 9  # every figure has its test
     same = next(re.split(r" {2,}", line) for line in shown.splitlines() if line.startswith("ivector     EER"))
@@ -563,6 +569,17 @@ def test_what_was_lost_on_the_way_is_said(tmp_path):
     ]
 
 
+def test_recordings_with_digital_silence_are_named(tmp_path):
+    for name, frames in (("train", [0] * 30), ("test", [9, 150, 20]), ("enroll", [9, 150])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "utt2num_silent").write_text("".join(f"u{k:02d} {n}\n" for k, n in enumerate(frames)))
+    told = "2 of 3 recordings of enroll and test hold digital silence (1.7 s, no speech): u01, u02"
+    assert facts.losses(tmp_path / "exp", tmp_path, []) == [["data", told]]
+    (tmp_path / "train" / "utt2num_silent").write_text("".join(f"u{k:02d} 10\n" for k in range(30)))
+    told = "30 of 30 recordings of train hold digital silence (3.0 s, no speech): u00, u01, u02, u03, u04, ..."
+    assert facts.losses(tmp_path / "exp", tmp_path, [])[0] == ["data", told]
+
+
 def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
     generator = np.random.default_rng(0)
     vectors, labels = generator.normal(size=(20, 40)), np.arange(20) // 5
@@ -575,6 +592,8 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
         ["a", "the training vectors vary in 19 of 40 directions alone, and the back end keeps these"],
         ["a", "PLDA has 19 dimensions and 4 training speakers: cosine, or LDA before it, may be better"],
     ]
+    write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
+    assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
 
 
 def test_what_is_true_of_several_systems_is_said_once(tmp_path):
