@@ -1,4 +1,4 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages; and tells how long it takes."""
+"""Checks what a run stands on: environment, augmentation, data, earlier stages; and the time it takes."""
 
 import sys
 from collections.abc import Callable
