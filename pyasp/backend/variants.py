@@ -26,6 +26,7 @@ CALIBRATIONS = {
     "cal": "calibrated on the dev speakers, or on --calibration-list",
     "calhalf": "each half of the evaluation's speakers calibrated on the other half",
 }
+TRAINED_ON = {"cal": "dev", "calhalf": "halves"}  # what a calibration is trained on
 STEPS = {**BACK_ENDS, **NORMS, **CALIBRATIONS}
 QUALITIES = ("enroll_seconds", "test_seconds", "enroll_utts")
 
@@ -125,6 +126,12 @@ def fusions(options: VariantOptions, systems: Iterable[str]) -> dict[str, list[s
         if known >= set(members):
             found[f"fusion:{text}"] = members
     return found
+
+
+def names(options: VariantOptions, systems: Iterable[str]) -> list[str]:
+    """Each system followed by its variants, in the order in which they are made. InputError as `check`."""
+    chains = check(options)
+    return [name for system in systems for name in (system, *(f"{system}+{chain}" for chain in chains))]
 
 
 def explained(name: str) -> str:
