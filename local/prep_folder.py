@@ -24,7 +24,8 @@ from local.common import (
     unreadable,
     write_data_dir,
 )
-from local.folder_sources import OwnData, from_kaldi, from_lhotse, from_tables, from_tree
+from local.folder_sources import OwnData, from_tables, from_tree
+from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import some
 from pyasp.core.command import command

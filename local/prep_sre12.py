@@ -54,7 +54,7 @@ def duration_class(seconds: float) -> str:
     return next(name for limit, name in DURATION_CLASSES if seconds < limit)
 
 
-def check_options(options: Sre12Options) -> list[str]:
+def training_corpora(options: Sre12Options) -> list[str]:
     """The training corpora; lists those that are absent. Raises InputError when something needed is not given."""
     if not options.root or not options.data:
         raise InputError("command line", "no --root or no --data", "both", "Give --root=LDC2016E45_2012_NIST_SRE")
@@ -207,7 +207,7 @@ def usable(
 
 def prepare(options: Sre12Options) -> None:
     """Writes data directories and trial lists. Raises InputError for what the corpora lack."""
-    names = check_options(options)
+    names = training_corpora(options)
     root, data = Path(options.root), Path(options.data)
     targets, key = read_targets(root), find_key(root)
     recordings = AudioFiles([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])

@@ -111,17 +111,17 @@ map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 tables=$6 table settings=() common
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
-  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
+  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$data/dropped.tsv" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
     "$data" "${@:7}" "$prefix"
 }
 
-# make_shards NAME TABLES MAX_FAILED TOOL WORD...: of map_shards, whose variables it reads.
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads.
 make_shards() {
   local job=JOB merge=()
   for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
   while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
-  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:5}"
+  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
@@ -227,6 +227,9 @@ make_features() {
       --allow-commands="${opt[allow-commands]}" "$1"
   done
 }
+
+# train ARTEFACT LOG COMMAND...: `once`, one job with all threads; its output is on the screen and in the log.
+train() { once "$1" "${opt[cmd]}" "${@:2}"; }
 
 # share_features FROM DATA: the kinds beside MFCC for a data directory whose recordings are some of those of FROM.
 share_features() {

@@ -34,9 +34,10 @@ from fuzz_seeds import (
 from fuzzing import Target
 from prep_trees import m4a
 
-from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_tree
+from local import folder_sources, sre12_tables, toolkit_sources, training, trial_lists, voxceleb_tree
 from local.common import Utterance, _cut
-from local.folder_sources import OwnData, from_kaldi
+from local.folder_sources import OwnData
+from local.toolkit_sources import from_kaldi
 from pyasp import kaldi
 from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
@@ -229,12 +230,12 @@ def _lines(*objects: dict) -> bytes:
 
 
 def _supervisions(path: Path) -> None:
-    folder_sources.from_lhotse(OwnData(), str(path.with_name("recordings.jsonl.gz")), str(path))
+    toolkit_sources.from_lhotse(OwnData(), str(path.with_name("recordings.jsonl.gz")), str(path))
     manifests.to_kaldi(path.with_name("recordings.jsonl.gz"), path, path.parent / "written")
 
 
 def _recordings(path: Path) -> None:
-    folder_sources.from_lhotse(OwnData(), str(path), str(path.with_name("supervisions.jsonl.gz")))
+    toolkit_sources.from_lhotse(OwnData(), str(path), str(path.with_name("supervisions.jsonl.gz")))
     manifests.to_kaldi(path, path.with_name("supervisions.jsonl.gz"), path.parent / "written")
 
 

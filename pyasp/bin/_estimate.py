@@ -73,7 +73,6 @@ class Plan:
     ubm: Size
     trained: Size
     others: Size
-    lists: int
     trials: int
 
     @classmethod
@@ -93,7 +92,6 @@ class Plan:
             Size.of(train, select).times(share),
             Size.of(train, both).times(share * copies),
             max(others, key=lambda size: size.recordings),  # as a rule those of one are in the other
-            len(lists),
             sum(path.read_bytes().count(b"\n") for path in lists),
         )
 
@@ -137,7 +135,7 @@ class Plan:
         else:
             network = self._network(system)
             work = 0 if network.encoder == ONNX else frames * training_flop(self._net(network), 300) / 3 / NETWORKS
-        return Work(7 + self.lists, recordings * READ + work + self.trials * TRIAL)
+        return Work(5, recordings * READ + work + self.trials * TRIAL)
 
     def _mixture(self) -> tuple[gmm.UbmOptions, ivector.IvectorOptions]:
         return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), read_conf(
@@ -151,7 +149,7 @@ class Plan:
         return NetworkOptions(**values | conf_values(own if own.is_file() else shipped, NetworkOptions))
 
     def _net(self, options: NetworkOptions) -> Network:
-        return Network(subset(options, ArchitectureOptions), self.dim(options), self.trained.speakers)
+        return Network(subset(options, ArchitectureOptions), self.dim(options), max(1, self.trained.speakers))
 
 
 def parts(
@@ -168,5 +166,5 @@ def parts(
     if "networks" in stages and networks:
         found["networks"] = sum((plan.network(each) for each in networks), Work())
     if "report" in stages and left:
-        found["vectors, scores and report"] = sum((plan.vectors(each) for each in left), Work(4))
+        found["vectors, scores and report"] = sum((plan.vectors(each) for each in left), Work(2))
     return found

@@ -17,7 +17,6 @@ from pyasp.bundle.verify import (
     threshold_text,
 )
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
 from pyasp.core.options import Count, option
 
 
@@ -39,8 +38,6 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
     Example, after ./run.sh:
         pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
-    if options.top < 1:
-        raise InputError("command line", str(options.top), "1 or more", "Correct it", item="--top")
     model = load_model(options)
     enrolled = load_speakers(speakers, model)
     limit = threshold(options, len(enrolled))

@@ -134,7 +134,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
     """
     try:
-        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp calibrate)")
+        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp score calibrate)")
         if trials and trials not in stored["lists"]:
             raise InputError(path, f"no list {trials!r}", " or ".join(stored["lists"]), "Correct --trials")
         trials = trials or next(iter(stored["lists"]))
@@ -146,7 +146,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
             path,
             f"no usable calibration ({type(error).__name__}: {error})",
             "the recipe's calibration",
-            "Calibrate again (pyasp calibrate)",
+            "Calibrate again (pyasp score calibrate)",
         ) from None
     if any(len(each) != 1 for each in weights):
         raise InputError(

@@ -24,7 +24,7 @@ import numpy as np
 
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import OpenShare, Positive, option
 from pyasp.core.text import read_lines, write_json
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
@@ -50,9 +50,9 @@ class ModelOptions:
 class DecisionOptions:
     """What makes a threshold."""
 
-    prior: float = option(0.5, "prior that the test recording is from the speaker (or one of the speakers)")
-    c_miss: float = option(1.0, "cost of rejecting the speaker")
-    c_fa: float = option(1.0, "cost of accepting another one")
+    prior: OpenShare = option(0.5, "prior that the test recording is from the speaker (or one of the speakers)")
+    c_miss: Positive = option(1.0, "cost of rejecting the speaker")
+    c_fa: Positive = option(1.0, "cost of accepting another one")
 
 
 @dataclass(frozen=True)

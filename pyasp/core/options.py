@@ -28,6 +28,7 @@ Amount = Annotated[float, "[0, inf)"]
 Share = Annotated[float, "[0, 1]"]
 Part = Annotated[float, "[0, 1)"]
 Fraction = Annotated[float, "(0, 1]"]
+OpenShare = Annotated[float, "(0, 1)"]
 
 
 def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any:
@@ -95,7 +96,8 @@ def check_value(cls: type, field: dataclasses.Field, value: Any, where: object) 
     if choices and value not in choices:
         raise InputError(where, repr(value), " or ".join(choices), f"Give {key} one of them", item=key)
     if within and not _lies(value, within):
-        raise InputError(where, str(value), _told(within), f"Correct {key}", item=key)
+        cure = "Give a fraction: 0.2 is a fifth" if within[3:-1] == " 1" and value > 1 else f"Correct {key}"
+        raise InputError(where, f"{value:.6g}", _told(within), cure, item=key)
 
 
 def _lies(value: float, within: str) -> bool:
@@ -106,7 +108,9 @@ def _lies(value: float, within: str) -> bool:
 def _told(within: str) -> str:
     """An interval in words."""
     low, high = within[1:-1].split(", ")
-    return f"{'at least' if within[0] == '[' else 'more than'} {low}" if high == "inf" else f"a number in {within}"
+    if high == "inf":
+        return f"{'at least' if within[0] == '[' else 'more than'} {low}"
+    return f"{low} to {high}" if within[0] == "[" and within[-1] == "]" else f"a number in {within}"
 
 
 def check_options(options: Any, where: str) -> None:

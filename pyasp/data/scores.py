@@ -245,6 +245,11 @@ def scored_lists(data: str | Path, system_dir: str | Path) -> list[Scored]:
     return [*found, dev] if dev.trials.is_file() and (Path(system_dir) / dev.scores).is_file() else found
 
 
+def with_scores(exp: str | Path) -> list[str]:
+    """Names of the systems of an experiment that have scores."""
+    return sorted(path.parent.name for path in Path(exp).glob("*/scores"))
+
+
 def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored:
     """The list that calibration is trained on: `name` of the corpus's lists, or the dev trials when it is empty."""
     found = {each.name: each for each in scored_lists(data, system_dir)}

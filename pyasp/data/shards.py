@@ -186,6 +186,7 @@ def merge(
     parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
     inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
+    _note_dropped(data, failures)  # a preparation that was made again has forgotten them
     if is_current(out_scp, made, force):
         return
     print(counts, file=sys.stderr)
@@ -194,8 +195,6 @@ def merge(
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
         table.update({utt: beside[utt] for utt in utts if utt in beside and utt not in table})
         write_table(path, table)
-    if failures:
-        _append_dropped(data, failures)
     with making(out_scp, made) as temporary:
         write_table(temporary, lines)
 
@@ -226,6 +225,7 @@ def check_counts(
     return counts
 
 
-def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
-    path = data / "dropped.tsv"
-    write_dropped(path, {**read_dropped(path), **failures})
+def _note_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
+    dropped = read_dropped(data / "dropped.tsv")
+    if {**dropped, **failures} != dropped:
+        write_dropped(data / "dropped.tsv", {**dropped, **failures})

@@ -13,11 +13,10 @@ window here, as if they had been cut out (the front end: pyasp.features.frontend
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 
-from pyasp.core.options import Amount, Natural, check_options, option
+from pyasp.core.options import Amount, Natural, OpenShare, check_options, option
 
 SILENT = 2.0  # log energy on the int16 scale: a frame below it has an rms under a sixth of a 16-bit step
 
@@ -28,7 +27,7 @@ class VadOptions:
 
     vad_energy_threshold: float = option(5.0, "constant term of the threshold on the log energy")
     vad_energy_mean_scale: Amount = option(0.5, "times the mean log energy of the file, added to the threshold")
-    vad_proportion_threshold: Annotated[float, "(0, 1)"] = option(
+    vad_proportion_threshold: OpenShare = option(
         0.6, "voiced when at least this part of the window is above the threshold"
     )
     vad_frames_context: Natural = option(0, "frames of the window on either side of a frame")

@@ -24,10 +24,7 @@ import numpy as np
 from pyasp.kaldi import compress
 from pyasp.kaldi.names import parse_location
 from pyasp.kaldi.source import SPACE, SPACES, Buffer, Source, open_location
-from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS, Writer, numbers, write_object
-
-__all__ = ["Reader", "Writer", "numbers", "open_object", "write_object"]
-
+from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS
 
 PLAIN = {kind: ("entries",) if kind[1] == "V" else ("rows", "columns") for kind in ("FV", "DV", "FM", "DM")}
 Number = TypeVar("Number", int, float)

@@ -11,7 +11,7 @@ from pyasp.backend.files import read_back_end, read_plda
 from pyasp.backend.options import BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.backend.transforms import apply_transform, lda, length_normalise, pca
-from pyasp.bin import score, train_backend
+from pyasp.bin import score
 from pyasp.core.errors import InputError
 
 
@@ -204,12 +204,12 @@ def corpus(tmp_path, data):
 
 
 def train_tool(corpus, *options, utt2spk="utt2spk"):
-    return train_backend.main([*options, str(corpus / "train.scp"), str(corpus / utt2spk), str(corpus / "backend")])
+    return score.main(["train", *options, str(corpus / "train.scp"), str(corpus / utt2spk), str(corpus / "backend")])
 
 
 def score_tool(corpus, *options, out="scores", trials="list", backend_dir="backend"):
     names = ("eval.scp", "model2utts", "eval.scp", backend_dir, trials, out)
-    return score.main([*options, *(str(corpus / name) for name in names)])
+    return score.main(["list", *options, *(str(corpus / name) for name in names)])
 
 
 @pytest.mark.parametrize(

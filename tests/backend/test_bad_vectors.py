@@ -118,7 +118,10 @@ def scored(tmp_path):
 
 def run_score(where):
     return score.main(
-        [*(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials"))]
+        [
+            "list",
+            *(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials")),
+        ]
     )
 
 

@@ -7,7 +7,7 @@ from pyasp import kaldi
 from pyasp.backend.choice import candidates, choose, equal_error, evidence
 from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import BackendTrainOptions, ScoreOptions
-from pyasp.bin import train_backend
+from pyasp.bin import score
 from pyasp.core.conf import read_conf
 from pyasp.data.datadir import write_table
 
@@ -61,7 +61,7 @@ def test_an_lda_of_the_users_stays():
     assert not any("LDA to" in name for name in every)
 
 
-def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
+def test_training_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
     vectors, labels, _ = speech(12, 2, within=0.5, seed=3)
     utts = {f"s{label:02d}-{k}": f"s{label:02d}" for k, label in enumerate(labels)}
     with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
@@ -69,12 +69,12 @@ def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys
             writer.write(utt, vector)
     write_table(tmp_path / "utt2spk", utts)
     words = [str(tmp_path / "e.scp"), str(tmp_path / "utt2spk"), str(tmp_path / "b")]
-    assert train_backend.main(["--scoring=auto", *words]) == 0
+    assert score.main(["train", "--scoring=auto", *words]) == 0
     assert "back end: cosine" in capsys.readouterr().err
     assert resolved(ScoreOptions(scoring="auto"), tmp_path / "b").scoring == "cosine"
     assert resolved(ScoreOptions(scoring="plda"), tmp_path / "b").scoring == "plda"
     assert resolved(ScoreOptions(scoring="auto"), tmp_path).scoring == "plda"  # a back end of Kaldi's
     chosen = read_conf(tmp_path / "b" / "options.conf", BackendTrainOptions)
     assert len(read_back_end(tmp_path / "b").plda.psi) == (chosen.lda_dim or 20)
-    assert train_backend.main(["--scoring=auto", *words]) == 0 and "up to date" in capsys.readouterr().err
-    assert train_backend.main(["--scoring=plda", *words]) == 1  # another recipe: out of date
+    assert score.main(["train", "--scoring=auto", *words]) == 0 and "up to date" in capsys.readouterr().err
+    assert score.main(["train", "--scoring=plda", *words]) == 1  # another recipe: out of date

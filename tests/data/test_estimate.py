@@ -69,6 +69,12 @@ def test_a_networks_work_is_its_batches_times_their_operations(tmp_path):
     assert (plan.trained.recordings, plan.trained.frames, plan.ubm.recordings) == (400, 80000, 200)  # with a copy each
 
 
+def test_recordings_that_are_all_too_short_are_no_work(tmp_path):
+    """Stage select says so: an estimate stops no run."""
+    found = operations(tmp_path, **{"--min-voiced": 9999, "--min-voiced-ubm": 9999, "--epochs": 3, "--copies": 0})
+    assert found["networks"] == found["augmented copies"] == 0
+
+
 def test_what_is_made_or_not_asked_for_is_left_out(tmp_path):
     plan, data, exp = plan_of(tmp_path), tmp_path / "data", tmp_path / "exp"
     assert list(estimate.parts(plan, data, exp, ["ivector"], STAGES)) == [PARTS[k] for k in (0, 1, 3)]

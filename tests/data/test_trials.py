@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pyasp.bin import check
 from pyasp.core.errors import InputError
 from pyasp.data import trials as trials_module
-from pyasp.data.datadir import read_model2utts
+from pyasp.data.datadir import DataDir, read_model2utts
 from pyasp.data.scores import read_scored
 from pyasp.data.trials import count_duplicates, read_categories, read_trials, trial_lists
 
@@ -142,3 +143,21 @@ def test_bad_model2utts(tmp_path, text):
 
 def test_model2utts(tmp_path):
     assert read_model2utts(write(tmp_path / "m", "m1 a b\nm2 b\n")) == {"m1": ["a", "b"], "m2": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "targets, told", [(12, "12 target trials are few: an EER of 10 % would be 1 misses"), (300, "")]
+)
+def test_a_list_with_few_targets_is_named_before_anything_is_trained(tmp_path, capsys, targets, told):
+    for name in ("enroll", "test"):
+        directory = DataDir(tmp_path / name)
+        directory.path.mkdir()
+        directory.write_speakers({f"a-{k}": "a" for k in range(targets)} | {"b-0": "b"})
+    (tmp_path / "enroll" / "model2utts").write_text("m a-0\n")
+    (tmp_path / "trials").mkdir()
+    lines = [f"m a-{k} target\n" for k in range(targets)] + ["m b-0 nontarget\n"]
+    (tmp_path / "trials" / "all").write_text("".join(lines))
+    check.check_trial_lists(tmp_path)
+    said = capsys.readouterr().err
+    assert f"{targets + 1} trials, {targets} of them target" in said
+    assert (told in said) if told else ("warning" not in said)

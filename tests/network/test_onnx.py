@@ -10,7 +10,7 @@ import torch
 from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_wav
 from tdnn_data import SMALL, tiny_data
 
-from pyasp.bin import attention, export, extract, plot, train_tdnn, verify
+from pyasp.bin import _attention, export, extract, plot, train_tdnn, verify
 from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
@@ -145,7 +145,7 @@ def test_a_batch_of_one_takes_recordings_one_by_one(tmp_path):
 def test_it_is_bundled_and_verified(tmp_path, capsys):
     net = network()
     data, directory, _ = system(tmp_path, published(net, tmp_path / "x.onnx", SHERPA))
-    assert "wespeaker" in capsys.readouterr().err and list(attention.attending(tmp_path / "exp")) == []
+    assert "wespeaker" in capsys.readouterr().err and list(_attention.attending(tmp_path / "exp")) == []
     model = make_bundle(tmp_path / "model")
     (model / "network.ark").unlink()
     record = {"inputs": {str(directory / "final.pt"): ""}, "options": {}}

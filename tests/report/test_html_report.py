@@ -14,9 +14,9 @@ import pytest
 from pyasp.backend import model
 from pyasp.backend.files import write_back_end, write_scoring
 from pyasp.backend.options import BackendOptions
-from pyasp.bin import calibrate
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
+from pyasp.bin import score
 from pyasp.core import costs
 from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
@@ -102,8 +102,9 @@ def root(tmp_path_factory):
     leave_facts(root / "exp")
     systems = ["ivector", "statistics", "statistics+calhalf", "fusion:ivector+statistics"]
     assert (
-        calibrate.main(
+        score.main(
             [
+                "calibrate",
                 "--train-on=halves",
                 str(root / "data"),
                 str(root / "exp/statistics+calhalf"),
@@ -113,8 +114,9 @@ def root(tmp_path_factory):
         == 0
     )
     assert (
-        calibrate.main(
+        score.main(
             [
+                "calibrate",
                 "--train-on=auto",
                 str(root / "data"),
                 str(root / "exp/fusion:ivector+statistics"),

@@ -214,9 +214,23 @@ def test_evaluation_refuses(root, capsys, damage, message):
     assert not (root / "exp/ivector/metrics.json").exists()
 
 
-def test_report_without_metrics(root, capsys):
-    assert run_report(root, "ivector") == 1
-    assert "Run stage report again (./run.sh ... --stage report)" in capsys.readouterr().err
+def test_a_report_makes_metrics_that_are_not_there_and_names_a_system_without_scores(root, capsys, undrawn):
+    assert run_report(root, "ivector") == 0 and "up to date" not in capsys.readouterr().err
+    assert json.loads((root / "exp/ivector/metrics.json").read_text())["trials"].keys() == LISTS.keys()
+    assert run_report(root, "ivector", "average") == 1
+    assert "Run stage scores again (./run.sh ... --stage scores)" in capsys.readouterr().err
+
+
+def test_a_report_takes_the_variants_of_the_conf_that_have_scores(root, capsys, undrawn):
+    (root / "conf").mkdir()
+    (root / "conf/backend.conf").write_text("--variant=snorm\n--variant=cosine\n--fuse=ivector+average\n")
+    for name in ("ivector+snorm", "fusion:ivector+average"):
+        write_scores(root, name, "cc1", 5)
+    (root / "exp/average/scores").mkdir(parents=True)
+    assert run_report(root, "ivector", options=(f"--conf={root / 'conf'}",)) == 0
+    assert "no scores, left out: ivector+cosine" in capsys.readouterr().err
+    systems = json.loads((root / "exp/results.json").read_text())["systems"]
+    assert list(systems) == ["ivector", "ivector+snorm", "fusion:ivector+average"]
 
 
 def test_numbers():
