@@ -28,19 +28,17 @@ def pytest_addoption(parser):
     parser.addoption("--shuffle", type=int, metavar="SEED", help="files, and the tests of each, in random order")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """Tests over the shared run last; each file, and these, in one process."""
+    """Files with tests over the shared run come last."""
     if config.getoption("--shuffle") is not None:
         rng = random.Random(config.getoption("--shuffle"))
         place = {path: rng.random() for path in sorted({str(item.path) for item in items})}
         items.sort(key=lambda item: (place[str(item.path)], rng.random()))
-    kinds = [next((k for k, name in enumerate(SHARED, 1) if name in item.fixturenames), 0) for item in items]
-    if config.pluginmanager.hasplugin("xdist"):
-        for kind, item in zip(kinds, items):
-            item.add_marker(pytest.mark.xdist_group(SHARED[kind - 1] if kind else str(item.path)))
-    order = {id(item): kind for kind, item in zip(kinds, items)}
-    items.sort(key=lambda item: order[id(item)])
+    kinds = {}
+    for item in items:
+        taken = next((k for k, name in enumerate(SHARED) if name in item.fixturenames), -1)
+        kinds[item.path] = max(taken, kinds.get(item.path, -1))
+    items.sort(key=lambda item: kinds[item.path])
 
 
 def pytest_collection_finish(session):
