@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pyasp.bundle.verify import (
     DecisionOptions,
     ModelOptions,
+    check_decides,
     hear_each,
     load_model,
     load_speakers,
@@ -42,6 +43,7 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
     if options.top < 1:
         raise InputError("command line", str(options.top), "1 or more", "Correct it", item="--top")
     model = load_model(options)
+    check_decides(model)
     enrolled = load_speakers(speakers, model)
     limit = threshold(options, len(enrolled))
     heard, failed = hear_each(model, files, options.channel)

@@ -9,6 +9,7 @@ from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
     ModelOptions,
+    check_decides,
     claimed,
     hear_all,
     hear_each,
@@ -90,7 +91,9 @@ def of_pairs(options: Options) -> int:
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append({"enrol": enrol, "test": test, "llr": score, "same": score >= threshold(options)})
+            rows.append(
+                {"enrol": enrol, "test": test, "llr": score, "same": model.decides and score >= threshold(options)}
+            )
             itself += is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
         facts = [each.facts() for each in heard.values()]
@@ -105,9 +108,9 @@ def of_pairs(options: Options) -> int:
         told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
         print(*warned, *told, f"({scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
     same = sum(row["same"] for row in rows)
+    told = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
     print(
-        f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
-        f"{len(failed)} of {len(set(names))} recordings failed",
+        f"done {len(rows)} of {len(pairs)} pairs{told}; {len(failed)} of {len(set(names))} recordings failed",
         file=sys.stderr,
     )
     return int(bool(failed))
@@ -143,6 +146,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     if not test or not (enrol or options.claim):
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = load_model(options)
+    check_decides(model)
     vectors = claimed(options.speakers, options.claim, model) if options.claim else None
     heard = hear_all(model, enrol, options.channel)
     tests, failed = hear_each(model, test, options.channel)

@@ -292,7 +292,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
-    (target / CARD).write_text(card(kind, facts), encoding="utf-8")
+    (target / CARD).write_text(card(kind, facts | {"scoring": found.scoring.scoring}), encoding="utf-8")
     write_manifest(target, kind, facts)
 
 
