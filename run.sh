@@ -24,11 +24,9 @@ corpus=${opt[corpus]} conf=${opt[conf]:-conf/${opt[corpus]}}
 if [ "${opt[help]}" = true ]; then print_help; exit 0; fi
 check_options
 
-systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]}
-data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
+systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]} data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
 jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
-train=("${opt[cmd]}") # runs one job with all threads; its output is on the screen and in a log
 prep_options=()
 [ -f "$conf/prep.conf" ] && prep_options+=(--config "$conf/prep.conf")
 for name in "${corpus_options[@]}"; do
@@ -44,7 +42,7 @@ system_stages() {
     models=("$exp/$system/final.pt") settings=(--conf "$conf/tdnn.conf" --conf "$(system_conf "$system")")
     if stage networks "network: $system"; then
       need "$data/train_sel/feats.scp" select
-      "${train[@]}" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
+      train "$exp/$system/final.pt" "$exp/$system/log/train_tdnn.log" python -m pyasp.bin.train_tdnn --config "$conf/tdnn.conf" \
         --config "$(system_conf "$system")" --device "$device" --seed "$seed" --force "$force" "$data/train_sel" "$exp/$system"
     fi
   else
@@ -52,12 +50,12 @@ system_stages() {
     backend=${opt[kaldi-backend]}
     if [ -z "${opt[kaldi-ivector]}" ] && stage ubm "UBM: diagonal, then full covariance"; then
       need "$data/train_ubm/feats.scp" select
-      "${train[@]}" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
+      train "$exp/ubm/final.ubm" "$exp/ubm/log/train_ubm.log" python -m pyasp.bin.train_ubm --config "$conf/ubm.conf" \
         --frontend-config "$conf/ivector.conf" --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm"
     fi
     if [ -z "${opt[kaldi-ivector]}" ] && stage extractor "total variability extractor"; then
       need "$exp/ubm/final.ubm" ubm
-      "${train[@]}" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
+      train "$exp/ivector/final.ie" "$exp/ivector/log/train_ivector.log" python -m pyasp.bin.train_ivector --config "$conf/ivector.conf" \
         --device "$device" --seed "$seed" --force "$force" "$data/train_ubm" "$exp/ubm" "$exp/ivector"
     fi
   fi
@@ -73,7 +71,7 @@ system_stages() {
     done
   fi
   if stage scores "$system: back end and scores"; then
-    steps/score.sh --conf "$conf/backend.conf" --backend "$backend" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp/$system"
+    "${opt[cmd]}" "$exp/$system/log/score.log" python -m pyasp.bin.score system --config "$conf/backend.conf" --backend "$backend" --force "$force" "$data" "$exp/$system"
   fi
 }
 
@@ -92,7 +90,7 @@ if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
     --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
-  python -m pyasp.bin.variants --config "$conf/backend.conf" --select "$conf/select.conf" --data "$data" --show impossible any
+  python -m pyasp.bin.check variants --select "$conf/select.conf" "$conf/backend.conf" "$data"
 fi
 
 if stage check "check and fix the data, say what was dropped"; then
@@ -109,13 +107,13 @@ if stage features "features and energy VAD"; then
     steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
   fit_conf
-  "${train[@]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
+  "${opt[cmd]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --stages "${stages[*]:current_stage:last_stage-current_stage+1}" "$data" "$exp"
 fi
 
 if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
-  python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
+  once "$data/train_aug/cuts.jsonl.gz" python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
   steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
@@ -136,14 +134,15 @@ if [ "$last_stage" -ge "$first_of_systems" ] && [ "$first_stage" -le "$(place_of
   # shellcheck disable=SC2086
   side_by_side system_stages $systems
 fi
-if stage scores "fusions of systems, where backend.conf has some"; then
-  steps/fuse.sh --conf "$conf/backend.conf" --cmd "${opt[cmd]}" --force="$force" "$data" "$exp" "$systems"
+if grep -qs '^--fuse=' "$conf/backend.conf" && stage scores "fusions of systems"; then
+  # shellcheck disable=SC2086
+  "${opt[cmd]}" "$exp/log/fuse.log" python -m pyasp.bin.score fusions --config "$conf/backend.conf" --force "$force" "$data" "$exp" $systems
 fi
 
 if stage report "metrics and report"; then
   for system in $systems; do need "$exp/$system/test/embedding.scp" embeddings; done
   # shellcheck disable=SC2086
-  steps/report.sh --conf "$conf" --corpus "$corpus" --force="$force" "$data" "$exp" $systems
+  python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi
 finished=true
 } &

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections import Counter
@@ -13,9 +12,9 @@ from typing import Any
 
 from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
-from pyasp.audio.recording import read_stream
+from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.data.datadir import write_rows
 
 LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
 THREADS = 16  # commands wait for the disk
@@ -44,7 +43,8 @@ def probe_all(
     if failures:
         first, reason = next(iter(failures.items()))
         if data:
-            _write_list(Path(data) / LIST, failures)
+            rows = ((name, " ".join(reason.split())) for name, reason in failures.items())
+            write_rows(Path(data) / LIST, ("file", "reason"), rows)
         told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
@@ -57,12 +57,6 @@ def probe_all(
     return audio
 
 
-def _write_list(path: Path, failures: Mapping[str, str]) -> None:
-    with atomic_write(path, "w") as stream:
-        stream.write("file\treason\n")
-        stream.writelines(f"{name}\t{' '.join(reason.split())}\n" for name, reason in failures.items())
-
-
 def _heard(entry: str) -> Header | str:
     """The header of the audio that a command of wav.scp delivers, or why there is none."""
     shell = ["bash", "-c", f"set -o pipefail; {entry.rstrip()[:-1]}"]
@@ -71,7 +65,7 @@ def _heard(entry: str) -> Header | str:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
     try:
-        samples, rate = read_stream(io.BytesIO(done.stdout), entry)
+        samples, rate = read_delivered(done.stdout, entry)
     except InputError as error:
         return str(error)
     return Header(rate, samples.shape[1], samples.shape[0], "command")

@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,10 +25,11 @@ from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import is_current, making
 from pyasp.data.checks import write_dropped
-from pyasp.data.datadir import c_sorted, check_id, invert, write_table
+from pyasp.data.datadir import c_sorted, check_id, invert, write_rows, write_table
+from pyasp.data.manifests import cut_of, described
 
 MARKER = "prep.json"
 LISTING = "prep.files.gz"  # the names of the corpus's files
@@ -49,18 +49,16 @@ class PrepOptions:
 
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")
-    nj: int = option(0, "parallel jobs; 0 = one a core")
+    nj: Natural = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
-    rate: int = option(0, "samples a second of the features: lower rates among the recordings are warned of")
+    rate: Natural = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
-    max_bad: float = option(
+    max_bad: Share = option(
         0.0, "largest fraction of audio files that may be unreadable, 0.2 is a fifth (they are left out and named)"
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_bad <= 1:
-            cure = "Give a fraction: 0.2 leaves out up to a fifth"
-            raise InputError("command line", f"{self.max_bad:g}", "0 to 1", cure, item="--max-bad")
+        check_options(self, "command line")
 
 
 @dataclass(slots=True)
@@ -126,36 +124,17 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
 
 def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
-    whole = audio.samples / audio.rate
-    command = utt.path.endswith("|")
-    kind, source = ("command", utt.path.rstrip("|").strip()) if command else ("file", utt.path)
-    recording = {
-        "id": utt.recording or utt.id,
-        "sampling_rate": audio.rate,
-        "num_samples": audio.samples,
-        "duration": whole,
-        "channel_ids": list(range(audio.channels)),
-        "sources": [{"type": kind, "channels": list(range(audio.channels)), "source": source}],
-    }
-    seconds = utt.seconds if utt.seconds is not None else whole - utt.start
+    recording = described(utt.recording or utt.id, utt.path, audio.rate, audio.samples, audio.channels)
     supervision = {
         "id": utt.id,
         "recording_id": recording["id"],
-        "start": 0.0,
-        "duration": seconds,
+        "start": utt.start,
+        "duration": _seconds(utt, audio),
         "channel": utt.channel,
         "speaker": utt.speaker,
         **({"gender": utt.gender} if utt.gender else {}),
     }
-    return {
-        "id": utt.id,
-        "start": utt.start,
-        "duration": seconds,
-        "channel": utt.channel,
-        "supervisions": [supervision],
-        "recording": recording,
-        "type": "MonoCut",
-    }
+    return cut_of(recording, supervision)
 
 
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
@@ -194,11 +173,8 @@ def _write_info(path: Path, utterances: list[Utterance]) -> None:
     if not columns:
         path.unlink(missing_ok=True)
         return
-    with atomic_write(path, "w") as stream:
-        stream.write("\t".join(["utt", *columns]) + "\n")
-        for utt in utterances:
-            cells = (re.sub(r"\s+", " ", utt.info.get(name, "")).strip() for name in columns)
-            stream.write("\t".join([utt.id, *cells]) + "\n")
+    cells = ([utt.id, *(" ".join(utt.info.get(name, "").split()) for name in columns)] for utt in utterances)
+    write_rows(path, ["utt", *columns], cells)
 
 
 def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
@@ -211,7 +187,7 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
     tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
     if stretches:
         tables["segments"] = {
-            utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio):.3f}"
+            utt.id: f"{utt.recording or utt.id} {utt.start:.3f} {utt.start + _seconds(utt, audio[utt.path]):.3f}"
             for utt in utterances
         }
     if any(audio[utt.path].channels > 1 for utt in utterances):
@@ -226,8 +202,7 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
             (directory / name).unlink(missing_ok=True)
 
 
-def _seconds(utt: Utterance, audio: Mapping[str, Header]) -> float:
-    header = audio[utt.path]
+def _seconds(utt: Utterance, header: Header) -> float:
     return utt.seconds if utt.seconds is not None else header.samples / header.rate - utt.start
 
 
@@ -278,14 +253,14 @@ def write_data_dir(
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
     if genders:
         write_table(directory / "spk2gender", genders)
-    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio):.4f}" for utt in utterances})
+    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
     write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
     write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
     write_table(directory / "utt2spk", utt2spk)
     counts = {
         "utterances": len(utterances),
         "speakers": len(set(utt2spk.values())),
-        "hours": round(sum(_seconds(utt, audio) for utt in utterances) / 3600, 3),
+        "hours": round(sum(_seconds(utt, audio[utt.path]) for utt in utterances) / 3600, 3),
     }
     if models is not None:
         write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from local.common import Utterance
-from local.folder_sources import Source
+from local.folder_sources import OwnData
 from local.toy_speech import stream
 from local.trial_lists import Trial
 from pyasp.core.errors import InputError
@@ -19,7 +19,7 @@ MOST_VALUES = 12  # a column with more values is no column to split results by
 NO_SPLIT = ("session", "seconds", "sample_rate", "path")
 
 
-def choose_speakers(source: Source, fraction: float, seed: int, where: object) -> set[str]:
+def choose_speakers(source: OwnData, fraction: float, seed: int, where: object) -> set[str]:
     """Evaluation speakers: a seeded share, at least 2, of those who can give a target trial.
     Raises InputError if too few."""
     by_speaker: dict[str, list[Utterance]] = {}
@@ -81,7 +81,7 @@ def _nontargets(utterances: list[Utterance], count: int, rng: np.random.Generato
     return found
 
 
-def divide(source: Source, evaluation: set[str]) -> None:
+def divide(source: OwnData, evaluation: set[str]) -> None:
     """Moves the pool into train, and the evaluation speakers' utterances into enroll and test (a model is an
     utterance)."""
     chosen = {key: utt for key, utt in source.pool.items() if utt.speaker in evaluation}
@@ -90,7 +90,7 @@ def divide(source: Source, evaluation: set[str]) -> None:
     source.models = {key: [key] for key in chosen}
 
 
-def split_columns(source: Source) -> dict[str, dict[str, str]]:
+def split_columns(source: OwnData) -> dict[str, dict[str, str]]:
     """{column: {test utterance: value}} of what results can be split by: gender and any column of few values."""
     table = {"test_gender": {utt.id: utt.gender or "unknown" for utt in source.test.values()}}
     for name in dict.fromkeys(name for utt in source.test.values() for name in utt.info if name not in NO_SPLIT):
@@ -98,14 +98,14 @@ def split_columns(source: Source) -> dict[str, dict[str, str]]:
     return {name: values for name, values in table.items() if 2 <= len(Counter(values.values())) <= MOST_VALUES}
 
 
-def enrolment_sizes(trials: Iterator[Trial], source: Source) -> bool:
+def enrolment_sizes(trials: Iterator[Trial], source: OwnData) -> bool:
     """True when a list's models differ in their number of recordings, in a few ways: a column to split results by."""
     sizes = {len(set(source.models.get(model, ()))) for model in {trial.model for trial in trials}}
     return 2 <= len(sizes) <= MOST_VALUES
 
 
 def with_columns(
-    trials: Iterator[Trial], source: Source, columns: Mapping[str, Mapping[str, str]], sizes: bool
+    trials: Iterator[Trial], source: OwnData, columns: Mapping[str, Mapping[str, str]], sizes: bool
 ) -> Iterator[Trial]:
     """Trials with the values of their test side; sizes: the number of enrolment recordings last."""
     for trial in trials:

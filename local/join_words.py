@@ -23,7 +23,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 from pyasp.core.progress import bar
-from pyasp.data.datadir import c_sorted, read_rows
+from pyasp.data.datadir import c_sorted, read_rows, write_rows
 
 Row = dict[str, str]
 COLUMNS = ("utt", "speaker", "path")
@@ -76,10 +76,9 @@ def join(rows: list[Row], root: str, path: Path) -> None:
         soundfile.write(file, samples, rates.pop(), format="FLAC", subtype="PCM_16")
 
 
-def write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Row]) -> None:
-    """A table with a header."""
-    with atomic_write(path, "w") as file:
-        file.writelines("\t".join(cells) + "\n" for cells in [names, *([row[name] for name in names] for row in rows)])
+def write_columns(path: Path, names: tuple[str, ...], rows: Iterable[Row]) -> None:
+    """A table of these columns."""
+    write_rows(path, names, ([row[name] for name in names] for row in rows))
 
 
 def trials(speakers: list[str], nontargets: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -119,11 +118,11 @@ class Joined:
 
     def write(self, rng: np.random.Generator) -> None:
         """The tables and the lists."""
-        write_rows(self.directory / "enroll.tsv", ("model", *COLUMNS), self.models)
-        write_rows(self.directory / "test.tsv", COLUMNS, (row for rows in self.tests.values() for row in rows))
+        write_columns(self.directory / "enroll.tsv", ("model", *COLUMNS), self.models)
+        write_columns(self.directory / "test.tsv", COLUMNS, (row for rows in self.tests.values() for row in rows))
         train = read_rows(plain_or_packed(Path(self.options.tables) / "train.tsv"), COLUMNS)
         root = os.path.abspath(self.options.root)
-        write_rows(
+        write_columns(
             self.directory / "train.tsv", COLUMNS, ({**row, "path": os.path.join(root, row["path"])} for row in train)
         )
         pairs = trials([row["speaker"] for row in self.models], self.options.nontargets, rng)

@@ -24,12 +24,13 @@ from local.common import (
     unreadable,
     write_data_dir,
 )
-from local.folder_sources import Source, from_kaldi, from_lhotse, from_tables, from_tree
+from local.folder_sources import OwnData, from_tables, from_tree
+from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import some
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Natural, Share, option
 from pyasp.core.records import describe
 
 
@@ -45,12 +46,12 @@ class FolderOptions(PrepOptions):
     supervisions: str = option("", "lhotse supervisions manifest (each an utterance of its speaker)")
     kaldi_data: str = option("", "a Kaldi data directory, or one with train/, test/ and enroll/ in it")
     trials: tuple[str, ...] = option((), "trial list `model test target|nontarget`; without any, trials are drawn")
-    eval_fraction: float = option(0.2, "share of the speakers kept for evaluation when no list says who")
-    targets: int = option(40, "largest number of target trials a speaker when trials are drawn")
-    nontargets: int = option(10, "non-target trials a target when trials are drawn")
+    eval_fraction: Share = option(0.2, "share of the speakers kept for evaluation when no list says who")
+    targets: Natural = option(40, "largest number of target trials a speaker when trials are drawn")
+    nontargets: Natural = option(10, "non-target trials a target when trials are drawn")
 
 
-def read_source(options: FolderOptions) -> Source:
+def read_source(options: FolderOptions) -> OwnData:
     """Utterances of the one source that was named. Raises InputError unless exactly one was."""
     root = os.path.abspath(options.root) if options.root else ""
     readers = {
@@ -71,12 +72,12 @@ def read_source(options: FolderOptions) -> Source:
             "Name one source (--root may go with --tables)",
         )
     ((value, read),) = given.values()
-    source = Source(value, root, options.allow_commands)
+    source = OwnData(value, root, options.allow_commands)
     read(source)
     return source
 
 
-def index_files(options: FolderOptions, source: Source) -> list[str]:
+def index_files(options: FolderOptions, source: OwnData) -> list[str]:
     """Tables, manifests and lists whose change makes the preparation out of date."""
     files = [*(options.trials or source.lists), options.recordings, options.supervisions]
     if options.tables:
@@ -88,7 +89,7 @@ def index_files(options: FolderOptions, source: Source) -> list[str]:
     return [path for path in files if path]
 
 
-def read_trials(path: str, source: Source, order: str) -> Iterator[Trial]:
+def read_trials(path: str, source: OwnData, order: str) -> Iterator[Trial]:
     """Trials of a list whose columns are in this order; models and recordings may go by any of their names.
 
     Raises InputError for a name of several, and for a label that is none.
@@ -102,7 +103,7 @@ def read_trials(path: str, source: Source, order: str) -> Iterator[Trial]:
         )
 
 
-def order_of(path: str, source: Source) -> str:
+def order_of(path: str, source: OwnData) -> str:
     """The order of a list's columns, decided once for all of it, and said."""
 
     def known(model: str, test: str) -> bool:
@@ -113,7 +114,7 @@ def order_of(path: str, source: Source) -> str:
     return order
 
 
-def _unite(lists: Mapping[str, str], source: Source) -> None:
+def _unite(lists: Mapping[str, str], source: OwnData) -> None:
     """Divides a pool by the lists (path: order): speakers who appear in a trial are for evaluation."""
     named = {
         name
@@ -134,7 +135,7 @@ def _unite(lists: Mapping[str, str], source: Source) -> None:
     folder_trials.divide(source, speakers)
 
 
-def trial_groups(options: FolderOptions, source: Source) -> dict[str, Callable[[], Iterator[Trial]]]:
+def trial_groups(options: FolderOptions, source: OwnData) -> dict[str, Callable[[], Iterator[Trial]]]:
     """{list name: a way to go through its trials}; divides a pool on the way."""
     lists = trial_lists.by_name(options.trials or source.lists)
     orders = {path: order_of(path, source) for path in lists.values()}
@@ -151,7 +152,7 @@ def trial_groups(options: FolderOptions, source: Source) -> dict[str, Callable[[
     return {"trials": lambda: iter(drawn)}
 
 
-def compare_told(source: Source) -> None:
+def compare_told(source: OwnData) -> None:
     """Prints how many files are not what a manifest says; the files decide."""
     other = [
         f"{path}: found {source.audio[path]}; expected {told} as its manifest says"
@@ -162,7 +163,7 @@ def compare_told(source: Source) -> None:
         print(f"{len(other)} of {len(source.told)} files are not what the manifest says (first: {other[0]})")
 
 
-def drop_unusable(source: Source, failed: dict[str, str], max_bad: float) -> None:
+def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> None:
     """Takes utterances without a readable header, or behind the end of their recording, out of every set.
 
     Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
@@ -184,7 +185,7 @@ def drop_unusable(source: Source, failed: dict[str, str], max_bad: float) -> Non
     }
 
 
-def one_name_each(source: Source) -> None:
+def one_name_each(source: OwnData) -> None:
     """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one."""
     owner: dict[tuple[Any, ...], Utterance] = {}
     wrong, twice = [], []
@@ -205,7 +206,7 @@ def one_name_each(source: Source) -> None:
         print(f"warning: {source.where}: {len(twice)} recordings have two ids: {some(twice)}")
 
 
-def settle_channels(source: Source) -> None:
+def settle_channels(source: OwnData) -> None:
     """Doubtful channels that the file does not have become its only one; prints how often one of several is used."""
     several: list[str] = []
     for utt in source.all():
@@ -222,7 +223,7 @@ def settle_channels(source: Source) -> None:
         print(f"{len(several)} utterances are one channel of several, the others are not used (first: {several[0]})")
 
 
-def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:
+def _write(data: Path, source: OwnData, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:
     """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
     summary: dict[str, Any] = {}
     columns = folder_trials.split_columns(source)
@@ -251,7 +252,7 @@ def _write(data: Path, source: Source, groups: Mapping[str, Callable[[], Iterato
     return {**summary, **seen_in_training(source.train.values(), evaluation)}
 
 
-def _check(source: Source) -> trial_lists.Check:
+def _check(source: OwnData) -> trial_lists.Check:
     """What the labels of a list are compared with."""
     both = {**source.enroll, **source.test}
     speakers = {utt.speaker for utt in both.values() if utt.speaker != utt.id}

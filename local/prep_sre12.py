@@ -24,14 +24,14 @@ from local.common import (
     unreadable,
     write_data_dir,
 )
-from local.sre12_tables import CONDITIONS, SIDES, Recordings, Targets, TestSide, find_key, read_key, read_targets
+from local.sre12_tables import CONDITIONS, SIDES, AudioFiles, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
 from local.trial_lists import ListWriter, open_list
 from pyasp.audio.headers import Header
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Amount, Share, option
 from pyasp.core.records import describe
 
 DURATION_CLASSES = ((54.8, "30"), (173.2, "100"), (float("inf"), "300"))  # (below this many seconds, class)
@@ -43,8 +43,8 @@ class Sre12Options(TrainingOptions):
     """Options of this preparation."""
 
     root: str = option("", "LDC2016E45_2012_NIST_SRE: data/ and docs/ (enrolment recordings are looked for here too)")
-    min_enroll_seconds: float = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
-    max_missing: float = option(
+    min_enroll_seconds: Amount = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
+    max_missing: Share = option(
         0.0, "largest fraction of enrolment recordings, and of trials, that may be missing (left out)"
     )
 
@@ -54,7 +54,7 @@ def duration_class(seconds: float) -> str:
     return next(name for limit, name in DURATION_CLASSES if seconds < limit)
 
 
-def check_options(options: Sre12Options) -> list[str]:
+def training_corpora(options: Sre12Options) -> list[str]:
     """The training corpora; lists those that are absent. Raises InputError when something needed is not given."""
     if not options.root or not options.data:
         raise InputError("command line", "no --root or no --data", "both", "Give --root=LDC2016E45_2012_NIST_SRE")
@@ -65,7 +65,7 @@ def check_options(options: Sre12Options) -> list[str]:
 
 
 def enrolment(
-    targets: Targets, recordings: Recordings, allowed: float
+    targets: Targets, recordings: AudioFiles, allowed: float
 ) -> tuple[dict[str, Utterance], dict[str, list[str]]]:
     """({utterance id: utterance}, {speaker: ids}) of the target speakers' recordings that are there."""
     missing, utterances, models = [], [], {}
@@ -92,7 +92,7 @@ def enrolment(
 class TestSides:
     """Test sides as the key names them: utterance ids, and the utterances themselves."""
 
-    recordings: Recordings
+    recordings: AudioFiles
     audio: dict[str, Header]
     known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     utterances: dict[str, Utterance] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class TestSides:
         return utt, duration_class(seconds)
 
 
-class Line(NamedTuple):
+class PlannedTrial(NamedTuple):
     """What to write for a trial after its model; missing: the test side's name when it cannot be used."""
 
     writers: list[ListWriter]
@@ -126,11 +126,11 @@ class Line(NamedTuple):
     missing: str
 
 
-def plan_of(test: TestSide, tests: TestSides, writers: list[ListWriter]) -> Line:
+def plan_of(test: TestSide, tests: TestSides, writers: list[ListWriter]) -> PlannedTrial:
     """The lines that a trial against this test side becomes, but for the model; no writers where no condition holds."""
     utt, length = tests.look_up(test.segment, test.side) if test.conditions else ("", "")
     label = "target" if test.target else "nontarget"
-    return Line(
+    return PlannedTrial(
         [writers[index] for index in test.conditions],
         f" {utt} {label}\n",
         f"{test.known}\t{length}\n",
@@ -207,10 +207,10 @@ def usable(
 
 def prepare(options: Sre12Options) -> None:
     """Writes data directories and trial lists. Raises InputError for what the corpora lack."""
-    names = check_options(options)
+    names = training_corpora(options)
     root, data = Path(options.root), Path(options.data)
     targets, key = read_targets(root), find_key(root)
-    recordings = Recordings([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
+    recordings = AudioFiles([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train, summary = read_training(options, names)
     paths = [*recordings.paths, *(utt.path for utt in train.values())]
     made = describe("prep_sre12", recipe(options, paths), [key, *targets.files], seed=options.seed)

@@ -41,7 +41,7 @@ from local.voxceleb_tree import (
 from pyasp.audio.decoders import require_program
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
@@ -63,7 +63,7 @@ class VoxcelebOptions(PrepOptions):
     )
     trials: tuple[str, ...] = option((), f"trial list of lines `1|0 path path`; default: {DEFAULT_LIST} under the root")
     check_md5: bool = option(False, "verify the downloaded archives under the root first")
-    max_missing: float = option(
+    max_missing: Share = option(
         0.0, "largest fraction of a list's trials whose files may be missing (they are left out)"
     )
 

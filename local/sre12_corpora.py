@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.common import Utterance, prefixed
-from local.sre12_tables import GENDERS, Recordings
+from local.sre12_tables import GENDERS, AudioFiles
 from local.training import Conditions, Corpus, Kinds, check_genders, find_table, rows
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_lines
@@ -44,7 +44,7 @@ def find_list(given: str, root: str) -> Path:
 
 def read_listed(name: str, root: str, speaker_list: str = "") -> Corpus:
     """One year, `sre04` to `sre06`. Raises InputError for a missing or foreign list and when no recording is there."""
-    table, recordings = find_list(speaker_list, root), Recordings([root])
+    table, recordings = find_list(speaker_list, root), AudioFiles([root])
     corpus, year, genders = Corpus(name, table_covers_more=True), f"sre20{name[-2:]}", []
     for number, (pin, gender, edition, segment, channel, *_) in rows(table, 5, None):
         if edition != year:
@@ -97,7 +97,7 @@ def _models10(root: str) -> Iterator[Model]:
         yield Model(model, speakers.get(model, ""), gender, side.split(",")[0], f"{table}: line {number}")
 
 
-class Evaluation(NamedTuple):
+class EvaluationKey(NamedTuple):
     """Models of an evaluation, and its key of trials: model, segment, channel, target, ..., a flag for each common
     condition."""
 
@@ -107,8 +107,8 @@ class Evaluation(NamedTuple):
 
 
 EVALUATIONS = {
-    "sre08": Evaluation(_models08, "NIST_SRE08_short2-short3.trial.key", SRE08),
-    "sre10": Evaluation(_models10, "coreext-coreext.trialkey.csv", SRE10),
+    "sre08": EvaluationKey(_models08, "NIST_SRE08_short2-short3.trial.key", SRE08),
+    "sre10": EvaluationKey(_models10, "coreext-coreext.trialkey.csv", SRE10),
 }
 
 
@@ -121,7 +121,7 @@ def channel_of(text: str, where: str) -> int:
 
 def read_evaluation(name: str, root: str, keep_microphone: bool = False) -> Corpus:
     """Training sides of the models and test sides of the target trials, those by telephone unless asked for all."""
-    corpus, recordings, layout = Corpus(name, keep_microphone=keep_microphone), Recordings([root]), EVALUATIONS[name]
+    corpus, recordings, layout = Corpus(name, keep_microphone=keep_microphone), AudioFiles([root]), EVALUATIONS[name]
     models, trials = list(layout.models(root)), find_table(root, layout.trials)
     targets = [(number, cells) for number, cells in rows(trials, 4) if cells[3] == "target"]
     kinds = Kinds((cells for _, cells in targets), layout.conditions)
@@ -201,7 +201,7 @@ def _call_files(layout: Calls, table: Path, calls: list[list[str]]) -> Iterator[
 
 def read_calls(name: str, root: str) -> Corpus:
     """Both sides of every call of one part."""
-    layout, recordings, corpus = CALLS[name], Recordings([root]), Corpus(name, CALLS[name].prefix)
+    layout, recordings, corpus = CALLS[name], AudioFiles([root]), Corpus(name, CALLS[name].prefix)
     table = find_table(root, layout.table)
     lines = list(rows(table, layout.fields or max(layout.genders) + 1))
     if lines and layout.by_gender and not lines[0][1][0].isdigit():  # Fisher's have a header
@@ -232,7 +232,7 @@ def _mixer_columns(header: list[str]) -> dict[str, int]:
     return {name: words.index(name) if name in words else place for name, place in MIXER_COLUMNS.items()}
 
 
-def _mixer_files(root: str, recordings: Recordings) -> dict[str, str]:
+def _mixer_files(root: str, recordings: AudioFiles) -> dict[str, str]:
     """{call: file name without suffix}. Raises InputError when no file is named <date>_<time>_<call>."""
     stems = (Path(path).stem for path in recordings.paths)
     found = {parts[2]: "_".join(parts) for parts in (stem.split("_") for stem in stems) if len(parts) == 3}
@@ -248,7 +248,7 @@ def _mixer_files(root: str, recordings: Recordings) -> dict[str, str]:
 
 def read_mixer6(name: str, root: str) -> Corpus:
     """Both sides of its telephone calls, `data/ulaw_sphere/<date>_<time>_<call>.sph`; the interviews are not used."""
-    table, recordings, corpus = find_table(root, MIXER_CALLS), Recordings([root]), Corpus(name)
+    table, recordings, corpus = find_table(root, MIXER_CALLS), AudioFiles([root]), Corpus(name)
     subjects = find_table(root, MIXER_SUBJECTS)
     people = {cells[0]: cells[1] for number, cells in rows(subjects, 2) if number > 1}
     check_genders(subjects, people.values())
@@ -321,13 +321,13 @@ class _CtsFiles:
 
     def __init__(self, root: str):
         self.data = os.path.join(os.path.abspath(root), "data")
-        self.below: Recordings | None = None
+        self.below: AudioFiles | None = None
 
     def find(self, segment: str) -> str | None:
         path = os.path.join(self.data, segment if segment.endswith(".sph") else f"{segment}.sph")
         if os.path.isfile(path):
             return path
-        self.below = self.below or Recordings([self.data])
+        self.below = self.below or AudioFiles([self.data])
         return self.below.find(segment)
 
 

@@ -168,7 +168,7 @@ def _conditions(marks: tuple[str, ...], where: str) -> tuple[int, ...]:
     return tuple(index for index, mark in enumerate(marks) if FLAGS[mark.strip().upper()])
 
 
-class Recordings:
+class AudioFiles:
     """Audio files under some directories, found by the end of the path a table gives."""
 
     def __init__(self, roots: Iterable[str]):

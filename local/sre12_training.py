@@ -10,7 +10,7 @@ from local import sre12_corpora as corpora
 from local.common import PrepOptions, Utterance, index_by_id
 from local.training import Corpus, label, within
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 
 ENROLMENT = ("sre06", "sre08", "sre10")  # corpora that hold enrolment recordings
 TRAINING: dict[str, Callable[..., Corpus]] = {
@@ -49,7 +49,7 @@ class TrainingOptions(PrepOptions):
     keep_microphone: bool = option(
         False, "train on SRE08's and SRE10's microphone recordings too; the paper trains on telephone recordings"
     )
-    max_missing_train: float = option(0.05, "largest fraction of a training corpus's recordings that may be missing")
+    max_missing_train: Share = option(0.05, "largest fraction of a training corpus's recordings that may be missing")
 
 
 def training_names(options: TrainingOptions) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from local.common import Utterance
-from local.sre12_tables import GENDERS, Recordings
+from local.sre12_tables import GENDERS, AudioFiles
 from pyasp.audio.folders import file_below
 from pyasp.core.errors import InputError
 
@@ -86,7 +86,7 @@ class Corpus:
     left_out: dict[str, int] = field(default_factory=dict)
     table_covers_more: bool = False  # the table lists recordings of other releases too: missing ones are no fault
 
-    def add(self, pin: str, gender: str, segment: str, channel: int, recordings: Recordings, where: object) -> None:
+    def add(self, pin: str, gender: str, segment: str, channel: int, recordings: AudioFiles, where: object) -> None:
         """Adds one side of a recording. Raises InputError when the side has another speaker already."""
         path = recordings.find(segment)
         if path is None:
@@ -106,7 +106,7 @@ class Corpus:
             )
 
     def add_kind(
-        self, pin: str, gender: str, segment: str, channel: int, recordings: Recordings, where: object, told: str | None
+        self, pin: str, gender: str, segment: str, channel: int, recordings: AudioFiles, where: object, told: str | None
     ) -> None:
         """As `add`, for a corpus of telephone and microphone recordings; told: which, where directories do not say it.
 

@@ -95,20 +95,33 @@ hold_locks() {
   disown "$watcher"
 }
 
-# map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged.
+# once ARTEFACT COMMAND...: runs a command that makes an artefact, unless this very command has left it and nothing that it was
+#   made from has changed since: known from its record alone, without what the command would import.
+once() {
+  local asked
+  asked=$(python -m pyasp.core.records "$@") && return 0
+  PYASP_ASKED=$asked "${@:2}"
+}
+
+# map_shards TOOL NAME DATA PREFIX OUT_SCP TABLES ARG...: the shards of DATA through a tool as a job array, then merged; `once`.
 #   TOOL is a verb, with the word that names its command where it has several. The tool's positional arguments are DATA ARG...
 #   PREFIX; TABLES are names of tables to merge beside the scp.
 #   Reads from the caller: the options o (conf, reuse, cmd, nj, force, perhaps within, max-failed) and the array tool_options.
 map_shards() {
-  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 job=JOB table common merge=() settings=()
-  for table in $6; do merge+=(--table "$table=$(dirname "$out")/$table"); done
+  local tool=$1 name=$2 data=$3 prefix=$4 out=$5 tables=$6 table settings=() common
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
-  shift 6
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
+  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$data/dropped.tsv" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
+    "$data" "${@:7}" "$prefix"
+}
+
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads.
+make_shards() {
+  local job=JOB merge=()
+  for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
-  while [[ "$data $prefix $out ${settings[*]} ${common[*]} ${tool_options[*]} $*" == *"$job"* ]]; do job+=X; done # in no path
-  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool "${settings[@]}" \
-    --job "$job" --num-jobs "${o[nj]}" "${common[@]}" "${tool_options[@]}" "$data" "$@" "$prefix"
+  while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
+  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 
@@ -214,6 +227,9 @@ make_features() {
       --allow-commands="${opt[allow-commands]}" "$1"
   done
 }
+
+# train ARTEFACT LOG COMMAND...: `once`, one job with all threads; its output is on the screen and in the log.
+train() { once "$1" "${opt[cmd]}" "${@:2}"; }
 
 # share_features FROM DATA: the kinds beside MFCC for a data directory whose recordings are some of those of FROM.
 share_features() {

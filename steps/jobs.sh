@@ -37,7 +37,7 @@ log_of() { local words; words_for "$job_name" "$1" "$log_pattern"; echo "${words
 
 report_failure() {
   { echo; echo "A job failed with exit code $2. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'
-    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj), else by hand."; } >&2
+    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj, or --batch-size in tdnn.conf), else by hand."; } >&2
 }
 
 # alone ME CALLER: true when this script or its caller has died, even if nobody has waited for it yet.

@@ -14,7 +14,7 @@ data=${words[0]}
 need "$data/feats.scp" features
 
 if [ -n "${o[clean-of]}" ]; then
-  python -m pyasp.bin.vad copy --force "${o[force]}" "${o[clean-of]}" "$data"
+  once "$data/vad.scp" python -m pyasp.bin.vad copy --force "${o[force]}" "${o[clean-of]}" "$data"
 else
   tool_options=() o[within]=$data/feats.scp
   map_shards "vad compute" vad "$data" "$data/vad/vad" "$data/vad.scp" "utt2num_voiced utt2num_silent"

@@ -11,12 +11,12 @@ from pyasp.backend.files import write_plda
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.bundle import format
-from pyasp.bundle.extractors import network_options
 from pyasp.core.conf import write_conf
 from pyasp.core.options import subset
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
 from pyasp.network.checkpoint import write_weights
+from pyasp.network.embed import ExtractionOptions
 from pyasp.network.model import ArchitectureOptions, Network
 
 RATE, CEPS, DIM = 8000, 10, 8
@@ -44,7 +44,7 @@ def write_front_end(path: Path) -> None:
 
 def network(pooling: str = "attentive_statistics", seed: int = 1, **more: object) -> tuple[Network, object]:
     """A random network in evaluation mode with running moments of its own, and the options of its network.conf."""
-    options = network_options()(
+    options = ExtractionOptions(
         pooling=pooling,
         frame_dim=16,
         pooling_dim=24,

@@ -113,10 +113,6 @@ def both(model: object) -> list[bytes]:
     return [_bytes(lambda stream: stored_models.write(model, stream, binary)) for binary in (True, False)]
 
 
-def accumulators(kind: type, *sizes: int) -> list[bytes]:
-    return both(kind.zeros(*sizes))
-
-
 # ---------------------------------------------------------------- audio
 
 

@@ -19,7 +19,6 @@ from fuzz_seeds import (
     RNG,
     SCP,
     WAVS,
-    accumulators,
     both,
     contents,
     diag,
@@ -35,9 +34,10 @@ from fuzz_seeds import (
 from fuzzing import Target
 from prep_trees import m4a
 
-from local import folder_sources, sre12_tables, training, trial_lists, voxceleb_tree
+from local import folder_sources, sre12_tables, toolkit_sources, training, trial_lists, voxceleb_tree
 from local.common import Utterance, _cut
-from local.folder_sources import Source, from_kaldi
+from local.folder_sources import OwnData
+from local.toolkit_sources import from_kaldi
 from pyasp import kaldi
 from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
@@ -53,12 +53,10 @@ from pyasp.data import checks, datadir, manifests, trials
 from pyasp.data.scores import read_scored
 from pyasp.evaluation import llr
 from pyasp.features.mfcc import MfccOptions
-from pyasp.gmm.em import DiagStats, FullStats
-from pyasp.gmm.files import read_diag, read_diag_stats, read_full, read_full_stats
+from pyasp.gmm.files import read_diag, read_full
 from pyasp.gmm.model import FullGmm
 from pyasp.gmm.train import UbmOptions
-from pyasp.ivector.em import IvectorStats
-from pyasp.ivector.files import read_extractor, read_stats
+from pyasp.ivector.files import read_extractor
 from pyasp.kaldi import items
 from pyasp.network import checkpoint
 from pyasp.report import facts
@@ -124,7 +122,7 @@ def _tables(path: Path) -> None:
 
 
 def _kaldi_source(path: Path) -> None:
-    found = Source(str(path.parent))
+    found = OwnData(str(path.parent))
     from_kaldi(found, str(path.parent))
     assert all("/" not in utt.id and "\n" not in utt.id for utt in found.all())
 
@@ -232,12 +230,12 @@ def _lines(*objects: dict) -> bytes:
 
 
 def _supervisions(path: Path) -> None:
-    folder_sources.from_lhotse(Source(), str(path.with_name("recordings.jsonl.gz")), str(path))
+    toolkit_sources.from_lhotse(OwnData(), str(path.with_name("recordings.jsonl.gz")), str(path))
     manifests.to_kaldi(path.with_name("recordings.jsonl.gz"), path, path.parent / "written")
 
 
 def _recordings(path: Path) -> None:
-    folder_sources.from_lhotse(Source(), str(path), str(path.with_name("supervisions.jsonl.gz")))
+    toolkit_sources.from_lhotse(OwnData(), str(path), str(path.with_name("supervisions.jsonl.gz")))
     manifests.to_kaldi(path, path.with_name("supervisions.jsonl.gz"), path.parent / "written")
 
 
@@ -315,9 +313,6 @@ TARGETS: dict[str, Target] = {
     ".ie": Target(both(extractor()), read_extractor, "x.ie"),
     "plda": Target(both(plda()), read_plda, "plda"),
     "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], items.read_items),
-    "GMM accumulators, diagonal": Target(accumulators(DiagStats, 2, 3), read_diag_stats),
-    "GMM accumulators, full": Target(accumulators(FullStats, 2, 3), read_full_stats),
-    "extractor accumulators": Target(accumulators(IvectorStats, 2, 3, 2), read_stats),
     "mean and transform": Target(
         [kaldi.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
         lambda path: read_back_end_files(path.with_name("mean.vec"), path, path.with_name("plda")),

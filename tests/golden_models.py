@@ -11,7 +11,7 @@ import stored_models
 import torch
 from golden_cases import compare, path, read_scp_lines, table
 
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions
 from pyasp.gmm.model import DiagGmm, FullGmm

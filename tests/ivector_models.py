@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pyasp.core.triangles import pack, unpack
+from pyasp.core.packed import pack, unpack
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Alignment
 from pyasp.ivector.em import IvectorStats

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Sets up the environment and runs the tests; arguments go to pytest (`tests/run.sh -k golden`, `tests/run.sh -m slow`).
+# Sets up the environment and runs the tests in as many processes as there are cores, of one thread each; arguments go to
+# pytest (`tests/run.sh -k golden`, `tests/run.sh -m slow`, `tests/run.sh -n 0 --pdb`: in one process).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 . ./path.sh
 _install "$PYASP_ROOT/conf/requirements-test.txt"
-exec python -m pytest "$@"
+exec python -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --dist loadgroup --no-loadscope-reorder "$@"

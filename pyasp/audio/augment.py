@@ -3,6 +3,8 @@
 The paper's additive noise at 8, 15 or 20 dB over the speech, reverberation, and AMR-NB for telephone speech. Noises
 and impulse responses come from folders (MUSAN, RIRS_NOISES, or any others) or are generated. What each copy gets is
 drawn from a generator seeded by the run's seed and the copy's id: it does not depend on order or number of jobs.
+
+lhotse, which takes seconds to import, is imported where cuts are made: whoever only checks options need not wait.
 """
 
 from __future__ import annotations
@@ -12,19 +14,105 @@ import hashlib
 import io
 import json
 import math
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lhotse
 import numpy as np
 import soundfile
-from lhotse.cut import MonoCut
 
-from pyasp.audio.augment_options import AugmentOptions, kinds_of, rates_of, snrs_of
-from pyasp.audio.rooms import NOISES, random_noise, random_response
-from pyasp.audio.transforms import AddNoise, Transcode
+from pyasp.audio import codec as codecs
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
+from pyasp.core.options import Natural, Positive, option
+
+if TYPE_CHECKING:
+    import lhotse
+    from lhotse.cut import MonoCut
+
+    from pyasp.audio.transforms import AddNoise, Transcode
+
+KINDS = ("noise", "reverb", "codec")
+SPEEDS = 0.5, 2.0  # slowest and fastest
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """What the augmented copies are (augment.conf)."""
+
+    copies: Natural = option(1, "augmented copies of each clean recording; 0 switches augmentation off")
+    kinds: str = option("noise,reverb", "kinds of which each copy gets one, drawn evenly: noise,reverb,codec")
+    speeds: str = option(
+        "",
+        "speeds at which every recording and its copies are taken once more, as of another "
+        "speaker, comma between (0.9,1.1); none when empty, as in the paper",
+    )
+    snrs: str = option("8,15,20", "signal-to-noise ratios in dB, measured over speech, of which a noisy copy gets one")
+    codec: str = option(
+        "amr",
+        "telephone codec of the kind codec: AMR-NB, or a stand-in where no encoder is installed",
+        choices=codecs.CODECS,
+    )
+    amr_rates: str = option("6.7,4.75", "kbit/s of AMR-NB of which each such copy gets one, comma between")
+    frame_shift: Positive = option(
+        10.0, "milliseconds between the frames of the voice activity over which levels are set"
+    )
+    generated_noises: Natural = option(20, "noises to generate when no folder is given")
+    generated_responses: Natural = option(20, "impulse responses to generate when no folder is given")
+    noise_seconds: Positive = option(20.0, "length of a generated noise in seconds")
+
+
+def _words(text: str, known, key: str, wanted: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    wrong = [word for word in words if word not in known]
+    if wrong or not words:
+        raise InputError("augment.conf", repr(wrong[0] if wrong else text), wanted, f"Correct {key}", item=key)
+    return words
+
+
+def kinds_of(options: AugmentOptions) -> list[str]:
+    """The kinds of copies. Raises InputError for an unknown one."""
+    return _words(options.kinds, KINDS, "--kinds", " or ".join(KINDS))
+
+
+def rates_of(options: AugmentOptions) -> list[str]:
+    """Bit rates of AMR-NB in kbit/s. Raises InputError for one that AMR-NB does not have."""
+    return _words(options.amr_rates, codecs.AMR_MODES, "--amr-rates", "kbit/s of AMR-NB: " + " ".join(codecs.AMR_MODES))
+
+
+def snrs_of(options: AugmentOptions) -> list[float]:
+    """Signal-to-noise ratios in dB. Raises InputError for what is no number."""
+    try:
+        return [float(snr) for snr in options.snrs.split(",")]
+    except ValueError:
+        raise InputError(
+            "augment.conf", repr(options.snrs), "numbers of dB, comma between", "Correct --snrs", item="--snrs"
+        ) from None
+
+
+def speeds_of(options: AugmentOptions) -> list[str]:
+    """Changed speeds, as written. Raises InputError for one outside SPEEDS, the speed of 1, or one given twice."""
+    words = [word.strip() for word in options.speeds.split(",") if word.strip()]
+    for number, word in enumerate(words):
+        right = re.fullmatch(r"[0-9]\.[0-9]+|[0-9]", word) and SPEEDS[0] <= float(word) <= SPEEDS[1]
+        if not right or float(word) in {1.0, *map(float, words[:number])}:
+            raise InputError(
+                "augment.conf",
+                repr(word),
+                f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between",
+                "Correct --speeds",
+                item="--speeds",
+            )
+    return words
+
+
+def check(options: AugmentOptions) -> str:
+    """The codec of the copies, "" without that kind. Raises InputError for options that cannot be done."""
+    kinds, rates = kinds_of(options), rates_of(options)
+    snrs_of(options)
+    speeds_of(options)
+    return codecs.named(options.codec, rates) if options.copies and "codec" in kinds else ""
 
 
 def rng_for(seed: int, name: str) -> np.random.Generator:
@@ -35,6 +123,8 @@ def rng_for(seed: int, name: str) -> np.random.Generator:
 
 def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tuple[list[Path], list[Path]]:
     """Writes generated noises and impulse responses as wav files; (noises, responses)."""
+    from pyasp.audio.rooms import NOISES, random_noise, random_response  # and scipy
+
     noises, responses, kinds = [], [], list(NOISES)
     for k in range(options.generated_noises):
         path = folder / "noise" / f"{kinds[k % len(kinds)]}-{k:03d}.wav"
@@ -58,6 +148,8 @@ def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
 @functools.lru_cache(maxsize=4096)
 def recording(path: Path, rate: int) -> lhotse.Recording:
     """The manifest of an audio file, resampled (lazily) to `rate` Hz. Raises InputError when it cannot be read."""
+    import lhotse
+
     try:
         found = lhotse.Recording.from_file(path, recording_id=f"{path.parent.name}-{path.stem}")
     except (OSError, RuntimeError, AssertionError) as error:
@@ -82,6 +174,8 @@ class Augmenter:
         return self.MAKERS[kind](self, clean, rng, vad).with_id(f"{clean.id}-{kind}{number}"), kind
 
     def _noise(self, clean: MonoCut, rng: np.random.Generator, vad: str) -> MonoCut:
+        from pyasp.audio.transforms import AddNoise
+
         noise = recording(self.noises[rng.integers(len(self.noises))], clean.sampling_rate)
         length = noise.duration * math.ceil(max(clean.duration / noise.duration, 1))  # repeated where it is too short
         offset = rng.uniform(0, length - clean.duration) if length > clean.duration else 0.0
@@ -93,6 +187,8 @@ class Augmenter:
         return clean.reverb_rir(rir_recording=response, affix_id=False)
 
     def _codec(self, clean: MonoCut, rng: np.random.Generator, vad: str) -> MonoCut:
+        from pyasp.audio.transforms import Transcode
+
         return _with(clean, Transcode(self.options.codec, self.rates[rng.integers(len(self.rates))]))
 
     MAKERS = {"noise": _noise, "reverb": _reverb, "codec": _codec}
@@ -122,5 +218,7 @@ def renamed(utt: str, speaker: str, speed: str) -> tuple[str, str]:
 
 def _with(clean: MonoCut, transform: AddNoise | Transcode) -> MonoCut:
     """The cut of a recording that has one more transform."""
+    from lhotse.utils import fastcopy
+
     transforms = [*(clean.recording.transforms or []), transform]
-    return lhotse.utils.fastcopy(clean, recording=lhotse.utils.fastcopy(clean.recording, transforms=transforms))
+    return fastcopy(clean, recording=fastcopy(clean.recording, transforms=transforms))

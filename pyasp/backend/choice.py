@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from pyasp.backend import model
-from pyasp.backend.options import ScoreOptions, TrainOptions
+from pyasp.backend.options import BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.core.errors import InputError
 
@@ -29,10 +29,10 @@ CLEARLY = 0.8  # of the figure of the settings as they are
 SLIGHTLY = 0.95  # of that figure, for the same back end without copies
 WITHOUT_COPIES = "PLDA on clean recordings"
 
-Choice = tuple[TrainOptions, str]
+Choice = tuple[BackendTrainOptions, str]
 
 
-def candidates(options: TrainOptions, speakers: int, dim: int, copies: bool) -> dict[str, Choice]:
+def candidates(options: BackendTrainOptions, speakers: int, dim: int, copies: bool) -> dict[str, Choice]:
     """{name: (training options, scoring)}; the first are the settings as they are. An LDA of the user's stays."""
     found = {"PLDA": (options, "plda")}
     if copies and options.train_copies:
@@ -81,7 +81,7 @@ def folds(labels: np.ndarray, clean: np.ndarray) -> Iterator[tuple[np.ndarray, n
 
 
 def evidence(
-    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: TrainOptions
+    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: BackendTrainOptions
 ) -> dict[str, tuple[float, Choice]]:
     """{name: (error in percent on held-out speakers, back end)}; without those that cannot be trained on a fold.
 
@@ -105,7 +105,9 @@ def evidence(
     return found
 
 
-def choose(vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: TrainOptions) -> tuple[Choice, str]:
+def choose(
+    vectors: np.ndarray, labels: np.ndarray, clean: np.ndarray, options: BackendTrainOptions
+) -> tuple[Choice, str]:
     """The back end for these training vectors, and the sentence that tells why; arguments as `evidence`."""
     found, speakers = evidence(vectors, labels, clean, options), len(np.unique(labels))
     if "PLDA" not in found:

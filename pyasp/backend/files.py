@@ -21,7 +21,8 @@ from pyasp.core.options import option, subset
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
 from pyasp.data.trials import TrialList
-from pyasp.kaldi.reader import open_object, write_object
+from pyasp.kaldi.reader import open_object
+from pyasp.kaldi.writer import write_object
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
 SCORING = "scoring.conf"  # beside them: what --scoring=auto has chosen

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.backend import plda_em
-from pyasp.backend.options import TrainOptions
+from pyasp.backend.options import BackendTrainOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
 from pyasp.core.errors import CannotBeMade, InputError
@@ -94,7 +94,7 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
         )
 
 
-def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOptions) -> np.ndarray:
+def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: BackendTrainOptions) -> np.ndarray:
     """Whitening (R, D), LDA (R, D + 1), or the identity, from mean-subtracted vectors (N, D).
 
     Directions in which the vectors do not vary (fewer vectors than dimensions) are left out, and said so.
@@ -124,7 +124,7 @@ def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: TrainOp
 
 
 def train(
-    vectors: np.ndarray, labels: np.ndarray, options: TrainOptions, log: Callable[[str], None] = print
+    vectors: np.ndarray, labels: np.ndarray, options: BackendTrainOptions, log: Callable[[str], None] = print
 ) -> BackEnd:
     """The back end from training embeddings (N, D) with speaker numbers labels (N,) in 0..K-1."""
     mean = global_mean(vectors)

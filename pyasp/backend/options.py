@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyasp.backend.variants import VariantOptions
-from pyasp.core.options import option
+from pyasp.core.options import Amount, Natural, Part, Share, option
 from pyasp.data.dev_trials import DevOptions
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class BackendTrainOptions:
     """How the back end is trained."""
 
     whitening: bool = option(True, "whiten the mean-subtracted training vectors (est-pca --normalize-variance)")
-    lda_dim: int = option(0, "project to this many dimensions by LDA; 0 = no LDA, as in the paper")
-    lda_total_covariance_factor: float = option(0.0, "share of the total covariance in what LDA normalises")
+    lda_dim: Natural = option(0, "project to this many dimensions by LDA; 0 = no LDA, as in the paper")
+    lda_total_covariance_factor: Share = option(0.0, "share of the total covariance in what LDA normalises")
     train_copies: bool = option(True, "train on augmented copies too; false: on the clean recordings alone")
-    plda_iters: int = option(10, "EM iterations of PLDA")
-    eigenvalue_floor: float = option(1e-9, "directions with less than this share of the largest variance are dropped")
-    max_missing: float = option(0.0, "share of the training utterances that may lack an embedding")
+    plda_iters: Natural = option(10, "EM iterations of PLDA")
+    eigenvalue_floor: Part = option(1e-9, "directions with less than this share of the largest variance are dropped")
+    max_missing: Share = option(0.0, "share of the training utterances that may lack an embedding")
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class ScoreOptions:
     num_utts: bool = option(True, "tell PLDA how many recordings a model averages")
     normalize_length: bool = option(True, "PLDA scales projected vectors to their expected length")
     simple_length_normalization: bool = option(False, "... to length sqrt(dimension) instead")
-    max_missing_trials: float = option(0.0, "share of the trials that may lack an embedding; they get the lowest score")
-    smoothing: float = option(0.0, "add this share of PLDA's between-speaker covariance to the within-speaker one")
+    max_missing_trials: Share = option(0.0, "share of the trials that may lack an embedding; they get the lowest score")
+    smoothing: Amount = option(0.0, "add this share of PLDA's between-speaker covariance to the within-speaker one")
 
 
 @dataclass(frozen=True)
-class BackendOptions(TrainOptions, ScoreOptions, VariantOptions, DevOptions):
+class BackendOptions(BackendTrainOptions, ScoreOptions, VariantOptions, DevOptions):
     """Everything in a backend.conf: training, scoring and the variants read the same file."""

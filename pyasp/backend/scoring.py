@@ -47,7 +47,7 @@ class Scorer:
             cross = self._gathered(models, tests)
         return cross + self.model[models] + self.test[self.group[models], tests]
 
-    def cross(self, dtype: type = np.float32) -> Iterator[tuple[int, np.ndarray]]:
+    def cross(self, dtype: type[np.floating] = np.float32) -> Iterator[tuple[int, np.ndarray]]:
         """(first model, scores (m, T)) of all models with all tests, some models at a time, in the precision `dtype`.
 
         One matrix product each: the terms of models and tests are further columns of left and right.
@@ -93,14 +93,12 @@ def _numbered(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _products(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, left (m, R) times right (T, R) transposed) for ranges of left's rows; the array is used again."""
-    import torch  # seconds, which a step that is up to date does not wait for
-
     height, common = max(1, PAIRS_PER_PRODUCT // len(right)), np.result_type(left, right)
-    factors = torch.from_numpy(left.astype(common, copy=False)), torch.from_numpy(right.astype(common, copy=False)).T
-    out = torch.empty((min(height, len(left)), len(right)), dtype=factors[0].dtype)
+    left, right = left.astype(common, copy=False), right.astype(common, copy=False)
+    out = np.empty((min(height, len(left)), len(right)), common)
     for start in range(0, len(left), height):
         size = min(height, len(left) - start)
-        yield start, torch.mm(factors[0][start : start + size], factors[1], out=out[:size]).numpy()
+        yield start, np.matmul(left[start : start + size], right.T, out=out[:size])
 
 
 def plda_scorer(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Count, Natural, OpenShare, Share, check_options, option
 
 BACK_ENDS = {
     "lda": "LDA instead of whitening alone (--variant-lda-dim)",
@@ -26,6 +26,7 @@ CALIBRATIONS = {
     "cal": "calibrated on the dev speakers, or on --calibration-list",
     "calhalf": "each half of the evaluation's speakers calibrated on the other half",
 }
+TRAINED_ON = {"cal": "dev", "calhalf": "halves"}  # what a calibration is trained on
 STEPS = {**BACK_ENDS, **NORMS, **CALIBRATIONS}
 QUALITIES = ("enroll_seconds", "test_seconds", "enroll_utts")
 
@@ -36,10 +37,10 @@ class VariantOptions:
 
     variant: tuple[str, ...] = option((), f"a chain of {' '.join(STEPS)}, such as snorm+cal: systems of their own")
     fuse: tuple[str, ...] = option((), "systems fused by logistic regression, such as ivector+attentive_statistics")
-    variant_lda_dim: int = option(0, "dimension of the lda variant")
+    variant_lda_dim: Natural = option(0, "dimension of the lda variant")
     adapt_to: str = option("enroll", "unlabelled vectors of the adapt variant", choices=("enroll", "test", "dev"))
-    adapt_within: float = option(0.75, "share of the excess variance that goes within speakers (Kaldi sre16)")
-    adapt_between: float = option(0.25, "share of the excess variance that goes between speakers (Kaldi sre16)")
+    adapt_within: Share = option(0.75, "share of the excess variance that goes within speakers (Kaldi sre16)")
+    adapt_between: Share = option(0.25, "share of the excess variance that goes between speakers (Kaldi sre16)")
     cohort: str = option(
         "train",
         "speakers of the cohort: those of the back end's training, or the dev speakers",
@@ -50,9 +51,9 @@ class VariantOptions:
         "a cohort vector: one clean recording, or the average of a speaker's",
         choices=("recording", "speaker"),
     )
-    cohort_size: int = option(1000, "vectors of the cohort at most, drawn by seed")
-    cohort_top: int = option(200, "asnorm: so many of the best-scoring cohort vectors")
-    calibration_prior: float = option(0.5, "prior of a target at which logistic regression weighs its errors")
+    cohort_size: Count = option(1000, "vectors of the cohort at most, drawn by seed")
+    cohort_top: Count = option(200, "asnorm: so many of the best-scoring cohort vectors")
+    calibration_prior: OpenShare = option(0.5, "prior of a target at which logistic regression weighs its errors")
     calibration_list: str = option("", "trial list on which `cal` and fusions are trained instead of the dev speakers")
     quality: tuple[str, ...] = option((), f"further inputs of calibration, as logarithms: {' '.join(QUALITIES)}")
     variant_seed: int = option(1, "seed of the cohort and of the halves")
@@ -90,16 +91,13 @@ def check(options: VariantOptions) -> list[str]:
     """All chains, as `expand`. InputError on what no data could give: unknown steps, fusions of one, settings that are
     missing."""
     chains = expand(options.variant)
+    check_options(options, "backend.conf")
     fusions(options, ())
     wrong = [name for name in options.quality if name not in QUALITIES]
     if wrong:
         raise InputError("--quality", wrong[0], " or ".join(QUALITIES), "Correct backend.conf")
     if options.variant_lda_dim < 1 and any("lda" in chain.split("+") for chain in chains):
         raise InputError("--variant-lda-dim", "0", "the dimension of the lda variant", "Set it in backend.conf")
-    if not 0 < options.calibration_prior < 1:
-        raise InputError(
-            "--calibration-prior", str(options.calibration_prior), "between 0 and 1", "Correct backend.conf"
-        )
     return chains
 
 
@@ -128,6 +126,12 @@ def fusions(options: VariantOptions, systems: Iterable[str]) -> dict[str, list[s
         if known >= set(members):
             found[f"fusion:{text}"] = members
     return found
+
+
+def names(options: VariantOptions, systems: Iterable[str]) -> list[str]:
+    """Each system followed by its variants, in the order in which they are made. InputError as `check`."""
+    chains = check(options)
+    return [name for system in systems for name in (system, *(f"{system}+{chain}" for chain in chains))]
 
 
 def explained(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.audio.augment_options import AugmentOptions, speeds_of
+from pyasp.audio.augment import AugmentOptions, speeds_of
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.costs import Work
 from pyasp.core.options import subset
@@ -73,7 +73,6 @@ class Plan:
     ubm: Size
     trained: Size
     others: Size
-    lists: int
     trials: int
 
     @classmethod
@@ -93,7 +92,6 @@ class Plan:
             Size.of(train, select).times(share),
             Size.of(train, both).times(share * copies),
             max(others, key=lambda size: size.recordings),  # as a rule those of one are in the other
-            len(lists),
             sum(path.read_bytes().count(b"\n") for path in lists),
         )
 
@@ -137,7 +135,7 @@ class Plan:
         else:
             network = self._network(system)
             work = 0 if network.encoder == ONNX else frames * training_flop(self._net(network), 300) / 3 / NETWORKS
-        return Work(7 + self.lists, recordings * READ + work + self.trials * TRIAL)
+        return Work(5, recordings * READ + work + self.trials * TRIAL)
 
     def _mixture(self) -> tuple[gmm.UbmOptions, ivector.IvectorOptions]:
         return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), read_conf(
@@ -168,5 +166,5 @@ def parts(
     if "networks" in stages and networks:
         found["networks"] = sum((plan.network(each) for each in networks), Work())
     if "report" in stages and left:
-        found["vectors, scores and report"] = sum((plan.vectors(each) for each in left), Work(4))
+        found["vectors, scores and report"] = sum((plan.vectors(each) for each in left), Work(2))
     return found

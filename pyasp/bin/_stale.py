@@ -55,11 +55,11 @@ TOOLS = {
     "train_tdnn": Tool("networks", "tdnn.conf", True),
     "extract_ivector": Tool("embeddings", "ivector.conf", verb="extract ivector"),
     "extract_embedding": Tool("embeddings", "tdnn.conf", verb="extract network"),
-    "train_backend": Tool("scores", "backend.conf"),
-    "adapt_backend": Tool("scores", "backend.conf"),
-    "score": Tool("scores", "backend.conf"),
-    "normalise_scores": Tool("scores", "backend.conf"),
-    "calibrate": Tool("scores", "backend.conf"),
+    "train_backend": Tool("scores", "backend.conf", verb="score train"),
+    "adapt_backend": Tool("scores", "backend.conf", verb="score adapt"),
+    "score": Tool("scores", "backend.conf", verb="score list"),
+    "normalise_scores": Tool("scores", "backend.conf", verb="score normalise"),
+    "calibrate": Tool("scores", "backend.conf", verb="score calibrate"),
 }
 DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from lhotse.cut import MonoCut
 from lhotse.serialization import deserialize_item
 
-from pyasp.audio.augment import Augmenter, at_speed, generate, json_line, renamed
-from pyasp.audio.augment_options import AugmentOptions, check, speeds_of
+from pyasp.audio.augment import Augmenter, AugmentOptions, at_speed, check, generate, json_line, renamed, speeds_of
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.audio.folders import musan_noises, responses_of
@@ -63,13 +62,14 @@ def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
     return Augmenter(chosen, noises, responses, options.seed), told
 
 
-class Groups:
+class CopiesOfCuts:
     """Each clean cut and what is made of it; told: what noises and responses the copies have."""
 
     def __init__(self, options: Options, clean: DataDir, folder: Path):
-        self.options, self.clean, self.folder, self.told = options, clean, folder, []
-        self.speeds, self.augmenters = speeds_of(options), {}
-        self.voiced = clean.read("vad.scp")
+        self.options, self.clean, self.folder = options, clean, folder
+        self.speeds, self.voiced = speeds_of(options), clean.read("vad.scp")
+        self.augmenters: dict[int, Augmenter] = {}  # by rate
+        self.told: list[str] = []
 
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
@@ -132,9 +132,13 @@ class Tables:
     """The tables of the augmented set, filled as its cuts go by."""
 
     def __init__(self, clean: DataDir):
-        self.speaker, self.kinds = clean.utt2spk, Counter()
+        self.speaker = clean.utt2spk
+        self.kinds: Counter[str] = Counter()
         self.gender = clean.read("spk2gender") if clean.has("spk2gender") else {}
-        self.utt2spk, self.utt2clean, self.utt2speed, self.spk2gender = {}, {}, {}, dict(self.gender)
+        self.utt2spk: dict[str, str] = {}
+        self.utt2clean: dict[str, str] = {}
+        self.utt2speed: dict[str, str] = {}
+        self.spk2gender = dict(self.gender)
 
     def take(self, entry: Entry) -> str:
         """Enters an utterance. Returns its cut's line."""
@@ -185,7 +189,7 @@ def main(options: Options, clean: str, augmented: str) -> None:
     made = describe("augment", options, inputs, options.seed)
     if is_current(target / "cuts.jsonl.gz", made, options.force):
         return
-    groups, tables = Groups(options, source, target / "sources"), Tables(source)
+    groups, tables = CopiesOfCuts(options, source, target / "sources"), Tables(source)
     with making(target / "cuts.jsonl.gz", made) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
         tables.write(target)

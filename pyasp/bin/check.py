@@ -1,31 +1,38 @@
-"""Checks what a run stands on: environment, augmentation, data, earlier stages; and about how long it will take."""
+"""Checks what a run stands on: environment, augmentation, variants, data, stages before; tells its time."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.audio import augment_options
+from pyasp.audio import augment
 from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.backend import variants
+from pyasp.backend.calibration import lacking_in_halves
+from pyasp.backend.options import BackendOptions
 from pyasp.bin import _stale as stale
 from pyasp.core import environment
 from pyasp.core.command import command
+from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 from pyasp.data.checks import Checker
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
+from pyasp.evaluation.conditions import Evaluation
 
 FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 
 
 @dataclass(frozen=True)
-class Options(augment_options.AugmentOptions):
+class Options(augment.AugmentOptions):
     """Options of check."""
 
     musan: str = option("", "augment: folder of noises that the copies will take")
     rirs: str = option("", "augment: folder of impulse responses that the copies will take")
-    max_dropped_fraction: float = option(0.05, "data: share of a directory's utterances that may be dropped")
+    select: str = option("", "variants: select.conf of the run, which may hold dev speakers out")
+    max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")
@@ -45,12 +52,37 @@ def check_environment(options: Options, requirements: str) -> None:
 def check_augment(options: Options) -> None:
     """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
     without sounds."""
-    found = augment_options.check(options)
+    found = augment.check(options)
     if found:
         print(f"codec of the augmented copies: {found}", file=sys.stderr)
     for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):
         if folder and options.copies:
             print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
+
+
+def held_out(select: str, data: Path) -> int:
+    """How many speakers select.conf will hold out; 1 where that is not known."""
+    train = data / "train" / "utt2spk"
+    if not (select and train.is_file()):
+        return 1
+    known = conf_values(select, SelectOptions, undecided="auto")  # what the training set decides comes later
+    fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
+    return round(fraction * len(set(read_table(train).values())))
+
+
+def check_variants(options: Options, conf: str, data: str) -> None:
+    """Tells, before any model is trained, which variants of backend.conf cannot be made of DATA; unknown ones are an
+    error."""
+    settings, evaluation = read_conf(conf, BackendOptions), Evaluation(data)
+    found = variants.impossible(settings, held_out(options.select, Path(data)))
+    lacking = [f"+{chain}: {why}" for chain, why in found.items()]
+    halves = any(chain.split("+")[-1] == "calhalf" for chain in variants.check(settings))
+    for name in trial_lists(Path(data) / "trials") if evaluation.known and halves else ():
+        trials = read_trials(Path(data) / "trials" / name)
+        half = evaluation.halves(trials, settings.variant_seed)
+        lacking += [f"+calhalf of {name}: {why}" for why in lacking_in_halves(trials.target, half)]
+    for why in lacking:
+        print(f"warning: {why}; it will be left out")
 
 
 def check_data(options: Options, data: str) -> None:
@@ -108,6 +140,9 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
 
 def check_time(options: Options, data: str, exp: str) -> None:
     """Says about how long what is left of a run will take on this machine, once its voice activity is known."""
+    ends = {each: ("metrics.json", "final.ie" if each == "ivector" else "final.pt") for each in options.systems.split()}
+    if all((Path(exp) / each / name).is_file() for each, names in ends.items() for name in names):
+        return
     from pyasp.bin import _estimate as estimate  # with torch, as most tools: the others of this verb need none
     from pyasp.core.costs import in_words, seconds_since_start
     from pyasp.core.device import device_of, pace
@@ -126,6 +161,7 @@ def check_time(options: Options, data: str, exp: str) -> None:
 CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
     "environment": (check_environment, ("REQUIREMENTS",)),
     "augment": (check_augment, ()),
+    "variants": (check_variants, ("BACKEND_CONF", "DATA")),
     "data": (check_data, ("DATA",)),
     "made": (check_made, ("DATA", "EXP")),
     "time": (check_time, ("DATA", "EXP")),
@@ -134,9 +170,11 @@ CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: func
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, data DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
+    """Checks one of: environment REQUIREMENTS, augment, variants BACKEND_CONF DATA, data DATA, made DATA EXP
+    [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
+    variants: those of backend.conf; which of them the data will not allow.
     data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
     present settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
 

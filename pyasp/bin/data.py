@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Natural, option
 from pyasp.data import manifests, parts
 from pyasp.data.checks import Checker, problems
 from pyasp.data.datadir import DataDir
@@ -19,11 +19,11 @@ class Options:
 
     utts: str = option("", "subset: file with utterances, the first field of each line")
     speakers: str = option("", "subset: file with speakers, or their names with commas between")
-    count: int = option(0, "subset: draw so many utterances; 0 = all")
-    per_speaker: int = option(0, "subset: draw so many of each speaker; 0 = all")
+    count: Natural = option(0, "subset: draw so many utterances; 0 = all")
+    per_speaker: Natural = option(0, "subset: draw so many of each speaker; 0 = all")
     seed: int = option(1, "subset: seed of the draws")
     by_speaker: bool = option(True, "split: no speaker in two parts")
-    rate: int = option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
+    rate: Natural = option(0, "to-lhotse: samples a second of what commands in wav.scp deliver")
     json: bool = option(False, "stats: print JSON")
 
 
@@ -114,9 +114,10 @@ def to_lhotse(options: Options, words: list[str]) -> int:
 
 def from_lhotse(options: Options, words: list[str]) -> int:
     """Writes the directory of two manifests."""
-    names = (manifests.RECORDINGS, manifests.SUPERVISIONS)
-    places = [Path(words[0]) / name for name in names] if len(words) == 2 else words[:2]
-    recordings, utts = manifests.to_kaldi(*places, fresh(words[-1]))
+    left, right = words[:2]
+    if len(words) == 2:
+        left, right = (f"{words[0]}/{name}" for name in (manifests.RECORDINGS, manifests.SUPERVISIONS))
+    recordings, utts = manifests.to_kaldi(left, right, fresh(words[-1]))
     print(f"{words[-1]}: {utts} utterances of {recordings} recordings")
     return 0
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Amount, option
 from pyasp.inspect.diff import Difference, compare, finite
 
 LISTED = 5  # keys named of each sort of difference
@@ -14,12 +13,8 @@ LISTED = 5  # keys named of each sort of difference
 class Options:
     """Options of diff."""
 
-    tolerance: float = option(0.0, "largest deviation of two numbers that counts as equal")
+    tolerance: Amount = option(0.0, "largest deviation of two numbers that counts as equal")
     all: bool = option(False, "of directories: name the files that are equal, too")
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise InputError("command line", str(self.tolerance), "0 or more", "Correct it", item="--tolerance")
 
 
 def _some(keys: list[str]) -> str:

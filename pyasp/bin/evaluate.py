@@ -3,16 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pyasp.backend.calibration import pooled, train
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import cost, grouped
+from pyasp.core.text import cost, grouped, read_json, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
@@ -49,7 +50,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
         f"Cllr {cost(after['calibration']['cllr'])}"
     )
-    for doubt in model.trained.doubts():
+    for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
     if marked(entry):
         print(MARK)
@@ -61,13 +62,38 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
             "trained_on": name,
             **pooled([model.as_dict()]),
         }
-        with atomic_write(options.calibration, "w") as stream:
-            stream.write(json.dumps(facts, indent=1) + "\n")
+        write_json(options.calibration, facts)
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 
         with replacing(options.det) as temporary:
             draw_det({name: {name: det_points(counts)}}, temporary)
+
+
+def of_system(options: EvaluateOptions, trials_dir: str | Path, system_dir: str | Path, force: bool) -> dict[str, Any]:
+    """What is in SYSTEM_DIR/metrics.json. Unless that is up to date it is made, and bootstrap.npz, and told."""
+    path, made = Path(system_dir) / "metrics.json", recipe(trials_dir, system_dir, options)
+    if not is_current(path, made, force):
+        make(options, trials_dir, Path(system_dir), made)
+    return read_json(path, "the system's metrics", rerun("report", force=True))
+
+
+def make(options: EvaluateOptions, trials_dir: str | Path, system_dir: Path, made: dict[str, Any]) -> None:
+    """Writes bootstrap.npz, then metrics.json; prints a line a list."""
+    result, replicates = evaluate(trials_dir, system_dir, options)
+    with atomic_write(system_dir / "bootstrap.npz") as stream:
+        np.savez(stream, allow_pickle=False, **replicates)
+    with making(system_dir / "metrics.json", made) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for name, entry in result["trials"].items():
+        trials = grouped(entry["n_target"] + entry["n_nontarget"])
+        print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
+    if any(map(marked, result["trials"].values())):
+        print(MARK)
+    lists = trial_lists(trials_dir)
+    unscored = [name for name in lists if name not in result["trials"]]
+    if unscored:
+        print(f"done {len(lists) - len(unscored)} of {len(lists)} lists; not scored: {', '.join(unscored)}")
 
 
 @command(Options, "TRIALS_DIR", "[SYSTEM_DIR]")
@@ -89,24 +115,7 @@ def main(options: Options, trials_dir: str, system_dir: str | None) -> None:
         found = f"the directory {trials_dir}" if Path(trials_dir).is_dir() else f"no file {trials_dir}"
         expected = "TRIALS_DIR SYSTEM_DIR without --det and --calibration, or files: [TRIALS] SCORES"
         raise InputError("command line", found, expected, "Correct it")
-    chosen, path = subset(options, EvaluateOptions), Path(system_dir) / "metrics.json"
-    made = recipe(trials_dir, system_dir, chosen)
-    if is_current(path, made, options.force):
-        return
-    result, replicates = evaluate(trials_dir, system_dir, chosen)
-    with atomic_write(Path(system_dir) / "bootstrap.npz") as stream:
-        np.savez(stream, **replicates)
-    with making(path, made) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    for name, entry in result["trials"].items():
-        trials = grouped(entry["n_target"] + entry["n_nontarget"])
-        print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
-    if any(map(marked, result["trials"].values())):
-        print(MARK)
-    lists = trial_lists(trials_dir)
-    unscored = [name for name in lists if name not in result["trials"]]
-    if unscored:
-        print(f"done {len(lists) - len(unscored)} of {len(lists)} lists; not scored: {', '.join(unscored)}")
+    of_system(subset(options, EvaluateOptions), trials_dir, system_dir, options.force)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pyasp.data.datadir import DataDir
 from pyasp.data.shards import JobOptions, Result, run_shards
 from pyasp.features.frontend import FrontendOptions, NetworkFrontendOptions
 from pyasp.features.stored import iterate
+from pyasp.gmm.posteriors import Aligner
+from pyasp.ivector.model import Estimator
 from pyasp.ivector.statistics import extract as extract_ivectors
 from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 from pyasp.network.checkpoint import load_network, options_from
@@ -44,7 +46,7 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"
 
     @functools.cache
-    def tools():
+    def tools() -> tuple[Aligner, Estimator]:
         ubm, aligner = load_aligner(ubm_dir, options)
         return aligner, load_estimator(models[1], ubm, options)
 
@@ -58,9 +60,8 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
 
     def process(utts: list[str]) -> Iterator[Result]:
         failed: dict[str, str] = {}
-        for utt, vector in extract_ivectors(
-            prefetched(iterate(source, frontend, utts, failed)), *tools(), options.acoustic_weight, options.max_count
-        ):
+        (aligner, estimator), read = tools(), prefetched(iterate(source, frontend, utts, failed))
+        for utt, vector in extract_ivectors(read, aligner, estimator, options.acoustic_weight, options.max_count):
             yield utt, vector, {}
         for utt, reason in failed.items():
             yield utt, None, {"failed": reason}
@@ -103,7 +104,8 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
 
     def process(utts: list[str]) -> Iterator[Result]:
         embedder, frontend = tools()
-        before, failed = embedder.repeated, {}
+        before = embedder.repeated
+        failed: dict[str, str] = {}
         for utt, vector in embedder.stream(iterate(source, frontend, utts, failed)):
             yield utt, vector, {}
         for utt, reason in failed.items():

@@ -18,15 +18,14 @@ from pyasp.bundle.verify import (
     threshold_text,
 )
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, DecisionOptions):
     """Options of identify."""
 
-    top: int = option(3, "speakers listed for each recording, closest first")
+    top: Count = option(3, "speakers listed for each recording, closest first")
     json: bool = option(False, "print one JSON object instead of lines")
 
 
@@ -40,8 +39,6 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
     Example, after ./run.sh:
         pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
-    if options.top < 1:
-        raise InputError("command line", str(options.top), "1 or more", "Correct it", item="--top")
     model = load_model(options)
     check_decides(model)
     enrolled = load_speakers(speakers, model)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Share, option
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
 
@@ -16,7 +16,7 @@ class Options:
     reuse: str = option("", "scp of another set whose lines are copied instead of computed")
     table: tuple[str, ...] = option((), "NAME=PATH: also join the shards' tables PREFIX.S.NAME into PATH")
     within: str = option("", "scp of an earlier step: its utterances alone")
-    allow_fail_fraction: float = option(0.0, "share of the utterances that may fail")
+    allow_fail_fraction: Share = option(0.0, "share of the utterances that may fail")
     force: bool = option(False, "make again what is out of date")
 
 

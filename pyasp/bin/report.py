@@ -1,13 +1,15 @@
 """Writes the results of a corpus."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyasp.backend import variants
 from pyasp.backend.options import BackendOptions
-from pyasp.backend.variants import expand, fusions
 from pyasp.bin import _stale as stale
+from pyasp.bin.evaluate import of_system
 from pyasp.core import costs
 from pyasp.core.command import command
 from pyasp.core.conf import read_conf
@@ -15,6 +17,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, making
 from pyasp.core.text import read_json
+from pyasp.data.scores import with_scores
 from pyasp.evaluation.evaluate import EvaluateOptions, load_metrics, read_replicates
 from pyasp.report import compare as comparison
 from pyasp.report import document, facts, figures, findings
@@ -33,7 +36,7 @@ class Options(EvaluateOptions):
         "",
         "instead: EXP_DIR... of several seeds, mean and spread of each system, this one's difference from each other",
     )
-    force: bool = option(False, "accepted as in every tool; a report is always written anew")
+    force: bool = option(False, "make metrics again that are out of date; the report itself is always written anew")
 
 
 def read_old(path: Path) -> dict[str, Any] | None:
@@ -43,10 +46,24 @@ def read_old(path: Path) -> dict[str, Any] | None:
     return read_json(path, "the results of an earlier report", "Delete it and report again")
 
 
+def with_variants(options: Options, exp_dir: Path, systems: list[str]) -> list[str]:
+    """Those named, with the variants and fusions of the conf directory's backend.conf that have scores."""
+    conf, names = Path(options.conf) / "backend.conf", systems
+    if options.conf and conf.is_file():
+        settings = read_conf(conf, BackendOptions)
+        names = variants.names(settings, systems)
+        names += variants.fusions(settings, [*names, *with_scores(exp_dir)])
+    unmade = [name for name in names if name not in systems and not (exp_dir / name / "scores").is_dir()]
+    if unmade:
+        print(f"no scores, left out: {', '.join(unmade)}", file=sys.stderr)
+    return [name for name in names if name not in unmade]
+
+
 def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str]) -> dict[str, dict[str, Any]]:
-    """{system: its metrics}: those named, which must be up to date, then those of an earlier report that still are."""
+    """{system: its metrics}: those named, made where they are not there; then those of an earlier report that are up to
+    date."""
     chosen = subset(options, EvaluateOptions)
-    found = {system: load_metrics(trials_dir, exp_dir / system, chosen) for system in systems}
+    found = {system: of_system(chosen, trials_dir, exp_dir / system, options.force) for system in systems}
     old = read_old(exp_dir / "results.json")
     data = Path(trials_dir).parent
     earlier = old["systems"] if old and old.get("corpus") == options.corpus else {}
@@ -80,11 +97,12 @@ def compare(directories: list[str], against: str) -> str:
     """
     if len(directories) > 2 and not against:
         raise InputError("command line", f"{len(directories)} runs", "two", "Name two, or a system with --against")
-    runs = [read_old(Path(each) / "results.json") for each in directories]
-    for each, found in zip(directories, runs):
+    paths, runs = [Path(each) for each in directories], list[report.Results]()
+    for path in paths:
+        found = read_old(path / "results.json")
         if found is None:
-            raise InputError(Path(each) / "results.json", "no such file", "the results of a report", rerun("report"))
-    paths = [Path(each) for each in directories]
+            raise InputError(path / "results.json", "no such file", "the results of a report", rerun("report"))
+        runs.append(found)
     return comparison.over_seeds(paths, runs, against) if against else comparison.side_by_side(paths, runs)
 
 
@@ -94,8 +112,8 @@ def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> 
     plain, wanted = [name for name in systems if not report_tables.is_variant(name)], systems
     if options.conf and conf.is_file():
         settings = read_conf(conf, BackendOptions)
-        wanted = [f"{system}+{chain}" for system in plain for chain in expand(settings.variant)]
-        wanted += fusions(settings, [*plain, *wanted])
+        wanted = variants.names(settings, plain)
+        wanted += variants.fusions(settings, wanted)
     own: dict[str, list[str]] = {}  # what is true of several systems is said once
     for where, what in facts.losses(exp, data, systems):
         own.setdefault(what, []).append(where)
@@ -107,10 +125,11 @@ def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> 
 @command(Options, "TRIALS_DIR", "EXP_DIR", "[SYSTEM]...")
 def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) -> None:
     """Writes EXP_DIR/results.json, RESULTS.md, report.html and det.png from each system's metrics.json, and prints the
-    table
-    last.
+    table last.
 
-    Metrics of other scores or settings are refused. Systems of an earlier report stay while theirs are up to date.
+    With --conf also of their variants and fusions that have scores. Metrics that are not there are made (as by
+    evaluate), and attention.npz, the weights of networks with an attention on a few test recordings. Metrics of other
+    scores or settings are refused. Systems of an earlier report stay while theirs are up to date.
     With --compare EXP_A EXP_B instead: the systems of two runs side by side, with the significance of each difference;
     with --against SYSTEM EXP_A EXP_B ...: mean and spread of the systems over runs of several seeds, and SYSTEM's
     difference from each other system.
@@ -124,7 +143,11 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     if not systems:
         raise InputError("command line", "no SYSTEM", "the systems to report", "Name them after EXP_DIR")
     directory = Path(exp_dir)
-    found = gather(options, trials_dir, directory, systems)
+    found = gather(options, trials_dir, directory, with_variants(options, directory, systems))
+    if any(directory.glob("*/final.pt")):
+        from pyasp.bin import _attention  # and torch, which a report without networks does not wait for
+
+        _attention.take(Path(trials_dir).parent, directory)
     results = report.merge(options.corpus, found)
     results["paired"] = report_tables.all_pairs(results, {name: read_replicates(directory / name) for name in found})
     if lost := losses(options, directory, Path(trials_dir).parent, results):

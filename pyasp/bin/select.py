@@ -5,6 +5,7 @@ The actions read different conf files: select.conf and backend.conf.
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.datadir import DataDir, read_table, write_list, write_table
+from pyasp.data.datadir import DataDir, read_table, write_list, write_rows, write_table
 from pyasp.data.dev_trials import DevOptions, Material, draw
 from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, lopsided, select
 
@@ -23,7 +24,7 @@ DEV_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2d
 
 
 @dataclass(frozen=True)
-class TrainOptions(SelectOptions):
+class TrainingSetOptions(SelectOptions):
     """Options of `select train`."""
 
     seed: int = option(1, "seed of the draws")
@@ -55,7 +56,7 @@ def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) 
         write_table(temporary, utt2spk)
 
 
-def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str, int], left_out: Counter) -> None:
+def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: Mapping[str, int], left_out: Counter) -> None:
     """Prints counts, hours of speech and reasons."""
     hours = sum(voiced[utt] for utt in utts) / 360000
     reasons = "".join(f"; left out {count}: {reason}" for reason, count in left_out.items())
@@ -63,8 +64,8 @@ def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: dict[str
     print(f"{name}: {len(utts)} recordings of {speakers} speakers, {hours:.2f} h voiced{reasons}", file=sys.stderr)
 
 
-@command(TrainOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
-def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
+@command(TrainingSetOptions, "CLEAN", "AUGMENTED", "TRAIN_UBM", "TRAIN_SEL", action="train")
+def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: str, train_sel: str) -> None:
     """Selects from CLEAN the recordings of TRAIN_UBM and from AUGMENTED those of TRAIN_SEL; draws the hold-outs.
 
     Example, after ./run.sh:
@@ -81,14 +82,14 @@ def train(options: TrainOptions, clean: str, augmented: str, train_ubm: str, tra
     if is_current(ubm / "utt2spk", made, options.force) and is_current(sel / "utt2spk", made, options.force):
         return
     candidates = read_candidates(source, aug)
-    clean = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
+    speakers = {utt: spk for utt, spk in source.utt2spk.items() if utt in candidates.utt2spk}
     voiced = candidates.voiced
-    chosen = select(clean, candidates, subset(options, SelectOptions), options.seed)
+    chosen = select(speakers, candidates, subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
     for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
-        with atomic_write(directory / LEFT_OUT, "w") as stream:  # for the report
-            stream.write("recordings\treason\n" + "".join(f"{n}\t{reason}\n" for reason, n in left_out.items()))
+        rows = ((str(n), reason) for reason, n in left_out.items())
+        write_rows(directory / LEFT_OUT, ("recordings", "reason"), rows)  # for the report
     write_subset(source, ubm, chosen.ubm, made)
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
@@ -170,8 +171,9 @@ def dev(options: DevSetOptions, clean: str, dev_speakers: str, out: str) -> None
             )
         remove_tree(out)
         return
-    inputs = [dev_speakers, *(source / name for name in ("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"))]
-    inputs += [source / name for name in ("utt2info.tsv",) if source.has(name)]
+    names = ["utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"]
+    names += [name for name in ("utt2info.tsv",) if source.has(name)]
+    inputs: list[str | Path] = [dev_speakers, *(source / name for name in names)]
     made = describe("make_dev", subset(options, DevOptions), inputs, options.seed)
     if not is_current(target / "utt2spk", made, options.force):
         write_dev(source, target, material_of(source, speakers, subset(options, DevOptions)), options, made)

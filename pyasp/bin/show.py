@@ -9,7 +9,7 @@ import numpy as np
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
-from pyasp.inspect.line import as_json, show
+from pyasp.inspect.description import as_json, show
 from pyasp.inspect.show import array_of, as_text, describe, describe_array
 
 
@@ -48,11 +48,10 @@ def main(options: Options, file: str, key: str | None) -> None:
     Example, after ./run.sh:
         pyasp show exp/toy/ubm/final.ubm
     """
-    array = None
-    if options.npy or options.frames:
-        array = array_of(file, key, options.allow_commands)
-        array = sliced(array, options.frames) if options.frames else array
-    if options.npy:
+    array = array_of(file, key, options.allow_commands) if options.npy or options.frames else None
+    if array is not None and options.frames:
+        array = sliced(array, options.frames)
+    if array is not None and options.npy:
         if sys.stdout.isatty():
             raise InputError("standard output", "a terminal", "a file or pipe for .npy", "Add > x.npy")
         np.save(sys.stdout.buffer, array, allow_pickle=False)

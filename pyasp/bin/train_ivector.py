@@ -7,7 +7,7 @@ from pathlib import Path
 from pyasp.core.command import command
 from pyasp.core.conf import write_conf
 from pyasp.core.device import device_of
-from pyasp.core.options import option, subset
+from pyasp.core.options import Share, option, subset
 from pyasp.core.processes import rank, together
 from pyasp.core.records import Iterations
 from pyasp.data.datadir import DataDir
@@ -21,7 +21,7 @@ from pyasp.ivector.train import IvectorOptions, summary, train
 class Options(IvectorOptions):
     """Options of train_ivector."""
 
-    allow_fail_fraction: float = option(0.0, "part of the recordings that may be unusable")
+    allow_fail_fraction: Share = option(0.0, "part of the recordings that may be unusable")
     seed: int = option(1, "seed of the random start")
     force: bool = option(False, "make again what is out of date")
 

@@ -17,7 +17,7 @@ from pyasp.kaldi import ArkWriter, ScpReader, read_scp
 
 
 @dataclass(frozen=True)
-class ComputeOptions(JobOptions, VadOptions):
+class VadJobOptions(JobOptions, VadOptions):
     """Options of `vad compute`: Kaldi's compute-vad's own and the job's."""
 
 
@@ -54,8 +54,8 @@ def process(options: VadOptions, feats: ScpReader, utts: list[str]):
             yield utt, voiced, {"utt2num_voiced": str(int(voiced.sum())), "utt2num_silent": str(silent)}
 
 
-@command(ComputeOptions, "DATA", "PREFIX", action="compute")
-def compute(options: ComputeOptions, data: str, prefix: str) -> None:
+@command(VadJobOptions, "DATA", "PREFIX", action="compute")
+def compute(options: VadJobOptions, data: str, prefix: str) -> None:
     """Writes decisions (1 = voiced) of this job's shards S of DATA: PREFIX.S.ark, .scp, .utt2num_voiced and
     .utt2num_silent, frames of digital silence.
 

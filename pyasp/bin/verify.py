@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyasp.bundle.verify import (
     DecisionOptions,
@@ -82,43 +82,51 @@ def decision(options: Options, calibrated: bool) -> dict[str, Any]:
     return {**costs, "threshold": threshold(options), "calibrated": calibrated}
 
 
+class ScoredPair(NamedTuple):
+    """A line of the answer to --pairs."""
+
+    enrol: str
+    test: str
+    llr: float
+    same: bool
+
+
 def of_pairs(options: Options) -> int:
     """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
     pairs, model = read_pairs(options.pairs), load_model(options)
     names = [name for pair in pairs for name in pair]
     heard, failed = hear_many(model, names, options.channel)
-    rows, itself = [], 0
+    rows: list[ScoredPair] = []
+    itself = 0
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append(
-                {"enrol": enrol, "test": test, "llr": score, "same": model.decides and score >= threshold(options)}
-            )
+            rows.append(ScoredPair(enrol, test, score, model.decides and score >= threshold(options)))
             itself += is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
         facts = [each.facts() for each in heard.values()]
-        answer = {**decision(options, model.calibrated), "pairs": rows, "files": facts, "failed": reasons(failed)}
+        answer = {
+            **decision(options, model.calibrated),
+            "pairs": [row._asdict() for row in rows],
+            "files": facts,
+            "failed": reasons(failed),
+        }
         print(json.dumps(answer, indent=1))
     else:
         blanks = any(len(name.split()) != 1 for name in names)
         for row in rows:
-            print(*row_of(row), sep="\t" if blanks else " ")
+            print(row.enrol, row.test, f"{row.llr:.6g}", sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
         warned += [f"warning: {itself} of {len(rows)} pairs are of a recording with itself"] if itself else []
         told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
-        print(*warned, *told, f"({scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
-    same = sum(row["same"] for row in rows)
-    told = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
+        print(*warned, *told, f"({scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
+    same = sum(row.same for row in rows)
+    decided = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
     print(
-        f"done {len(rows)} of {len(pairs)} pairs{told}; {len(failed)} of {len(set(names))} recordings failed",
+        f"done {len(rows)} of {len(pairs)} pairs{decided}; {len(failed)} of {len(set(names))} recordings failed",
         file=sys.stderr,
     )
     return int(bool(failed))
-
-
-def row_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    """A line of a score file."""
-    return row["enrol"], row["test"], f"{row['llr']:.6g}"
 
 
 @command(Options, "[ENROL]...", "--", "[TEST]...")
@@ -147,11 +155,10 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = load_model(options)
     check_decides(model)
-    vectors = claimed(options.speakers, options.claim, model) if options.claim else None
+    known = list(claimed(options.speakers, options.claim, model)) if options.claim else []
     heard = hear_all(model, enrol, options.channel)
     tests, failed = hear_each(model, test, options.channel)
-    if vectors is None:
-        vectors = [each.vector for each in heard]
+    vectors = known or [each.vector for each in heard]
     note_itself(tests, vectors)
     scores = [float(model.score(vectors, each.vector)) for each in tests]
     if options.json:

@@ -6,43 +6,25 @@ frames (V, D) float32 of a recording -> vector (E,) float32: an embedding of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyasp.bundle.format import Bundle
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
-from pyasp.core.options import option, subset
+from pyasp.core.options import subset
 from pyasp.features.frontend import FrontendOptions, NetworkFrontendOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import
+    from pyasp.network.embed import ExtractionOptions
     from pyasp.network.model import Network
     from pyasp.network.onnx import OnnxModel
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
 
 
-def network_options() -> type:
-    """The options class of network.conf (importing torch)."""
-    from pyasp.network.embed import EmbedOptions
-    from pyasp.network.model import ArchitectureOptions
-
-    @dataclass(frozen=True)
-    class Options(NetworkFrontendOptions, ArchitectureOptions, EmbedOptions):
-        """What of a tdnn.conf extraction needs, and the network's input dimension."""
-
-        input_dim: int = option(0, "coefficients of a frame that enters the network")
-
-        def __post_init__(self) -> None:
-            for part in Options.__bases__:
-                part.__post_init__(self)
-
-    return Options
-
-
-def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, Any]:
+def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, ExtractionOptions]:
     """The network of a bundle up to its embedding, in evaluation mode, and the options of its network.conf.
 
     Raises InputError when the bundle has none, or its weights are not those of the network in network.conf.
@@ -52,18 +34,16 @@ def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, Any]:
     import torch
 
     from pyasp.network.checkpoint import read_weights
+    from pyasp.network.embed import ExtractionOptions
     from pyasp.network.model import ArchitectureOptions, Network
 
-    options = read_conf(bundle.files["network.conf"], network_options())
+    options = read_conf(bundle.files["network.conf"], ExtractionOptions)
     if bundle.kind == "onnx":
         from pyasp.network.onnx import OnnxModel
 
         path = bundle.files["network.onnx"]
-        lowered, sizes = (
-            options.normalize_samples and not options.cmn_window,
-            (options.input_dim, options.embedding_dim),
-        )
-        return OnnxModel(path.read_bytes(), str(path), lowered, sizes), options
+        lowered = options.normalize_samples and not options.cmn_window
+        return OnnxModel(path.read_bytes(), str(path), lowered, (options.input_dim, options.embedding_dim)), options
     weights = read_weights(bundle.files["network.ark"], bundle.facts.get("shapes", {}))
     with torch.random.fork_rng(devices=[]):  # the numbers that it begins with are replaced at once
         net = Network(subset(options, ArchitectureOptions), options.input_dim)
@@ -83,13 +63,13 @@ def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, Any]:
 def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
     """Embeddings by the bundle's network."""
     from pyasp.core.device import device_of
-    from pyasp.network.embed import Embedder, EmbedOptions
+    from pyasp.network.embed import Embedder
 
     (net, options), place = load_network(bundle), device_of(device)
-    net, settings = net.to(place).eval(), subset(options, EmbedOptions)
+    net.to(place)
 
     def extract(recordings: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-        return Embedder(net, settings, place).stream(recordings)  # which counts: one for each call
+        return Embedder(net, options, place).stream(recordings)  # which counts: one for each call
 
     return extract, subset(options, NetworkFrontendOptions)
 

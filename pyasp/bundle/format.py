@@ -17,14 +17,13 @@ No pickles. A directory of Kaldi's own i-vector files is read in place: see pyas
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write, file_sha256
-from pyasp.core.text import read_json
+from pyasp.core.files import file_sha256
+from pyasp.core.text import read_json, write_json
 
 MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"
 FORMAT = 1
@@ -99,9 +98,7 @@ def read_bundle(path: str | Path) -> Bundle:
 def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
     """Writes bundle.json over the files that lie in `path`."""
     digests = {file.name: file_sha256(file) for file in sorted(path.iterdir()) if file.name not in (MANIFEST, CARD)}
-    with atomic_write(path / MANIFEST, "w") as stream:
-        json.dump({"format": FORMAT, "kind": kind, **facts, "files": digests}, stream, indent=1)
-        stream.write("\n")
+    write_json(path / MANIFEST, {"format": FORMAT, "kind": kind, **facts, "files": digests})
 
 
 def changed_files(bundle: Bundle, among: tuple[str, ...] = ()) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +19,12 @@ from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.extractors import network_options
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.records import fingerprint, maker, record_of, versions
-from pyasp.core.text import read_json
+from pyasp.core.text import read_json, write_json
 from pyasp.data.datadir import read_table
 from pyasp.features.fbank import FbankOptions
 from pyasp.features.mfcc import MfccOptions
@@ -136,7 +134,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
     """
     try:
-        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp calibrate)")
+        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp score calibrate)")
         if trials and trials not in stored["lists"]:
             raise InputError(path, f"no list {trials!r}", " or ".join(stored["lists"]), "Correct --trials")
         trials = trials or next(iter(stored["lists"]))
@@ -148,7 +146,7 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
             path,
             f"no usable calibration ({type(error).__name__}: {error})",
             "the recipe's calibration",
-            "Calibrate again (pyasp calibrate)",
+            "Calibrate again (pyasp score calibrate)",
         ) from None
     if any(len(each) != 1 for each in weights):
         raise InputError(
@@ -211,10 +209,11 @@ def shortest_voiced(found: Found) -> float:
 def write_network(found: Found, target: Path) -> dict[str, Any]:
     """network.conf and network.ark; returns facts of the network's training."""
     from pyasp.network import checkpoint
+    from pyasp.network.embed import ExtractionOptions
 
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, *checkpoint.NETWORK)
-    options = options_of({"options": {**state["options"], **found.model["options"]}}, network_options())
+    options = options_of({"options": {**state["options"], **found.model["options"]}}, ExtractionOptions)
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
     if options.encoder == "onnx":
         (target / "network.onnx").write_bytes(bytes(state["model"]["onnx"].numpy()))
@@ -291,7 +290,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
-        (target / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
+        write_json(target / CALIBRATION, calibration)
     (target / CARD).write_text(card(kind, facts | {"scoring": found.scoring.scoring}), encoding="utf-8")
     write_manifest(target, kind, facts)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
@@ -54,7 +55,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class AffineMap:
     """Affine map of a raw score to a natural-log likelihood ratio: scale s + offset; what it was trained on, and what
     is to be said against it, where the bundle knows."""
 
@@ -237,7 +238,7 @@ class SpeakerModel:
 
     # embeddings to scores
 
-    def raw_scores(self, enrol: np.ndarray, tests: np.ndarray) -> np.ndarray:
+    def raw_scores(self, enrol: ArrayLike, tests: ArrayLike) -> np.ndarray:
         """Scores (M,) float64 of the back end before calibration; shapes as `score`."""
         enrol, tests = np.atleast_2d(enrol), np.atleast_2d(tests)
         model = enroll(self._back_end, enrol, [np.arange(len(enrol))], self._score_options.average)
@@ -246,7 +247,7 @@ class SpeakerModel:
         )
         return scorer.pairs(np.zeros(len(tests), np.int64), np.arange(len(tests)))
 
-    def score(self, enrol: np.ndarray, test: np.ndarray) -> float | np.ndarray:
+    def score(self, enrol: ArrayLike, test: ArrayLike) -> float | np.ndarray:
         """Log-likelihood ratio (natural logarithm) that one speaker spoke `enrol` and `test`, over two speakers.
 
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
@@ -308,7 +309,7 @@ class SpeakerModel:
         return Identity(name if score >= limit else None, ranked, limit)
 
 
-def read_calibration(bundle: Bundle) -> Calibration | None:
+def read_calibration(bundle: Bundle) -> AffineMap | None:
     """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
     back end is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
@@ -320,6 +321,6 @@ def read_calibration(bundle: Bundle) -> Calibration | None:
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))
-        return Calibration(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
+        return AffineMap(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None

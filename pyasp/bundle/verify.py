@@ -24,9 +24,8 @@ import numpy as np
 
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
-from pyasp.core.options import option
-from pyasp.core.text import read_lines
+from pyasp.core.options import OpenShare, Positive, option
+from pyasp.core.text import read_lines, write_json
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
 
@@ -51,9 +50,9 @@ class ModelOptions:
 class DecisionOptions:
     """What makes a threshold."""
 
-    prior: float = option(0.5, "prior that the test recording is from the speaker (or one of the speakers)")
-    c_miss: float = option(1.0, "cost of rejecting the speaker")
-    c_fa: float = option(1.0, "cost of accepting another one")
+    prior: OpenShare = option(0.5, "prior that the test recording is from the speaker (or one of the speakers)")
+    c_miss: Positive = option(1.0, "cost of rejecting the speaker")
+    c_fa: Positive = option(1.0, "cost of accepting another one")
 
 
 @dataclass(frozen=True)
@@ -307,8 +306,7 @@ def save_speaker(
         if (directory / MODEL_FILE).is_file():
             _check_model(directory, model)
         else:
-            with atomic_write(directory / MODEL_FILE, "w") as stream:
-                json.dump({"identity": model.bundle.identity}, stream)
+            write_json(directory / MODEL_FILE, {"identity": model.bundle.identity})
         kept = list(read_ark(path)) if add else []
         before = len(kept)
         for recording, vector in vectors:

@@ -123,7 +123,8 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
     if "--" in names and behind is not None:
         place = names.index("--")
         return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
-    rest, bound, names = words + (behind or []), [], tuple(name for name in names if name != "--")
+    rest, names = words + (behind or []), tuple(name for name in names if name != "--")
+    bound: list[Any] = []
     for index, name in enumerate(names):
         spare, optional = len(rest) - sum(not later.startswith("[") for later in names[index + 1 :]), name[0] == "["
         many = name.endswith("...")
@@ -131,7 +132,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
         rest = rest[len(taken) :]
         if not taken and not optional:
             raise UsageError(f"{name} is missing")
-        bound.append(taken if many else (taken or [None])[0])
+        bound.append(taken if many else taken[0] if taken else None)
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}")
     return bound
@@ -157,13 +158,14 @@ def _drop_output() -> None:
 
 
 def command(
-    cls: type, *names: str, action: str = "", failure: int = 1, closed_pipe: int = CLOSED_PIPE
+    cls: type[T], *names: str, action: str = "", failure: int = 1, closed_pipe: int = CLOSED_PIPE
 ) -> Callable[[Callable], Any]:
     """Turns `function(options, *positional)` into `main(argv=None) -> exit code`.
 
     InputError and OSError become one line on stderr and exit code `failure`; a mistake on the command line exits with
     2, and one whose reader went away (`| head`) with `closed_pipe`: 0 for tools that only print. The result carries its
-    declarations: `main.options` (the class) and `main.names`. action: its name in a verb of several (`one_of`).
+    declarations, `main.options` (the class) and `main.names`, and the `main.function` itself, whose errors pass.
+    action: its name in a verb of several (`one_of`).
     """
 
     def decorate(function: Callable) -> Any:
@@ -199,8 +201,12 @@ def command(
             finally:
                 record_costs(path.stem)
 
+        def summary() -> str:
+            parser = parser_of(cls, names, function.__doc__, f"{_tool_name(path)} {action}".rstrip())
+            return f"{parser.format_usage()}\n{parser.description}\n"
+
         declared: Any = functools.update_wrapper(main, function)
-        declared.options, declared.names = cls, names
+        declared.options, declared.names, declared.summary, declared.function = cls, names, summary, function
         return declared
 
     return decorate
@@ -208,13 +214,17 @@ def command(
 
 def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> Any:
     """A `main` of several commands with options of their own: the first word names the one that runs, or `choose`
-    tells it from all words. `--help` without it shows them all.
+    tells it from all words. `--help` without it says what each does; with `choose` it shows their options too.
 
     The result carries `main.actions` and, for completion, `main.options`: all options together.
     """
 
     def main(argv: list[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else list(argv)
+        if words[:1] == ["--help"] and not choose:
+            options = f"Their options: one of {', '.join(actions)} with --help behind it."
+            print_help("\n".join([*(action.summary() for action in actions.values()), options]))
+            return 0
         if words[:1] == ["--help"]:
             return max([action(words) for action in actions.values()])
         if choose:
@@ -226,6 +236,7 @@ def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> 
         return 2
 
     declared: Any = main
-    bases = tuple(action.options for action in actions.values())
+    classes = dict.fromkeys(action.options for action in actions.values())
+    bases = tuple(each for each in classes if not any(each in other.__mro__[1:] for other in classes))
     declared.actions, declared.options = actions, dataclasses.make_dataclass("Options", [], bases=bases, frozen=True)
     return declared

@@ -97,7 +97,8 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
     """Of every stage and title in EXP/log: {"stage", "title", "seconds", "runs"}; of its tools "cpu_seconds", "peak_mb"
     (of the largest process) and "tool" (whose it is). seconds: None where a stage has not ended (killed, or this
     one). spans: [(start, end)] of its runs, where they are known."""
-    log, stages = Path(exp) / "log", {}
+    log = Path(exp) / "log"
+    stages: dict[tuple[str, str], dict[str, Any]] = {}
     for line in _lines(log / "stages.jsonl"):
         row = stages.setdefault((line["stage"], line["title"]), {**line, "seconds": 0.0, "runs": 0, "spans": []})
         row["spans"] += [(line["start"], line["start"] + line["seconds"])] if "start" in line else []

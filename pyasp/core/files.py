@@ -29,7 +29,7 @@ def sync(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path in the same directory; renamed to `path` on success, removed on failure.
 
     Raises InputError when the system refuses: a full disk, no permission, too many open files.
@@ -51,10 +51,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
     """An open stream whose content appears under `path` only when the block ends without an exception."""
     with replacing(path) as temporary:
-        with open(temporary, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as stream:
+        text = "b" not in mode
+        with open(temporary, mode, encoding="utf-8" if text else None, newline="\n" if text else None) as stream:
             yield stream
 
 

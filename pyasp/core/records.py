@@ -1,7 +1,8 @@
 """What made an artefact: the record `X.made.json` beside each final artefact X.
 
 It says tool, resolved options, fingerprints of the inputs, seed and versions; a step is skipped only while that still
-matches.
+matches. The record of what a run asked for says by which command, too ("asked"): while this code, that command, its
+files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write, file_sha256, replacing, sync
-from pyasp.core.text import read_json
+from pyasp.core.files import file_sha256, replacing, sync
+from pyasp.core.text import read_json, write_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
 PACKAGES = ("numpy", "torch", "scipy", "kaldiio", "lhotse")
@@ -51,9 +52,10 @@ def fingerprint(path: str | Path) -> str:
 
 
 def _recipe_digest(record: Path) -> str:
-    """Digest of what a record says about the recipe (versions left out: they do not make an artefact stale)."""
+    """Digest of what a record says about the recipe: versions and the command do not make an artefact stale."""
     made = load_record(record)
-    made.pop("versions", None)
+    for part in ("versions", "asked"):
+        made.pop(part, None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -91,7 +93,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(tool: str, options: Any, inputs: list[str | Path], seed: int | None = None) -> dict[str, Any]:
+def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | None = None) -> dict[str, Any]:
     """What makes an artefact: tool, resolved options, input fingerprints, seed, versions."""
     return {
         "tool": tool,
@@ -140,8 +142,11 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
     if not path.exists():
         return False
     record = made_path(path)
-    changes = _differences(load_record(record), made, told or {}) if record.is_file() else ["no record of what made it"]
+    old = load_record(record) if record.is_file() else {}
+    changes = _differences(old, made, told or {}) if old else ["no record of what made it"]
     if not changes:
+        if old.get("asked") != (asked := _asked_for(path)) and asked:
+            write_made(path, old)
         print(f"{path}: up to date", file=sys.stderr)
         return True
     if force:
@@ -157,9 +162,8 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
 
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
     """Writes the record of `path`; call it just before the artefact's own rename."""
-    with atomic_write(made_path(path), "w") as stream:
-        json.dump(made, stream, indent=1, sort_keys=True)
-        stream.write("\n")
+    asked = _asked_for(path)
+    write_json(made_path(path), {**made, "asked": asked} if asked else made, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -212,6 +216,56 @@ def maker(path: Path, *tools: str) -> dict[str, Any]:
 
 
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed
+
+
+# ---------------------------------------------------------------- what a run asks for
+
+
+def digest_of(path: str | Path, words: Sequence[str]) -> str:
+    """Digest of a command that makes an artefact: its words, the files among them but logs, and this package's code."""
+    found, code = hashlib.sha256(), Path(__file__).parents[1]
+    for each in sorted(code.rglob("*.py")):
+        found.update(f"{each.relative_to(code)} {file_sha256(each)}\n".encode())
+    for word in words:
+        read = os.path.isfile(word) and not word.endswith(".log") and word != str(path)
+        found.update(f"{word}\0{fingerprint(word) if read else ''}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _asked_for(path: Path | str) -> str:
+    """The digest of the command that asked for an artefact, from PYASP_ASKED="DIGEST ARTEFACT"; "" if none did."""
+    digest, _, artefact = os.environ.get("PYASP_ASKED", "").partition(" ")
+    return digest if artefact == str(path) else ""
+
+
+def is_as_asked(path: str | Path, asked: str) -> bool:
+    """True of an artefact that this very command left, while no input of it, or of what it was made from in its own
+    directory, has changed: the command would find it up to date."""
+    try:
+        return load_record(made_path(path)).get("asked") == asked and _is_whole(Path(path), set())
+    except (InputError, OSError):  # which the command itself will tell
+        return False
+
+
+def _is_whole(path: Path, seen: set[Path]) -> bool:
+    """Whether an artefact is there, its inputs are as they were, and so on with those that lie below its directory."""
+    seen.add(path)
+    inputs = load_record(made_path(path))["inputs"]
+    ours = {Path(name).resolve() for name in inputs if made_path(name).is_file()}
+    below = [name for name in ours if name.is_relative_to(path.resolve().parent) and name not in seen]
+    same = path.exists() and all(fingerprint(name) == mark for name, mark in inputs.items())
+    return same and all(_is_whole(name, seen) for name in below)
+
+
+def ask(path: str, words: Sequence[str]) -> int:
+    """Exit code 0, and a line on stderr, when an artefact is as a command's `words` would leave it; else 1, and what
+    PYASP_ASKED is to be for that command."""
+    asked = digest_of(path, words)
+    if is_as_asked(path, asked):
+        print(f"{path}: up to date", file=sys.stderr)
+        return 0
+    print(f"{asked} {path}")
+    return 1
 
 
 class Iterations:
@@ -274,12 +328,13 @@ class Iterations:
 
     def history(self) -> dict[str, dict[str, Any]]:
         """{artefact: what its iteration measured}, from likelihood.json; empty before the first."""
-        path = self.directory / HISTORY
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path, cure = self.directory / HISTORY, "Restore it, or train again with --force"
+        return read_json(path, "a record an iteration", cure) if path.is_file() else {}
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         """Keeps the record of an iteration; written before its model, so it is never missing."""
-        history = self.history()
-        with atomic_write(self.directory / HISTORY, "w") as stream:
-            json.dump({**history, name: record}, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+        write_json(self.directory / HISTORY, {**self.history(), name: record}, sort_keys=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(ask(sys.argv[1], sys.argv[2:]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyasp.core.errors import InputError
+from pyasp.core.files import atomic_write
 
 PEEKED = 4096  # bytes looked at for the zeros of UTF-16
 Table = list[list[str]]  # a header and rows of cells
@@ -75,17 +76,23 @@ def read_lines(path: str | Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def read_json(path: str | Path, expected: str, cure: str, kind: type = dict) -> Any:
-    """The JSON value in a file, of type `kind`. Raises InputError when it is no JSON, or another type; OSError."""
+def read_json(path: str | Path, expected: str, cure: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises InputError when it is no JSON, or no object; OSError."""
     try:
         with open_text(path) as stream:
             value = json.load(stream)
     except (ValueError, RecursionError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise InputError(path, f"broken JSON ({reason})", expected, cure) from None
-    if not isinstance(value, kind):
+    if not isinstance(value, dict):
         raise InputError(path, f"JSON of type {type(value).__name__}", expected, cure)
     return value
+
+
+def write_json(path: str | Path, value: dict[str, Any], sort_keys: bool = False) -> None:
+    """Writes a JSON object, atomically."""
+    with atomic_write(path, "w") as stream:
+        stream.write(json.dumps(value, indent=1, sort_keys=sort_keys) + "\n")
 
 
 def parse_json(text: str, where: object, item: object, expected: str, cure: str) -> dict[str, Any]:
@@ -104,6 +111,12 @@ def beginning_of_text(head: bytes) -> str:
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     words = " ".join(head.decode("utf-16" if wide else "utf-8-sig", "replace").split())
     return words[:60] if words.isprintable() and "\ufffd" not in words[:-1] else ""
+
+
+def read_json_lines(path: str | Path, expected: str, cure: str) -> list[dict[str, Any]]:
+    """The JSON object on each line that is not blank. Raises InputError naming the line; OSError."""
+    lines = enumerate(read_lines(path), 1)
+    return [parse_json(line, path, f"line {number}", expected, cure) for number, line in lines if line.strip()]
 
 
 def c_sorted(keys: Iterable[str]) -> list[str]:

@@ -19,9 +19,8 @@ from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cut
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write
 from pyasp.core.text import read_lines
-from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, utt_of
+from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, utt_of, write_rows
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
@@ -37,8 +36,7 @@ def read_dropped(path: str | Path) -> dict[str, str]:
 
 def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
     """Writes a dropped.tsv: header, then utterance and reason, C-sorted, atomically."""
-    with atomic_write(path, "w") as stream:
-        stream.write("\n".join(["utt\treason", *(f"{utt}\t{reasons[utt]}" for utt in c_sorted(reasons))]) + "\n")
+    write_rows(path, ("utt", "reason"), ((utt, reasons[utt]) for utt in c_sorted(reasons)))
 
 
 def problems(data: DataDir) -> Iterator[str]:

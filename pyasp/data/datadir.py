@@ -140,6 +140,12 @@ def read_rows(
         yield row
 
 
+def write_rows(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Writes a tab-separated table with a header, as `read_rows` reads it, atomically."""
+    with atomic_write(path, "w") as stream:
+        stream.writelines("\t".join(cells) + "\n" for cells in (header, *rows))
+
+
 def write_table(path: str | Path, table: Mapping[str, str]) -> None:
     """Writes `key value` lines in C-locale order, atomically. Raises InputError for what would not come back so."""
     for key, value in table.items():

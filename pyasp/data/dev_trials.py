@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Natural, option
 from pyasp.data.datadir import c_sorted, invert
 
 
@@ -112,8 +112,8 @@ def draw(
 class DevOptions:
     """Trials among the dev speakers (backend.conf); used only when select.conf holds dev speakers out."""
 
-    dev_min_voiced: int = option(10, "least voiced frames of a recording of the dev speakers")
+    dev_min_voiced: Natural = option(10, "least voiced frames of a recording of the dev speakers")
     dev_enroll_utts: tuple[str, ...] = option(("1",), "recordings of a model; repeat for several kinds of model")
-    dev_targets: int = option(10000, "target trials at most")
-    dev_nontargets: int = option(50000, "nontarget trials at most")
+    dev_targets: Natural = option(10000, "target trials at most")
+    dev_nontargets: Natural = option(50000, "nontarget trials at most")
     dev_differ: str = option("", "column of utt2info.tsv in which the two sides of a trial differ, such as word")

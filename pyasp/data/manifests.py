@@ -19,9 +19,8 @@ from pyasp.audio.cut_files import MAX_SECONDS, parse_cut, read_cut_lines, read_c
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json
-from pyasp.data.datadir import DataDir, c_sorted, check_id
+from pyasp.data.datadir import DataDir, c_sorted, check_id, write_rows
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
@@ -124,18 +123,21 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
                 "Give them: the command is not run to find its length",
                 item=name,
             )
-        kind, source, samples, channels = "command", entry[:-1].strip(), round(seconds * rate), 1
-    else:
-        kind, source = "file", entry
-        header = read_header(entry)
-        rate, samples, channels = header.rate, header.samples, header.channels
+        return described(name, entry, rate, round(seconds * rate), 1)
+    header = read_header(entry)
+    return described(name, entry, header.rate, header.samples, header.channels)
+
+
+def described(name: str, entry: str, rate: int, samples: int, channels: int) -> Json:
+    """A lhotse Recording of a file, or of a command that ends in `|`, as lhotse itself would store it."""
+    kind, source = ("command", entry.rstrip("|").strip()) if entry.endswith("|") else ("file", entry)
     return {
         "id": name,
-        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
         "sampling_rate": rate,
         "num_samples": samples,
         "duration": samples / rate,
         "channel_ids": list(range(channels)),
+        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
     }
 
 
@@ -180,7 +182,8 @@ def duration_in(recording: Json, start: float, seconds: float | None, path: obje
 
 def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory with cuts. InputError for cuts that are mixed."""
-    recordings, supervisions = {}, {}
+    recordings: dict[str, Json] = {}
+    supervisions: dict[str, Json] = {}
     for utt, text in read_cuts(data / CUTS):
         cut = json.loads(text)
         if "recording" not in cut or len(cut.get("supervisions", ())) != 1:
@@ -378,11 +381,8 @@ def write_info(target: Path, supervisions: dict[str, Json]) -> None:
     }
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     if columns:
-        with atomic_write(target / INFO, "w") as stream:
-            stream.write("\t".join(["utt", *columns]) + "\n")
-            stream.writelines(
-                "\t".join([utt, *(rows[utt].get(name, "") for name in columns)]) + "\n" for utt in c_sorted(rows)
-            )
+        cells = ([utt, *(rows[utt].get(name, "") for name in columns)] for utt in c_sorted(rows))
+        write_rows(target / INFO, ["utt", *columns], cells)
 
 
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:

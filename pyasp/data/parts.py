@@ -211,8 +211,8 @@ def statistics(data: DataDir) -> dict[str, Any]:
         facts["models"] = len(data.model2utts)
         facts["recordings_a_model"] = _spread(np.array([len(utts) for utts in data.model2utts.values()]))
     for column in dict.fromkeys(column for row in data.info.values() for column in row):
-        values = Counter(row.get(column, "") for row in data.info.values())
-        facts[f"{column}"] = dict(values.most_common(6)) if len(values) <= 6 else f"{len(values)} different values"
+        counts = Counter(row.get(column, "") for row in data.info.values())
+        facts[f"{column}"] = dict(counts.most_common(6)) if len(counts) <= 6 else f"{len(counts)} different values"
     return facts
 
 

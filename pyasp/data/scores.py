@@ -24,6 +24,7 @@ from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import read_lines
+from pyasp.data.datadir import write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
 SCORED = "<model> <test> <score>"
@@ -98,9 +99,7 @@ def write_scores(
     values = scores.astype(np.float32, copy=False)
     if columns:
         cells = zip(*(np.array(names)[codes] for names, codes in columns.values()))
-        with atomic_write(f"{path}.tsv", "w") as stream:
-            stream.write("\t".join(columns) + "\n")
-            stream.writelines("\t".join(row) + "\n" for row in cells)
+        write_rows(f"{path}.tsv", columns, cells)
     with atomic_write(array_path(path)) as stream:
         np.save(stream, values, allow_pickle=False)
     with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
@@ -246,6 +245,11 @@ def scored_lists(data: str | Path, system_dir: str | Path) -> list[Scored]:
     return [*found, dev] if dev.trials.is_file() and (Path(system_dir) / dev.scores).is_file() else found
 
 
+def with_scores(exp: str | Path) -> list[str]:
+    """Names of the systems of an experiment that have scores."""
+    return sorted(path.parent.name for path in Path(exp).glob("*/scores"))
+
+
 def training_list(data: str | Path, system_dir: str | Path, name: str) -> Scored:
     """The list that calibration is trained on: `name` of the corpus's lists, or the dev trials when it is empty."""
     found = {each.name: each for each in scored_lists(data, system_dir)}
@@ -293,8 +297,8 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
         return
     for name, reason in reasons.items():
         print(f"warning: {directory.name}{'' if name == ALL else f', {name}'} is left out: {reason}", file=sys.stderr)
-    with atomic_write(directory / LEFT_OUT, "w") as stream:
-        stream.write("list\treason\n" + "".join(f"{name}\t{' '.join(why.split())}\n" for name, why in reasons.items()))
+    rows = ((name, " ".join(why.split())) for name, why in reasons.items())
+    write_rows(directory / LEFT_OUT, ("list", "reason"), rows)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Fraction, Natural, Part, Share, check_options, option
 from pyasp.data.datadir import c_sorted, invert
 
 MIN_UTTS_FOR_VALIDATION = (3, 2)  # the first that some speaker has
@@ -28,21 +28,20 @@ class SelectOptions:
     """Selection of training material (select.conf)."""
 
     min_voiced_ubm: int = option(50, "least voiced frames of a recording for UBM and extractor")
-    max_utts_ubm: int = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
+    max_utts_ubm: Natural = option(0, "at most so many recordings, the longest, for UBM and extractor; 0 for all")
     min_voiced: int = option(
         400, "least voiced frames of a recording for TDNN and PLDA (Kaldi voxceleb 400, sre16 500)"
     )
     min_utts: int = option(8, "least recordings of a speaker for TDNN and PLDA, after the rule above")
-    max_valid_utts: int = option(1000, "at most so many recordings held out for validation of the TDNN")
-    valid_fraction: float = option(
+    max_valid_utts: Natural = option(1000, "at most so many recordings held out for validation of the TDNN")
+    valid_fraction: Share = option(
         0.5, "share of the speakers with at least 3 recordings (or 2) that give one for validation"
     )
-    dev_fraction: float = option(0.0, "share of the speakers held out as dev_speakers")
-    train_fraction: float = option(1.0, "share of the other speakers that train, for learning curves")
+    dev_fraction: Part = option(0.0, "share of the speakers held out as dev_speakers")
+    train_fraction: Fraction = option(1.0, "share of the other speakers that train, for learning curves")
 
     def __post_init__(self) -> None:
-        wrong = {"dev_fraction": not 0 <= self.dev_fraction < 1, "train_fraction": not 0 < self.train_fraction <= 1}
-        check_values(self, "selection", "0 <= dev fraction < 1, 0 < train fraction <= 1", **wrong)
+        check_options(self, "selection")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
 from pyasp.data.checks import read_dropped, write_dropped
@@ -33,8 +33,8 @@ SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost
 class JobOptions:
     """Which part of the work this process does."""
 
-    job: int = option(1, "number of this job, from 1")
-    num_jobs: int = option(1, "number of jobs; the result does not depend on it")
+    job: Count = option(1, "number of this job, from 1")
+    num_jobs: Count = option(1, "number of jobs; the result does not depend on it")
     reuse: str = option("", "scp of another set: utterances found there are not computed again")
     force: bool = option(False, "make again what is out of date")
     within: str = option("", "scp of an earlier step: its utterances alone; the others must stand in dropped.tsv")
@@ -183,9 +183,10 @@ def merge(
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
     counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
-    inputs = [data / "utt2spk", *filter(None, (reuse, within))]
-    inputs += [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
+    inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
+    _note_dropped(data, failures)  # a preparation that was made again has forgotten them
     if is_current(out_scp, made, force):
         return
     print(counts, file=sys.stderr)
@@ -194,8 +195,6 @@ def merge(
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
         table.update({utt: beside[utt] for utt in utts if utt in beside and utt not in table})
         write_table(path, table)
-    if failures:
-        _append_dropped(data, failures)
     with making(out_scp, made) as temporary:
         write_table(temporary, lines)
 
@@ -226,6 +225,7 @@ def check_counts(
     return counts
 
 
-def _append_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
-    path = data / "dropped.tsv"
-    write_dropped(path, {**read_dropped(path), **failures})
+def _note_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
+    dropped = read_dropped(data / "dropped.tsv")
+    if {**dropped, **failures} != dropped:
+        write_dropped(data / "dropped.tsv", {**dropped, **failures})

@@ -15,6 +15,7 @@ MOST_THRESHOLDS are counted in as many quantiles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -147,7 +148,7 @@ def replicates(
         rows.append(found[0] if found else {})
         if found:
             curves[number] = miss_rates(found[1], DET_GRID)
-    names = list(max(rows, key=len))
+    names = max((list(row) for row in rows), key=len)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}, curves
 
 
@@ -159,7 +160,15 @@ def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
     return [float(x) for x in np.percentile(known, [50 - level / 2, 50 + level / 2])]
 
 
-def paired(a: np.ndarray, b: np.ndarray, difference: float) -> dict[str, float | list[float] | None]:
+class Paired(TypedDict):
+    """What a system has over another: a - b, its interval and p, both None where too many draws lack a class."""
+
+    difference: float
+    ci: list[float] | None
+    p: float | None
+
+
+def paired(a: np.ndarray, b: np.ndarray, difference: float) -> Paired:
     """Two systems on the same draws: a, b (R,) replicates of one figure, `difference` a - b on the list itself.
 
     p: two-sided, (1 + replicates on the rarer side of zero) / (R + 1), doubled; ties count on both sides. None, as the

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,8 @@ class Evaluation:
             test[j] = model[i]
         names = sorted({*model, *test})
         number = {name: index for index, name in enumerate(names)}
-        return names, *(np.array([number[name] for name in each], np.int32) for each in (model, test))
+        of_model, of_test = (np.array([number[name] for name in each], np.int32) for each in (model, test))
+        return names, of_model, of_test
 
     def trial_speakers(self, trials: TrialList) -> tuple[list[str], Speakers]:
         """Names of the speakers, and their numbers for each trial."""
@@ -122,7 +124,7 @@ class Evaluation:
         seconds, gender, test = self.enroll.seconds, self.enroll.gender, self.test.info
         info = {**test, **self.enroll.info}
 
-        def told(utt: str, column: str) -> str:  # a recording of both sets may be described in one alone
+        def told(column: str, utt: str) -> str:  # a recording of both sets may be described in one alone
             return info[utt].get(column) or test.get(utt, {}).get(column, "") if utt in info else ""
 
         def agree(of: Callable[[str], str]) -> Callable[[str], str]:
@@ -138,19 +140,23 @@ class Evaluation:
         if gender:
             columns["enroll_gender"] = agree(lambda utt: gender.get(utt, ""))
         for name in _splitting(info):
-            columns[f"enroll_{name}"] = agree(lambda utt, name=name: told(utt, name))
+            columns[f"enroll_{name}"] = agree(partial(told, name))
         return columns
 
     def _test_columns(self) -> dict[str, Callable[[str], str]]:
         """{column: value of a test recording}."""
         seconds, gender, info = self.test.seconds, self.test.gender, self.test.info
+
+        def told(column: str, utt: str) -> str:
+            return info.get(utt, {}).get(column) or "unknown"
+
         columns: dict[str, Callable[[str], str]] = {}
         if seconds:
             columns["test_seconds"] = lambda utt: class_of(seconds.get(utt, 0.0), SECONDS)
         if gender:
             columns["test_gender"] = lambda utt: gender.get(utt, "unknown")
         for name in _splitting(info):
-            columns[f"test_{name}"] = lambda utt, name=name: info.get(utt, {}).get(name) or "unknown"
+            columns[f"test_{name}"] = partial(told, name)
         return columns
 
     def columns(self, trials: TrialList, given: Columns) -> Columns:

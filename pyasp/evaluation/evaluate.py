@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Natural, option
 from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
 from pyasp.core.text import read_json
 from pyasp.data.scores import read_scored, scored_names
@@ -36,7 +36,7 @@ class EvaluateOptions:
         "prior of a minDCF at C_miss = C_fa = 1; other costs have the "
         "normalised DCF of the prior C_miss p / (C_miss p + C_fa (1 - p)): give that",
     )
-    replicates: int = option(1000, "draws of the bootstrap over speakers; huge lists get fewer; 0 = no intervals")
+    replicates: Natural = option(1000, "draws of the bootstrap over speakers; huge lists get fewer; 0 = no intervals")
     bootstrap_seed: int = option(1, "seed of these draws: systems can be compared when it is the same")
 
     @property

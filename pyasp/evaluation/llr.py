@@ -218,7 +218,7 @@ def unsure(entry: Mapping[str, Any]) -> bool:
 
 
 def _few(errors: Mapping[str, Any] | None) -> bool:
-    return bool(errors) and min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS
+    return min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS if errors else False
 
 
 def eer_text(entry: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from pyasp.core.errors import InputError
 
 COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
 BLOCK = 1 << 20  # points worked on at a time
+POINTS = 300  # of a DET curve, at most about
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,16 @@ def _min_cost(counts: ErrorCounts, p_target: float, c_miss: float, c_fa: float) 
     return best, float(cost / min(miss_cost, fa_cost))
 
 
-def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> dict[str, float | int | None]:
-    """Misses and false alarms (counts) when scores >= threshold are accepted; t, u: sorted scores.
+class Errors(TypedDict):
+    """Counts at a threshold; one beyond every score (reject all) is stored as None: JSON has no infinity."""
 
-    A threshold beyond every score (reject all) is stored as None: JSON has no infinity.
-    """
+    threshold: float | None
+    misses: int
+    false_alarms: int
+
+
+def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> Errors:
+    """Misses and false alarms when scores >= threshold are accepted; t, u: sorted scores."""
     return {
         "threshold": threshold if np.isfinite(threshold) else None,
         "misses": int(np.searchsorted(t, threshold, "left")),
@@ -207,9 +214,9 @@ def errors_at(t: np.ndarray, u: np.ndarray, threshold: float) -> dict[str, float
     }
 
 
-def det_points(counts: ErrorCounts, points: int = 300) -> dict[str, list[float]]:
-    """P_fa and P_miss (shares) along the curve, at most about `points`, denser towards few false alarms or misses."""
+def det_points(counts: ErrorCounts) -> dict[str, list[float]]:
+    """P_fa and P_miss (shares) along the curve, at most about POINTS, denser towards few false alarms or misses."""
     size = counts.thresholds.size
-    spread = np.geomspace(1, size, points // 2).astype(np.int64) - 1
+    spread = np.geomspace(1, size, POINTS // 2).astype(np.int64) - 1
     keep = np.unique(np.concatenate([spread, size - 1 - spread]))
     return {"p_fa": counts.p_fa[keep].tolist(), "p_miss": counts.p_miss[keep].tolist()}

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import option
+from pyasp.core.options import Count, Natural, check_options, option
 from pyasp.features.vad import recorded
 
 GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the double-precision copies of a 3-hour file
@@ -39,31 +40,16 @@ class FrontendOptions:
 
     feature_type = "mfcc"  # no option here: i-vectors know no other
 
-    num_ceps: int = option(0, "use the first so many stored coefficients; 0 = all")
-    delta_order: int = option(2, "order of the deltas appended; 0 = none")
-    delta_window: int = option(3, "frames on either side that a delta is computed from")
-    cmn_window: int = option(300, "window of the sliding mean normalisation in frames; 0 = none")
-    min_cmn_window: int = option(100, "smallest window at the start of a file when --center=false")
+    num_ceps: Natural = option(0, "use the first so many stored coefficients; 0 = all")
+    delta_order: Annotated[int, "[0, 1000)"] = option(2, "order of the deltas appended; 0 = none")
+    delta_window: Annotated[int, "[1, 1000)"] = option(3, "frames on either side that a delta is computed from")
+    cmn_window: Natural = option(300, "window of the sliding mean normalisation in frames; 0 = none")
+    min_cmn_window: Count = option(100, "smallest window at the start of a file when --center=false")
     center: bool = option(True, "the window is centred on the frame; false: it ends there")
     norm_vars: bool = option(False, "also divide by the standard deviation of the window")
 
     def __post_init__(self) -> None:
-        wrong = {
-            "--num-ceps": self.num_ceps < 0,
-            "--delta-order": not 0 <= self.delta_order < 1000,
-            "--delta-window": not 0 < self.delta_window < 1000,
-            "--cmn-window": self.cmn_window < 0,
-            "--min-cmn-window": self.min_cmn_window < 1,
-        }
-        for key, bad in wrong.items():
-            if bad:
-                raise InputError(
-                    "front end options",
-                    f"{key} out of range",
-                    "a count of frames or coefficients",
-                    "Correct the conf file",
-                    item=key,
-                )
+        check_options(self, "front end options")
         if 0 < self.cmn_window < self.min_cmn_window:  # Kaldi aborts here, with --center=true too
             raise InputError(
                 "front end options",
@@ -82,7 +68,9 @@ class FrontendOptions:
 class NetworkFrontendOptions(FrontendOptions):
     """The same for networks: without deltas, as the paper's, and of any kind of features."""
 
-    delta_order: int = option(0, "order of the deltas appended; 0 = none, as in the paper's network")
+    delta_order: Annotated[int, "[0, 1000)"] = option(
+        0, "order of the deltas appended; 0 = none, as in the paper's network"
+    )
     feature_type: str = option("mfcc", "stored features that are read", choices=FEATURE_TYPES)
 
 

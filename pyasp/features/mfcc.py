@@ -150,8 +150,8 @@ def num_frames(samples: int, options: MelOptions) -> int:
     return (samples + options.shift // 2) // options.shift
 
 
-def mel(frequency: np.ndarray | float) -> np.ndarray | float:
-    """Mel scale of a frequency in Hz."""
+def mel(frequency: np.ndarray | float) -> np.ndarray:
+    """Mel scale of frequencies in Hz, float64."""
     return 1127.0 * np.log1p(np.asarray(frequency, dtype=np.float64) / 700.0)
 
 
@@ -200,7 +200,7 @@ def seed_of(samples: np.ndarray) -> int:
     """Seed of the dither of a recording (n,) float32: the first 8 bytes of the SHA-256 of its samples.
 
     The same recording has the same features under any name and in any place."""
-    return int.from_bytes(hashlib.sha256(samples.astype("<f4", copy=False)).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(samples.astype("<f4", copy=False).data).digest()[:8], "big")
 
 
 def _band(banks: np.ndarray, columns: np.ndarray) -> tuple[slice, slice, np.ndarray]:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Amount, Natural, OpenShare, check_options, option
 
 SILENT = 2.0  # log energy on the int16 scale: a frame below it has an rms under a sixth of a 16-bit step
 
@@ -27,27 +26,16 @@ class VadOptions:
     """Options of compute-vad, with Kaldi's names and defaults."""
 
     vad_energy_threshold: float = option(5.0, "constant term of the threshold on the log energy")
-    vad_energy_mean_scale: float = option(0.5, "times the mean log energy of the file, added to the threshold")
-    vad_proportion_threshold: float = option(0.6, "voiced when at least this part of the window is above the threshold")
-    vad_frames_context: int = option(0, "frames of the window on either side of a frame")
+    vad_energy_mean_scale: Amount = option(0.5, "times the mean log energy of the file, added to the threshold")
+    vad_proportion_threshold: OpenShare = option(
+        0.6, "voiced when at least this part of the window is above the threshold"
+    )
+    vad_frames_context: Natural = option(0, "frames of the window on either side of a frame")
     omit_unvoiced_utts: bool = option(False, "write no decisions for an utterance without a voiced frame")
     digital_silence: bool = option(True, "take frames of digital silence out of everything; false: as Kaldi")
 
     def __post_init__(self) -> None:
-        wrong = {
-            "--vad-energy-mean-scale": self.vad_energy_mean_scale < 0,
-            "--vad-frames-context": self.vad_frames_context < 0,
-            "--vad-proportion-threshold": not 0 < self.vad_proportion_threshold < 1,
-        }
-        for key, bad in wrong.items():
-            if bad:
-                raise InputError(
-                    "vad options",
-                    f"{key} out of range",
-                    "mean scale >= 0, context >= 0, proportion between 0 and 1",
-                    "Correct vad.conf",
-                    item=key,
-                )
+        check_options(self, "vad options")
 
 
 def energy_vad(log_energy: np.ndarray, options: VadOptions) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
 from pyasp.gmm.pairs import SUMS, augmented
 from pyasp.gmm.posteriors import Alignment, DiagScorer, frame_chunks

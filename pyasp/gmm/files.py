@@ -1,4 +1,4 @@
-"""Gaussian mixtures and their statistics in Kaldi's files: <DiagGMM>, <FullGMM>, <GMMACCS>, binary or text.
+"""Gaussian mixtures in Kaldi's files: <DiagGMM>, <FullGMM>, binary or text.
 
 Readers raise InputError for a file that is missing, damaged, or of another kind; writers are atomic.
 """
@@ -10,18 +10,14 @@ import os
 from typing import IO, TypeVar
 
 import numpy as np
-import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import pack, unpack
-from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.kaldi.reader import Reader, open_object
 from pyasp.kaldi.writer import write_object
 
 Gmm = TypeVar("Gmm", DiagGmm, FullGmm)
 DAMAGED = "The model is damaged: make it again"
-ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumulates
 
 
 def check_finite(where: object, **arrays: np.ndarray) -> None:
@@ -118,69 +114,3 @@ def write_gmm(model: DiagGmm | FullGmm, path: str | os.PathLike | IO[bytes], bin
                 writer.packed(triangle)
         writer.token(f"</{kind}>")
         writer.newline()
-
-
-def _read_stats(path: str | os.PathLike, kind: str) -> list[np.ndarray]:
-    """float64 counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
-    with open_object(path) as reader:
-        reader.expect("<GMMACCS>")
-        reader.expect("<VECSIZE>")
-        dim = reader.int32()
-        reader.expect("<NUMCOMPONENTS>")
-        num_gauss = reader.int32()
-        reader.expect("<FLAGS>")
-        reader.integer()
-        reader.expect("<OCCUPANCY>")
-        count = reader.vector()
-        reader.expect("<MEANACCS>")
-        first = reader.matrix()
-        reader.expect(kind)
-        diagonal = kind == "<DIAGVARACCS>"
-        second = reader.matrix() if diagonal else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)])
-        reader.expect("</GMMACCS>")
-    if count.shape != (num_gauss,) or first.shape != (num_gauss, dim) or len(second) != num_gauss:
-        found = f"{first.shape} first-order statistics"
-        raise InputError(path, found, f"({num_gauss}, {dim})", "Accumulate them again")
-    return [array.astype(np.float64) for array in (count, first, second)]
-
-
-def read_diag_stats(path: str | os.PathLike) -> DiagStats:
-    """Statistics of a diagonal GMM (gmm-global-acc-stats)."""
-    return DiagStats(*map(torch.as_tensor, _read_stats(path, "<DIAGVARACCS>")))
-
-
-def read_full_stats(path: str | os.PathLike) -> FullStats:
-    """Statistics of a full-covariance GMM (fgmm-global-acc-stats), which stores scatters around the means."""
-    count, first, scatter = _read_stats(path, "<FULLVARACCS>")
-    return FullStats(*map(torch.as_tensor, (count, first, unpack(scatter) + _around_zero(count, first))))
-
-
-def _around_zero(count: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """(C, D, D) F_i F_i^T / N_i: what a scatter around the mean lacks; zero without frames."""
-    means = first / np.where(count == 0, 1.0, count)[:, None]
-    return means[:, :, None] * first[:, None, :]
-
-
-def write_stats(stats: DiagStats | FullStats, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
-    """As Kaldi's accumulator file, float32; scatters of full covariances around the means."""
-    count, first, second = (a.cpu().numpy() for a in (stats.count, stats.first, stats.second))
-    with write_object(path, binary) as writer:
-        writer.token("<GMMACCS>")
-        writer.token("<VECSIZE>")
-        writer.int32(first.shape[1])
-        writer.token("<NUMCOMPONENTS>")
-        writer.int32(first.shape[0])
-        writer.token("<FLAGS>")
-        writer.integer(ALL_FLAGS, -2)
-        writer.token("<OCCUPANCY>")
-        writer.vector(count.astype(np.float32))
-        writer.token("<MEANACCS>")
-        writer.matrix(first.astype(np.float32))
-        if isinstance(stats, DiagStats):
-            writer.token("<DIAGVARACCS>")
-            writer.matrix(second.astype(np.float32))
-        else:
-            writer.token("<FULLVARACCS>")
-            for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
-                writer.packed(triangle)
-        writer.token("</GMMACCS>")

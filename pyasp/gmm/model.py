@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import pack, unpack
+from pyasp.core.packed import pack, unpack
 
 LOG_2PI = math.log(2.0 * math.pi)
 

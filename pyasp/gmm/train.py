@@ -11,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Amount, Count, Fraction, Share, check_options, option
 from pyasp.core.processes import sum_statistics
 from pyasp.core.records import Iterations
 from pyasp.data.fit import FRAMES_PER_GAUSSIAN
@@ -38,57 +38,33 @@ BLOCK_FRAMES = {"cpu": 1 << 16, "cuda": 1 << 19}
 class UbmOptions:
     """Options of UBM training; defaults of Kaldi's sid scripts."""
 
-    num_gauss: int = option(2048, "Gaussians")
-    num_frames: int = option(500000, "frames kept in memory for the start, a random choice")
-    num_iters_init: int = option(20, "EM iterations of the start, over these frames")
-    initial_gauss_proportion: float = option(0.5, "part of the Gaussians to start with; the rest come by splitting")
-    num_iters_diag: int = option(4, "EM iterations of the diagonal model over all data")
-    num_iters_full: int = option(4, "EM iterations of the full-covariance model")
-    gselect_diag: int = option(30, "Gaussians used for each frame in the diagonal iterations")
-    gselect_full: int = option(20, "Gaussians used for each frame in the full-covariance iterations")
-    subsample: int = option(5, "every n-th voiced frame is used in the iterations over all data")
-    min_gaussian_weight: float = option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
-    min_occupancy_diag: float = option(10.0, "frames a Gaussian of the diagonal model needs to be updated")
-    min_occupancy_full: float = option(100.0, "frames a full covariance needs to be updated")
-    min_variance: float = option(0.001, "floor of variances and of eigenvalues of covariances")
-    max_condition: float = option(1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored")
+    num_gauss: Count = option(2048, "Gaussians")
+    num_frames: Count = option(500000, "frames kept in memory for the start, a random choice")
+    num_iters_init: Count = option(20, "EM iterations of the start, over these frames")
+    initial_gauss_proportion: Fraction = option(0.5, "part of the Gaussians to start with; the rest come by splitting")
+    num_iters_diag: Count = option(4, "EM iterations of the diagonal model over all data")
+    num_iters_full: Count = option(4, "EM iterations of the full-covariance model")
+    gselect_diag: Count = option(30, "Gaussians used for each frame in the diagonal iterations")
+    gselect_full: Count = option(20, "Gaussians used for each frame in the full-covariance iterations")
+    subsample: Count = option(5, "every n-th voiced frame is used in the iterations over all data")
+    min_gaussian_weight: Amount = option(1e-4, "Gaussians of smaller weight are not updated, and removed at the end")
+    min_occupancy_diag: Amount = option(10.0, "frames a Gaussian of the diagonal model needs to be updated")
+    min_occupancy_full: Amount = option(100.0, "frames a full covariance needs to be updated")
+    min_variance: Amount = option(0.001, "floor of variances and of eigenvalues of covariances")
+    max_condition: Annotated[float, "[1, inf)"] = option(
+        1e4, "largest ratio of eigenvalues of a covariance; smaller ones are floored"
+    )
     remove_low_count_gaussians: bool = option(True, "remove Gaussians with too little data, in last iterations")
     update_flags: str = option("mvw", "what iterations over all data update: letters of m(eans) v(ariances) w(eights)")
     precision: str = option("float32", "arithmetic of the scores; statistics are float64", tuple(DTYPES))
     device: str = option("auto", "where to compute", ("auto", "cpu", "cuda"))
-    allow_fail_fraction: float = option(0.0, "part of the recordings that may be unusable")
+    allow_fail_fraction: Share = option(0.0, "part of the recordings that may be unusable")
 
     def __post_init__(self) -> None:
-        least = {
-            "num_gauss": 1,
-            "num_frames": 1,
-            "num_iters_init": 1,
-            "num_iters_diag": 1,
-            "num_iters_full": 1,
-            "gselect_diag": 1,
-            "gselect_full": 1,
-            "subsample": 1,
-        }
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(
-                    "UBM options",
-                    str(getattr(self, name)),
-                    f"at least {low}",
-                    "Correct ubm.conf",
-                    item=f"--{name.replace('_', '-')}",
-                )
+        check_options(self, "UBM options")
         if not set(self.update_flags) <= set("mvw"):
             raise InputError(
                 "UBM options", self.update_flags, "letters of m, v and w", "Correct ubm.conf", item="--update-flags"
-            )
-        if not 0.0 < self.initial_gauss_proportion <= 1.0:
-            raise InputError(
-                "UBM options",
-                str(self.initial_gauss_proportion),
-                "a part in (0, 1]",
-                "Correct ubm.conf",
-                item="--initial-gauss-proportion",
             )
 
 

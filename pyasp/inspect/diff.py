@@ -6,6 +6,7 @@ score files; text of tables and options. Arrays and numbers are compared by diff
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 import os
@@ -17,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
+from pyasp.inspect.arrays import load_checkpoint, load_npy, load_npz
 from pyasp.inspect.kind import kind_of
-from pyasp.inspect.other import flat, load_checkpoint, load_json, load_npy, load_npz
-from pyasp.inspect.table import lines_of
+from pyasp.inspect.texts import flat, lines_of, load_json
 from pyasp.kaldi import ScpReader, read_ark
-from pyasp.kaldi.items import read_items
+from pyasp.kaldi.items import Array, Number, read_items
 from pyasp.kaldi.tables import load
 
 Entries = Iterator[tuple[str, Any]]
@@ -68,7 +69,7 @@ def _scp(path: str) -> Entries:
 def _model(path: str) -> Entries:
     counts: dict[str, int] = {}
     for item in read_items(path)[1]:
-        if item.kind != "token":
+        if isinstance(item, (Number, Array)):
             number = counts[item.name] = counts.get(item.name, 0) + 1
             yield f"{item.name}{number if number > 1 else ''}", np.asarray(item.value)
 
@@ -260,17 +261,6 @@ def listing(directory: str) -> dict[str, str]:
     return found
 
 
-def same_bytes(a: str, b: str) -> bool:
-    """True when two files hold the same bytes."""
-    if os.path.getsize(a) != os.path.getsize(b):
-        return False
-    with open(a, "rb") as left, open(b, "rb") as right:
-        while block := left.read(1 << 20):
-            if block != right.read(1 << 20):
-                return False
-    return True
-
-
 def compare(a: str, b: str, tolerance: float) -> Iterator[Difference]:
     """Results of two files, or of every pair of files of two directories (files only in one come first).
 
@@ -297,7 +287,7 @@ def compare(a: str, b: str, tolerance: float) -> Iterator[Difference]:
 def _compare_in_directory(a: str, b: str, tolerance: float, name: str) -> Difference:
     """As compare_files; files of kinds that have no keys by their bytes."""
     scp = name.endswith(".scp") and name != "wav.scp"
-    if same_bytes(a, b) and not scp:
+    if not scp and filecmp.cmp(a, b, shallow=False):
         return Difference(name, common=1)
     try:
         return compare_files(a, b, tolerance, name)

@@ -10,8 +10,8 @@ from typing import Any
 
 from pyasp.core.text import as_text, grouped
 from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
-from pyasp.inspect.line import Line, Lines, line
-from pyasp.inspect.table import INFO, lines_of, missing
+from pyasp.inspect.description import Line, Lines, View, line, missing
+from pyasp.inspect.texts import INFO, lines_of
 
 HIDDEN = (".made.json",)  # records beside artefacts: counted, not listed
 
@@ -152,4 +152,4 @@ def _directory_entry(path: str, key: str, allow_commands: bool) -> Lines:
         raise missing(path, key)
 
 
-VIEWS: dict[str, tuple[Callable, ...]] = {"directory": (_directory, _directory_entry)}
+VIEWS: dict[str, View] = {"directory": View(_directory, _directory_entry)}

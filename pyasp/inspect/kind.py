@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pyasp.core.errors import InputError
@@ -32,7 +34,7 @@ LABELS = ("target", "nontarget")
 
 
 def kind_of(path: str | os.PathLike) -> str:
-    """One of the kinds that inspect_file knows. Raises InputError for an empty, missing or unknown file."""
+    """One of the kinds that `show` has a view of. Raises InputError for an empty, missing or unknown file."""
     if os.fspath(path) == "-":
         raise InputError("standard input", "-", "a file: it is looked at before it is read", "Save it to a file first")
     if Path(path).is_dir():
@@ -63,16 +65,10 @@ def _first_member(head: bytes) -> bytes:
 def _number_table(path: str | os.PathLike) -> str:
     """Which table of integers (and weights) parses, over its first two entries."""
     for kind, read in NUMBER_TABLES.items():
-        entries = read_entries(f"ark:{os.fspath(path)}", read)
-        try:
-            for _ in range(2):
-                if next(entries, None) is None:
-                    break
-        except InputError:
-            continue
-        finally:
-            entries.close()
-        return kind
+        with contextlib.closing(read_entries(f"ark:{os.fspath(path)}", read)) as entries:
+            with contextlib.suppress(InputError):
+                list(islice(entries, 2))
+                return kind
     raise InputError(path, "a table of numbers that cannot be read", " or ".join(NUMBER_TABLES), "Make it again")
 
 

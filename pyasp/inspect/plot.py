@@ -5,19 +5,18 @@ Each function gives a `Plot`; what the report draws too is drawn by pyasp.report
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.text import read_json, read_json_lines
 from pyasp.data.datadir import DataDir, c_sorted, read_table
-from pyasp.inspect.table import lines_of
 from pyasp.kaldi import ScpReader
 from pyasp.report import figures
 
@@ -25,7 +24,10 @@ if TYPE_CHECKING:
     from pyasp.audio.recording import Sound
 
 SHIFT = 0.01  # seconds between frames: Kaldi's, of every recipe here
-FORMATS = {".png": {"metadata": {"Software": None}, "dpi": 110}, ".svg": {"metadata": {"Date": None}}}
+FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"metadata": {"Software": None}, "dpi": 110},
+    ".svg": {"metadata": {"Date": None}},
+}
 MOST_LABELS = 24  # in a legend
 TRAINING = {
     "loss": ("loss", "valid_loss"),
@@ -169,11 +171,13 @@ def training(directories: list[str]) -> Plot:
             raise InputError(
                 path, "no such file", "the log of a network's training", rerun("networks", "Name EXP/SYSTEM")
             )
-        logs[path.parent.name or str(path)] = [json.loads(text) for text in lines_of(str(path))]
+        logs[path.parent.name or str(path)] = read_json_lines(path, "the JSON line of an epoch", rerun("networks"))
     colour = figures.colours(list(logs))
 
     def draw(figure: Figure) -> None:
-        for part, (title, keys) in zip(figure.subfigures(len(TRAINING), 1), TRAINING.items()):
+        parts = figure.subfigures(len(TRAINING), 1)
+        assert isinstance(parts, np.ndarray), "of several rows"
+        for part, (title, keys) in zip(parts, TRAINING.items()):
             curves = {
                 f"{name} {key}": ([row["epoch"] for row in log], [row[key] for row in log], colour[name], style)
                 for name, log in logs.items()
@@ -192,6 +196,6 @@ def det(directories: list[str]) -> Plot:
         path = Path(directory) / "metrics.json"
         if not path.is_file():
             raise InputError(path, "no such file", "a system's metrics", rerun("report", "Name EXP/SYSTEM"))
-        for name, curve in json.loads(path.read_text(encoding="utf-8"))["det"].items():
+        for name, curve in read_json(path, "a system's metrics", rerun("report", force=True)).get("det", {}).items():
             lists.setdefault(name, {})[Path(directory).name] = curve
     return Plot("DET", (6.5, 5.0 * len(lists) + 0.6), lambda figure: figures.det_lists(lists, figure, columns=1))

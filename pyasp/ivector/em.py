@@ -21,9 +21,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pyasp.core.packed import PACK
+from pyasp.core.packed import PACK, unpack
 from pyasp.core.threads import for_tiles
-from pyasp.core.triangles import unpack
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import LOG_2PI
 from pyasp.ivector.model import Estimator, IvectorExtractor, Terms

@@ -22,9 +22,8 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.packed import lower_from_packed, packed_from_full
+from pyasp.core.packed import lower_from_packed, packed_from_full, unpack
 from pyasp.core.threads import in_threads, product
-from pyasp.core.triangles import unpack
 from pyasp.gmm.model import FullGmm, cholesky
 
 T = TypeVar("T")

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.packed import full_from_packed
-from pyasp.core.triangles import pack, unpack
+from pyasp.core.packed import full_from_packed, pack, unpack
 from pyasp.ivector.em import IvectorStats
 from pyasp.ivector.model import IvectorExtractor, gaussian_chunks
 

@@ -95,16 +95,6 @@ def scale_stats(
     return count * scale[:, None], first * scale[:, None, None]
 
 
-def pool_stats(
-    count: torch.Tensor, first: torch.Tensor, group: torch.Tensor, num_groups: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Statistics summed over the recordings of each speaker. group: (B,) int64 (Kaldi's ivector-extract --spk2utt)."""
-    return (
-        count.new_zeros((num_groups, count.shape[1])).index_add_(0, group, count),
-        first.new_zeros((num_groups, *first.shape[1:])).index_add_(0, group, first),
-    )
-
-
 def extract(
     recordings: Iterable[Recording],
     aligner: Aligner,

@@ -16,7 +16,7 @@ import torch
 
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
-from pyasp.core.options import option, subset
+from pyasp.core.options import Amount, Count, Fraction, Part, Positive, option, subset
 from pyasp.core.processes import sum_statistics
 from pyasp.core.records import Iterations
 from pyasp.features.frontend import FrontendOptions
@@ -36,43 +36,21 @@ from pyasp.ivector.statistics import MAX_FRAMES, recording_stats, recordings_per
 class IvectorOptions(FrontendOptions):
     """Options of the i-vector system: front end, extractor training, extraction. Kaldi's names and recipe values."""
 
-    ivector_dim: int = option(400, "dimension of the i-vector")
-    num_iters: int = option(5, "EM iterations of the extractor")
-    gselect: int = option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
-    min_post: float = option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
-    posterior_scale: float = option(1.0, "posteriors are multiplied by this, in training and extraction")
+    ivector_dim: Count = option(400, "dimension of the i-vector")
+    num_iters: Count = option(5, "EM iterations of the extractor")
+    gselect: Count = option(20, "Gaussians selected for each frame, by the diagonal form of the UBM")
+    min_post: Part = option(0.025, "smaller posteriors are dropped and the rest scaled to sum to one")
+    posterior_scale: Positive = option(1.0, "posteriors are multiplied by this, in training and extraction")
     update_variances: bool = option(True, "also estimate the covariances")
-    gaussian_min_count: float = option(100.0, "Gaussians with fewer frames keep their parameters")
-    variance_floor_factor: float = option(0.1, "covariances are floored at this part of their average")
+    gaussian_min_count: Amount = option(100.0, "Gaussians with fewer frames keep their parameters")
+    variance_floor_factor: Fraction = option(0.1, "covariances are floored at this part of their average")
     diagonalize: bool = option(True, "rotate i-vectors so that their average precision is diagonal")
-    acoustic_weight: float = option(1.0, "extraction: statistics are multiplied by this")
-    max_count: float = option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
+    acoustic_weight: Positive = option(1.0, "extraction: statistics are multiplied by this")
+    max_count: Amount = option(0.0, "extraction: statistics are scaled down to at most so many frames; 0 = no limit")
     precision: str = option(
         "float32", "arithmetic of scores, large products and their factors; else float64", tuple(DTYPES)
     )
     device: str = option("auto", "where to compute", ("auto", "cpu", "cuda"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        wrong = {
-            "ivector_dim": self.ivector_dim < 1,
-            "num_iters": self.num_iters < 1,
-            "gselect": self.gselect < 1,
-            "min_post": not 0.0 <= self.min_post < 1.0,
-            "posterior_scale": self.posterior_scale <= 0.0,
-            "variance_floor_factor": not 0.0 < self.variance_floor_factor <= 1.0,
-            "acoustic_weight": self.acoustic_weight <= 0.0,
-            "max_count": self.max_count < 0.0,
-        }
-        for name, bad in wrong.items():
-            if bad:
-                raise InputError(
-                    "i-vector options",
-                    str(getattr(self, name)),
-                    "a value in range",
-                    "Correct ivector.conf",
-                    item=f"--{name.replace('_', '-')}",
-                )
 
 
 def operations(options: IvectorOptions, num_gauss: int, recordings: int, frames: int, dim: int) -> float:

@@ -6,7 +6,7 @@
     read_posteriors, read_gselect, read_int_vectors, read_scalars   and their write_ counterparts
 
 Extended names: `x.ark:12[0:9]`, gzip, `-`; tables also `ark:...` and `scp:...` (https://kaldi-asr.org/doc/io.html).
-Commands, pickles, NPY and AUDIO entries are refused: see kaldi_table.
+Commands, pickles, NPY and AUDIO entries are refused: see `tables`.
 """
 
 from __future__ import annotations

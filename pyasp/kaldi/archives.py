@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -22,7 +23,7 @@ PathLike = str | os.PathLike
 
 
 @contextlib.contextmanager
-def open_output(path: PathLike) -> Iterator[IO[bytes]]:
+def open_output(path: PathLike) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """A binary stream whose content appears under `path` when complete; `-` is standard output, `.gz` compresses."""
     text = os.fspath(path)
     if is_command(text):
@@ -60,7 +61,7 @@ class ArkWriter:
         self.compression_method, self.text = compression_method, text
         self._keys: set[str] = set()
         self._stack = contextlib.ExitStack()
-        self._ark: IO[bytes] | None = None
+        self._ark: IO[bytes] | gzip.GzipFile | None = None
         self._scp: IO[bytes] | None = None
 
     def __enter__(self) -> ArkWriter:
@@ -70,8 +71,10 @@ class ArkWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> bool | None:
-        return self._stack.__exit__(*exception)
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, problem, trace)
 
     def write(self, key: str, array: np.ndarray) -> None:
         """Adds one vector (n,) or matrix (rows, columns), float32 or float64, under `key`.
@@ -86,6 +89,7 @@ class ArkWriter:
                 "Repair the keys",
                 f"entry {len(self._keys) + 1}",
             )
+        assert self._ark is not None, "used outside its with block"
         data = serialise(array, not self.text, self.compression_method)
         self._keys.add(key)
         self._ark.write(key.encode("utf-8") + b" ")

@@ -19,10 +19,10 @@ from typing import IO
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.source import Source
+from pyasp.kaldi.source import Buffer, Source
 
 HEADER = struct.Struct("<ffii")  # lo, range, rows, columns
-CODES = {"CM": np.dtype("u1"), "CM2": np.dtype("<u2"), "CM3": np.dtype("u1")}
+CODES: dict[str, np.dtype] = {"CM": np.dtype("u1"), "CM2": np.dtype("<u2"), "CM3": np.dtype("u1")}
 PERCENTILES = np.dtype("<u2")
 SHORT = 8  # rows; method 1 uses CM only above this
 METHODS = {2: "CM", 3: "CM2", 4: "CM2", 5: "CM3", 6: "CM3", 7: "CM3"}
@@ -32,7 +32,7 @@ AT_ONCE = 1 << 14  # values encoded at a time: they stay in the cache
 
 
 @dataclass(frozen=True)
-class Header:
+class Compressed:
     """kind: CM, CM2 or CM3; lo, span: minimum and width of the values; rows, columns."""
 
     kind: str
@@ -56,7 +56,7 @@ class Header:
         """(rows, columns)."""
         return self.rows, self.columns
 
-    def decode(self, body: bytes | memoryview, start: int = 0, end: int | None = None) -> np.ndarray:
+    def decode(self, body: Buffer, start: int = 0, end: int | None = None) -> np.ndarray:
         """Rows start..end (half open) as (rows, columns) float32; `body` may be a memory map, only they are decoded."""
         codes = np.frombuffer(body, CODES[self.kind], self.rows * self.columns, self.percentile_bytes)
         if self.kind == "CM":
@@ -69,7 +69,7 @@ class Header:
 # decoding
 
 
-def read_header(source: Source, kind: str) -> Header:
+def read_header(source: Source, kind: str) -> Compressed:
     """The header after the token `kind`. Raises InputError when its sizes or values cannot be."""
     start = source.tell()
     lo, span, rows, columns = HEADER.unpack(source.take(HEADER.size, "compressed header"))
@@ -79,15 +79,15 @@ def read_header(source: Source, kind: str) -> Header:
             "sizes of 0 or more and finite values",
             offset=start,
         )
-    return Header(kind, lo, span, rows, columns)
+    return Compressed(kind, lo, span, rows, columns)
 
 
-def _percentile_values(header: Header, percentiles: np.ndarray) -> np.ndarray:
+def _percentile_values(header: Compressed, percentiles: np.ndarray) -> np.ndarray:
     """16-bit percentile codes as float32 values."""
     return F32(header.lo) + F32(header.span) * F32(1.52590218966964e-05) * percentiles.astype(F32)
 
 
-def _decode_columns(header: Header, percentiles: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _decode_columns(header: Compressed, percentiles: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """codes: (columns, rows) -> (rows, columns) float32, through a table of the 256 values of each column."""
     p0, p25, p75, p100 = (_percentile_values(header, percentiles)[:, i, None] for i in range(4))
     code = np.arange(256, dtype=F32)
@@ -109,8 +109,8 @@ def write(file: IO[bytes], matrix: np.ndarray, method: int) -> None:
     file.write(HEADER.pack(header.lo, header.span, header.rows, header.columns) + body)
 
 
-def encode(matrix: np.ndarray, method: int) -> tuple[Header, bytes]:
-    """Header and body (column headers and codes) of a (rows, columns) matrix.
+def encode(matrix: np.ndarray, method: int) -> tuple[Compressed, bytes]:
+    """Compressed and body (column headers and codes) of a (rows, columns) matrix.
 
     Raises InputError for an unknown method and for values that are not finite.
     """
@@ -118,12 +118,12 @@ def encode(matrix: np.ndarray, method: int) -> tuple[Header, bytes]:
     if method not in (1, *METHODS):
         raise InputError("compression", f"method {method}", "1 to 7 (0: none)", "Choose another compression method")
     if not matrix.size:
-        return Header("CM", 0.0, 0.0, 0, 0), b""
+        return Compressed("CM", 0.0, 0.0, 0, 0), b""
     if not np.isfinite(matrix).all():
         raise InputError("compression", "infinite or NaN values", "finite values", "Repair the matrix")
     if method == 1:
         method = 2 if len(matrix) > SHORT else 3
-    header = Header(METHODS[method], *(FIXED.get(method) or _extent(matrix)), *matrix.shape)
+    header = Compressed(METHODS[method], *(FIXED.get(method) or _extent(matrix)), *matrix.shape)
     return header, ENCODERS[header.kind](header, matrix)
 
 
@@ -135,21 +135,21 @@ def _extent(matrix: np.ndarray) -> tuple[float, float]:
     return float(lo), float(hi - lo)
 
 
-def _scaled(header: Header, values: np.ndarray, top: int) -> np.ndarray:
+def _scaled(header: Compressed, values: np.ndarray, top: int) -> np.ndarray:
     """Values as integers 0..top of the header's range."""
     fraction = np.clip((values - F32(header.lo)) / F32(header.span), F32(0), F32(1))
     return ((fraction * F32(top)).astype(np.float64) + 0.499).astype(np.int64)
 
 
-def _encode_words(header: Header, matrix: np.ndarray) -> bytes:
+def _encode_words(header: Compressed, matrix: np.ndarray) -> bytes:
     return _scaled(header, matrix, 65535).astype(CODES["CM2"]).tobytes()
 
 
-def _encode_bytes(header: Header, matrix: np.ndarray) -> bytes:
+def _encode_bytes(header: Compressed, matrix: np.ndarray) -> bytes:
     return _scaled(header, matrix, 255).astype(CODES["CM3"]).tobytes()
 
 
-def _percentiles(header: Header, columns: np.ndarray) -> np.ndarray:
+def _percentiles(header: Compressed, columns: np.ndarray) -> np.ndarray:
     """(C, 4) strictly increasing 16-bit codes of minimum, quartiles and maximum of each of the columns (C, R)."""
     rows = columns.shape[1]
     quarter = rows // 4
@@ -162,7 +162,7 @@ def _percentiles(header: Header, columns: np.ndarray) -> np.ndarray:
     return codes.T
 
 
-def _encode_columns(header: Header, matrix: np.ndarray) -> bytes:
+def _encode_columns(header: Compressed, matrix: np.ndarray) -> bytes:
     columns = np.ascontiguousarray(matrix.T)
     percentiles = _percentiles(header, columns)
     step = max(1, AT_ONCE // len(matrix))

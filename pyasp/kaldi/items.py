@@ -8,7 +8,6 @@ tokens are followed by packed matrices or counts, and which models hold doubles.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,32 +35,44 @@ NUMBER_SIZES = {size % 256 for size in INTEGERS}
 
 @dataclass(frozen=True)
 class Item:
-    """kind: token, int, float, array or packed. name: the last token before it. size: of an integer, as stored."""
+    """kind: token, int, float, array or packed. name: the last token before it, or the token itself."""
 
     kind: str
     name: str
-    value: str | int | float | np.ndarray
-    size: int = 4
+
+
+@dataclass(frozen=True)
+class Number(Item):
+    """size: bytes of an integer, as stored (negative: unsigned)."""
+
+    value: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Array(Item):
+    """value: (n,) or (rows, columns); of a packed matrix its lower triangle (n(n+1)/2,)."""
+
+    value: np.ndarray
 
 
 def read_items(path: str | os.PathLike) -> tuple[bool, list[Item]]:
     """(binary, items) of a model file. Raises InputError naming file and byte for anything that is not one."""
     with open_object(path) as reader:
         items = [_token(reader)]
-        if items[0].value not in MODELS:
-            raise reader.source.error(items[0].value, " or ".join(MODELS), "Give a model of one of these kinds")
+        if items[0].name not in MODELS:
+            raise reader.source.error(items[0].name, " or ".join(MODELS), "Give a model of one of these kinds")
         following = _binary_item if reader.binary else _text_item
         while not reader.at_end():
-            items.append(following(reader, items[-1].name, items[0].value))
-    end = items[0].value.replace("<", "</")
-    if items[-1].kind != "token" or items[-1].value != end:
+            items.append(following(reader, items[-1].name, items[0].name))
+    end = items[0].name.replace("<", "</")
+    if items[-1].kind != "token" or items[-1].name != end:
         raise InputError(path, "the end of the file", end, "The model is cut off: copy it again")
     return reader.binary, items
 
 
 def _token(reader: Reader) -> Item:
-    token = reader.token()
-    return Item("token", token, token)
+    return Item("token", reader.token())
 
 
 def _binary_item(reader: Reader, name: str, model: str) -> Item:
@@ -69,15 +80,15 @@ def _binary_item(reader: Reader, name: str, model: str) -> Item:
     if ahead[:1] == b"<":
         return _token(reader)
     if ahead[:3] in (b"FP ", b"DP "):
-        return Item("packed", name, reader.packed()[1])
+        return Array("packed", name, reader.packed()[1])
     if ahead[:1] in b"FDC":
-        return Item("array", name, reader.array())
+        return Array("array", name, reader.array())
     if ahead[0] not in NUMBER_SIZES:
         raise reader.source.error(f"byte {ahead[0]}", "a token, an array or a number")
     size = int.from_bytes(ahead[:1], "little", signed=True)
     if size == 8:
-        return Item("float", name, reader.float64(), 8)
-    return Item("int", name, reader.integer(), size)
+        return Number("float", name, reader.float64(), 8)
+    return Number("int", name, reader.integer(), size)
 
 
 def _text_item(reader: Reader, name: str, model: str) -> Item:
@@ -86,32 +97,24 @@ def _text_item(reader: Reader, name: str, model: str) -> Item:
         return _token(reader)
     if ahead == b"[":
         if name in PACKED:
-            return Item("packed", name, reader.packed(dtype)[1])
-        return Item("array", name, reader.matrix(dtype) if name in MATRICES else reader.array(dtype))
+            return Array("packed", name, reader.packed(dtype)[1])
+        return Array("array", name, reader.matrix(dtype) if name in MATRICES else reader.array(dtype))
     if name in COUNTS or name == FLAGS:
-        return Item("int", name, reader.integer(), -2 if name == FLAGS else 4)
-    return Item("float", name, reader.float64(), 8)
+        return Number("int", name, reader.integer(), -2 if name == FLAGS else 4)
+    return Number("float", name, reader.float64(), 8)
 
 
 def write_items(writer: Writer, items: list[Item]) -> None:
     """Writes items in the writer's form; what Kaldi wrote comes out byte for byte."""
     for item in items:
-        WRITE[item.kind](writer, item)
-
-
-def _write_token(writer: Writer, item: Item) -> None:
-    writer.token(item.value)
-    if item.value in LINES:
-        writer.newline()
-
-
-WRITE: dict[str, Callable[[Writer, Item], None]] = {
-    "token": _write_token,
-    "int": lambda writer, item: writer.integer(item.value, item.size),
-    "float": lambda writer, item: writer.float64(item.value),
-    "array": lambda writer, item: writer.array(item.value),
-    "packed": lambda writer, item: writer.packed(item.value),
-}
+        if isinstance(item, Array):
+            (writer.packed if item.kind == "packed" else writer.array)(item.value)
+        elif isinstance(item, Number):
+            writer.integer(int(item.value), item.size) if item.kind == "int" else writer.float64(item.value)
+        else:
+            writer.token(item.name)
+            if item.name in LINES:
+                writer.newline()
 
 
 def copy_model(source: str | os.PathLike, target: str | os.PathLike, binary: bool = True) -> None:

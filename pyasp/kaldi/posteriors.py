@@ -33,7 +33,7 @@ SIZE = 4  # the size byte of all these numbers
 def read_posteriors(rspecifier: PathLike, allow_commands: bool = False) -> Iterator[tuple[str, Posteriors]]:
     """(key, frames): per frame the Gaussians (k,) int32 and their weights (k,) float32.
 
-    rspecifier: as kaldi_io.read_ark. Raises InputError naming file, key and byte for anything damaged.
+    rspecifier: as `read_ark`. Raises InputError naming file, key and byte for anything damaged.
     """
     return read_entries(rspecifier, posteriors, allow_commands)
 
@@ -112,7 +112,7 @@ def _records(source: Source, dtype: np.dtype, count: int) -> np.ndarray:
     start = source.tell()
     records = np.frombuffer(source.take(count * dtype.itemsize, f"{count} numbers"), dtype)
     for field in ("size", "real_size"):
-        if field in dtype.names and (records[field] != SIZE).any():
+        if field in (dtype.names or ()) and (records[field] != SIZE).any():
             raise source.error("another size byte", "4-byte numbers in a table of this kind", offset=start)
     return records
 
@@ -187,7 +187,7 @@ def _write(
 
 def _filled(dtype: np.dtype, count: int, **fields: object) -> np.ndarray:
     records = np.empty(count, dtype)
-    for name in dtype.names:
+    for name in dtype.names or ():
         records[name] = fields.get(name, SIZE)
     return records
 

@@ -17,18 +17,17 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from pyasp.kaldi import compress
 from pyasp.kaldi.names import parse_location
-from pyasp.kaldi.source import SPACE, SPACES, Source, open_location
-from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS, Writer, numbers, write_object
-
-__all__ = ["Reader", "Writer", "numbers", "open_object", "write_object"]
-
+from pyasp.kaldi.source import SPACE, SPACES, Buffer, Source, open_location
+from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS
 
 PLAIN = {kind: ("entries",) if kind[1] == "V" else ("rows", "columns") for kind in ("FV", "DV", "FM", "DM")}
+Number = TypeVar("Number", int, float)
 LONGEST_TOKEN = 200  # bytes; Kaldi's are below 40
 
 
@@ -49,7 +48,7 @@ class Plain:
         """Bytes of the data."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def decode(self, body: bytes | bytearray | memoryview, start: int = 0, end: int | None = None) -> np.ndarray:
+    def decode(self, body: Buffer, start: int = 0, end: int | None = None) -> np.ndarray:
         """Rows (of a vector: elements) start..end, half open, as a view of `body`."""
         return np.frombuffer(body, self.dtype, math.prod(self.shape)).reshape(self.shape)[start:end]
 
@@ -107,15 +106,14 @@ class Reader:
 
     # numbers
 
-    def _number(self, formats: dict[int, str], what: str) -> int | float:
+    def _number(self, kind: type[Number], formats: dict[int, str], what: str) -> Number:
         start = self.source.tell()
-        size = struct.unpack("b", self.source.take(1, what))[0]
-        if size not in formats:
-            raise self.source.error(f"size byte {size}", f"{what} of one of {sorted(formats)} bytes", offset=start)
-        return struct.unpack(formats[size], self.source.take(abs(size), what))[0]
-
-    def _text_number(self, kind: type, what: str) -> int | float:
-        start, text = self.source.tell(), self.token()
+        if self.binary:
+            size = struct.unpack("b", self.source.take(1, what))[0]
+            if size not in formats:
+                raise self.source.error(f"size byte {size}", f"{what} of one of {sorted(formats)} bytes", offset=start)
+            return struct.unpack(formats[size], self.source.take(abs(size), what))[0]
+        text = self.token()
         try:
             return kind(text)
         except ValueError:
@@ -123,15 +121,15 @@ class Reader:
 
     def integer(self) -> int:
         """A signed or unsigned integer of 1, 2, 4 or 8 bytes."""
-        return self._number(INTEGERS, "an integer") if self.binary else self._text_number(int, "an integer")
+        return self._number(int, INTEGERS, "an integer")
 
     def int32(self) -> int:
         """A signed 4-byte integer."""
-        return self._number({4: "<i"}, "an int32") if self.binary else self._text_number(int, "an int32")
+        return self._number(int, {4: "<i"}, "an int32")
 
     def float64(self) -> float:
         """A float of 4 or 8 bytes, as stored."""
-        return self._number(FLOATS, "a float") if self.binary else self._text_number(float, "a float")
+        return self._number(float, FLOATS, "a float")
 
     float32 = float64  # either precision is accepted, as in Kaldi
 
@@ -188,7 +186,7 @@ class Reader:
         values = self._parse([word for row in rows for word in row], dtype)
         return values.reshape(len(rows), widths.pop() if widths else 0)
 
-    def head(self) -> Plain | compress.Header:
+    def head(self) -> Plain | compress.Compressed:
         """Type and sizes of the binary array that follows; its body comes next."""
         start, kind = self.source.tell(), self.token()
         if kind in compress.CODES:

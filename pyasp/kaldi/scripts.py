@@ -22,7 +22,7 @@ from pyasp.kaldi.source import GZIP_MAGIC, Source
 from pyasp.kaldi.tables import LONGEST_HEAD, PathLike, load, read_scp
 
 MAPS = 64  # archives mapped at a time
-Head = Plain | compress.Header
+Head = Plain | compress.Compressed
 
 
 class MissingKey(InputError, KeyError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import re
 import stat
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Protocol
 
 from pyasp.core.errors import InputError
 from pyasp.kaldi.names import Location
@@ -30,13 +31,24 @@ SPACE = re.compile(rb"[ \t\n\r\f\v]")
 FOREIGN = {b"PKL": "a pickled object", b"NPY": "a NumPy object", b"AUDIO": "an audio object"}
 
 
+Buffer = bytes | bytearray | memoryview
+
+
+class Bytes(Protocol):
+    """What bytes are read from: an open binary file, or one that is unpacked."""
+
+    def read(self, count: int, /) -> bytes:
+        """At most `count` bytes; none at the end."""
+        ...
+
+
 class Source:
     """Bytes read forward from a binary file object, with their place in it.
 
     name: shown in errors. key: of the present table entry, or None. size: total bytes when known, else None.
     """
 
-    def __init__(self, file: IO[bytes], name: str, position: int = 0, size: int | None = None):
+    def __init__(self, file: Bytes, name: str, position: int = 0, size: int | None = None):
         self.file, self.name, self.size = file, name, size
         self.key: str | None = None
         self._buffer, self._start, self._base = b"", 0, position
@@ -217,13 +229,14 @@ def _decompressed(source: Source) -> Source:
     return Source(gzip.GzipFile(fileobj=_Forward(source)), source.name)
 
 
-class _Forward:
-    """Just enough of a file for gzip to read from a Source that cannot seek."""
+class _Forward(io.BufferedIOBase):
+    """A file for gzip that reads from a Source, which cannot seek."""
 
     def __init__(self, source: Source):
         self.source = source
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int | None = -1, /) -> bytes:
+        assert count is not None and count >= 0, "gzip asks for so many bytes"
         return bytes(self.source.take(min(count, len(self.source.peek(count))), "gzip data"))
 
 
@@ -231,17 +244,18 @@ class _Forward:
 def _running(command: str) -> Iterator[Source]:
     """Output of a shell command that the user admitted with --allow-commands; its failure is an InputError."""
     with subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         try:
             yield _decompressed(Source(process.stdout, f"{command} |"))
         except InputError:
-            _check_exit(command, process)
+            _check_exit(command, process, process.stdout)
             raise
         if not process.stdout.read(1):  # a reader that stops early ends the command by a closed pipe: no failure
-            _check_exit(command, process)
+            _check_exit(command, process, process.stdout)
 
 
-def _check_exit(command: str, process: subprocess.Popen) -> None:
-    process.stdout.close()
+def _check_exit(command: str, process: subprocess.Popen, output: IO[bytes]) -> None:
+    output.close()
     code = process.wait()
     if code > 0:
         raise InputError(f"{command} |", f"exit code {code}", "0", "Run the command alone and repair it")

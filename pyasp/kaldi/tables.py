@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -102,7 +102,7 @@ def _duplicate(path: PathLike, lines: list[str]) -> InputError:
 
 def read_entries(
     rspecifier: PathLike, read: Callable[[Source], Value], allow_commands: bool = False
-) -> Iterator[tuple[str, Value]]:
+) -> Generator[tuple[str, Value]]:
     """(key, read(source)) of every entry of a table; `read` consumes one object from the source.
 
     rspecifier: `x.ark`, `x.scp`, `ark:x`, `scp:x`, also `-` for standard input, gzip, and with `allow_commands`

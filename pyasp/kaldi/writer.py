@@ -1,4 +1,4 @@
-"""Writing one Kaldi object, binary or text, byte for byte as Kaldi does (the reading half is kaldi_stream).
+"""Writing one Kaldi object, binary or text, byte for byte as Kaldi does (`reader` reads it).
 
 Text is what a C++ stream of precision 7 prints: 7 significant digits, a space after every number and token.
 """
@@ -9,7 +9,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 
@@ -17,10 +17,18 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
 BINARY = b"\0B"
-DTYPES = {"F": np.dtype("<f4"), "D": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype] = {"F": np.dtype("<f4"), "D": np.dtype("<f8")}
 LETTERS = {np.dtype(np.float32): "F", np.dtype(np.float64): "D"}
 INTEGERS = {1: "<b", 2: "<h", 4: "<i", 8: "<q", -1: "<B", -2: "<H", -4: "<I", -8: "<Q"}  # size byte < 0: unsigned
 FLOATS = {4: "<f", 8: "<d"}
+
+
+class Output(Protocol):
+    """What bytes are written to: an open binary file, or one that packs them."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """All of them."""
+        ...
 
 
 def numbers(values: np.ndarray) -> str:
@@ -32,7 +40,7 @@ def numbers(values: np.ndarray) -> str:
 class Writer:
     """Writes one object to an open binary file. The dtype of an array decides between float32 and float64 forms."""
 
-    def __init__(self, file: IO[bytes], binary: bool = True):
+    def __init__(self, file: Output, binary: bool = True):
         self.file, self.binary = file, binary
         if binary:
             file.write(BINARY)
@@ -125,10 +133,10 @@ def _checked(array: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def write_object(path: str | os.PathLike | IO[bytes], binary: bool = True) -> Iterator[Writer]:
+def write_object(path: str | os.PathLike | Output, binary: bool = True) -> Iterator[Writer]:
     """A Writer on `path`, which appears when complete; an open binary file is written to as it is."""
-    if hasattr(path, "write"):
-        yield Writer(path, binary)
-    else:
+    if isinstance(path, (str, os.PathLike)):
         with atomic_write(path) as file:
             yield Writer(file, binary)
+    else:
+        yield Writer(path, binary)

@@ -11,6 +11,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir, c_sorted
+from pyasp.network.contract import Embeds
 from pyasp.network.model import Network
 
 HOP, WINDOW = 0.010, 0.025  # seconds
@@ -31,7 +32,7 @@ def spectrogram(samples: np.ndarray, rate: int, frames: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+def frame_weights(net: Embeds, feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     """Weights (T,) float32 relative to a plain mean's, NaN without one; feats (V, D) of the V voiced of T frames.
 
     InputError when the network has no attention, or the recording fewer voiced frames than the network sees at once.
@@ -40,7 +41,7 @@ def frame_weights(net: Network, feats: np.ndarray, voiced: np.ndarray) -> np.nda
         raise InputError(
             "attention", f"{len(feats)} voiced frames", f"at least {net.shortest}", "Give a longer recording"
         )
-    if not net.attends:
+    if not (isinstance(net, Network) and net.attends):
         raise InputError(
             "attention",
             "a pooling whose weights are uniform",

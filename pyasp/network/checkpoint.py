@@ -11,7 +11,6 @@ into place when complete.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import io
 import json
@@ -26,7 +25,7 @@ from torch import nn
 
 from pyasp.core.errors import InputError, final_name, rerun
 from pyasp.core.files import atomic_write
-from pyasp.core.options import check_choice
+from pyasp.core.options import check_value, option_fields
 from pyasp.core.text import read_lines
 from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.network.model import ONNX, ArchitectureOptions, Network
@@ -126,13 +125,14 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
     """An options object of class `cls` from the options stored in a checkpoint."""
-    names = [field.name for field in dataclasses.fields(cls)]
+    fields = option_fields(cls).values()
+    names = [field.name for field in fields]
     missing = [name for name in names if name not in values and name not in LATER]
     if missing:
         raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
-    for field in dataclasses.fields(cls):
+    for field in fields:
         if field.name in values:
-            check_choice(field, values[field.name], path)
+            check_value(cls, field, values[field.name], path)
     return cls(**{name: values[name] for name in names if name in values})
 
 

@@ -24,7 +24,10 @@ class Embeds(Protocol):
     in_dim: int  # D
     embedding_dim: int  # E
     shortest: int  # frames that a recording must have
-    attends: bool  # whether there are weights over time to look at
+
+    @property
+    def attends(self) -> bool:
+        """Whether there are weights over time to look at."""
 
     def train(self, mode: bool = True) -> Self:
         """Itself, in training or in evaluation mode."""

@@ -72,7 +72,7 @@ class SqueezeExcitation(nn.Module):
         return h * self.excite(functional.relu(self.squeeze(mean))).sigmoid().unsqueeze(1)
 
 
-class Block(nn.Module):
+class Res2Block(nn.Module):
     """An SE-Res2 block."""
 
     def __init__(self, dim: int, dilation: int, dropout: float):
@@ -103,7 +103,7 @@ class Ecapa(Encoder):
         check_values(options, "network options", f"a multiple of {SCALE}, for ecapa", frame_dim=dim % SCALE != 0)
         layer = partial(Mirrored, dropout=options.dropout, epsilon=EPSILON)
         self.first = layer((-2, -1, 0, 1, 2), in_dim, dim)
-        self.blocks = nn.ModuleList(Block(dim, dilation, options.dropout) for dilation in DILATIONS)
+        self.blocks = nn.ModuleList(Res2Block(dim, dilation, options.dropout) for dilation in DILATIONS)
         self.aggregation = layer((0,), dim * len(DILATIONS), self.output_dim)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

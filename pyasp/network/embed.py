@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Count, check_options, check_values, option, subset
+from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.network.contract import Embeds
+from pyasp.network.model import ArchitectureOptions
 
 WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar length
 
@@ -28,19 +30,25 @@ WINDOW = 8  # batches' worth of frames read ahead, to find chunks of similar len
 class EmbedOptions:
     """How recordings become embeddings."""
 
-    extract_chunk: int = option(10000, "extraction: longest chunk in frames; its embeddings are averaged by length")
-    extract_min_frames: int = option(25, "extraction: shorter recordings are repeated up to so many frames")
-    extract_batch_frames: int = option(16000, "extraction: frames of a batch, padding included")
+    extract_chunk: Count = option(10000, "extraction: longest chunk in frames; its embeddings are averaged by length")
+    extract_min_frames: Count = option(25, "extraction: shorter recordings are repeated up to so many frames")
+    extract_batch_frames: Count = option(16000, "extraction: frames of a batch, padding included")
 
     def __post_init__(self) -> None:
-        check_values(
-            self,
-            "extraction options",
-            "1 <= min frames <= chunk, batches of 1 frame or more",
-            extract_min_frames=self.extract_min_frames < 1,
-            extract_chunk=self.extract_chunk < self.extract_min_frames,
-            extract_batch_frames=self.extract_batch_frames < 1,
-        )
+        check_options(self, "extraction options")
+        short = self.extract_chunk < self.extract_min_frames
+        check_values(self, "extraction options", "at least --extract-min-frames", extract_chunk=short)
+
+
+@dataclass(frozen=True)
+class ExtractionOptions(NetworkFrontendOptions, ArchitectureOptions, EmbedOptions):
+    """What of a tdnn.conf extraction needs, and the network's input dimension: network.conf of a bundle."""
+
+    input_dim: int = option(0, "coefficients of a frame that enters the network")
+
+    def __post_init__(self) -> None:
+        for part in ExtractionOptions.__bases__:
+            subset(self, part)  # checks what is its own
 
 
 def check_frames(name: str, options: object, shortest: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Count, Natural, Part, check_options, check_values, option
 from pyasp.network.contract import Encoder
 from pyasp.network.ecapa import Ecapa
 from pyasp.network.loss import LOSSES
@@ -36,13 +36,15 @@ class ArchitectureOptions:
     """What the network is made of; the defaults are the paper's."""
 
     pooling: str = option("attentive_statistics", "how frames become one vector", choices=POOLINGS)
-    frame_dim: int = option(512, "nodes of each of the first four TDNN layers")
-    pooling_dim: int = option(1500, "nodes of the fifth TDNN layer, which is pooled")
-    attention_dim: int = option(64, "hidden nodes of the attention network")
-    embedding_dim: int = option(512, "nodes of the first fully connected layer: the size of the embedding")
-    segment_dim: int = option(512, "nodes of the second fully connected layer; 0: speakers right after the embedding")
-    dropout: float = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
-    attention_heads: int = option(
+    frame_dim: Count = option(512, "nodes of each of the first four TDNN layers")
+    pooling_dim: Count = option(1500, "nodes of the fifth TDNN layer, which is pooled")
+    attention_dim: Count = option(64, "hidden nodes of the attention network")
+    embedding_dim: Count = option(512, "nodes of the first fully connected layer: the size of the embedding")
+    segment_dim: Natural = option(
+        512, "nodes of the second fully connected layer; 0: speakers right after the embedding"
+    )
+    dropout: Part = option(0.0, "dropout after each layer (over whole chunks: one mask for all frames); 0 = none")
+    attention_heads: Count = option(
         1, "attentions side by side, each for its share of the pooled channels; as many as --pooling-dim: one a channel"
     )
     loss: str = option("softmax", "softmax; am, aam: additive (angular) margin on cosines", choices=LOSSES)
@@ -55,11 +57,9 @@ class ArchitectureOptions:
     )
 
     def __post_init__(self) -> None:
-        sizes = ("frame_dim", "pooling_dim", "attention_dim", "embedding_dim", "attention_heads")
-        wrong = {name: getattr(self, name) < 1 for name in sizes} | {"segment_dim": self.segment_dim < 0}
-        wrong["attention_heads"] = wrong["attention_heads"] or self.pooling_dim % self.attention_heads != 0
-        expected = "sizes of at least 1 (--segment-dim: 0), 0 <= dropout < 1, heads that divide --pooling-dim"
-        check_values(self, "network options", expected, **wrong, dropout=not 0 <= self.dropout < 1)
+        check_options(self, "network options")
+        wrong = self.pooling_dim % self.attention_heads != 0
+        check_values(self, "network options", "heads that divide --pooling-dim", attention_heads=wrong)
 
     @property
     def shortest(self) -> int:
@@ -82,7 +82,7 @@ class Network(nn.Module):
         self.embedding = Layer((0,), self.pooling.output_dim, options.embedding_dim, options.dropout)
         last = options.segment_dim or options.embedding_dim
         if not options.segment_dim:
-            self.embedding.norm = None  # of the layer above, which there is not
+            del self.embedding.norm  # of the layer above, which there is not
         if num_speakers:
             self.segment = Layer((0,), options.embedding_dim, last, options.dropout) if options.segment_dim else None
             self.output = LOSSES[options.loss].output(last, num_speakers)
@@ -140,10 +140,11 @@ class Network(nn.Module):
 
         def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             nonlocal total
-            total += output.numel() * module.weight[0].numel()
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and weight.ndim > 1:
+                total += output.numel() * weight[0].numel()
 
-        weights = ((module, getattr(module, "weight", None)) for module in self.modules())
-        hooks = [m.register_forward_hook(count) for m, w in weights if isinstance(w, Tensor) and w.ndim > 1]
+        hooks = [module.register_forward_hook(count) for module in self.modules()]
         self.eval()(next(self.parameters()).new_zeros(1, frames, self.in_dim))
         for hook in hooks:
             hook.remove()

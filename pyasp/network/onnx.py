@@ -22,13 +22,13 @@ framework                nemo's have axes and features of their own, and are ref
 from __future__ import annotations
 
 import importlib
-import io
 import math
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class Embedding(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features (B, T, D), lengths (B,) -> (B, E)."""
         count = torch._shape_as_tensor(features)[1].clamp(min=self.least)  # a number of the graph, not of the example
-        place = torch.arange(count)[None] % lengths[:, None]  # of no matter behind a longer recording's end
+        place = torch.arange(cast(int, count))[None] % lengths[:, None]  # of no matter behind a longer recording's end
         repeated = features.gather(1, place[..., None].expand(-1, -1, features.shape[2]))
         return self.net.embed(repeated, lengths.clamp(min=self.least))
 
@@ -196,22 +196,21 @@ def to_onnx(net: Network, facts: dict[str, str], least: int) -> Any:
 
     least: frames up to which shorter recordings are repeated.
     """
-    onnx, stream = require("onnx"), io.BytesIO()
-    frames = 2 * least
+    onnx, frames = require("onnx"), 2 * least
     example = torch.zeros(2, frames, net.in_dim), torch.tensor([frames, frames - 1])
-    with warnings.catch_warnings():  # of the tracer: the lengths of the example are checked, not the graph's
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(), tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        warnings.simplefilter("ignore")  # of the tracer: the lengths of the example are checked, not the graph's
         torch.onnx.export(
             Embedding(net, least).eval(),  # the exporter gives back the mode that it found
             example,
-            stream,
+            file.name,
             dynamo=False,  # the other exporter needs a package more
             opset_version=OPSET,
             input_names=["features", "lengths"],
             output_names=["embedding"],
             dynamic_axes={"features": {0: "batch", 1: "frames"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}},
         )
-    model = onnx.load_model_from_string(stream.getvalue())
+        model = onnx.load(file.name)
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -55,6 +55,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """
 
     synchronised = True
+    running_mean: Tensor  # (C,), kept by every one of these
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def __init__(self, dim: int, epsilon: float = BATCH_NORM_EPSILON):
         super().__init__(dim, eps=epsilon)
@@ -75,11 +79,15 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         mean, count = SumOver.apply(torch.stack([wide.sum(0), torch.full_like(wide[0], len(x))]))
         mean = mean / count
         variance = SumOver.apply((wide - mean).square().sum(0)) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        self.follow(mean, variance, count)
         return ((wide - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias).to(x.dtype)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor | float) -> None:
+        """Moves the running statistics towards mean and variance (C,) of a batch of `count` vectors."""
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean.float(), self.momentum)
+        self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
 
 
 def length_mask(lengths: Tensor, frames: int) -> Tensor:

@@ -44,23 +44,29 @@ def halved(size: Size, times: int = 1) -> Size:
 
 
 class Convolution(nn.Module):
-    """A convolution of images, then batch normalisation; zeros in the padding of what comes out."""
+    """A convolution of images, then batch normalisation; zeros in the padding of what comes out.
+
+    A convolution of one pixel steps over the others before it, not in it: on a CPU, channels last, the gradient of
+    PyTorch 2.13's own (1, stride 2, few channels) writes beyond its memory.
+    """
 
     def __init__(self, in_dim: int, out_dim: int, size: int, stride: int = 1):
         super().__init__()
+        self.step, stride = (stride, 1) if size == 1 else (1, stride)
         self.filters = nn.Conv2d(in_dim, out_dim, size, stride, size // 2, bias=False)
         self.norm = MaskedBatchNorm(out_dim, EPSILON)
 
     def forward(self, x: Tensor, mask: Tensor | None, more: Tensor | None = None, relu: bool = True) -> Tensor:
         """x (B, C, F, T) -> (B, M, F', T'), plus `more`, cut at zero with `relu`; mask (B, T') of what comes out."""
-        rows = self.filters(x).permute(0, 2, 3, 1).contiguous()
+        seen = x if self.step == 1 else x[:, :, :: self.step, :: self.step]
+        rows = self.filters(seen).permute(0, 2, 3, 1).contiguous()
         y = self.norm(rows, None if mask is None else mask[:, None].expand(rows.shape[:3])).permute(0, 3, 1, 2)
         y = y if more is None else y + more
         y = functional.relu(y) if relu else y
         return y if mask is None else y.masked_fill(~mask[:, None, None], 0.0)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """A basic block."""
 
     def __init__(self, in_dim: int, out_dim: int, stride: int):
@@ -85,7 +91,8 @@ class Resnet34(Encoder):
         self.first = Convolution(1, widths[0], 3)
         self.stages = nn.ModuleList(
             nn.ModuleList(
-                Block(width if block else before, width, 1 if block or not stage else 2) for block in range(count)
+                ResidualBlock(width if block else before, width, 1 if block or not stage else 2)
+                for block in range(count)
             )
             for stage, (before, width, count) in enumerate(zip([widths[0], *widths], widths, BLOCKS))
         )

@@ -86,10 +86,14 @@ class Tdnn(nn.ModuleList, Encoder):
         )
         self.output_dim = options.pooling_dim
 
+    def layers(self) -> list[Layer]:
+        """The five."""
+        return [layer for layer in self if isinstance(layer, Layer)]
+
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D), T >= 15, lengths (B,) >= 15 or None -> h (B, T-14, C) and its mask (B, T-14) or None."""
         mask = None
-        for layer in self:
+        for layer in self.layers():
             span = layer.context[-1] - layer.context[0]
             if lengths is not None:
                 lengths = lengths - span

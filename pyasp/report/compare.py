@@ -3,7 +3,7 @@ runs that differ in their seed: mean and spread of each system, and what one sys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report import tables
-from pyasp.report.facts import read_json
+from pyasp.report.facts import read_if_there
 from pyasp.report.results import Results, entries, list_names
 
 SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
@@ -39,13 +39,13 @@ def signed(value: float) -> str:
 
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
     """True when all runs scored the same list, bit for bit."""
-    marks = [read_json(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
+    marks = [read_if_there(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
     return marks[0] is not None and all(mark == marks[0] for mark in marks)
 
 
 def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
     """Which trials a system decides rightly at a threshold (None: reject all), (N,) bool; None without its files."""
-    listed = Path(read_json(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
+    listed = Path(read_if_there(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
     scores = exp / system / "scores" / trial_list
     if not (listed.is_file() and scores.is_file()):
         return None
@@ -53,12 +53,12 @@ def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> 
     return (values >= (np.inf if threshold is None else threshold)) == trials.target
 
 
-def _mcnemar(exps: list[Path], both: list[Mapping[str, Any]], system: str, trial_list: str) -> str:
+def _mcnemar(exps: list[Path], both: Sequence[Mapping[str, Any]], system: str, trial_list: str) -> str:
     """p of McNemar's test on the decisions at each run's EER threshold."""
     if both[0]["n_target"] + both[0]["n_nontarget"] > bootstrap.MOST_TRIALS:
         return "-"
-    right = [_right(exp, system, trial_list, entry["errors"]["eer"]["threshold"]) for exp, entry in zip(exps, both)]
-    return "-" if right[0] is None or right[1] is None else tables.probability(bootstrap.mcnemar(*right)["p"])
+    a, b = (_right(exp, system, trial_list, run["errors"]["eer"]["threshold"]) for exp, run in zip(exps, both))
+    return "-" if a is None or b is None else tables.probability(bootstrap.mcnemar(a, b)["p"])
 
 
 def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
@@ -68,24 +68,20 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
     table = [["system", "figure", "A", "B", "A - B", "95 %", "p", "McNemar p"]]
     for system in (system for system in ours[0] if system in ours[1]):
         both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
-        tests = (
-            tables.compare(*((entry, read_replicates(exp / system)) for entry, exp in zip(both, exps)), trial_list)
-            if same
-            else []
-        )
-        by_figure = {row["figure"]: row for row in tests}
+        a, b = ((entry, read_replicates(exp / system) if same else {}) for entry, exp in zip(both, exps))
+        by_figure = {row["figure"]: row for row in tables.compare(a, b, trial_list)}
         for figure, (title, show) in SHOWN.items():
             try:
-                values = [tables.value_of(entry, figure) for entry in both]
+                left, right = (tables.value_of(entry, figure) for entry in both)
             except KeyError:  # a prior that one run did not report
                 continue
             row = by_figure.get(figure)
-            gap = "-" if None in values else f"{values[0] - values[1]:+.3f}"
+            gap = "-" if left is None or right is None else signed(left - right)
             test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
-            shown = map(eer_text, both) if figure == "eer" else map(show, values)
+            shown = [eer_text(entry) for entry in both] if figure == "eer" else [show(left), show(right)]
             if figure.startswith("min_dcf/"):
-                shown = (min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both)
+                shown = [min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both]
             table.append([system, title, *shown, gap, *test, decided])
     return table
 

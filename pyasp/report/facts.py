@@ -15,9 +15,8 @@ import numpy as np
 from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
-from pyasp.core import text as plain_text
 from pyasp.core.errors import rerun
-from pyasp.core.text import Table, grouped
+from pyasp.core.text import Table, grouped, read_json, read_json_lines, read_lines
 from pyasp.data.checks import read_dropped
 from pyasp.data.datadir import DataDir
 from pyasp.data.scores import ALL, read_left_out
@@ -38,23 +37,16 @@ MUCH = 0.1  # share that is worth a sentence
 NAMED = 5  # recordings that a sentence names
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the run, or nothing. Raises InputError for anything else."""
-    return (
-        plain_text.read_json(path, "a JSON object", "Delete it and re-run the stage that makes it")
-        if path.is_file()
-        else {}
-    )
+def read_if_there(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the run; empty where it is not there. Raises InputError for anything else."""
+    cure = "Delete it and re-run the stage that makes it"
+    return read_json(path, "a JSON object", cure) if path.is_file() else {}
 
 
 def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
     """{system: the lines of its train.jsonl}."""
     return {
-        path.parent.name: [
-            plain_text.parse_json(line, path, f"line {number}", "the JSON line of an epoch", rerun("networks"))
-            for number, line in enumerate(plain_text.read_lines(path), 1)
-            if line.strip()
-        ]
+        path.parent.name: read_json_lines(path, "the JSON line of an epoch", rerun("networks"))
         for path in sorted(exp.glob("*/train.jsonl"))
     }
 
@@ -63,7 +55,7 @@ def likelihoods(exp: Path) -> dict[str, list[float]]:
     """{curve: value after each iteration}: mean log-likelihood a frame of the UBM's EM, diagonal and full, and the
     extractor's objective a frame."""
     found: dict[str, list[float]] = {}
-    ubm, extractor = read_json(exp / "ubm" / "likelihood.json"), read_json(exp / "ivector" / "likelihood.json")
+    ubm, extractor = read_if_there(exp / "ubm" / "likelihood.json"), read_if_there(exp / "ivector" / "likelihood.json")
     for title, source, suffix, key in (
         ("diagonal UBM", ubm, ".dubm", "loglike"),
         ("full UBM", ubm, ".ubm", "loglike"),
@@ -122,7 +114,7 @@ def data_table(data: Path) -> Table:
 def dropped(data: Path, name: str) -> Counter[str]:
     """{reason: recordings} of a directory's dropped.tsv, and of what was not selected for it."""
     found, path = Counter(read_dropped(data / name / "dropped.tsv").values()), data / name / LEFT_OUT
-    for line in plain_text.read_lines(path)[1:] if path.is_file() else ():
+    for line in read_lines(path)[1:] if path.is_file() else ():
         count, _, reason = line.partition("\t")
         found[reason] += int(count)
     return found
@@ -158,13 +150,13 @@ def seeds(exp: Path, data: Path) -> dict[str, int]:
         (data, "train_aug/cuts.jsonl.gz"),
         *((exp, f"{path.parent.name}/final.pt") for path in sorted(exp.glob("*/final.pt"))),
     ]
-    records = {name: read_json(Path(f"{root / name}.made.json")) for root, name in places}
+    records = {name: read_if_there(Path(f"{root / name}.made.json")) for root, name in places}
     return {name: record["seed"] for name, record in records.items() if record.get("seed") is not None}
 
 
 def versions(exp: Path) -> dict[str, str]:
     """Versions of Python and packages that made the results."""
-    return read_json(exp / "results.json.made.json").get("versions", {})
+    return read_if_there(exp / "results.json.made.json").get("versions", {})
 
 
 def _name(stage: object, title: str) -> str:
@@ -202,7 +194,7 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
 
 def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     """[where, what] of everything that the figures suffer from and that is not an error: sentences."""
-    prepared = read_json(data / "prep.json")
+    prepared = read_if_there(data / "prep.json")
     told = prepared.get("warnings", [])  # of labels, trials, training, rates
     dropped_early = (
         f"{grouped(each['dropped'])} recordings of {name} could not be used (dropped.tsv)"
@@ -272,7 +264,7 @@ def _setting(path: Path, key: str) -> float | None:
 
 def _lost_gaussians(exp: Path, data: Path) -> Iterator[str]:
     """Gaussians removed or left as they were, variances at their floor, recordings not used, in the last iterations."""
-    ubm, extractor = read_json(exp / "ubm" / "likelihood.json"), read_json(exp / "ivector" / "likelihood.json")
+    ubm, extractor = read_if_there(exp / "ubm" / "likelihood.json"), read_if_there(exp / "ivector" / "likelihood.json")
     asked, last = _setting(exp / "ubm/options.conf", "num-gauss"), _last(ubm, ".ubm")
     there = last.get("gaussians")
     if asked and there and there < asked:
@@ -315,6 +307,6 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
 
 def _doubts(system: Path) -> list[str]:
     """What is to be said against a calibration."""
-    lists = read_json(system / "calibration.json").get("lists", {}).values()
+    lists = read_if_there(system / "calibration.json").get("lists", {}).values()
     found = dict.fromkeys(text for models in lists for model in models for text in model.get("doubts", ()))
     return [f"calibrated on {text}" for text in found]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8)  # shares that DET axes 
 LOWEST, HIGHEST = 5e-5, 0.9  # shares at the ends of both DET axes
 INK = "#010203"  # replaced by the page's text colour
 PALETTE = ("#3d8bd4", "#e08a1e", "#22a079", "#c2649a", "#d8572a", "#8a7fd6", "#5fb3d9", "#a0a53a", "#b07b4f", "#7f8c99")
-STYLE = {
+STYLE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pyasp",
     "font.size": 9,
@@ -103,15 +103,15 @@ def det_panel(
     points: {system: [(marker, P_fa, P_miss)]}.
     """
     for system, curve in curves.items():
-        thin, own = system in dashed, {"color": colour[system]}
+        thin, own = system in dashed, colour[system]
         if (band := curve.get("band")) and not thin:
-            edges = (_probit(band[key]) for key in ("p_fa", "low", "high"))
-            axes.fill_between(*edges, alpha=0.10, linewidth=0, **own)
-        style = {"linestyle": "--", "linewidth": 1.0} if thin else {"linestyle": "-", "linewidth": 1.5}
-        axes.plot(_probit(curve["p_fa"]), _probit(curve["p_miss"]), label=system, **style, **own)
+            x, low, high = (_probit(band[key]) for key in ("p_fa", "low", "high"))
+            axes.fill_between(x, low, high, alpha=0.10, linewidth=0, color=own)
+        x, y, style = _probit(curve["p_fa"]), _probit(curve["p_miss"]), "--" if thin else "-"
+        axes.plot(x, y, style, linewidth=1.0 if thin else 1.5, label=system, color=own)
         for marker, *shares in (points or {}).get(system, ()):
             place = _probit(shares, LOWEST, HIGHEST)  # on the edge where there is no error
-            axes.plot(*place, marker, markersize=4.5, markeredgewidth=0.8, clip_on=False, **own)
+            axes.plot(*place, marker, markersize=4.5, markeredgewidth=0.8, clip_on=False, color=own)
     ticks, labels, limits = _probit(TICKS), [f"{100 * share:g}" for share in TICKS], _probit([LOWEST, HIGHEST])
     axes.set_xticks(ticks, labels)
     axes.set_yticks(ticks, labels)
@@ -155,8 +155,8 @@ def histogram(
         for name, x in thresholds.items():
             if edges[0] <= x <= edges[-1]:
                 axes.axvline(x, color=INK, linewidth=0.8, linestyle=":")
-                side = {"ha": "right" if x <= 0 else "left"}  # the two labels leave each other room
-                axes.text(x, top * 1.02, f" {name} ", fontsize=7, va="bottom", alpha=0.8, **side)
+                side = "right" if x <= 0 else "left"  # the two labels leave each other room
+                axes.text(x, top * 1.02, f" {name} ", fontsize=7, va="bottom", alpha=0.8, ha=side)
         axes.set(xlabel="score", ylabel="share of the class", yticks=[], ylim=(0, top * 1.12))
 
     return draw
@@ -191,11 +191,10 @@ def by_class(
 
     def draw(figure: Figure) -> None:
         axes, places = figure.add_subplot(), np.arange(len(values))
-        for rows, style in ((ours, {"marker": "o"}), (paper, {"marker": "D", "linestyle": ":", "fillstyle": "none"})):
+        for rows, style, fill in ((ours, "o-", "full"), (paper, "D:", "none")):
             for system, row in rows.items():
-                axes.plot(
-                    places, [np.nan if x is None else x for x in row], color=colour[system], markersize=4, **style
-                )
+                y = [np.nan if x is None else x for x in row]
+                axes.plot(places, y, style, color=colour[system], markersize=4, fillstyle=fill)
         axes.set_xticks(places, values)
         axes.set(xlabel=label, ylabel="EER, %", ylim=(0, None), xlim=(-0.3, len(values) - 0.7))
 
@@ -203,7 +202,10 @@ def by_class(
 
 
 def lines(
-    curves: Mapping[str, tuple[list[float], list[float], str, str]], x_label: str, y_label: str, log: bool = False
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], str, str]],
+    x_label: str,
+    y_label: str,
+    log: bool = False,
 ) -> Callable[[Figure], None]:
     """Curves {name: (x, y, colour, line style)} over whole numbers such as epochs."""
 
@@ -211,7 +213,7 @@ def lines(
         axes = figure.add_subplot()
         for name, (x, y, colour, style) in curves.items():
             axes.plot(x, y, style, color=colour, marker=".", markersize=4, label=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.set(xlabel=x_label, ylabel=y_label, **({"yscale": "log"} if log else {}))
         if not log:
             axes.ticklabel_format(axis="y", useOffset=False)

@@ -1,7 +1,7 @@
 """Results for people and programs: results.json, RESULTS.md, report.html, the table on screen, det.png.
 
 results.json holds the numbers as computed; RESULTS.md, report.html and the screen show the same cells, rounded once,
-here and in report_tables.py. The paper's figures stand beside ours only on the paper's own trials (paper.py).
+here and in `tables`. The paper's figures stand beside ours only on the paper's own trials (`paper`).
 """
 
 from __future__ import annotations

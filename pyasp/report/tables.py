@@ -50,7 +50,7 @@ def intervals_table(results: Results, trial_list: str) -> Table:
 def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mapping[str, Any]]]:
     """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its
     training."""
-    rows = []
+    rows: list[tuple[str, Mapping[str, Any]]] = []
     for system, entry in entries(results, trial_list).items():
         disjoint = entry["by"].get(HALVES, {}).get("disjoint")
         rows += [(f"{system}, disjoint", disjoint)] if disjoint else [(system, entry)]
@@ -148,9 +148,9 @@ def compare(
         name = f"{trial_list}/{figure}"
         if draws[0] != draws[1] or name not in a[1] or name not in b[1]:
             continue
-        values = value_of(a[0], figure), value_of(b[0], figure)
-        if None not in values:
-            found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], values[0] - values[1])})
+        left, right = value_of(a[0], figure), value_of(b[0], figure)
+        if left is not None and right is not None:
+            found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], left - right)})
     return found
 
 

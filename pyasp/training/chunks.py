@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Amount, Count, Natural, check_options, check_values, option
 from pyasp.core.processes import part_of, world
 from pyasp.data.datadir import DataDir
 from pyasp.training.frames import STORES, FrameSource
@@ -69,37 +69,29 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
 class ChunkOptions:
     """What a batch is."""
 
-    batch_size: int = option(64, "chunks of a batch")
-    min_chunk: int = option(200, "shortest chunk in frames")
-    max_chunk: int = option(400, "longest chunk in frames")
+    batch_size: Annotated[int, "[2, inf)"] = option(64, "chunks of a batch")
+    min_chunk: Count = option(200, "shortest chunk in frames")
+    max_chunk: Count = option(400, "longest chunk in frames")
     sampling: str = option(
         "utterance",
         "utterance: every recording as often as any other; speaker: every speaker",
         choices=("utterance", "speaker"),
     )
-    steps_per_epoch: int = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
-    memory_gb: float = option(32.0, "GB of features kept in memory; more are read from the arks by chunks")
+    steps_per_epoch: Natural = option(0, "batches of an epoch; 0 = as many as draw about each frame once")
+    memory_gb: Amount = option(32.0, "GB of features kept in memory; more are read from the arks by chunks")
     store: str = option(
         "auto",
         "float, byte: all frames in memory, in 32 or 8 bits; archive: read when drawn; "
         "auto: what fits into --memory-gb, on a GPU 8 bits",
         choices=STORES,
     )
-    mask_frames: int = option(0, "SpecAugment: a run of up to so many frames of each chunk becomes zero; 0 = none")
-    mask_coefficients: int = option(0, "SpecAugment: a run of up to so many coefficients becomes zero; 0 = none")
+    mask_frames: Natural = option(0, "SpecAugment: a run of up to so many frames of each chunk becomes zero; 0 = none")
+    mask_coefficients: Natural = option(0, "SpecAugment: a run of up to so many coefficients becomes zero; 0 = none")
 
     def __post_init__(self) -> None:
-        check_values(
-            self,
-            "chunk options",
-            "batches of 2 or more, 1 <= min <= max chunk, steps >= 0, masks from 0 to the shortest chunk",
-            batch_size=self.batch_size < 2,
-            min_chunk=self.min_chunk < 1,
-            max_chunk=self.max_chunk < self.min_chunk,
-            steps_per_epoch=self.steps_per_epoch < 0,
-            mask_frames=not 0 <= self.mask_frames <= self.min_chunk,
-            mask_coefficients=self.mask_coefficients < 0,
-        )
+        check_options(self, "chunk options")
+        wrong = {"max_chunk": self.max_chunk < self.min_chunk, "mask_frames": self.mask_frames > self.min_chunk}
+        check_values(self, "chunk options", "min <= max chunk, masks up to the shortest chunk", **wrong)
 
     def steps(self, frames: int, recordings: int) -> int:
         """Batches of an epoch over so many training frames and recordings."""

@@ -37,7 +37,7 @@ CURE = "Give encoder, sizes and features of the network that --init names (optio
 
 
 @dataclass(frozen=True)
-class Source:
+class Donor:
     """A trained network's weights; its speakers (none of a bundle), options as text, and its checkpoint's facts."""
 
     path: Path
@@ -75,17 +75,17 @@ def weights_file(init: str, directory: Path) -> Path:
     return path
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> Donor:
     """What `weights_file` named. InputError when it is no network."""
     if path.suffix == ".ark":
         manifest = read_json(path.with_name("bundle.json"), "a bundle's manifest", "Make the bundle again")
         weights = checkpoint.read_weights(path, manifest.get("shapes", {}))
         known = {"epoch": manifest.get("epoch"), "init": manifest.get("init")}
         options = settings(path, "network")
-        return Source(path, weights, [], {**options, **settings(path, kind_of(options), "stored ")}, known)
+        return Donor(path, weights, [], {**options, **settings(path, kind_of(options), "stored ")}, known)
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = {key: value_text(value) for key, value in state["options"].items()}
-    return Source(path, state["model"], state["speakers"], {**options, **behind(path, kind_of(options))}, state)
+    return Donor(path, state["model"], state["speakers"], {**options, **behind(path, kind_of(options))}, state)
 
 
 def kind_of(options: dict[str, str]) -> str:
@@ -104,7 +104,7 @@ def layers(names: Any) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
-def _fitting(source: Source, own: dict[str, Tensor], speakers: list[str]) -> dict[str, Tensor]:
+def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict[str, Tensor]:
     """The weights of `own` that are taken. InputError on another shape, and on an encoder of other layers."""
 
     def outputs(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -31,7 +31,7 @@ The attention network is small; its gradient is left to autograd, from its hidde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -93,10 +93,7 @@ def norm_of(sums: Tensor, frames: int, module: MaskedBatchNorm) -> Norm:
     count = float(every[-1])
     mean, square = every[:-1].view(2, -1) / count
     variance = (square - mean * mean).clamp(min=0)
-    with torch.no_grad():
-        module.num_batches_tracked += 1
-        module.running_mean.lerp_(mean.float(), module.momentum)
-        module.running_var.lerp_((variance * count / (count - 1)).float(), module.momentum)
+    module.follow(mean, variance, count)
     gamma, deviation = module.weight.detach().double(), (variance + module.eps).rsqrt()
     scale = gamma * deviation
     shift = module.bias.detach().double() - mean * scale
@@ -114,7 +111,7 @@ class Stage:
     below: Tensor  # u_{l-1}'s r (B, T_{l-1}, C)
     keep: Tensor | None  # m_{l-1} (B, 1, C)
     out: Tensor  # r_l (B, T_l, O), later dz_l
-    norm: Norm | None = None  # of r_l
+    norm: Norm = field(init=False)  # of r_l, once they are there
 
 
 def blocks(out: Tensor) -> Iterator[slice]:
@@ -150,12 +147,11 @@ def run_stage(stage: Stage, work: Workspace) -> Tensor:
 def gradient_below(stage: Stage, part: slice, start: Tensor, work: Workspace) -> Tensor:
     """start (C,) + m (dz W') of a block (g, T_{l-1}, C), in a buffer."""
     grad = work.get("grad", *stage.below[part].shape)
-    masked = stage.keep is not None
-    grad.copy_(torch.zeros_like(start) if masked else start)
+    grad.copy_(start if stage.keep is None else torch.zeros_like(start))
     frames = stage.out.shape[1]
     for tap, matrix in zip(stage.taps, stage.scaled):
         grad[:, tap : tap + frames].baddbmm_(stage.out[part], matrix.expand(len(grad), *matrix.shape))
-    return grad.mul_(stage.keep[part]).add_(start) if masked else grad
+    return grad if stage.keep is None else grad.mul_(stage.keep[part]).add_(start)
 
 
 def finish_block(stage: Stage, part: slice, grad: Tensor, totals: Tensor, chunks: Tensor) -> None:
@@ -169,12 +165,14 @@ def finish_block(stage: Stage, part: slice, grad: Tensor, totals: Tensor, chunks
             total.addmm_(dz.t(), row[tap : tap + frames])
 
 
-def layer_gradients(stage: Stage, below: Norm | None, totals: Tensor, chunks: Tensor) -> tuple[Tensor, ...]:
-    """dW (O, K C), db (O,), and ds, dt (C,) float64 of the layer below (None for the first)."""
+def layer_gradients(
+    stage: Stage, below: Norm | None, totals: Tensor, chunks: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """dW (O, K C), db (O,), and ds, dt (C,) float64 of the layer below (of the first: empty)."""
     taps, out, dim = totals.shape
     bias = chunks.sum(0)
     if below is None:
-        return totals.permute(1, 0, 2).reshape(out, -1), bias, None, None
+        return totals.permute(1, 0, 2).reshape(out, -1), bias, bias[:0], bias[:0]
     shift = below.shift if stage.keep is None else stage.keep.squeeze(1) * below.shift  # t m
     constant = chunks.t() @ shift.expand(len(chunks), dim)
     weight = (totals * below.scale + constant).permute(1, 0, 2).reshape(out, -1)
@@ -283,15 +281,14 @@ def attention_gradient(
 
 @dataclass
 class PooledGradient:
-    """d r of the last layer, block by block; d_hidden is None for uniform weights."""
+    """d r of the last layer, block by block."""
 
     r: Tensor
     alpha: Tensor
     mean: Tensor
     d_mean: Tensor
     d_variance: Tensor
-    d_hidden: Tensor | None
-    scaled: Tensor | None
+    attention: tuple[Tensor, Tensor] | None  # d hidden (B, T, A) and W_h diag(s m)
     work: Workspace
 
     def block(self, part: slice, c1: Tensor, c2: Tensor) -> Tensor:
@@ -303,9 +300,10 @@ class PooledGradient:
             slope = 2 * self.d_variance[part].unsqueeze(1)
             plain = plain - slope * self.mean[part].unsqueeze(1)
             factor = torch.baddbmm(c2, alpha, slope, out=self.work.get("square", *r.shape))
-        if self.d_hidden is not None:  # both products in one
-            alpha = torch.cat([alpha, self.d_hidden[part]], 2)
-            plain = torch.cat([plain, self.scaled.expand(len(self.r), *self.scaled.shape[1:])[part]], 1)
+        if self.attention is not None:  # both products in one
+            d_hidden, scaled = self.attention
+            alpha = torch.cat([alpha, d_hidden[part]], 2)
+            plain = torch.cat([plain, scaled.expand(len(self.r), *scaled.shape[1:])[part]], 1)
         return torch.baddbmm(c1, alpha, plain, out=grad).addcmul_(r, factor)
 
 
@@ -330,12 +328,12 @@ class FrameNetwork(torch.autograd.Function):
         frames, stages, weighing, alpha, mean, serial = ctx.kept
         assert serial == frames.work.serial, "a second forward pass came before this backward pass"
         last, ds, dt = stages[-1], d_scale.double(), d_shift.double()
-        d_hidden, of_attention, scaled = None, [], None
+        attention, of_attention = None, list[Tensor]()
         if weighing is not None:
             d_alpha = weights_gradient(last.out, mean, d_mean, d_variance, frames.work)
             d_hidden, of_attention, more_s, more_t = attention_gradient(weighing, frames.keeps[-1], last, d_alpha)
-            ds, dt, scaled = ds + more_s, dt + more_t, weighing.scaled
-        pooled = PooledGradient(last.out, alpha, mean, d_mean, d_variance, d_hidden, scaled, frames.work)
+            ds, dt, attention = ds + more_s, dt + more_t, (d_hidden, weighing.scaled)
+        pooled = PooledGradient(last.out, alpha, mean, d_mean, d_variance, attention, frames.work)
         found = layers_backward(stages, pooled, ds, dt, frames.work)
         return None, None, *found, *of_attention
 
@@ -376,7 +374,8 @@ class OnePass(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> the pooled vector (B, P)."""
-        layers, pooling = list(self.net.frames), self.net.pooling
+        assert isinstance(self.net.frames, Tdnn) and isinstance(self.net.pooling, StatisticsPooling), "see covers"
+        layers, pooling = self.net.frames.layers(), self.net.pooling
         keeps = [layer.keep_mask(x) for layer in layers]
         parameters = [p for layer in layers for p in (*layer.affine.parameters(), *layer.norm.parameters())]
         if pooling.attention is not None:
@@ -392,7 +391,8 @@ class OnePass(nn.Module):
 
 def covers(net: Network) -> bool:
     """True for the networks that OnePass knows, with layers wide enough for it to be faster."""
-    known = type(net.frames) is Tdnn and type(net.pooling) is StatisticsPooling
-    if not known or net.frames[0].affine.out_features < LEAST_WIDTH:
+    if type(net.frames) is not Tdnn or type(net.pooling) is not StatisticsPooling:
+        return False
+    if net.frames.layers()[0].affine.out_features < LEAST_WIDTH:
         return False
     return net.pooling.attention is None or net.pooling.attention.score.out_features == 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from pyasp.core.options import check_values, option
+from pyasp.core.options import Amount, Count, Natural, Part, Positive, check_options, check_values, option, subset
 from pyasp.features.frontend import NetworkFrontendOptions
 from pyasp.network.embed import EmbedOptions, check_frames
 from pyasp.network.model import ArchitectureOptions
@@ -34,52 +34,39 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class TrainOptions:
     """How the network is trained. The paper states none of this."""
 
-    epochs: int = option(10, "epochs of training")
+    epochs: Count = option(10, "epochs of training")
     optimiser: str = option("adamw", "rule of the steps", choices=OPTIMISERS)
-    learning_rate: float = option(1e-3, "largest learning rate")
+    learning_rate: Positive = option(1e-3, "largest learning rate")
     schedule: str = option("cosine", "how the learning rate falls after the warm-up", choices=SCHEDULES)
-    warmup: float = option(0.05, "part of the steps in which the learning rate rises linearly from zero")
-    weight_decay: float = option(0.01, "decay of weight matrices (times the learning rate); norms and biases have none")
-    clip_norm: float = option(5.0, "gradients are scaled down to this norm")
-    margin: float = option(0.2, "margin of --loss am (in the cosine) or aam (in radians)")
-    logit_scale: float = option(30.0, "scale of the cosines of --loss am and aam")
-    average_epochs: int = option(
+    warmup: Part = option(0.05, "part of the steps in which the learning rate rises linearly from zero")
+    weight_decay: Amount = option(
+        0.01, "decay of weight matrices (times the learning rate); norms and biases have none"
+    )
+    clip_norm: Positive = option(5.0, "gradients are scaled down to this norm")
+    margin: Annotated[float, "[0, 1.5707]"] = option(0.2, "margin of --loss am (in the cosine) or aam (in radians)")
+    logit_scale: Positive = option(30.0, "scale of the cosines of --loss am and aam")
+    average_epochs: Natural = option(
         0,
         "final.pt is the mean of the networks of so many last epochs where that has "
         "the lower validation loss; 0 = the best epoch",
     )
-    finetune_epochs: int = option(0, "more epochs on long chunks with a large margin after the others; 0 = none")
-    finetune_chunk: int = option(600, "fine-tuning: frames of a chunk")
-    finetune_margin: float = option(0.5, "fine-tuning: margin of --loss am or aam")
-    finetune_learning_rate: float = option(1e-4, "fine-tuning: largest learning rate")
+    finetune_epochs: Natural = option(0, "more epochs on long chunks with a large margin after the others; 0 = none")
+    finetune_chunk: Count = option(600, "fine-tuning: frames of a chunk")
+    finetune_margin: Annotated[float, "[0, 1.5707]"] = option(0.5, "fine-tuning: margin of --loss am or aam")
+    finetune_learning_rate: Positive = option(1e-4, "fine-tuning: largest learning rate")
     init: str = option(
         "",
         "start from the weights of a trained network: its final.pt, or a bundle; "
         "new speakers get a new output layer, the same ones train on",
     )
-    freeze_encoder_epochs: int = option(
+    freeze_encoder_epochs: Natural = option(
         0, "with --init: in so many first epochs what it gave stays as it is, and the new layers alone learn"
     )
 
     def __post_init__(self) -> None:
-        check_values(
-            self,
-            "training options",
-            "epochs of at least 1, positive rates, norms and scales, 0 <= warmup < 1, 0 <= margin < pi / 2",
-            epochs=self.epochs < 1,
-            learning_rate=self.learning_rate <= 0,
-            clip_norm=self.clip_norm <= 0,
-            warmup=not 0 <= self.warmup < 1,
-            weight_decay=self.weight_decay < 0,
-            margin=not 0 <= self.margin < math.pi / 2,
-            logit_scale=self.logit_scale <= 0,
-            average_epochs=self.average_epochs < 0,
-            finetune_epochs=self.finetune_epochs < 0,
-            finetune_margin=not 0 <= self.finetune_margin < math.pi / 2,
-            finetune_learning_rate=self.finetune_learning_rate <= 0,
-        )
+        check_options(self, "training options")
         held = self.freeze_encoder_epochs
-        wrong = held < 0 or held > self.epochs + self.finetune_epochs or (held > 0 and not self.init)
+        wrong = held > self.epochs + self.finetune_epochs or (held > 0 and not self.init)
         check_values(self, "training options", "0 to --epochs, and 0 without --init", freeze_encoder_epochs=wrong)
 
 
@@ -87,12 +74,11 @@ class TrainOptions:
 class CheckpointOptions:
     """What is kept against a kill; none of it changes the network."""
 
-    checkpoint_minutes: float = option(15.0, "last.pt is written in mid-epoch too, every so many minutes; 0 = never")
-    keep_epochs: int = option(0, "the checkpoints of so many last epochs are kept as <epoch>.pt beside last.pt")
+    checkpoint_minutes: Amount = option(15.0, "last.pt is written in mid-epoch too, every so many minutes; 0 = never")
+    keep_epochs: Natural = option(0, "the checkpoints of so many last epochs are kept as <epoch>.pt beside last.pt")
 
     def __post_init__(self) -> None:
-        wrong = {name: getattr(self, name) < 0 for name in ("checkpoint_minutes", "keep_epochs")}
-        check_values(self, "checkpoint options", "0 or more", **wrong)
+        check_options(self, "checkpoint options")
 
 
 @dataclass(frozen=True)
@@ -109,7 +95,7 @@ class NetworkOptions(
 
     def __post_init__(self) -> None:
         for part in NetworkOptions.__bases__:
-            part.__post_init__(self)
+            subset(self, part)  # checks what is its own
         for name in ("min_chunk", "extract_min_frames"):
             check_frames(name, self, self.shortest)
         short = bool(self.finetune_epochs) and self.finetune_chunk < self.min_chunk

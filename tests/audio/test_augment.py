@@ -10,8 +10,7 @@ from coded import alike, real
 from lhotse.serialization import deserialize_item
 from scipy.signal import correlate
 
-from pyasp.audio.augment import Augmenter, generate, json_line
-from pyasp.audio.augment_options import AugmentOptions, check
+from pyasp.audio.augment import Augmenter, AugmentOptions, check, generate, json_line
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import vad as vad_verb

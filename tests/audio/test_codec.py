@@ -5,8 +5,8 @@ import pytest
 from coded import alike, real
 from prep_trees import program
 
-from pyasp.audio import augment_options, codec
-from pyasp.audio.augment_options import AugmentOptions
+from pyasp.audio import augment, codec
+from pyasp.audio.augment import AugmentOptions
 from pyasp.bin import check
 from pyasp.core.errors import InputError
 
@@ -45,7 +45,7 @@ def test_an_encoder_that_only_says_it_can_is_passed_over(no_encoder, tmp_path, m
     program(tmp_path / "bin", monkeypatch, "ffmpeg", "echo Unknown encoder libopencore_amrnb >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(InputError, match="no program that encodes AMR-NB"):
-        augment_options.check(AugmentOptions(kinds="codec"))
+        augment.check(AugmentOptions(kinds="codec"))
 
 
 @pytest.mark.parametrize("name", codec.ENCODERS)

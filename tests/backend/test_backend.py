@@ -8,10 +8,10 @@ import pytest
 from pyasp import kaldi
 from pyasp.backend import model
 from pyasp.backend.files import read_back_end, read_plda
-from pyasp.backend.options import ScoreOptions, TrainOptions
+from pyasp.backend.options import BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.backend.transforms import apply_transform, lda, length_normalise, pca
-from pyasp.bin import score, train_backend
+from pyasp.bin import score
 from pyasp.core.errors import InputError
 
 
@@ -76,7 +76,7 @@ def test_affine_and_linear_transforms():
 def test_enrolment_orders(data):
     """normalised: process, average, normalise again; raw: average the embeddings, process once."""
     vectors, labels = data
-    back_end = model.train(vectors, labels, TrainOptions(), log=lambda line: None)
+    back_end = model.train(vectors, labels, BackendTrainOptions(), log=lambda line: None)
     members = [np.array([0, 1, 2]), np.array([5])]
     processed = back_end.process(vectors)
     normalised = model.enroll(back_end, vectors, members, "normalised")
@@ -100,10 +100,10 @@ def accuracy(back_end, vectors, labels, options=ScoreOptions()):
 @pytest.mark.parametrize(
     "options",
     [
-        TrainOptions(),
-        TrainOptions(whitening=False),
-        TrainOptions(lda_dim=5),
-        TrainOptions(whitening=False, lda_dim=5, lda_total_covariance_factor=0.1),
+        BackendTrainOptions(),
+        BackendTrainOptions(whitening=False),
+        BackendTrainOptions(lda_dim=5),
+        BackendTrainOptions(whitening=False, lda_dim=5, lda_total_covariance_factor=0.1),
     ],
 )
 @pytest.mark.parametrize("scoring", ["plda", "cosine"])
@@ -115,7 +115,9 @@ def test_trained_back_end_tells_new_speakers_apart(data, options, scoring):
 
 
 def test_lda_on_whitened_vectors_is_lda(data):
-    a, b = (model.train(*data, TrainOptions(whitening=w, lda_dim=4), log=lambda line: None) for w in (True, False))
+    a, b = (
+        model.train(*data, BackendTrainOptions(whitening=w, lda_dim=4), log=lambda line: None) for w in (True, False)
+    )
     found, expected = a.process(data[0]), b.process(data[0])
     np.testing.assert_allclose(found * np.sign((found * expected).sum(axis=0)), expected, atol=1e-4)
 
@@ -123,13 +125,15 @@ def test_lda_on_whitened_vectors_is_lda(data):
 def test_fewer_vectors_than_dimensions(capsys):
     """12 vectors span 11 directions about their mean: the back end keeps these, says so, and still works."""
     vectors, labels = speakers(np.random.default_rng(2), 4, 3, dim=40, noise=0.1)
-    back_end = model.train(vectors, labels, TrainOptions())
+    back_end = model.train(vectors, labels, BackendTrainOptions())
     assert "reduced dimension: 12 training vectors vary in 11 of 40 directions" in capsys.readouterr().out
     assert back_end.transform.shape == (11, 40) and back_end.plda.dim == 11
     assert accuracy(back_end, vectors, labels) == 1.0
 
 
-@pytest.mark.parametrize("options", [TrainOptions(), TrainOptions(whitening=False), TrainOptions(lda_dim=5)])
+@pytest.mark.parametrize(
+    "options", [BackendTrainOptions(), BackendTrainOptions(whitening=False), BackendTrainOptions(lda_dim=5)]
+)
 def test_singular_covariance(options):
     """A constant and a repeated dimension."""
     vectors, labels = speakers(np.random.default_rng(3))
@@ -143,7 +147,10 @@ def test_recordings_of_a_speaker_that_are_all_equal():
     """No variation within speakers at all: EM shrinks it, and the floor keeps it invertible."""
     means = np.random.default_rng(4).normal(size=(30, 5)).astype(np.float32)
     back_end = model.train(
-        np.repeat(means, 3, axis=0), np.repeat(np.arange(30), 3), TrainOptions(plda_iters=200), log=lambda line: None
+        np.repeat(means, 3, axis=0),
+        np.repeat(np.arange(30), 3),
+        BackendTrainOptions(plda_iters=200),
+        log=lambda line: None,
     )
     assert all(np.isfinite(part).all() for part in (back_end.plda.mean, back_end.plda.transform, back_end.plda.psi))
 
@@ -163,12 +170,12 @@ def test_single_recording_speakers_are_counted(capsys):
 
 def test_lda_dimension_is_checked(data):
     with pytest.raises(InputError, match="at most 8"):
-        model.train(*data, TrainOptions(lda_dim=9), log=lambda line: None)
+        model.train(*data, BackendTrainOptions(lda_dim=9), log=lambda line: None)
 
 
 def test_identical_embeddings():
     with pytest.raises(InputError, match="identical vectors"):
-        model.train(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), TrainOptions())
+        model.train(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), BackendTrainOptions())
 
 
 # ---------------------------------------------------------------- the tools
@@ -197,12 +204,12 @@ def corpus(tmp_path, data):
 
 
 def train_tool(corpus, *options, utt2spk="utt2spk"):
-    return train_backend.main([*options, str(corpus / "train.scp"), str(corpus / utt2spk), str(corpus / "backend")])
+    return score.main(["train", *options, str(corpus / "train.scp"), str(corpus / utt2spk), str(corpus / "backend")])
 
 
 def score_tool(corpus, *options, out="scores", trials="list", backend_dir="backend"):
     names = ("eval.scp", "model2utts", "eval.scp", backend_dir, trials, out)
-    return score.main([*options, *(str(corpus / name) for name in names)])
+    return score.main(["list", *options, *(str(corpus / name) for name in names)])
 
 
 @pytest.mark.parametrize(

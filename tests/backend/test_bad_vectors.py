@@ -10,7 +10,7 @@ from pyasp import kaldi
 from pyasp.backend import calibration, norm, plda_em, scoring
 from pyasp.backend import model as backend
 from pyasp.backend.files import read_back_end, read_plda, write_back_end, write_plda
-from pyasp.backend.options import ScoreOptions, TrainOptions
+from pyasp.backend.options import BackendTrainOptions, ScoreOptions
 from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import lda
 from pyasp.bin import evaluate, score
@@ -39,7 +39,7 @@ def labelled(speakers, utts, dim, spread=1.0):
 )
 def test_degenerate_training_sets_score_finitely(capsys, case, speakers, utts, dim, spread):
     vectors, labels = labelled(speakers, utts, dim, spread)
-    trained = backend.train(vectors, labels, TrainOptions())
+    trained = backend.train(vectors, labels, BackendTrainOptions())
     told = capsys.readouterr().out
     assert ("no variation within the speakers" in told) == (spread == 0.0)
     if case == "fewer vectors than dimensions":
@@ -67,7 +67,7 @@ def test_identical_vectors_are_refused():
     with pytest.raises(InputError, match="no variation at all"):
         lda(vectors - vectors.mean(0), labels, 2)
     with pytest.raises(InputError, match="identical vectors"):
-        backend.train(np.ones((6, 3)), np.repeat(np.arange(3), 2), TrainOptions())
+        backend.train(np.ones((6, 3)), np.repeat(np.arange(3), 2), BackendTrainOptions())
 
 
 def test_plda_without_variation_within_or_between_speakers():
@@ -106,7 +106,7 @@ def test_negative_between_speaker_variances_are_refused(tmp_path):
 def scored(tmp_path):
     """Embeddings, back end and a list for the tool `score`."""
     vectors, labels = labelled(6, 4, 5)
-    trained = backend.train(vectors, labels, TrainOptions())
+    trained = backend.train(vectors, labels, BackendTrainOptions())
     write_back_end(tmp_path / "backend", trained, {"tool": "x", "options": {}, "inputs": {}})
     with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
         for k, vector in enumerate(vectors[:6]):
@@ -118,7 +118,10 @@ def scored(tmp_path):
 
 def run_score(where):
     return score.main(
-        [*(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials"))]
+        [
+            "list",
+            *(str(where / name) for name in ("e.scp", "model2utts", "e.scp", "backend", "trials", "scores/trials")),
+        ]
     )
 
 

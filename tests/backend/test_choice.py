@@ -7,8 +7,8 @@ from pyasp import kaldi
 from pyasp.backend import choice
 from pyasp.backend.choice import candidates, choose, equal_error, evidence
 from pyasp.backend.files import read_back_end, resolved
-from pyasp.backend.options import ScoreOptions, TrainOptions
-from pyasp.bin import train_backend
+from pyasp.backend.options import BackendTrainOptions, ScoreOptions
+from pyasp.bin import score
 from pyasp.core.conf import read_conf
 from pyasp.data.datadir import write_table
 
@@ -29,30 +29,30 @@ def test_equal_error_is_where_misses_and_false_alarms_meet():
 
 
 def test_loud_directions_without_speakers_are_plda_s_to_find():
-    (options, scoring), why = choose(*speech(60, 8, loud=8.0), TrainOptions(whitening=False))
+    (options, scoring), why = choose(*speech(60, 8, loud=8.0), BackendTrainOptions(whitening=False))
     assert scoring == "plda" and "cosine" in why and "of new speakers the report tells" in why
 
 
 def test_too_few_recordings_for_plda_make_it_cosine():
     """Two dozen vectors in 20 dimensions say nothing about covariances, and all directions are alike."""
     data = speech(12, 2, within=0.5, seed=3)
-    found = evidence(*data, TrainOptions(whitening=True))
+    found = evidence(*data, BackendTrainOptions(whitening=True))
     assert found["cosine without whitening"][0] < found["PLDA"][0]
-    assert choose(*data, TrainOptions())[0][1] == "cosine"
+    assert choose(*data, BackendTrainOptions())[0][1] == "cosine"
 
 
 def test_the_settings_stay_unless_another_is_clearly_better():
-    (options, scoring), why = choose(*speech(100, 10, within=1.5), TrainOptions())
-    assert (options, scoring) == (TrainOptions(), "plda") and "no other is clearly better" in why
-    (options, scoring), why = choose(*speech(4, 3), TrainOptions())
-    assert (options, scoring) == (TrainOptions(), "plda") and "too few training speakers (4)" in why
+    (options, scoring), why = choose(*speech(100, 10, within=1.5), BackendTrainOptions())
+    assert (options, scoring) == (BackendTrainOptions(), "plda") and "no other is clearly better" in why
+    (options, scoring), why = choose(*speech(4, 3), BackendTrainOptions())
+    assert (options, scoring) == (BackendTrainOptions(), "plda") and "too few training speakers (4)" in why
 
 
 def test_copies_that_lie_are_left_out():
     vectors, labels, _ = speech(60, 4, within=0.7)
     wrong = np.random.default_rng(5).permutation(labels)  # copies that say nothing of their speakers
     both, clean = np.concatenate([vectors, 3 * vectors]), np.arange(2 * len(labels)) < len(labels)
-    found = evidence(both, np.concatenate([labels, wrong]), clean, TrainOptions())
+    found = evidence(both, np.concatenate([labels, wrong]), clean, BackendTrainOptions())
     assert found["PLDA on clean recordings"][0] < 0.9 * found["PLDA"][0]
 
 
@@ -69,17 +69,17 @@ def test_copies_that_lie_are_left_out():
 def test_copies_go_for_a_little_and_plda_for_much(monkeypatch, plda, without_copies, cosine, chosen):
     figures = {"PLDA": plda, "PLDA on clean recordings": without_copies, "cosine": cosine}
     monkeypatch.setattr(choice, "evidence", lambda *_: {name: (each, name) for name, each in figures.items()})
-    found, why = choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), TrainOptions())
+    found, why = choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), BackendTrainOptions())
     assert found == chosen and f"back end: {chosen}" in why and ("no other" in why) == (chosen != "cosine")
 
 
 def test_an_lda_of_the_users_stays():
-    every = candidates(TrainOptions(lda_dim=7), 30, 20, True)
+    every = candidates(BackendTrainOptions(lda_dim=7), 30, 20, True)
     assert {options.lda_dim for options, _ in every.values()} == {7}
     assert not any("LDA to" in name for name in every)
 
 
-def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
+def test_training_writes_the_choice_and_scoring_follows_it(tmp_path, capsys):
     vectors, labels, _ = speech(12, 2, within=0.5, seed=3)
     utts = {f"s{label:02d}-{k}": f"s{label:02d}" for k, label in enumerate(labels)}
     with kaldi.ArkWriter(tmp_path / "e.ark", tmp_path / "e.scp") as writer:
@@ -87,12 +87,12 @@ def test_train_backend_writes_the_choice_and_scoring_follows_it(tmp_path, capsys
             writer.write(utt, vector)
     write_table(tmp_path / "utt2spk", utts)
     words = [str(tmp_path / "e.scp"), str(tmp_path / "utt2spk"), str(tmp_path / "b")]
-    assert train_backend.main(["--scoring=auto", *words]) == 0
+    assert score.main(["train", "--scoring=auto", *words]) == 0
     assert "back end: cosine" in capsys.readouterr().err
     assert resolved(ScoreOptions(scoring="auto"), tmp_path / "b").scoring == "cosine"
     assert resolved(ScoreOptions(scoring="plda"), tmp_path / "b").scoring == "plda"
     assert resolved(ScoreOptions(scoring="auto"), tmp_path).scoring == "plda"  # a back end of Kaldi's
-    chosen = read_conf(tmp_path / "b" / "options.conf", TrainOptions)
+    chosen = read_conf(tmp_path / "b" / "options.conf", BackendTrainOptions)
     assert len(read_back_end(tmp_path / "b").plda.psi) == (chosen.lda_dim or 20)
-    assert train_backend.main(["--scoring=auto", *words]) == 0 and "up to date" in capsys.readouterr().err
-    assert train_backend.main(["--scoring=plda", *words]) == 1  # another recipe: out of date
+    assert score.main(["train", "--scoring=auto", *words]) == 0 and "up to date" in capsys.readouterr().err
+    assert score.main(["train", "--scoring=plda", *words]) == 1  # another recipe: out of date

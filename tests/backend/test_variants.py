@@ -1,21 +1,19 @@
 """Variants: chains and fusions by name, dev trials, adaptation, and the tools that make each from a tiny experiment."""
 
 import json
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from recipe import ROOT
 
 from pyasp.backend import model as backend
 from pyasp.backend.files import read_back_end
 from pyasp.backend.model import adapt
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS
-from pyasp.backend.variants import VariantOptions, check, expand, explained, fusions, impossible
-from pyasp.bin import adapt_backend, calibrate, normalise_scores, score, select, train_backend
-from pyasp.bin import variants as variants_tool
+from pyasp.backend.variants import VariantOptions, check, expand, explained, fusions, impossible, names
+from pyasp.bin import check as check_tool
+from pyasp.bin import score, select
 from pyasp.core.errors import CannotBeMade, InputError
 from pyasp.data import dev_trials
 from pyasp.data.datadir import DataDir
@@ -59,12 +57,10 @@ def test_names_are_explained():
     assert explained("x+snorm+cal").startswith("mean of znorm and tnorm; calibrated on the dev speakers")
 
 
-def test_the_tool_lists_systems(tmp_path, capsys):
-    (tmp_path / "b.conf").write_text("--variant=snorm\n--fuse=x+y\n--whitening=false\n")
-    (tmp_path / "exp/y/scores").mkdir(parents=True)
-    command = [f"--config={tmp_path}/b.conf", f"--exp={tmp_path}/exp"]
-    assert variants_tool.main([*command, "x"]) == 0 and capsys.readouterr().out == "x\nx+snorm\nfusion:x+y\n"
-    assert variants_tool.main([*command, "--show=fusions", "x"]) == 0 and capsys.readouterr().out == "fusion:x+y x y\n"
+def test_systems_are_followed_by_their_variants():
+    options = VariantOptions(variant=("snorm+cal",), fuse=("x+y", "x+z"))
+    assert names(options, ["x", "y"]) == ["x", "x+snorm", "x+snorm+cal", "y", "y+snorm", "y+snorm+cal"]
+    assert fusions(options, names(options, ["x", "y"])) == {"fusion:x+y": ["x", "y"]}
 
 
 def test_settings_that_no_data_could_follow_are_told_before_any_work():
@@ -254,8 +250,8 @@ def root(tmp_path):
                 )
             )
         assert (
-            train_backend.main(
-                [str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]
+            score.main(
+                ["train", str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]
             )
             == 0
         )
@@ -264,6 +260,7 @@ def root(tmp_path):
             assert (
                 score.main(
                     [
+                        "list",
                         str(exp / place / "embedding.scp"),
                         str(data / place / "model2utts"),
                         str(exp / test / "embedding.scp"),
@@ -280,8 +277,8 @@ def root(tmp_path):
 NORMALISED = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm")
 
 
-def run(tool, root, *words):
-    return tool.main([word if word.startswith("--") else str(root / word) for word in words])
+def run(action, root, *words):
+    return score.main([action, *(word if word.startswith("--") else str(root / word) for word in words)])
 
 
 def scores(root, system, place="scores/trials", listed="data/trials/trials"):
@@ -289,28 +286,28 @@ def scores(root, system, place="scores/trials", listed="data/trials/trials"):
 
 
 def test_calibration_on_dev_speakers_and_on_halves(root, capsys):
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 0
     model = json.loads((root / "exp/one+cal/calibration.json").read_text())
     assert model["trained_on"] == "dev" and list(model["lists"]["trials"][0]["weights"]) == ["one"]
     weights = model["lists"]["trials"][0]
     assert np.allclose(
         scores(root, "one+cal"), scores(root, "one") * weights["weights"]["one"] + weights["offset"], atol=1e-4
     )
-    assert run(calibrate, root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
+    assert run("calibrate", root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
     rows = (root / "exp/one+calhalf/scores/trials.tsv").read_text().splitlines()
     assert rows[0] == "halves" and set(rows[1:]) == {"disjoint", "mixed"} and len(rows) == len(scores(root, "one")) + 1
     assert len(json.loads((root / "exp/one+calhalf/calibration.json").read_text())["lists"]["trials"]) == 2
     before = (root / "exp/one+cal/scores/trials").stat().st_mtime_ns
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0 and "up to date" in capsys.readouterr().err
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 0 and "up to date" in capsys.readouterr().err
     assert (root / "exp/one+cal/scores/trials").stat().st_mtime_ns == before
-    assert run(calibrate, root, "--calibration-prior=0.1", "data", "exp/one+cal", "exp/one") == 1
+    assert run("calibrate", root, "--calibration-prior=0.1", "data", "exp/one+cal", "exp/one") == 1
     assert "--calibration-prior: 0.5 -> 0.1" in capsys.readouterr().err
 
 
 def test_calibration_with_durations_and_on_a_named_list(root):
     assert (
         run(
-            calibrate,
+            "calibrate",
             root,
             "--quality=test_seconds",
             "--quality=enroll_utts",
@@ -327,35 +324,35 @@ def test_calibration_with_durations_and_on_a_named_list(root):
 
 
 def test_calibration_refuses(root, capsys):
-    assert run(calibrate, root, "--quality=colour", "data", "exp/one+cal", "exp/one") == 1
+    assert run("calibrate", root, "--quality=colour", "data", "exp/one+cal", "exp/one") == 1
     assert "colour" in capsys.readouterr().err
 
 
 def test_a_variant_that_cannot_be_made_is_left_out_with_its_reason(root, capsys):
     (root / "data/dev/trials").unlink()
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 0
     told = capsys.readouterr().err
     assert "warning: one+cal is left out: " in told and "no scores of trials among dev speakers" in told
     assert "--dev-fraction" in read_left_out(root / "exp/one+cal")["*"]
-    assert run(normalise_scores, root, "--cohort-size=1", *NORMALISED) == 0
+    assert run("normalise", root, "--cohort-size=1", *NORMALISED) == 0
     assert "found 1 recordings; expected at least 2" in read_left_out(root / "exp/one+snorm")["*"]
-    assert run(normalise_scores, root, *NORMALISED) == 0 and read_left_out(root / "exp/one+snorm") == {}
-    assert run(normalise_scores, root, "--cohort-size=1", "--force=true", *NORMALISED) == 0
+    assert run("normalise", root, *NORMALISED) == 0 and read_left_out(root / "exp/one+snorm") == {}
+    assert run("normalise", root, "--cohort-size=1", "--force=true", *NORMALISED) == 0
     assert not (root / "exp/one+snorm/scores").exists()  # no scores of former settings under that name
     words = ("exp/one/train/embedding.scp", "data/train_sel/utt2spk", "exp/one+lda/backend")
-    assert run(train_backend, root, "--lda-dim=99", *words) == 0
+    assert run("train", root, "--lda-dim=99", *words) == 0
     assert "expected at most" in read_left_out(root / "exp/one+lda")["*"]
-    assert run(train_backend, root, "--lda-dim=99", *words[:2], "exp/three/backend") == 1  # the system itself
-    assert run(adapt_backend, root, "exp/one/backend", "exp/one/other/embedding.scp", "exp/one+adapt/backend") == 0
+    assert run("train", root, "--lda-dim=99", *words[:2], "exp/three/backend") == 1  # the system itself
+    assert run("adapt", root, "exp/one/backend", "exp/one/other/embedding.scp", "exp/one+adapt/backend") == 0
     assert "unlabelled vectors" in read_left_out(root / "exp/one+adapt")["*"]
 
 
 def test_scores_that_cannot_be_made_again_are_not_left_to_be_reported(root, capsys):
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 0
     (root / "data/dev/trials").unlink()
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 1
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 1
     assert "found scores of an earlier run" in capsys.readouterr().err
-    assert run(calibrate, root, "--force=true", "data", "exp/one+cal", "exp/one") == 0
+    assert run("calibrate", root, "--force=true", "data", "exp/one+cal", "exp/one") == 0
     assert not (root / "exp/one+cal/scores").exists()
 
 
@@ -364,14 +361,13 @@ def test_halves_of_three_speakers_leave_that_list_out_alone(root, capsys):
     few = [line for line in lines if all(word[:6] in ("test00", "test01", "test02") for word in line.split()[:2])]
     (root / "data/trials/few").write_text("\n".join(few) + "\n")
     command = ["exp/one/enroll/embedding.scp", "data/enroll/model2utts", "exp/one/test/embedding.scp"]
-    assert run(score, root, *command, "exp/one/backend", "data/trials/few", "exp/one/scores/few") == 0
-    assert run(calibrate, root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
+    assert run("list", root, *command, "exp/one/backend", "data/trials/few", "exp/one/scores/few") == 0
+    assert run("calibrate", root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
     assert "one+calhalf, few is left out" in capsys.readouterr().err
     (root / "b.conf").write_text("--variant=cal\n--variant=calhalf\n")
     (root / "s.conf").write_text("--dev-fraction=0.01\n")
     (root / "data/train").symlink_to("train_sel")
-    words = [f"--config={root}/b.conf", f"--select={root}/s.conf", f"--data={root}/data", "--show=impossible", "any"]
-    assert variants_tool.main(words) == 0
+    assert check_tool.main(["variants", f"--select={root}/s.conf", str(root / "b.conf"), str(root / "data")]) == 0
     foreseen = capsys.readouterr().out.splitlines()  # before any training
     assert [line.split(":")[1] for line in foreseen] == [" +cal", " +calhalf of few"]
     (row,) = read_left_out(root / "exp/one+calhalf").items()
@@ -386,15 +382,15 @@ def test_few_trials_are_counted_and_said(root, capsys):
         kept += [line] if counts[line.split()[2]] >= 0 else []
     (root / "data/dev/trials").write_text("\n".join(kept) + "\n")
     command = ["exp/one/dev/embedding.scp", "data/dev/model2utts", "exp/one/dev/embedding.scp", "exp/one/backend"]
-    assert run(score, root, "--force=true", *command, "data/dev/trials", "exp/one/dev/scores") == 0
-    assert run(calibrate, root, "data", "exp/one+cal", "exp/one") == 0
+    assert run("list", root, "--force=true", *command, "data/dev/trials", "exp/one/dev/scores") == 0
+    assert run("calibrate", root, "data", "exp/one+cal", "exp/one") == 0
     (model,) = json.loads((root / "exp/one+cal/calibration.json").read_text())["lists"]["trials"]
     assert (model["n_target"], model["n_nontarget"], model["speakers"]) == (3, 40, 11)
     assert "warning: one+cal, trials: calibrated on 3 target trials, fewer than 30" in capsys.readouterr().err
 
 
 def test_fusion(root):
-    assert run(calibrate, root, "--train-on=auto", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+    assert run("calibrate", root, "--train-on=auto", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
     model = json.loads((root / "exp/fusion:one+two/calibration.json").read_text())
     weights = model["lists"]["trials"][0]
     assert model["trained_on"] == "dev" and list(weights["weights"]) == ["one", "two"]
@@ -402,33 +398,31 @@ def test_fusion(root):
     assert np.allclose(scores(root, "fusion:one+two"), expected, atol=1e-4)
     (root / "data/dev/trials").unlink()
     assert (
-        run(calibrate, root, "--train-on=auto", "--force=true", "data", "exp/fusion:one+two", "exp/one", "exp/two") == 0
+        run("calibrate", root, "--train-on=auto", "--force=true", "data", "exp/fusion:one+two", "exp/one", "exp/two")
+        == 0
     )
     assert json.loads((root / "exp/fusion:one+two/calibration.json").read_text())["trained_on"] == "halves"
 
 
 def test_normalisation_of_every_list(root):
     words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm")
-    assert run(normalise_scores, root, *words) == 0
+    assert run("normalise", root, *words) == 0
     z, t = (f"exp/one+{kind}" for kind in ("znorm", "tnorm"))
     for kind, out in (("znorm", z), ("tnorm", t)):
-        assert run(normalise_scores, root, f"--kind={kind}", *words[:4], out) == 0
+        assert run("normalise", root, f"--kind={kind}", *words[:4], out) == 0
     assert np.allclose(
         scores(root, "one+snorm"), (scores(root, "one+znorm") + scores(root, "one+tnorm")) / 2, atol=1e-5
     )
     assert (root / "exp/one+snorm/dev/scores").is_file()  # so that calibration can follow
-    assert run(calibrate, root, "data", "exp/one+snorm+cal", "exp/one+snorm") == 0
-    assert (
-        run(normalise_scores, root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm")
-        == 0
-    )
-    assert run(normalise_scores, root, "--cohort=dev", *words) == 1  # another cohort: out of date
+    assert run("calibrate", root, "data", "exp/one+snorm+cal", "exp/one+snorm") == 0
+    assert run("normalise", root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm") == 0
+    assert run("normalise", root, "--cohort=dev", *words) == 1  # another cohort: out of date
 
 
 def test_a_cohort_of_dev_speakers_leaves_each_dev_trials_own_speaker_out(root):
     """Every dev recording is a model, a test and in the cohort: znorm's moments are those of a model's nontargets."""
     words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+znorm")
-    assert run(normalise_scores, root, "--cohort=dev", "--kind=znorm", *words) == 0
+    assert run("normalise", root, "--cohort=dev", "--kind=znorm", *words) == 0
     before, trials = read_scored(root / "data/dev/trials", root / "exp/one/dev/scores")
     expected = np.empty_like(before)
     for model in range(len(trials.models)):
@@ -440,18 +434,18 @@ def test_a_cohort_of_dev_speakers_leaves_each_dev_trials_own_speaker_out(root):
 
 def test_adapted_back_end(root):
     words = ("exp/one/backend", "exp/one/test/embedding.scp", "exp/one+adapt/backend")
-    assert run(adapt_backend, root, *words) == 0
+    assert run("adapt", root, *words) == 0
     adapted, plain = read_back_end(root / words[2]), read_back_end(root / words[0])
     assert not np.allclose(adapted.mean, plain.mean) and np.array_equal(adapted.transform, plain.transform)
-    assert run(adapt_backend, root, "--adapt-within=0.1", *words) == 1
+    assert run("adapt", root, "--adapt-within=0.1", *words) == 1
 
 
 def test_no_trial_is_scored_by_a_back_end_adapted_to_its_speakers(root):
     """adapt, scores of the dev trials, snorm of them: each trial by the back end of the parts of neither speaker."""
     words = ("exp/one/backend", "exp/one/dev/embedding.scp", "exp/one+adapt/backend")
-    assert run(adapt_backend, root, f"--data={root}/data", *words) == 0
+    assert run("adapt", root, f"--data={root}/data", *words) == 0
     command = ["exp/one/dev/embedding.scp", "data/dev/model2utts", "exp/one/dev/embedding.scp", words[2]]
-    assert run(score, root, *command, "data/dev/trials", "exp/one+adapt/dev/scores") == 0
+    assert run("list", root, *command, "data/dev/trials", "exp/one+adapt/dev/scores") == 0
     found, trials = read_scored(root / "data/dev/trials", root / "exp/one+adapt/dev/scores")
     plain, reader = read_back_end(root / words[0]), ScpReader(root / words[1])
     utts = list(reader)
@@ -471,11 +465,13 @@ def test_no_trial_is_scored_by_a_back_end_adapted_to_its_speakers(root):
     assert len(seen) > 10
     (root / "exp/one+adapt/scores").mkdir()
     command = ["exp/one/enroll/embedding.scp", "data/enroll/model2utts", "exp/one/test/embedding.scp", words[2]]
-    assert run(score, root, *command, "data/trials/trials", "exp/one+adapt/scores/trials") == 0  # none of them is in it
+    assert (
+        run("list", root, *command, "data/trials/trials", "exp/one+adapt/scores/trials") == 0
+    )  # none of them is in it
     adapted = read_back_end(root / words[2])
     assert not np.allclose(scores(root, "one+adapt"), scores(root, "one")) and adapted.plda.dim == DIM
     out = ("data", "exp/one", words[2], "exp/one+adapt", "exp/one+adapt+snorm")
-    assert run(normalise_scores, root, "--cohort=dev", *out) == 0
+    assert run("normalise", root, "--cohort=dev", *out) == 0
     assert np.isfinite(scores(root, "one+adapt+snorm", "dev/scores", "data/dev/trials")).all()
 
 
@@ -484,44 +480,51 @@ def test_every_tool_reads_the_whole_conf(root, tmp_path):
         "--plda-iters=3\n--variant=cal\n--quality=test_seconds\n--dev-targets=9\n--cohort-size=9\n"
     )
     conf = f"--config={tmp_path}/b.conf"
-    assert run(calibrate, root, conf, "data", "exp/one+cal", "exp/one") == 0
-    assert run(normalise_scores, root, conf, "data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm") == 0
+    assert run("calibrate", root, conf, "data", "exp/one+cal", "exp/one") == 0
+    assert run("normalise", root, conf, "data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm") == 0
 
 
-@pytest.mark.slow
-def test_the_step_makes_every_variant(root):
-    """steps/score.sh over chains of back ends, normalisations and calibrations; then steps/fuse.sh."""
+def test_a_system_gets_every_variant_and_fusions_come_after(root, capsys):
+    """Chains of back ends, normalisations and calibrations in one process; given again, nothing is made again."""
     conf = root / "b.conf"
     conf.write_text(
         "--variant=lda+snorm+cal\n--variant=cosine+asnorm\n--variant=adapt\n--variant=calhalf\n"
         "--variant-lda-dim=5\n--cohort-top=20\n--fuse=one+two\n"
     )
-    for command in (["score.sh", root / "data", root / "exp/one"], ["fuse.sh", root / "data", root / "exp", "one two"]):
-        words = [ROOT / "steps" / command[0], "--force", "--conf", conf, *command[1:]]
-        process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
-        assert process.returncode == 0, process.stderr[-3000:]
-    names = {path.parent.parent.name for path in root.glob("exp/*/scores/trials")}
-    assert names == {
-        "one",
-        "two",
-        "fusion:one+two",
-        *(
-            f"one+{chain}"
-            for chain in ("lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf")
-        ),
-    }
+    config = f"--config={conf}"
+    assert run("system", root, config, "--force", "data", "exp/one") == 0
+    assert score.main(["fusions", config, str(root / "data"), str(root / "exp"), "one", "two"]) == 0
+    chains = ("lda", "lda+snorm", "lda+snorm+cal", "cosine", "cosine+asnorm", "adapt", "calhalf")
+    made = {path.parent.parent.name for path in root.glob("exp/*/scores/trials")}
+    assert made == {"one", "two", "fusion:one+two", *(f"one+{chain}" for chain in chains)}
     assert read_back_end(root / "exp/one+lda/backend").transform.shape[0] == 5
     assert np.abs(scores(root, "one+cosine")).max() <= 1.0001
-    found = [scores(root, name) for name in sorted(names)]
+    found = [scores(root, name) for name in sorted(made)]
     assert all(not np.allclose(a, b) for k, a in enumerate(found) for b in found[:k])
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("exp/*/scores/*")}
+    capsys.readouterr()
+    assert run("system", root, config, "data", "exp/one") == 0 and "up to date" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("exp/*/scores/*")}
 
 
-@pytest.mark.slow
-def test_the_step_goes_on_without_what_cannot_be_made(root):
+def test_a_system_goes_on_without_what_cannot_be_made(root, capsys):
     conf = root / "b.conf"
     conf.write_text("--variant=snorm+cal\n--variant=cosine\n--cohort-size=1\n")
-    words = [ROOT / "steps/score.sh", "--conf", conf, root / "data", root / "exp/one"]
-    process = subprocess.run(list(map(str, words)), text=True, capture_output=True)
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert "one+snorm+cal is left out: so is one+snorm" in process.stderr
+    assert run("system", root, f"--config={conf}", "data", "exp/one") == 0
+    assert "one+snorm+cal is left out: so is one+snorm" in capsys.readouterr().err
     assert (root / "exp/one+cosine/scores/trials").is_file() and not (root / "exp/one+snorm+cal").exists()
+
+
+def test_a_given_back_end_is_not_trained_and_has_no_variants(root, capsys):
+    conf = root / "b.conf"
+    conf.write_text("--variant=cosine\n")
+    (root / "exp/one/train/embedding.scp").unlink()
+    words = (f"--config={conf}", "--force", f"--backend={root}/exp/two/backend", "data", "exp/one")
+    assert run("system", root, *words) == 0
+    assert (
+        "one: the back end is given, no variants" in capsys.readouterr().err and not (root / "exp/one+cosine").exists()
+    )
+    made = json.loads((root / "exp/one/scores/trials.made.json").read_text())
+    assert str(root / "exp/two/backend/plda") in made["inputs"]
+    assert run("system", root, f"--config={conf}", "data", "exp/one") == 1
+    assert "embedding.scp: found no such file" in capsys.readouterr().err  # of the training, which is needed now

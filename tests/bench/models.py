@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import torch
 
-from pyasp.core.triangles import pack
+from pyasp.core.packed import pack
 from pyasp.gmm.model import FullGmm
 from pyasp.ivector.model import IvectorExtractor
 

@@ -76,6 +76,15 @@ def test_help_of_the_command_and_of_the_verbs_for_people_imports_no_large_librar
     assert all(f"usage: pyasp {verb}" in done.stdout for verb in people)
 
 
+def test_scoring_waits_for_no_torch():
+    code = (
+        "import sys, numpy as np; from pyasp.bin import score; from pyasp.backend.scoring import dot_scorer; "
+        "print(*dot_scorer(np.eye(2), np.eye(2)).pairs(np.arange(2), np.arange(2)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
+    assert done.stdout == "1.0 1.0 False\n", done.stderr[-300:]
+
+
 @dataclass(frozen=True)
 class Options:
     flag: bool = option(False, "a switch")
@@ -132,7 +141,10 @@ def test_a_verb_of_several_commands_keeps_their_options_apart(capsys):
     assert several(["third", "a"]) == 2 and "'third'; expected first or second" in capsys.readouterr().err
     assert several([]) == 2 and several(["first", "a"]) == 2
     assert several(["--help"]) == 0 and {"flag", "name"} == {key for key in option_fields(several.options)}
-    assert "ENROL..." in (told := capsys.readouterr().out) and "second [--config=FILE]" in told
+    assert "ENROL..." in (told := capsys.readouterr().out) and "second [--config=FILE]" in told and "--flag" not in told
+    assert (
+        several(["second", "--help"]) == by_words(["--help"]) == 0 and "of the other command" in capsys.readouterr().out
+    )
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
     "arguments, code, message",
     [
         (["a.wav"], 2, "ENROL... is missing"),
-        (["--prior", "2", "W", "W"], 1, "prior between 0 and 1"),
+        (["--prior", "2", "W", "W"], 1, r"--prior: found 2; expected a number in (0, 1)"),
         (["W", "gone.wav"], 1, "gone.wav: found no such file"),
         (["W", "M/plda"], 1, "M/plda"),
     ],

@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from pyasp.core import records
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
-from pyasp.core.records import describe, fingerprint, is_current, made_path, making
+from pyasp.core.records import ask, describe, digest_of, fingerprint, is_current, made_path, making
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,76 @@ def test_another_name_of_the_same_place_is_no_change(tmp_path, monkeypatch):
         is_current("out", recipe("other"))
     with pytest.raises(InputError, match="--lists: "):
         is_current("out", recipe("real", "y"))
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """`out`, asked for by a command and made from `part`, which lies below its directory, and that from `in`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in", "conf", "elsewhere"):
+        (tmp_path / name).write_text("1")
+    (tmp_path / "made/parts").mkdir(parents=True)
+    words = ["tool", "x.log", "--config", "conf", "made/out"]
+    monkeypatch.setenv("PYASP_ASKED", f"{digest_of('made/out', words)} made/out")
+    make("made/parts/1", describe("tool", Options(), ["in"]))
+    make("made/out", describe("merge", {}, ["made/parts/1", "elsewhere"]))
+    return words
+
+
+def test_what_the_same_command_left_is_known_to_be_up_to_date(asked, capsys):
+    Path("x.log").write_text("a log is no input")
+    assert ask("made/out", asked) == 0 and "made/out: up to date" in capsys.readouterr().err
+    assert "asked" in json.loads(made_path("made/out").read_text())
+    assert "asked" not in json.loads(made_path("made/parts/1").read_text())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: Path("conf").write_text("2"),
+        lambda: Path("in").write_text("2"),
+        lambda: Path("elsewhere").write_text("2"),
+        lambda: Path("in").unlink(),
+        lambda: Path("made/out").unlink(),
+        lambda: Path("made/parts/1").unlink(),
+        lambda: made_path("made/out").unlink(),
+        lambda: made_path("made/out").write_text("{"),
+        lambda: make("made/parts/1", describe("tool", Options(2), ["in"])),
+    ],
+)
+def test_a_command_is_run_where_anything_changed(asked, capsys, change):
+    change()
+    assert ask("made/out", asked) == 1
+    assert capsys.readouterr().out == f"{digest_of('made/out', asked)} made/out\n"
+
+
+def test_another_command_or_other_code_is_another_question(asked, tmp_path, monkeypatch):
+    assert ask("made/out", [*asked, "--force"]) == 1
+    shutil.copytree(Path(records.__file__).parents[1], tmp_path / "code")
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "code/core/records.py"))
+    assert ask("made/out", asked) == 0
+    (tmp_path / "code/gmm/em.py").write_text("")
+    assert ask("made/out", asked) == 1
+
+
+def test_a_command_that_finds_its_artefact_up_to_date_is_known_from_then_on(asked, monkeypatch):
+    """The record says so, and stays what it is for whatever was made from the artefact."""
+    before, words = fingerprint("made/out"), [*asked, "--nothing-new"]
+    monkeypatch.setenv("PYASP_ASKED", f"{digest_of('made/out', words)} made/out")
+    assert is_current("made/out", describe("merge", {}, ["made/parts/1", "elsewhere"]))
+    assert ask("made/out", words) == 0 and fingerprint("made/out") == before
+
+
+def test_the_question_waits_for_no_library(asked):
+    code = (
+        "import runpy, sys; sys.argv[1:] = sys.argv[2:]\n"
+        "try: runpy.run_module('pyasp.core.records', run_name='__main__')\n"
+        "except SystemExit as request: print(request.code, {'numpy', 'torch', 'lhotse', 'scipy'} & set(sys.modules))"
+    )
+    run = [sys.executable, "-c", code, "-", "made/out", *asked]
+    root = str(Path(records.__file__).parents[2])
+    done = subprocess.run(run, text=True, capture_output=True, env={**os.environ, "PYTHONPATH": root})
+    assert done.stdout == "0 set()\n", done.stderr
 
 
 def test_an_artefact_without_record_is_not_trusted(tmp_path):

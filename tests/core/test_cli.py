@@ -7,7 +7,7 @@ import pytest
 from pyasp.core.command import command, parse
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError
-from pyasp.core.options import option, subset
+from pyasp.core.options import Count, Fraction, Part, Positive, Share, check_options, option, subset
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,45 @@ def test_conf_round_trip(tmp_path):
     options = Options(3, 0.25, "b", True, ("x", "y"))
     write_conf(tmp_path / "o.conf", options)
     assert read_conf(tmp_path / "o.conf", Options) == options
+
+
+@dataclass(frozen=True)
+class Bounded:
+    count: Count = option(1, "at least one")
+    rate: Positive = option(0.1, "more than nothing")
+    part: Part = option(0.0, "below one")
+    fraction: Fraction = option(1.0, "some of all")
+    share: Share = option(0.5, "any part")
+
+
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("--count=0", "at least 1"),
+        ("--rate=0", "more than 0"),
+        ("--part=1", r"a number in \[0, 1\)"),
+        ("--part=-0.1", r"a number in \[0, 1\)"),
+        ("--fraction=0", r"a number in \(0, 1\]"),
+    ],
+)
+def test_numbers_lie_in_the_interval_of_their_type(tmp_path, word, expected):
+    key, value = word.split("=")
+    (tmp_path / "x.conf").write_text(f"{word}\n")
+    with pytest.raises(InputError, match=f"x.conf:1: {key}: found {value}; expected {expected}. Correct {key}"):
+        read_conf(tmp_path / "x.conf", Bounded)
+    with pytest.raises(InputError, match=f"command line: {key}"):
+        parse(Bounded, [word])
+    with pytest.raises(InputError, match=f"here: {key}"):
+        check_options(Bounded(**{key[2:]: float(value)}), "here")
+
+
+def test_a_percentage_is_told_to_be_a_fraction():
+    with pytest.raises(InputError, match=r"--share: found 20; expected 0 to 1. Give a fraction: 0.2 is a fifth"):
+        parse(Bounded, ["--share=20"])
+
+
+def test_the_ends_of_an_interval_are_in_it_where_it_is_closed():
+    assert parse(Bounded, ["--count=1", "--part=0", "--fraction=1"])[0] == Bounded()
 
 
 def test_subset_picks_the_fields_of_a_class():

@@ -359,6 +359,7 @@ def test_no_tool_runs_a_command_that_a_table_holds(prepared, tmp_path, capsys):
         "score": (
             score,
             [
+                "list",
                 tmp_path / "enroll.scp",
                 prepared / "enroll/model2utts",
                 tmp_path / "test.scp",

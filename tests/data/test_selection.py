@@ -35,7 +35,7 @@ def test_a_share_of_the_speakers_lies_within_a_larger_one_and_the_hold_outs_stay
     assert all({CLEAN[u] for u in result.ubm} == speakers[share] for share, result in shares.items())
     assert {tuple(result.dev_speakers) for result in shares.values()} == {tuple(chosen().dev_speakers)}
     assert shares[0.25].left_out_ubm == {"speaker held out (dev)": 20, "speaker beyond --train-fraction": 60}
-    with pytest.raises(InputError, match="0 < train fraction <= 1"):
+    with pytest.raises(InputError, match="--train-fraction: found 0; expected a number in .0, 1."):
         SelectOptions(train_fraction=0.0)
 
 

@@ -126,6 +126,9 @@ def test_failures_are_counted_and_stop_the_merge_unless_allowed(data, tmp_path):
     merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False, allow_fail_fraction=0.1)
     assert len(content(tmp_path / "all.scp")) == 18
     assert "s1-u01\tno sound" in (data / "dropped.tsv").read_text()
+    (data / "dropped.tsv").unlink()  # as a preparation that is made again does
+    merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False, allow_fail_fraction=0.1)
+    assert "s1-u01\tno sound" in (data / "dropped.tsv").read_text()
 
 
 def test_a_merge_says_what_it_did_or_that_there_is_nothing_to_do(data, tmp_path, capsys):

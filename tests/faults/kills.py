@@ -117,8 +117,10 @@ class Run:
 
     def stage(self) -> int:
         """The stage that began last; -1 before the first."""
-        begun = re.findall(r"^\S+ \S+ stage ([a-z]+): ", self.screen.read_text(), re.M)
-        return NAMES.index(begun[-1]) if begun else -1
+        begun = re.findall(
+            r"^(?:\S+: )?\S+ \S+ stage ([a-z]+): ", self.screen.read_text(), re.M
+        )  # of a system: headed by it
+        return max(map(NAMES.index, begun), default=-1)
 
     def kill(self, kill: Kill, rng: random.Random) -> Outcome:
         """Starts or resumes the run, sends the signal, waits for the end, and finds out how to go on."""

@@ -42,6 +42,8 @@ class Shape:
             " ".join(self.systems),
             "--nj",
             str(self.jobs),
+            "--at-once",  # with several jobs the systems too are side by side
+            str(self.jobs),
             "--conf",
             str(conf),
             "--stage",
@@ -87,18 +89,19 @@ def go_through(where, command, seconds, plan, seed):
 
 
 @pytest.fixture(scope="module")
-def killed(finished, tmp_path_factory):
+def killed(shared_run, tmp_path_factory):
     """A run of two systems with two jobs, killed three times; where the reference was made with one job."""
-    where, (reference, _) = tmp_path_factory.mktemp("killed") / "run", finished
+    where, (reference, _) = tmp_path_factory.mktemp("killed") / "run", shared_run
     seconds, shape = kills.stage_seconds(reference / "exp"), Shape(tuple(kills.STAGES), jobs=2)
     seconds = {stage: value / 4 for stage, value in seconds.items()}  # of five systems
     (plan,) = kills.plan(5, [shape.stages], 3)
     return where, reference, shape, go_through(where, shape.command(where, reference, recipe.CONF), seconds, plan, 5)
 
 
-def test_a_killed_and_resumed_run_equals_an_uninterrupted_one_of_another_number_of_jobs(killed):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one_of_another_number_of_jobs(killed, shared_lock):
     where, reference, shape, outcomes = killed
-    check_same(where, reference, shape, recipe.SYSTEMS)
+    with shared_lock():
+        check_same(where, reference, shape, recipe.SYSTEMS)
     assert sum(outcome.stage is not None for outcome in outcomes) >= 2
 
 

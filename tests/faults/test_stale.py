@@ -143,6 +143,43 @@ def test_run_sh_stops_before_it_reports_old_scores(finished, tmp_path):
     assert "stage report: " not in process.stderr and (where / "exp/results.json").read_bytes() == before
 
 
+@pytest.fixture(scope="module")
+def two_kinds(tmp_path_factory):
+    """(where, conf): features of both kinds, as far as stage select: `filters` is a network over filter banks."""
+    where = tmp_path_factory.mktemp("two_kinds")
+    conf = Path(shutil.copytree(CONF, where / "conf"))
+    (conf / "systems").mkdir()
+    (conf / "systems/filters.conf").write_text("--pooling=statistics\n--feature-type=fbank\n")
+    process = recipe.run(where, "--conf", str(conf), "--systems", "average filters", "--stop-stage", "select")
+    assert process.returncode == 0, process.stderr[-3000:]
+    return where, conf
+
+
+@pytest.mark.parametrize(
+    "name, systems, kinds",
+    [
+        ("fbank.conf", "average filters", {"fbank"}),
+        ("fbank.conf", "filters", {"fbank"}),
+        ("fbank.conf", "ivector average", set()),
+        ("mfcc.conf", "average filters", {"mfcc"}),
+        ("mfcc.conf", "filters", {"mfcc"}),  # of its voice activity
+    ],
+)
+def test_a_changed_filter_bank_is_its_own_kind_s_and_that_of_its_systems(two_kinds, tmp_path, name, systems, kinds):
+    where, whole = two_kinds
+    conf = Path(shutil.copytree(whole, tmp_path / "conf"))
+    asked = stale.Run(where / "data", where / "exp", tuple(systems.split()), str(conf))
+    assert not stale.find(asked)
+    (conf / name).write_text((conf / name).read_text().replace("--low-freq=20", "--low-freq=30"))
+    found = stale.find(asked)
+    of_stage = {stage: {each.path for each in found if each.stage == stage} for stage in ("features", "augment")}
+    assert {each.why for each in found} == {"--low-freq: 20.0 -> 30.0"} if kinds else not found
+    assert {each.path.name.split(".")[0].removeprefix("raw_") for each in found} == kinds
+    parts = {each.path.relative_to(where / "data").parts[0] for each in found}
+    assert parts == ({"train", "test", "enroll", "train_aug"} if kinds else set())
+    assert all("train_aug" in path.parts for path in of_stage["augment"]) and all(of_stage.values()) == bool(kinds)
+
+
 def test_every_tool_that_leaves_a_record_is_known(finished):
     where = finished[0]
     run = stale.Run(where / "data", where / "exp", recipe.SYSTEMS)

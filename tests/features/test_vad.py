@@ -59,7 +59,7 @@ def test_silence_and_nothing():
     "wrong", [{"vad_frames_context": -1}, {"vad_proportion_threshold": 1.0}, {"vad_energy_mean_scale": -0.1}]
 )
 def test_options_out_of_range(wrong):
-    with pytest.raises(InputError, match="out of range"):
+    with pytest.raises(InputError, match="vad options: --vad-.* found .*expected (at least 0|a number in .0, 1.)"):
         VadOptions(**wrong)
 
 

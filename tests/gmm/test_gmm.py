@@ -11,8 +11,8 @@ from gmm_models import F64, draw, random_full, tensor
 from scipy.stats import multivariate_normal
 
 from pyasp.core.errors import InputError
+from pyasp.core.packed import pack, unpack
 from pyasp.core.threads import prefetched
-from pyasp.core.triangles import pack, unpack
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm import pairs
 from pyasp.gmm import posteriors as gmm_score

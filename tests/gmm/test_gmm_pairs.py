@@ -8,7 +8,7 @@ from gmm_models import F64, draw, random_full, tensor
 from pyasp.core.errors import InputError
 from pyasp.core.threads import in_threads
 from pyasp.gmm import pairs as gmm_pairs
-from pyasp.gmm import selection
+from pyasp.gmm import posteriors
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.pairs import grouped
 from pyasp.gmm.posteriors import Aligner
@@ -56,13 +56,13 @@ def test_the_best_are_found_as_by_sorting(size, count):
     scores = torch.as_tensor(np.random.default_rng(17).standard_normal((33, size)).astype(np.float32))
     scores[3] = scores[3].sort().values  # the best are all in one strip
     scores[4, : size // 2] = -torch.inf
-    values, columns = selection.best_by_peaks(scores, count)
-    expected, where = selection.best_by_topk(scores, count)
+    values, columns = posteriors.best_by_peaks(scores, count)
+    expected, where = posteriors.best_by_topk(scores, count)
     assert torch.equal(values, expected)
     assert torch.equal(columns[torch.isfinite(values)], where[torch.isfinite(values)])
-    ties, columns = selection.best_by_peaks(torch.zeros((3, size)), count)
+    ties, columns = posteriors.best_by_peaks(torch.zeros((3, size)), count)
     assert (ties == 0).all() and all(len(set(row)) == count for row in columns.tolist())
-    assert selection.best_by_peaks(scores[:0], count)[0].shape == (0, count)
+    assert posteriors.best_by_peaks(scores[:0], count)[0].shape == (0, count)
 
 
 def test_threads_change_no_bit():

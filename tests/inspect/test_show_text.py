@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from pyasp.inspect.description import aligned, line, show
 from pyasp.inspect.kind import kind_of
-from pyasp.inspect.line import aligned, line, show
 
 
 @pytest.mark.parametrize(

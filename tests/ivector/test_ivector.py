@@ -12,7 +12,7 @@ from ivector_models import F64, C, D, R, direct_posterior, draw, random_extracto
 from pyasp.core import packed as packed_module
 from pyasp.core import threads
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.features.stored import blocks
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import FullGmm
@@ -21,14 +21,7 @@ from pyasp.ivector import model as ivector
 from pyasp.ivector import statistics
 from pyasp.ivector.files import read_extractor
 from pyasp.ivector.model import Estimator, IvectorExtractor
-from pyasp.ivector.statistics import (
-    extract,
-    pool_stats,
-    recording_stats,
-    scale_stats,
-    weighted_sums_cpu,
-    weighted_sums_cuda,
-)
+from pyasp.ivector.statistics import extract, recording_stats, scale_stats, weighted_sums_cpu, weighted_sums_cuda
 
 
 def test_two_routes_and_batches_agree():
@@ -159,14 +152,6 @@ def test_weighted_sums_agree():
     direct = torch.zeros((20, 3), dtype=F64).index_add_(0, keys, rows[frame] * weight[:, None])
     for sums in (weighted_sums_cpu, weighted_sums_cuda):
         assert torch.allclose(sums(rows, frame, weight, keys, 20), direct, atol=1e-12)
-
-
-def test_pooled_statistics_are_those_of_one_long_recording():
-    rng = np.random.default_rng(15)
-    count, first = random_statistics(rng)
-    pooled = pool_stats(count, first, torch.tensor([0, 1, 0, 0, 1, 1]), 2)
-    assert torch.allclose(pooled[0][0], count[[0, 2, 3]].sum(0))
-    assert torch.allclose(pooled[1][1], first[[1, 4, 5]].sum(0))
 
 
 def test_statistics_are_scaled_and_bounded():

@@ -8,12 +8,12 @@ import stored_models
 import torch
 from bench.measure import torch_threads
 from ivector_models import F64, NO_LIMITS, C, D, R, draw, e_step, random_extractor, random_statistics
+from kaldi_statistics import read_ivector_stats
 
 from pyasp.core import threads
 from pyasp.core.errors import InputError
-from pyasp.core.triangles import unpack
+from pyasp.core.packed import unpack
 from pyasp.ivector.em import IvectorStats
-from pyasp.ivector.files import read_stats
 from pyasp.ivector.model import Estimator
 from pyasp.ivector.mstep import (
     EstimationOptions,
@@ -180,7 +180,7 @@ def test_statistics_add_up_and_are_stored(tmp_path):
     rest.accumulate(Estimator(model), count[4:], first[4:])
     parts.add(rest)
     stored_models.write(parts, tmp_path / "acc")
-    for other, tolerance in ((parts, 1e-10), (read_stats(tmp_path / "acc"), 1e-6)):
+    for other, tolerance in ((parts, 1e-10), (read_ivector_stats(tmp_path / "acc"), 1e-6)):
         for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter"):
             assert torch.allclose(getattr(other, name), getattr(whole, name), rtol=tolerance, atol=tolerance), name
         assert other.recordings == 10 and other.objective == pytest.approx(whole.objective)
@@ -195,7 +195,7 @@ def test_statistics_without_second_order_leave_the_covariances(tmp_path, binary)
     whole, _ = update(model, stats, dataclasses.replace(NO_LIMITS, update_variances=False))
     stats.second = stats.second[:0]
     stored_models.write(stats, tmp_path / "acc", binary)
-    read = read_stats(tmp_path / "acc")
+    read = read_ivector_stats(tmp_path / "acc")
     stored_models.write(read, tmp_path / "again", binary)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "acc").read_bytes() and len(read.second) == 0
     copy_model(tmp_path / "acc", tmp_path / "copy", binary)

@@ -201,7 +201,7 @@ def compare_codes(case, result, reference, entries):
         start = int(value.rsplit(":", 1)[1])
         head = reference.index(b" ", start) + 1 + compress.HEADER.size
         size = 2 if reference[start + 2 : start + 6] == b"CM2 " else 1
-        header = compress.Header(
+        header = compress.Compressed(
             reference[start + 2 :].split(b" ", 1)[0].decode(),
             *compress.HEADER.unpack(reference[head - compress.HEADER.size : head]),
         )

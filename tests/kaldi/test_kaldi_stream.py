@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from pyasp.core.errors import InputError
 from pyasp.kaldi.items import copy_model, read_items
-from pyasp.kaldi.reader import Reader, Writer, open_object, write_object
+from pyasp.kaldi.reader import Reader, open_object
 from pyasp.kaldi.source import Source
+from pyasp.kaldi.writer import Writer, write_object
 
 BOUND = float(np.float32(1e30))
 FLOATS = st.floats(-BOUND, BOUND, width=32)

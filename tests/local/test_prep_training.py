@@ -191,5 +191,5 @@ def test_a_side_told_twice_is_one_utterance(tmp_path):
     sph(tmp_path / "a.sph")
     corpus = training.Corpus("x")
     for _ in range(2):
-        corpus.add("7", "M", "a", 1, training.Recordings([str(tmp_path)]), "table")
+        corpus.add("7", "M", "a", 1, training.AudioFiles([str(tmp_path)]), "table")
     assert list(corpus.sides.values()) == [Utterance("x-a-b", "7", str(tmp_path / "a.sph"), "m", 1)]

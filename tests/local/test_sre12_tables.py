@@ -105,7 +105,7 @@ def test_discs_linked_in_circles_and_twice_give_each_recording_once(tmp_path):
     for name in ("one", "two"):
         (root / name).symlink_to(tmp_path / "disc")
     (root / "here").symlink_to(".")
-    found = sre12_tables.Recordings([str(root), str(tmp_path)])
+    found = sre12_tables.AudioFiles([str(root), str(tmp_path)])
     assert sorted(os.path.basename(path) for path in found.paths) == ["taaa.sph", "tbbb.wav"]
     assert training.find_table(str(root), "callstat.tbl").name == "callstat.tbl"
     with pytest.raises(InputError, match="no other.tbl below it"):

@@ -60,6 +60,25 @@ def test_a_changed_tree_is_told_by_the_names_of_its_files(tree, tmp_path, capsys
     assert prepare(data, "--root", tree) == 0
 
 
+def test_one_file_more_touches_its_own_set_alone(tree, tmp_path, capsys):
+    """Files of the other sets are the same bytes: their features, and all that is trained, stay."""
+    data, options = tmp_path / "data", ["--sample-frequency=16000", "--allow-upsample=true", "--force=true"]
+    assert prepare(data, "--root", tree) == 0
+    sets = {name: data / name for name in ("train", "test")}
+    for path in sets.values():
+        assert make_mfcc([*options, str(path), str(path / "mfcc")]) == 0
+    for touched, path in sets.items():
+        speaker = next(iter(DataDir(path).spk2utt))
+        wav(tree / speaker / "s0/more.wav", 9)
+        assert prepare(data, "--root", tree, "--force=true") == 0
+        assert any("more" in utt for utt in DataDir(path).utt2spk)
+        for name, place in sets.items():
+            capsys.readouterr()
+            assert make_mfcc([*options, str(place), str(place / "mfcc")]) == 0
+            kept = capsys.readouterr().err.count(": up to date")
+            assert kept == (0 if name == touched else min(8, len(DataDir(place).utt2spk)))
+
+
 def test_the_same_tree_under_another_name_is_no_other_tree(tree, tmp_path, capsys, monkeypatch):
     data, link = tmp_path / "data", tmp_path / "link"
     os.symlink(tree, link)
@@ -157,6 +176,9 @@ def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
     directory = kaldi(tree, tmp_path / "k", "echo broken >&2; false {} |")
     assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
     refused(capsys, "24 failed", "exit code 1 (broken)")
+    directory = kaldi(tree, tmp_path / "half", "head -c 2000 {} |")
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
+    refused(capsys, "24 failed", "1956 bytes of samples (truncated); expected 3200")
 
 
 def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
@@ -201,4 +223,4 @@ def test_a_preparation_that_cannot_be_made_leaves_the_old_one(tmp_path, capsys):
 
 def test_a_percentage_is_no_fraction(capsys):
     assert prep_folder.main(["--max-bad=20"]) == 1
-    assert "--max-bad: found 20; expected 0 to 1. Give a fraction" in capsys.readouterr().err
+    assert "--max-bad: found 20.0; expected a number in [0, 1]" in capsys.readouterr().err

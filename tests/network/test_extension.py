@@ -11,7 +11,7 @@ from pytest import approx
 from tdnn_data import SMALL, tiny_data
 from torch import nn
 
-from pyasp.bin import attention, export, extract, plot, train_tdnn, verify
+from pyasp.bin import _attention, export, extract, plot, train_tdnn, verify
 from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
@@ -175,7 +175,7 @@ def test_it_is_bundled_verified_exported_and_shown(system, bundle, trained, tmp_
     assert verify.main(["--model", str(bundle), *wavs]) == 0 and "likelihood ratio" in capsys.readouterr().out
     attends, half = net.pooling.attends, system[2] // 2
     drawn = plot.main(["attention", "--model", str(bundle), wavs[0], "--out", str(tmp_path / "a.png")])
-    assert drawn == (0 if attends else 1) and list(attention.attending(tmp_path / "exp")) == ["own"] * attends
+    assert drawn == (0 if attends else 1) and list(_attention.attending(tmp_path / "exp")) == ["own"] * attends
     if attends:
         weights = frame_weights(net, x[0].numpy(), np.ones(30, bool))
         assert np.flatnonzero(np.isfinite(weights)).tolist() == list(range(half, 30 - half))

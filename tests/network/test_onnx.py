@@ -1,5 +1,6 @@
 """A network of an ONNX file as a system: the embeddings of torch, what its metadata decide, and what is refused."""
 
+import functools
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_wav
 from tdnn_data import SMALL, tiny_data
 
-from pyasp.bin import attention, export, extract, plot, train_tdnn, verify
+from pyasp.bin import _attention, export, extract, plot, train_tdnn, verify
 from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle, write_manifest
 from pyasp.bundle.make import Found, write_network
@@ -41,6 +42,7 @@ class Published(torch.nn.Module):
         return self.net.embed(feats)
 
 
+@functools.cache
 def network(encoder="ecapa"):
     torch.manual_seed(4)
     net = Network(ArchitectureOptions(encoder=encoder, embedding_dim=DIM, segment_dim=5, **NETWORKS[encoder]), CEPS, 3)
@@ -49,19 +51,25 @@ def network(encoder="ecapa"):
     return net.eval()
 
 
+EXPORTED = {}  # bytes of files without metadata, by network and axes: each is drawn once
+
+
 def published(net, path, facts, axes=None, example=None):
     """A file without the input `lengths`."""
     axes = axes if axes is not None else {"feats": {0: "B", 1: "T"}, "embs": {0: "B"}}
-    torch.onnx.export(
-        (net if example is not None else Published(net)).eval(),
-        (example if example is not None else torch.zeros(1, 50, CEPS),),
-        str(path),
-        dynamo=False,
-        input_names=["feats"],
-        output_names=["embs"],
-        dynamic_axes=axes,
-    )
-    model = onnx.load(str(path))
+    key = net, str(axes)
+    if key not in EXPORTED:
+        torch.onnx.export(
+            (net if example is not None else Published(net)).eval(),
+            (example if example is not None else torch.zeros(1, 50, CEPS),),
+            str(path),
+            dynamo=False,
+            input_names=["feats"],
+            output_names=["embs"],
+            dynamic_axes=axes,
+        )
+        EXPORTED[key] = path.read_bytes()
+    model = onnx.load_from_string(EXPORTED[key])
     onnx.helper.set_model_props(model, facts)
     onnx.save(model, str(path))
     return path
@@ -137,7 +145,7 @@ def test_a_batch_of_one_takes_recordings_one_by_one(tmp_path):
 def test_it_is_bundled_and_verified(tmp_path, capsys):
     net = network()
     data, directory, _ = system(tmp_path, published(net, tmp_path / "x.onnx", SHERPA))
-    assert "wespeaker" in capsys.readouterr().err and list(attention.attending(tmp_path / "exp")) == []
+    assert "wespeaker" in capsys.readouterr().err and list(_attention.attending(tmp_path / "exp")) == []
     model = make_bundle(tmp_path / "model")
     (model / "network.ark").unlink()
     record = {"inputs": {str(directory / "final.pt"): ""}, "options": {}}

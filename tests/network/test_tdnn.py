@@ -9,6 +9,7 @@ from torch.nn import functional
 from pyasp.core.errors import InputError
 from pyasp.network.model import ENCODERS, ArchitectureOptions, Network
 from pyasp.network.pooling import POOLINGS
+from pyasp.network.resnet import Convolution
 from pyasp.network.tdnn import CONTEXTS, RECEPTIVE_FIELD, Layer, splice
 from pyasp.training.compute import training_flop
 
@@ -173,6 +174,25 @@ def test_every_encoder_gives_a_padded_recording_what_it_gives_alone(encoder):
         net.eval()
         alone = torch.cat([net.embed(x[None]) for x in recordings])
         torch.testing.assert_close(net.embed(padded, torch.tensor([30, 15, 22])), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (1, 2)])
+@pytest.mark.parametrize("channels", [4, 8, 16])
+def test_convolutions_of_images_have_torch_s_own_values_and_gradients(size, stride, channels):
+    """Images of 40 x 79 and more: a convolution of one pixel of theirs ended the process here (torch 2.13, oneDNN)."""
+    ours = Convolution(channels, 2 * channels, size, stride)
+    plain = torch.nn.Conv2d(channels, 2 * channels, size, stride, size // 2, bias=False, dtype=torch.float64)
+    plain.weight.data = ours.filters.weight.detach().double()
+    ours.norm = torch.nn.Identity()
+    ours.norm.forward = lambda rows, mask: rows
+    x = torch.randn(16, channels, 40, 79)
+    images = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    y, expected = ours(images, None, relu=False), plain(x.double().requires_grad_())
+    weight = torch.randn(expected.shape, dtype=torch.float64)
+    (y * weight.float()).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.filters.weight.grad.double(), plain.weight.grad, rtol=1e-3, atol=1e-2)
 
 
 def test_heads_divide_the_channels_that_are_pooled():

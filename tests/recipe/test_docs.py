@@ -58,6 +58,20 @@ def copy(tmp_path_factory):
     return where
 
 
+def test_every_test_that_a_page_names_is_there():
+    known = {
+        (path.name, name)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    for page in (ROOT / "tests").rglob("*.md"):
+        file, named = "", []
+        for path, name in re.findall(r"`(?:[\w/]*?(test_\w+\.py))?::(test_\w+)`", page.read_text()):
+            file = path or file  # `::test_b` is of the file named before
+            named.append((file, name))
+        assert not [each for each in named if each not in known], page
+
+
 @pytest.mark.docs
 @pytest.mark.parametrize("page", ["README.md", "local/tutorial.md"])
 def test_every_command_of_the_page_works(copy, page):

@@ -6,8 +6,7 @@ import re
 import pytest
 import soundfile
 from golden_cases import MANIFEST, ROOT, cases, path, read_scp_lines
-
-from pyasp.ivector.files import read_stats
+from kaldi_statistics import read_ivector_stats
 
 ABOUT = {"README.md", "SHA256SUMS", "manifest.json"}
 
@@ -78,7 +77,7 @@ def test_golden_logged_objective_is_that_of_the_statistics():
     """The first `Overall auxf/frame` of the log is the objective of the first accumulators (six digits printed)."""
     logs = [name for group in MANIFEST["aux"] for name in group["files"] if name.endswith("objective_log.txt")]
     first = next(parameter.values[0] for parameter in cases("extractor-acc"))
-    stats = read_stats(path(first["outputs"]["accumulators"]))
+    stats = read_ivector_stats(path(first["outputs"]["accumulators"]))
     for name in logs:
         number, frames = re.search(
             r"auxf/frame on training data was (\S+) per frame over (\d+) frames", path(name).read_text()

@@ -102,10 +102,17 @@ def test_recordings_of_two_sets_are_extracted_once(finished):
 
 def test_stages_run_again_change_nothing(finished):
     where, _ = finished
-    before = artefacts(where)
-    process = run(where, "--stage", "8", "--stop-stage", "10", "--systems", "ivector attention")
+    before, usage = artefacts(where), where / "exp/log/usage.jsonl"
+    done = len(usage.read_text().splitlines())
+    process = run(where, "--systems", "ivector attention")
     assert process.returncode == 0 and artefacts(where) == before
-    assert "up to date" in process.stderr
+    lines = list(map(json.loads, usage.read_text().splitlines()[done:]))
+    ran = {line["tool"] for line in lines}
+    heavy = {"make_mfcc", "vad", "merge_shards", "augment", "train_ubm", "train_ivector", "train_tdnn", "extract"}
+    assert {"check", "score", "report"} <= ran and not ran & heavy  # what has nothing to do imports no torch to say so
+    assert max(line["peak_mb"] for line in lines if line["tool"] in ("check", "score", "select")) < 200
+    for name in ("data/train/feats.scp", "data/train_aug/vad.scp", "exp/ubm/final.ubm", "exp/attention/final.pt"):
+        assert f"{name}: up to date" in process.stderr
 
 
 def test_a_changed_setting_stops_until_forced(finished, tmp_path):
@@ -135,6 +142,16 @@ def test_a_changed_setting_stops_until_forced(finished, tmp_path):
 def test_a_stage_without_its_inputs_names_the_one_that_makes_them(tmp_path, stage, missing):
     process = run(tmp_path, "--stage", str(stage), "--stop-stage", str(stage))
     assert process.returncode != 0 and re.search(missing, process.stderr)
+
+
+def test_what_is_printed_when_a_run_stops_is_a_command_that_goes_on(tmp_path):
+    """Pasted as it is: nothing is there yet; then the seed has changed."""
+    for words, stage in ((["--stage", "check"], "prepare"), (["--seed", "2"], "prepare --force")):
+        stopped = run(tmp_path, "--stop-stage", "check", *words)
+        line = stopped.stderr.splitlines()[-1]
+        assert stopped.returncode == 1 and line.endswith(f"--stage {stage}"), stopped.stderr
+        pasted = subprocess.run(["bash", "-c", line], text=True, capture_output=True, timeout=600)
+        assert pasted.returncode == 0 and "veri_test: 120 trials" in pasted.stderr + pasted.stdout, pasted.stderr
 
 
 def with_kaldi_models(where, target, conf=CONF):

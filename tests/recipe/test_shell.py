@@ -108,7 +108,7 @@ def test_paths_of_a_user_hold_whatever_they_hold(tmp_path):
     """A folder called JOB, or as the number is called."""
     place = tmp_path / "JOB" / "JOBX"
     script = (
-        f"cd {tmp_path}; python() {{ [[ $2 == *merge* ]] || printf '%s\n' \"$*\" >>made; }}; export -f python; "
+        f"cd {tmp_path}; python() {{ [[ $2 != *records ]]; }}; export -f python; "
         "declare -A o=([cmd]="
         + str(ROOT)
         + "/steps/run_jobs [nj]=2 [reuse]='' [force]=false [conf]=''); tool_options=(); "
@@ -280,12 +280,26 @@ def test_the_command_that_resumes_is_called_as_it_was(tmp_path):
 def test_blanks_in_directories_stay_in_the_words_of_a_step(tmp_path):
     """Tables are merged under the data directory's name, whatever that holds."""
     script = (
-        "python() { printf '%s\\n' \"$@\"; }; run() { :; }; declare -A o=([cmd]=run [nj]=1 [reuse]='' [force]=false [conf]=''); "
+        "python() { [[ $2 != *records ]] || return 1; printf '%s\\n' \"$@\"; }; run() { :; }; declare -A o=([cmd]=run [nj]=1 [reuse]='' [force]=false [conf]=''); "
         f"tool_options=(); map_shards make x '{tmp_path}/my data' '{tmp_path}/my data/x' '{tmp_path}/my data/feats.scp' 'one two'"
     )
     words = bash(script).stdout.splitlines()
     assert [word for word in words if "=" in word] == [f"{name}={tmp_path}/my data/{name}" for name in ("one", "two")]
     assert words[-3:] == [f"{tmp_path}/my data{name}" for name in ("", "/x", "/feats.scp")]
+
+
+def test_a_command_is_run_once_and_again_where_its_words_changed(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text(
+        "import sys; from pyasp.core.records import *; made = describe('t', {}, [])\n"
+        "if not is_current(sys.argv[1], made):\n  with making(sys.argv[1], made) as path: path.write_text('')\n"
+        "print('ran')\n"
+    )
+    script = f"once {tmp_path}/a python {tool} {tmp_path}/a"
+    run = bash(
+        f"export PYTHONPATH={ROOT}; set -e; {script}; {script}; {script} more; {script} more; once x false; echo never"
+    )
+    assert run.stdout == "ran\nran\n" and run.stderr.count("a: up to date") == 3 and run.returncode == 1
 
 
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):

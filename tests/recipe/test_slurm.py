@@ -7,6 +7,7 @@ import time
 
 import pytest
 from recipe import ROOT, artefacts, command, results, run
+from recipe import SYSTEMS as ALL
 
 pytestmark = pytest.mark.slurm
 CLUSTER = ROOT / "tests/slurm_cluster.sh"
@@ -117,3 +118,26 @@ def test_the_recipe_runs_through_slurm_with_a_node_drained_and_a_job_killed(clus
     assert plain.returncode == 0, plain.stderr[-3000:]
     assert results(tmp_path / "slurm") == results(tmp_path / "plain")
     assert artefacts(tmp_path / "slurm") == artefacts(tmp_path / "plain")
+
+
+def test_all_trainings_are_submitted_at_once(cluster, finished, tmp_path):
+    """While the node is drained, the UBM and the four networks wait beside each other."""
+    where, _ = finished
+    (node,) = slurm(cluster, "sinfo", "--noheader", "--format=%n")
+    slurm(cluster, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    words = ["--data", str(where / "data"), "--stage", "ubm", "--stop-stage", "networks", "--cmd", "steps/slurm_jobs"]
+    with (tmp_path / "stderr").open("w") as screen:
+        process = subprocess.Popen(
+            command(tmp_path, *words), env=cluster, text=True, stdout=subprocess.DEVNULL, stderr=screen
+        )
+    try:
+        pending = ("squeue", "--noheader", "--states=pending", "--format=%i")
+        wait_until(lambda: len(slurm(cluster, *pending)) == 5)
+        names = slurm(cluster, "squeue", "--noheader", "--states=pending", "--format=%j")
+        assert sorted(names) == [*["pyasp-train_tdnn"] * 4, "pyasp-train_ubm"]
+    finally:
+        slurm(cluster, "scontrol", "update", f"nodename={node}", "state=resume")
+    assert process.wait(900) == 0, (tmp_path / "stderr").read_text()[-3000:]
+    one, other = (artefacts(each / "exp") for each in (tmp_path, where))
+    networks = [f"{system}/final.pt" for system in ALL if system != "ivector"]
+    assert all(one[name] == other[name] for name in (*networks, "ubm/final.ubm", "ivector/final.ie"))

@@ -60,6 +60,12 @@ def eer_cell(entry):
     return f"{entry['eer']:.2f}" + (f"* ({hull:.2f})" if few or tied else "")
 
 
+def cost_cell(entry, prior):
+    """A minDCF as it is to be printed, written here from the rule: few errors are marked."""
+    errors = entry["errors"]["min_dcf"][prior]
+    return f"{entry['min_dcf'][prior]:.3f}" + "*" * (min(errors["misses"], errors["false_alarms"]) < 30)
+
+
 def evaluate(root, system, *options):
     return evaluate_tool.main([*options, str(root / "trials"), str(root / "exp" / system)])
 
@@ -111,7 +117,7 @@ def test_screen_markdown_and_json_agree_to_the_digit(root, capsys, undrawn):
     shown, written = capsys.readouterr().out, (root / "exp/RESULTS.md").read_text()
     for system, each in json.loads((root / "exp/results.json").read_text())["systems"].items():
         for name, entry in each["trials"].items():
-            costs = [f"{entry['min_dcf'][prior]:.3f}" for prior in ("0.01", "0.001")]
+            costs = [cost_cell(entry, prior) for prior in ("0.01", "0.001")]
             cells = [system, eer_cell(entry), *costs, f"{LISTS[name]}"]
             assert (
                 re.search(r"^" + r" +".join(map(re.escape, cells)) + "$", shown, re.M)
@@ -121,7 +127,7 @@ def test_screen_markdown_and_json_agree_to_the_digit(root, capsys, undrawn):
                 assert eer_cell(group) in shown and eer_cell(group) in written
     assert "100 target and 300 nontarget trials" in shown and "limits 54.8 and 173.2 s" in shown
     first = json.loads((root / "exp/results.json").read_text())["systems"]["ivector"]["trials"]["cc1"]
-    assert f"EER {eer_cell(first)} % (300 trials)" in shown and "*: the EER hangs on fewer than 30 misses" in shown
+    assert f"EER {eer_cell(first)} % (300 trials)" in shown and "*: hangs on fewer than 30 misses" in shown
     assert "minDCF(p=0.01, C_miss=1, C_fa=1, normalised)" in shown
     assert "as printed there.\n\nIntervals, calibration and more tables: " in shown
     last = shown.rstrip().splitlines()[-2:]  # the report is the last thing on screen, and what to do next
@@ -208,9 +214,23 @@ def test_evaluation_refuses(root, capsys, damage, message):
     assert not (root / "exp/ivector/metrics.json").exists()
 
 
-def test_report_without_metrics(root, capsys):
-    assert run_report(root, "ivector") == 1
-    assert "Run stage report again (./run.sh ... --stage report)" in capsys.readouterr().err
+def test_a_report_makes_metrics_that_are_not_there_and_names_a_system_without_scores(root, capsys, undrawn):
+    assert run_report(root, "ivector") == 0 and "up to date" not in capsys.readouterr().err
+    assert json.loads((root / "exp/ivector/metrics.json").read_text())["trials"].keys() == LISTS.keys()
+    assert run_report(root, "ivector", "average") == 1
+    assert "Run stage scores again (./run.sh ... --stage scores)" in capsys.readouterr().err
+
+
+def test_a_report_takes_the_variants_of_the_conf_that_have_scores(root, capsys, undrawn):
+    (root / "conf").mkdir()
+    (root / "conf/backend.conf").write_text("--variant=snorm\n--variant=cosine\n--fuse=ivector+average\n")
+    for name in ("ivector+snorm", "fusion:ivector+average"):
+        write_scores(root, name, "cc1", 5)
+    (root / "exp/average/scores").mkdir(parents=True)
+    assert run_report(root, "ivector", options=(f"--conf={root / 'conf'}",)) == 0
+    assert "no scores, left out: ivector+cosine" in capsys.readouterr().err
+    systems = json.loads((root / "exp/results.json").read_text())["systems"]
+    assert list(systems) == ["ivector", "ivector+snorm", "fusion:ivector+average"]
 
 
 def test_numbers():

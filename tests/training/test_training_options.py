@@ -5,12 +5,14 @@ import errno
 import math
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from test_trainer import Killed, assert_same_training, data, kill_at, one_thread, options, records  # noqa: F401 (fixtures)
 from torch.nn import functional
 
+from pyasp.core.command import parse
 from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -18,8 +20,10 @@ from pyasp.network import checkpoint
 from pyasp.network.loss import CosineOutput, logits_of
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training import compute, trainer
+from pyasp.training.options import NetworkOptions
 from pyasp.training.trainer import train
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 ALWAYS = "--checkpoint-minutes=1e-9"  # a checkpoint after every step
 
 
@@ -259,6 +263,55 @@ def test_the_bytes_needed_grow_with_the_batch():
     net = Network(subset(chosen, ArchitectureOptions), 6, 4)
     one, two = (compute.bytes_needed(net, chunks, 30, chosen, torch.device("cpu")) for chunks in (8, 16))
     assert 0 < one < two <= 2 * one
+
+
+def test_the_bytes_needed_are_those_of_images_too():
+    """A convolution of 3 x 3 on 1 channel, 16 channels of 11 x 30 and those after it, not 16 values a frame."""
+    chosen = options("--encoder=resnet34", "--pooling=sample_statistics", "--frame-dim=16", "--dropout=0")
+    net = Network(subset(chosen, ArchitectureOptions), 11, 4)
+    before, moved = torch.get_rng_state(), {name: value.clone() for name, value in net.state_dict().items()}
+    images = (
+        4
+        * 16
+        * 11
+        * 30
+        * sum(  # bytes: outputs of the stages' blocks, each halved in both axes, channels doubled
+            blocks * 2 * 2**stage / 4**stage for stage, blocks in enumerate((3, 4, 6, 3))
+        )
+    )
+    assert 2 * images < compute.bytes_of_chunk(net, 30) < 4 * images  # what a norm sees and what a convolution sees
+    assert torch.equal(before, torch.get_rng_state()) and net.training
+    assert all(torch.equal(moved[name], value) for name, value in net.state_dict().items())
+    assert not any(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_batches_that_cannot_fit_are_refused_before_they_are_made(data, tmp_path, monkeypatch):
+    chosen = options("--encoder=resnet34", "--frame-dim=2", "--pooling=average", "--dropout=0")
+    net = Network(subset(chosen, ArchitectureOptions), 6, 4)
+    monkeypatch.setattr(trainer, "train_step", None)
+    for chunks, error, told in ((7, InputError, "8 chunks of up to 30 frames on cpu.*size 2 "), (9, TypeError, "None")):
+        memory = chunks * compute.bytes_of_chunk(net, 30)
+        monkeypatch.setattr(compute, "memory_of", lambda device, memory=memory: memory)
+        with pytest.raises(error, match=told):  # of what its steps are, or of the first step
+            train(data, tmp_path, chosen, 1)
+
+
+# ---------------------------------------------------------------- systems
+
+
+@pytest.mark.parametrize("corpus", sorted(path.parent.name for path in CONF.glob("*/tdnn.conf")))
+@pytest.mark.parametrize("system", sorted(path.name for path in CONF.glob("systems/*.conf")))
+def test_every_corpus_s_settings_take_every_system(corpus, system, tmp_path):
+    """As run.sh reads them: the system's over the corpus's; `auto` (conf/folder) becomes a number before."""
+    tdnn, own = CONF / corpus / "tdnn.conf", CONF / corpus / "systems" / system
+    (tmp_path / "tdnn.conf").write_text(tdnn.read_text().replace("=auto", "=64"))
+    chosen, _ = parse(
+        NetworkOptions,
+        ["--config", str(tmp_path / "tdnn.conf"), "--config", str(own if own.exists() else CONF / "systems" / system)],
+    )
+    with torch.device("meta"):
+        net = Network(subset(chosen, ArchitectureOptions), 40, 10)
+    assert net.embedding_dim == chosen.embedding_dim and (CONF / corpus / f"{chosen.feature_type}.conf").is_file()
 
 
 # ---------------------------------------------------------------- bad input

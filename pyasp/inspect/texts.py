@@ -1,17 +1,19 @@
-"""Text tables in words: trials, scores, maps, tables with a header, options."""
+"""Text files in words: trials, scores, maps, tables with a header, options, JSON."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pyasp.core.errors import InputError
+from pyasp.inspect.description import Lines, View, line, missing, span, span_facts
 from pyasp.inspect.kind import LABELS, source_of
-from pyasp.inspect.line import Line, Lines, line, span, span_facts
 
 SHOWN = 10  # rows of a table
 INFO = {
@@ -33,11 +35,6 @@ INFO = {
     "reco2file_and_channel": "file and channel",
     "valid_utts": "held-out utterances",
 }
-
-
-def missing(path: str, key: str) -> InputError:
-    """The error for a key that a file does not have."""
-    return InputError(path, f"no entry {key!r}", "one of its keys", "List the keys by leaving KEY out")
 
 
 def lines_of(path: str) -> Iterator[str]:
@@ -72,13 +69,14 @@ def table_entry(path: str, key: str, allow_commands: bool) -> Lines:
         yield line(text.rstrip("\n"), key=name, value=rest[0].rstrip("\n") if rest else "")
 
 
-def first_lines(path: str) -> Iterator[Line]:
+def first_lines(path: str) -> Lines:
     """The beginning of a table, as it is."""
     return (line(text) for text in islice(lines_of(path), SHOWN))
 
 
 def _trials(path: str) -> Lines:
-    labels, models, tests, total = Counter(), set(), set(), 0
+    models, tests, total = set(), set(), 0
+    labels: Counter[str] = Counter()
     for total, text in enumerate(lines_of(path), 1):
         fields = text.split()
         if len(fields) != 3 or fields[2] not in LABELS:
@@ -103,7 +101,8 @@ def _trials(path: str) -> Lines:
 
 def _numbers(path: str, column: int, what: str) -> tuple[np.ndarray, Counter]:
     """The numbers in one column, and how often each value of the last column occurs."""
-    values, last = [], Counter()
+    values: list[float] = []
+    last: Counter[str] = Counter()
     for number, text in enumerate(lines_of(path), 1):
         try:
             fields = text.split()
@@ -136,15 +135,16 @@ def _labelled(path: str) -> Lines:
 
 
 def _table(path: str) -> Lines:
-    keys, fields, values, previous, ordered = set(), Counter(), [], b"", True
-    count = 0
+    keys, previous, ordered, count = set(), b"", True, 0
+    fields: Counter[int] = Counter()
+    values: list[str] = []
     for count, text in enumerate(lines_of(path), 1):
         words = text.split()
         key = words[0] if words else ""
         ordered, previous = ordered and previous <= key.encode(), key.encode()
         keys.add(key)
         fields[len(words)] += 1
-        values += words[1:2] if values is not None and len(words) == 2 else []
+        values += words[1:2] if len(words) == 2 else []
     name = INFO.get(Path(path).name)
     widths = " or ".join(str(width) for width in sorted(fields)[:6]) + (" ..." if len(fields) > 6 else "")
     yield line(
@@ -219,16 +219,98 @@ def _conf(path: str) -> Lines:
         yield line(text, **({"key": key.removeprefix("--"), "value": value} if equals else {}))
 
 
-def whole(path: str, key: str, allow_commands: bool) -> Lines:
-    """Refuses a key: for files that hold one object."""
-    raise InputError(path, f"the key {key!r}", "no key: this file holds one object", "Leave KEY out")
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, leaf) of nested dictionaries, lists of them included."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(inner, (dict, list, tuple)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from flat(inner, f"{name}.{number}")
+    else:
+        yield name, value
 
 
-VIEWS: dict[str, tuple[Callable, ...]] = {  # kind: all of it, one entry, (its text)
-    "conf": (_conf, whole, text_lines),
-    "trials": (_trials, table_entry, text_lines),
-    "scores": (_scores, table_entry, text_lines),
-    "labelled scores": (_labelled, table_entry, text_lines),
-    "table": (_table, table_entry, text_lines),
-    "tsv": (_tsv, table_entry, text_lines),
+# JSON
+
+
+def _json_text(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        what = "keys" if isinstance(value, dict) else "elements"
+        return f"{type(value).__name__} of {len(value)} {what}" + (
+            f": {' '.join(list(value)[:8])}" if isinstance(value, dict) else ""
+        )
+    return json.dumps(value)
+
+
+def load_json(path: str) -> Any:
+    """What a JSON file holds. InputError when it is broken."""
+    try:
+        return json.loads("\n".join(lines_of(path)))
+    except ValueError as problem:
+        raise InputError(path, f"broken JSON ({problem})", "JSON", "Make the file again") from None
+
+
+def _json(path: str) -> Lines:
+    value = load_json(path)
+    yield line(f"{path}: JSON, {_json_text(value)}", kind="json")
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield line(f"  {key}", _json_text(inner), key=str(key), value=inner)
+
+
+def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """`a.b.c` walks into the value; keys with dots are tried whole first."""
+    value, rest = load_json(path), key
+    while rest:
+        if isinstance(value, list) and rest.split(".")[0].isdigit():
+            value = dict(zip(map(str, range(len(value))), value))
+        inside = value if isinstance(value, dict) else {}
+        names = [name for name in inside if rest == name or rest.startswith(f"{name}.")]
+        if not names:
+            raise missing(path, key)
+        name = max(names, key=len)
+        value, rest = value[name], rest[len(name) + 1 :]
+    yield line(json.dumps(value, indent=1), name=key, value=value)
+
+
+def _objects(path: str) -> Iterator[Any]:
+    """The value on each line. Raises InputError for a line that is not JSON."""
+    for number, text in enumerate(lines_of(path), 1):
+        try:
+            yield json.loads(text)
+        except ValueError:
+            raise InputError(
+                path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
+            ) from None
+
+
+def _jsonl(path: str) -> Lines:
+    count, last = 0, None
+    keys: Counter[str] = Counter()
+    for count, last in enumerate(_objects(path), 1):
+        keys.update(last if isinstance(last, dict) else [])
+    yield line(f"{path}: JSON lines, {count} objects", kind="jsonl", count=count)
+    yield from (line(f"  {key} in {times}", key=key, objects=times) for key, times in keys.items())
+    yield line(f"last: {json.dumps(last)[:300]}", last=last)
+
+
+def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    """The object whose `id` is `key`, or the key-th line (from 1)."""
+    for number, value in enumerate(_objects(path), 1):
+        if str(number) == key or isinstance(value, dict) and value.get("id") == key:
+            yield line(json.dumps(value, indent=1), name=key, value=value)
+            return
+    raise missing(path, key)
+
+
+VIEWS: dict[str, View] = {
+    "conf": View(_conf, None, text_lines),
+    "trials": View(_trials, table_entry, text_lines),
+    "scores": View(_scores, table_entry, text_lines),
+    "labelled scores": View(_labelled, table_entry, text_lines),
+    "table": View(_table, table_entry, text_lines),
+    "tsv": View(_tsv, table_entry, text_lines),
+    "json": View(_json, _json_entry, text_lines),
+    "jsonl": View(_jsonl, _jsonl_entry, text_lines),
 }

@@ -1,6 +1,6 @@
-"""Normalises the scores of a system with a cohort."""
+"""Normalisation of the scores of a system with a cohort, as files: what `pyasp score normalise` does."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,8 @@ from pyasp.backend.files import APART, FILES, by_trial, resolved
 from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
 from pyasp.backend.norm import Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
-from pyasp.backend.variants import NORMS
-from pyasp.core.command import command
 from pyasp.core.errors import CannotBeMade
-from pyasp.core.options import option, subset
+from pyasp.core.options import subset
 from pyasp.core.records import describe, is_current
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.scores import Scored, optional, scored_lists, write_scores
@@ -21,26 +19,17 @@ from pyasp.data.trials import TrialList
 from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
-
-@dataclass(frozen=True)
-class Options(BackendOptions):
-    """Options of normalise_scores; it takes a whole backend.conf."""
-
-    kind: str = option("snorm", "which normalisation", choices=NORMS)
-    force: bool = option(False, "make again what is out of date")
-
-
 Material = tuple[np.ndarray, list[np.ndarray], list[str]]
 COHORTS = {"train": ("train_sel/utt2spk", "train_sel/utt2clean", "train"), "dev": ("dev/utt2spk", "", "dev")}
 
 
-def cohort_files(data: str, vectors: str, options: Options) -> tuple[Path, Path | None, Path]:
+def cohort_files(data: str, vectors: str, options: BackendOptions) -> tuple[Path, Path | None, Path]:
     """utt2spk, utt2clean (None: no copies) and embeddings of the cohort."""
     utt2spk, utt2clean, place = COHORTS[options.cohort]
     return Path(data) / utt2spk, Path(data) / utt2clean if utt2clean else None, Path(vectors) / place / "embedding.scp"
 
 
-def read_cohort(files: tuple[Path, Path | None, Path], options: Options) -> Material:
+def read_cohort(files: tuple[Path, Path | None, Path], options: BackendOptions) -> Material:
     """The cohort's vectors, the rows of each member, its speaker: clean recordings alone, in C order."""
     utt2spk, scp = read_table(files[0]), ScpReader(files[2])
     clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
@@ -59,7 +48,14 @@ def read_cohort(files: tuple[Path, Path | None, Path], options: Options) -> Mate
 
 
 def normalise_list(
-    data: str, vectors: str, backend_dir: str, system: str, scored: Scored, material: Material, options: Options
+    data: str,
+    vectors: str,
+    backend_dir: str,
+    system: str,
+    scored: Scored,
+    material: Material,
+    kind: str,
+    options: BackendOptions,
 ) -> tuple[TrialList, np.ndarray]:
     """The trials of a list and their normalised scores."""
     scores, trials = scored.read(system)
@@ -76,26 +72,24 @@ def normalise_list(
         models = model.enroll(back_end, enroll, members, options.average), num_utts
         pairs = trials.model[mask], trials.test[mask]
         cohort = Cohort(back_end, *material, options)
-        result[mask] = cohort.normalise(options.kind, scores[mask], models, back_end.process(tests), pairs, speakers)
+        result[mask] = cohort.normalise(kind, scores[mask], models, back_end.process(tests), pairs, speakers)
     return trials, result
 
 
-@command(Options, "DATA", "EMBEDDINGS_DIR", "BACKEND_DIR", "SYSTEM_DIR", "OUT_SYSTEM_DIR")
-def main(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
-    """Writes OUT_SYSTEM_DIR/scores/<list> from SYSTEM_DIR/scores/<list>, the dev trials' scores too.
+def normalise(
+    options: BackendOptions, kind: str, data: str, vectors: str, backend_dir: str, system: str, out: str, force: bool
+) -> None:
+    """OUT/scores/<list> from SYSTEM/scores/<list>, the dev trials' scores too, where they are not up to date.
 
-    EMBEDDINGS_DIR/{train,enroll,test,dev}/embedding.scp are the vectors that BACKEND_DIR and SYSTEM_DIR's scores are
-    of.
-
-    Example, after ./run.sh:
-        pyasp normalise_scores --kind snorm data/toy exp/toy/ivector exp/toy/ivector/backend exp/toy/ivector my_snorm
+    kind: one of NORMS. A cohort that is not there is noted beside OUT's scores.
     """
-    with optional(out, options.force):
-        make(options, data, vectors, backend_dir, system, out)
+    with optional(out, force):
+        _make(options, kind, data, vectors, backend_dir, system, out, force)
 
 
-def make(options: Options, data: str, vectors: str, backend_dir: str, system: str, out: str) -> None:
-    """Every list that is not up to date."""
+def _make(
+    options: BackendOptions, kind: str, data: str, vectors: str, backend_dir: str, system: str, out: str, force: bool
+) -> None:
     options = replace(options, scoring=resolved(options, backend_dir).scoring)
     files = cohort_files(data, vectors, options)
     missing = [path for path in (files[0], files[2]) if not path.is_file()]
@@ -105,7 +99,7 @@ def make(options: Options, data: str, vectors: str, backend_dir: str, system: st
     back_end_files = [path for name in (*FILES, APART) if (path := Path(backend_dir) / name).is_file()]
     settings = {
         **vars(subset(options, ScoreOptions)),
-        "kind": options.kind,
+        "kind": kind,
         "cohort": options.cohort,
         **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
     }
@@ -121,13 +115,9 @@ def make(options: Options, data: str, vectors: str, backend_dir: str, system: st
             *sorted(scps),
         ]
         made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if is_current(Path(out) / each.scores, made, options.force):
+        if is_current(Path(out) / each.scores, made, force):
             continue
         cohort = cohort or read_cohort(files, options)
-        trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, options)
+        trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, kind, options)
         write_scores(Path(out) / each.scores, trials, scores, made)
-        print(f"{out} {each.name}: {len(trials)} scores, {options.kind} with {len(cohort[1])} cohort vectors")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        print(f"{out} {each.name}: {len(trials)} scores, {kind} with {len(cohort[1])} cohort vectors")

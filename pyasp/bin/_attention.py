@@ -1,8 +1,7 @@
-"""Takes the attention weights of the networks on a few test recordings, for the report."""
+"""The attention weights of the networks on a few test recordings, for the report."""
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ import torch
 
 from pyasp.audio.cut_files import read_cuts
 from pyasp.audio.cuts import read_samples
-from pyasp.core.command import command
 from pyasp.core.files import remove_tree
-from pyasp.core.options import option
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import NetworkFrontendOptions, frontend
@@ -21,14 +18,7 @@ from pyasp.network.attention import RANGE, choose, frame_weights, spectrogram
 from pyasp.network.checkpoint import load_network, options_from
 from pyasp.network.model import Network
 
-
-@dataclass(frozen=True)
-class Options:
-    """Options of attention."""
-
-    recordings: int = option(4, "recordings to show")
-    seed: int = option(1, "seed of their draw")
-    force: bool = option(False, "make again what is out of date")
+RECORDINGS, SEED = 4, 1  # how many recordings are shown, and the seed of their draw
 
 
 def samples_of(data: DataDir, utts: list[str]) -> dict[str, tuple[np.ndarray, int]]:
@@ -47,10 +37,10 @@ Loaded = dict[str, tuple[Network, NetworkFrontendOptions]]
 
 def attending(exp: Path) -> Loaded:
     """The networks EXP/<system>/final.pt whose pooling has weights, by system, each with its front end."""
-    found = {}
+    found: Loaded = {}
     for path in sorted(exp.glob("*/final.pt")):
         net, options = load_network(path, torch.device("cpu"))
-        if net.attends:
+        if isinstance(net, Network) and net.attends:
             found[path.parent.name] = net, options_from(options, NetworkFrontendOptions, path)
     return found
 
@@ -76,14 +66,9 @@ def shown(data: DataDir, networks: Loaded, utts: list[str]) -> dict[str, np.ndar
     return arrays
 
 
-@command(Options, "DATA", "EXP")
-def main(options: Options, data: str, exp: str) -> None:
+def take(data: str | Path, exp: str | Path) -> None:
     """Writes EXP/attention.npz: of a few recordings of DATA/test the spectrogram, the VAD, and the weights of the
-    networks EXP/<system>/final.pt that have an attention.
-
-    Example, after ./run.sh:
-        pyasp attention --recordings 2 data/toy exp/toy
-    """
+    networks EXP/<system>/final.pt that have an attention."""
     networks = attending(Path(exp))
     path, test = Path(exp) / "attention.npz", DataDir(Path(data) / "test")
     if not networks:
@@ -93,21 +78,17 @@ def main(options: Options, data: str, exp: str) -> None:
     test.require("cuts.jsonl.gz", *tables_of(networks), "vad.scp", "utt2num_frames", "utt2num_voiced")
     made = describe(
         "attention",
-        {"recordings": options.recordings},
+        {"recordings": RECORDINGS},
         [
             *(test / name for name in ("cuts.jsonl.gz", *tables_of(networks), "vad.scp")),
             *(Path(exp) / name / "final.pt" for name in networks),
         ],
-        options.seed,
+        SEED,
     )
     if is_current(path, made, True):  # a picture follows what it shows, without --force
         return
     least = 2 * max(net.shortest for net, _ in networks.values())
-    arrays = shown(test, networks, choose(test, options.recordings, options.seed, least))
+    arrays = shown(test, networks, choose(test, RECORDINGS, SEED, least))
     with making(path, made) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     print(f"{path}: {', '.join(networks)} on {len(arrays['utterances'])} recordings")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

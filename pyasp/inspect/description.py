@@ -1,4 +1,5 @@
-"""What a description is made of: lines for people that carry the same facts for programs; and how they are printed.
+"""What a description is made of: lines for people that carry the same facts for programs; how one kind of file is
+described (`View`); how lines are printed.
 
 A `Line` is text with `cells`, the columns that are aligned with those of its neighbours, and `facts`. Lines whose facts
 have a `key` are entries of a file (or of a directory); the other facts are of the file as a whole.
@@ -10,11 +11,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
 
 import numpy as np
+
+from pyasp.core.errors import InputError
 
 BLOCK = 200  # lines looked at for the widths of columns before they are printed; widths only grow after that
 WIDEST = 48  # cells longer than this do not push the columns to their right
@@ -29,20 +33,31 @@ class Line(str):
     facts: dict[str, Any]
 
 
-class Block(Line):
+class Listing(Line):
     """Many entries of two columns at once: for listings of millions. rows: (key, value) pairs; name: of the value."""
 
     rows: list[tuple[str, str]]
     name: str
     cells = ("",)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The entries, made when a program asks for them."""
-        return {"entries": [{"key": key, self.name: value} for key, value in self.rows]}
-
 
 Lines = Iterator[Line]
+
+
+@dataclass(frozen=True)
+class View:
+    """How to show one kind of file: all of it, one entry (None: it holds one object), as text, and as an array (None:
+    it has no such form). Told the path, the key (None: all of it) and whether commands in an scp may run."""
+
+    describe: Callable[[str], Lines]
+    entry: Callable[[str, str, bool], Lines] | None = None
+    text: Callable[[str, str | None, bool], Iterable[str]] | None = None
+    array: Callable[[str, str | None, bool], np.ndarray] | None = None
+
+
+def missing(path: str, key: str) -> InputError:
+    """The error for a key that a file does not have."""
+    return InputError(path, f"no entry {key!r}", "one of its keys", "List the keys by leaving KEY out")
 
 
 def line(*cells: str, **facts: Any) -> Line:
@@ -52,10 +67,10 @@ def line(*cells: str, **facts: Any) -> Line:
     return made
 
 
-def block(rows: list[tuple[str, str]], name: str) -> Block:
+def listing(rows: list[tuple[str, str]], name: str) -> Listing:
     """Rows of (key, value) as aligned text of many lines."""
     width = max((len(key) for key, _ in rows), default=0)
-    made = Block("\n".join([f"{key.ljust(width)}  {value}" for key, value in rows]))
+    made = Listing("\n".join([f"{key.ljust(width)}  {value}" for key, value in rows]))
     made.rows, made.name = rows, name
     return made
 
@@ -92,6 +107,11 @@ def shape_text(array: np.ndarray) -> str:
 def array_facts(kind: str, array: np.ndarray) -> dict[str, Any]:
     """Type, shape and range of an array."""
     return {"type": kind, "shape": list(array.shape), **span_facts(array)}
+
+
+def array_line(head: str, stored: str, array: np.ndarray, **facts: Any) -> Line:
+    """`head`, shape and range of an array on one line. stored: its type, for programs."""
+    return line(f"{head} {shape_text(array)}  {span(array)}", **facts, **array_facts(stored, array))
 
 
 def row_lines(array: np.ndarray) -> Lines:
@@ -150,12 +170,12 @@ def as_json(path: str, lines: Iterable[Line], stream: IO[str]) -> None:
     facts: dict[str, Any] = {"file": path}
     entries: list[dict[str, Any]] = []
     for each in lines:
-        found = each.facts
-        if "key" in found:
-            entries.append(found)
+        if isinstance(each, Listing):
+            entries += ({"key": key, each.name: value} for key, value in each.rows)
+        elif "key" in each.facts:
+            entries.append(each.facts)
         else:
-            entries += found.get("entries", ())
-            facts.update(found)
+            facts.update(each.facts)
     json.dump(_plain({**facts, "entries": entries}), stream, indent=1, ensure_ascii=False, allow_nan=False)
     stream.write("\n")
 

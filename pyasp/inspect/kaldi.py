@@ -1,0 +1,328 @@
+"""Kaldi's files in words: vectors and matrices, archives, script files, models, posteriors, selections, numbers."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+import numpy as np
+
+from pyasp.core.errors import InputError
+from pyasp.inspect.description import (
+    BLOCK,
+    Lines,
+    View,
+    array_facts,
+    array_line,
+    line,
+    listing,
+    missing,
+    row_lines,
+    shape_text,
+    span,
+)
+from pyasp.inspect.kind import NUMBER_TABLES, source_of
+from pyasp.kaldi.archives import serialise
+from pyasp.kaldi.items import MODELS, Array, Item, Number, read_items, write_items
+from pyasp.kaldi.names import is_command, parse_location
+from pyasp.kaldi.posteriors import print_integers, print_lists, print_posteriors
+from pyasp.kaldi.source import Source
+from pyasp.kaldi.tables import load, read_array, read_entries, read_scp
+from pyasp.kaldi.writer import BINARY, Writer
+
+NAMES = {
+    "FV": "float32 vector",
+    "DV": "float64 vector",
+    "FM": "float32 matrix",
+    "DM": "float64 matrix",
+    "CM": "compressed matrix (CM, 8 bit by column)",
+    "CM2": "compressed matrix (CM2, 16 bit)",
+    "CM3": "compressed matrix (CM3, 8 bit)",
+}
+SIZES = {
+    "<MEANS_INVVARS>": " of {0} Gaussians in {2} dimensions",
+    "<MEANS_INVCOVARS>": " of {0} Gaussians in {2} dimensions",
+    "<M>": " of {0} Gaussians in {1} dimensions, i-vectors of {2}",
+    "<Plda>": " in {1} dimensions",
+}
+
+
+def _name(kind: str, array: np.ndarray) -> str:
+    return NAMES.get(kind) or f"{kind} {'matrix' if array.ndim == 2 else 'vector'}"
+
+
+def _typed(source: Source) -> tuple[str, np.ndarray]:
+    """(stored type, array) at the source."""
+    ahead = source.peek(8)
+    kind = ahead[2:].split(b" ")[0].decode("latin-1") if ahead.startswith(BINARY) else "text"
+    return kind, read_array(source)
+
+
+# one vector or matrix
+
+
+def _array(path: str) -> Lines:
+    with source_of(path) as source:
+        kind, array = _typed(source)
+    yield array_line(f"{path}: Kaldi object, {_name(kind, array)}", kind, array, kind="array")
+    yield from row_lines(array)
+
+
+def _array_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+    return [serialise(load(path), binary=False).decode("ascii")]
+
+
+# archives and script files
+
+
+def _archive(path: str) -> Lines:
+    yield line(f"{path}: Kaldi archive of vectors or matrices", kind="archive")
+    entries = frames = elements = bad = 0
+    shapes: Counter[str] = Counter()
+    for key, (kind, array) in read_entries(f"ark:{path}", _typed):
+        yield line(key, _name(kind, array), shape_text(array), span(array), key=key, **array_facts(kind, array))
+        entries, bad = entries + 1, bad + int(np.size(array) - np.isfinite(array).sum())
+        frames, elements = (frames + len(array), elements) if array.ndim == 2 else (frames, elements + len(array))
+        shapes[f"{kind} with {array.shape[-1]} columns" if array.ndim == 2 else kind] += 1
+    summary = ", ".join(f"{count} {name}" for name, count in shapes.most_common(5))
+    hours = f" ({frames / 360000:.2f} h at 10 ms)" if frames else ""
+    yield line(
+        f"{entries} entries ({summary}), {frames} frames (rows of matrices){hours}, {elements} elements of "
+        f"vectors, {bad} NaN or infinite values",
+        count=entries,
+        frames=frames,
+        elements=elements,
+        bad=bad,
+    )
+
+
+def _archive_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    for found, (kind, array) in read_entries(f"ark:{path}", _typed):
+        if found == key:
+            yield array_line(f"{path}: {key}: {_name(kind, array)}", kind, array, name=key)
+            yield from row_lines(array)
+            yield line("", values=array.tolist())
+            return
+    raise missing(path, key)
+
+
+def _archive_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    return _stacked(path, key, read_entries(f"ark:{path}", read_array))
+
+
+def _stacked(path: str, key: str | None, entries: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
+    """One entry, or all vectors as rows."""
+    rows: list[np.ndarray] = []
+    for found, array in entries:
+        if found == key:
+            return array
+        if key is None:
+            rows.append(array)
+    shapes = {row.shape for row in rows}
+    if key is not None:
+        raise missing(path, key)
+    if len(shapes) != 1 or rows[0].ndim != 1:
+        raise InputError(
+            path,
+            f"{len(rows)} arrays of {len(shapes)} shapes",
+            "vectors of one length, or a KEY",
+            "Give the KEY of one entry",
+        )
+    return np.stack(rows)
+
+
+def _archive_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+    for found, array in read_entries(f"ark:{path}", read_array):
+        if key in (None, found):
+            yield f"{found} {serialise(array, binary=False).decode('ascii')}"
+        if key == found:
+            return
+    if key is not None:
+        raise missing(path, key)
+
+
+def _scp(path: str) -> Lines:
+    entries = read_scp(path, allow_commands=True)
+    commands = sum(map(is_command, entries.values()))
+    yield line(
+        f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)",
+        kind="scp",
+        count=len(entries),
+        commands=commands,
+    )
+    if commands:
+        yield line(f"{commands} entries are commands; they were not run")
+    files = Counter(value.rsplit("[", 1)[0].rsplit(":", 1)[0] for value in entries.values() if not is_command(value))
+    yield line(f"{len(files)} files", files=len(files))
+    yield from (line(f"  {name} ({count} entries)") for name, count in files.most_common(5))
+    keys = list(entries)
+    in_order = keys == sorted(keys)
+    yield line(f"keys {'sorted' if in_order else 'NOT sorted in C order'}", sorted=in_order)
+    rows = iter(entries.items())
+    while some := list(islice(rows, BLOCK)):
+        yield listing(some, "location")
+
+
+def _scp_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    array = _scp_array(path, key, allow_commands)
+    yield array_line(f"{path}: {key}: {array.dtype}", str(array.dtype), array, name=key)
+    yield from row_lines(array)
+    yield line("", values=array.tolist())
+
+
+def _scp_arrays(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    if key is not None:
+        return _scp_array(path, key, allow_commands)
+    return _stacked(path, None, ((found, _scp_array(path, found, allow_commands)) for found in read_scp(path, True)))
+
+
+def _scp_array(path: str, key: str, allow_commands: bool) -> np.ndarray:
+    entries = read_scp(path, allow_commands=True)
+    if key not in entries:
+        raise missing(path, key)
+    parse_location(entries[key], allow_commands, path, key)
+    return load(entries[key], allow_commands, path, key)
+
+
+def _scp_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+    for found in read_scp(path, allow_commands=True) if key is None else [key]:
+        yield f"{found} {serialise(_scp_array(path, found, allow_commands), binary=False).decode('ascii')}"
+
+
+# models
+
+
+def _model(path: str) -> Lines:
+    binary, items = read_items(path)
+    yield line(
+        f"{path}: {MODELS[items[0].name]}{_sizes(items)}, {'binary' if binary else 'text'}",
+        kind="model",
+        model=MODELS[items[0].name],
+    )
+    for name, group in groupby(_values(items), key=lambda item: item.name):
+        yield from _item_lines(name, list(group))
+
+
+def _values(items: list[Item], name: str | None = None) -> Iterator[Number | Array]:
+    """The numbers and arrays, or those after one token."""
+    return (item for item in items if isinstance(item, (Number, Array)) and name in (None, item.name))
+
+
+def _sizes(items: list[Item]) -> str:
+    """Numbers of Gaussians and dimensions, where the model has matrices of means."""
+    shapes = {item.name: item.value.shape for item in items if isinstance(item, Array) and item.value.ndim == 2}
+    gaussians = sum(item.kind == "packed" for item in items)
+    for name, text in SIZES.items():
+        if name in shapes:
+            return text.format(gaussians or shapes[name][0], *shapes[name])
+    return ""
+
+
+def _item_lines(name: str, items: list[Number | Array]) -> Lines:
+    """One line for each run of equal shapes among the items after one token."""
+    for (kind, shape), group in groupby(items, key=lambda item: (item.kind, np.shape(item.value))):
+        if kind in ("int", "float"):
+            yield from (line(f"  {name} {kind} {item.value:.7g}", key=name, value=item.value) for item in group)
+            continue
+        values = [np.asarray(item.value) for item in group]
+        size = int((2 * shape[0] + 0.25) ** 0.5)
+        what = f"symmetric {size} x {size}" if kind == "packed" else " x ".join(map(str, shape))
+        count = f"{len(values)} of " if len(values) > 1 else ""
+        yield line(
+            f"  {name} {count}{values[0].dtype} {what}  {span(np.stack(values))}",
+            key=name,
+            count=len(values),
+            **array_facts(str(values[0].dtype), np.stack(values)),
+        )
+
+
+def _model_entry(path: str, key: str, allow_commands: bool) -> Lines:
+    name = f"<{key.strip('<>')}>"
+    found = list(_values(read_items(path)[1], name))
+    if not found:
+        raise missing(path, key)
+    for item in found:
+        yield from _item_lines(name, [item])
+        if isinstance(item, Array) and item.kind == "array":
+            yield from row_lines(item.value)
+
+
+def _model_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    name = f"<{key.strip('<>')}>" if key else None
+    found = [item.value for item in read_items(path)[1] if item.name == name and isinstance(item, Array)]
+    if not found or len({array.shape for array in found}) > 1:
+        raise missing(path, key) if key else InputError(path, "many arrays", "a KEY", "Name one of its tokens")
+    return found[0] if len(found) == 1 else np.stack(found)
+
+
+def _model_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+    name, file = key and f"<{key.strip('<>')}>", io.BytesIO()
+    items = [item for item in read_items(path)[1] if name in (None, item.name)]
+    if key and not items:
+        raise missing(path, key)
+    write_items(Writer(file, binary=False), items)
+    return [file.getvalue().decode("ascii")]
+
+
+# posteriors, selections, integers, numbers
+
+
+def _posterior_line(frames: list) -> str:
+    gauss = np.concatenate([g for g, _ in frames]) if frames else np.zeros(0, np.int32)
+    weight = np.concatenate([w for _, w in frames]) if frames else np.zeros(0, np.float32)
+    return f"{len(frames)} frames, {len(gauss)} pairs, Gaussians {span(gauss)}, weights {span(weight)}"
+
+
+def _selection_line(frames: list) -> str:
+    sizes = np.array([len(frame) for frame in frames])
+    gauss = np.concatenate(frames) if frames else np.zeros(0, np.int32)
+    return f"{len(frames)} frames, Gaussians a frame {span(sizes)}, Gaussians {span(gauss)}"
+
+
+NUMBER_VIEWS: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {  # one line; text form
+    "posteriors": (_posterior_line, print_posteriors),
+    "gselect": (_selection_line, print_lists),
+    "int vectors": (lambda vector: f"{len(vector)} integers  {span(vector)}", print_integers),
+    "scalars": (lambda value: f"{value:.7g}", lambda value: f"{value:.7g} "),
+}
+
+
+def _number_view(kind: str) -> View:
+    said, text = NUMBER_VIEWS[kind]
+
+    def entries(path: str, key: str | None) -> Iterator[tuple[str, Any]]:
+        found = False
+        for name, value in read_entries(f"ark:{path}", NUMBER_TABLES[kind]):
+            if key in (None, name):
+                found = True
+                yield name, value
+        if key is not None and not found:
+            raise missing(path, key)
+
+    def describe_all(path: str) -> Lines:
+        yield line(f"{path}: table of {kind}", kind=kind)
+        count = 0
+        for count, (name, value) in enumerate(entries(path, None), 1):
+            yield line(name, said(value), key=name, value=said(value))
+        yield line(f"{count} entries", count=count)
+
+    def describe_one(path: str, key: str, allow_commands: bool) -> Lines:
+        for name, value in entries(path, key):
+            yield line(f"{path}: {name}: {said(value)}", name=name, value=said(value))
+
+    def as_text(path: str, key: str | None, allow_commands: bool) -> Iterator[str]:
+        return (f"{name} {text(value)}\n" for name, value in entries(path, key))
+
+    return View(describe_all, describe_one, as_text)
+
+
+VIEWS: dict[str, View] = {
+    "array": View(_array, None, _array_text, lambda path, key, allow_commands: load(path)),
+    "archive": View(_archive, _archive_entry, _archive_text, _archive_array),
+    "scp": View(_scp, _scp_entry, _scp_text, _scp_arrays),
+    "model": View(_model, _model_entry, _model_text, _model_array),
+    **{kind: _number_view(kind) for kind in NUMBER_VIEWS},
+}
