@@ -285,7 +285,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         write_json(target / CALIBRATION, calibration)
-    (target / CARD).write_text(card(kind, facts), encoding="utf-8")
+    (target / CARD).write_text(card(kind, facts | {"scoring": found.scoring.scoring}), encoding="utf-8")
     write_manifest(target, kind, facts)
 
 
