@@ -4,12 +4,13 @@ Several processes (`tests/run.sh -n 4`) share what takes long: the run of the ti
 while the others test, and its tests come last. A file's tests stay in one process, in which its fixtures are made once.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import random
+import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYASP_THREADS", None)
 SHARED = ("killed", "finished")  # fixtures over the run of the tiny recipe
-RUN = "run.json"  # how it ended; complete when it is there
+CODE = "code"  # of that run: written when it has ended
 
 
 def pytest_addoption(parser):
@@ -28,31 +29,35 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests over the shared run last; each file, and these, in one process."""
+    """Files with tests over the shared run come last."""
     if config.getoption("--shuffle") is not None:
         rng = random.Random(config.getoption("--shuffle"))
         place = {path: rng.random() for path in sorted({str(item.path) for item in items})}
         items.sort(key=lambda item: (place[str(item.path)], rng.random()))
-    kinds = [next((k for k, name in enumerate(SHARED, 1) if name in item.fixturenames), 0) for item in items]
-    if config.pluginmanager.hasplugin("xdist"):
-        for kind, item in zip(kinds, items):
-            item.add_marker(pytest.mark.xdist_group(SHARED[kind - 1] if kind else str(item.path)))
-    order = {id(item): kind for kind, item in zip(kinds, items)}
-    items.sort(key=lambda item: order[id(item)])
+    kinds = {}
+    for item in items:
+        taken = next((k for k, name in enumerate(SHARED) if name in item.fixturenames), -1)
+        kinds[item.path] = max(taken, kinds.get(item.path, -1))
+    items.sort(key=lambda item: kinds[item.path])
 
 
 def pytest_collection_finish(session):
-    """The shared run begins with the first test."""
+    """The shared run begins with the first test; of several processes the quickest begins it."""
     config = session.config
-    if any(name in item.fixturenames for item in session.items for name in SHARED) and not config.option.collectonly:
-        if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
-            return  # the processes that test begin it
+    wanted = any(name in item.fixturenames for item in session.items for name in SHARED)
+    here = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if wanted and here and not config.option.collectonly:
+        with contextlib.suppress(FileExistsError):
+            begin_run(shared_place(config))
+
+
+def pytest_unconfigure(config):
+    """A session that was broken off leaves no run behind."""
+    if not hasattr(config, "workerinput") and hasattr(config, "_tmp_path_factory"):
         place = shared_place(config)
-        try:
-            (place / "recipe").mkdir()
-        except FileExistsError:
-            return  # another one has begun it
-        threading.Thread(target=make_run, args=(place,), daemon=True).start()
+        if (place / "pid").exists() and not (place / CODE).exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int((place / "pid").read_text()), signal.SIGTERM)
 
 
 def shared_place(config) -> Path:
@@ -61,23 +66,27 @@ def shared_place(config) -> Path:
     return place.parent if hasattr(config, "workerinput") else place
 
 
-def make_run(place: Path) -> None:
-    """The tiny recipe with all systems, in place/recipe."""
+def begin_run(place: Path) -> None:
+    """Starts the tiny recipe with all systems in place/recipe; its exit code is there when it has ended.
+
+    Raises FileExistsError when it was begun before.
+    """
     import recipe
 
-    process = recipe.run(place / "recipe")
-    found = [process.returncode, process.stdout, process.stderr]
-    (place / f"{RUN}.tmp").write_text(json.dumps(found), encoding="utf-8")
-    (place / f"{RUN}.tmp").rename(place / RUN)
+    (place / "recipe").mkdir()
+    script = f'"$@" >"$0/out" 2>"$0/err"; echo $? >"$0/{CODE}.tmp"; mv "$0/{CODE}.tmp" "$0/{CODE}"'
+    words = ["bash", "-c", script, str(place), *recipe.command(place / "recipe")]
+    process = subprocess.Popen(words, start_new_session=True)
+    (place / "pid").write_text(str(process.pid))
 
 
 @pytest.fixture(scope="session")
 def shared_run(pytestconfig):
     """(directory, process) of the shared run, when it has ended; for changing or reading it, hold `shared_lock`."""
     place = shared_place(pytestconfig)
-    while not (place / RUN).exists():
+    while not (place / CODE).exists():
         time.sleep(0.1)
-    code, out, err = json.loads((place / RUN).read_text(encoding="utf-8"))
+    code, out, err = (int((place / CODE).read_text()), *((place / name).read_text() for name in ("out", "err")))
     assert code == 0, err[-3000:]
     return place / "recipe", subprocess.CompletedProcess([], code, out, err)
 
@@ -85,21 +94,14 @@ def shared_run(pytestconfig):
 @pytest.fixture(scope="session")
 def shared_lock(pytestconfig):
     """A context in which no other process tests the shared run."""
-    return lambda: Held(shared_place(pytestconfig) / "recipe.lock")
 
+    @contextlib.contextmanager
+    def held():
+        with open(shared_place(pytestconfig) / "recipe.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
-class Held:
-    """An exclusive lock of a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.file = open(self.path, "w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *error):
-        self.file.close()
+    return held
 
 
 @pytest.fixture

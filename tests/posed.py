@@ -7,6 +7,7 @@ does nothing: products are in single precision (oneDNN's in bfloat16 crashed on 
 """
 
 import functools
+from types import SimpleNamespace
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
@@ -93,8 +94,8 @@ class Event:
         pass
 
 
-def pose(monkeypatch, memory=8 << 30):
-    """A process that sees one GPU of `memory` bytes, until monkeypatch is undone."""
+def pose(monkeypatch, free=8 << 30):
+    """A process that sees one GPU of 8 GiB, `free` of them free, until monkeypatch is undone."""
     for name in MAKERS:
         monkeypatch.setattr(torch, name, _making(getattr(torch, name)))
     for name in LIKE:
@@ -110,7 +111,8 @@ def pose(monkeypatch, memory=8 << 30):
     for name, value in {
         "is_available": True,
         "device_count": 1,
-        "mem_get_info": (memory, memory),
+        "mem_get_info": (free, 8 << 30),
+        "get_device_properties": SimpleNamespace(total_memory=8 << 30),
         "synchronize": None,
         "get_rng_state_all": [],
         "set_rng_state_all": None,

@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 . ./path.sh
 _install "$PYASP_ROOT/conf/requirements-test.txt"
-exec python -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --dist loadgroup --no-loadscope-reorder "$@"
+exec python -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --dist loadfile --no-loadscope-reorder "$@"

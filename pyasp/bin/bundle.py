@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyasp.bundle.format import MANIFEST
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
+from pyasp.bundle.verify import scale_text
 from pyasp.core.command import command
 from pyasp.core.options import option
 
@@ -46,7 +47,7 @@ def main(options: Options, system: str, model: str) -> None:
     make(write, Path(model), options.force)
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())
-    calibrated = "calibrated" if loaded.calibrated else "not calibrated: it answers with the PLDA model's own ratio"
+    calibrated = "calibrated" if loaded.calibrated else f"not calibrated: {scale_text(loaded)}"
     print(
         f"{Path(model) / MANIFEST}: {loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, "
         f"{size / 1e6:.1f} MB, {calibrated}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pyasp.bundle.verify import (
     DecisionOptions,
     ModelOptions,
+    check_decides,
     hear_each,
     load_model,
     load_speakers,
@@ -39,6 +40,7 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
         pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
     model = load_model(options)
+    check_decides(model)
     enrolled = load_speakers(speakers, model)
     limit = threshold(options, len(enrolled))
     heard, failed = hear_each(model, files, options.channel)

@@ -9,6 +9,7 @@ from pyasp.bundle.verify import (
     DecisionOptions,
     Heard,
     ModelOptions,
+    check_decides,
     claimed,
     hear_all,
     hear_each,
@@ -100,7 +101,7 @@ def of_pairs(options: Options) -> int:
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append(ScoredPair(enrol, test, score, score >= threshold(options)))
+            rows.append(ScoredPair(enrol, test, score, model.decides and score >= threshold(options)))
             itself += is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
         facts = [each.facts() for each in heard.values()]
@@ -120,9 +121,9 @@ def of_pairs(options: Options) -> int:
         told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
         print(*warned, *told, f"({scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
     same = sum(row.same for row in rows)
+    decided = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
     print(
-        f"done {len(rows)} of {len(pairs)} pairs, {same} of them the same speaker ({threshold_text(options)}); "
-        f"{len(failed)} of {len(set(names))} recordings failed",
+        f"done {len(rows)} of {len(pairs)} pairs{decided}; {len(failed)} of {len(set(names))} recordings failed",
         file=sys.stderr,
     )
     return int(bool(failed))
@@ -153,6 +154,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     if not test or not (enrol or options.claim):
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = load_model(options)
+    check_decides(model)
     known = list(claimed(options.speakers, options.claim, model)) if options.claim else []
     heard = hear_all(model, enrol, options.channel)
     tests, failed = hear_each(model, test, options.channel)

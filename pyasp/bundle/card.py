@@ -48,6 +48,8 @@ def card(kind: str, facts: dict[str, Any]) -> str:
     scores = (
         "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
         if facts.get("calibrated")
+        else "Not calibrated: scores are cosines, which rank and decide nothing."
+        if facts.get("scoring") == "cosine"
         else "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure."
     )
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))

@@ -23,6 +23,7 @@ from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, wr
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
+from pyasp.core.options import T, picked
 from pyasp.core.records import fingerprint, maker, record_of, versions
 from pyasp.core.text import read_json, write_json
 from pyasp.data.datadir import read_table
@@ -72,16 +73,9 @@ def check_current(path: Path, besides: str = "") -> None:
     look(path)
 
 
-def options_of(record: dict[str, Any], cls: type) -> Any:
+def options_of(record: dict[str, Any], cls: type[T]) -> T:
     """The options of class `cls` among those of a record (which may hold further ones)."""
-    names = {field.name for field in dataclasses.fields(cls)}
-    return cls(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in record["options"].items()
-            if name in names
-        }
-    )
+    return picked(record["options"], cls, f"the record of {record.get('tool')}")
 
 
 def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
@@ -213,7 +207,7 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
 
     path = next(iter(inputs_of(found, ".pt")))
     state = checkpoint.load(path, *checkpoint.NETWORK)
-    options = options_of({"options": {**state["options"], **found.model["options"]}}, ExtractionOptions)
+    options = picked({**state["options"], **found.model["options"]}, ExtractionOptions, path)
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
     if options.encoder == "onnx":
         (target / "network.onnx").write_bytes(bytes(state["model"]["onnx"].numpy()))
@@ -291,7 +285,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         write_json(target / CALIBRATION, calibration)
-    (target / CARD).write_text(card(kind, facts), encoding="utf-8")
+    (target / CARD).write_text(card(kind, facts | {"scoring": found.scoring.scoring}), encoding="utf-8")
     write_manifest(target, kind, facts)
 
 

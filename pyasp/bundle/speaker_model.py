@@ -30,7 +30,7 @@ from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS
 from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
-from pyasp.bundle.verify import DecisionOptions, claimed, load_speakers, save_speaker, threshold
+from pyasp.bundle.verify import DecisionOptions, check_decides, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -157,6 +157,11 @@ class SpeakerModel:
     def calibrated(self) -> bool:
         """True when scores are log-likelihood ratios that held-out recordings have checked."""
         return self.calibration is not None
+
+    @property
+    def decides(self) -> bool:
+        """False when scores have no threshold: cosines, unless calibrated."""
+        return self.calibrated or self._score_options.scoring != "cosine"
 
     def _read_fbank_options(self) -> FbankOptions | None:
         """Those of a network that reads filter banks. Raises InputError when they are missing, or of another rate."""
@@ -288,7 +293,11 @@ class SpeakerModel:
         c_miss: float = 1.0,
         c_fa: float = 1.0,
     ) -> Identity:
-        """Which of the enrolled speakers spoke a wave, or none; `prior` that it is any of them, each as likely."""
+        """Which of the enrolled speakers spoke a wave, or none; `prior` that it is any of them, each as likely.
+
+        Raises InputError when the model has no threshold (`decides`).
+        """
+        check_decides(self)
         speakers, costs = self.speakers(directory), DecisionOptions(prior, c_miss, c_fa)
         return self.closest(speakers, self.embed(wave, rate), threshold(costs, len(speakers)))
 

@@ -202,9 +202,23 @@ def threshold_text(options: DecisionOptions, candidates: int = 1) -> str:
     )
 
 
+def check_decides(model: SpeakerModel) -> None:
+    """Raises InputError for a model whose scores have no threshold: any two voices have a cosine above 0."""
+    if not model.decides:
+        raise InputError(
+            model.bundle.path,
+            "cosines without a calibration, which have no threshold",
+            "a calibration, or PLDA",
+            "Calibrate on the run's own trials: pyasp evaluate --calibration map.json DATA/trials/LIST "
+            "EXP/SYSTEM/scores/LIST, then bundle with --calibration map.json; verify --pairs gives cosines alone",
+        )
+
+
 def scale_text(model: SpeakerModel, scores: Iterable[float] = ()) -> str:
     """What the scores of this model are, and what they are worth."""
     if not model.calibration:
+        if not model.decides:
+            return "cosines: this model has no calibration, so that they rank and decide nothing"
         wild = any(abs(score) > WILD for score in scores)
         return "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess" + (
             f"; no evidence is worth e^{WILD}: take these scores for ranks, not for ratios" if wild else ""

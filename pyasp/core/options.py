@@ -11,7 +11,7 @@ import difflib
 import functools
 import math
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pyasp.core.errors import InputError
@@ -95,6 +95,8 @@ def check_value(cls: type, field: dataclasses.Field, value: Any, where: object) 
     key = f"--{field.name.replace('_', '-')}"
     if choices and value not in choices:
         raise InputError(where, repr(value), " or ".join(choices), f"Give {key} one of them", item=key)
+    if within and not isinstance(value, (int, float)):
+        raise InputError(where, repr(value), _told(within), f"Correct {key}", item=key)
     if within and not _lies(value, within):
         cure = "Give a fraction: 0.2 is a fifth" if within[3:-1] == " 1" and value > 1 else f"Correct {key}"
         raise InputError(where, f"{value:.6g}", _told(within), cure, item=key)
@@ -122,6 +124,18 @@ def check_options(options: Any, where: str) -> None:
 def subset(options: Any, cls: type[T]) -> T:
     """The fields of `cls` picked out of a bigger options object."""
     return cls(**{field.name: getattr(options, field.name) for field in option_fields(cls).values()})
+
+
+def picked(values: Mapping[str, Any], cls: type[T], where: object) -> T:
+    """The options of `cls` among stored values, lists being tuples; the rest at their defaults.
+
+    Raises InputError naming `where` for a value that is none of an option's choices, or not in its interval.
+    """
+    mine = {field.name: values[field.name] for field in option_fields(cls).values() if field.name in values}
+    for field in option_fields(cls).values():
+        if field.name in mine:
+            check_value(cls, field, mine[field.name], where)
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in mine.items()})
 
 
 def check_values(options: Any, where: str, expected: str, **wrong: bool) -> None:

@@ -25,7 +25,7 @@ from torch import nn
 
 from pyasp.core.errors import InputError, final_name, rerun
 from pyasp.core.files import atomic_write
-from pyasp.core.options import check_value, option_fields
+from pyasp.core.options import option_fields, picked
 from pyasp.core.text import read_lines
 from pyasp.kaldi import ArkWriter, read_ark
 from pyasp.network.model import ONNX, ArchitectureOptions, Network
@@ -125,15 +125,11 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
     """An options object of class `cls` from the options stored in a checkpoint."""
-    fields = option_fields(cls).values()
-    names = [field.name for field in fields]
+    names = [field.name for field in option_fields(cls).values()]
     missing = [name for name in names if name not in values and name not in LATER]
     if missing:
         raise InputError(path, f"no option {missing[0]!r}", "the options of its training", "Train again")
-    for field in fields:
-        if field.name in values:
-            check_value(cls, field, values[field.name], path)
-    return cls(**{name: values[name] for name in names if name in values})
+    return picked(values, cls, path)
 
 
 def network_state(

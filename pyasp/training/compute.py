@@ -133,7 +133,7 @@ def bytes_of_chunk(net: Network, frames: int) -> int:
 
 def bytes_needed(net: Network, chunks: int, frames: int, options: ComputeOptions, device: torch.device) -> int:
     """About the bytes of a training step on batches of `chunks` x `frames`."""
-    share = 0.5 if precision_of(options, device) == "bfloat16" else 1.0
+    share = 0.8 if precision_of(options, device) == "bfloat16" else 1.0  # pooling, norms, loss: in single precision
     share = ONE_PASS_SHARE if device.type == "cpu" and covers(net) else share
     weights = BYTES_OF_A_WEIGHT * sum(p.numel() for p in net.parameters())
     return weights + int(TRANSIENT * share * chunks * bytes_of_chunk(net, frames))

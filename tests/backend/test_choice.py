@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pyasp import kaldi
+from pyasp.backend import choice
 from pyasp.backend.choice import candidates, choose, equal_error, evidence
 from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import BackendTrainOptions, ScoreOptions
@@ -53,6 +54,23 @@ def test_copies_that_lie_are_left_out():
     both, clean = np.concatenate([vectors, 3 * vectors]), np.arange(2 * len(labels)) < len(labels)
     found = evidence(both, np.concatenate([labels, wrong]), clean, BackendTrainOptions())
     assert found["PLDA on clean recordings"][0] < 0.9 * found["PLDA"][0]
+
+
+@pytest.mark.parametrize(
+    "plda, without_copies, cosine, chosen",
+    [
+        (20.0, 19.1, 17.0, "PLDA"),  # neither 5 % nor 20 % lower
+        (20.0, 18.9, 17.0, "PLDA on clean recordings"),  # 5 % is enough for the same back end
+        (20.0, 18.9, 15.2, "PLDA on clean recordings"),  # cosine is measured against that
+        (20.0, 18.9, 15.0, "cosine"),
+        (20.0, 25.0, 15.9, "cosine"),
+    ],
+)
+def test_copies_go_for_a_little_and_plda_for_much(monkeypatch, plda, without_copies, cosine, chosen):
+    figures = {"PLDA": plda, "PLDA on clean recordings": without_copies, "cosine": cosine}
+    monkeypatch.setattr(choice, "evidence", lambda *_: {name: (each, name) for name, each in figures.items()})
+    found, why = choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), BackendTrainOptions())
+    assert found == chosen and f"back end: {chosen}" in why and ("no other" in why) == (chosen != "cosine")
 
 
 def test_an_lda_of_the_users_stays():

@@ -21,8 +21,10 @@ from scipy.signal import resample_poly
 
 from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
+from pyasp.backend.options import ScoreOptions
 from pyasp.bin import embed, enroll, export, identify, verify
 from pyasp.bundle.verify import scale_text
+from pyasp.core.conf import write_conf
 from pyasp.core.errors import InputError
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.network.embed import Embedder, EmbedOptions
@@ -60,6 +62,26 @@ def test_verify_says_same_or_different_with_score_threshold_and_durations(model,
     assert len(found["enrol"]) == 2 and found["enrol"][0]["seconds"] == 2.0 and not found["calibrated"]
 
 
+def test_cosines_without_a_calibration_decide_nothing(model, wavs, tmp_path, capsys):
+    """Any two voices have a cosine above the threshold 0 of a ratio."""
+    shutil.copytree(model, tmp_path / "m")
+    write_conf(tmp_path / "m/backend.conf", ScoreOptions(scoring="cosine"))
+    named, pairs = ["--model", str(tmp_path / "m")], tmp_path / "pairs"
+    assert verify.main([*named, wavs[0], wavs[1]]) == 1
+    said = capsys.readouterr()
+    assert not said.out and "which have no threshold" in said.err and "pyasp evaluate --calibration" in said.err
+    assert enroll.main([*named, str(tmp_path / "s"), "ann", wavs[0]]) == 0
+    assert identify.main([*named, str(tmp_path / "s"), wavs[1]]) == 1 and "no threshold" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no threshold"):
+        SpeakerModel.load(tmp_path / "m").identify(tmp_path / "s", *soundfile.read(wavs[1]))
+    pairs.write_text(f"{wavs[0]} {wavs[1]}\n")
+    assert verify.main([*named, "--pairs", str(pairs)]) == 0
+    said = capsys.readouterr()
+    assert "rank and decide nothing" in said.err and "same speaker" not in said.err and len(said.out.split()) == 3
+    (tmp_path / "m/calibration.json").write_text(json.dumps({"scale": 9.0, "offset": -5.0}))
+    assert verify.main([*named, wavs[0], wavs[0]]) == 0 and "same speaker" in capsys.readouterr().out
+
+
 def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
     shutil.copytree(model, tmp_path / "m")
     values = {"scale": 0.5, "offset": -2.0, "n_target": 3, "n_nontarget": 200, "speakers": 7, "separable": False}
@@ -69,7 +91,7 @@ def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
         "(calibrated log-likelihood ratio, trained on 3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 "
         "or above +5.3 is beyond what they can show. To be taken with care: trained on 3 target trials, fewer than 30)"
     ) in capsys.readouterr().out
-    wild = SimpleNamespace(calibration=None)
+    wild = SimpleNamespace(calibration=None, decides=True)
     assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
     assert "ranks" not in scale_text(wild, [3.0, -8.0])
 

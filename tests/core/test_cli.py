@@ -7,7 +7,7 @@ import pytest
 from pyasp.core.command import command, parse
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError
-from pyasp.core.options import Count, Fraction, Part, Positive, Share, check_options, option, subset
+from pyasp.core.options import Count, Fraction, Part, Positive, Share, check_options, option, picked, subset
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ def test_numbers_lie_in_the_interval_of_their_type(tmp_path, word, expected):
 def test_a_percentage_is_told_to_be_a_fraction():
     with pytest.raises(InputError, match=r"--share: found 20; expected 0 to 1. Give a fraction: 0.2 is a fifth"):
         parse(Bounded, ["--share=20"])
+
+
+def test_stored_values_are_picked_and_checked():
+    assert picked({"num_gauss": 3, "lists": ["x"], "other": 1}, Options, "a record") == Options(3, lists=("x",))
+    for value in (0, "many", None):
+        with pytest.raises(InputError, match="a record: --count: found .*expected at least 1"):
+            picked({"count": value}, Bounded, "a record")
 
 
 def test_the_ends_of_an_interval_are_in_it_where_it_is_closed():

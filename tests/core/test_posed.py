@@ -94,7 +94,7 @@ def test_features_in_8_bits_that_do_not_fit_come_from_the_host(monkeypatch, tmp_
     data = tiny_data(tmp_path / "data")
     one = trained(data, tmp_path / "cpu", "tdnn", "--device=cpu", "--store=byte")
     with monkeypatch.context() as patch:
-        pose(patch, memory=1000)
+        pose(patch, free=1000)
         other = trained(data, tmp_path / "gpu", "tdnn", "--device=cuda", "--store=byte")
     assert one[0]["valid_loss"] == other[0]["valid_loss"]
 
