@@ -152,7 +152,7 @@ take_corpus_options() {
     opt[$name]='' corpus_options+=("$name")
     case $kind in bool) flags+=" $name" ;; tuple) lists+=" $name" ;; esac
     [[ $kind != str && $kind != tuple || " size train-on lengths " == *" $name "* ]] || paths+=("$name")
-  done < <(sed -nE 's/^    ([a-z0-9_]+): ([a-z]+).* = option\(.*/\1 \2/p' local/*.py)
+  done < <(sed -nE 's/^    ([a-z0-9_]+): ([A-Za-z]+).* = option\(.*/\1 \2/p' local/*.py)
 }
 
 # from_caller NAME...: paths in these options mean what they mean in the directory in which run.sh was called; from elsewhere
@@ -280,8 +280,7 @@ visible_gpus() {
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
 #   headed by the name. When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot pid most failed=() slots=() gpus=()
-  local -A name_of=()
+  local run=$1 name slot most failed=() slots=() names=() gpus=()
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
@@ -293,13 +292,17 @@ side_by_side() {
       slot=$(((slot + 1) % most))
       [ "$slot" -ne 0 ] || sleep 0.3 7>&- 9>&-
     done
+    end_of_slot
     if [ "$most" -eq 1 ]; then one_of_several "$run" "$name" "$slot" &
     else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&2)) & fi
-    slots[slot]=$! name_of[$!]=$name
+    slots[slot]=$! names[slot]=$name
   done
-  for pid in "${!name_of[@]}"; do wait "$pid" || failed+=("${name_of[$pid]}"); done
+  for slot in "${!slots[@]}"; do end_of_slot; done
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
 }
+
+# end_of_slot: of side_by_side; how its process ended is asked for at once: a number may be another process's hours later.
+end_of_slot() { [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || failed+=("${names[slot]}"); }
 
 # one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
 one_of_several() (

@@ -493,6 +493,15 @@ def test_a_gpu_each(tmp_path, visible, devices):
     assert {path.read_text().strip() for path in tmp_path.glob("gpu.*")} == devices
 
 
+def test_the_end_of_a_system_is_asked_for_before_the_next_starts(tmp_path):
+    """Hours later its process number may be another's, and the shell no longer know how it ended."""
+    ask = 'wait() { echo "asked for $1"; builtin wait "$@"; }\n'
+    result = bash(ask + SYSTEMS.format(place=tmp_path, at_once=1, bad="x"))
+    said = [line.partition(" ")[0] for line in result.stdout.splitlines()]
+    assert said[:4] == ["x", "asked", "y", "asked"] and sorted(said[4:]) == ["asked", "z"]
+    assert result.returncode == 1 and "error: x failed, see above" in result.stderr
+
+
 def test_a_failed_system_is_named_and_the_others_end(tmp_path):
     result = bash(SYSTEMS.format(place=tmp_path, at_once=2, bad="y"))
     assert result.returncode == 1 and "error: y failed, see above" in result.stderr
