@@ -181,7 +181,7 @@ def test_a_ubm_that_is_too_large_for_its_data_is_complained_of():
     last = {"loglike": -1.0, "frames": 20000, "gaussians": 3, "removed": 253, "floored": 9}
     before = {"0.dubm": {}, "4.dubm": last | {"gaussians": 256, "removed": 0}, "0.ubm": {}}
     (text,) = complaints(before | {"2.ubm": last, "1.ubm": last | {"gaussians": 256}}, UbmOptions(256, subsample=2))
-    assert text.startswith("3 of 256 Gaussians are left, too few frames (40000) for more; about one Gaussian to 2500")
+    assert text.startswith("3 of 256 Gaussians are left, too few frames (40000) for more; about one Gaussian to 2600")
     last |= {"gaussians": 240, "removed": 16}
     (text,) = complaints({"1.ubm": last | {"floored": 2816}}, UbmOptions(256, subsample=2))
     assert text.startswith("2816 eigenvalues of 240 covariances were floored, too few frames (40000)")

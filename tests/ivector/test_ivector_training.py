@@ -215,7 +215,7 @@ def test_models_and_features_must_fit(place, capsys):
     "option, text",
     [
         ("--num-gauss=0", "--num-gauss"),
-        ("--initial-gauss-proportion=2", "part in"),
+        ("--initial-gauss-proportion=2", "found 2; expected a number in (0, 1]"),
         ("--num-gauss=900", "frames for 450 Gaussians"),
     ],
 )

@@ -223,4 +223,4 @@ def test_a_preparation_that_cannot_be_made_leaves_the_old_one(tmp_path, capsys):
 
 def test_a_percentage_is_no_fraction(capsys):
     assert prep_folder.main(["--max-bad=20"]) == 1
-    assert "--max-bad: found 20.0; expected a number in [0, 1]" in capsys.readouterr().err
+    assert "--max-bad: found 20; expected 0 to 1. Give a fraction: 0.2 is a fifth" in capsys.readouterr().err
