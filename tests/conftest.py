@@ -117,6 +117,7 @@ def golden():
     return golden_cases
 
 
+@pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist
 def pytest_testnodedown(node, error):
     """Takes over what a process that tested has measured."""
     found = json.loads(getattr(node, "workeroutput", {}).get("deviations", "{}"))
