@@ -82,10 +82,10 @@ hold_locks() {
       die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
   done
   command -v flock >/dev/null || return 0
+  for each in "$1" "$2"; do await_watcher "$each/.lock"; done
   exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
-  echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
   mkdir -p "$2/log"
   export PYASP_RUN="$$ $EPOCHREALTIME" PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
   rm -f "$PYASP_RERUN"
@@ -93,6 +93,19 @@ hold_locks() {
   kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
   watcher=$!
   disown "$watcher"
+  echo "process $$ watched by $watcher since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
+}
+
+# await_watcher LOCK: after a killed run, until its watcher has ended what it left: the watcher knows that by the lock, and
+#   would end a new run with it. At most five seconds, since its process number may be another's by now.
+await_watcher() {
+  local run watcher turn
+  read -r _ run _ _ watcher _ 2>/dev/null <"$1" || return 0
+  dead "$run" || return 0 # it runs: the lock says so
+  for ((turn = 0; turn < 50; turn++)); do
+    dead "$watcher" && return 0
+    sleep 0.1
+  done
 }
 
 # once ARTEFACT COMMAND...: runs a command that makes an artefact, unless this very command has left it and nothing that it was

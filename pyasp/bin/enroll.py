@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from pyasp.bundle.verify import ModelOptions, check_speaker, hear_all, load_model, save_speaker, speaker_file
+from pyasp.bundle.verify import (
+    ModelOptions,
+    check_speaker,
+    hear_all,
+    is_among,
+    load_model,
+    load_speakers,
+    save_speaker,
+    speaker_file,
+)
 from pyasp.core.command import command
 from pyasp.core.options import option
 
@@ -32,6 +41,7 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     count, new = save_speaker(
         speakers, name, [(each.name, each.vector) for each in heard], model, options.add, options.force
     )
+    others = {other: vectors for other, vectors in load_speakers(speakers, model).items() if other != path.stem}
     voiced = sum(each.voiced for each in heard)
     more = f", {new} of them new" if options.add else ""
     print(f"{path}: {count} recordings{more}; {voiced:.1f} s of voice in {' '.join(each.name for each in heard)}")
@@ -40,6 +50,9 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     for each in heard:
         for warning in each.warnings:
             print(f"warning: {each.name}: {warning}")
+        for other, vectors in others.items():
+            if is_among(each.vector, vectors):
+                print(f"warning: {each.name}: {other} is enrolled with this very recording")
 
 
 if __name__ == "__main__":

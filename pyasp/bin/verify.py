@@ -109,6 +109,7 @@ def of_pairs(options: Options) -> int:
             **decision(options, model.calibrated),
             "pairs": [row._asdict() for row in rows],
             "files": facts,
+            "itself": itself,  # pairs of a recording with itself
             "failed": reasons(failed),
         }
         print(json.dumps(answer, indent=1))

@@ -41,7 +41,7 @@ def fingerprint(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "no such file", "an input of this step", "Run the stage that makes it")
+        raise InputError(path, "no such file", "an input of this step", "Mend its name, or run the stage that makes it")
     status = path.stat()
     if status.st_size > LARGE_FILE:
         mark = f"size:{status.st_size} mtime:{status.st_mtime_ns}"
@@ -156,7 +156,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
         path,
         f"an out-of-date artefact ({'; '.join(changes[:4])})",
         "one made with the present settings",
-        rerun("", "If you did not mean the change, give the old value again. To make it anew", force=True),
+        rerun("", "If you did not mean the change, undo it; if you did, make it anew", force=True),
     )
 
 

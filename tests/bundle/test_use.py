@@ -387,6 +387,10 @@ def test_a_recording_against_itself_is_said_under_whatever_name(model, wavs, tmp
     (tmp_path / "pairs").write_text(f"{wavs[0]} {copy}\n{wavs[0]} {wavs[1]}\n")
     assert verify.main([*common, "--pairs", str(tmp_path / "pairs")]) == 0
     assert "warning: 1 of 2 pairs are of a recording with itself" in capsys.readouterr().err
+    assert answer(capsys, *common, "--pairs", str(tmp_path / "pairs"))["itself"] == 1
+    assert enroll.main([*common, speakers, "carl", copy, wavs[2]]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "very recording" in line]
+    assert told == [f"warning: {copy}: ann is enrolled with this very recording"]
 
 
 def test_a_file_that_cannot_be_used_leaves_the_others_their_answers(model, wavs, tmp_path, capsys):
