@@ -52,6 +52,8 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     )
     for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
+    if model.weights[0] < 0:
+        print("warning: the targets have the lower scores: are the labels, or the sign of the scores, turned about?")
     if marked(entry):
         print(MARK)
     if options.calibration:

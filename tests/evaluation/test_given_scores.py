@@ -57,6 +57,14 @@ def test_any_order_scores_to_spare_and_voxceleb_s_lists(tmp_path):
     assert given.notes[1:] == [f"{listed}: read as label enrol test", "10 of 400 scores belong to no trial"]
 
 
+def test_labels_or_scores_turned_about_are_said(tmp_path, capsys):
+    names = {True: "nontarget", False: "target"}
+    assert main([write(tmp_path / "turned", "SCORE LABEL", names=names)]) == 0
+    assert "turned about?" in capsys.readouterr().out
+    assert main([write(tmp_path / "right", "SCORE LABEL")]) == 0
+    assert "turned about?" not in capsys.readouterr().out
+
+
 def test_the_figures_are_those_of_the_metrics(tmp_path, trials, capsys):
     scores, out = write(tmp_path / "s", "ENROL TEST SCORE"), tmp_path / "c.json"
     assert main(["--det", str(tmp_path / "d.png"), "--calibration", str(out), trials, scores]) == 0
