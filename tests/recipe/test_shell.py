@@ -237,6 +237,17 @@ RESUME = (
 )
 
 
+@pytest.mark.parametrize("run, state", [("$dead", "gone"), ("$$", "there")])
+def test_a_new_run_waits_until_the_watcher_of_a_killed_one_is_done(tmp_path, run, state):
+    """It would be ended with what the killed one left; the watcher of a run that lives stays, and the lock says so."""
+    done = bash(
+        f"""true & dead=$!; wait $dead; sleep 1 & watcher=$!
+        echo "process {run} watched by $watcher since then" >{tmp_path}/lock
+        await_watcher {tmp_path}/lock; if dead $watcher; then echo gone; else echo there; fi; kill $watcher || true"""
+    )
+    assert done.stdout.strip() == state, done.stderr
+
+
 @pytest.mark.parametrize(
     "words, noted, line",
     [
