@@ -10,6 +10,7 @@ from pathlib import Path
 import browser
 import numpy as np
 import pytest
+from report_cells import cost_cell, eer_cell
 
 from pyasp.backend import model
 from pyasp.backend.files import write_back_end, write_scoring
@@ -217,20 +218,6 @@ def test_page_text_and_screen_agree_with_results_json_to_the_digit(root, html):
     pair = next(row for row in results["paired"]["cc2"] if row["figure"] == "eer")
     assert f"{pair['difference']:+.2f}" in html and (f"{pair['p']:.3f}" in html or pair["p"] < 0.001)
     assert f"{entry['c_primary']['actual']:.3f}" in html and f"{entry['c_primary']['minimum']:.3f}" in written
-
-
-def eer_cell(entry):
-    """An EER as it is to be printed, written here from the rule: few errors or ties are marked."""
-    errors, hull = entry["errors"]["eer"], entry["eer_rocch"]
-    few = errors["misses"] < 30 or errors["false_alarms"] < 30
-    tied = abs(entry["eer"] - hull) > 0.1 * min(entry["eer"], hull)
-    return f"{entry['eer']:.2f}" + (f"* ({hull:.2f})" if few or tied else "")
-
-
-def cost_cell(entry, prior):
-    """A minDCF as it is to be printed, written here from the rule: few errors are marked."""
-    errors = entry["errors"]["min_dcf"][prior]
-    return f"{entry['min_dcf'][prior]:.3f}" + "*" * (min(errors["misses"], errors["false_alarms"]) < 30)
 
 
 def rows_from_json(results):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from report_cells import cost_cell, eer_cell
 
 from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
@@ -50,20 +51,6 @@ def root(tmp_path):
         for name in LISTS:
             write_scores(tmp_path, system, name, seed)
     return tmp_path
-
-
-def eer_cell(entry):
-    """An EER as it is to be printed, written here from the rule: few errors or ties are marked."""
-    errors, hull = entry["errors"]["eer"], entry["eer_rocch"]
-    few = errors["misses"] < 30 or errors["false_alarms"] < 30
-    tied = abs(entry["eer"] - hull) > 0.1 * min(entry["eer"], hull)
-    return f"{entry['eer']:.2f}" + (f"* ({hull:.2f})" if few or tied else "")
-
-
-def cost_cell(entry, prior):
-    """A minDCF as it is to be printed, written here from the rule: few errors are marked."""
-    errors = entry["errors"]["min_dcf"][prior]
-    return f"{entry['min_dcf'][prior]:.3f}" + "*" * (min(errors["misses"], errors["false_alarms"]) < 30)
 
 
 def evaluate(root, system, *options):
