@@ -328,12 +328,20 @@ def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray
 
 
 def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.ndarray]:
-    """{speaker: embeddings (N, E)} of a directory. Raises InputError when it is empty or of another model."""
+    """{speaker: embeddings (N, E)} of a directory. Raises InputError when it or a speaker's file is empty, or when it is
+    of another model."""
     directory = Path(directory)
     _check_model(directory, model)
-    speakers = {
-        path.stem: np.stack([vector for _, vector in read_ark(path)]) for path in sorted(directory.glob("*.ark"))
-    }
+    speakers = {path.stem: _embeddings(path) for path in sorted(directory.glob("*.ark"))}
     if not speakers:
         raise InputError(directory, "no enrolled speaker", "at least one", "Enrol speakers first")
     return speakers
+
+
+def _embeddings(path: Path) -> np.ndarray:
+    vectors = [vector for _, vector in read_ark(path)]
+    if not vectors:
+        raise InputError(
+            path, "no recording", "at least one", "Enrol this speaker again with --force, or delete the file"
+        )
+    return np.stack(vectors)

@@ -393,6 +393,14 @@ def test_a_recording_against_itself_is_said_under_whatever_name(model, wavs, tmp
     assert told == [f"warning: {copy}: ann is enrolled with this very recording"]
 
 
+def test_an_enrolled_speaker_without_a_recording_is_named(model, wavs, tmp_path, capsys):
+    speakers, common = str(tmp_path / "speakers"), ["--model", model]
+    assert enroll.main([*common, speakers, "ann", wavs[0]]) == 0
+    (tmp_path / "speakers/bob.ark").write_bytes(b"")
+    assert identify.main([*common, speakers, wavs[1]]) == 1
+    assert f"{speakers}/bob.ark: found no recording; expected at least one" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_used_leaves_the_others_their_answers(model, wavs, tmp_path, capsys):
     speakers, common = str(tmp_path / "speakers"), ["--model", model]
     assert enroll.main([*common, speakers, "ann", wavs[0]]) == 0
