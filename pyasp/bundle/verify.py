@@ -328,8 +328,8 @@ def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray
 
 
 def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.ndarray]:
-    """{speaker: embeddings (N, E)} of a directory. Raises InputError when it or a speaker's file is empty, or when it is
-    of another model."""
+    """{speaker: embeddings (N, E)} of a directory. Raises InputError when it or a speaker's file is empty, or it is of
+    another model."""
     directory = Path(directory)
     _check_model(directory, model)
     speakers = {path.stem: _embeddings(path) for path in sorted(directory.glob("*.ark"))}
