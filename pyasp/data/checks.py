@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cut
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import link_or_copy
 from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, utt_of, write_rows
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
@@ -113,10 +113,7 @@ def keep_old(path: Path) -> None:
     if kept.exists():
         number = next(n for n in range(1, sys.maxsize) if not kept.with_name(f"{path.name}.{n}").exists())
         kept.rename(kept.with_name(f"{path.name}.{number}"))
-    try:
-        os.link(path, kept)  # files are replaced, never written into
-    except OSError:
-        shutil.copy2(path, kept)
+    link_or_copy(path, kept)
 
 
 class Checker:
