@@ -2,8 +2,7 @@
 # Text-independent speaker verification: the five systems of Okabe, Koshinaka and Shinoda, "Attentive Statistics Pooling for
 # Deep Speaker Embedding" (Interspeech 2018), from audio to a table of results. A bare ./run.sh does all of it on a toy corpus.
 set -euo pipefail
-caller=$PWD
-export PYASP_CALLER=$PWD # what relative paths in wav.scp and manifests are relative to
+caller=$PWD && export PYASP_CALLER=$PWD # what relative paths in wav.scp and manifests are relative to
 cd "$(dirname "$0")"
 . steps/common.sh
 
