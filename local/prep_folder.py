@@ -272,7 +272,6 @@ def prepare(options: FolderOptions) -> None:
     made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
     if not start(options.data, made, options.force, paths):
         return
-    one_name_each(source)
     failed: dict[str, str] = {}
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)
@@ -280,6 +279,7 @@ def prepare(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
+    one_name_each(source)
     settle_channels(source)
     groups = trial_groups(options, source)
     begin(options.data, paths)

@@ -106,7 +106,7 @@ def test_letters_may_be_composed_or_not(tmp_path):
     assert name != "zoë"
     for speaker in (name, "ann", "bob"):
         for take in (0, 1):
-            wav(tree / speaker / f"{take}.wav", len(speaker) + take)
+            wav(tree / speaker / f"{take}.wav", ord(speaker[0]) + 50 * take)
     listed = put(tmp_path / "mine", "zoë/0.wav zoë/1.wav target\nzoë-0 ann-0 nontarget\n")
     assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
     assert trial_lines(tmp_path / "data", "mine")[0] == ["zoë-0", "zoë-1", "target"]

@@ -42,8 +42,8 @@ def test_every_bad_file_is_listed(tree, tmp_path, capsys):
     listed = [line.split("\t") for line in (data / LIST).read_text().splitlines()]
     assert [row[0] for row in listed] == ["file", str(tree / "spk0/s0/0.wav"), str(tree / "spk3/s1/1.wav")]
     assert all(row[1] for row in listed)
-    for name in ("spk0/s0/0.wav", "spk3/s1/1.wav"):
-        wav(tree / name)
+    for number, name in enumerate(("spk0/s0/0.wav", "spk3/s1/1.wav")):
+        wav(tree / name, 900 + number)
     assert prepare(data, "--root", tree) == 0 and not (data / LIST).exists()
 
 
@@ -78,7 +78,7 @@ def test_one_file_more_touches_its_own_set_alone(tree, tmp_path, capsys):
         assert make_mfcc([*options, str(path), str(path / "mfcc")]) == 0
     for touched, path in sets.items():
         speaker = next(iter(DataDir(path).spk2utt))
-        wav(tree / speaker / "s0/more.wav", 9)
+        wav(tree / speaker / "s0/more.wav", 900 + len(touched))
         assert prepare(data, "--root", tree, "--force=true") == 0
         assert any("more" in utt for utt in DataDir(path).utt2spk)
         for name, place in sets.items():
@@ -192,23 +192,23 @@ def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
 
 def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
     for name in ("0", "1"):
-        wav(tree / f"spk2/s1/{name}.wav", 7, 800, rate=8000)
+        wav(tree / f"spk2/s1/{name}.wav", 7 + int(name), 800, rate=8000)
     assert prepare(tmp_path / "data", "--root", tree, "--rate=16000") == 0
     said = capsys.readouterr().out
     assert "recordings by rate: 2 8000 Hz, 22 16000 Hz" in said
     assert "warning of rates: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
     assert "they hold nothing above 4000 Hz" in said
     assert json.loads((tmp_path / "data/prep.json").read_text())["recordings by rate"] == {"8000 Hz": 2, "16000 Hz": 22}
-    for path in tree.rglob("*.wav"):
-        wav(path, 7, 800, rate=8000)
+    for number, path in enumerate(tree.rglob("*.wav")):
+        wav(path, number, 800, rate=8000)
     assert prepare(tmp_path / "other", "--root", tree, "--rate=16000") == 0
     assert "24 of 24 recordings have a lower rate" in capsys.readouterr().out
 
 
 def test_own_data_of_a_lower_rate_is_resampled(tree, tmp_path):
     """conf/folder takes what the preparation has counted."""
-    for speaker in SPEAKERS:
-        wav(tree / speaker / "s0/0.wav", 7, 1600, rate=8000)
+    for number, speaker in enumerate(SPEAKERS):
+        wav(tree / speaker / "s0/0.wav", number, 1600, rate=8000)
     assert prepare(tmp_path / "data", "--root", tree) == 0
     train = tmp_path / "data/train"
     assert make_mfcc(["--config=conf/folder/mfcc.conf", str(train), str(tmp_path / "x")]) == 0
@@ -218,9 +218,9 @@ def test_own_data_of_a_lower_rate_is_resampled(tree, tmp_path):
 def test_a_preparation_that_cannot_be_made_leaves_the_old_one(tmp_path, capsys):
     """Nothing is removed before it is known that the new one works."""
     root = tmp_path / "audio"
-    for speaker in ("ann", "bob", "cid", "dan"):
+    for place, speaker in enumerate(("ann", "bob", "cid", "dan")):
         for number in range(3):
-            wav(root / speaker / f"{number}.wav")
+            wav(root / speaker / f"{number}.wav", 3 * place + number)
     words = ["--root", str(root), "--data", str(tmp_path / "data"), "--eval-fraction=0.5"]
     assert prep_folder.main(words) == 0
     before = sorted(path for path in (tmp_path / "data").rglob("*") if path.is_file())
