@@ -195,7 +195,7 @@ def one_name_each(source: OwnData) -> None:
     wrong, twice = [], []
     for utt in source.all():
         other = owner.setdefault(source.place(utt), utt)
-        copy = "" if other.path == utt.path else f" ({utt.path} is the same as {other.path})"
+        copy = "" if other.path == utt.path else f" (a copy of {other.path})"
         if other.speaker != utt.speaker:
             wrong.append(f"{utt.path} of the speakers {other.speaker} and {utt.speaker}{copy}")
         elif other.id != utt.id:

@@ -2,6 +2,7 @@
 
 import functools
 import struct
+import zlib
 from pathlib import Path
 
 import lhotse
@@ -73,11 +74,12 @@ def make_tree(root, sessions=2, takes=2):
 
 
 def sph(path, seconds=0.2, channels=2):
-    """A mu-law file; side b is silent but for a click."""
+    """A mu-law file, of its own by its name; side b is silent but for clicks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.zeros((round(8000 * seconds), channels), np.int16)
     samples[:1600, 0] = speech(8000)[:1600]
     samples[100, -1] = 12000
+    samples[200:232, -1] = [8000 * int(bit) for bit in f"{zlib.crc32(path.name.encode()):032b}"]
     sphere.write(path, samples, 8000)
 
 

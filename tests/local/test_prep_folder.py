@@ -58,8 +58,8 @@ def test_a_tree_without_sessions_pairs_any_two_utterances(tmp_path):
 
 def test_ids_are_file_names_where_these_tell_the_files_apart(tmp_path):
     root = tmp_path / "own"
-    for speaker, take in itertools.product(SPEAKERS[:3], range(2)):
-        wav(root / speaker / "s1" / f"{speaker}-{take}.wav", take)
+    for number, (speaker, take) in enumerate(itertools.product(SPEAKERS[:3], range(2))):
+        wav(root / speaker / "s1" / f"{speaker}-{take}.wav", number)
     assert prepare(tmp_path / "data", "--root", root) == 0
     assert [utt.count("-") for utt in check_data_dir(tmp_path / "data/train", 2, 1).utt2spk] == [1, 1]
 
@@ -255,7 +255,7 @@ def test_a_tree_that_cannot_be_divided_is_refused(tmp_path, capsys):
     assert prepare(tmp_path / "data", "--root", root) == 1
     refused(capsys, "no audio file")
     for speaker in "abc":
-        wav(root / speaker / "s1" / "0.wav", 1)
+        wav(root / speaker / "s1" / "0.wav", ord(speaker))
     assert prepare(tmp_path / "data", "--root", root) == 1
     refused(capsys, "3 speakers, 0 of them with two utterances", "--trials")
     wav(root / "loose.wav", 1)
