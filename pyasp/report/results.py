@@ -138,6 +138,12 @@ def class_counts(results: Results, trial_list: str) -> str:
     return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
 
 
+def trials_in_words(results: Results, trial_list: str) -> str:
+    """How many trials there are, and of drawn ones how hard they are, as sentences."""
+    drawn = f" Drawn: {results['drawn_trials']}." if "drawn_trials" in results else ""
+    return f"{class_counts(results, trial_list)}.{drawn}"
+
+
 def screen(results: Results, where: str) -> str:
     """The report on screen: what was lost, EER by duration class where there is one, a table a list of the systems
     without variants and fusions, and where the rest is. where: the experiment's directory."""
@@ -175,7 +181,7 @@ def markdown(
     number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
     for name in list_names(results):
-        parts += [f"## {name}", f"{class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        parts += [f"## {name}", trials_in_words(results, name), as_markdown(main_table(results, name))]
         for title, table in extra.get(name, ()):
             parts += [f"{title}:", as_markdown(table)]
         for column in columns_of(results, name):
