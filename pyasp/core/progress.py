@@ -17,16 +17,10 @@ if TYPE_CHECKING:
 
 
 class _States(io.TextIOBase):
-    """Takes what a bar draws: its states as lines for `paint`, the last one as a line for screen and log."""
-
-    def __init__(self) -> None:
-        self._last = ""
+    """Passes on what a bar draws as lines for `paint`."""
 
     def write(self, text: str) -> int:
-        if text == "\n":
-            sys.stderr.write(f"{self._last}\n")
-        elif state := text.strip():
-            self._last = state
+        if state := text.strip():
             sys.stderr.write(f"\r{state}\n")
         return len(text)
 
