@@ -37,7 +37,7 @@ from pyasp.core.records import describe
 
 @dataclass(frozen=True)
 class FolderOptions(PrepOptions):
-    """Options of this preparation."""
+    """The data, and the trials drawn from it."""
 
     root: str = option(
         "", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to"
@@ -301,7 +301,11 @@ def prepare(options: FolderOptions) -> None:
 
 @command(FolderOptions)
 def main(options: FolderOptions) -> None:
-    """Prepares own data as data/<corpus>/{train,enroll,test} and trials (see local/README.md)."""
+    """Prepares own data as data/<corpus>/{train,enroll,test} and trials.
+
+    Must be given: one of --root, --tables (with --root), --kaldi-data, and --recordings with --supervisions.
+    Without --trials a fifth of the speakers is kept for trials, which are drawn. How each must lie: local/README.md.
+    """
     prepare(options)
 
 

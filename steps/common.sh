@@ -258,19 +258,24 @@ share_features() {
   done
 }
 
-# print_help: run.sh's own options, then those of the corpus, which its preparation owns.
+# print_help: run.sh's own options; where a corpus was named, the options of that, which its preparation owns.
 print_help() {
   local text numbered
-  numbered=$(for each in "${!stages[@]}"; do printf '%d %s  ' "$each" "${stages[each]}"; done)
+  if [[ " ${arguments[*]}" == *" --corpus"* ]]; then
+    . ./path.sh
+    echo "./run.sh --corpus ${opt[corpus]} [--option value ...]; options that every corpus has: ./run.sh --help"
+    python "local/prep_${opt[corpus]}.py" --help | tail -n +2
+    return
+  fi
+  numbered=$(for each in "${!stages[@]}"; do printf '%d~%s  ' "$each" "${stages[each]}"; done)
   text=$(<steps/help.txt)
-  text=${text/@corpora@/$(corpora | paste -sd ' ')}
-  text=${text/@systems@/$(systems | paste -sd ' ')}
-  echo "${text/@stages@/$numbered}"
-  . ./path.sh
-  echo
-  echo "Options of --corpus ${opt[corpus]}, passed on to local/prep_${opt[corpus]}.py:"
-  python "local/prep_${opt[corpus]}.py" --help
+  text=${text/@corpora@/$(corpora | xargs | folded 47 33)}
+  text=${text/@systems@/$(systems | xargs | folded 47 33)}
+  echo "${text/@stages@/$(folded 66 14 <<<"$numbered" | tr '~' ' ')}"
 }
+
+# folded WIDTH INDENT: lines of at most so many characters, the first one without the indent.
+folded() { fold -sw "$1" | sed "s/ *\$//; 2,\$s/^/$(printf "%$2s")/"; }
 
 # share_machine SYSTEMS: sets `threads`, that each job of a system has, and `at_once`, how many systems work at the same time.
 #   threads: by the cores and the number of systems, never by --at-once: results do not depend on that.

@@ -73,4 +73,4 @@ def _up(lines: int) -> str:
 
 if __name__ == "__main__":
     sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
-    paint(sys.stdin, sys.stderr, lambda: tuple(os.get_terminal_size(sys.stderr.fileno())))
+    paint(sys.stdin, sys.stderr, lambda: os.get_terminal_size(sys.stderr.fileno()))
