@@ -26,8 +26,7 @@ check_options
 
 systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]} data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
-jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
-prep_options=()
+jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force") prep_options=()
 [ -f "$conf/prep.conf" ] && prep_options+=(--config "$conf/prep.conf")
 for name in "${corpus_options[@]}"; do
   while IFS= read -r value; do
@@ -78,8 +77,9 @@ system_stages() {
 { # bash reads to the closing brace before it runs any of it: editing this file does not disturb a run
 . ./path.sh
 hold_locks "$data" "$exp"
-{ # the stages, in a process that a signal stops at once, whatever it waits for
-trap 'on_exit $?' EXIT
+set -m # the stages are a process group of their own, which a signal stops at once, whatever they wait for
+{
+trap 'on_exit $?' EXIT; trap '' TTIN TTOU # nor does the terminal stop them
 [ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
@@ -145,6 +145,6 @@ if stage report "metrics and report"; then
   python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi
 finished=true
-} &
+} </dev/null &
 supervise $!
 }

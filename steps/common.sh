@@ -77,8 +77,8 @@ end_stage() {
   stage_start=
 }
 
-# hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
-#   What a killed run left half-written is deleted; what a killed run.sh leaves running is killed.
+# hold_locks DATA EXP: one run at a time in these directories; the locks live as long as the stages and every job they started.
+#   What a killed run left half-written is deleted.
 hold_locks() {
   local each
   for each in "$1" "$2"; do
@@ -86,30 +86,14 @@ hold_locks() {
       die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
   done
   command -v flock >/dev/null || return 0
-  for each in "$1" "$2"; do await_watcher "$each/.lock"; done
   exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   mkdir -p "$2/log"
-  export PYASP_RUN="$$ $EPOCHREALTIME" PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
+  export PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
   rm -f "$PYASP_RERUN"
   find "$1" "$2" -name '.*.tmp' -type f -delete
-  kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
-  watcher=$!
-  disown "$watcher"
-  echo "process $$ watched by $watcher since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
-}
-
-# await_watcher LOCK: after a killed run, until its watcher has ended what it left: the watcher knows that by the lock, and
-#   would end a new run with it. At most five seconds, since its process number may be another's by now.
-await_watcher() {
-  local run watcher turn
-  read -r _ run _ _ watcher _ 2>/dev/null <"$1" || return 0
-  dead "$run" || return 0 # it runs: the lock says so
-  for ((turn = 0; turn < 50; turn++)); do
-    dead "$watcher" && return 0
-    sleep 0.1
-  done
+  echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
 }
 
 # once ARTEFACT COMMAND...: runs a command that makes an artefact, unless this very command has left it and nothing that it was
@@ -317,7 +301,7 @@ side_by_side() {
     slot=0
     while [ -n "${slots[slot]:-}" ] && ! dead "${slots[slot]}"; do # the first place that is free
       slot=$(((slot + 1) % most))
-      [ "$slot" -ne 0 ] || sleep 0.3 7>&- 9>&-
+      [ "$slot" -ne 0 ] || sleep 0.3
     done
     end_of_slot
     if [ "$most" -eq 1 ]; then one_of_several "$run" "$name" "$slot" &
@@ -381,55 +365,42 @@ dead() {
   [[ ${stat##*) } == Z* ]]
 }
 
-# processes_of_run LOCK: every process but this shell that holds the lock: the stages, their steps, tools and jobs; and the
-#   worker processes of Python tools, which do not hold it, by PYASP_RUN in their environment.
-processes_of_run() {
-  local found pid
-  for found in /proc/[0-9]*/fd/9; do
-    [ "$found" -ef "$1" ] || continue
-    pid=${found#/proc/}
-    [ "${pid%%/*}" = $$ ] || echo "${pid%%/*}"
-  done
-  while read -r found; do
-    [[ $(readlink "${found%/environ}/exe") != *python* ]] || { pid=${found#/proc/}; echo "${pid%%/*}"; }
-  done < <(grep -lzxaF "PYASP_RUN=${PYASP_RUN:-none}" /proc/[0-9]*/environ 2>/dev/null)
-}
-
-# stop_processes LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
-stop_processes() {
-  local turn pids
-  for ((turn = 0; turn < 240; turn++)); do
-    mapfile -t pids < <(processes_of_run "$1" 7>&- 9>&-)
-    [ ${#pids[@]} -gt 0 ] || return 0
-    [ "$turn" -gt 0 ] || kill -TERM "${pids[@]}" 2>/dev/null || true
-    sleep 0.25 7>&- 9>&-
-  done
-  kill -KILL "${pids[@]}" 2>/dev/null || true
-}
-
-# kill_behind PID LOCK: waits until run.sh itself is dead, and kills what it left behind.
+# kill_behind PID GROUP: waits until run.sh itself is dead, and kills what it left behind; a runner's jobs end with the runner.
 kill_behind() {
-  local pids
   until dead "$1"; do sleep 0.5; done
-  mapfile -t pids < <(processes_of_run "$2")
-  [ ${#pids[@]} -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
+  kill -KILL -- "-$2"
 }
 
-# supervise PID: waits for the process of the stages and ends with its code. A signal to run.sh is passed on; nothing
-# of the run is alive behind it, or writes on behind a resumed one.
+# stop_group GROUP LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
+#   The lock is free when the last process has ended.
+stop_group() {
+  kill -TERM -- "-$1" 2>/dev/null || true
+  flock --wait 60 "$2" true || sleep 5
+  kill -KILL -- "-$1" 2>/dev/null || true
+}
+
+# supervise GROUP: waits for the stages, a process group under its first process, and ends with its code. A signal to run.sh is
+#   passed on; nothing of the run is alive behind it, or writes on behind a resumed one.
 supervise() {
-  local pid=$1 code=0 signal
+  local group=$1 code=0 signal watcher
   for signal in HUP INT TERM; do
     # shellcheck disable=SC2064
-    trap "signal=$signal; kill -TERM $pid 2>/dev/null || true" "$signal"
+    trap "signal=$signal; kill -TERM -- -$group 2>/dev/null || true" "$signal"
   done
   signal=
-  until wait "$pid"; code=$?; dead "$pid"; do :; done
-  [ "$code" -eq 0 ] || stop_processes "$data/.lock"
+  exec 7>&- 9>&- # the locks are the stages'
+  set -m
+  kill_behind $$ "$group" >/dev/null 2>&1 </dev/null & # in a group of its own
+  set +m
+  watcher=$!
+  disown "$watcher"
+  until wait "$group"; code=$?; dead "$group"; do :; done
+  trap '' HUP INT TERM
+  [ "$code" -eq 0 ] || stop_group "$group" "$data/.lock"
   if [ "$code" -eq 137 ]; then # killed: it could not say so itself
     { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line; } >&2
   fi
-  [ -z "${watcher:-}" ] || kill -KILL "$watcher" 2>/dev/null || true
+  kill -KILL -- "-$watcher"
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
   exit "$code"
 }

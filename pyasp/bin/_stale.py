@@ -70,7 +70,7 @@ CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
 @dataclass(frozen=True)
-class Run:
+class Request:
     """What a run was asked for. systems: with their variants, as their directories are called.
 
     conf "": settings are not looked at; seed None: nor is the seed;
@@ -118,18 +118,18 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     return *names, *fusions(options, names)
 
 
-def features_of(run: Run) -> set[str]:
+def features_of(run: Request) -> set[str]:
     """Kinds of features that the run's networks read."""
     networks = {name.split("+")[0] for name in run.systems if not name.startswith("fusion:")} - {"ivector"}
     return {settings(run, "train_tdnn", name)["feature_type"] for name in networks}
 
 
-def directory_of(run: Run, artefact: Path) -> str:
+def directory_of(run: Request, artefact: Path) -> str:
     """The directory of the experiment that an artefact lies in; "" for data."""
     return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
 
 
-def used(run: Run, artefact: Path, tool: str) -> bool:
+def used(run: Request, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
@@ -139,7 +139,7 @@ def used(run: Run, artefact: Path, tool: str) -> bool:
     return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
 
 
-def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
+def records(run: Request) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
     mine = (*run.systems, *(("ubm",) if "ivector" in run.systems else ()))
     directories = [*(run.data / name for name in SETS), *(run.exp / name for name in mine)]
@@ -150,7 +150,7 @@ def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield artefact, made
 
 
-def stage_of(run: Run, artefact: Path, tool: str) -> str:
+def stage_of(run: Request, artefact: Path, tool: str) -> str:
     """The stage that makes an artefact; "report" for what is none of the known tools'."""
     stage = TOOLS[tool].stage if tool in TOOLS else "report"
     if stage == "features" and artefact.is_relative_to(run.exp):
@@ -159,13 +159,13 @@ def stage_of(run: Run, artefact: Path, tool: str) -> str:
     return later[0] if stage == "features" and later else stage
 
 
-def system_conf(run: Run, system: str) -> Path:
+def system_conf(run: Request, system: str) -> Path:
     """The settings of a network by name: in the conf directory's systems/, else in the shared one."""
     own = Path(run.conf) / "systems" / f"{system}.conf"
     return own if own.is_file() else SYSTEMS / f"{system}.conf"
 
 
-def main_of(run: Run, tool: str) -> Any:
+def main_of(run: Request, tool: str) -> Any:
     """The command that a tool of a record is."""
     if TOOLS[tool].stage == "prepare":
         return importlib.import_module(f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}").main
@@ -174,7 +174,7 @@ def main_of(run: Run, tool: str) -> Any:
     return main.actions[action] if action else main
 
 
-def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
+def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     """{field: value} of the present settings of a tool, for a network those of its system over tdnn.conf."""
     preparing = TOOLS[tool].stage == "prepare"
     if preparing and not run.corpus:
@@ -201,7 +201,7 @@ def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     return values
 
 
-def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
+def of_step(run: Request, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Settings that the step itself gives a tool, for this artefact."""
     chain, more = directory_of(run, artefact).split("+")[1:], {}
     if tool == "train_backend" and chain:
@@ -221,7 +221,7 @@ def recorded_options(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_settings(
-    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
+    run: Request, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
 ) -> Iterator[str]:
     """`--key: old -> new` of each setting that is another one now."""
     tool = TOOLS.get(made["tool"])
@@ -238,7 +238,7 @@ def changed_settings(
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 
-def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
+def models_of(run: Request, artefact: Path, tool: str) -> list[Path]:
     """The model files that an artefact must have been made with: those given in place of trained ones, or our own."""
     if tool == "extract_ivector" and run.ivector is not None:
         given = Path(run.ivector) if run.ivector else None
@@ -249,7 +249,7 @@ def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
 
 
 def changed_inputs(
-    run: Run, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
+    run: Request, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
 ) -> Iterator[str]:
     """Each input that is gone, was made again, or is not the one asked for."""
     for path, mark in made["inputs"].items():
@@ -261,7 +261,7 @@ def changed_inputs(
             yield f"not made with {path}"
 
 
-def find(run: Run, stages: Collection[str] = STAGES) -> list[Stale]:
+def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     """What these stages left that is out of date, in the order of stages."""
 
     @functools.cache
@@ -280,7 +280,7 @@ def find(run: Run, stages: Collection[str] = STAGES) -> list[Stale]:
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
-def error(run: Run, found: list[Stale]) -> InputError:
+def error(run: Request, found: list[Stale]) -> InputError:
     """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
     first, stages = found[0], []
     for stage, group in itertools.groupby(found, lambda each: each.stage):

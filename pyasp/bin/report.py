@@ -69,7 +69,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     earlier = old["systems"] if old and old.get("corpus") == options.corpus else {}
     for system in (name for name in earlier if name not in systems):
         try:
-            run = stale.Run(data, exp_dir, stale.family(system), options.conf)
+            run = stale.Request(data, exp_dir, stale.family(system), options.conf)
             if outdated := stale.find(run):
                 raise stale.error(run, outdated)
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)

@@ -34,9 +34,11 @@ class Parser(argparse.ArgumentParser):
     """The options of a tool; what is wrong is raised, and help may go to a reader that has gone away."""
 
     def error(self, message: str) -> Any:
+        """Raises UsageError, where argparse would end the process."""
         raise UsageError(message)
 
     def print_help(self, file: Any = None) -> None:
+        """On standard output, whatever `file` is."""
         print_help(self.format_help())
 
 

@@ -130,6 +130,7 @@ def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.nd
     count = (end - first)[:, None]
 
     def window_mean(values: np.ndarray) -> np.ndarray:
+        """Means (R, C) of values (S, C) over the window of each row."""
         sums = np.zeros((len(values) + 1, values.shape[1]))
         np.cumsum(values, axis=0, out=sums[1:])
         return (sums[end] - sums[first]) / count

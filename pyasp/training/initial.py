@@ -108,6 +108,7 @@ def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict
     """The weights of `own` that are taken. InputError on another shape, and on an encoder of other layers."""
 
     def outputs(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        """{name: shape} of the layer whose rows are the training speakers."""
         return {name: tuple(value.shape) for name, value in weights.items() if name.split(".")[0] == OUTPUT}
 
     same = source.speakers == speakers and outputs(source.weights) == outputs(own)

@@ -1,11 +1,14 @@
 """The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
 
+import fcntl
 import importlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -220,13 +223,15 @@ STAGES = """
 . {root}/steps/common.sh
 data={place}/data exp={place}/exp stages=(a b c d) current_stage=2 arguments=("$@")
 hold_locks "$data" "$exp"
+set -m
 {{
-trap 'on_exit $?' EXIT
+trap 'on_exit $?' EXIT; trap '' TTIN TTOU
 current_stage=3
+echo begun >&2
 bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
 finished=true
 exit 0
-}} &
+}} </dev/null &
 echo $! > {place}/stages
 supervise $!
 """
@@ -235,17 +240,6 @@ supervise $!
 RESUME = (
     "stages=(prepare features select); current_stage=2; arguments=({words}); PYASP_RERUN={place}/rerun; resume_line"
 )
-
-
-@pytest.mark.parametrize("run, state", [("$dead", "gone"), ("$$", "there")])
-def test_a_new_run_waits_until_the_watcher_of_a_killed_one_is_done(tmp_path, run, state):
-    """It would be ended with what the killed one left; the watcher of a run that lives stays, and the lock says so."""
-    done = bash(
-        f"""true & dead=$!; wait $dead; sleep 1 & watcher=$!
-        echo "process {run} watched by $watcher since then" >{tmp_path}/lock
-        await_watcher {tmp_path}/lock; if dead $watcher; then echo gone; else echo there; fi; kill $watcher || true"""
-    )
-    assert done.stdout.strip() == state, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -394,28 +388,61 @@ def hear_signals():
         ("run", signal.SIGINT, 130),
         ("run", signal.SIGTERM, 143),
         ("run", signal.SIGKILL, -9),
+        ("group", signal.SIGKILL, -9),
+        ("group", signal.SIGINT, 130),
         ("stages", signal.SIGKILL, 137),
         ("step", signal.SIGKILL, 137),
     ],
 )
 def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
-    (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
-    run = subprocess.Popen(
-        ["bash", tmp_path / "run.sh", "--nj", "a b"],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-        preexec_fn=hear_signals,
-    )
-    step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
-    os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
+    run, numbers = start_stages(tmp_path, stderr=subprocess.PIPE, preexec_fn=hear_signals)
+    os.kill({"run": run.pid, "group": -run.pid, **numbers}[victim], sign)
     told = run.communicate(timeout=30)[1]
-    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 60)
-    if sign != signal.SIGKILL or victim != "run":
+    assert run.returncode == code and wait_until(lambda: not any(map(alive, numbers.values())), 60)
+    if code != -9:
         assert f"esume with:\n  ./run.sh --nj a\\ b --stage {'c' if victim == 'stages' else 'd'}\n" in told
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+
+
+def start_stages(place, **streams):
+    """A run whose last stage sleeps, with its step and the step's worker: the process, their numbers."""
+    (place / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=place))
+    words = ["bash", place / "run.sh", "--nj", "a b"]
+    run = subprocess.Popen(words, text=True, cwd=ROOT, start_new_session=True, **streams)
+    return run, {name: wait_for_number(place / name) for name in ("step", "stages", "worker")}
+
+
+def test_a_run_started_at_once_after_a_killed_one_is_not_ended_with_it(tmp_path):
+    """It waits until what was left is dead, and what ends that does not reach it."""
+    run, numbers = start_stages(tmp_path, stderr=subprocess.DEVNULL)
+    run.kill()
+    script = f"data={tmp_path}/data exp={tmp_path}/exp; hold_locks $data $exp; set -m; {{ sleep 2; echo through; }} & supervise $!"
+    assert bash(script).stdout == "through\n" and not any(map(alive, numbers.values()))
+    run.wait()
+
+
+@pytest.mark.parametrize("end", ["interrupt", "close"])
+def test_a_terminal_never_stops_the_stages_and_ends_them(tmp_path, end):
+    """Stages write to a terminal that stops background writers (`stty tostop`); Ctrl-C and closing it end the run."""
+
+    def take_terminal():
+        hear_signals()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        subprocess.run(["stty", "tostop"])
+
+    master, terminal = pty.openpty()
+    run, numbers = start_stages(
+        tmp_path, preexec_fn=take_terminal, **dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    )
+    os.close(terminal)
+    assert b"begun" in os.read(master, 1000)
+    if end == "interrupt":
+        os.write(master, b"\x03")
+    else:
+        os.close(master)
+    assert run.wait(30) == {"interrupt": 130, "close": 129}[end]
+    assert wait_until(lambda: not any(map(alive, numbers.values())))
 
 
 @pytest.mark.parametrize(
