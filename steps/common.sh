@@ -116,15 +116,19 @@ map_shards() {
     "$data" "${@:7}" "$prefix"
 }
 
-# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads.
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads. Where another set holds all
+#   recordings already, as that of the tests those of the enrolment, no job is started to find that out.
 make_shards() {
   local job=JOB merge=()
   for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
   while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
-  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
+  holds_all "${o[reuse]}" "$data/utt2spk" || "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
+
+# holds_all SCP UTT2SPK: whether every utterance is in a script file; no file holds none.
+holds_all() { [ -s "$1" ] && awk 'NR == FNR {there[$1]; next} !($1 in there) {exit 1}' "$1" "$2"; }
 
 # ---- of run.sh alone
 

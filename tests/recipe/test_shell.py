@@ -307,6 +307,21 @@ def test_a_command_is_run_once_and_again_where_its_words_changed(tmp_path):
     assert run.stdout == "ran\nran\n" and run.stderr.count("a: up to date") == 3 and run.returncode == 1
 
 
+def test_no_job_is_started_for_what_another_set_holds(tmp_path):
+    """Vectors of the test's recordings are the enrolment's too: merged, with no tool in between."""
+    (tmp_path / "utt2spk").write_text("a-1 a\nb-1 b\n")
+    (tmp_path / "other.scp").write_text("a-1 x.ark:4\nb-1 x.ark:44\nc-1 x.ark:84\n")
+    script = f"""declare -A o=([conf]='' [reuse]={tmp_path}/other.scp [cmd]=job [nj]=2 [force]=false); tool_options=()
+        job() {{ echo started; return 1; }}; cd {ROOT}; export PYTHONPATH={ROOT}
+        map_shards extract extract {tmp_path} {tmp_path}/shards/e {tmp_path}/e.scp ''"""
+    done = bash(script)
+    assert done.returncode == 0 and "started" not in done.stdout, done.stderr
+    assert (tmp_path / "e.scp").read_text() == "a-1 x.ark:4\nb-1 x.ark:44\n"
+    for known in ("a-1 x.ark:4\n", ""):
+        (tmp_path / "other.scp").write_text(known)
+        assert "started" in bash(script).stdout
+
+
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
     assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr
