@@ -287,18 +287,20 @@ visible_gpus() {
   else nvidia-smi --list-gpus 2>/dev/null | sed -n 's/^GPU \([0-9]*\):.*/\1/p'; fi
 }
 
+screen=2 # where run.sh itself writes while systems work
+
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
 #   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
 #   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot most failed=() slots=() names=() gpus=() screen=2 painter=
+  local run=$1 name slot most failed=() slots=() names=() gpus=() painter=
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
   if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
-    exec {screen}> >(trap '' INT TERM; exec python -m pyasp.core.progress)
+    exec {screen}> >(trap '' INT TERM; python -m pyasp.core.progress || exec cat >&2)
     painter=$!
   fi
   for name in "$@"; do
@@ -313,7 +315,7 @@ side_by_side() {
     slots[slot]=$! names[slot]=$name
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
-  [ -z "$painter" ] || { exec {screen}>&-; wait "$painter" || true; }
+  [ -z "$painter" ] || { exec {screen}>&-; screen=2; wait "$painter" || true; }
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
 }
 
@@ -358,7 +360,7 @@ on_exit() {
   ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
   [ "$1" -ne 0 ] || why="asked to stop"
   { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
-    resume_line; } >&2
+    resume_line; } >&"$screen"
 }
 
 # dead PID: true when a process has ended, even if nobody has waited for it yet.
