@@ -93,7 +93,9 @@ def as_int16_scale(wave: np.ndarray) -> np.ndarray:
 
 def sound_of(wave: np.ndarray, rate: float) -> Sound:
     """A wave (n,) of int16 samples or floats in [-1, 1] at `rate` Hz as a recording. Raises InputError otherwise."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
+    if np.ndim(rate) and not np.ndim(wave):
+        raise InputError("wave", "a rate before the samples", "(wave, rate)", "Turn the two about", item="rate")
+    if np.ndim(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
         raise InputError("wave", f"a rate of {rate}", "samples a second, such as 16000", "Give it in Hz", item="rate")
     return Sound("wave", as_int16_scale(wave), int(rate))
 
@@ -193,15 +195,16 @@ class SpeakerModel:
         return self._stored(self._samples(sound), sound, "mfcc")
 
     def _samples(self, sound: Sound) -> np.ndarray:
-        """The recording's samples at the model's rate."""
+        """The recording's samples at the model's rate. Raises InputError for less than one frame."""
+        if sound.seconds < (least := self._mfcc_options.frame_length / 1000):
+            expected = f"at least one frame of {1000 * least:g} ms"
+            raise InputError(sound.name, f"{sound.seconds:.3f} s", expected, "Give more audio")
         check_rate(sound.rate, self.rate, True, True, sound.name)
         return resample(sound.samples, sound.rate, self.rate)
 
     def _stored(self, samples: np.ndarray, sound: Sound, kind: str) -> np.ndarray:
         """Features (T, C) float32 of a kind as the recipe stores them."""
         matrix = self._extractor(kind).compute(samples, sound.name)
-        if not len(matrix):
-            raise InputError(sound.name, f"{sound.seconds:.3f} s", "at least one frame of 25 ms", "Give more audio")
         if not np.isfinite(matrix).all():
             raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
