@@ -39,11 +39,10 @@ class Tool:
     verb: str = ""
 
 
+ROOT = Path(__file__).resolve().parents[2]
 MAKERS = {f"make_{kind}": Tool("features", f"{kind}.conf") for kind in FEATURE_TYPES}
 TOOLS = {
-    "prep_voxceleb": Tool("prepare", "prep.conf", True),
-    "prep_sre12": Tool("prepare", "prep.conf", True),
-    "prep_folder": Tool("prepare", "prep.conf", True),
+    **{path.stem: Tool("prepare", "prep.conf", True) for path in sorted((ROOT / "local").glob("prep_*.py"))},
     **MAKERS,
     "compute_vad": Tool("features", "vad.conf", verb="vad compute"),
     "merge_shards": Tool("features"),
@@ -64,7 +63,7 @@ TOOLS = {
 }
 DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
-SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
+SYSTEMS = ROOT / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
