@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, read_rows
 
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
+JOINTS = ("-", "--", "---")  # of the parts of a path in an id: `ann/monday` may stand beside `ann-monday`
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
 
 
@@ -203,7 +204,7 @@ def usable(name: str) -> str:
 
 
 def tree_ids(root: str, parts: list[list[str]]) -> list[str]:
-    """Ids from the file names where these tell all files apart, else from the whole paths.
+    """Ids from the file names where these tell all files apart, else from the whole paths, joined by what does.
 
     Prints which names had to be changed. Raises InputError where that makes one speaker of two.
     """
@@ -215,8 +216,8 @@ def tree_ids(root: str, parts: list[list[str]]) -> list[str]:
         found = f"{len(alike)} times several speakers' folders that would have one id ({told})"
         raise InputError(root, found, "names that differ in more than blanks and quotes", "Rename one of each")
     names = [[usable(name) for name in (*part[:-1], part[-1].rsplit(".", 1)[0])] for part in parts]
-    short = [prefixed(name[-1], name[0]) for name in names]
-    ids = short if max(Counter(short).values()) == 1 else ["-".join(name) for name in names]
+    ways = [[prefixed(name[-1], name[0]) for name in names], *([way.join(name) for name in names] for way in JOINTS)]
+    ids = next((way for way in ways if len(set(way)) == len(way)), ways[1])
     changed = [f"{'/'.join(part)} is {key}" for part, key in zip(parts, ids) if BAD_ID.search("".join(part))]
     if changed:
         print(f"{root}: {len(changed)} names hold blanks or quotes, in ids `_`: {some(changed)}")

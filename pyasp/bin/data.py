@@ -43,7 +43,7 @@ def fresh(path: str) -> Path:
 
 def validate(options: Options, words: list[str]) -> int:
     """Prints every problem; 1 when there is one."""
-    found = [(path, problem) for path in words for problem in problems(existing(path))]
+    found = [(path, problem) for path in words for problem in problems(existing(path).path)]
     for path, problem in found:
         print(f"{path}: {problem}")
     print(f"{len(words)} directories, {len(found)} problems")
@@ -51,16 +51,16 @@ def validate(options: Options, words: list[str]) -> int:
 
 
 def fix(options: Options, words: list[str]) -> int:
-    """Mends or drops, and says what; 1 when audio is not there, which is no reason to drop it."""
-    gone = 0
+    """Mends or drops, and says what; 1 when audio is not there, which is no reason to drop it, or ids need a prefix."""
+    left = 0
     for path in words:
         existing(path)
         checker = Checker(path)
         checker.check()
         checker.fix()
         print(f"{path}: {checker.told()}")
-        gone += len(checker.gone)
-    return int(bool(gone))
+        left += len(checker.gone) + len(checker.unprefixed)
+    return int(bool(left))
 
 
 def subset(options: Options, words: list[str]) -> int:

@@ -8,15 +8,17 @@ reason and keeps the old tables in `.backup`. Audio that is not there now is no 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
 from pyasp.audio.folders import some
-from pyasp.audio.headers import Header, read_headers
+from pyasp.audio.headers import read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy
 from pyasp.core.text import read_lines
@@ -26,6 +28,9 @@ from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
 BACKUP = ".backup"
+PREFIX = (
+    "Ids are not changed, which other lists may have: ./run.sh --corpus folder --kaldi-data DIR puts the speakers first"
+)
 LEAVE_OUT = rerun(  # the way out of a recording of the evaluation that cannot be used
     "prepare",
     "Put a usable recording in its place, or take it out of the data and of trial lists that name it",
@@ -49,71 +54,25 @@ def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
     write_rows(path, ("utt", "reason"), ((utt, reasons[utt]) for utt in c_sorted(reasons)))
 
 
-def problems(data: DataDir) -> Iterator[str]:
+def problems(path: str | Path) -> Iterator[str]:
     """Each thing that is wrong, in a line. Raises InputError where a table cannot be read at all."""
-    data.require("utt2spk")
-    if not data.utt2spk:
+    checker = Checker(path)
+    if not checker.data.utt2spk:
         yield "utt2spk: empty"
         return
-    yield from _speakers(data)
-    for name in ["utt2spk", *tables_of(data)]:
-        yield from _table(data, name)
-    yield from _audio(data)
-    if data.has(MODELS):
-        strangers = {utt for utts in data.model2utts.values() for utt in utts} - set(data.utt2spk)
-        if strangers:
-            yield f"{MODELS}: {len(strangers)} unknown recordings (first: {min(strangers)})"
+    checker.look()
+    yield from checker.faulty_tables()
+    if checker.faults:
+        yield f"audio: {len(checker.faults)} recordings cannot be read as they are (first: {first(checker.faults)})"
+    if checker.gone:
+        yield f"audio: {len(checker.gone)} files are not there (first: {checker.gone[0]})"
+    if strangers := {utt for utts in checker.models.values() for utt in utts} - set(checker.data.utt2spk):
+        yield f"{MODELS}: {len(strangers)} unknown recordings (first: {min(strangers)})"
 
 
-def _speakers(data: DataDir) -> Iterator[str]:
-    wrong = [
-        utt for utt, speaker in data.utt2spk.items() if not speaker or " " in speaker or not utt.startswith(speaker)
-    ]
-    if wrong:
-        yield f"utt2spk: {len(wrong)} utterances whose speaker is not their prefix (first: {wrong[0]})"
-    if data.has("spk2utt"):
-        if {speaker: utts.split() for speaker, utts in data.read("spk2utt").items()} != invert(data.utt2spk):
-            yield "spk2utt: not the inverse of utt2spk"
-
-
-def _table(data: DataDir, name: str) -> Iterator[str]:
-    table = data.read(name)
-    if list(table) != c_sorted(table):
-        yield f"{name}: not sorted in C locale"
-    known = keys_of(data, data.utt2spk, name)
-    strangers = [key for key in table if key not in known]
-    if strangers:
-        yield f"{name}: {len(strangers)} unknown keys (first: {strangers[0]})"
-    if name in COVERING:
-        wanted = known if name == "wav.scp" and data.has("segments") else set(data.utt2spk)
-        missing = [key for key in c_sorted(wanted) if key not in table]
-        if missing:
-            yield f"{name}: no entry for {len(missing)} of {len(wanted)} (first: {missing[0]})"
-
-
-def _audio(data: DataDir) -> Iterator[str]:
-    """Files that are not there, or do not hold what they and their cuts say; commands are not run."""
-    if data.has(CUTS):
-        cuts = dict(read_cuts(data / CUTS))
-        known = set(data.utt2spk)
-        for name, lacking in (("no cut", known - set(cuts)), ("cuts of unknown", set(cuts) - known)):
-            if lacking:
-                yield f"{CUTS}: {name}: {len(lacking)} utterances (first: {min(lacking)})"
-        lines = list(cuts.values())
-        files = [path for line in lines for path in audio_files(json.loads(line))]
-    elif data.has("wav.scp"):
-        lines, files = [], [value for value in data.read("wav.scp").values() if not value.endswith("|")]
-    else:
-        return
-    headers = read_headers(files)
-    gone = dict.fromkeys(path for path in headers if not Path(path).is_file())
-    there = {path: found for path, found in headers.items() if path not in gone}
-    faults = [audio_fault(cut, there) for cut in map(json.loads, lines) if there.keys() >= set(audio_files(cut))]
-    faults = [fault for fault in (faults if lines else there.values()) if isinstance(fault, str)]
-    if faults:
-        yield f"audio: {len(faults)} recordings cannot be read as they are (first: {faults[0]})"
-    if gone:
-        yield f"audio: {len(gone)} files are not there (first: {next(iter(gone))})"
+def first(reasons: Mapping[str, str]) -> str:
+    """The first of {utterance: reason}, for a message."""
+    return next(f"{utt}: {reason}" for utt, reason in reasons.items())
 
 
 def keep_old(path: Path) -> None:
@@ -127,51 +86,66 @@ def keep_old(path: Path) -> None:
 
 
 class Checker:
-    """Finds the utterances of one data directory that cannot be used, and the tables that disagree.
+    """What is wrong with one data directory, and mending it. `look` finds all that the rules say; `check` decides what
+    of it is dropped; `fix` writes.
 
-    dropped: {utterance: reason}; gone: audio files that are not there now; repaired: names of tables that were changed.
+    By table: lacking and strangers (keys), twice (keys of lines that are there again), unsorted. By utterance: faults,
+    of audio that cannot be used; dropped, with reasons. gone: audio files that are not there now; unprefixed:
+    utterances that do not begin with their speaker. repaired: {table that was changed: keys that it lost}.
     """
 
     def __init__(self, path: str | Path):
-        self.data = DataDir(path)
+        self.twice: dict[str, list[str]] = {}
+        self.data = DataDir(path, self.twice)
         self.data.require("utt2spk")
-        self.dropped: dict[str, str] = {}
+        self.lacking: dict[str, list[str]] = {}
+        self.strangers: dict[str, list[str]] = {}
+        self.unsorted: list[str] = []
+        self.unprefixed: list[str] = []
+        self.faults: dict[str, str] = {}
         self.gone: list[str] = []
-        self.repaired: list[str] = []
+        self.dropped: dict[str, str] = {}
+        self.repaired: dict[str, list[str]] = {}
         self.cuts: dict[str, str] = {}
 
-    def check(self) -> None:
-        """Fills `dropped` and `gone`; raises InputError where nothing sensible can be done."""
-        if self.data.has(CUTS):
-            self._check_names()
-            self._read_cuts()
-        headers = read_headers(path for line in self.cuts.values() for path in audio_files(json.loads(line)))
-        covering = {name: self.data.read(name) for name in COVERING if not self.data.has(CUTS) and self.data.has(name)}
-        for utt in self.data.utt2spk:
-            reason = self._cut_problem(utt, headers) if self.data.has(CUTS) else self._entry_problem(utt, covering)
-            if reason:
-                self.dropped[utt] = reason
-        self.gone = list(dict.fromkeys(self.gone))
-        if len(self.dropped) == len(self.data.utt2spk):
-            raise InputError(
-                self.data.path,
-                "no usable utterance",
-                "at least one",
-                f"See the reasons, e.g. {next(iter(self.dropped.items()), 'an empty utt2spk')}",
-            )
+    @property
+    def models(self) -> dict[str, list[str]]:
+        """{model: recordings}; empty where nobody is enrolled."""
+        return self.data.model2utts if self.data.has(MODELS) else {}
 
-    def _check_names(self) -> None:
-        for utt, spk in self.data.utt2spk.items():
-            if not spk or " " in spk:
-                raise InputError(self.data / "utt2spk", repr(spk), "one speaker a line", rerun("prepare"), item=utt)
-            if not utt.startswith(spk):
-                raise InputError(
-                    self.data / "utt2spk",
-                    f"speaker {spk!r}",
-                    "a prefix of the utterance id (Kaldi's sorting rule)",
-                    "Prefix the utterance ids with their speaker",
-                    item=utt,
-                )
+    # what is wrong
+
+    def look(self) -> None:
+        """Finds what is wrong. Raises InputError where a table cannot be read at all."""
+        spk = self.data.utt2spk
+        self.unprefixed = [utt for utt, each in spk.items() if not each or " " in each or not utt.startswith(each)]
+        for name in ["utt2spk", *tables_of(self.data)]:
+            table = self.data.read(name)
+            wanted = spk.keys() if name in COVERING else ()
+            if name == "wav.scp" and self.data.has("segments"):
+                wanted = {self._recording(utt) for utt in spk} - {""}
+            self._compare(name, list(table), keys_of(self.data, spk, name), wanted)
+        if self.data.has(CUTS):
+            self._read_cuts()
+            self._compare(CUTS, list(self.cuts), spk.keys(), spk.keys())
+        self._listen()
+
+    def _note(self, where: dict[str, list[str]], name: str, keys: list[str]) -> None:
+        if keys:
+            where[name] = keys
+
+    def _compare(self, name: str, keys: list[str], known: Collection[str], wanted: Collection[str]) -> None:
+        self._note(self.strangers, name, [key for key in keys if key not in known])
+        self._note(self.lacking, name, c_sorted(set(wanted) - set(keys)))
+        self.unsorted += [name] if keys != c_sorted(keys) and name != CUTS else []
+
+    def _recording(self, utt: str) -> str:
+        """The recording that an utterance is of; "" where segments lack it."""
+        return self._segments.get(utt, "").split(" ")[0] if self.data.has("segments") else utt
+
+    @functools.cached_property
+    def _segments(self) -> dict[str, str]:
+        return self.data.read("segments")
 
     def _read_cuts(self) -> None:
         for utt, line in read_cuts(self.data / CUTS):
@@ -179,33 +153,81 @@ class Checker:
                 raise InputError(self.data / CUTS, "a second cut of this id", "unique ids", rerun("prepare"), item=utt)
             self.cuts[utt] = line
 
-    def _cut_problem(self, utt: str, headers: Mapping[str, Header | str]) -> str | None:
-        if utt not in self.cuts:
-            return f"no entry in {CUTS}"
-        cut = json.loads(self.cuts[utt])
-        if reason := too_short(cut.get("duration", 0.0)):
-            return reason
-        gone = [path for path in audio_files(cut) if not os.path.isfile(path)]
-        self.gone += gone
-        return None if gone else audio_fault(cut, headers)
+    def _audio(self) -> Iterator[tuple[str, list[str], dict[str, Any] | None]]:
+        """(utterance, its audio files, its cut where there are cuts); commands are not run."""
+        entries = self.data.read_if_there("wav.scp") if not self.data.has(CUTS) else {}
+        for utt in self.data.utt2spk:
+            if self.data.has(CUTS):
+                cut = json.loads(self.cuts[utt]) if utt in self.cuts else {}
+                yield utt, audio_files(cut), cut
+            else:
+                entry = entries.get(self._recording(utt), "|")
+                yield utt, [] if entry.endswith("|") else [entry], None
 
-    def _entry_problem(self, utt: str, covering: Mapping[str, Mapping[str, str]]) -> str | None:
-        """What a directory without cuts lacks of an utterance; a command of wav.scp is not run."""
-        for name, table in covering.items():
-            if name != "wav.scp" and utt not in table:
-                return f"no entry in {name}"
-        recording = covering["segments"][utt].split(" ")[0] if "segments" in covering else utt
-        audio = covering.get("wav.scp", {recording: "|"}).get(recording)
-        if audio is None:
-            return f"no recording {recording} in wav.scp"
-        if not audio.endswith("|") and not os.path.isfile(audio):
-            self.gone.append(audio)
-        return None
+    def _listen(self) -> None:
+        """Audio that is not there, or does not hold what it and its cuts say."""
+        headers = read_headers(path for _, files, _ in self._audio() for path in files)
+        gone = {path for path in headers if not os.path.isfile(path)}
+        for utt, files, cut in self._audio():
+            fault: object = too_short(cut.get("duration", 0.0)) if cut else ""
+            if not fault and (lost := [path for path in files if path in gone]):
+                self.gone += lost
+            elif not fault:
+                fault = audio_fault(cut, headers) if cut else next(map(headers.get, files), None)
+            if fault and isinstance(fault, str):
+                self.faults[utt] = fault
+        self.gone = list(dict.fromkeys(self.gone))
+
+    def faulty_tables(self) -> Iterator[str]:
+        """What is wrong with tables, in lines."""
+        if self.unprefixed:
+            count = len(self.unprefixed)
+            yield f"utt2spk: {count} utterances whose speaker is not their prefix (first: {self.unprefixed[0]})"
+        if self.data.has("spk2utt") and self._inverse() != list(self.data.read("spk2utt").items()):
+            yield "spk2utt: not the inverse of utt2spk"
+        yield from (f"{name}: not sorted in C locale" for name in self.unsorted)
+        yield from (f"{name}: {len(keys)} unknown keys (first: {keys[0]})" for name, keys in self.strangers.items())
+        yield from (
+            f"{name}: {len(keys)} keys in several lines (first: {keys[0]})" for name, keys in self.twice.items()
+        )
+        for name, keys in self.lacking.items():
+            yield f"{name}: no entry for {len(keys)} of {len(self.data.utt2spk)} (first: {keys[0]})"
+
+    def _inverse(self, kept: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+        """What spk2utt should say."""
+        return [(speaker, " ".join(utts)) for speaker, utts in invert(kept or self.data.utt2spk).items()]
+
+    # what goes
+
+    def check(self) -> None:
+        """Fills `dropped` too; raises InputError where nothing sensible can be done."""
+        self.look()
+        if self.unprefixed and self.data.has(CUTS):
+            utt = self.unprefixed[0]
+            found = f"speaker {self.data.utt2spk[utt]!r} of {len(self.unprefixed)} utterances"
+            expected = "one word, a prefix of the utterance id (Kaldi's sorting rule)"
+            raise InputError(self.data / "utt2spk", f"{found} ({some(self.unprefixed)})", expected, PREFIX, item=utt)
+        needed = [name for name in ((CUTS,) if self.data.has(CUTS) else COVERING) if name in self.lacking]
+        lost = {name: set(self.lacking[name]) for name in needed}
+        for utt in self.data.utt2spk:
+            reasons = (self._reason(utt, name) for name in needed if self._key(utt, name) in lost[name])
+            if reason := next(reasons, "") or self.faults.get(utt, ""):
+                self.dropped[utt] = reason
+        if len(self.dropped) == len(self.data.utt2spk):
+            told = first(self.dropped) if self.dropped else "an empty utt2spk"
+            raise InputError(self.data.path, "no usable utterance", "at least one", f"See the reasons, e.g. {told}")
+
+    def _key(self, utt: str, name: str) -> str:
+        return self._recording(utt) if name == "wav.scp" else utt
+
+    def _reason(self, utt: str, name: str) -> str:
+        recording = self._key(utt, name)
+        return f"no entry in {name}" if recording == utt else f"no recording {recording} in {name}"
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted, where that changes it; the old ones are kept."""
         kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
-        models = self._kept_models(kept) if self.data.has(MODELS) else {}
+        models = self._kept_models(kept)
         self.write_dropped()  # first: once a table is without an utterance, its reason could not be found again
         keys = {name: keys_of(self.data, kept, name) for name in tables_of(self.data)}  # before segments lose any
         if self.data.has(CUTS) and list(self.cuts) != c_sorted(kept):
@@ -213,7 +235,7 @@ class Checker:
             write_cuts(self.data / CUTS, [self.cuts[utt] for utt in c_sorted(kept)])
         for name, known in keys.items():
             self._fix_table(name, known)
-        if models and models != self.data.model2utts:
+        if models != self.models:
             self._changed(MODELS)
             self.data.write(MODELS, {model: " ".join(utts) for model, utts in models.items()})
         if self.data.has(INFO):
@@ -221,22 +243,20 @@ class Checker:
         self._fix_speakers(kept)
 
     def _changed(self, name: str) -> None:
-        self.repaired.append(name)
+        self.repaired[name] = [*self.strangers.get(name, ()), *(f"{key} again" for key in self.twice.get(name, ()))]
         keep_old(self.data / name)
 
     def _fix_table(self, name: str, keys: set[str]) -> None:
         """A table with no known key at all is of another kind, and is left alone."""
         table = self.data.read(name)
         kept = {key: value for key, value in table.items() if key in keys}
-        if kept and (len(kept) < len(table) or list(table) != c_sorted(table)):
+        if kept and (len(kept) < len(table) or name in self.unsorted or name in self.twice):
             self._changed(name)
             self.data.write(name, kept)
 
     def _fix_speakers(self, kept: dict[str, str]) -> None:
-        order = list(self.data.utt2spk)
-        speakers = {speaker: " ".join(utts) for speaker, utts in invert(kept).items()}
-        there = self.data.read_if_there("spk2utt")
-        if order != c_sorted(kept) or list(there.items()) != list(speakers.items()):
+        there = list(self.data.read_if_there("spk2utt").items())
+        if list(self.data.utt2spk) != c_sorted(kept) or "utt2spk" in self.twice or there != self._inverse(kept):
             for name in ("utt2spk", *["spk2utt"] * self.data.has("spk2utt")):
                 self._changed(name)
             self.data.write_speakers(kept)
@@ -251,7 +271,7 @@ class Checker:
     def _kept_models(self, kept: Mapping[str, str]) -> dict[str, list[str]]:
         """Models without their dropped recordings. InputError for one that loses all of them: its trials would hang."""
         models = {}
-        for model, utts in self.data.model2utts.items():
+        for model, utts in self.models.items():
             unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
             models[model] = [utt for utt in utts if utt in kept]
             if unknown:
@@ -274,11 +294,18 @@ class Checker:
         total, kept = len(self.data.utt2spk), {u: s for u, s in self.data.utt2spk.items() if u not in self.dropped}
         reasons = some(f"{utt}: {reason}" for utt, reason in self.dropped.items())
         note = f" ({reasons}; all of them in {self.data / DROPPED})" if self.dropped else ""
-        tables = f", put in order: {' '.join(self.repaired)} (old ones in {BACKUP})" if self.repaired else ""
+        changed = [f"{name} (without {some(keys)})" if keys else name for name, keys in self.repaired.items()]
+        tables = f", put in order: {' '.join(changed)} (old ones in {BACKUP})" if changed else ""
         gone = f", kept {len(self.gone)} recordings that are not there now: {some(self.gone)}" if self.gone else ""
+        left = (
+            f"; not mended: {len(self.unprefixed)} utterances whose speaker is not their prefix"
+            if self.unprefixed
+            else ""
+        )
+        left += f" ({some(self.unprefixed)}): {PREFIX}" if left else ""
         return (
             f"kept {len(kept)} of {total} utterances of {len(set(kept.values()))} speakers, "
-            f"dropped {len(self.dropped)}{note}{tables}{gone}"
+            f"dropped {len(self.dropped)}{note}{tables}{gone}{left}"
         )
 
     def require_audio(self) -> None:

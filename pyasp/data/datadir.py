@@ -62,18 +62,21 @@ def check_id(name: str, kind: str, where: object) -> str:
     return name
 
 
-def read_table(path: str | Path) -> dict[str, str]:
+def read_table(path: str | Path, twice: list[str] | None = None) -> dict[str, str]:
     """A table as {key: rest of the line}, in file order; a blank or a tab ends the key, as in Kaldi.
 
-    Raises InputError on empty lines and duplicate keys.
+    twice: gets the keys of lines that come again as they are. Raises InputError on empty lines, and on such a key
+    without it, or with another value.
     """
     table: dict[str, str] = {}
     for number, line in enumerate(_open_table(Path(path)), 1):
         key, _, value = line.strip(BLANKS).partition(" ") if "\t" not in line else _split_at_tab(line)
         if not key:
             raise InputError(path, "an empty line", "key and value", rerun("check", "Delete it"), item=f"line {number}")
-        if key in table:
-            cure = rerun("check", "It reports duplicates")
+        if key in table and twice is not None and table[key] == value.strip():
+            twice.append(key)
+        elif key in table:
+            cure = "Remove one of its lines; pyasp data fix DIR does it where they are the same"
             raise InputError(path, f"key {key!r} a second time", "unique keys", cure, item=f"line {number}")
         table[key] = value.strip()
     return table
@@ -179,10 +182,13 @@ def utt_of(row: str) -> str:
 
 
 class DataDir:
-    """A Kaldi data directory; tables are read when first asked for."""
+    """A Kaldi data directory; tables are read when first asked for.
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    twice: gets {table: keys of lines that come again as they are}; without it these are an error.
+    """
+
+    def __init__(self, path: str | Path, twice: dict[str, list[str]] | None = None):
+        self.path, self.twice = Path(path), twice
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -199,7 +205,11 @@ class DataDir:
 
     def read(self, name: str) -> dict[str, str]:
         """One table of the directory as {key: rest of the line}."""
-        return read_table(self.path / name)
+        again: list[str] = []
+        table = read_table(self.path / name, None if self.twice is None else again)
+        if self.twice is not None and again:
+            self.twice[name] = again
+        return table
 
     def write(self, name: str, table: Mapping[str, str]) -> None:
         """Writes one table of the directory, sorted, atomically."""

@@ -404,7 +404,7 @@ def prepared(tmp_path_factory):
         entry[1](path)
         rows.append((f"a-{name}", "a", path))
     for speaker in "cd":
-        soundfile.write(root / "audio" / f"{speaker}.wav", VOICE, RATE)
+        soundfile.write(root / "audio" / f"{speaker}.wav", np.roll(VOICE, ord(speaker)), RATE)
         rows.append((f"{speaker}-0", speaker, root / "audio" / f"{speaker}.wav"))
     put(root / "train.tsv", "utt\tspeaker\tpath", *("\t".join(map(str, row)) for row in rows if row[1] == "a"))
     put(root / "test.tsv", "utt\tspeaker\tpath", *("\t".join(map(str, row)) for row in rows if row[1] != "a"))
@@ -441,7 +441,7 @@ def test_the_check_finds_what_has_changed_since_the_preparation(tmp_path, capsys
         for number in range(2):
             path = tmp_path / "own" / speaker / f"{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, np.roll(VOICE, 100 * number), RATE)
+            soundfile.write(path, np.roll(VOICE, 100 * number + ord(speaker)), RATE)
     data = tmp_path / "data"
     assert prep_folder.main(["--root", str(tmp_path / "own"), "--data", str(data), "--eval-fraction=0.5"]) == 0
     utt, speaker = next(iter(DataDir(data / "train").utt2spk.items()))
@@ -470,7 +470,7 @@ def kaldi_dir(tmp_path, segments):
     kaldi = tmp_path / "kaldi"
     for speaker in "abcd":
         path = tmp_path / f"{speaker}.wav"
-        soundfile.write(path, VOICE, RATE)
+        soundfile.write(path, np.roll(VOICE, ord(speaker)), RATE)
     put(kaldi / "wav.scp", *(f"{speaker}-r {tmp_path}/{speaker}.wav" for speaker in "abcd"))
     rows = [f"{speaker}-{number} {speaker}-r {times}" for speaker in "abcd" for number, times in enumerate(segments)]
     put(kaldi / "segments", *rows)
@@ -559,7 +559,7 @@ def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):
     """A manifest may be rounded, or older than the file."""
     recordings, supervisions = [], []
     for speaker in "abcd":
-        soundfile.write(tmp_path / f"{speaker}.wav", VOICE, RATE)
+        soundfile.write(tmp_path / f"{speaker}.wav", np.roll(VOICE, ord(speaker)), RATE)
         each = lhotse.Recording.from_file(tmp_path / f"{speaker}.wav", recording_id=f"{speaker}-r").to_dict()
         recordings.append({**each, "num_samples": 16080, "duration": 1.005})
         supervisions += [

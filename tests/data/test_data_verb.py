@@ -213,6 +213,37 @@ def test_fix_mends_or_drops_and_keeps_the_old_tables(folder, capsys):
     assert main(["fix", "d"]) == 1 and "no usable utterance" in capsys.readouterr().err
 
 
+def test_what_fix_takes_out_of_tables_is_named(folder, capsys):
+    lines = Path("d/wav.scp").read_text().splitlines(keepends=True)
+    Path("d/wav.scp").write_text("".join([*lines, lines[1]]))
+    DataDir("d").write("text", {**read_table("d/text"), "zz": "w"})
+    assert main(["validate", "d"]) == 1 and "wav.scp: 1 keys in several lines (first: a-2)" in capsys.readouterr().out
+    assert main(["fix", "d"]) == 0
+    said = capsys.readouterr().out
+    assert "dropped 0, put in order: text (without zz) wav.scp (without a-2 again) (old ones in .backup)" in said
+    assert Path("d/wav.scp").read_text() == "".join(lines) and main(["validate", "d"]) == 0
+    Path("d/wav.scp").write_text("".join([*lines, "a-2 other.wav\n"]))
+    assert main(["fix", "d"]) == 1 and "line 6: found key 'a-2' a second time" in capsys.readouterr().err
+
+
+def test_speakers_that_are_no_prefix_are_named_and_where_they_become_one(folder, capsys):
+    utts = {"x1": "a", "x2": "a", "y1": "b"}
+    data = DataDir("x")
+    data.write_speakers(utts)
+    data.write("wav.scp", {utt: str(folder / f"{spk}-1.wav") for utt, spk in utts.items()})
+    assert main(["fix", "x"]) == 1
+    said = capsys.readouterr().out
+    assert "not mended: 3 utterances whose speaker is not their prefix (x1, x2, y1): Ids are not changed" in said
+    assert "./run.sh --corpus folder --kaldi-data DIR" in said and read_table("x/utt2spk") == utts
+
+
+def test_a_recording_that_cannot_be_read_is_dropped_where_validate_names_it(folder, capsys):
+    Path("b-3.wav").write_bytes(b"no audio")
+    assert main(["validate", "d"]) == 1 and "1 recordings cannot be read as they are" in capsys.readouterr().out
+    assert main(["fix", "d"]) == 0 and "dropped 1 (b-3: " in capsys.readouterr().out
+    assert main(["validate", "d"]) == 0
+
+
 def test_fix_drops_no_recording_whose_disk_is_away(folder, capsys):
     Path("b-3.wav").unlink()
     assert main(["fix", "d"]) == 1

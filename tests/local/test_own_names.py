@@ -195,6 +195,14 @@ def test_one_recording_under_two_ids_or_speakers(protocol, tree, tmp_path, capsy
     refused(capsys, "1 recordings under two names", "link.wav of the speakers spk4 and spk5")
 
 
+def test_folders_whose_joined_names_are_one_have_ids_of_their_own(tree, tmp_path):
+    for number, name in enumerate(("spk0/s0", "spk0-s0")):
+        wav(tree / name / "7.wav", 900 + number)
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    utts = {utt: spk for each in ("train", "test") for utt, spk in DataDir(tmp_path / "data" / each).utt2spk.items()}
+    assert len(utts) == 26 and utts["spk0--s0--7"] == "spk0" and utts["spk0-s0--7"] == "spk0-s0"
+
+
 def test_a_copy_is_no_other_recording(tree, tmp_path, capsys):
     shutil.copy(tree / "spk0/s0/0.wav", tree / "spk0/s1/copy.wav")
     assert prepare(tmp_path / "data", "--root", tree) == 0
