@@ -2,8 +2,7 @@
 # Text-independent speaker verification: the five systems of Okabe, Koshinaka and Shinoda, "Attentive Statistics Pooling for
 # Deep Speaker Embedding" (Interspeech 2018), from audio to a table of results. A bare ./run.sh does all of it on a toy corpus.
 set -euo pipefail
-caller=$PWD
-export PYASP_CALLER=$PWD # what relative paths in wav.scp and manifests are relative to
+caller=$PWD && export PYASP_CALLER=$PWD # what relative paths in wav.scp and manifests are relative to
 cd "$(dirname "$0")"
 . steps/common.sh
 
@@ -90,7 +89,7 @@ if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
     --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
-  python -m pyasp.bin.check variants --select "$conf/select.conf" "$conf/backend.conf" "$data"
+  python -m pyasp.bin.check variants --select "$conf/select.conf" --systems "$systems" --kaldi-backend "${opt[kaldi-backend]}" "$conf/backend.conf" "$data"
 fi
 
 if stage check "check and fix the data, say what was dropped"; then
@@ -106,6 +105,7 @@ if stage features "features and energy VAD"; then
     make_features "$data/$set" "$reuse" --max-failed $spare
     steps/vad.sh --conf "$conf/vad.conf" --reuse "${reuse:+$reuse/vad.scp}" "${jobs[@]}" --max-failed $spare "$data/$set"
   done
+  python -m pyasp.bin.check voiced "$data"
   fit_conf
   "${opt[cmd]}" "$exp/log/time.log" python -m pyasp.bin.check time --conf "$conf" --systems "$systems" --device "$device" \
     --kaldi-ivector "${opt[kaldi-ivector]}" --stages "${stages[*]:current_stage:last_stage-current_stage+1}" "$data" "$exp"

@@ -14,6 +14,7 @@ from pyasp.audio.decoders import DECODERS, require_program
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
+from pyasp.data.checks import too_short
 from pyasp.data.datadir import write_rows
 
 LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
@@ -28,15 +29,17 @@ def probe_all(
 ) -> dict[str, Header]:
     """{path: header} of the readable files, and of what commands (`... |`) deliver, which are run.
 
-    Prints how many failed, puts {path: reason} of these into `failed`, and lists them in unreadable.tsv of `data`.
-    InputError when more than the fraction max_bad did, or when a program that some files need is not on PATH.
+    Prints how many failed, or are too short for one frame, puts {path: reason} of these into `failed`, and lists them
+    in unreadable.tsv of `data`. Raises InputError when more than the fraction max_bad did, or when a program that some
+    files need is not on PATH.
     """
     wanted = list(dict.fromkeys(paths))
     commands = [path for path in wanted if path.endswith("|")]
     with ThreadPoolExecutor(THREADS) as pool:
         heard = dict(zip(commands, pool.map(_heard, commands)))
     found = read_headers(path for path in wanted if path not in heard) | heard
-    failures = {path: result for path, result in found.items() if isinstance(result, str)}
+    reasons = {path: _fault(result) for path, result in found.items()}
+    failures = {path: reason for path, reason in reasons.items() if reason}
     told = f"done {len(found) - len(failures)} of {len(found)} audio headers, {len(failures)} failed"
     if data:
         (Path(data) / LIST).unlink(missing_ok=True)
@@ -48,13 +51,18 @@ def probe_all(
         told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
-            raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unreadable", cure)
+            raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unusable", cure)
     print(told, file=sys.stderr)
     if failed is not None:
         failed.update(failures)
-    audio = {path: result for path, result in found.items() if not isinstance(result, str)}
+    audio = {path: result for path, result in found.items() if isinstance(result, Header) and path not in failures}
     _need_decoders(audio)
     return audio
+
+
+def _fault(found: Header | str) -> str:
+    """Why a recording cannot be used, as far as its header tells; "" where it can."""
+    return found if isinstance(found, str) else too_short(found.samples / found.rate)
 
 
 def _heard(entry: str) -> Header | str:

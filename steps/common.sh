@@ -61,7 +61,11 @@ stage() {
   current_stage=$number stage_title=$2 stage_start=$EPOCHREALTIME
   export PYASP_STAGE=$1 PYASP_STAGE_TITLE=$2 # every tool adds a line with its time and memory
   log "stage $1: $2"
+  say_state "$2"
 }
+
+# say_state TEXT: where a system of several is, for its line at the bottom of the screen; nothing: it has ended.
+say_state() { [ "${PYASP_PROGRESS:-}" != lines ] || printf '\r%s\n' "${1:-}" >&2; }
 
 # end_stage: the time of the stage that has just ended, as a line of EXP/log/stages.jsonl.
 end_stage() {
@@ -238,19 +242,24 @@ share_features() {
   done
 }
 
-# print_help: run.sh's own options, then those of the corpus, which its preparation owns.
+# print_help: run.sh's own options; where a corpus was named, the options of that, which its preparation owns.
 print_help() {
   local text numbered
-  numbered=$(for each in "${!stages[@]}"; do printf '%d %s  ' "$each" "${stages[each]}"; done)
+  if [[ " ${arguments[*]}" == *" --corpus"* ]]; then
+    . ./path.sh
+    echo "./run.sh --corpus ${opt[corpus]} [--option value ...]; options that every corpus has: ./run.sh --help"
+    python "local/prep_${opt[corpus]}.py" --help | tail -n +2
+    return
+  fi
+  numbered=$(for each in "${!stages[@]}"; do printf '%d~%s  ' "$each" "${stages[each]}"; done)
   text=$(<steps/help.txt)
-  text=${text/@corpora@/$(corpora | paste -sd ' ')}
-  text=${text/@systems@/$(systems | paste -sd ' ')}
-  echo "${text/@stages@/$numbered}"
-  . ./path.sh
-  echo
-  echo "Options of --corpus ${opt[corpus]}, passed on to local/prep_${opt[corpus]}.py:"
-  python "local/prep_${opt[corpus]}.py" --help
+  text=${text/@corpora@/$(corpora | xargs | folded 47 33)}
+  text=${text/@systems@/$(systems | xargs | folded 47 33)}
+  echo "${text/@stages@/$(folded 66 14 <<<"$numbered" | tr '~' ' ')}"
 }
+
+# folded WIDTH INDENT: lines of at most so many characters, the first one without the indent.
+folded() { fold -sw "$1" | sed "s/ *\$//; 2,\$s/^/$(printf "%$2s")/"; }
 
 # share_machine SYSTEMS: sets `threads`, that each job of a system has, and `at_once`, how many systems work at the same time.
 #   threads: by the cores and the number of systems, never by --at-once: results do not depend on that.
@@ -275,14 +284,19 @@ visible_gpus() {
 }
 
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
-#   headed by the name. When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
+#   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
+#   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot most failed=() slots=() names=() gpus=()
+  local run=$1 name slot most failed=() slots=() names=() gpus=() screen=2 painter=
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
+  if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
+    exec {screen}> >(trap '' INT TERM; exec python -m pyasp.core.progress)
+    painter=$!
+  fi
   for name in "$@"; do
     slot=0
     while [ -n "${slots[slot]:-}" ] && ! dead "${slots[slot]}"; do # the first place that is free
@@ -291,10 +305,11 @@ side_by_side() {
     done
     end_of_slot
     if [ "$most" -eq 1 ]; then one_of_several "$run" "$name" "$slot" &
-    else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&2)) & fi
+    else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&"$screen")) & fi
     slots[slot]=$! names[slot]=$name
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
+  [ -z "$painter" ] || { exec {screen}>&-; wait "$painter" || true; }
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
 }
 
@@ -303,7 +318,8 @@ end_of_slot() { [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || failed+=("
 
 # one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
 one_of_several() (
-  trap end_stage EXIT
+  [ -z "$painter" ] || { exec {screen}>&-; export PYASP_PROGRESS=lines; }
+  trap 'end_stage; say_state' EXIT
   export OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads
   [ ${#gpus[@]} -le 1 ] || export CUDA_VISIBLE_DEVICES=${gpus[$3 % ${#gpus[@]}]}
   jobs=(--cmd "${opt[cmd]}" --nj $(((opt[nj] + most - 1) / most)) --force="$force")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import os
 import re
 import zlib
@@ -87,6 +89,31 @@ def audio_files(cut: dict[str, Any]) -> list[str]:
     tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
     sources = (source for track in tracks for source in track.get("recording", {}).get("sources", []))
     return [source["source"] for source in sources if source["type"] == "file"]
+
+
+def sources_of(item: Any) -> Iterator[dict[str, Any]]:
+    """Every audio source in a cut's JSON object: of its recording, its tracks and its impulse responses."""
+    if isinstance(item, dict) and isinstance(item.get("sources"), list):
+        yield from (source for source in item["sources"] if isinstance(source, dict) and "type" in source)
+    for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
+        if isinstance(value, (dict, list)):
+            yield from sources_of(value)
+
+
+def cut_mark(cut: dict[str, Any], settings: Any) -> str:
+    """Digest of all that decides what `settings` (JSON) make of a cut's JSON object: both of them, and size and time of
+    each audio file; "" where that is not known, of a command or a file that is not there."""
+    files: list[tuple[int, int]] = []
+    for source in sources_of(cut):
+        try:
+            status = os.stat(source["source"]) if source["type"] == "file" else None
+        except OSError:
+            return ""
+        if status is None and source["type"] != "memory":
+            return ""
+        files += [(status.st_size, status.st_mtime_ns)] if status else []
+    text = json.dumps([settings, cut, files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
+from pyasp.audio.cut_files import sources_of
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import read_delivered, read_file
 from pyasp.audio.resample import INT16, check_rate, is_audible, resample
@@ -165,7 +165,7 @@ def duration_text(samples: int, rate: float) -> str:
 def _check_sources(item: Any, allow_commands: bool) -> str:
     """The first source's name. Raises InputError for commands (unless allowed) and addresses, at any depth of a cut."""
     name = ""
-    for source in _sources(item):
+    for source in sources_of(item):
         if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
             cures = {"command": "Use --allow-commands true if you trust it", "url": "Download the file first"}
             raise InputError(
@@ -177,15 +177,6 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
             )
         name = name or (str(source.get("source")) if source["type"] != "memory" else "audio in memory")
     return name
-
-
-def _sources(item: Any) -> Iterator[dict[str, Any]]:
-    """Every audio source in a cut: of its recording, its tracks and its impulse responses."""
-    if isinstance(item, dict) and isinstance(item.get("sources"), list):
-        yield from (source for source in item["sources"] if isinstance(source, dict) and "type" in source)
-    for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
-        if isinstance(value, (dict, list)):
-            yield from _sources(value)
 
 
 def _readable(error: Exception, name: str, utt: str) -> InputError:

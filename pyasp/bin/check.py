@@ -1,12 +1,15 @@
 """Checks what a run stands on: environment, augmentation, variants, data, stages before; tells its time."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pyasp.audio import augment
-from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.audio.folders import musan_noises, responses_of, some
 from pyasp.backend import variants
 from pyasp.backend.calibration import lacking_in_halves
 from pyasp.backend.options import BackendOptions
@@ -16,8 +19,9 @@ from pyasp.core.command import command
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import Share, option
-from pyasp.data.checks import Checker
+from pyasp.data.checks import LEAVE_OUT, Checker, read_dropped
 from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.parts import DROPPED
 from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
 from pyasp.evaluation.conditions import Evaluation
@@ -36,10 +40,10 @@ class Options(augment.AugmentOptions):
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")
-    systems: str = option("", "made: systems of the run, with spaces between")
+    systems: str = option("", "made, variants: systems of the run, with spaces between")
     skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
     kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
-    kaldi_backend: str = option("", "made: back end given in place of a trained one")
+    kaldi_backend: str = option("", "made, variants: back end given in place of a trained one")
     stages: str = option("", "time: stages to come, with spaces between")
     device: str = option("auto", "time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
 
@@ -60,21 +64,32 @@ def check_augment(options: Options) -> None:
             print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
 
 
-def held_out(select: str, data: Path) -> int:
-    """How many speakers select.conf will hold out; 1 where that is not known."""
-    train = data / "train" / "utt2spk"
-    if not (select and train.is_file()):
+def held_out(options: Options, train: Path) -> int:
+    """How many speakers select.conf will hold out of the training set, 1 where that is not known.
+
+    Raises InputError where it leaves fewer than two to train on, and the run is to train.
+    """
+    if not (options.select and (train / "utt2spk").is_file()):
         return 1
-    known = conf_values(select, SelectOptions, undecided="auto")  # what the training set decides comes later
+    known = conf_values(options.select, SelectOptions, undecided="auto")  # what the training set decides comes later
     fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
-    return round(fraction * len(set(read_table(train).values())))
+    least = known.get("min_utts", SelectOptions.min_utts)
+    counts = Counter(read_table(train / "utt2spk").values())
+    held = round(fraction * len(counts))
+    left = min(sum(count >= least for count in counts.values()), len(counts) - held)
+    if left < 2 and not (options.kaldi_backend and options.systems == "ivector"):
+        found = f"{left} speakers with {least} recordings or more (--min-utts) to train on"
+        more = f"; {held} of {len(counts)} are held out (--dev-fraction)" if held else ""
+        cure = "Bring more speakers: besides those of the trials, networks and back ends need two at least"
+        raise InputError(train, found + more, "at least 2", rerun("prepare", cure, force=True))
+    return held
 
 
 def check_variants(options: Options, conf: str, data: str) -> None:
-    """Tells, before any model is trained, which variants of backend.conf cannot be made of DATA; unknown ones are an
-    error."""
+    """Tells, before any model is trained, which variants of backend.conf cannot be made of DATA; unknown ones, and too
+    few speakers to train on, are an error."""
     settings, evaluation = read_conf(conf, BackendOptions), Evaluation(data)
-    found = variants.impossible(settings, held_out(options.select, Path(data)))
+    found = variants.impossible(settings, held_out(options, Path(data) / "train"))
     lacking = [f"+{chain}: {why}" for chain, why in found.items()]
     halves = any(chain.split("+")[-1] == "calhalf" for chain in variants.check(settings))
     for name in trial_lists(Path(data) / "trials") if evaluation.known and halves else ():
@@ -106,17 +121,39 @@ def check_data(options: Options, data: str) -> None:
 def check_trial_lists(data: Path) -> None:
     """Reads every list of data/trials: known ids only, both classes, well-formed lines. Raises InputError."""
     models, tests = list(DataDir(data / "enroll").model2utts), list(DataDir(data / "test").utt2spk)
+    dropped = {utt: why for utt, why in read_dropped(data / "test" / DROPPED).items() if utt not in set(tests)}
     names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
     if not names:
         cure = rerun("prepare", "Give own lists with --trials FILE")
         raise InputError(data / "trials", "no trial list", "at least one", cure)
     for name in names:
-        trials = read_trials(data / "trials" / name, models, tests)
+        trials = read_trials(data / "trials" / name, models, [*tests, *dropped])
+        lost = [trials.tests[test] for test in np.unique(trials.test[trials.test >= len(tests)])]
+        refuse(data / "trials" / name, {utt: dropped[utt] for utt in lost})
         targets = int(trials.target.sum())
         print(f"{data / 'trials' / name}: {len(trials)} trials, {targets} of them target", file=sys.stderr)
         if targets < FEW_TARGETS:
             told = f"{targets} target trials are few: an EER of 10 % would be {targets // 10} misses"
             print(f"warning: {name}: {told}, where fewer than 30 say little; bring more speakers", file=sys.stderr)
+
+
+def refuse(where: Path, unusable: dict[str, str]) -> None:
+    """Raises InputError where trials have recordings {utterance: why they cannot be used}."""
+    if unusable:
+        reasons = some(f"{utt}: {why}" for utt, why in unusable.items())
+        found = f"{len(unusable)} recordings that cannot be used ({reasons})"
+        raise InputError(where, found, "recordings with speech", LEAVE_OUT)
+
+
+def check_voiced(options: Options, data: str) -> None:
+    """Every recording of DATA/{enroll,test} has a voiced frame: without one its vector cannot be made, hours later."""
+    for directory in (DataDir(Path(data) / name) for name in ("enroll", "test")):
+        silent, audio = directory.read_if_there("utt2num_silent"), directory.read_if_there("wav.scp")
+        kinds = {True: "digital silence (all zeros)", False: "no voiced frame: silent, or too quiet for vad.conf"}
+        voiced, frames = directory.read("utt2num_voiced"), directory.read("utt2num_frames")
+        unvoiced = [utt for utt, count in voiced.items() if count == "0"]
+        why = {utt: kinds[silent.get(utt) == frames[utt]] for utt in unvoiced}
+        refuse(directory.path, {utt: f"{audio[utt]}: {why[utt]}" if utt in audio else why[utt] for utt in why})
 
 
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:
@@ -163,6 +200,7 @@ CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: func
     "augment": (check_augment, ()),
     "variants": (check_variants, ("BACKEND_CONF", "DATA")),
     "data": (check_data, ("DATA",)),
+    "voiced": (check_voiced, ("DATA",)),
     "made": (check_made, ("DATA", "EXP")),
     "time": (check_time, ("DATA", "EXP")),
 }
@@ -170,13 +208,14 @@ CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: func
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, variants BACKEND_CONF DATA, data DATA, made DATA EXP
-    [-- PREP_OPTION...], time DATA EXP.
+    """Checks one of: environment REQUIREMENTS, augment, variants BACKEND_CONF DATA, data DATA, voiced DATA, made DATA
+    EXP [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
     variants: those of backend.conf; which of them the data will not allow.
-    data: directories and trial lists; what can be fixed is fixed. made: what earlier stages left was made with the
-    present settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
+    data: directories and trial lists; what can be fixed is fixed. voiced: recordings of trials have voice. made: what
+    earlier stages left was made with the present settings; PREP_OPTION: words of run.sh for the preparation.
+    time: about how long the stages to come take.
 
     Example, after ./run.sh:
         pyasp check environment conf/requirements.txt

@@ -1,17 +1,20 @@
 """MFCCs of a data directory, shard by shard."""
 
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pyasp.audio.cut_files import CutStream
+from pyasp.audio.cut_files import CutStream, cut_mark
 from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
+from pyasp.core.records import describe
 from pyasp.data.datadir import DataDir
-from pyasp.data.shards import JobOptions, run_shards
+from pyasp.data.shards import MARKS, Earlier, JobOptions, Result, run_shards
 from pyasp.features.mfcc import MelFeatures, Mfcc, MfccOptions
 
 
@@ -53,15 +56,28 @@ def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tupl
     return matrix, seconds
 
 
-def process(options: Any, extractor: MelFeatures, cuts: CutStream, utts: list[str]):
-    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard."""
+def process(
+    compute: Callable[[dict[str, Any]], tuple[np.ndarray, str]],
+    cuts: CutStream,
+    marks: Any,
+    earlier: Earlier,
+    utts: list[str],
+) -> Iterator[Result]:
+    """(utterance, (T, C) float32 or None, tables) of each utterance of a shard; what is as it was is not computed.
+
+    compute: as `features`; marks: what decides its results beside the cuts."""
     for utt, item in cuts.take(utts):
+        mark = cut_mark(item, marks)
+        if kept := earlier.get(utt, mark):
+            yield kept
+            continue
         try:
-            matrix, seconds = features(options, extractor, item)
+            matrix, seconds = compute(item)
         except (InputError, OSError) as error:
             yield utt, None, {"failed": " ".join(str(error).split())}
         else:
-            yield utt, matrix, {"utt2num_frames": str(len(matrix)), "utt2dur": seconds}
+            tables = {"utt2num_frames": str(len(matrix)), "utt2dur": seconds}
+            yield utt, matrix, tables | ({MARKS: mark} if mark else {})
 
 
 def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
@@ -72,8 +88,11 @@ def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
     method = options.compression_method if options.compress else 0
     settings = {**vars(extractor.options), "compression_method": method}
     recipe = {"tool": f"make_{extractor.options.kind}", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
-    cuts = CutStream(source / "cuts.jsonl.gz")
-    run_shards(source, options, prefix, lambda: recipe, lambda utts: process(options, extractor, cuts, utts), method)
+    cuts, earlier = CutStream(source / "cuts.jsonl.gz"), Earlier(prefix, describe(**recipe))
+    compute, marks = functools.partial(features, options, extractor), [recipe["tool"], settings]
+    run_shards(
+        source, options, prefix, lambda: recipe, lambda utts: process(compute, cuts, marks, earlier, utts), method
+    )
 
 
 @command(Options, "DATA", "PREFIX")

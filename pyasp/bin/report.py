@@ -151,6 +151,8 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
+    if drawn := facts.read_if_there(Path(trials_dir).parent / "prep.json").get("drawn"):
+        results["drawn_trials"] = drawn
     settings = {
         key: value for key, value in vars(options).items() if key not in ("force", "compare", "against", "conf")
     }

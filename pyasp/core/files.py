@@ -65,6 +65,14 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def link_or_copy(path: str | Path, name: str | Path) -> None:
+    """A second name of a file that is only ever replaced, never written into; a copy where there can be no link."""
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copy2(path, name)
+
+
 def remove_tree(path: str | Path) -> None:
     """Deletes a directory or file if it is there."""
     path = Path(path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cut
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import link_or_copy
 from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, utt_of, write_rows
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
@@ -26,6 +26,16 @@ from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
 BACKUP = ".backup"
+LEAVE_OUT = rerun(  # the way out of a recording of the evaluation that cannot be used
+    "prepare",
+    "Put a usable recording in its place, or take it out of the data and of trial lists that name it",
+    force=True,
+)
+
+
+def too_short(seconds: float) -> str:
+    """Why so much audio cannot be used; "" where it can."""
+    return f"{seconds:.3f} s is shorter than one analysis window" if seconds < MIN_DURATION else ""
 
 
 def read_dropped(path: str | Path) -> dict[str, str]:
@@ -113,10 +123,7 @@ def keep_old(path: Path) -> None:
     if kept.exists():
         number = next(n for n in range(1, sys.maxsize) if not kept.with_name(f"{path.name}.{n}").exists())
         kept.rename(kept.with_name(f"{path.name}.{number}"))
-    try:
-        os.link(path, kept)  # files are replaced, never written into
-    except OSError:
-        shutil.copy2(path, kept)
+    link_or_copy(path, kept)
 
 
 class Checker:
@@ -176,8 +183,8 @@ class Checker:
         if utt not in self.cuts:
             return f"no entry in {CUTS}"
         cut = json.loads(self.cuts[utt])
-        if cut.get("duration", 0.0) < MIN_DURATION:
-            return f"{cut.get('duration', 0.0):.3f} s is shorter than one analysis window"
+        if reason := too_short(cut.get("duration", 0.0)):
+            return reason
         gone = [path for path in audio_files(cut) if not os.path.isfile(path)]
         self.gone += gone
         return None if gone else audio_fault(cut, headers)
@@ -247,14 +254,14 @@ class Checker:
         for model, utts in self.data.model2utts.items():
             unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
             models[model] = [utt for utt in utts if utt in kept]
-            if unknown or not models[model]:
-                raise InputError(
-                    self.data / MODELS,
-                    f"unknown utterance {unknown[0]!r}" if unknown else "no usable recording",
-                    "utterances of this directory",
-                    rerun("prepare", "Correct the enrolment table"),
-                    item=model,
-                )
+            if unknown:
+                cure = rerun("prepare", "Correct the enrolment table")
+                found = f"unknown utterance {unknown[0]!r}"
+                raise InputError(self.data / MODELS, found, "utterances of this directory", cure, item=model)
+            if not models[model]:
+                reasons = some(f"{utt}: {self.dropped[utt]}" for utt in utts)
+                found = f"no usable recording ({reasons})"
+                raise InputError(self.data / MODELS, found, "at least one", LEAVE_OUT, item=model)
         return models
 
     def write_dropped(self) -> None:

@@ -7,9 +7,15 @@ shards come out for any number of jobs. `merge` joins them and lets the counts d
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import glob
+import hashlib
+import json
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
@@ -90,7 +97,94 @@ def wanted(utts: Iterable[str], reuse: str) -> list[str]:
     return [utt for utt in utts if utt not in known]
 
 
-Result = tuple[str, np.ndarray | None, dict[str, str]]
+Result = tuple[str, np.ndarray | bytes | None, dict[str, str]]
+MARKS = "utt2mark"  # table of a shard: digests of all that decides what was made of an utterance
+
+
+class Earlier:
+    """What the shards of an earlier run hold, for utterances of the same mark: nothing that decides them has changed.
+
+    Shards are made anew under their old names. So the first job keeps links to the files of all that are complete in
+    PREFIX.earlier.<digest of `made`>; `merge` deletes it when every new shard is there. The stored bytes are copied, so
+    that new shards are those of a run that computes everything, and a killed run goes on with what it has.
+    """
+
+    def __init__(self, prefix: str, made: Mapping[str, Any]):
+        """made: of `describe`; PREFIX is that of the shards that are to be made."""
+        self._shards = sorted((scp.read_bytes().partition(b" ")[0], scp) for scp in _set_aside(prefix, made))
+        self._scp: Path | None = None  # of the shard that is loaded: utterances are asked for in order
+
+    def get(self, utt: str, mark: str) -> Result | None:
+        """The result of an utterance as it was stored; None where there is none with this mark."""
+        place = bisect.bisect(self._shards, utt.encode(), key=lambda shard: shard[0])
+        if not place or not mark:
+            return None
+        self._load(scp := self._shards[place - 1][1])
+        if self._tables[MARKS].get(utt) != mark or utt not in self._places:
+            return None
+        start, end = self._places[utt]
+        with open(scp.with_suffix(".ark"), "rb") as stream:
+            stream.seek(start)
+            stored = stream.read(end - start)
+        return utt, stored, {name: table[utt] for name, table in self._tables.items() if utt in table}
+
+    def _load(self, scp: Path) -> None:
+        if scp == self._scp:
+            return
+        self._scp = scp
+        lines = [(utt, int(line.rpartition(":")[2])) for utt, line in read_table(scp).items()]
+        ends = [start - len(f"{utt} ".encode()) for utt, start in lines[1:]]
+        self._places = {
+            utt: (start, end) for (utt, start), end in zip(lines, [*ends, scp.with_suffix(".ark").stat().st_size])
+        }
+        tables = (path for path in _files(scp.parent, scp.stem.rpartition(".")[0]) if path.stem == scp.stem)
+        self._tables = {path.suffix[1:]: read_table(path) for path in tables if path.suffix not in (".ark", ".scp")}
+
+
+def _files(directory: Path, name: str) -> list[Path]:
+    """The files NAME.S.KIND of shards in a directory."""
+    shape = re.compile(rf"{re.escape(name)}\.\d+\.[a-z0-9_]+")
+    return [path for path in sorted(directory.iterdir()) if shape.fullmatch(path.name)]
+
+
+def _set_aside(prefix: str, made: Mapping[str, Any]) -> list[Path]:
+    """The scps of complete shards with marks, as they were when the first job of a run came."""
+    shape = {name: value for name, value in made.items() if name != "versions"}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+    name, target = Path(prefix).name, Path(f"{prefix}.earlier.{digest}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.is_dir():
+        older, temporary = _asides(prefix, "."), Path(tempfile.mkdtemp(prefix=f"{name}.earlier-", dir=target.parent))
+        files = _files(target.parent, name)
+        whole = {path.stem for path in files if path.suffix == ".scp"}
+        whole &= {path.stem for path in files if path.suffix == f".{MARKS}"}
+        for path in (path for path in files if path.stem in whole):
+            link_or_copy(path, temporary / path.name)
+        try:
+            temporary.rename(target)
+        except OSError:  # another job was first
+            older = [temporary]
+        for path in older:
+            remove_tree(path)
+    return [path for path in _files(target, name) if path.suffix == ".scp"]
+
+
+def _asides(prefix: str, kind: str) -> list[Path]:
+    """PREFIX.earlier.*; of the kind "-": such that are not whole yet, or no more."""
+    return list(Path(prefix).parent.glob(f"{glob.escape(Path(prefix).name)}.earlier{kind}*"))
+
+
+def _end_of_earlier(prefix: str) -> int:
+    """Deletes what was kept of earlier shards; returns how many utterances were taken from there."""
+    asides, taken = _asides(prefix, "."), 0
+    here = [path for path in _files(Path(prefix).parent, Path(prefix).name) if path.suffix == f".{MARKS}"]
+    marks = {item for path in here if asides for item in read_table(path).items()}
+    for aside in asides:
+        taken += sum(len(read_table(path).items() & marks) for path in aside.glob(f"*.{MARKS}"))
+        aside.rename(f"{prefix}.earlier-{aside.suffix[1:]}")  # at once: a part would be taken for the whole
+    for path in _asides(prefix, "-"):
+        remove_tree(path)
+    return taken
 
 
 def run_shards(
@@ -105,7 +199,7 @@ def run_shards(
 
     recipe: gives tool, options and inputs for `artefact.describe` as keyword arguments.
     process: from a list of utterances to (utterance, array, {table: value}); a None array is a failure, whose reason is
-        in the table `failed`.
+        in the table `failed`; bytes are what `Earlier` has of an array.
     """
     utts = wanted(members(data, options.within), options.reuse)
     mine = shards_of_job(len(utts), options)
@@ -119,7 +213,7 @@ def run_shards(
                 **made,
                 "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)},
             }
-            if not is_current(f"{stem}.scp", record, options.force):
+            if not is_current(f"{stem}.scp", record, options.force) or _to_try_again(stem):
                 shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, progress)
                 done, failed = done + shard_done, failed + shard_failed
             else:
@@ -129,6 +223,13 @@ def run_shards(
         f"{failed} failed",
         file=sys.stderr,
     )
+
+
+def _to_try_again(stem: str) -> int:
+    """How many utterances of a shard failed, for reasons that may be mended by now; says so."""
+    if failed := len(read_table(f"{stem}.failed")):
+        print(f"{stem}.scp: made again, since {failed} utterances failed", file=sys.stderr)
+    return failed
 
 
 def _make_shard(
@@ -182,6 +283,7 @@ def merge(
     lines = {utt: known[utt] for utt in utts if utt in known}
     lines.update(_collect(prefix, len(missing), "scp"))
     failures = dict(_collect(prefix, len(missing), "failed"))
+    kept = _end_of_earlier(prefix)
     counts = check_counts(out_scp, utts, lines, failures, allow_fail_fraction)
     parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
     inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
@@ -189,7 +291,7 @@ def merge(
     _note_dropped(data, failures)  # a preparation that was made again has forgotten them
     if is_current(out_scp, made, force):
         return
-    print(counts, file=sys.stderr)
+    print(counts + f", {kept} of them as they were" * (kept > 0), file=sys.stderr)
     for name, path in tables.items():
         table = dict(_collect(prefix, len(missing), name))
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}

@@ -76,8 +76,9 @@ class ArkWriter:
     ) -> bool | None:
         return self._stack.__exit__(kind, problem, trace)
 
-    def write(self, key: str, array: np.ndarray) -> None:
-        """Adds one vector (n,) or matrix (rows, columns), float32 or float64, under `key`.
+    def write(self, key: str, array: np.ndarray | bytes) -> None:
+        """Adds one vector (n,) or matrix (rows, columns), float32 or float64, under `key`; or what another archive of
+        the same settings holds of it, as it is.
 
         Raises InputError for a key that is empty, holds white space or came before, and for other arrays.
         """
@@ -90,7 +91,8 @@ class ArkWriter:
                 f"entry {len(self._keys) + 1}",
             )
         assert self._ark is not None, "used outside its with block"
-        data = serialise(array, not self.text, self.compression_method)
+        stored = isinstance(array, bytes)
+        data = array if stored else serialise(array, not self.text, self.compression_method)
         self._keys.add(key)
         self._ark.write(key.encode("utf-8") + b" ")
         if self._scp is not None:

@@ -21,8 +21,8 @@ Tables = Iterable[tuple[str, Table]]  # with their titles
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
 TIMES = (
     "Runs and resumptions are added up. waiting: wall-clock seconds in which not even one processor was used; hidden: "
-    "those in which a longer stage ran too, so that the run would be no shorter without them; peak MB: of the largest "
-    "process."
+    "those in which a longer stage ran too, so that the run would be no shorter without them, and their share; peak "
+    "MB: of the largest process (several may run at the same time)."
 )
 DURATION_LIMITS = (
     "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
@@ -129,6 +129,12 @@ def class_counts(results: Results, trial_list: str) -> str:
     return classes_text(next(iter(entries(results, trial_list).values())))
 
 
+def trials_in_words(results: Results, trial_list: str) -> str:
+    """How many trials there are, and of drawn ones how hard they are, as sentences."""
+    drawn = f" Drawn: {results['drawn_trials']}." if "drawn_trials" in results else ""
+    return f"{class_counts(results, trial_list)}.{drawn}"
+
+
 def screen(results: Results, where: str) -> str:
     """The report on screen: what was lost, EER by duration class where there is one, a table a list of the systems
     without variants and fusions, and where the rest is. where: the experiment's directory."""
@@ -166,7 +172,7 @@ def markdown(
     number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
     for name in list_names(results):
-        parts += [f"## {name}", f"{class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        parts += [f"## {name}", trials_in_words(results, name), as_markdown(main_table(results, name))]
         for title, table in extra.get(name, ()):
             parts += [f"{title}:", as_markdown(table)]
         for column in columns_of(results, name):

@@ -356,6 +356,22 @@ def test_scores_that_cannot_be_made_again_are_not_left_to_be_reported(root, caps
     assert not (root / "exp/one+cal/scores").exists()
 
 
+def test_too_few_speakers_to_train_on_are_said_before_any_work(tmp_path, capsys):
+    """As three speakers leave, two of whom are in the trials."""
+    for name, text in (("s.conf", "--min-utts=2\n--dev-fraction=0.3\n"), ("b.conf", "--scoring=plda\n")):
+        (tmp_path / name).write_text(text)
+    train = DataDir(tmp_path / "data/train")
+    asked = ["variants", f"--select={tmp_path}/s.conf", str(tmp_path / "b.conf"), str(tmp_path / "data")]
+    train.write_speakers({"a-1": "a", "a-2": "a", "b-1": "b"})
+    assert check_tool.main([*asked, "--systems=ivector"]) == 1
+    told = "found 1 speakers with 2 recordings or more (--min-utts) to train on; 1 of 2 are held out (--dev-fraction)"
+    assert f"{told}; expected at least 2. Bring more speakers" in capsys.readouterr().err
+    assert check_tool.main([*asked, "--systems=ivector", "--kaldi-backend=given"]) == 0
+    assert check_tool.main([*asked, "--systems=ivector statistics", "--kaldi-backend=given"]) == 1
+    train.write_speakers({f"{speaker}-{take}": speaker for speaker in "abc" for take in range(2)})
+    assert check_tool.main([*asked, "--systems=ivector statistics"]) == 0
+
+
 def test_halves_of_three_speakers_leave_that_list_out_alone(root, capsys):
     lines = (root / "data/trials/trials").read_text().splitlines()
     few = [line for line in lines if all(word[:6] in ("test00", "test01", "test02") for word in line.split()[:2])]
@@ -365,7 +381,7 @@ def test_halves_of_three_speakers_leave_that_list_out_alone(root, capsys):
     assert run("calibrate", root, "--train-on=halves", "data", "exp/one+calhalf", "exp/one") == 0
     assert "one+calhalf, few is left out" in capsys.readouterr().err
     (root / "b.conf").write_text("--variant=cal\n--variant=calhalf\n")
-    (root / "s.conf").write_text("--dev-fraction=0.01\n")
+    (root / "s.conf").write_text("--dev-fraction=0.01\n--min-utts=4\n")
     (root / "data/train").symlink_to("train_sel")
     assert check_tool.main(["variants", f"--select={root}/s.conf", str(root / "b.conf"), str(root / "data")]) == 0
     foreseen = capsys.readouterr().out.splitlines()  # before any training

@@ -6,6 +6,7 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
+from prep_trees import refused
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check
@@ -98,8 +99,33 @@ def test_a_model_loses_a_dropped_recording_but_not_the_last(corpus):
     shorten(corpus / "enroll", "s1-u1")
     again = Checker(corpus / "enroll")
     again.check()
-    with pytest.raises(InputError, match="model2utts: m1: found no usable recording"):
+    with pytest.raises(InputError, match="m1: found no usable recording .s1-u1: 0.010 s is shorter than"):
         again.fix()
+
+
+def test_a_test_recording_that_cannot_be_used_is_named_with_its_reason(corpus, capsys):
+    shorten(corpus / "test", "s1-u2")
+    assert check.main(["data", "--max-dropped-fraction=0.5", str(corpus)]) == 1
+    refused(
+        capsys, "1 recordings that cannot be used (s1-u2: 0.010 s is shorter than", "take it out", "prepare --force"
+    )
+    (corpus / "trials" / "trials").write_text("m1 s1-u1 target\nm1 s2-u1 nontarget\n")  # without it
+    assert check.main(["data", "--max-dropped-fraction=0.5", str(corpus)]) == 0
+
+
+def test_recordings_without_voice_are_named_once_voice_activity_is_known(corpus, capsys):
+    """Before anything is trained, whose vectors they would stop."""
+    for name in ("enroll", "test"):
+        data = DataDir(corpus / name)
+        for table, value in (("utt2num_frames", "10"), ("utt2num_voiced", "5"), ("utt2num_silent", "2")):
+            data.write(table, dict.fromkeys(data.utt2spk, value))
+    assert check.main(["voiced", str(corpus)]) == 0
+    data.write("wav.scp", {utt: f"{utt}.wav" for utt in data.utt2spk})
+    data.write("utt2num_voiced", dict.fromkeys(data.utt2spk, "5") | {"s1-u0": "0", "s2-u0": "0"})
+    data.write("utt2num_silent", dict.fromkeys(data.utt2spk, "2") | {"s1-u0": "10"})
+    assert check.main(["voiced", str(corpus)]) == 1
+    told = "(s1-u0: s1-u0.wav: digital silence (all zeros), s2-u0: s2-u0.wav: no voiced frame"
+    refused(capsys, "test: found 2 recordings that cannot be used", told, "--stage prepare --force")
 
 
 @pytest.mark.parametrize(

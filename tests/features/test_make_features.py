@@ -183,3 +183,88 @@ def test_filter_banks_of_the_recordings_that_have_mfcc(data, capsys):
     record = json.loads((data / "fbank/raw.1.scp.made.json").read_text())
     assert record["tool"] == "make_fbank" and "num_ceps" not in record["options"]
     assert make_fbank.main(["--num-ceps=20", str(data.path), raw]) == 1 and "--num-ceps" in capsys.readouterr().err
+
+
+def listed(data, tmp_path, numbers):
+    """Makes the directory's tables for recordings of these numbers; those that are there stay as they are."""
+    names = sorted((f"s{number % 4}-u{number:02d}", number) for number in numbers)
+    with gzip.open(data / "cuts.jsonl.gz", "wt") as cuts:
+        for utt, number in names:
+            if not (wav := tmp_path / f"{number}.wav").exists():
+                soundfile.write(wav, signal(number), 8000)
+            recording = Recording.from_file(wav)
+            cuts.write(json.dumps(MonoCut(utt, 0, recording.duration, 0, recording=recording).to_dict()) + "\n")
+    data.write_speakers({utt: utt[:2] for utt, _ in names})
+    return DataDir(data.path)
+
+
+def first_job(data, prefix, jobs):
+    """The first of some jobs, with --force; the others have not begun."""
+    return make_mfcc.main([*CONF, "--force=true", "--job=1", f"--num-jobs={jobs}", str(data.path), prefix])
+
+
+def everything(data):
+    """{name: content} of all that is in the directory of features; records as their options and inputs."""
+    files = {path.relative_to(data.path): path for path in (data / "mfcc").rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.name.endswith(".made.json")}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Utterances whose features were computed."""
+    found, compute = [], Mfcc.compute
+    monkeypatch.setattr(Mfcc, "compute", lambda self, samples, utt="": found.append(utt) or compute(self, samples, utt))
+    return found
+
+
+def test_what_a_changed_listing_does_not_touch_is_taken_as_it_was(data, tmp_path, computed, capsys):
+    """Shard for shard the bytes of a run that computes everything, whatever was killed on the way."""
+    prefix, _ = run(data, 2)
+    finish(data, prefix)
+    assert len(computed) == 20 and not list((data / "mfcc").glob("*earlier*"))
+    more = listed(data, tmp_path, [*range(1, 20), 20, 21, 22])  # the first is gone, three are new
+    soundfile.write(tmp_path / "7.wav", signal(77), 8000)  # another recording of the same length
+    computed.clear()
+    assert first_job(more, prefix, 3) == 0  # then the run is killed
+    assert 0 < len(computed) < 4 and list((data / "mfcc").glob("raw.earlier.*"))
+    run(more, 3, ["--force=true"])
+    assert sorted(computed) == ["s0-u20", "s1-u21", "s2-u22", "s3-u07"] and "--force" not in capsys.readouterr().err
+    merge(more, prefix, "", {}, str(data / "feats.scp"), True)
+    assert "done 22 of 22, 0 failed, 18 of them as they were" in capsys.readouterr().err
+    assert not list((data / "mfcc").glob("*earlier*"))
+    found = everything(more)
+    for path in (data / "mfcc").iterdir():
+        path.unlink()
+    run(more)
+    merge(more, prefix, "", {}, str(data / "feats.scp"), True)
+    assert len(computed) == 4 + 22 and everything(more) == found
+
+
+def test_a_second_change_before_the_first_is_done_keeps_what_is_there(data, tmp_path, computed):
+    prefix, _ = run(data, 1)  # killed before it is merged
+    computed.clear()
+    first_job(listed(data, tmp_path, range(21)), prefix, 2)
+    more = listed(data, tmp_path, range(22))
+    run(more, 2, ["--force=true"])
+    assert len(computed) <= 4 and {"s0-u20", "s1-u21"} <= set(computed)
+    merge(more, prefix, "", {}, str(data / "feats.scp"), True)
+    feats = ScpReader(data / "feats.scp")
+    assert list(feats) == sorted(more.utt2spk)
+    for utt in feats:
+        exact = Mfcc(OPTIONS).compute(signal(number_of(utt)), utt)
+        assert np.abs(feats[utt] - exact).max() < 0.03 * np.ptp(exact)
+
+
+def test_changed_settings_and_failures_are_computed(data, tmp_path, computed, capsys):
+    (tmp_path / "3.wav").rename(tmp_path / "gone")
+    prefix, _ = run(data)
+    with pytest.raises(Exception, match="1 of 20 utterances failed"):
+        finish(data, prefix)
+    computed.clear()
+    (tmp_path / "gone").rename(tmp_path / "3.wav")
+    run(data)  # a file that is mended changes no table
+    assert computed == ["s3-u03"] and "made again, since 1 utterances failed" in capsys.readouterr().err
+    finish(data, prefix)
+    assert len(ScpReader(data / "feats.scp")) == 20 and run(data)[1] == [0] and computed == ["s3-u03"]
+    run(data, 1, ["--force=true", "--num-mel-bins=24"])
+    assert len(computed) == 1 + 20

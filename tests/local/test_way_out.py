@@ -47,6 +47,15 @@ def test_every_bad_file_is_listed(tree, tmp_path, capsys):
     assert prepare(data, "--root", tree) == 0 and not (data / LIST).exists()
 
 
+def test_a_recording_too_short_for_a_frame_is_listed_as_a_bad_file_is(tree, tmp_path, capsys):
+    wav(tree / "spk3/s1/1.wav", samples=96)
+    assert prepare(tmp_path / "data", "--root", tree) == 1
+    refused(capsys, "1 failed (first: ", "spk3/s1/1.wav: 0.006 s is shorter than one analysis window", "--max-bad")
+    assert prepare(tmp_path / "data", "--root", tree, "--max-bad=0.1") == 0
+    utts = {utt for name in ("train", "test") for utt in DataDir(tmp_path / "data" / name).utt2spk}
+    assert len(utts) == 23 and not any("s1-1" in utt and "spk3" in utt for utt in utts)
+
+
 def test_a_changed_tree_is_told_by_the_names_of_its_files(tree, tmp_path, capsys):
     data = tmp_path / "data"
     assert prepare(data, "--root", tree) == 0

@@ -353,6 +353,28 @@ def test_every_option_of_a_preparation_is_one_of_run_sh():
             assert key in names and (kind is bool) == (key in flags) and (kind == REPEATABLE) == (key in lists), key
 
 
+def test_the_help_fits_on_a_screen_and_a_half():
+    """Of 24 lines of 80 columns; it says all that run.sh takes but what a corpus owns."""
+    script = (ROOT / "run.sh").read_text()
+    table = re.search(r"^declare -A opt=\(\n.*?\)$", script, re.M | re.S)[0]
+    stages = re.search(r"^stages=\(.*?\)", script, re.M)[0]
+    shown = bash(f"{stages}; conf=conf/toy arguments=(--help); {table}; print_help").stdout
+    assert len(shown.splitlines()) <= 36 and max(map(len, shown.splitlines())) <= 80
+    names = re.findall(r"\[([a-z-]+)\]=", table)
+    assert len(names) > 15 and [name for name in names if f"--{name}" not in shown] == []
+
+
+@pytest.mark.parametrize("corpus", bash("corpora").stdout.split())
+def test_the_help_of_a_corpus_begins_with_what_must_be_given(corpus):
+    script = f"export COLUMNS=120; declare -A opt=([corpus]={corpus}); arguments=(--help --corpus={corpus}); print_help"
+    lines = bash(script).stdout.splitlines()
+    first = [line for line in lines[:24] if "ust be given" in line]
+    assert len(first) == 1 and ("--root" in first[0]) == ("toy" not in corpus)
+    assert "usage: python" not in "".join(lines) and len(lines) <= 66 and max(map(len, lines)) <= 120
+    heads = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert len(heads) >= 3 and heads[-2:] == ["Of every preparation:", "of every tool:"]
+
+
 def hear_signals():
     """A shell cannot trap what its parent ignores: tests behind `nohup` or in the background."""
     for sign in (signal.SIGINT, signal.SIGHUP):
