@@ -88,8 +88,8 @@ def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
     method = options.compression_method if options.compress else 0
     settings = {**vars(extractor.options), "compression_method": method}
     tool, inputs = f"make_{extractor.options.kind}", [source / "cuts.jsonl.gz"]
-    recipe: dict[str, Any] = {"tool": tool, "options": settings, "inputs": inputs}
-    cuts, earlier = CutStream(inputs[0]), Earlier(prefix, describe(**recipe))
+    recipe = {"tool": tool, "options": settings, "inputs": inputs}
+    cuts, earlier = CutStream(inputs[0]), Earlier(prefix, describe(tool, settings, inputs))
     compute, marks = functools.partial(features, options, extractor), [tool, settings]
     run_shards(
         source, options, prefix, lambda: recipe, lambda utts: process(compute, cuts, marks, earlier, utts), method
