@@ -10,7 +10,7 @@ stages=(prepare check features augment select ubm extractor networks embeddings 
 
 # ---- options: every one takes one value, `--a b` or `--a=b`; `./run.sh --help` explains them
 declare -A opt=(
-  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=report
+  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=${stages[-1]}
   [nj]=$(getconf _NPROCESSORS_ONLN) [cmd]=steps/run_jobs [device]=auto [seed]=1 [data]='' [exp]='' [conf]=''
   [force]=false [allow-commands]=false [help]=false [musan]='' [rirs]='' [kaldi-ivector]='' [kaldi-backend]='')
 flags="force allow-commands help" lists='' corpus_options=() paths=()

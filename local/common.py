@@ -268,9 +268,11 @@ def write_data_dir(
     return {**counts, "dropped": len(dropped)} if dropped else counts
 
 
-def seen_in_training(train: Iterable[Utterance], evaluation: Iterable[Utterance]) -> dict[str, Any]:
+def seen_in_training(
+    train: Iterable[Utterance], evaluation: Iterable[Utterance], real: RealPaths | None = None
+) -> dict[str, Any]:
     """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
-    real, train, evaluation = RealPaths(), list(train), list(evaluation)
+    real, train, evaluation = real or RealPaths(), list(train), list(evaluation)
     sounds = {(real.of(utt.path), utt.channel) for utt in train}
     found = {
         "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},

@@ -150,15 +150,16 @@ def how_hard(
     )
     others = len(pairs) - len(targets)
     if not conditions.columns:
-        why = f"no column that {ENOUGH} others share with a speaker"
-        return {}, f"{told}; nontargets are of any two speakers ({why}), which is easier than of one gender or language"
+        why = f"no gender, language or the like is known that {ENOUGH} others share"
+        return {}, f"{told}; nontargets are of any two speakers ({why}), which is easier than of alike ones"
     alike = sum(conditions.same(a.speaker, b.speaker) for a, b, target in pairs if not target)
     what = f"of one {' and '.join(conditions.columns)}"
-    chance = f"{100 * conditions.by_chance():.0f} % of any two speakers would be"
-    told += f"; {alike} of {others} nontargets are {what} ({chance})"
-    told += (
-        ", which is harder than any two speakers" if used else ": of any two speakers, as --same-condition=false says"
-    )
+    chance = conditions.by_chance()
+    told += f"; {alike} of {others} nontargets are {what} ({100 * chance:.0f} % of any two speakers would be)"
+    if not used:
+        told += ": of any two speakers, as --same-condition=false says"
+    elif chance < 1:
+        told += ", which is harder than any two speakers"
     few = [speaker for speaker, depth in conditions.depth.items() if depth < len(conditions.columns)]
     if few and used:
         told += f". {len(few)} speakers have fewer than {ENOUGH} such others and meet more ({some(sorted(few))})"

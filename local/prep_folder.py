@@ -28,7 +28,7 @@ from local.common import (
 from local.folder_sources import OwnData, from_tables, from_tree, know_speakers
 from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
-from pyasp.audio.folders import some
+from pyasp.audio.folders import copies_of, some
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Natural, Share, option
@@ -201,15 +201,20 @@ def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> No
 
 
 def one_name_each(source: OwnData) -> None:
-    """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one."""
+    """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one.
+
+    A copy is no other recording.
+    """
+    source.real.take_for(copies_of(utt.path for utt in source.all()))
     owner: dict[tuple[Any, ...], Utterance] = {}
     wrong, twice = [], []
     for utt in source.all():
         other = owner.setdefault(source.place(utt), utt)
+        copy = "" if other.path == utt.path else f" ({utt.path} is the same as {other.path})"
         if other.speaker != utt.speaker:
-            wrong.append(f"{utt.path} of the speakers {other.speaker} and {utt.speaker}")
+            wrong.append(f"{utt.path} of the speakers {other.speaker} and {utt.speaker}{copy}")
         elif other.id != utt.id:
-            twice.append(f"{other.id} and {utt.id}")
+            twice.append(f"{other.id} and {utt.id}{copy}")
     if wrong:
         raise InputError(
             source.where,
@@ -267,7 +272,7 @@ def _write(data: Path, source: OwnData, groups: Mapping[str, Callable[[], Iterat
             source.dropped.get(name, {}),
         )
     evaluation = [*source.enroll.values(), *source.test.values()]
-    return {**summary, **seen_in_training(source.train.values(), evaluation)}
+    return {**summary, **seen_in_training(source.train.values(), evaluation, source.real)}
 
 
 def _check(source: OwnData) -> trial_lists.Check:
@@ -281,11 +286,11 @@ def _check(source: OwnData) -> trial_lists.Check:
 def prepare(options: FolderOptions) -> None:
     """Writes data directories and trial lists from the source that the options name."""
     source = read_source(options)
-    one_name_each(source)
     paths = [utt.path for utt in source.all()]
     made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
     if not start(options.data, made, options.force, paths):
         return
+    one_name_each(source)
     failed: dict[str, str] = {}
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
-from pyasp.core.text import open_text
+from pyasp.core.text import between, open_text
 from pyasp.data.datadir import check_id
 from pyasp.data.trials import WORDS as LABELS
 
@@ -76,9 +76,10 @@ def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]
             tabs = line.count("\t") == fields - 1
             parts = [part.strip() for part in line.split("\t")] if tabs else line.split()
             if parts and len(parts) != fields:
-                raise InputError(
-                    path, f"{len(parts)} fields", f"{fields} fields", "Repair the line", item=f"line {number}"
-                )
+                mark = between(line) if len(parts) == 1 else ""
+                told = f"{mark} between the fields" if mark else f"{len(parts)} fields"
+                cure = f"Put blanks or tabs in place of the {mark}" if mark else "Repair the line"
+                raise InputError(path, told, f"{fields} fields", cure, item=f"line {number}")
             if any(parts):
                 yield f"{path}: line {number}", parts
 

@@ -116,15 +116,19 @@ map_shards() {
     "$data" "${@:7}" "$prefix"
 }
 
-# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads.
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads. Where another set holds all
+#   recordings already, as that of the tests those of the enrolment, no job is started to find that out.
 make_shards() {
   local job=JOB merge=()
   for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
   while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
-  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
+  holds_all "${o[reuse]}" "$data/utt2spk" || "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
+
+# holds_all SCP UTT2SPK: whether every utterance is in a script file; no file holds none.
+holds_all() { [ -s "$1" ] && awk 'NR == FNR {there[$1]; next} !($1 in there) {exit 1}' "$1" "$2"; }
 
 # ---- of run.sh alone
 
@@ -283,18 +287,20 @@ visible_gpus() {
   else nvidia-smi --list-gpus 2>/dev/null | sed -n 's/^GPU \([0-9]*\):.*/\1/p'; fi
 }
 
+screen=2 # where run.sh itself writes while systems work
+
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
 #   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
 #   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot most failed=() slots=() names=() gpus=() screen=2 painter=
+  local run=$1 name slot most failed=() slots=() names=() gpus=() painter=
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
   if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
-    exec {screen}> >(trap '' INT TERM; exec python -m pyasp.core.progress)
+    exec {screen}> >(trap '' INT TERM; python -m pyasp.core.progress || exec cat >&2)
     painter=$!
   fi
   for name in "$@"; do
@@ -309,7 +315,7 @@ side_by_side() {
     slots[slot]=$! names[slot]=$name
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
-  [ -z "$painter" ] || { exec {screen}>&-; wait "$painter" || true; }
+  [ -z "$painter" ] || { exec {screen}>&-; screen=2; wait "$painter" || true; }
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
 }
 
@@ -354,7 +360,7 @@ on_exit() {
   ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
   [ "$1" -ne 0 ] || why="asked to stop"
   { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
-    resume_line; } >&2
+    resume_line; } >&"$screen"
 }
 
 # dead PID: true when a process has ended, even if nobody has waited for it yet.

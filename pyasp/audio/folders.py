@@ -6,14 +6,18 @@ links never give one recording twice, and never lead a walk in circles.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pyasp.core.errors import InputError
+from pyasp.core.files import file_sha256
 
 SUFFIXES = (  # in the order in which they are preferred where one recording lies in several formats
     *(".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64"),  # libsndfile reads them
@@ -21,6 +25,8 @@ SUFFIXES = (  # in the order in which they are preferred where one recording lie
 )
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
+MIDDLE = 4096  # bytes by which files of one size are told apart
+THREADS = 16  # they wait for the disk
 NAMED = 5  # names that a message shows
 
 
@@ -178,6 +184,36 @@ def file_below(root: str | Path, name: str) -> Path | None:
     return None
 
 
+def copies_of(paths: Iterable[str]) -> dict[str, str]:
+    """{file: the first with the same bytes} of files that are copies of others; what cannot be read is none.
+
+    Only where sizes agree is a file opened, for MIDDLE bytes; it is read where these agree too.
+    """
+    keys: dict[str, tuple] = dict.fromkeys(paths, ())
+    with ThreadPoolExecutor(THREADS) as pool:
+        for mark in (os.path.getsize, _middle, file_sha256):
+            work = map if mark is os.path.getsize else pool.map
+            keys = {path: (*keys[path], found) for path, found in zip(keys, work(partial(_if_readable, mark), keys))}
+            counts = Counter(keys.values())
+            keys = {path: key for path, key in keys.items() if counts[key] > 1 and None not in key}
+    first: dict[tuple, str] = {}
+    return {path: first[key] for path, key in keys.items() if first.setdefault(key, path) != path}
+
+
+def _middle(path: str) -> bytes:
+    """Some bytes in the middle of a file: what lies there is seldom silence."""
+    with open(path, "rb", buffering=0) as stream:
+        stream.seek(max(0, (os.fstat(stream.fileno()).st_size - MIDDLE) // 2))
+        return hashlib.sha256(stream.read(MIDDLE)).digest()
+
+
+def _if_readable(mark: Callable[[str], object], path: str) -> object:
+    try:
+        return mark(path)
+    except OSError:
+        return None
+
+
 class RealPaths:
     """Real paths of many files in few folders: each folder and each file is looked up once."""
 
@@ -193,6 +229,10 @@ class RealPaths:
             linked = os.path.islink(path)
             self._known[path] = os.path.realpath(path) if linked else os.path.join(self._known[folder], name)
         return self._known[path]
+
+    def take_for(self, copies: Mapping[str, str]) -> None:
+        """From now on copies {path: another} go by the real path of the other."""
+        self._known.update({path: self.of(other) for path, other in copies.items()})
 
 
 def find_audio(*folders: str | Path) -> list[Path]:

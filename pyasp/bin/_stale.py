@@ -22,6 +22,7 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
 from pyasp.core.records import fingerprint, load_record, same_value
+from pyasp.features.frontend import FEATURE_TYPES
 
 RECORD = ".made.json"
 SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own
@@ -38,12 +39,11 @@ class Tool:
     verb: str = ""
 
 
+ROOT = Path(__file__).resolve().parents[2]
+MAKERS = {f"make_{kind}": Tool("features", f"{kind}.conf") for kind in FEATURE_TYPES}
 TOOLS = {
-    "prep_voxceleb": Tool("prepare", "prep.conf", True),
-    "prep_sre12": Tool("prepare", "prep.conf", True),
-    "prep_folder": Tool("prepare", "prep.conf", True),
-    "make_mfcc": Tool("features", "mfcc.conf"),
-    "make_fbank": Tool("features", "fbank.conf"),
+    **{path.stem: Tool("prepare", "prep.conf", True) for path in sorted((ROOT / "local").glob("prep_*.py"))},
+    **MAKERS,
     "compute_vad": Tool("features", "vad.conf", verb="vad compute"),
     "merge_shards": Tool("features"),
     "augment": Tool("augment", "augment.conf", True),
@@ -63,9 +63,8 @@ TOOLS = {
 }
 DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
-SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
+SYSTEMS = ROOT / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
-FEATURE_TYPES = ("fbank",)  # that lie in a directory of their own
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
@@ -131,7 +130,7 @@ def used(run: Request, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
-    if artefact.parent.name in FEATURE_TYPES and artefact.is_relative_to(run.data) and run.conf:
+    if artefact.parent.name in FEATURE_TYPES[1:] and artefact.is_relative_to(run.data) and run.conf:
         return artefact.parent.name in features_of(run)
     name = directory_of(run, artefact)
     return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
@@ -188,7 +187,7 @@ def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
-    if tool in ("make_mfcc", "make_fbank") and not values["compress"]:
+    if tool in MAKERS and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
         from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pyasp.bundle.verify import (
     ModelOptions,
     check_speaker,
+    enrolled_too,
     hear_all,
-    is_among,
     load_model,
-    load_speakers,
     save_speaker,
     speaker_file,
 )
@@ -41,18 +40,15 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     count, new = save_speaker(
         speakers, name, [(each.name, each.vector) for each in heard], model, options.add, options.force
     )
-    others = {other: vectors for other, vectors in load_speakers(speakers, model).items() if other != path.stem}
+    others = enrolled_too(speakers, path.stem, [each.vector for each in heard])
     voiced = sum(each.voiced for each in heard)
     more = f", {new} of them new" if options.add else ""
     print(f"{path}: {count} recordings{more}; {voiced:.1f} s of voice in {' '.join(each.name for each in heard)}")
     if new < len(heard):
         print(f"warning: {len(heard) - new} of {len(heard)} recordings were there already: none counts twice")
-    for each in heard:
-        for warning in each.warnings:
+    for each, names in zip(heard, others):
+        for warning in [*each.warnings, *(f"{other} is enrolled with this very recording" for other in names)]:
             print(f"warning: {each.name}: {warning}")
-        for other, vectors in others.items():
-            if is_among(each.vector, vectors):
-                print(f"warning: {each.name}: {other} is enrolled with this very recording")
 
 
 if __name__ == "__main__":

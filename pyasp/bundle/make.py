@@ -27,8 +27,8 @@ from pyasp.core.options import T, picked
 from pyasp.core.records import ancestors, fingerprint, maker, record_of, versions
 from pyasp.core.text import read_json, write_json
 from pyasp.data.datadir import read_table
-from pyasp.features.fbank import FbankOptions
-from pyasp.features.mfcc import MfccOptions
+from pyasp.features.kinds import KINDS, MAKERS
+from pyasp.features.mfcc import MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
@@ -38,7 +38,8 @@ SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter one
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
-    mfcc, vad, fbank, scoring: options (fbank None: not read); backend: the three files; data: the test set's directory.
+    mfcc, vad, features, scoring: options (features None: MFCC); backend: the three files; data: the test set's
+    directory.
     """
 
     directory: Path
@@ -48,7 +49,7 @@ class Found:
     scoring: ScoreOptions
     backend: dict[str, Path]
     data: Path
-    fbank: FbankOptions | None = None
+    features: MelOptions | None = None
 
 
 def check_current(path: Path, besides: str = "") -> None:
@@ -164,7 +165,8 @@ def survey(directory: Path) -> Found:
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
-    features = maker(tables["feats.scp"], "make_mfcc", "make_fbank")
+    features = maker(tables["feats.scp"], *MAKERS)
+    kind = features["tool"].removeprefix("make_")
     return Found(
         directory,
         model,
@@ -173,7 +175,7 @@ def survey(directory: Path) -> Found:
         options_of(scored, ScoreOptions),
         inputs_named(scored, *BACKEND),
         tables["vad.scp"].parent,
-        options_of(features, FbankOptions) if features["tool"] == "make_fbank" else None,
+        options_of(features, KINDS[kind].options) if kind != "mfcc" else None,
     )
 
 
@@ -256,10 +258,11 @@ def facts_of(found: Found) -> dict[str, Any]:
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
-    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring, "fbank": found.fbank}
+    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring}
+    if found.features:
+        settings[found.features.kind] = found.features
     for name, options in settings.items():
-        if options is not None:
-            write_conf(target / f"{name}.conf", options)
+        write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -18,14 +19,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyasp.audio.folders import some
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.options import OpenShare, Positive, option
-from pyasp.core.text import read_lines, write_json
+from pyasp.core.text import between, read_json, read_lines, write_json
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # it imports torch, for which --help need not wait
 
 WILD = 50  # a ratio beyond e^50, or e^-50, is a model's error: of PLDA of too few speakers, say
 MANY = 10  # recordings: a bar shows how far they are
+DIGESTS = "recordings.json"  # in a directory of enrolled speakers: {speaker: size and time of his file, digests}
 MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
 
@@ -181,7 +184,9 @@ def read_pairs(path: str | Path) -> list[tuple[str, str]]:
             continue
         if len(fields) not in (2, 3) or fields[2:] not in ([], ["target"], ["nontarget"]):
             cure = "Write two files a line, with a tab between names that have blanks"
-            raise InputError(path, f"{len(fields)} fields", "<enrol> <test> [target|nontarget]", cure, f"line {number}")
+            mark = between(line) if len(fields) == 1 else ""
+            found = f"{mark} between the fields" if mark else f"{len(fields)} fields"
+            raise InputError(path, found, "<enrol> <test> [target|nontarget]", cure, f"line {number}")
         pairs.append((fields[0], fields[1]))
     if not pairs:
         raise InputError(path, "no pair", "at least one", "Write two files a line")
@@ -281,7 +286,7 @@ def check_speaker(path: Path, add: bool, force: bool) -> None:
         cure = "Give --add to add recordings to his, or --force to enrol him anew"
         raise InputError(path, "a speaker of this name", "a new name", cure)
     if add and not path.exists():
-        names = " ".join(sorted(each.stem for each in path.parent.glob("*.ark"))) or "no speaker yet"
+        names = some(sorted(each.stem for each in path.parent.glob("*.ark"))) or "no speaker yet"
         raise InputError(path, "no such speaker", names, "Correct the name, or leave --add out")
 
 
@@ -320,11 +325,37 @@ def save_speaker(
 
 def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray:
     """Embeddings (N, E) of an enrolled speaker. InputError when nobody of this name is there."""
-    speakers = load_speakers(directory, model)
-    name = speaker_file(directory, name).stem
-    if name not in speakers:
-        raise InputError(directory, f"no speaker {name}", " or ".join(speakers), "Correct the name, or enrol him")
-    return speakers[name]
+    _check_model(Path(directory), model)
+    path = speaker_file(directory, name)
+    if not path.is_file():
+        names = some(sorted(each.stem for each in Path(directory).glob("*.ark"))) or "no speaker yet"
+        raise InputError(directory, f"no speaker {path.stem}", names, "Correct the name, or enrol him")
+    return _embeddings(path)
+
+
+def enrolled_too(directory: str | Path, name: str, vectors: Iterable[np.ndarray]) -> list[list[str]]:
+    """For each embedding (E,) the other speakers of a directory who are enrolled with this very recording.
+
+    Digests of all are kept in DIGESTS: only the files that have changed since are read.
+    """
+    path, directory = Path(directory) / DIGESTS, Path(directory)
+    with _alone(directory):
+        old = read_json(path, "digests of the enrolled", "Delete it") if path.is_file() else {}
+        known: dict[str, dict[str, Any]] = {}
+        for file in sorted(directory.glob("*.ark")):
+            mark = [file.stat().st_size, file.stat().st_mtime_ns]
+            kept = old.get(file.stem)
+            if not (isinstance(kept, dict) and kept.get("file") == mark):
+                kept = {"file": mark, "recordings": [*map(_digest, _embeddings(file))]}
+            known[file.stem] = kept
+        if known != old:
+            write_json(path, known)
+    others = {speaker: set(each["recordings"]) for speaker, each in known.items() if speaker != name}
+    return [[speaker for speaker, found in others.items() if _digest(vector) in found] for vector in vectors]
+
+
+def _digest(vector: np.ndarray) -> str:
+    return hashlib.sha256(np.asarray(vector, np.float32).tobytes()).hexdigest()[:16]
 
 
 def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.ndarray]:

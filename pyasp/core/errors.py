@@ -82,6 +82,9 @@ REFUSALS = {  # errno: found, expected, the way out
         "enough for it",
         f"Free memory, raise the limit (ulimit -v) or lower --nj, and {AGAIN}",
     ),
+    errno.ENOENT: ("nothing", "a file", "Check the path"),
+    errno.EISDIR: ("a folder", "a file", "Name a file in it"),
+    errno.ENOTDIR: ("a file where a folder should be", "a folder", "Check the path"),
     errno.EIO: ("a disk that fails", "one that works", f"Check it, restore what it lost, and {AGAIN}"),
 }
 TEMPORARY = re.compile(r"^\.(.+)\.\d+\.tmp$")

@@ -62,8 +62,6 @@ def paint(lines: Iterable[str], screen: TextIO, size: Callable[[], tuple[int, in
         screen.write(f"{_up(shown)}{line}{''.join(bottom)}")
         screen.flush()
         shown = len(bottom)
-    screen.write(_up(shown))
-    screen.flush()
 
 
 def _up(lines: int) -> str:

@@ -76,6 +76,13 @@ def read_lines(path: str | Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
+def between(line: str) -> str:
+    """What stands between the fields of a line without tabs that has several, for a message; "" where nothing does."""
+    marks = {"commas": ",", "semicolons": ";", "bars": "|", "blanks": " "}
+    found = (name for name, mark in marks.items() if mark in line.strip())
+    return "" if "\t" in line else next(found, "")
+
+
 def read_json(path: str | Path, expected: str, cure: str) -> dict[str, Any]:
     """The JSON object in a file. Raises InputError when it is no JSON, or no object; OSError."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
-from pyasp.core.text import c_sorted, read_lines
+from pyasp.core.text import between, c_sorted, read_lines
 
 # Which stage of run.sh makes each file: the cure named when one is missing.
 MADE_BY_STAGE = {
@@ -124,7 +124,9 @@ def read_rows(
             if missing
             else "each name once"
         )
-        raise InputError(path, f"columns {' '.join(header)}", expected, "Add the column" if missing else "Rename one")
+        mark, cure = between(lines[0]) if lines and missing else "", "Add the column" if missing else "Rename one"
+        found = f"{mark} between {lines[0][:80]!r}" if mark else f"columns {' '.join(header)}"
+        raise InputError(path, found, expected, f"Put tabs in place of the {mark}" if mark else cure)
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue

@@ -23,7 +23,7 @@ import numpy as np
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
-from pyasp.core.text import read_lines
+from pyasp.core.text import between, read_lines
 from pyasp.data.datadir import write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
@@ -139,8 +139,11 @@ class Given:
     notes: list[str]
 
 
-def _read_form(path: str | Path, forms: tuple[str, ...]) -> tuple[str, dict[str, list[str]]]:
-    """The one form that all lines have, and its columns by name. InputError when lines differ or two forms fit."""
+def _read_forms(path: str | Path, forms: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
+    """{form: its columns by name} of the forms that all lines have. InputError when there is none.
+
+    Of several those go whose scores are labels throughout: so it is with ids that are numbers.
+    """
     if not Path(path).is_file():
         raise InputError(path, "no such file", " or ".join(forms), "Check the path")
     rows = [fields for line in read_lines(path) if (fields := line.split())]
@@ -150,12 +153,20 @@ def _read_form(path: str | Path, forms: tuple[str, ...]) -> tuple[str, dict[str,
     if not found:
         lines = [n for n, row in enumerate(rows, 1) if not any(_row_fits(row, each.split()) for each in forms)]
         item = f"line {lines[0]}" if lines else "lines of several forms"
-        told = repr(" ".join(rows[lines[0] - 1 if lines else 0])[:80])
-        raise InputError(path, told, " or ".join(forms), "Write all lines in one of these forms", item=item)
+        row = rows[lines[0] - 1 if lines else 0]
+        mark = between(row[0]) if len(row) == 1 else ""
+        cure = f"Put blanks in place of the {mark}" if mark else "Write all lines in one of these forms"
+        raise InputError(path, repr(" ".join(row)[:80]), " or ".join(forms), cure, item=item)
+    columns = {form: dict(zip(form.split(), map(list, zip(*rows)))) for form in found}
+    likely = {form: each for form, each in columns.items() if not set(each.get("SCORE", "-")) <= set(WORDS)}
+    return likely or columns
+
+
+def _only(path: str | Path, found: dict[str, Any]) -> str:
     if len(found) > 1:
         cure = "Write ids that are no numbers, and the labels target and nontarget"
         raise InputError(path, f"lines that fit {' and '.join(found)}", "one of them", cure)
-    return found[0], dict(zip(found[0].split(), map(list, zip(*rows))))
+    return next(iter(found))
 
 
 def _row_fits(row: list[str], names: list[str]) -> bool:
@@ -168,33 +179,54 @@ def read_given(scores_path: str | Path, trials_path: str | Path | None = None) -
     Lines may stand in any order. Scores of no trial are counted. InputError when a trial has no score, a pair has two,
     and as `check_classes`.
     """
-    form, columns = _read_form(scores_path, SCORE_FORMS)
-    notes = [f"{scores_path}: read as {form.lower()}"]
-    values = np.array([float(word) for word in columns["SCORE"]])
-    if ("LABEL" in columns) == (trials_path is not None):
-        found = "labels in both files" if trials_path else f"no labels ({form.lower()})"
+    forms = _read_forms(scores_path, SCORE_FORMS)
+    if all("LABEL" in columns for columns in forms.values()) == (trials_path is not None):
+        found = "labels in both files" if trials_path else f"no labels ({' or '.join(forms).lower()})"
         cure = "Give the score file alone" if trials_path else "Give the trial list before it"
         raise InputError(scores_path, found, "labels in the scores or in a trial list", cure)
-    labels = columns.get("LABEL", [])
     if trials_path is not None:
-        scores = _by_pair(scores_path, columns, values)
-        form, listed = _read_form(trials_path, TRIAL_FORMS)
-        pairs, labels = list(zip(listed["ENROL"], listed["TEST"])), listed["LABEL"]
-        missing = [pair for pair in pairs if pair not in scores]
-        if missing:
-            told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
-            raise InputError(scores_path, told, "a score of every trial", "Score the whole list")
-        values, spare = np.array([scores[pair] for pair in pairs]), len(scores.keys() - set(pairs))
-        notes += [f"{trials_path}: read as {form.lower()}"]
-        notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
+        return _of_trials(scores_path, forms, trials_path)
+    form = _only(scores_path, forms)
+    values, labels = np.array([float(word) for word in forms[form]["SCORE"]]), forms[form]["LABEL"]
+    return _given(scores_path, values, labels, [f"{scores_path}: read as {form.lower()}"])
+
+
+def _of_trials(scores_path: str | Path, forms: dict[str, dict[str, list[str]]], trials_path: str | Path) -> Given:
+    """As `read_given`, of a score file that may be of several forms: the pairs of the trials decide."""
+    lists = _read_forms(trials_path, TRIAL_FORMS)
+    fits = {(form, shape): _shared(forms[form], lists[shape]) for form in forms for shape in lists}
+    best = [each for each, count in fits.items() if count == max(fits.values())]
+    if len(best) > 1:
+        _only(scores_path, forms)
+        _only(trials_path, lists)
+    form, shape = best[0]
+    scores, listed = _by_pair(scores_path, forms[form]), lists[shape]
+    pairs = list(zip(listed["ENROL"], listed["TEST"]))
+    missing = [pair for pair in pairs if pair not in scores]
+    if missing:
+        told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
+        raise InputError(scores_path, told, "a score of every trial", "Score the whole list")
+    spare = len(scores.keys() - set(pairs))
+    notes = [f"{scores_path}: read as {form.lower()}", f"{trials_path}: read as {shape.lower()}"]
+    notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
+    return _given(trials_path, np.array([scores[pair] for pair in pairs]), listed["LABEL"], notes)
+
+
+def _shared(*sides: dict[str, list[str]]) -> int:
+    """How many pairs two files have in common."""
+    one, other = (set(zip(columns["ENROL"], columns["TEST"])) for columns in sides)
+    return len(one & other)
+
+
+def _given(where: str | Path, values: np.ndarray, labels: list[str], notes: list[str]) -> Given:
     target = np.array([WORDS[word.lower()] for word in labels])
-    check_classes(target, trials_path or scores_path)
+    check_classes(target, where)
     return Given(values, target, notes)
 
 
-def _by_pair(path: object, columns: dict[str, list[str]], values: np.ndarray) -> dict[tuple[str, str], float]:
+def _by_pair(path: object, columns: dict[str, list[str]]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
-    for number, (*pair, value) in enumerate(zip(columns["ENROL"], columns["TEST"], values.tolist()), 1):
+    for number, (*pair, value) in enumerate(zip(columns["ENROL"], columns["TEST"], map(float, columns["SCORE"])), 1):
         key = (pair[0], pair[1])
         if found.setdefault(key, value) != value:
             told = f"a second score of {' '.join(key)}: {found[key]} and {value}"

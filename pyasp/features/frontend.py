@@ -31,7 +31,7 @@ GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the do
 VARIANCE_FLOOR = 1e-10  # Kaldi's
 BRIDGE = 30  # frames of a run of digital silence that stand for background
 QUIETEST = 0.05  # part of a file's frames that background is taken from
-FEATURE_TYPES = ("mfcc", "fbank")
+FEATURE_TYPES = ("mfcc", "fbank")  # those of kinds.KINDS; all but the first lie in a directory of their own
 
 
 @dataclass(frozen=True)

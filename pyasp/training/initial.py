@@ -24,15 +24,14 @@ from pyasp.core.files import file_sha256
 from pyasp.core.processes import rank
 from pyasp.core.records import ancestors
 from pyasp.core.text import grouped, read_json, read_lines
-from pyasp.features.fbank import FbankOptions
 from pyasp.features.frontend import NetworkFrontendOptions
-from pyasp.features.mfcc import MfccOptions
+from pyasp.features.kinds import KINDS
 from pyasp.network import checkpoint
 from pyasp.network.model import HEAD, Network
 
 ENCODER, OUTPUT = "frames", HEAD[-1]
 ELSE = ("dither", "allow_downsample", "allow_upsample", "channel", "min_duration")  # make no other features
-SAME = {field.name for kind in (MfccOptions, FbankOptions) for field in dataclasses.fields(kind)}.difference(ELSE)
+SAME = {field.name for kind in KINDS.values() for field in dataclasses.fields(kind.options)}.difference(ELSE)
 CURE = "Give encoder, sizes and features of the network that --init names (options.conf beside it), or no --init"
 
 

@@ -35,6 +35,7 @@ from pyasp.core.records import describe, is_current, maker, making
 from pyasp.core.threads import prefetched, settle_threads
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import output_dim
+from pyasp.features.kinds import MAKERS
 from pyasp.kaldi import ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
@@ -282,7 +283,7 @@ def adopt(data: DataDir, directory: Path, options: NetworkOptions, made: dict[st
 def rate_of(table: Path) -> int | None:
     """Samples a second that stored features were made from, by the records behind them; None where there are none."""
     try:
-        return int(maker(table, "make_mfcc", "make_fbank")["options"]["sample_frequency"])
+        return int(maker(table, *MAKERS)["options"]["sample_frequency"])
     except InputError:
         return None
 

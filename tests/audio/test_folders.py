@@ -4,8 +4,10 @@ import os
 
 import pytest
 
-from pyasp.audio.folders import RealPaths, audio_below, find_audio, musan_noises, walk
+from pyasp.audio import folders
+from pyasp.audio.folders import RealPaths, audio_below, copies_of, find_audio, musan_noises, walk
 from pyasp.core.errors import InputError
+from pyasp.core.files import file_sha256
 
 
 def touch(root, *names):
@@ -127,3 +129,23 @@ def test_real_paths_of_files_and_folders_behind_links(tree):
     places = [str(tree / name) for name in ("bob/0.wav", "robert/0.wav", "robert.wav")]
     assert {real.of(path) for path in places} == {os.path.realpath(tree / "bob/0.wav")}
     assert real.of(str(tree / "gone/0.wav")) == os.path.realpath(tree) + "/gone/0.wav"
+
+
+def test_copies_are_known_by_their_bytes(tmp_path, monkeypatch):
+    """Sizes first, then a few bytes in the middle, then all: files of sizes of their own are not opened."""
+    middle = bytearray(range(256)) * 64
+    contents = {"a": middle, "b": b"x" + middle[1:], "c": middle, "d": middle[:-1] + b"y", "short": b"", "none": b""}
+    contents |= {"e": middle + b"e", "f": middle + b"f", "alone": b"alone", "first": b"x" + middle[1:]}
+    names = [str(tmp_path / name) for name in contents]
+    for name, content in zip(names, contents.values()):
+        with open(name, "wb") as stream:
+            stream.write(content)
+    read: list[str] = []
+    monkeypatch.setattr(folders, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    found = copies_of([*names, str(tmp_path / "not there"), "flac -c -d x.flac |"])
+    below = {os.path.basename(path): os.path.basename(other) for path, other in found.items()}
+    assert below == {"c": "a", "first": "b", "none": "short"}
+    assert not any(os.path.basename(path) == "alone" for path in read)
+    real = RealPaths()
+    real.take_for(found)
+    assert real.of(names[2]) == real.of(names[0]) != real.of(names[1])

@@ -23,6 +23,7 @@ from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 from pyasp.backend.options import ScoreOptions
 from pyasp.bin import embed, enroll, export, identify, verify
+from pyasp.bundle import verify as use
 from pyasp.bundle.verify import scale_text
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import InputError
@@ -127,6 +128,56 @@ def test_mistakes_of_verify(model, wavs, capsys, arguments, code, message):
     assert verify.main(["--model", model, *words]) == code
     assert message.replace("M", model) in capsys.readouterr().err
     assert verify.main([wavs[0], wavs[1]]) == 1 and "no --model" in capsys.readouterr().err
+
+
+def test_less_than_a_frame_is_no_recording_for_any_verb(model, wavs, tmp_path, capsys):
+    tiny, speakers = write_wav(tmp_path / "tiny.wav", speech(seed=1)[: RATE * 6 // 1000]), str(tmp_path / "s")
+    told, named = "tiny.wav: found 0.006 s; expected at least one frame of 25 ms", ["--model", model]
+    assert enroll.main([*named, speakers, "ann", wavs[0]]) == 0
+    assert verify.main([*named, wavs[0], "--", tiny, wavs[1]]) == 1
+    assert told in capsys.readouterr().err
+    assert identify.main([*named, speakers, tiny, wavs[1]]) == 1 and told in capsys.readouterr().err
+    assert enroll.main([*named, speakers, "bob", tiny, wavs[1]]) == 1 and told in capsys.readouterr().err
+    assert not (tmp_path / "s/bob.ark").exists()
+    with pytest.raises(InputError, match="found 0.006 s"):
+        SpeakerModel.load(model).embed(np.zeros(RATE * 6 // 1000), RATE)
+
+
+def test_rate_and_samples_turned_about_are_told(model):
+    with pytest.raises(InputError, match="a rate before the samples; expected .wave, rate.. Turn the two about"):
+        SpeakerModel.load(model).embed(RATE, speech(seed=1))
+    with pytest.raises(InputError, match="samples a second, such as 16000"):
+        SpeakerModel.load(model).embed(speech(seed=1), [RATE])
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "pairs: found nothing (No such file or directory); expected a file. Check the path"),
+        ("a.wav,b.wav\n", "line 1: found commas between the fields; expected <enrol> <test>"),
+    ],
+)
+def test_lists_of_pairs_that_cannot_be_read(model, tmp_path, capsys, content, message):
+    if content:
+        (tmp_path / "pairs").write_text(content)
+    assert verify.main(["--model", model, "--pairs", str(tmp_path / "pairs")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_recording_of_two_speakers_is_found_without_reading_all_of_them(model, wavs, tmp_path, capsys, monkeypatch):
+    read, embeddings = [], use._embeddings
+    monkeypatch.setattr(use, "_embeddings", lambda path: read.append(path.stem) or embeddings(path))
+    speakers, named = str(tmp_path / "s"), ["--model", model]
+    for name, wav in (("ann", wavs[0]), ("bob", wavs[1]), ("cid", wavs[0])):
+        assert enroll.main([*named, speakers, name, wav]) == 0
+        assert ("ann is enrolled with this very recording" in capsys.readouterr().out) == (name == "cid")
+    assert read == ["ann", "bob", "cid"]  # each when it was new
+    (tmp_path / "s/ann.ark").unlink()
+    assert enroll.main([*named, "--add", speakers, "bob", wavs[0]]) == 0
+    told = capsys.readouterr().out
+    assert "cid is enrolled with" in told and "ann" not in told and read[3:] == ["bob"]
+    read.clear()
+    assert verify.main([*named, "--speakers", speakers, "--claim", "cid", wavs[0]]) == 0 and read == ["cid"]
 
 
 def test_stereo_needs_a_channel(model, wavs, tmp_path, capsys):

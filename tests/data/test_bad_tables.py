@@ -395,3 +395,17 @@ def test_audio_comes_from_a_command_with_permission_alone(prepared, tmp_path):
         == 0
     )
     assert ran.exists() and not any(path.read_text() for path in train.path.glob("mfcc/yes.*.failed"))
+
+
+@pytest.mark.parametrize("mark, name", [(",", "commas"), (";", "semicolons"), (" ", "blanks")])
+def test_what_stands_between_the_fields_is_said(own, tree, tmp_path, capsys, mark, name):
+    (own / "train.tsv").write_text((own / "train.tsv").read_text().replace("\t", mark))
+    assert prepare(own, tree, tmp_path / "data") == 1
+    refused(capsys, f"train.tsv: found {name} between 'utt{mark}speaker{mark}path", f"Put tabs in place of the {name}")
+    (own / "train.tsv").write_text((own / "train.tsv").read_text().replace(mark, "\t"))
+    if mark != " ":
+        put(own / "trials", f"m3{mark}spk3-s1-0{mark}target")
+        assert prepare(own, tree, tmp_path / "data") == 1
+        refused(
+            capsys, f"trials: line 1: found {name} between the fields", f"Put blanks or tabs in place of the {name}"
+        )

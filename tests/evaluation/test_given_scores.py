@@ -57,6 +57,23 @@ def test_any_order_scores_to_spare_and_voxceleb_s_lists(tmp_path):
     assert given.notes[1:] == [f"{listed}: read as label enrol test", "10 of 400 scores belong to no trial"]
 
 
+@pytest.mark.parametrize("form", [form for form in LINES if "ENROL" in form])
+def test_ids_may_be_numbers(tmp_path, form):
+    """The pairs of the list decide, or that scores are not labels throughout."""
+    models = 20 if form == "ENROL TEST LABEL SCORE" else 2  # where ids of 0 and 1 alone could be labels
+    pairs, labels = [(n % models, n) for n in range(400)], {True: 1, False: 0}
+    lines = [LINES[form].format(*pairs[n], SCORES[n], labels[bool(TARGET[n])]) for n in range(400)]
+    (tmp_path / "s").write_text("".join(f"{line}\n" for line in lines))
+    listed = tmp_path / "list"
+    listed.write_text("".join(f"{m} {t} {labels[bool(target)]}\n" for (m, t), target in zip(pairs, TARGET)))
+    given = read_given(tmp_path / "s", None if "LABEL" in form else listed)
+    assert np.array_equal(given.scores, SCORES) and np.array_equal(given.target, TARGET)
+    if "LABEL" not in form:
+        (tmp_path / "s").write_text("".join(f"{line}\n" for line in lines[1:]))
+        with pytest.raises(InputError, match=r"no score of 1 of 400 trials .first: 0 0"):
+            read_given(tmp_path / "s", listed)
+
+
 def test_labels_or_scores_turned_about_are_said(tmp_path, capsys):
     names = {True: "nontarget", False: "target"}
     assert main([write(tmp_path / "turned", "SCORE LABEL", names=names)]) == 0
@@ -90,6 +107,7 @@ def test_the_figures_are_those_of_the_metrics(tmp_path, trials, capsys):
         ("m0 t0 1.5\nm0 t1\n", True, "line 2: found 'm0 t1'"),
         ("m0 t0 1.5\n1.5 m0 t0\n", True, "lines of several forms"),
         ("", True, "no line"),
+        ("m0,t0,1.5\n", True, "line 1: found 'm0,t0,1.5'; .* Put blanks in place of the commas"),
         ("m0 t0 1.5\n", False, "no labels .*Give the trial list before it"),
         ("1.5 target\n", True, "labels in both files"),
         ("1.5 target\n", False, "every one of them target"),

@@ -187,6 +187,11 @@ def test_every_tool_that_leaves_a_record_is_known(finished):
     assert left - {"evaluate", "report", "attention"} <= set(stale.TOOLS) and len(left) > 12
 
 
+def test_every_preparation_is_known_by_its_file():
+    assert {path.stem for path in (recipe.ROOT / "local").glob("prep_*.py")} <= set(stale.TOOLS)
+    assert stale.STAGES[0] == "prepare" and stale.TOOLS["prep_folder"].seeded
+
+
 def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
     """Directories of the user's own, and variants that backend.conf has no more, are nobody's business."""
     assert stale.family("ivector+snorm+cal") == ("ivector", "ivector+snorm", "ivector+snorm+cal")

@@ -1,6 +1,7 @@
 """What a user wrote: names of speakers, recordings and models, links, column orders and labels, in own data."""
 
 import json
+import shutil
 import unicodedata
 
 import pytest
@@ -192,6 +193,24 @@ def test_one_recording_under_two_ids_or_speakers(protocol, tree, tmp_path, capsy
     edit("spk5/s1/1.wav", "spk5/s1/link.wav")
     assert prepare(tmp_path / "other", "--tables", protocol, "--root", tree) == 1
     refused(capsys, "1 recordings under two names", "link.wav of the speakers spk4 and spk5")
+
+
+def test_a_copy_is_no_other_recording(tree, tmp_path, capsys):
+    shutil.copy(tree / "spk0/s0/0.wav", tree / "spk0/s1/copy.wav")
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    told = f"1 recordings have two ids: spk0-s0-0 and spk0-s1-copy ({tree}/spk0/s1/copy.wav is the same as {tree}/spk0"
+    assert told in capsys.readouterr().out
+    shutil.copy(tree / "spk4/s0/0.wav", tree / "spk5/s0/robert.wav")
+    assert prepare(tmp_path / "other", "--root", tree) == 1
+    refused(capsys, "robert.wav of the speakers spk4 and spk5", "spk5/s0/robert.wav is the same as", "spk4/s0/0.wav)")
+
+
+def test_a_copy_of_a_training_recording_is_seen_in_training(protocol, tree, tmp_path, capsys):
+    shutil.copy(tree / "spk0/s0/0.wav", tree / "spk0/s1/copy.wav")
+    row = "copy\tspk0\tspk0/s1/copy.wav\n"
+    put(protocol / "test.tsv", (protocol / "test.tsv").read_text() + row)
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    assert "1 evaluation recordings are in the training set too (first: spk0-copy)" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- lists

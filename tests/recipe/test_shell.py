@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import termios
 import time
 from pathlib import Path
@@ -307,6 +308,21 @@ def test_a_command_is_run_once_and_again_where_its_words_changed(tmp_path):
     assert run.stdout == "ran\nran\n" and run.stderr.count("a: up to date") == 3 and run.returncode == 1
 
 
+def test_no_job_is_started_for_what_another_set_holds(tmp_path):
+    """Vectors of the test's recordings are the enrolment's too: merged, with no tool in between."""
+    (tmp_path / "utt2spk").write_text("a-1 a\nb-1 b\n")
+    (tmp_path / "other.scp").write_text("a-1 x.ark:4\nb-1 x.ark:44\nc-1 x.ark:84\n")
+    script = f"""declare -A o=([conf]='' [reuse]={tmp_path}/other.scp [cmd]=job [nj]=2 [force]=false); tool_options=()
+        job() {{ echo started; return 1; }}; cd {ROOT}; export PYTHONPATH={ROOT}
+        map_shards extract extract {tmp_path} {tmp_path}/shards/e {tmp_path}/e.scp ''"""
+    done = bash(script)
+    assert done.returncode == 0 and "started" not in done.stdout, done.stderr
+    assert (tmp_path / "e.scp").read_text() == "a-1 x.ark:4\nb-1 x.ark:44\n"
+    for known in ("a-1 x.ark:4\n", ""):
+        (tmp_path / "other.scp").write_text(known)
+        assert "started" in bash(script).stdout
+
+
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
     assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr
@@ -364,13 +380,21 @@ def test_the_help_fits_on_a_screen_and_a_half():
     assert len(names) > 15 and [name for name in names if f"--{name}" not in shown] == []
 
 
+def test_the_help_of_a_corpus_is_its_preparations():
+    script = "declare -A opt=([corpus]=folder); arguments=(--help --corpus=folder); print_help"
+    lines = bash(script, env={**os.environ, "COLUMNS": "120"}).stdout.splitlines()
+    assert lines[0].startswith("./run.sh --corpus folder") and "Must be given: one of --root" in "".join(lines[:9])
+    assert "usage: python" not in "".join(lines)
+
+
 @pytest.mark.parametrize("corpus", bash("corpora").stdout.split())
-def test_the_help_of_a_corpus_begins_with_what_must_be_given(corpus):
-    script = f"export COLUMNS=120; declare -A opt=([corpus]={corpus}); arguments=(--help --corpus={corpus}); print_help"
-    lines = bash(script).stdout.splitlines()
+def test_the_help_of_a_preparation_begins_with_what_must_be_given(corpus, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert importlib.import_module(f"local.prep_{corpus}").main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     first = [line for line in lines[:24] if "ust be given" in line]
     assert len(first) == 1 and ("--root" in first[0]) == ("toy" not in corpus)
-    assert "usage: python" not in "".join(lines) and len(lines) <= 66 and max(map(len, lines)) <= 120
+    assert len(lines) <= 66 and max(map(len, lines)) <= 120
     heads = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert len(heads) >= 3 and heads[-2:] == ["Of every preparation:", "of every tool:"]
 
@@ -498,10 +522,17 @@ def test_the_environment_is_made_once_and_repaired(bare_root):
         and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
     )
     assert source_path(bare_root).stderr == ""
+    subprocess.run(["cp", "-a", bare_root / ".venv", bare_root / "made"], check=True)
+    (bare_root / "python3").write_text(f"""#!/bin/sh
+[ "$2" != venv ] || exec mv "{bare_root}/made" "$3" # as it was made: pip takes seconds to install
+exec "{Path(sys.executable).resolve()}" "$@"
+""")
+    (bare_root / "python3").chmod(0o755)
     (bare_root / ".venv" / "bin" / "python").unlink()
     (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
-    repaired = source_path(bare_root)
+    repaired = source_path(bare_root, PYTHON=str(bare_root / "python3"))
     assert repaired.returncode == 0 and "Making .venv" in repaired.stderr
+    assert subprocess.run([bare_root / ".venv/bin/python", "-c", "import pip"]).returncode == 0
     (bare_root / "conf" / "requirements.txt").write_text("# changed\n")
     assert "Installing the packages of conf/requirements.txt" in source_path(bare_root).stderr
 
