@@ -110,11 +110,9 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     if not any("+" in path.name for path in exp.glob("*")):
         return systems
     from pyasp.backend.options import BackendOptions  # and scipy
-    from pyasp.backend.variants import expand, fusions
+    from pyasp.backend.variants import every_name
 
-    options = read_conf(Path(conf) / "backend.conf", BackendOptions)
-    names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]
-    return *names, *fusions(options, names)
+    return tuple(every_name(read_conf(Path(conf) / "backend.conf", BackendOptions), systems))
 
 
 def features_of(run: Request) -> set[str]:

@@ -50,9 +50,7 @@ def with_variants(options: Options, exp_dir: Path, systems: list[str]) -> list[s
     """Those named, with the variants and fusions of the conf directory's backend.conf that have scores."""
     conf, names = Path(options.conf) / "backend.conf", systems
     if options.conf and conf.is_file():
-        settings = read_conf(conf, BackendOptions)
-        names = variants.names(settings, systems)
-        names += variants.fusions(settings, [*names, *with_scores(exp_dir)])
+        names = variants.every_name(read_conf(conf, BackendOptions), systems, with_scores(exp_dir))
     unmade = [name for name in names if name not in systems and not (exp_dir / name / "scores").is_dir()]
     if unmade:
         print(f"no scores, left out: {', '.join(unmade)}", file=sys.stderr)
@@ -111,9 +109,7 @@ def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> 
     systems, conf = list(results["systems"]), Path(options.conf) / "backend.conf"
     plain, wanted = [name for name in systems if not report_tables.is_variant(name)], systems
     if options.conf and conf.is_file():
-        settings = read_conf(conf, BackendOptions)
-        wanted = variants.names(settings, plain)
-        wanted += variants.fusions(settings, wanted)
+        wanted = variants.every_name(read_conf(conf, BackendOptions), plain)
     own: dict[str, list[str]] = {}  # what is true of several systems is said once
     for where, what in facts.losses(exp, data, systems):
         own.setdefault(what, []).append(where)

@@ -127,7 +127,7 @@ def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict
 
 def behind(path: Path, kind: str) -> dict[str, str]:
     """How the features behind a data directory's file, or a checkpoint, were computed, where records lead there."""
-    made: dict[str, Any] = next((each["options"] for each in ancestors(path) if each["tool"] == f"make_{kind}"), {})
+    made: dict[str, Any] = next((each["options"] for _, each in ancestors(path) if each["tool"] == f"make_{kind}"), {})
     return {f"stored {key}": value_text(value) for key, value in made.items() if key in SAME}
 
 

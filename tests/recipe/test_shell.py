@@ -174,6 +174,20 @@ def test_no_job_outlives_its_run(tmp_path, victim, sign):
     caller.wait()
 
 
+def test_a_runner_that_is_stopped_waits_for_what_its_job_saves(tmp_path):
+    """A run is over when its runners are: a training saves its checkpoint first, though nobody waits for the runner."""
+    job = 'trap "sleep 1.5; touch saved; exit 143" TERM; echo $$ > pid; while :; do sleep 0.1; done'
+    script = f"{ROOT}/steps/run_jobs log bash -c '{job}' & echo $! > runner; wait"
+    caller = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    wait_for_number(tmp_path / "pid")
+    runner = wait_for_number(tmp_path / "runner")
+    os.kill(runner, signal.SIGTERM)
+    caller.kill()
+    caller.wait()
+    assert wait_until(lambda: not alive(runner), 60) and (tmp_path / "saved").exists()
+    assert "ended with exit code 143" in (tmp_path / "log").read_text()
+
+
 def wait_until(condition, seconds=10):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
