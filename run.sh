@@ -10,7 +10,7 @@ stages=(prepare check features augment select ubm extractor networks embeddings 
 
 # ---- options: every one takes one value, `--a b` or `--a=b`; `./run.sh --help` explains them
 declare -A opt=(
-  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=report
+  [corpus]=toy [systems]="ivector average attention statistics attentive_statistics" [at-once]=auto [stage]=prepare [stop-stage]=${stages[-1]}
   [nj]=$(getconf _NPROCESSORS_ONLN) [cmd]=steps/run_jobs [device]=auto [seed]=1 [data]='' [exp]='' [conf]=''
   [force]=false [allow-commands]=false [help]=false [musan]='' [rirs]='' [kaldi-ivector]='' [kaldi-backend]='')
 flags="force allow-commands help" lists='' corpus_options=() paths=()
@@ -25,8 +25,7 @@ check_options
 
 systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]} data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
-jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force")
-prep_options=()
+jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force") prep_options=()
 [ -f "$conf/prep.conf" ] && prep_options+=(--config "$conf/prep.conf")
 for name in "${corpus_options[@]}"; do
   while IFS= read -r value; do
@@ -77,8 +76,9 @@ system_stages() {
 { # bash reads to the closing brace before it runs any of it: editing this file does not disturb a run
 . ./path.sh
 hold_locks "$data" "$exp"
-{ # the stages, in a process that a signal stops at once, whatever it waits for
-trap 'on_exit $?' EXIT
+set -m # the stages are a process group of their own, which a signal stops at once, whatever they wait for
+{
+trap 'on_exit $?' EXIT; trap '' TTIN TTOU # nor does the terminal stop them
 [ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
@@ -145,6 +145,6 @@ if stage report "metrics and report"; then
   python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi
 finished=true
-} &
+} </dev/null &
 supervise $!
 }

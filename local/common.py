@@ -45,7 +45,7 @@ SIDE_NAMES = {0: "A", 1: "B"}
 
 @dataclass(frozen=True)
 class PrepOptions:
-    """Options of every preparation."""
+    """Of every preparation."""
 
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")

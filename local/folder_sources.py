@@ -99,6 +99,7 @@ class OwnData:
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
+    drawn: tuple[dict[str, int], str] | None = None  # of trials that were drawn: counts, and how hard they are
     real: RealPaths = field(default_factory=RealPaths)
     _owners: dict[str, Utterance] = field(default_factory=dict)  # {id: who has it in any set}
 
@@ -138,6 +139,28 @@ class OwnData:
         for name, key in [*names, *((key, key) for key in self.pool)]:
             self.model_names.add(name, key)
             self.test_names.add(name, key)
+
+
+def know_speakers(source: OwnData, path: str) -> None:
+    """Adds what a table knows of speakers (`speaker`, `gender` and any other column) to their utterances, where the
+    source itself does not say it; prints whom the table lacks, and who is in the table alone."""
+    rows = {usable(row["speaker"]): row for row in read_rows(path, ("speaker",), key="speaker")}
+    speakers = {utt.speaker for utt in source.all()}
+    for told, names in (
+        ("have no line", speakers - set(rows)),
+        ("of the table have no recording", set(rows) - speakers),
+    ):
+        if names:
+            print(f"{path}: {len(names)} speakers {told}: {some(sorted(names))}")
+    if not speakers & set(rows):
+        raise InputError(
+            path, "none of the speakers", f"names such as {some(sorted(speakers))}", "Check the column speaker"
+        )
+    for utt in source.all():
+        row = rows.get(utt.speaker, {})
+        utt.gender = utt.gender or GENDERS.get(row.get("gender", "").lower(), "")
+        known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
+        utt.info = known | {name: value for name, value in utt.info.items() if value}
 
 
 # ---------------------------------------------------------------- a tree

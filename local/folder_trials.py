@@ -1,10 +1,14 @@
-"""Dividing a pool of utterances into training and evaluation, drawing trials, and the columns to split results by."""
+"""Dividing a pool of utterances into training and evaluation, drawing trials, and the columns to split results by.
+
+Two voices of one gender or language are harder to tell apart than any two: drawn non-targets share what is known of
+their speakers (`Conditions`), and how hard the trials are is said (`how_hard`).
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -12,11 +16,13 @@ from local.common import Utterance
 from local.folder_sources import OwnData
 from local.toy_speech import stream
 from local.trial_lists import Trial
+from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import c_sorted
 
 MOST_VALUES = 12  # a column with more values is no column to split results by
 NO_SPLIT = ("session", "seconds", "sample_rate", "path")
+ENOUGH = 3  # other speakers that a speaker's non-targets are drawn from, at the least
 
 
 def choose_speakers(source: OwnData, fraction: float, seed: int, where: object) -> set[str]:
@@ -52,9 +58,57 @@ def target_pairs(utterances: list[Utterance], crossed: bool) -> Iterator[tuple[U
             yield a, b
 
 
-def draw_trials(test: Mapping[str, Utterance], most: int, ratio: int, seed: int) -> list[Trial]:
-    """At most `most` target trials a speaker, `ratio` non-targets a target (of one gender where known),
-    each pair once."""
+class Conditions:
+    """What the speakers of a non-target share: gender, then each column with one value a speaker, in the table's order.
+
+    A column counts where half of the speakers have ENOUGH others who share it and those before it. A speaker with fewer
+    meets those who share as many of the first columns as ENOUGH others do. Unknown values meet all.
+    """
+
+    def __init__(self, utterances: Iterable[Utterance]):
+        known: dict[str, dict[str, set[str]]] = {}  # {speaker: {column: values}}
+        for utt in utterances:
+            columns = known.setdefault(utt.speaker, {})
+            for name, value in [("gender", utt.gender), *utt.info.items()]:
+                columns.setdefault(name, set()).update({value} - {""})
+        self.columns: list[str] = []
+        self.values: dict[str, tuple[str, ...]] = dict.fromkeys(known, ())
+        self.depth = dict.fromkeys(known, 0)  # how many of the columns a speaker's non-targets share
+        for name in dict.fromkeys(name for columns in known.values() for name in columns if name not in NO_SPLIT):
+            found = {speaker: columns.get(name, set()) for speaker, columns in known.items()}
+            if all(len(each) <= 1 for each in found.values()) and any(found.values()):
+                self._add(name, {speaker: min(each, default="") for speaker, each in found.items()})
+
+    def _add(self, name: str, column: Mapping[str, str]) -> None:
+        values = {speaker: (*each, column[speaker]) for speaker, each in self.values.items()}
+        alike = Counter(values.values())
+        enough = [speaker for speaker in values if column[speaker] and alike[values[speaker]] > ENOUGH]
+        if 2 * len(enough) >= len(values):
+            for speaker in enough:
+                self.depth[speaker] += self.depth[speaker] == len(self.columns)
+            self.columns, self.values = [*self.columns, name], values
+
+    def allow(self, a: str, b: str) -> bool:
+        """Whether two speakers may be a non-target."""
+        pairs = zip(self.values[a], self.values[b], range(min(self.depth[a], self.depth[b])))
+        return a != b and all(one == other for one, other, _ in pairs)
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether two speakers are known to share all the columns."""
+        return a != b and self.values[a] == self.values[b] and "" not in self.values[a]
+
+    def by_chance(self) -> float:
+        """Share of the pairs of two speakers that share all the columns."""
+        alike = Counter(each for each in self.values.values() if "" not in each)
+        pairs = len(self.values) * (len(self.values) - 1)
+        return sum(count * (count - 1) for count in alike.values()) / pairs if pairs else 0.0
+
+
+def draw_trials(
+    test: Mapping[str, Utterance], most: int, ratio: int, seed: int, allow: Callable[[str, str], bool]
+) -> list[Trial]:
+    """At most `most` target trials a speaker, `ratio` non-targets a target, of speakers that `allow` lets meet; each
+    pair once."""
     by_speaker: dict[str, list[Utterance]] = {}
     for key in c_sorted(test):
         by_speaker.setdefault(test[key].speaker, []).append(test[key])
@@ -64,21 +118,52 @@ def draw_trials(test: Mapping[str, Utterance], most: int, ratio: int, seed: int)
         pairs = list(target_pairs(utterances, crossed))
         targets += [pairs[i] for i in sorted(rng.permutation(len(pairs))[:most])]
     trials = {(a.id, b.id): True for a, b in targets}
-    trials.update(_nontargets([utt for utts in by_speaker.values() for utt in utts], ratio * len(targets), rng))
+    utterances = [utt for utts in by_speaker.values() for utt in utts]
+    trials.update(_nontargets(utterances, ratio * len(targets), rng, allow))
     return [
         Trial(*pair, trials[pair]) for pair in sorted(trials, key=lambda pair: (pair[0].encode(), pair[1].encode()))
     ]
 
 
-def _nontargets(utterances: list[Utterance], count: int, rng: np.random.Generator) -> dict[tuple[str, str], bool]:
-    """Up to `count` pairs of different speakers; of different genders only when a gender is unknown."""
+def _nontargets(
+    utterances: list[Utterance], count: int, rng: np.random.Generator, allow: Callable[[str, str], bool]
+) -> dict[tuple[str, str], bool]:
+    """Up to `count` pairs of utterances whose speakers may meet."""
     found: dict[tuple[str, str], bool] = {}
     for _ in range(20):
         for i, j in np.sort(rng.integers(len(utterances), size=(count, 2)), axis=1):
             a, b = utterances[i], utterances[j]
-            if a.speaker != b.speaker and (a.gender == b.gender or not a.gender or not b.gender) and len(found) < count:
+            if len(found) < count and allow(a.speaker, b.speaker):
                 found[a.id, b.id] = False
     return found
+
+
+def how_hard(
+    trials: Iterable[Trial], test: Mapping[str, Utterance], conditions: Conditions, used: bool
+) -> tuple[dict[str, int], str]:
+    """({what: drawn non-targets}, in words how hard the trials are). used: whether conditions were kept to."""
+    pairs = [(test[trial.model], test[trial.test], trial.target) for trial in trials]
+    targets = [(a, b) for a, b, target in pairs if target]
+    crossed = all(a.info.get("session") != b.info.get("session") for a, b in targets)
+    told = (
+        "targets are of two sessions each" if crossed else "targets may be of one session, which is easier than of two"
+    )
+    others = len(pairs) - len(targets)
+    if not conditions.columns:
+        why = f"no gender, language or the like is known that {ENOUGH} others share"
+        return {}, f"{told}; nontargets are of any two speakers ({why}), which is easier than of alike ones"
+    alike = sum(conditions.same(a.speaker, b.speaker) for a, b, target in pairs if not target)
+    what = f"of one {' and '.join(conditions.columns)}"
+    chance = conditions.by_chance()
+    told += f"; {alike} of {others} nontargets are {what} ({100 * chance:.0f} % of any two speakers would be)"
+    if not used:
+        told += ": of any two speakers, as --same-condition=false says"
+    elif chance < 1:
+        told += ", which is harder than any two speakers"
+    few = [speaker for speaker, depth in conditions.depth.items() if depth < len(conditions.columns)]
+    if few and used:
+        told += f". {len(few)} speakers have fewer than {ENOUGH} such others and meet more ({some(sorted(few))})"
+    return {f"nontarget {what}": alike}, told
 
 
 def divide(source: OwnData, evaluation: set[str]) -> None:

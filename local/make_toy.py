@@ -48,14 +48,14 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """What to make, how large, where. A size of 0 means: as --size says."""
+    """The corpus that is made."""
 
     root: str = option("", "directory of the corpus tree to write")
     size: str = option("full", "preset of all sizes: the recipe's default, or one for tests", choices=("full", "tiny"))
-    speakers: int = option(0, "training speakers; 0 = as --size says")
-    eval_speakers: int = option(0, "evaluation speakers; 0 = as --size says")
-    sessions: int = option(0, "sessions a speaker (toy_sre12: of training); 0 = as --size says")
-    utterances: int = option(0, "utterances a session (toy_sre12: enrolment calls a target); 0 = as --size says")
+    speakers: int = option(0, "training speakers; 0, here and below = as --size says")
+    eval_speakers: int = option(0, "evaluation speakers")
+    sessions: int = option(0, "sessions a speaker (toy_sre12: of training)")
+    utterances: int = option(0, "utterances a session (toy_sre12: enrolment calls a target)")
     seed: int = option(1, "seed of everything that is drawn")
     nj: int = option(0, "parallel jobs; 0 = one a core (the result does not depend on it)")
     force: bool = option(False, "make the corpus again when options have changed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from local.common import (
     unreadable,
     write_data_dir,
 )
-from local.folder_sources import OwnData, from_tables, from_tree
+from local.folder_sources import OwnData, from_tables, from_tree, know_speakers
 from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
@@ -36,7 +37,7 @@ from pyasp.core.records import describe
 
 @dataclass(frozen=True)
 class FolderOptions(PrepOptions):
-    """Options of this preparation."""
+    """The data, and the trials drawn from it."""
 
     root: str = option(
         "", "a tree <speaker>/[<session>/]<utterance>.<wav|flac|sph|...>; with --tables: what paths are relative to"
@@ -47,6 +48,12 @@ class FolderOptions(PrepOptions):
     kaldi_data: str = option("", "a Kaldi data directory, or one with train/, test/ and enroll/ in it")
     trials: tuple[str, ...] = option((), "trial list `model test target|nontarget`; without any, trials are drawn")
     eval_fraction: Share = option(0.2, "share of the speakers kept for evaluation when no list says who")
+    speaker_table: str = option(
+        "", "what is known of speakers: a table, `speaker` and gender, language, ... with tabs between"
+    )
+    same_condition: bool = option(
+        True, "drawn non-targets share gender, language, ... of their speakers, as far as there are enough who do"
+    )
     targets: Natural = option(40, "largest number of target trials a speaker when trials are drawn")
     nontargets: Natural = option(10, "non-target trials a target when trials are drawn")
 
@@ -74,16 +81,21 @@ def read_source(options: FolderOptions) -> OwnData:
     ((value, read),) = given.values()
     source = OwnData(value, root, options.allow_commands)
     read(source)
+    if options.speaker_table:
+        know_speakers(source, options.speaker_table)
     return source
 
 
 def index_files(options: FolderOptions, source: OwnData) -> list[str]:
     """Tables, manifests and lists whose change makes the preparation out of date."""
-    files = [*(options.trials or source.lists), options.recordings, options.supervisions]
+    files = [*(options.trials or source.lists), options.recordings, options.supervisions, options.speaker_table]
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        top, names = Path(options.kaldi_data), ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender")
+        top, names = (
+            Path(options.kaldi_data),
+            ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender", "utt2lang"),
+        )
         tables = (top / part / name for part in ("", "train", "enroll", "test") for name in names)
         files += [str(path) for path in tables if path.is_file()]
     return [path for path in files if path]
@@ -146,7 +158,10 @@ def trial_groups(options: FolderOptions, source: OwnData) -> dict[str, Callable[
         folder_trials.divide(source, speakers)
     if lists:
         return {name: partial(read_trials, path, source, orders[path]) for name, path in lists.items()}
-    drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed)
+    conditions, used = folder_trials.Conditions(source.test.values()), options.same_condition
+    allow = conditions.allow if used else operator.ne
+    drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed, allow)
+    source.drawn = folder_trials.how_hard(drawn, source.test, conditions, used)
     source.models.update({trial.model: [trial.model] for trial in drawn})
     source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
     return {"trials": lambda: iter(drawn)}
@@ -244,6 +259,9 @@ def _write(data: Path, source: OwnData, groups: Mapping[str, Callable[[], Iterat
             _check(source),
             (source.model_names.example(), source.test_names.example()),
         )
+        if source.drawn:
+            summary[f"trials/{name}"] |= source.drawn[0]
+            summary["drawn"] = source.drawn[1]
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
     for name in ("train", "enroll", "test"):
         summary[name] = write_data_dir(
@@ -288,7 +306,11 @@ def prepare(options: FolderOptions) -> None:
 
 @command(FolderOptions)
 def main(options: FolderOptions) -> None:
-    """Prepares own data as data/<corpus>/{train,enroll,test} and trials (see local/README.md)."""
+    """Prepares own data as data/<corpus>/{train,enroll,test} and trials.
+
+    Must be given: one of --root, --tables (with --root), --kaldi-data, and --recordings with --supervisions.
+    Without --trials a fifth of the speakers is kept for trials, which are drawn. How each must lie: local/README.md.
+    """
     prepare(options)
 
 

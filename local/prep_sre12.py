@@ -40,7 +40,7 @@ COLUMNS = ("known", "duration_class")
 
 @dataclass(frozen=True)
 class Sre12Options(TrainingOptions):
-    """Options of this preparation."""
+    """The evaluation."""
 
     root: str = option("", "LDC2016E45_2012_NIST_SRE: data/ and docs/ (enrolment recordings are looked for here too)")
     min_enroll_seconds: Amount = option(0.0, "leave out shorter enrolment recordings, such as the 10-second ones (15)")
@@ -239,7 +239,11 @@ def prepare(options: Sre12Options) -> None:
 
 @command(Sre12Options)
 def main(options: Sre12Options) -> None:
-    """Prepares NIST SRE12 as data/<corpus>/{train,enroll,test} and trials cc1..cc5 (CC2 is the headline)."""
+    """Prepares NIST SRE12 as data/<corpus>/{train,enroll,test} and trials cc1..cc5 (CC2 is the headline).
+
+    Must be given: --root, and a corpus to train on (--cts, or any of --sre04 ... --mixer6). Recordings of enrolled
+    speakers are looked for in --root, --sre06, --sre08 and --sre10. How they must lie: local/README.md.
+    """
     prepare(options)
 
 

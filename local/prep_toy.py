@@ -18,7 +18,10 @@ class Options(make_toy.ToyOptions, prep_voxceleb.VoxcelebOptions):
 
 @command(Options)
 def main(options: Options) -> None:
-    """Makes the toy corpus under --root (default: DATA/corpus) and prepares it as VoxCeleb."""
+    """Makes the toy corpus under --root (default: DATA/corpus) and prepares it as VoxCeleb.
+
+    Nothing must be given.
+    """
     placed = dataclasses.replace(options, root=options.root or str(Path(options.data) / "corpus"))
     make_toy.make("toy", subset(placed, make_toy.ToyOptions))
     prep_voxceleb.prepare(subset(placed, prep_voxceleb.VoxcelebOptions))

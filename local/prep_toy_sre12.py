@@ -19,7 +19,10 @@ class Options(make_toy.ToyOptions, prep_sre12.Sre12Options):
 
 @command(Options)
 def main(options: Options) -> None:
-    """Makes the toy SRE12 under --root (default: DATA/corpus) and prepares it as SRE12."""
+    """Makes the toy SRE12 under --root (default: DATA/corpus) and prepares it as SRE12.
+
+    Nothing must be given.
+    """
     root = Path(options.root or Path(options.data) / "corpus")
     make_toy.make("toy_sre12", subset(dataclasses.replace(options, root=str(root)), make_toy.ToyOptions))
     placed = dataclasses.replace(options, root=str(root / "sre12"), cts=str(root / "cts"))

@@ -52,7 +52,7 @@ TRAINING = {"voxceleb1": ("dev1",), "voxceleb2": ("dev2",), "voxceleb1+2": ("dev
 
 @dataclass(frozen=True)
 class VoxcelebOptions(PrepOptions):
-    """Options of this preparation."""
+    """The corpora and their trial lists."""
 
     root: str = option("", "VoxCeleb1: the directory with dev/ and test/, wav/, voxceleb1/ or voxceleb1_wav/")
     voxceleb2: str = option("", "VoxCeleb2 for training: the directory with dev/aac (m4a, through ffmpeg) or dev/wav")
@@ -257,7 +257,10 @@ def _write(
 
 @command(VoxcelebOptions)
 def main(options: VoxcelebOptions) -> None:
-    """Prepares VoxCeleb1 (and VoxCeleb2) as data/<corpus>/{train,enroll,test} and trials."""
+    """Prepares VoxCeleb1 (and VoxCeleb2) as data/<corpus>/{train,enroll,test} and trials.
+
+    Must be given: --root. Without --trials it must hold veri_test.txt. How it must lie: local/README.md.
+    """
     prepare(options)
 
 

@@ -23,7 +23,7 @@ TRAINING: dict[str, Callable[..., Corpus]] = {
 
 @dataclass(frozen=True)
 class TrainingOptions(PrepOptions):
-    """Where the training corpora lie, and what to make of them."""
+    """Where the training corpora lie, and what becomes of them."""
 
     cts: str = option("", "NIST CTS superset, for training alone: docs/cts_superset_segment_key.tsv and data/")
     sre04: str = option("", "SRE04 (LDC2006S44): training")

@@ -96,6 +96,8 @@ def _supervision(item: Any, recording: Any, source: OwnData) -> Utterance:
     source.told[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
     whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
     custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
+    if item.language:
+        custom.setdefault("language", item.language)
     speaker = item.speaker
     return Utterance(
         prefixed(item.id, speaker),
@@ -179,8 +181,9 @@ class _Tables:
     def __init__(self, directory: Path):
         self.data = DataDir(directory)
         self.data.require("utt2spk", "wav.scp")
-        self.wav, self.genders, self.segments, self.sides = (
-            self.data.read_if_there(name) for name in ("wav.scp", "spk2gender", "segments", "reco2file_and_channel")
+        self.wav, self.genders, self.languages, self.segments, self.sides = (
+            self.data.read_if_there(name)
+            for name in ("wav.scp", "spk2gender", "utt2lang", "segments", "reco2file_and_channel")
         )
 
     def stretch(self, utt: str) -> tuple[str, float, float | None]:
@@ -213,6 +216,11 @@ class _Tables:
             )
         return start, end
 
+    def known(self, utt: str) -> dict[str, str]:
+        """Further columns of an utterance."""
+        language = {"language": self.languages[utt]} if utt in self.languages else {}
+        return language | self.data.info.get(utt, {})
+
     def channel(self, reco: str, said: int) -> tuple[int, bool]:
         """(channel, whether only reco2file_and_channel says so)."""
         hint = SIDES.get(self.sides.get(reco, "").split(" ")[-1], 0)
@@ -237,7 +245,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
                 start,
                 seconds,
                 reco if tables.segments else "",
-                tables.data.info.get(utt, {}),
+                tables.known(utt),
             )
         )
         doubtful += [utterances[-1]] * doubt

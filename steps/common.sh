@@ -61,7 +61,11 @@ stage() {
   current_stage=$number stage_title=$2 stage_start=$EPOCHREALTIME
   export PYASP_STAGE=$1 PYASP_STAGE_TITLE=$2 # every tool adds a line with its time and memory
   log "stage $1: $2"
+  say_state "$2"
 }
+
+# say_state TEXT: where a system of several is, for its line at the bottom of the screen; nothing: it has ended.
+say_state() { [ "${PYASP_PROGRESS:-}" != lines ] || printf '\r%s\n' "${1:-}" >&2; }
 
 # end_stage: the time of the stage that has just ended, as a line of EXP/log/stages.jsonl.
 end_stage() {
@@ -73,8 +77,8 @@ end_stage() {
   stage_start=
 }
 
-# hold_locks DATA EXP: one run at a time in these directories; the locks live as long as this run and every job it started.
-#   What a killed run left half-written is deleted; what a killed run.sh leaves running is killed.
+# hold_locks DATA EXP: one run at a time in these directories; the locks live as long as the stages and every job they started.
+#   What a killed run left half-written is deleted.
 hold_locks() {
   local each
   for each in "$1" "$2"; do
@@ -82,30 +86,14 @@ hold_locks() {
       die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
   done
   command -v flock >/dev/null || return 0
-  for each in "$1" "$2"; do await_watcher "$each/.lock"; done
   exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   mkdir -p "$2/log"
-  export PYASP_RUN="$$ $EPOCHREALTIME" PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
+  export PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
   rm -f "$PYASP_RERUN"
   find "$1" "$2" -name '.*.tmp' -type f -delete
-  kill_behind $$ "$1/.lock" >/dev/null 2>&1 </dev/null 7>&- 9>&- &
-  watcher=$!
-  disown "$watcher"
-  echo "process $$ watched by $watcher since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
-}
-
-# await_watcher LOCK: after a killed run, until its watcher has ended what it left: the watcher knows that by the lock, and
-#   would end a new run with it. At most five seconds, since its process number may be another's by now.
-await_watcher() {
-  local run watcher turn
-  read -r _ run _ _ watcher _ 2>/dev/null <"$1" || return 0
-  dead "$run" || return 0 # it runs: the lock says so
-  for ((turn = 0; turn < 50; turn++)); do
-    dead "$watcher" && return 0
-    sleep 0.1
-  done
+  echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
 }
 
 # once ARTEFACT COMMAND...: runs a command that makes an artefact, unless this very command has left it and nothing that it was
@@ -128,15 +116,19 @@ map_shards() {
     "$data" "${@:7}" "$prefix"
 }
 
-# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads.
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads. Where another set holds all
+#   recordings already, as that of the tests those of the enrolment, no job is started to find that out.
 make_shards() {
   local job=JOB merge=()
   for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
   while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
-  "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
+  holds_all "${o[reuse]}" "$data/utt2spk" || "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
+
+# holds_all SCP UTT2SPK: whether every utterance is in a script file; no file holds none.
+holds_all() { [ -s "$1" ] && awk 'NR == FNR {there[$1]; next} !($1 in there) {exit 1}' "$1" "$2"; }
 
 # ---- of run.sh alone
 
@@ -254,19 +246,24 @@ share_features() {
   done
 }
 
-# print_help: run.sh's own options, then those of the corpus, which its preparation owns.
+# print_help: run.sh's own options; where a corpus was named, the options of that, which its preparation owns.
 print_help() {
   local text numbered
-  numbered=$(for each in "${!stages[@]}"; do printf '%d %s  ' "$each" "${stages[each]}"; done)
+  if [[ " ${arguments[*]}" == *" --corpus"* ]]; then
+    . ./path.sh
+    echo "./run.sh --corpus ${opt[corpus]} [--option value ...]; options that every corpus has: ./run.sh --help"
+    python "local/prep_${opt[corpus]}.py" --help | tail -n +2
+    return
+  fi
+  numbered=$(for each in "${!stages[@]}"; do printf '%d~%s  ' "$each" "${stages[each]}"; done)
   text=$(<steps/help.txt)
-  text=${text/@corpora@/$(corpora | paste -sd ' ')}
-  text=${text/@systems@/$(systems | paste -sd ' ')}
-  echo "${text/@stages@/$numbered}"
-  . ./path.sh
-  echo
-  echo "Options of --corpus ${opt[corpus]}, passed on to local/prep_${opt[corpus]}.py:"
-  python "local/prep_${opt[corpus]}.py" --help
+  text=${text/@corpora@/$(corpora | xargs | folded 47 33)}
+  text=${text/@systems@/$(systems | xargs | folded 47 33)}
+  echo "${text/@stages@/$(folded 66 14 <<<"$numbered" | tr '~' ' ')}"
 }
+
+# folded WIDTH INDENT: lines of at most so many characters, the first one without the indent.
+folded() { fold -sw "$1" | sed "s/ *\$//; 2,\$s/^/$(printf "%$2s")/"; }
 
 # share_machine SYSTEMS: sets `threads`, that each job of a system has, and `at_once`, how many systems work at the same time.
 #   threads: by the cores and the number of systems, never by --at-once: results do not depend on that.
@@ -290,27 +287,35 @@ visible_gpus() {
   else nvidia-smi --list-gpus 2>/dev/null | sed -n 's/^GPU \([0-9]*\):.*/\1/p'; fi
 }
 
+screen=2 # where run.sh itself writes while systems work
+
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
-#   headed by the name. When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
+#   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
+#   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
 side_by_side() {
-  local run=$1 name slot most failed=() slots=() names=() gpus=()
+  local run=$1 name slot most failed=() slots=() names=() gpus=() painter=
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
+  if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
+    exec {screen}> >(trap '' INT TERM; python -m pyasp.core.progress || exec cat >&2)
+    painter=$!
+  fi
   for name in "$@"; do
     slot=0
     while [ -n "${slots[slot]:-}" ] && ! dead "${slots[slot]}"; do # the first place that is free
       slot=$(((slot + 1) % most))
-      [ "$slot" -ne 0 ] || sleep 0.3 7>&- 9>&-
+      [ "$slot" -ne 0 ] || sleep 0.3
     done
     end_of_slot
     if [ "$most" -eq 1 ]; then one_of_several "$run" "$name" "$slot" &
-    else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&2)) & fi
+    else (one_of_several "$run" "$name" "$slot" 2>&1 | (trap '' TERM; exec sed -u "s/^/$name: /" >&"$screen")) & fi
     slots[slot]=$! names[slot]=$name
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
+  [ -z "$painter" ] || { exec {screen}>&-; screen=2; wait "$painter" || true; }
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
 }
 
@@ -319,7 +324,8 @@ end_of_slot() { [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || failed+=("
 
 # one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
 one_of_several() (
-  trap end_stage EXIT
+  [ -z "$painter" ] || { exec {screen}>&-; export PYASP_PROGRESS=lines; }
+  trap 'end_stage; say_state' EXIT
   export OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads
   [ ${#gpus[@]} -le 1 ] || export CUDA_VISIBLE_DEVICES=${gpus[$3 % ${#gpus[@]}]}
   jobs=(--cmd "${opt[cmd]}" --nj $(((opt[nj] + most - 1) / most)) --force="$force")
@@ -354,7 +360,7 @@ on_exit() {
   ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
   [ "$1" -ne 0 ] || why="asked to stop"
   { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
-    resume_line; } >&2
+    resume_line; } >&"$screen"
 }
 
 # dead PID: true when a process has ended, even if nobody has waited for it yet.
@@ -365,55 +371,42 @@ dead() {
   [[ ${stat##*) } == Z* ]]
 }
 
-# processes_of_run LOCK: every process but this shell that holds the lock: the stages, their steps, tools and jobs; and the
-#   worker processes of Python tools, which do not hold it, by PYASP_RUN in their environment.
-processes_of_run() {
-  local found pid
-  for found in /proc/[0-9]*/fd/9; do
-    [ "$found" -ef "$1" ] || continue
-    pid=${found#/proc/}
-    [ "${pid%%/*}" = $$ ] || echo "${pid%%/*}"
-  done
-  while read -r found; do
-    [[ $(readlink "${found%/environ}/exe") != *python* ]] || { pid=${found#/proc/}; echo "${pid%%/*}"; }
-  done < <(grep -lzxaF "PYASP_RUN=${PYASP_RUN:-none}" /proc/[0-9]*/environ 2>/dev/null)
-}
-
-# stop_processes LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
-stop_processes() {
-  local turn pids
-  for ((turn = 0; turn < 240; turn++)); do
-    mapfile -t pids < <(processes_of_run "$1" 7>&- 9>&-)
-    [ ${#pids[@]} -gt 0 ] || return 0
-    [ "$turn" -gt 0 ] || kill -TERM "${pids[@]}" 2>/dev/null || true
-    sleep 0.25 7>&- 9>&-
-  done
-  kill -KILL "${pids[@]}" 2>/dev/null || true
-}
-
-# kill_behind PID LOCK: waits until run.sh itself is dead, and kills what it left behind.
+# kill_behind PID GROUP: waits until run.sh itself is dead, and kills what it left behind; a runner's jobs end with the runner.
 kill_behind() {
-  local pids
   until dead "$1"; do sleep 0.5; done
-  mapfile -t pids < <(processes_of_run "$2")
-  [ ${#pids[@]} -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
+  kill -KILL -- "-$2"
 }
 
-# supervise PID: waits for the process of the stages and ends with its code. A signal to run.sh is passed on; nothing
-# of the run is alive behind it, or writes on behind a resumed one.
+# stop_group GROUP LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
+#   The lock is free when the last process has ended.
+stop_group() {
+  kill -TERM -- "-$1" 2>/dev/null || true
+  flock --wait 60 "$2" true || sleep 5
+  kill -KILL -- "-$1" 2>/dev/null || true
+}
+
+# supervise GROUP: waits for the stages, a process group under its first process, and ends with its code. A signal to run.sh is
+#   passed on; nothing of the run is alive behind it, or writes on behind a resumed one.
 supervise() {
-  local pid=$1 code=0 signal
+  local group=$1 code=0 signal watcher
   for signal in HUP INT TERM; do
     # shellcheck disable=SC2064
-    trap "signal=$signal; kill -TERM $pid 2>/dev/null || true" "$signal"
+    trap "signal=$signal; kill -TERM -- -$group 2>/dev/null || true" "$signal"
   done
   signal=
-  until wait "$pid"; code=$?; dead "$pid"; do :; done
-  [ "$code" -eq 0 ] || stop_processes "$data/.lock"
+  exec 7>&- 9>&- # the locks are the stages'
+  set -m
+  kill_behind $$ "$group" >/dev/null 2>&1 </dev/null & # in a group of its own
+  set +m
+  watcher=$!
+  disown "$watcher"
+  until wait "$group"; code=$?; dead "$group"; do :; done
+  trap '' HUP INT TERM
+  [ "$code" -eq 0 ] || stop_group "$group" "$data/.lock"
   if [ "$code" -eq 137 ]; then # killed: it could not say so itself
     { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line; } >&2
   fi
-  [ -z "${watcher:-}" ] || kill -KILL "$watcher" 2>/dev/null || true
+  kill -KILL -- "-$watcher"
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
   exit "$code"
 }

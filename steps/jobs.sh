@@ -40,14 +40,14 @@ report_failure() {
     [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj, or --batch-size in tdnn.conf), else by hand."; } >&2
 }
 
-# alone ME CALLER: true when this script or its caller has died, even if nobody has waited for it yet.
+# alone ME [CALLER]: true when this script or its caller has died, even if nobody has waited for it yet.
 alone() {
   local stat
   if [ -r /proc/self/stat ]; then
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
     stat=${stat##*) } # state, parent, ...
-    [[ $stat == Z* || $stat != [A-Za-z]" $2 "* ]]
+    [[ $stat == Z* || $stat != [A-Za-z]" ${2:+$2 }"* ]]
   else
-    ! { kill -0 "$1" && kill -0 "$2"; } 2>/dev/null
+    ! { kill -0 "$1" && kill -0 "${2:-$1}"; } 2>/dev/null
   fi
 }

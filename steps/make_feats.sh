@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Features of a data directory. MFCC: feats.scp, utt2num_frames, utt2dur; another kind, of the recordings that have MFCC: KIND/feats.scp.
-#   steps/make_feats.sh --kind mfcc|fbank --conf FILE [--reuse feats.scp] [--cmd C] [--nj N] [--force] [--allow-commands]
+#   steps/make_feats.sh --kind KIND --conf FILE [--reuse feats.scp] [--cmd C] [--nj N] [--force] [--allow-commands]
 #     [--max-failed SHARE] DATA: recordings that cannot be used are dropped up to this share
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ declare -A o=([kind]=mfcc [conf]='' [reuse]='' [cmd]=steps/run_jobs [nj]=1 [forc
 parse_options o "force allow-commands" "" "$@"
 [ ${#words[@]} -eq 1 ] || die "steps/make_feats.sh: expected one DATA directory, found '${words[*]}'"
 data=${words[0]} kind=${o[kind]}
-[ -f "pyasp/bin/make_$kind.py" ] || die "steps/make_feats.sh: --kind is '$kind'; expected mfcc or fbank"
+[ -f "pyasp/bin/make_$kind.py" ] || die "steps/make_feats.sh: --kind is '$kind', and there is no pyasp/bin/make_$kind.py"
 need "$data/cuts.jsonl.gz" prepare
 
 tool_options=(--allow-commands "${o[allow-commands]}")

@@ -147,7 +147,7 @@ def _record(path: Path) -> None:
     from pyasp.bundle import make
 
     is_current(path.with_name("x"), json.loads(MADE))
-    for record in ancestors(path.with_name("x")):
+    for _, record in ancestors(path.with_name("x")):
         make.options_of(record, UbmOptions)
 
 

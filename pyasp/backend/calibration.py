@@ -183,6 +183,7 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
     ridge[-1] = 0.0
 
     def value(w: np.ndarray) -> float:
+        """What is minimised over the weights and the offset w (K + 1,)."""
         return objective(x @ w, target, prior) + 0.5 * float(ridge @ w**2)
 
     w = np.zeros(x.shape[1])

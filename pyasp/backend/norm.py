@@ -18,6 +18,7 @@ stands for other speakers, as it will when it is used.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,6 +84,25 @@ def cohort_moments(
     return mean, deviation
 
 
+def standardised(scores: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Scores (N,) by the moments (N,) of one of their sides."""
+    return (scores - mean) / deviation
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Whether the model's scores against the cohort count, and the test's; of each the highest alone (--cohort-top);
+    what scores become by the moments of one side. Of two sides the mean is taken."""
+
+    model: bool = True
+    test: bool = True
+    top: bool = False
+    formula: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = standardised
+
+
+FORMULAS = {"znorm": Norm(test=False), "tnorm": Norm(model=False), "snorm": Norm(), "asnorm": Norm(top=True)}
+
+
 class Cohort:
     """Cohort vectors (C, R), processed and averaged by member; numbers of recordings and names of speakers (C,)."""
 
@@ -107,17 +127,17 @@ class Cohort:
         pairs: tuple[np.ndarray, np.ndarray],
         speakers: tuple[np.ndarray, np.ndarray],
     ) -> np.ndarray:
-        """Scores (N,) normalised. models: vectors (M, R) and their numbers of recordings; tests (T, R), processed;
-        pairs: model and test number of each trial; speakers: names of those of the models (M,) and the tests (T,)."""
-        score, top = SCORERS[self.options.scoring], self.options.cohort_top if kind == "asnorm" else 0
-        plda = self.back_end.plda
-        found = []
-        if kind != "tnorm":
+        """Scores (N,) normalised. kind: one of FORMULAS; models: vectors (M, R) and their numbers of recordings; tests
+        (T, R), processed; pairs: model and test number of each trial; speakers: names of those of the models (M,) and
+        the tests (T,)."""
+        norm, score, plda = FORMULAS[kind], SCORERS[self.options.scoring], self.back_end.plda
+        top, found = self.options.cohort_top if norm.top else 0, []
+        if norm.model:
             scorer = score(*models, self.vectors, plda, self.options)
             mean, deviation = cohort_moments(scorer, model_scores, speakers[0], self.speakers, top)
-            found.append((scores - mean[pairs[0]]) / deviation[pairs[0]])
-        if kind != "znorm":
+            found.append(norm.formula(scores, mean[pairs[0]], deviation[pairs[0]]))
+        if norm.test:
             scorer = score(self.vectors, self.num_utts, tests, plda, self.options)
             mean, deviation = cohort_moments(scorer, test_scores, speakers[1], self.speakers, top)
-            found.append((scores - mean[pairs[1]]) / deviation[pairs[1]])
+            found.append(norm.formula(scores, mean[pairs[1]], deviation[pairs[1]]))
         return np.mean(found, axis=0)

@@ -134,6 +134,12 @@ def names(options: VariantOptions, systems: Iterable[str]) -> list[str]:
     return [name for system in systems for name in (system, *(f"{system}+{chain}" for chain in chains))]
 
 
+def every_name(options: VariantOptions, systems: Iterable[str], there: Iterable[str] = ()) -> list[str]:
+    """As `names`, then the fusions among these and what else is `there`."""
+    found = names(options, systems)
+    return [*found, *fusions(options, [*found, *there])]
+
+
 def explained(name: str) -> str:
     """What a variant is, in words; nothing for a system of the paper."""
     if name.startswith("fusion:"):

@@ -16,8 +16,6 @@ from pyasp.data.trials import Columns, TrialList
 from pyasp.evaluation.conditions import Evaluation
 
 USED = ("calibration_prior", "calibration_list", "quality", "variant_seed")
-
-
 WAYS = ("dev", "halves", "auto")
 
 
@@ -68,16 +66,17 @@ def calibrate_list(
     return models, trials, scores, {"halves": (["disjoint", "mixed"], mixed)}
 
 
+def sources(data: str, systems: list[str], scored: Scored) -> list[Path]:
+    """The files that a list's scores and what is known of its trials are read from."""
+    evaluation = Evaluation(data, scored.enroll, scored.test)
+    return [scored.trials, *(Path(system) / scored.scores for system in systems), *evaluation.inputs()]
+
+
 def needed(data: str, systems: list[str], way: str, options: BackendOptions) -> list[Path]:
     """The files that all scores of the variant depend on: those of the training list, for training on dev."""
     if way == "halves":
         return []
-    used = training_list(data, systems[0], options.calibration_list)
-    return [
-        used.trials,
-        *(Path(system) / used.scores for system in systems),
-        *Evaluation(data, used.enroll, used.test).inputs(),
-    ]
+    return sources(data, systems, training_list(data, systems[0], options.calibration_list))
 
 
 def calibrate(options: BackendOptions, train_on: str, data: str, out: str, systems: list[str], force: bool) -> None:
@@ -86,44 +85,32 @@ def calibrate(options: BackendOptions, train_on: str, data: str, out: str, syste
     train_on: one of WAYS. What cannot be calibrated is noted beside OUT's scores.
     """
     with optional(out, force) as left_out:
-        _make(options, way_of(data, systems, train_on, options), data, out, systems, force, left_out)
-
-
-def _make(
-    options: BackendOptions, way: str, data: str, out: str, systems: list[str], force: bool, left_out: dict[str, str]
-) -> None:
-    """Every list; {list: reason} of those that cannot be calibrated goes to `left_out`."""
-    common = [
-        each
-        for each in scored_lists(data, systems[0])
-        if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)
-    ]
-    if not common:
-        raise InputError(out, "no list that all systems scored", "one", rerun("scores"))
-    settings = {name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED}
-    settings["train_on"] = way
-    shared, model, used = needed(data, systems, way, options), None, {}
-    for each in common:
-        inputs = [
-            each.trials,
-            *(Path(system) / each.scores for system in systems),
-            *Evaluation(data, each.enroll, each.test).inputs(),
-            *shared,
+        common = [
+            each
+            for each in scored_lists(data, systems[0])
+            if each.name != "dev" and all((Path(system) / each.scores).is_file() for system in systems)
         ]
-        made = describe("calibrate", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if is_current(Path(out) / each.scores, made, force):
-            continue
-        model = model or (on_dev(data, systems, options) if way == "dev" else None)
-        try:
-            models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
-        except CannotBeMade as error:
-            left_out[each.name] = str(error)
-            continue
-        used[each.name] = [found.as_dict() for found in models]
-        save(Path(out) / "calibration.json", way, options, used)  # before the scores, with which the list is done
-        write_scores(Path(out) / each.scores, trials, scores, made, columns)
-    if used:
-        tell(Path(out).name, way, options, used)
+        if not common:
+            raise InputError(out, "no list that all systems scored", "one", rerun("scores"))
+        way, model, used = way_of(data, systems, train_on, options), None, {}
+        shared = needed(data, systems, way, options)
+        settings = {name: list(value) if isinstance(value := getattr(options, name), tuple) else value for name in USED}
+        for each in common:
+            inputs = dict.fromkeys((*sources(data, systems, each), *shared))
+            made = describe("calibrate", settings | {"train_on": way}, inputs, options.variant_seed)
+            if is_current(Path(out) / each.scores, made, force):
+                continue
+            model = model or (on_dev(data, systems, options) if way == "dev" else None)
+            try:
+                models, trials, scores, columns = calibrate_list(data, systems, each, model, options)
+            except CannotBeMade as error:
+                left_out[each.name] = str(error)
+                continue
+            used[each.name] = [found.as_dict() for found in models]
+            save(Path(out) / "calibration.json", way, options, used)  # before the scores, with which the list is done
+            write_scores(Path(out) / each.scores, trials, scores, made, columns)
+        if used:
+            tell(Path(out).name, way, options, used)
 
 
 def trained_on(way: str, options: BackendOptions) -> str:

@@ -19,9 +19,8 @@ from pyasp.core.options import subset
 from pyasp.data.datadir import DataDir
 from pyasp.data.selection import SelectOptions, select_ubm
 from pyasp.data.trials import trial_lists
-from pyasp.features.fbank import FbankOptions
 from pyasp.features.frontend import FrontendOptions, output_dim
-from pyasp.features.mfcc import MfccOptions
+from pyasp.features.kinds import KINDS
 from pyasp.gmm import train as gmm
 from pyasp.ivector import train as ivector
 from pyasp.network.model import ONNX, ArchitectureOptions, Network
@@ -97,9 +96,9 @@ class Plan:
 
     def dim(self, options: FrontendOptions) -> int:
         """Dimension of what a system reads."""
-        if options.feature_type == "mfcc":
-            return output_dim(read_conf(self.conf / "mfcc.conf", MfccOptions).num_ceps, options)
-        return output_dim(read_conf(self.conf / "fbank.conf", FbankOptions).num_mel_bins, options)
+        kind = KINDS[options.feature_type]
+        stored = kind.extractor(read_conf(self.conf / f"{options.feature_type}.conf", kind.options))
+        return output_dim(stored.dim, options)
 
     def copies(self) -> Work:
         """Stages augment and select."""

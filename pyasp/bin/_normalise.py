@@ -33,18 +33,11 @@ def read_cohort(files: tuple[Path, Path | None, Path], options: BackendOptions) 
     """The cohort's vectors, the rows of each member, its speaker: clean recordings alone, in C order."""
     utt2spk, scp = read_table(files[0]), ScpReader(files[2])
     clean = read_table(files[1]) if files[1] else {utt: utt for utt in utt2spk}
-    chosen = draw_cohort(
-        {utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp},
-        options.cohort_size,
-        options.cohort_unit,
-        options.variant_seed,
-    )
-    utts = [utt for each in chosen.values() for utt in each]
-    row, members = {utt: number for number, utt in enumerate(utts)}, []
-    for each in chosen.values():
-        members.append(np.array([row[utt] for utt in each]))
-    speakers = [utt2spk[each[0]] for each in chosen.values()]
-    return load_embeddings(scp, utts, files[2]), members, speakers
+    known = {utt: spk for utt, spk in utt2spk.items() if clean[utt] == utt and utt in scp}
+    chosen = draw_cohort(known, options.cohort_size, options.cohort_unit, options.variant_seed).values()
+    utts = [utt for each in chosen for utt in each]
+    members = np.split(np.arange(len(utts)), np.cumsum([len(each) for each in chosen])[:-1])
+    return load_embeddings(scp, utts, files[2]), members, [utt2spk[each[0]] for each in chosen]
 
 
 def normalise_list(
@@ -84,40 +77,34 @@ def normalise(
     kind: one of NORMS. A cohort that is not there is noted beside OUT's scores.
     """
     with optional(out, force):
-        _make(options, kind, data, vectors, backend_dir, system, out, force)
-
-
-def _make(
-    options: BackendOptions, kind: str, data: str, vectors: str, backend_dir: str, system: str, out: str, force: bool
-) -> None:
-    options = replace(options, scoring=resolved(options, backend_dir).scoring)
-    files = cohort_files(data, vectors, options)
-    missing = [path for path in (files[0], files[2]) if not path.is_file()]
-    if missing:
-        cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
-        raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
-    back_end_files = [path for name in (*FILES, APART) if (path := Path(backend_dir) / name).is_file()]
-    settings = {
-        **vars(subset(options, ScoreOptions)),
-        "kind": kind,
-        "cohort": options.cohort,
-        **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
-    }
-    cohort = None
-    for each in scored_lists(data, system):
-        scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
-        scps |= {Path(data) / place / "utt2spk" for place in (each.enroll, each.test)}  # whom the cohort leaves out
-        inputs = [
-            each.trials,
-            Path(system) / each.scores,
-            *back_end_files,
-            *(path for path in files if path),
-            *sorted(scps),
-        ]
-        made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
-        if is_current(Path(out) / each.scores, made, force):
-            continue
-        cohort = cohort or read_cohort(files, options)
-        trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, kind, options)
-        write_scores(Path(out) / each.scores, trials, scores, made)
-        print(f"{out} {each.name}: {len(trials)} scores, {kind} with {len(cohort[1])} cohort vectors")
+        options = replace(options, scoring=resolved(options, backend_dir).scoring)
+        files = cohort_files(data, vectors, options)
+        missing = [path for path in (files[0], files[2]) if not path.is_file()]
+        if missing:
+            cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
+            raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
+        back_end_files = [path for name in (*FILES, APART) if (path := Path(backend_dir) / name).is_file()]
+        settings = {
+            **vars(subset(options, ScoreOptions)),
+            "kind": kind,
+            "cohort": options.cohort,
+            **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
+        }
+        cohort = None
+        for each in scored_lists(data, system):
+            scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
+            scps |= {Path(data) / place / "utt2spk" for place in (each.enroll, each.test)}  # whom the cohort leaves out
+            inputs = [
+                each.trials,
+                Path(system) / each.scores,
+                *back_end_files,
+                *(path for path in files if path),
+                *sorted(scps),
+            ]
+            made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
+            if is_current(Path(out) / each.scores, made, force):
+                continue
+            cohort = cohort or read_cohort(files, options)
+            trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, kind, options)
+            write_scores(Path(out) / each.scores, trials, scores, made)
+            print(f"{out} {each.name}: {len(trials)} scores, {kind} with {len(cohort[1])} cohort vectors")

@@ -22,6 +22,7 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import subset
 from pyasp.core.records import fingerprint, load_record, same_value
+from pyasp.features.frontend import FEATURE_TYPES
 
 RECORD = ".made.json"
 SETS = ("train", "enroll", "test", "train_aug", "train_ubm", "train_sel", "dev")  # others are the user's own
@@ -38,12 +39,11 @@ class Tool:
     verb: str = ""
 
 
+ROOT = Path(__file__).resolve().parents[2]
+MAKERS = {f"make_{kind}": Tool("features", f"{kind}.conf") for kind in FEATURE_TYPES}
 TOOLS = {
-    "prep_voxceleb": Tool("prepare", "prep.conf", True),
-    "prep_sre12": Tool("prepare", "prep.conf", True),
-    "prep_folder": Tool("prepare", "prep.conf", True),
-    "make_mfcc": Tool("features", "mfcc.conf"),
-    "make_fbank": Tool("features", "fbank.conf"),
+    **{path.stem: Tool("prepare", "prep.conf", True) for path in sorted((ROOT / "local").glob("prep_*.py"))},
+    **MAKERS,
     "compute_vad": Tool("features", "vad.conf", verb="vad compute"),
     "merge_shards": Tool("features"),
     "augment": Tool("augment", "augment.conf", True),
@@ -63,14 +63,13 @@ TOOLS = {
 }
 DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
 PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
-SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"  # shared by all corpora
+SYSTEMS = ROOT / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
-FEATURE_TYPES = ("fbank",)  # that lie in a directory of their own
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
 
 
 @dataclass(frozen=True)
-class Run:
+class Request:
     """What a run was asked for. systems: with their variants, as their directories are called.
 
     conf "": settings are not looked at; seed None: nor is the seed;
@@ -111,35 +110,33 @@ def with_variants(systems: tuple[str, ...], exp: Path, conf: str) -> tuple[str, 
     if not any("+" in path.name for path in exp.glob("*")):
         return systems
     from pyasp.backend.options import BackendOptions  # and scipy
-    from pyasp.backend.variants import expand, fusions
+    from pyasp.backend.variants import every_name
 
-    options = read_conf(Path(conf) / "backend.conf", BackendOptions)
-    names = [*systems, *(f"{system}+{chain}" for system in systems for chain in expand(options.variant))]
-    return *names, *fusions(options, names)
+    return tuple(every_name(read_conf(Path(conf) / "backend.conf", BackendOptions), systems))
 
 
-def features_of(run: Run) -> set[str]:
+def features_of(run: Request) -> set[str]:
     """Kinds of features that the run's networks read."""
     networks = {name.split("+")[0] for name in run.systems if not name.startswith("fusion:")} - {"ivector"}
     return {settings(run, "train_tdnn", name)["feature_type"] for name in networks}
 
 
-def directory_of(run: Run, artefact: Path) -> str:
+def directory_of(run: Request, artefact: Path) -> str:
     """The directory of the experiment that an artefact lies in; "" for data."""
     return artefact.relative_to(run.exp).parts[0] if artefact.is_relative_to(run.exp) else ""
 
 
-def used(run: Run, artefact: Path, tool: str) -> bool:
+def used(run: Request, artefact: Path, tool: str) -> bool:
     """False for what lies there but was replaced by models that the run was given."""
     if run.ivector and tool in ("train_ubm", "train_ivector"):
         return False
-    if artefact.parent.name in FEATURE_TYPES and artefact.is_relative_to(run.data) and run.conf:
+    if artefact.parent.name in FEATURE_TYPES[1:] and artefact.is_relative_to(run.data) and run.conf:
         return artefact.parent.name in features_of(run)
     name = directory_of(run, artefact)
     return not (run.backend and "ivector" in family(name) and (tool == "train_backend" or name != "ivector"))
 
 
-def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
+def records(run: Request) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(artefact, its record) of the data and of the run's systems. A record without artefact is of a killed step."""
     mine = (*run.systems, *(("ubm",) if "ivector" in run.systems else ()))
     directories = [*(run.data / name for name in SETS), *(run.exp / name for name in mine)]
@@ -150,7 +147,7 @@ def records(run: Run) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield artefact, made
 
 
-def stage_of(run: Run, artefact: Path, tool: str) -> str:
+def stage_of(run: Request, artefact: Path, tool: str) -> str:
     """The stage that makes an artefact; "report" for what is none of the known tools'."""
     stage = TOOLS[tool].stage if tool in TOOLS else "report"
     if stage == "features" and artefact.is_relative_to(run.exp):
@@ -159,13 +156,13 @@ def stage_of(run: Run, artefact: Path, tool: str) -> str:
     return later[0] if stage == "features" and later else stage
 
 
-def system_conf(run: Run, system: str) -> Path:
+def system_conf(run: Request, system: str) -> Path:
     """The settings of a network by name: in the conf directory's systems/, else in the shared one."""
     own = Path(run.conf) / "systems" / f"{system}.conf"
     return own if own.is_file() else SYSTEMS / f"{system}.conf"
 
 
-def main_of(run: Run, tool: str) -> Any:
+def main_of(run: Request, tool: str) -> Any:
     """The command that a tool of a record is."""
     if TOOLS[tool].stage == "prepare":
         return importlib.import_module(f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}").main
@@ -174,7 +171,7 @@ def main_of(run: Run, tool: str) -> Any:
     return main.actions[action] if action else main
 
 
-def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
+def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     """{field: value} of the present settings of a tool, for a network those of its system over tdnn.conf."""
     preparing = TOOLS[tool].stage == "prepare"
     if preparing and not run.corpus:
@@ -190,7 +187,7 @@ def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
-    if tool in ("make_mfcc", "make_fbank") and not values["compress"]:
+    if tool in MAKERS and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
         from pyasp.features.frontend import FrontendOptions  # and torch, which a run without records does not wait for
@@ -201,7 +198,7 @@ def settings(run: Run, tool: str, system: str = "") -> dict[str, Any]:
     return values
 
 
-def of_step(run: Run, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
+def of_step(run: Request, tool: str, artefact: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Settings that the step itself gives a tool, for this artefact."""
     chain, more = directory_of(run, artefact).split("+")[1:], {}
     if tool == "train_backend" and chain:
@@ -221,7 +218,7 @@ def recorded_options(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_settings(
-    run: Run, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
+    run: Request, artefact: Path, made: dict[str, Any], settings_of: Callable[[str, str], dict[str, Any]]
 ) -> Iterator[str]:
     """`--key: old -> new` of each setting that is another one now."""
     tool = TOOLS.get(made["tool"])
@@ -238,7 +235,7 @@ def changed_settings(
             yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
 
 
-def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
+def models_of(run: Request, artefact: Path, tool: str) -> list[Path]:
     """The model files that an artefact must have been made with: those given in place of trained ones, or our own."""
     if tool == "extract_ivector" and run.ivector is not None:
         given = Path(run.ivector) if run.ivector else None
@@ -249,7 +246,7 @@ def models_of(run: Run, artefact: Path, tool: str) -> list[Path]:
 
 
 def changed_inputs(
-    run: Run, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
+    run: Request, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
 ) -> Iterator[str]:
     """Each input that is gone, was made again, or is not the one asked for."""
     for path, mark in made["inputs"].items():
@@ -261,7 +258,7 @@ def changed_inputs(
             yield f"not made with {path}"
 
 
-def find(run: Run, stages: Collection[str] = STAGES) -> list[Stale]:
+def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     """What these stages left that is out of date, in the order of stages."""
 
     @functools.cache
@@ -280,7 +277,7 @@ def find(run: Run, stages: Collection[str] = STAGES) -> list[Stale]:
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
-def error(run: Run, found: list[Stale]) -> InputError:
+def error(run: Request, found: list[Stale]) -> InputError:
     """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
     first, stages = found[0], []
     for stage, group in itertools.groupby(found, lambda each: each.stage):

@@ -160,7 +160,7 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
     """Every record X.made.json that the --skipped stages left under DATA and EXP: made with other settings, another
     seed or from other inputs, it is an error that names the stage to re-run from."""
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
-    run = stale.Run(
+    run = stale.Request(
         Path(data),
         Path(exp),
         systems,

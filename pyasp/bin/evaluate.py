@@ -13,11 +13,11 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
-from pyasp.core.text import cost, grouped, read_json, write_json
+from pyasp.core.text import cost, read_json, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
 from pyasp.evaluation.evaluate import EvaluateOptions, evaluate, recipe
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text, summarise
+from pyasp.evaluation.llr import MARK, classes_text, eer_text, marked, min_dcf_text, summarise, trials_text
 from pyasp.evaluation.metrics import det_points
 
 
@@ -36,12 +36,11 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     entry, counts = summarise(given.scores, given.target, options.priors)
     model = train(given.scores[:, None], given.target, (name,))
     told, after = entry["calibration"], summarise(model.apply(given.scores[:, None]), given.target, options.priors)[0]
-    trials_of = f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
     costs = ", ".join(f"minDCF({prior}) {min_dcf_text(entry, prior)}" for prior in entry["min_dcf"])
     actual = ", ".join(
         f"{prior} {cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()
     )
-    print(*given.notes, f"{trials_of}: EER {eer_text(entry)} %, {costs}", sep="\n")
+    print(*given.notes, f"{classes_text(entry)}: EER {eer_text(entry)} %, {costs}", sep="\n")
     print(
         f"taken as natural-log likelihood ratios: Cllr {cost(told['cllr'])} (least {cost(told['min_cllr'])}); "
         f"actual DCF (least) at P_target {actual}"
@@ -88,8 +87,7 @@ def make(options: EvaluateOptions, trials_dir: str | Path, system_dir: Path, mad
     with making(system_dir / "metrics.json", made) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
-        trials = grouped(entry["n_target"] + entry["n_nontarget"])
-        print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials} trials)")
+        print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials_text(entry)} trials)")
     if any(map(marked, result["trials"].values())):
         print(MARK)
     lists = trial_lists(trials_dir)

@@ -87,9 +87,10 @@ def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
     source.require("utt2spk", "cuts.jsonl.gz")
     method = options.compression_method if options.compress else 0
     settings = {**vars(extractor.options), "compression_method": method}
-    recipe = {"tool": f"make_{extractor.options.kind}", "options": settings, "inputs": [source / "cuts.jsonl.gz"]}
-    cuts, earlier = CutStream(source / "cuts.jsonl.gz"), Earlier(prefix, describe(**recipe))
-    compute, marks = functools.partial(features, options, extractor), [recipe["tool"], settings]
+    tool, inputs = f"make_{extractor.options.kind}", [source / "cuts.jsonl.gz"]
+    recipe = {"tool": tool, "options": settings, "inputs": inputs}
+    cuts, earlier = CutStream(inputs[0]), Earlier(prefix, describe(tool, settings, inputs))
+    compute, marks = functools.partial(features, options, extractor), [tool, settings]
     run_shards(
         source, options, prefix, lambda: recipe, lambda utts: process(compute, cuts, marks, earlier, utts), method
     )

@@ -50,9 +50,7 @@ def with_variants(options: Options, exp_dir: Path, systems: list[str]) -> list[s
     """Those named, with the variants and fusions of the conf directory's backend.conf that have scores."""
     conf, names = Path(options.conf) / "backend.conf", systems
     if options.conf and conf.is_file():
-        settings = read_conf(conf, BackendOptions)
-        names = variants.names(settings, systems)
-        names += variants.fusions(settings, [*names, *with_scores(exp_dir)])
+        names = variants.every_name(read_conf(conf, BackendOptions), systems, with_scores(exp_dir))
     unmade = [name for name in names if name not in systems and not (exp_dir / name / "scores").is_dir()]
     if unmade:
         print(f"no scores, left out: {', '.join(unmade)}", file=sys.stderr)
@@ -69,7 +67,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     earlier = old["systems"] if old and old.get("corpus") == options.corpus else {}
     for system in (name for name in earlier if name not in systems):
         try:
-            run = stale.Run(data, exp_dir, stale.family(system), options.conf)
+            run = stale.Request(data, exp_dir, stale.family(system), options.conf)
             if outdated := stale.find(run):
                 raise stale.error(run, outdated)
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)
@@ -111,9 +109,7 @@ def losses(options: Options, exp: Path, data: Path, results: dict[str, Any]) -> 
     systems, conf = list(results["systems"]), Path(options.conf) / "backend.conf"
     plain, wanted = [name for name in systems if not report_tables.is_variant(name)], systems
     if options.conf and conf.is_file():
-        settings = read_conf(conf, BackendOptions)
-        wanted = variants.names(settings, plain)
-        wanted += variants.fusions(settings, wanted)
+        wanted = variants.every_name(read_conf(conf, BackendOptions), plain)
     own: dict[str, list[str]] = {}  # what is true of several systems is said once
     for where, what in facts.losses(exp, data, systems):
         own.setdefault(what, []).append(where)
@@ -155,6 +151,8 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     copies = Path(trials_dir).parent / "train_aug" / "augment.txt"
     if copies.is_file():
         results["training_copies"] = copies.read_text(encoding="utf-8").strip()
+    if drawn := facts.read_if_there(Path(trials_dir).parent / "prep.json").get("drawn"):
+        results["drawn_trials"] = drawn
     settings = {
         key: value for key, value in vars(options).items() if key not in ("force", "compare", "against", "conf")
     }

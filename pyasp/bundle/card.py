@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyasp.core.text import as_markdown, grouped
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.evaluation.llr import MARK, marked, metrics_table
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
@@ -16,21 +16,8 @@ KINDS = {
 
 def results_table(results: dict[str, Any]) -> str:
     """EER and minDCF of each trial list, as Markdown."""
-    if not results:
-        return "No results were recorded with it."
-    priors = list(next(iter(results.values()))["min_dcf"])
-    rows = [["trials", "EER %", *(f"minDCF({prior})" for prior in priors), "targets", "nontargets"]]
-    for name, entry in results.items():
-        rows.append(
-            [
-                name,
-                eer_text(entry),
-                *(min_dcf_text(entry, prior) for prior in priors),
-                grouped(entry["n_target"]),
-                grouped(entry["n_nontarget"]),
-            ]
-        )
-    return as_markdown(rows)
+    counts = {f"{kind}s": lambda entry, kind=kind: grouped(entry[f"n_{kind}"]) for kind in ("target", "nontarget")}
+    return as_markdown(metrics_table("trials", results, counts)) if results else "No results were recorded with it."
 
 
 def card(kind: str, facts: dict[str, Any]) -> str:

@@ -4,7 +4,8 @@
                      each file
     README.md        the same for people: the model card
     mfcc.conf vad.conf network.conf | ivector.conf backend.conf      resolved options, Kaldi's `--key=value` lines
-    fbank.conf           the same, where the network reads filter banks; mfcc.conf is then the voice activity's
+    fbank.conf           the same, where the network reads filter banks, and so of any other kind of features but MFCC;
+                     mfcc.conf is then the voice activity's
     network.ark      float32 weights of the network up to the embedding, a Kaldi archive (kind network); those of more
                      than two axes as matrices, their shapes in bundle.json
     network.onnx         a network of a file as it is (kind onnx)
@@ -24,6 +25,7 @@ from typing import Any
 from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 from pyasp.core.text import read_json, write_json
+from pyasp.features.frontend import FEATURE_TYPES
 
 MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"
 FORMAT = 1
@@ -31,7 +33,8 @@ BACKEND = ("mean.vec", "transform.mat", "plda")
 FILES = {"network": ("network.conf", "network.ark"), "ivector": ("ivector.conf", "final.ubm", "final.ie")}
 FILES["onnx"] = ("network.conf", "network.onnx")
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
-OPTIONAL = (CALIBRATION, "fbank.conf")
+FEATURES = tuple(f"{kind}.conf" for kind in FEATURE_TYPES)  # MFCC first, which voice activity needs
+OPTIONAL = (CALIBRATION, *FEATURES[1:])
 SHORTEST = 1.0  # voiced seconds below which a recording is called short, where no test set says better
 
 
@@ -50,7 +53,7 @@ class Bundle:
     @property
     def identity(self) -> str:
         """Digest of the files that decide an embedding: enrolled speakers belong to one model."""
-        named = FILES[self.kind] + ("mfcc.conf", "vad.conf", "fbank.conf")
+        named = FILES[self.kind] + (FEATURES[0], "vad.conf", *FEATURES[1:])
         digests = self.facts.get("files", {})
         return " ".join(
             f"{digests.get(name) or file_sha256(self.files[name])}"[:12] for name in named if name in self.files

@@ -24,11 +24,11 @@ from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.options import T, picked
-from pyasp.core.records import fingerprint, maker, record_of, versions
+from pyasp.core.records import ancestors, fingerprint, maker, record_of, versions
 from pyasp.core.text import read_json, write_json
 from pyasp.data.datadir import read_table
-from pyasp.features.fbank import FbankOptions
-from pyasp.features.mfcc import MfccOptions
+from pyasp.features.kinds import KINDS, MAKERS
+from pyasp.features.mfcc import MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
@@ -38,7 +38,8 @@ SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter one
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
-    mfcc, vad, fbank, scoring: options (fbank None: not read); backend: the three files; data: the test set's directory.
+    mfcc, vad, features, scoring: options (features None: MFCC); backend: the three files; data: the test set's
+    directory.
     """
 
     directory: Path
@@ -48,7 +49,7 @@ class Found:
     scoring: ScoreOptions
     backend: dict[str, Path]
     data: Path
-    fbank: FbankOptions | None = None
+    features: MelOptions | None = None
 
 
 def check_current(path: Path, besides: str = "") -> None:
@@ -56,21 +57,12 @@ def check_current(path: Path, besides: str = "") -> None:
 
     What is no longer there is passed over. besides: what else the user may do.
     """
-    seen: set[Path] = set()
-
-    def look(artefact: Path) -> None:
-        record = record_of(artefact)
-        if record is None or artefact in seen:
-            return
-        seen.add(artefact)
+    marks = functools.cache(fingerprint)
+    for artefact, record in ancestors(path):
         for name, mark in record["inputs"].items():
             if Path(name).is_file() and marks(name) != mark:
                 expected = f"one made from the present {Path(name).name}"
                 raise InputError(artefact, f"one older than {name}", expected, rerun("", besides, force=True))
-            look(Path(name))
-
-    marks = functools.cache(fingerprint)
-    look(path)
 
 
 def options_of(record: dict[str, Any], cls: type[T]) -> T:
@@ -90,11 +82,6 @@ def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
             "Run the recipe again, or run pyasp bundle where its files lie",
         )
     return found
-
-
-def base_system(directory: Path) -> Path:
-    """EXP/SYSTEM of a variant EXP/SYSTEM+step+..."""
-    return directory.parent / directory.name.split("+")[0]
 
 
 def _check_variant(directory: Path) -> None:
@@ -167,7 +154,7 @@ def survey(directory: Path) -> Found:
     """Everything that a bundle of EXP/SYSTEM holds. Raises InputError naming what is missing."""
     _check_variant(directory)
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
-    embeddings = base_system(directory) / "test" / "embedding.scp"
+    embeddings = directory.parent / directory.name.split("+")[0] / "test" / "embedding.scp"  # a variant's: its system's
     if not scores or not embeddings.is_file():
         raise InputError(
             directory,
@@ -178,7 +165,8 @@ def survey(directory: Path) -> Found:
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
-    features = maker(tables["feats.scp"], "make_mfcc", "make_fbank")
+    features = maker(tables["feats.scp"], *MAKERS)
+    kind = features["tool"].removeprefix("make_")
     return Found(
         directory,
         model,
@@ -187,7 +175,7 @@ def survey(directory: Path) -> Found:
         options_of(scored, ScoreOptions),
         inputs_named(scored, *BACKEND),
         tables["vad.scp"].parent,
-        options_of(features, FbankOptions) if features["tool"] == "make_fbank" else None,
+        options_of(features, KINDS[kind].options) if kind != "mfcc" else None,
     )
 
 
@@ -205,7 +193,7 @@ def write_network(found: Found, target: Path) -> dict[str, Any]:
     from pyasp.network import checkpoint
     from pyasp.network.embed import ExtractionOptions
 
-    path = next(iter(inputs_of(found, ".pt")))
+    path = model_file(found, ".pt")
     state = checkpoint.load(path, *checkpoint.NETWORK)
     options = picked({**state["options"], **found.model["options"]}, ExtractionOptions, path)
     write_conf(target / "network.conf", dataclasses.replace(options, input_dim=state["dim"], model=""))
@@ -228,14 +216,13 @@ def origin(init: dict[str, Any] | None) -> dict[str, Any] | None:
     return init and {**init, "file": "/".join(Path(init["file"]).parts[-2:]), "init": origin(init.get("init"))}
 
 
-def inputs_of(found: Found, suffix: str) -> list[Path]:
-    """Inputs of the extraction with this suffix. Raises InputError when there is none left."""
-    paths = [Path(name) for name in found.model["inputs"] if name.endswith(suffix)]
-    if not paths or not all(path.is_file() for path in paths):
-        raise InputError(
-            found.directory, f"no {suffix} model that its vectors were made with", "the model's file", rerun("ubm")
-        )
-    return paths
+def model_file(found: Found, suffix: str) -> Path:
+    """The model of the extraction with this suffix. Raises InputError when it is no longer there."""
+    path = next((Path(name) for name in found.model["inputs"] if name.endswith(suffix)), None)
+    if path is None or not path.is_file():
+        lacking = f"no {suffix} model that its vectors were made with"
+        raise InputError(found.directory, lacking, "the model's file", rerun("ubm"))
+    return path
 
 
 def write_ivector(found: Found, target: Path) -> dict[str, Any]:
@@ -244,21 +231,17 @@ def write_ivector(found: Found, target: Path) -> dict[str, Any]:
 
     write_conf(target / "ivector.conf", options_of(found.model, IvectorOptions))
     for suffix in (".ubm", ".ie"):
-        shutil.copyfile(inputs_of(found, suffix)[0], target / f"final{suffix}")
+        shutil.copyfile(model_file(found, suffix), target / f"final{suffix}")
     return {}
 
 
 WRITERS = {"network": write_network, "ivector": write_ivector}
 
 
-def results_of(directory: Path) -> dict[str, Any]:
-    """{list: its entry of metrics.json}; empty before stage report."""
-    path = directory / "metrics.json"
-    return read_json(path, "the system's metrics", rerun("report")).get("trials", {}) if path.is_file() else {}
-
-
 def facts_of(found: Found) -> dict[str, Any]:
-    """What bundle.json says beyond the files."""
+    """What bundle.json says beyond the files; no results before stage report."""
+    path = found.directory / "metrics.json"
+    metrics = read_json(path, "the system's metrics", rerun("report")) if path.is_file() else {}
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
@@ -266,7 +249,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {
             name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")}
-            for name, entry in results_of(found.directory).items()
+            for name, entry in metrics.get("trials", {}).items()
         },
         "versions": versions(),
     }
@@ -275,10 +258,11 @@ def facts_of(found: Found) -> dict[str, Any]:
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
-    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring, "fbank": found.fbank}
+    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring}
+    if found.features:
+        settings[found.features.kind] = found.features
     for name, options in settings.items():
-        if options is not None:
-            write_conf(target / f"{name}.conf", options)
+        write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
@@ -295,14 +279,12 @@ def copy_kaldi(bundle: Bundle, target: Path) -> None:
 
     for name, path in bundle.files.items():
         shutil.copyfile(path, target / name)
-    if "ivector.conf" not in bundle.files:
-        write_conf(target / "ivector.conf", IvectorOptions())
-    if "backend.conf" not in bundle.files:
-        write_conf(target / "backend.conf", ScoreOptions())
-    rate = int(read_conf(target / "mfcc.conf", MfccOptions).sample_frequency)
+    for name, defaults in {"ivector.conf": IvectorOptions(), "backend.conf": ScoreOptions()}.items():
+        if name not in bundle.files:
+            write_conf(target / name, defaults)
     facts = {
         **bundle.facts,
-        "rate": rate,
+        "rate": int(read_conf(target / "mfcc.conf", MfccOptions).sample_frequency),
         "shortest_voiced_seconds": SHORTEST,
         "results": {},
         "versions": versions(),

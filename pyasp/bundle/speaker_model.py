@@ -35,9 +35,9 @@ from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.core.text import read_json
-from pyasp.features.fbank import Fbank, FbankOptions
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.features.mfcc import MelFeatures, Mfcc, MfccOptions
+from pyasp.features.kinds import KINDS
+from pyasp.features.mfcc import MelFeatures, MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions, decisions, recorded
 
 Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
@@ -125,7 +125,7 @@ class SpeakerModel:
         )
         self._back_end = read_back_end_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
         self.calibration = read_calibration(bundle)
-        self._fbank_options = self._read_fbank_options()
+        self._stored_options = self._read_stored_options()
         self._local = threading.local()  # extractors have scratch memory: one of each for each thread
 
     @classmethod
@@ -165,28 +165,29 @@ class SpeakerModel:
         """False when scores have no threshold: cosines, unless calibrated."""
         return self.calibrated or self._score_options.scoring != "cosine"
 
-    def _read_fbank_options(self) -> FbankOptions | None:
-        """Those of a network that reads filter banks. Raises InputError when they are missing, or of another rate."""
-        if self._frontend.feature_type == "mfcc":
-            return None
-        if "fbank.conf" not in self.bundle.files:
-            raise InputError(self.bundle.path, "no fbank.conf", "the filter banks' options", "Make the bundle again")
-        options = read_conf(self.bundle.files["fbank.conf"], FbankOptions)
+    def _read_stored_options(self) -> dict[str, MelOptions]:
+        """{kind: options} of MFCC, and of what the network reads. InputError on a lack of them, or on another rate."""
+        kind = self._frontend.feature_type
+        if kind == "mfcc":
+            return {kind: self._mfcc_options}
+        name = f"{kind}.conf"
+        if name not in self.bundle.files:
+            raise InputError(self.bundle.path, f"no {name}", "the options of its features", "Make the bundle again")
+        options = read_conf(self.bundle.files[name], KINDS[kind].options)
         if options.sample_frequency != self._mfcc_options.sample_frequency:
             raise InputError(
-                self.bundle.files["fbank.conf"],
+                self.bundle.files[name],
                 f"--sample-frequency={options.sample_frequency:g}",
                 f"{self.rate}, as in mfcc.conf",
                 "Make the bundle again",
             )
-        return options
+        return {"mfcc": self._mfcc_options, kind: options}
 
-    def _extractor(self, name: str) -> MelFeatures:
-        """This thread's extractor of `mfcc` or `fbank`."""
-        if not hasattr(self._local, name):
-            made = Fbank(self._fbank_options) if name == "fbank" and self._fbank_options else Mfcc(self._mfcc_options)
-            setattr(self._local, name, made)
-        return getattr(self._local, name)
+    def _extractor(self, kind: str) -> MelFeatures:
+        """This thread's extractor of a kind of features."""
+        if not hasattr(self._local, kind):
+            setattr(self._local, kind, KINDS[kind].extractor(self._stored_options[kind]))
+        return getattr(self._local, kind)
 
     # waves to embeddings
 

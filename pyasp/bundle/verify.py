@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -341,12 +341,13 @@ def enrolled_too(directory: str | Path, name: str, vectors: Iterable[np.ndarray]
     path, directory = Path(directory) / DIGESTS, Path(directory)
     with _alone(directory):
         old = read_json(path, "digests of the enrolled", "Delete it") if path.is_file() else {}
-        known = {}
+        known: dict[str, dict[str, Any]] = {}
         for file in sorted(directory.glob("*.ark")):
             mark = [file.stat().st_size, file.stat().st_mtime_ns]
             kept = old.get(file.stem)
-            same = isinstance(kept, dict) and kept.get("file") == mark
-            known[file.stem] = kept if same else {"file": mark, "recordings": [*map(_digest, _embeddings(file))]}
+            if not (isinstance(kept, dict) and kept.get("file") == mark):
+                kept = {"file": mark, "recordings": [*map(_digest, _embeddings(file))]}
+            known[file.stem] = kept
         if known != old:
             write_json(path, known)
     others = {speaker: set(each["recordings"]) for speaker, each in known.items() if speaker != name}

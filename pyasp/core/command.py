@@ -11,6 +11,8 @@ import dataclasses
 import functools
 import inspect
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,42 +34,62 @@ class Parser(argparse.ArgumentParser):
     """The options of a tool; what is wrong is raised, and help may go to a reader that has gone away."""
 
     def error(self, message: str) -> Any:
+        """Raises UsageError, where argparse would end the process."""
         raise UsageError(message)
 
     def print_help(self, file: Any = None) -> None:
+        """On standard output, whatever `file` is."""
         print_help(self.format_help())
 
 
 def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool: str = "") -> Parser:
     """A parser of the declared options; positional words, which it does not know, are bound by `_bind`.
 
-    A last paragraph of doc that begins with "Example" stands at the end of the help.
+    Options stand under the first sentence of the class that declares them, inherited ones last. A last paragraph of doc
+    that begins with "Example" stands at the end of the help.
     """
     text, heading, example = inspect.cleandoc(doc or "").partition("\n\nExample")
     parser = Parser(
         usage=f"{tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
         description=text,
         epilog=(heading + example).lstrip() or None,
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=120),
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=_width()),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument("--config", action="append", metavar="FILE", help="file of options")
-    parser.add_argument("--help", action="help", help="what it does, and its options")
+    declared = {cls: dict[str, dataclasses.Field](), **{base: {} for base in cls.__mro__}}
     for key, field in option_fields(cls).items():
+        declared[next(base for base in cls.__mro__ if field.name in inspect.get_annotations(base))][key] = field
+    groups = {base: fields for base, fields in declared.items() if fields}
+    for base, fields in groups.items():
+        title = re.split(r"[.;](?:\s|$)", " ".join((base.__doc__ or "options").split()))[0]
+        _add_options(parser.add_argument_group(title if len(groups) > 1 else "options"), cls, fields)
+    every = parser.add_argument_group("of every tool")
+    every.add_argument("--config", action="append", metavar="FILE", help="file of options")
+    every.add_argument("--help", action="help", help="what it does, and its options")
+    return parser
+
+
+def _width() -> int:
+    """Columns of the help: the terminal's up to 120, which is also what a file gets."""
+    return min(120, shutil.get_terminal_size((120, 24)).columns)
+
+
+def _add_options(group: Any, cls: type, fields: dict[str, dataclasses.Field]) -> None:
+    """Options of a class as arguments of argparse; a default that says nothing is not shown."""
+    for key, field in fields.items():
         kind = option_types(cls)[field.name]
         choices, default = field.metadata["choices"], field.default
         shown = " ".join(default) if isinstance(default, tuple) else value_text(default)
-        parser.add_argument(
+        group.add_argument(
             f"--{key}",
             type=functools.partial(value_of, cls, key, where="command line"),
             action="append" if kind == REPEATABLE else "store",
             choices=choices,
             metavar=f"<{'|'.join(choices or ()) or KINDS[kind][1]}>",
-            help=f"{field.metadata['help']} [default: {shown or '(none)'}]".replace("%", "%%"),
+            help=(field.metadata["help"] + f" [default: {shown}]" * bool(shown)).replace("%", "%%"),
         )
-    return parser
 
 
 def _joined(cls: type, words: list[str]) -> list[str]:

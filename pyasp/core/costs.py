@@ -105,7 +105,7 @@ def by_stage(exp: str | Path) -> list[dict[str, Any]]:
         row["seconds"] += line["seconds"]
         row["runs"] += 1
     used = _lines(log / "usage.jsonl")
-    for key in {(line["stage"], line.get("title", "")) for line in used}:
+    for key in dict.fromkeys((line["stage"], line.get("title", "")) for line in used):
         mine = [line for line in used if (line["stage"], line.get("title", "")) == key]
         largest = max(mine, key=lambda line: line["peak_mb"])
         row = stages.setdefault(key, {"stage": key[0], "title": key[1], "seconds": None, "runs": 0})

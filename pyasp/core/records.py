@@ -193,18 +193,20 @@ def record_of(path: Path) -> dict[str, Any] | None:
     return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
 
 
-def ancestors(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of what made an artefact, and of what made its inputs, nearest first."""
-    record = record_of(path)
+def ancestors(path: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(artefact, record) of an artefact, of its inputs, and of theirs, nearest first, each once (`seen`)."""
+    seen = set() if seen is None else seen
+    record = record_of(path) if path not in seen else None
+    seen.add(path)
     if record is not None:
-        yield record
+        yield path, record
         for name in record["inputs"]:
-            yield from ancestors(Path(name))
+            yield from ancestors(Path(name), seen)
 
 
 def maker(path: Path, *tools: str) -> dict[str, Any]:
     """The nearest record of one of some tools. Raises InputError when no record leads there."""
-    for record in ancestors(path):
+    for _, record in ancestors(path):
         if record.get("tool") in tools:
             return record
     raise InputError(

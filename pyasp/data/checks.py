@@ -121,7 +121,7 @@ class Checker:
         self.unprefixed = [utt for utt, each in spk.items() if not each or " " in each or not utt.startswith(each)]
         for name in ["utt2spk", *tables_of(self.data)]:
             table = self.data.read(name)
-            wanted = spk.keys() if name in COVERING else ()
+            wanted: Collection[str] = spk.keys() if name in COVERING else ()
             if name == "wav.scp" and self.data.has("segments"):
                 wanted = {self._recording(utt) for utt in spk} - {""}
             self._compare(name, list(table), keys_of(self.data, spk, name), wanted)

@@ -15,14 +15,14 @@ Symbols
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from pyasp.core.errors import InputError
+from pyasp.core.text import Table, grouped, percent
 from pyasp.core.text import cost as cost_text
-from pyasp.core.text import percent
 from pyasp.evaluation import metrics
 from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
@@ -111,6 +111,7 @@ def min_cllr(counts: ErrorCounts) -> float:
     both = target + nontarget
 
     def bits(share: np.ndarray) -> float:
+        """Mean over one class of log2(1 + exp(-llr)) (nontargets: +llr), its share of each edge (n,) given."""
         seen = share > 0
         return float((share[seen] * np.log2(both[seen] / share[seen])).sum())
 
@@ -153,6 +154,7 @@ def _least_mixed(t: np.ndarray, kinds: list[tuple[float, np.ndarray]], p: float)
     thresholds = np.unique(t)
 
     def cost(part: slice) -> np.ndarray:
+        """DCF at each of these thresholds."""
         x = thresholds[part]
         false = sum(share * (u.size - np.searchsorted(u, x, "left")) / u.size for share, u in kinds)
         return p * np.searchsorted(t, x, "left") / t.size + (1 - p) * false
@@ -243,6 +245,35 @@ MARK = (
     f"*: hangs on fewer than {FEW_ERRORS} misses or false alarms, or, an EER, on equal scores; in parentheses the EER "
     "on the ROC's convex hull, which no tie moves."
 )
+
+
+def trials_text(entry: Mapping[str, Any]) -> str:
+    """How many trials an entry is of: '4 000'."""
+    return grouped(entry["n_target"] + entry["n_nontarget"])
+
+
+def classes_text(entry: Mapping[str, Any]) -> str:
+    """How many of each class: '800 target and 3 200 nontarget trials'."""
+    return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
+
+
+def priors_of(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The priors for which any of some entries has a minDCF, in their order."""
+    return list(dict.fromkeys(prior for entry in entries.values() for prior in entry.get("min_dcf", {})))
+
+
+def metrics_table(
+    title: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    counts: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
+) -> Table:
+    """A row for each entry of results.json by name: EER, a minDCF a prior, and what `counts` tell of it (trials)."""
+    priors, counts = priors_of(entries), counts or {"trials": trials_text}
+    table = [[title, "EER %", *(f"minDCF({prior})" for prior in priors), *counts]]
+    for name, entry in entries.items():
+        costs = (min_dcf_text(entry, prior) for prior in priors)
+        table.append([name, eer_text(entry), *costs, *(tell(entry) for tell in counts.values())])
+    return table
 
 
 def counts_only(target: np.ndarray, p_targets: tuple[float, ...] = COSTS) -> dict[str, Any]:

@@ -31,7 +31,7 @@ GROUP_ELEMENTS = 1 << 22  # frames x columns normalised at a time: bounds the do
 VARIANCE_FLOOR = 1e-10  # Kaldi's
 BRIDGE = 30  # frames of a run of digital silence that stand for background
 QUIETEST = 0.05  # part of a file's frames that background is taken from
-FEATURE_TYPES = ("mfcc", "fbank")
+FEATURE_TYPES = ("mfcc", "fbank")  # those of kinds.KINDS; all but the first lie in a directory of their own
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def _normalise(slab: np.ndarray, rows: np.ndarray, first: np.ndarray, end: np.nd
     count = (end - first)[:, None]
 
     def window_mean(values: np.ndarray) -> np.ndarray:
+        """Means (R, C) of values (S, C) over the window of each row."""
         sums = np.zeros((len(values) + 1, values.shape[1]))
         np.cumsum(values, axis=0, out=sums[1:])
         return (sums[end] - sums[first]) / count

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,24 +28,32 @@ LARGEST = 1e35  # of any sum: its inverse must be a float32
 
 
 @dataclass
-class DiagStats:
-    """Statistics of a diagonal GMM: count (C,), first (C, D), second (C, D), float64; loglike summed over frames."""
+class Stats:
+    """Sums over frames that add up, float64: count (C,), first (C, D), second; loglike summed over frames."""
 
     count: torch.Tensor
     first: torch.Tensor
     second: torch.Tensor
     loglike: float = 0.0
     frames: int = 0
+    order: ClassVar[int]  # dimensions of the second moment of a Gaussian
 
     @classmethod
-    def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> DiagStats:
+    def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> Self:
         """Empty statistics."""
         new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
-        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, dim))
+        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, *cls.order * (dim,)))
 
-    def add(self, other: DiagStats) -> None:
+    def add(self, other: Self) -> None:
         """Adds the statistics of other frames."""
-        _add(self, other)
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+class DiagStats(Stats):
+    """Statistics of a diagonal GMM: second (C, D)."""
+
+    order = 1
 
     def accumulate(
         self, x: torch.Tensor, scorer: DiagScorer, selector: DiagScorer | None = None, num_gselect: int = 0
@@ -69,25 +78,10 @@ class DiagStats:
         self.frames += len(x)
 
 
-@dataclass
-class FullStats:
-    """Statistics of a full-covariance GMM: count (C,), first (C, D), second (C, D, D), float64."""
+class FullStats(Stats):
+    """Statistics of a full-covariance GMM: second (C, D, D)."""
 
-    count: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    loglike: float = 0.0
-    frames: int = 0
-
-    @classmethod
-    def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> FullStats:
-        """Empty statistics."""
-        new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
-        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, dim, dim))
-
-    def add(self, other: FullStats) -> None:
-        """Adds the statistics of other frames."""
-        _add(self, other)
+    order = 2
 
     def accumulate(self, x: torch.Tensor, alignment: Alignment, dtype: torch.dtype = torch.float64) -> None:
         """One block. x: (T, D) on the device; alignment: its posteriors; dtype: of products, which are summed up in
@@ -95,11 +89,6 @@ class FullStats:
         SUMS[x.device.type](augmented(x, dtype), alignment.frame, alignment.gauss, alignment.weight, self)
         self.loglike += alignment.loglike
         self.frames += len(x)
-
-
-def _add(stats, other) -> None:
-    for field in dataclasses.fields(stats):
-        setattr(stats, field.name, getattr(stats, field.name) + getattr(other, field.name))
 
 
 @dataclass(frozen=True)

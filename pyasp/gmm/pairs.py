@@ -100,7 +100,7 @@ def sums_cuda(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight:
         total.second[group.gauss] += sums[:, :dim, :dim]
 
 
-Run = tuple[int, int, int]  # Gaussian, first and end of a stretch of its sorted pairs
+Stretch = tuple[int, int, int]  # Gaussian, first and end of a stretch of its sorted pairs
 
 
 class _Sorted:
@@ -112,9 +112,9 @@ class _Sorted:
         self.order = np.argsort(keys.astype(small), kind="stable")
         self.ends = np.cumsum(np.bincount(keys, minlength=num_gauss))
 
-    def parts(self) -> list[list[Run]]:
+    def parts(self) -> list[list[Stretch]]:
         """Stretches of at most RUN_PAIRS pairs of one Gaussian, in parts of about PART_PAIRS."""
-        parts: dict[int, list[Run]] = {}
+        parts: dict[int, list[Stretch]] = {}
         start = 0
         for gauss, end in enumerate(self.ends.tolist()):
             runs = parts.setdefault(start // PART_PAIRS, [])
@@ -129,7 +129,7 @@ def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, 
     found = frame.numpy()[pairs.order]
     sorted_result = np.empty(len(found), rows.dtype)
 
-    def work(runs: list[Run]) -> None:
+    def work(runs: list[Stretch]) -> None:
         first, last = runs[0][1], runs[-1][2]
         inside = torch.from_numpy(rows.take(found[first:last], axis=0, mode="clip"))
         y = torch.empty_like(inside)
@@ -152,11 +152,12 @@ def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: 
     found, weights = frame.numpy()[pairs.order], weight.numpy().astype(rows.dtype)[pairs.order, None]
 
     def add(gaussians: slice, sums: np.ndarray) -> None:
+        """Weighted sums (C, D + 1, D + 1) of products of x with a 1 behind it, of these Gaussians, to the total."""
         count[gaussians] += sums[:, dim, dim]
         first[gaussians] += sums[:, dim, :dim]
         second[gaussians] += sums[:, :dim, :dim]
 
-    def work(runs: list[Run]) -> None:
+    def work(runs: list[Stretch]) -> None:
         (low, begin, _), (high, _, last) = runs[0], runs[-1]
         taken = rows.take(found[begin:last], axis=0, mode="clip")
         inside, scaled = torch.from_numpy(taken), torch.from_numpy(taken * weights[begin:last])

@@ -10,18 +10,7 @@ import numpy as np
 
 from pyasp.audio.headers import read_header
 from pyasp.core.errors import InputError
-from pyasp.inspect.description import (
-    Line,
-    Lines,
-    View,
-    array_facts,
-    array_line,
-    line,
-    missing,
-    shape_text,
-    span,
-    span_facts,
-)
+from pyasp.inspect.description import Line, Lines, View, array_line, line, missing, shape_text, span, span_facts
 from pyasp.inspect.texts import flat
 
 if TYPE_CHECKING:
@@ -48,19 +37,17 @@ def _plain(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
+def _array_line(name: str, array: np.ndarray, stored: str) -> Line:
+    """An entry that is an array, on a line; of what are no numbers without a range."""
+    facts = span_facts(array) if (numbers := array.dtype.kind in "biuf") else {}
+    cells = name, stored.removeprefix("torch."), shape_text(array) or "scalar", span(array) if numbers else ""
+    return line(*cells, key=name, type=stored, shape=list(array.shape), **facts)
+
+
 def _leaf(name: str, value: Any) -> Line:
     """An entry of a checkpoint on a line."""
     if hasattr(value, "detach"):
-        array = _plain(value)
-        shape = shape_text(value) or "scalar"
-        return line(
-            name,
-            str(value.dtype).removeprefix("torch."),
-            shape,
-            span(array),
-            key=name,
-            **{**array_facts(str(value.dtype), array), "shape": list(value.shape)},
-        )
+        return _array_line(name, _plain(value), str(value.dtype))
     text = repr(value)
     return line(name, text if len(text) <= 100 else f"{text[:97]}...", key=name, value=_simple(value))
 
@@ -123,31 +110,16 @@ def load_npz(path: str) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _npz_line(name: str, array: np.ndarray) -> Line:
-    numbers = array.dtype.kind in "biuf"
-    return line(
-        name,
-        str(array.dtype),
-        shape_text(array) or "scalar",
-        span(array) if numbers else "",
-        key=name,
-        type=str(array.dtype),
-        shape=list(array.shape),
-        **(span_facts(array) if numbers else {}),
-    )
-
-
 def _npz(path: str) -> Lines:
     arrays = load_npz(path)
     yield line(f"{path}: NumPy arrays, {len(arrays)} names", kind="npz", count=len(arrays))
-    yield from (_npz_line(name, array) for name, array in arrays.items())
+    yield from (_array_line(name, array, str(array.dtype)) for name, array in arrays.items())
 
 
 def _npz_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
     arrays = load_npz(path)
     if key is None:
-        cure = "Give its name as KEY; they are listed without --npy"
-        raise InputError(path, "several arrays", "one of them", cure)
+        raise InputError(path, "several arrays", "one of them", "Give its name as KEY; they are listed without --npy")
     if key not in arrays:
         raise missing(path, key)
     return arrays[key]
@@ -155,7 +127,7 @@ def _npz_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
 
 def _npz_entry(path: str, key: str, allow_commands: bool) -> Lines:
     array = _npz_array(path, key, allow_commands)
-    yield _npz_line(key, array)
+    yield _array_line(key, array, str(array.dtype))
     yield line(f"{array}", values=array.tolist())
 
 

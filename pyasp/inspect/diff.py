@@ -90,16 +90,11 @@ def _jsonl(path: str) -> Entries:
         yield from ((f"{name}.{key}" if key else name, leaf) for key, leaf in flat(value) if key not in TIMES)
 
 
-def _scores(path: str) -> Entries:
+def _trials(path: str) -> Entries:
+    """Scores or labels."""
     for text in lines_of(path):
-        model, test, score = text.split()
-        yield f"{model} {test}", float(score)
-
-
-def _pairs(path: str) -> Entries:
-    for text in lines_of(path):
-        model, test, label = text.split()
-        yield f"{model} {test}", label
+        model, test, value = text.split()
+        yield f"{model} {test}", _number(value)
 
 
 def _lines(path: str) -> Entries:
@@ -139,8 +134,8 @@ READERS: dict[str, Callable[[str], Entries]] = {
     "checkpoint": _checkpoint,
     "json": _json,
     "jsonl": _jsonl,
-    "scores": _scores,
-    "trials": _pairs,
+    "scores": _trials,
+    "trials": _trials,
     "table": _table,
     "conf": _conf,
     "tsv": _lines,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyasp.core.text import as_text, grouped
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.core.text import as_text
+from pyasp.evaluation.llr import MARK, marked, metrics_table
 from pyasp.inspect.description import Line, Lines, View, line, missing
 from pyasp.inspect.texts import INFO, lines_of
 
@@ -34,18 +34,7 @@ def _results(title: str, entries: dict[str, dict[str, Any]]) -> Lines:
     """A table of metrics: {row: entry of results.json}."""
     if not entries:
         return
-    priors = list(next(iter(entries.values())).get("min_dcf", {}))
-    table = [[title, "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
-    for name, entry in entries.items():
-        table.append(
-            [
-                name,
-                eer_text(entry),
-                *(min_dcf_text(entry, prior) for prior in priors),
-                grouped(entry["n_target"] + entry["n_nontarget"]),
-            ]
-        )
-    header, *rows = as_text(table).split("\n")
+    header, *rows = as_text(metrics_table(title, entries)).split("\n")
     yield line(f"  {header}")
     for text, (name, entry) in zip(rows, entries.items()):
         yield line(f"  {text}", key=name, **{key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget")})

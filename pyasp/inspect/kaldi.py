@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,12 +27,14 @@ from pyasp.inspect.description import (
 from pyasp.inspect.kind import NUMBER_TABLES, source_of
 from pyasp.kaldi.archives import serialise
 from pyasp.kaldi.items import MODELS, Array, Item, Number, read_items, write_items
-from pyasp.kaldi.names import is_command, parse_location
+from pyasp.kaldi.names import is_command
 from pyasp.kaldi.posteriors import print_integers, print_lists, print_posteriors
 from pyasp.kaldi.source import Source
 from pyasp.kaldi.tables import load, read_array, read_entries, read_scp
 from pyasp.kaldi.writer import BINARY, Writer
 
+T = TypeVar("T")
+Typed = Iterator[tuple[str, tuple[str, str, np.ndarray]]]  # (key, (type in words, stored type, array))
 NAMES = {
     "FV": "float32 vector",
     "DV": "float64 vector",
@@ -61,7 +63,7 @@ def _typed(source: Source) -> tuple[str, np.ndarray]:
     return kind, read_array(source)
 
 
-# one vector or matrix
+# vectors and matrices: one, archives, script files
 
 
 def _array(path: str) -> Lines:
@@ -75,7 +77,52 @@ def _array_text(path: str, key: str | None, allow_commands: bool) -> Iterable[st
     return [serialise(load(path), binary=False).decode("ascii")]
 
 
-# archives and script files
+def _only(path: str, key: str | None, entries: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """The entry of `key`, or all of them. Raises InputError where there is none."""
+    for found in entries:
+        if key in (None, found[0]):
+            yield found
+        if key == found[0]:
+            return
+    if key is not None:
+        raise missing(path, key)
+
+
+def _from_archive(path: str, key: str | None, allow_commands: bool) -> Typed:
+    return _only(path, key, ((name, (_name(*found), *found)) for name, found in read_entries(f"ark:{path}", _typed)))
+
+
+def _from_scp(path: str, key: str | None, allow_commands: bool) -> Typed:
+    for name, location in _only(path, key, read_scp(path, allow_commands=True).items()):
+        array = load(location, allow_commands, path, name)
+        yield name, (str(array.dtype), str(array.dtype), array)
+
+
+def _table(describe: Callable[[str], Lines], entries: Callable[[str, str | None, bool], Typed]) -> View:
+    """How to show an archive or a script file. entries: of each (key, (type in words, stored type, array))."""
+
+    def entry(path: str, key: str, allow_commands: bool) -> Lines:
+        for _, (name, kind, array) in entries(path, key, allow_commands):
+            yield array_line(f"{path}: {key}: {name}", kind, array, name=key)
+            yield from row_lines(array)
+            yield line("", values=array.tolist())
+
+    def text(path: str, key: str | None, allow_commands: bool) -> Iterator[str]:
+        for found, (*_, array) in entries(path, key, allow_commands):
+            yield f"{found} {serialise(array, binary=False).decode('ascii')}"
+
+    def stacked(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+        """One entry, or all vectors as rows."""
+        rows = [array for _, (*_, array) in entries(path, key, allow_commands)]
+        shapes = {row.shape for row in rows}
+        if key is not None:
+            return rows[0]
+        if len(shapes) != 1 or rows[0].ndim != 1:
+            found, cure = f"{len(rows)} arrays of {len(shapes)} shapes", "Give the KEY of one entry"
+            raise InputError(path, found, "vectors of one length, or a KEY", cure)
+        return np.stack(rows)
+
+    return View(describe, entry, text, stacked)
 
 
 def _archive(path: str) -> Lines:
@@ -99,51 +146,6 @@ def _archive(path: str) -> Lines:
     )
 
 
-def _archive_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    for found, (kind, array) in read_entries(f"ark:{path}", _typed):
-        if found == key:
-            yield array_line(f"{path}: {key}: {_name(kind, array)}", kind, array, name=key)
-            yield from row_lines(array)
-            yield line("", values=array.tolist())
-            return
-    raise missing(path, key)
-
-
-def _archive_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    return _stacked(path, key, read_entries(f"ark:{path}", read_array))
-
-
-def _stacked(path: str, key: str | None, entries: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
-    """One entry, or all vectors as rows."""
-    rows: list[np.ndarray] = []
-    for found, array in entries:
-        if found == key:
-            return array
-        if key is None:
-            rows.append(array)
-    shapes = {row.shape for row in rows}
-    if key is not None:
-        raise missing(path, key)
-    if len(shapes) != 1 or rows[0].ndim != 1:
-        raise InputError(
-            path,
-            f"{len(rows)} arrays of {len(shapes)} shapes",
-            "vectors of one length, or a KEY",
-            "Give the KEY of one entry",
-        )
-    return np.stack(rows)
-
-
-def _archive_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
-    for found, array in read_entries(f"ark:{path}", read_array):
-        if key in (None, found):
-            yield f"{found} {serialise(array, binary=False).decode('ascii')}"
-        if key == found:
-            return
-    if key is not None:
-        raise missing(path, key)
-
-
 def _scp(path: str) -> Lines:
     entries = read_scp(path, allow_commands=True)
     commands = sum(map(is_command, entries.values()))
@@ -164,32 +166,6 @@ def _scp(path: str) -> Lines:
     rows = iter(entries.items())
     while some := list(islice(rows, BLOCK)):
         yield listing(some, "location")
-
-
-def _scp_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    array = _scp_array(path, key, allow_commands)
-    yield array_line(f"{path}: {key}: {array.dtype}", str(array.dtype), array, name=key)
-    yield from row_lines(array)
-    yield line("", values=array.tolist())
-
-
-def _scp_arrays(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    if key is not None:
-        return _scp_array(path, key, allow_commands)
-    return _stacked(path, None, ((found, _scp_array(path, found, allow_commands)) for found in read_scp(path, True)))
-
-
-def _scp_array(path: str, key: str, allow_commands: bool) -> np.ndarray:
-    entries = read_scp(path, allow_commands=True)
-    if key not in entries:
-        raise missing(path, key)
-    parse_location(entries[key], allow_commands, path, key)
-    return load(entries[key], allow_commands, path, key)
-
-
-def _scp_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
-    for found in read_scp(path, allow_commands=True) if key is None else [key]:
-        yield f"{found} {serialise(_scp_array(path, found, allow_commands), binary=False).decode('ascii')}"
 
 
 # models
@@ -294,13 +270,7 @@ def _number_view(kind: str) -> View:
     said, text = NUMBER_VIEWS[kind]
 
     def entries(path: str, key: str | None) -> Iterator[tuple[str, Any]]:
-        found = False
-        for name, value in read_entries(f"ark:{path}", NUMBER_TABLES[kind]):
-            if key in (None, name):
-                found = True
-                yield name, value
-        if key is not None and not found:
-            raise missing(path, key)
+        return _only(path, key, read_entries(f"ark:{path}", NUMBER_TABLES[kind]))
 
     def describe_all(path: str) -> Lines:
         yield line(f"{path}: table of {kind}", kind=kind)
@@ -321,8 +291,8 @@ def _number_view(kind: str) -> View:
 
 VIEWS: dict[str, View] = {
     "array": View(_array, None, _array_text, lambda path, key, allow_commands: load(path)),
-    "archive": View(_archive, _archive_entry, _archive_text, _archive_array),
-    "scp": View(_scp, _scp_entry, _scp_text, _scp_arrays),
+    "archive": _table(_archive, _from_archive),
+    "scp": _table(_scp, _from_scp),
     "model": View(_model, _model_entry, _model_text, _model_array),
     **{kind: _number_view(kind) for kind in NUMBER_VIEWS},
 }

@@ -101,9 +101,11 @@ class IvectorStats:
         weighted, dim = terms.count.T @ h, estimator.dim
 
         def add_quadratic(columns: slice) -> None:
+            """N^T (B -> C) times the packed E[h h^T], these columns of it."""
             _add_rows(self.quadratic[:, columns], count @ terms.packed[:, columns])
 
         def add_linear(part: slice) -> None:
+            """Y of these Gaussians: centred first-order statistics times h, and the part around the centres."""
             linear = terms.centred[:, part.start * dim : part.stop * dim].T @ short
             _add_rows(self.linear[part].view(-1, h.shape[1]), linear)
             self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])

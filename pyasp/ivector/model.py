@@ -135,6 +135,7 @@ class Estimator:
         centred = torch.empty((size, self.num_gauss * self.dim), dtype=self.dtype, device=self.device)
 
         def centre(part: slice) -> None:
+            """F - N m of these recordings, (B, C D), in the working precision."""
             around = torch.addcmul(first[part], count[part, :, None], self.centres, value=-1.0)
             centred[part] = around.reshape(len(around), -1)
 

@@ -91,8 +91,7 @@ class ArkWriter:
                 f"entry {len(self._keys) + 1}",
             )
         assert self._ark is not None, "used outside its with block"
-        stored = isinstance(array, bytes)
-        data = array if stored else serialise(array, not self.text, self.compression_method)
+        data = array if isinstance(array, bytes) else serialise(array, not self.text, self.compression_method)
         self._keys.add(key)
         self._ark.write(key.encode("utf-8") + b" ")
         if self._scp is not None:

@@ -62,7 +62,7 @@ class Compressed:
         if self.kind == "CM":
             percentiles = np.frombuffer(body, PERCENTILES, self.columns * 4).reshape(self.columns, 4)
             return _decode_columns(self, percentiles, codes.reshape(self.columns, self.rows)[:, start:end])
-        step = F32(float(F32(self.span)) * (1.0 / (65535.0 if self.kind == "CM2" else 255.0)))
+        step = F32(float(F32(self.span)) * (1.0 / np.iinfo(codes.dtype).max))
         return F32(self.lo) + codes.reshape(self.shape)[start:end].astype(F32) * step
 
 
@@ -124,7 +124,7 @@ def encode(matrix: np.ndarray, method: int) -> tuple[Compressed, bytes]:
     if method == 1:
         method = 2 if len(matrix) > SHORT else 3
     header = Compressed(METHODS[method], *(FIXED.get(method) or _extent(matrix)), *matrix.shape)
-    return header, ENCODERS[header.kind](header, matrix)
+    return header, (_encode_columns if header.kind == "CM" else _encode_values)(header, matrix)
 
 
 def _extent(matrix: np.ndarray) -> tuple[float, float]:
@@ -141,12 +141,9 @@ def _scaled(header: Compressed, values: np.ndarray, top: int) -> np.ndarray:
     return ((fraction * F32(top)).astype(np.float64) + 0.499).astype(np.int64)
 
 
-def _encode_words(header: Compressed, matrix: np.ndarray) -> bytes:
-    return _scaled(header, matrix, 65535).astype(CODES["CM2"]).tobytes()
-
-
-def _encode_bytes(header: Compressed, matrix: np.ndarray) -> bytes:
-    return _scaled(header, matrix, 255).astype(CODES["CM3"]).tobytes()
+def _encode_values(header: Compressed, matrix: np.ndarray) -> bytes:
+    dtype = CODES[header.kind]
+    return _scaled(header, matrix, np.iinfo(dtype).max).astype(dtype).tobytes()
 
 
 def _percentiles(header: Compressed, columns: np.ndarray) -> np.ndarray:
@@ -203,6 +200,3 @@ def _chosen(
     result += between * middle
     result += upper * high
     return result
-
-
-ENCODERS = {"CM": _encode_columns, "CM2": _encode_words, "CM3": _encode_bytes}

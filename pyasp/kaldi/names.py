@@ -96,7 +96,18 @@ def _parse_range(part: str, text: str, where: object, item: object) -> Range:
     return int(found.group(1)), int(found.group(2))
 
 
-def resolve_range(wanted: Range, size: int, tolerance: int, what: str, where: object, item: object) -> slice:
+def extent(location: Location, shape: tuple[int, ...], where: object, item: object) -> tuple[slice, ...]:
+    """Rows, and of a matrix columns, that a location's ranges select of an array of this shape, as half-open slices.
+
+    Row ranges may end ROW_TOLERANCE rows behind the last. Raises InputError naming `where` and `item`.
+    """
+    if location.columns is not None and len(shape) != 2:
+        raise InputError(where, "a column range of a vector", "a range [first:last]", "Repair the range", item)
+    rows = _resolved(location.rows, shape[0], ROW_TOLERANCE, "row", where, item)
+    return (rows, _resolved(location.columns, shape[-1], 0, "column", where, item))[: len(shape)]
+
+
+def _resolved(wanted: Range, size: int, tolerance: int, what: str, where: object, item: object) -> slice:
     """Half-open slice of an inclusive range on `size` entries; the end may exceed it by `tolerance` and is clipped."""
     if wanted is None:
         return slice(0, size)

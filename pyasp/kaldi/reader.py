@@ -12,6 +12,7 @@ numbers with 7 significant digits, and `[ ... ]` around vectors and matrices. Mo
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import struct
@@ -29,6 +30,7 @@ from pyasp.kaldi.writer import BINARY, DTYPES, FLOATS, INTEGERS
 PLAIN = {kind: ("entries",) if kind[1] == "V" else ("rows", "columns") for kind in ("FV", "DV", "FM", "DM")}
 Number = TypeVar("Number", int, float)
 LONGEST_TOKEN = 200  # bytes; Kaldi's are below 40
+LONGEST_HEAD = 64  # bytes; no head of a binary array is longer
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,21 @@ class Reader:
         if size * (size + 1) // 2 != len(values):
             raise self.source.error(f"{len(values)} numbers", "n(n+1)/2 numbers of a lower triangle", offset=start)
         return size, values
+
+
+def head_ahead(
+    ahead: bytes, name: str, position: int, size: int | None, key: str | None
+) -> tuple[Plain | compress.Compressed, int] | None:
+    """Head of the binary array that begins with the bytes `ahead` at a position in a file of some size, and where its
+    body begins; None for text. Raises InputError unless its sizes are sane and fit the file."""
+    probe = Source(io.BytesIO(ahead), name, position, size)
+    probe.key = key
+    reader = Reader(probe)
+    if not reader.binary:
+        return None
+    head = reader.head()
+    probe.require(head.body_bytes, f"{head.kind} of {head.shape}")
+    return head, probe.tell()
 
 
 def _is_number(word: bytes) -> bool:

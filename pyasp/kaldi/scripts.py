@@ -6,7 +6,6 @@ pages. gzip, standard input and commands cannot be mapped; they are read whole a
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 from collections import OrderedDict
@@ -16,10 +15,10 @@ import numpy as np
 
 from pyasp.core.errors import InputError
 from pyasp.kaldi import compress
-from pyasp.kaldi.names import ROW_TOLERANCE, Location, parse_location, resolve_range
-from pyasp.kaldi.reader import Plain, Reader
-from pyasp.kaldi.source import GZIP_MAGIC, Source
-from pyasp.kaldi.tables import LONGEST_HEAD, PathLike, load, read_scp
+from pyasp.kaldi.names import Location, extent, parse_location
+from pyasp.kaldi.reader import LONGEST_HEAD, Plain, head_ahead
+from pyasp.kaldi.source import GZIP_MAGIC
+from pyasp.kaldi.tables import PathLike, load, read_scp
 
 MAPS = 64  # archives mapped at a time
 Head = Plain | compress.Compressed
@@ -44,23 +43,9 @@ class ScpReader(Mapping):
         self._maps: OrderedDict[str, mmap.mmap | None] = OrderedDict()
 
     def __getitem__(self, key: str) -> np.ndarray:
-        location = self._location(key)
-        found = self._mapped_head(location, key)
-        return self._whole(key) if found is None else self._part(found, *self._extent(found[0], location, key))
+        return self.rows(key, 0, None)
 
-    def _whole(self, key: str) -> np.ndarray:
-        """The entry read as a stream: for what cannot be mapped."""
-        return load(self._entry(key), self.allow_commands, self.path, key)
-
-    @staticmethod
-    def _part(found: tuple[Head, mmap.mmap, int], rows: slice, columns: slice) -> np.ndarray:
-        """A copy of some rows and columns of a mapped entry."""
-        head, mapped, body = found
-        with memoryview(mapped)[body : body + head.body_bytes] as view:
-            part = head.decode(view, rows.start, rows.stop)
-            return np.array(part if part.ndim == 1 else part[:, columns])
-
-    def _entry(self, key: str) -> str:
+    def _location(self, key: str) -> Location:
         if key not in self.entries:
             raise MissingKey(
                 self.path,
@@ -69,7 +54,7 @@ class ScpReader(Mapping):
                 "Make this table over the same utterances",
                 key,
             )
-        return self.entries[key]
+        return parse_location(self.entries[key], self.allow_commands, self.path, key)
 
     def __contains__(self, key: object) -> bool:
         return key in self.entries
@@ -88,12 +73,12 @@ class ScpReader(Mapping):
         location = self._location(key)
         found = self._mapped_head(location, key)
         if found is None:
-            return self._whole(key).shape
-        rows, columns = self._extent(found[0], location, key)
-        return (rows.stop - rows.start, columns.stop - columns.start)[: len(found[0].shape)]
+            return self[key].shape
+        return tuple(each.stop - each.start for each in extent(location, found[0].shape, self.path, key))
 
-    def rows(self, key: str, start: int, end: int) -> np.ndarray:
-        """Rows start..end (half open, of the entry after its scp range): (end - start, columns), or (end - start,).
+    def rows(self, key: str, start: int, end: int | None) -> np.ndarray:
+        """Rows start..end (half open, of the entry after its scp range; None: to the last): (end - start, columns), or
+        (end - start,).
 
         Only these rows are read from float and compressed matrices in mapped archives. Raises InputError when they do
         not exist.
@@ -101,23 +86,17 @@ class ScpReader(Mapping):
         location = self._location(key)
         found = self._mapped_head(location, key)
         if found is None:
-            whole = self._whole(key)
-            self._check_slice(key, start, end, len(whole))
-            return whole[start:end]
-        rows, columns = self._extent(found[0], location, key)
-        self._check_slice(key, start, end, rows.stop - rows.start)
-        return self._part(found, slice(rows.start + start, rows.start + end), columns)
+            whole = load(self.entries[key], self.allow_commands, self.path, key)
+            return whole[self._slice(key, start, end, len(whole))]
+        head, mapped, body = found
+        rows, *columns = extent(location, head.shape, self.path, key)
+        mine = self._slice(key, start, end, rows.stop - rows.start)
+        with memoryview(mapped)[body : body + head.body_bytes] as view:
+            part = head.decode(view, rows.start + mine.start, rows.start + mine.stop)
+            return np.array(part[(slice(None), *columns)])
 
-    def _location(self, key: str) -> Location:
-        return parse_location(self._entry(key), self.allow_commands, self.path, key)
-
-    def _extent(self, head: Head, location: Location, key: str) -> tuple[slice, slice]:
-        if location.columns is not None and len(head.shape) != 2:
-            raise InputError(self.path, "a column range of a vector", "a range [first:last]", "Repair the range", key)
-        rows = resolve_range(location.rows, head.shape[0], ROW_TOLERANCE, "row", self.path, key)
-        return rows, resolve_range(location.columns, head.shape[-1], 0, "column", self.path, key)
-
-    def _check_slice(self, key: str, start: int, end: int, size: int) -> None:
+    def _slice(self, key: str, start: int, end: int | None, size: int) -> slice:
+        end = size if end is None else end
         if not 0 <= start <= end <= size:
             raise InputError(
                 self.path,
@@ -126,6 +105,7 @@ class ScpReader(Mapping):
                 "Make utt2num_frames and the features again",
                 key,
             )
+        return slice(start, end)
 
     def _mapped_head(self, location: Location, key: str) -> tuple[Head, mmap.mmap, int] | None:
         """Head, map and offset of the body of a binary entry; None when it has to be read as a stream."""
@@ -133,14 +113,8 @@ class ScpReader(Mapping):
         if mapped is None:
             return None
         ahead = mapped[location.offset : location.offset + LONGEST_HEAD]
-        source = Source(io.BytesIO(ahead), location.path, location.offset, len(mapped))
-        source.key = key
-        reader = Reader(source)
-        if not reader.binary:
-            return None
-        head = reader.head()
-        source.require(head.body_bytes, f"{head.kind} of {head.shape}")
-        return head, mapped, source.tell()
+        found = head_ahead(ahead, location.path, location.offset, len(mapped), key)
+        return found and (found[0], mapped, found[1])
 
     def _map(self, path: str) -> mmap.mmap | None:
         """The file's memory map, or None for one that cannot be mapped (gzip, empty, missing: load explains)."""

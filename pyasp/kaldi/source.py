@@ -236,6 +236,7 @@ class _Forward(io.BufferedIOBase):
         self.source = source
 
     def read(self, count: int | None = -1, /) -> bytes:
+        """At most `count` bytes; none at the end."""
         assert count is not None and count >= 0, "gzip asks for so many bytes"
         return bytes(self.source.take(min(count, len(self.source.peek(count))), "gzip data"))
 

@@ -8,7 +8,6 @@ rounding, and cuts ranges without Kaldi's rules).
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -18,8 +17,8 @@ import numpy as np
 from kaldiio.matio import read_matrix_or_vector
 
 from pyasp.core.errors import InputError
-from pyasp.kaldi.names import ROW_TOLERANCE, Location, is_command, parse_location, refuse_command, resolve_range
-from pyasp.kaldi.reader import PLAIN, Reader
+from pyasp.kaldi.names import Location, extent, is_command, parse_location, refuse_command
+from pyasp.kaldi.reader import LONGEST_HEAD, PLAIN, Reader, head_ahead
 from pyasp.kaldi.source import Source, open_location
 from pyasp.kaldi.writer import BINARY
 
@@ -28,7 +27,6 @@ OPTIONS = {"o", "no", "s", "ns", "cs", "ncs", "bg", "b", "t", "np"}  # order and
 KEY_END = re.compile(rb"[ \t]")
 TRAILING_SPACE = re.compile(rb"[ \t\r](?:\n|\Z)")
 LONGEST_KEY = 10000  # bytes
-LONGEST_HEAD = 64  # bytes; no head of a binary array is longer
 Value = TypeVar("Value")
 PathLike = str | os.PathLike
 
@@ -173,18 +171,10 @@ def read_array(source: Source, dtype: np.dtype | type | None = None) -> np.ndarr
     source.refuse_foreign()
     ahead = source.peek(LONGEST_HEAD)
     if ahead.startswith(BINARY) and ahead[2:4].decode("latin-1") in PLAIN and ahead[4:5] == b" ":
-        _check_plain(ahead, source)
+        head_ahead(ahead, source.name, source.tell(), source.size, source.key)
         result = read_matrix_or_vector(source)
         return result if dtype is None else result.astype(dtype, copy=False)
     return Reader(source).array(dtype)
-
-
-def _check_plain(ahead: bytes, source: Source) -> None:
-    """Raises InputError unless the sizes in the head of a plain binary array are sane and fit the file."""
-    probe = Source(io.BytesIO(ahead), source.name, source.tell(), source.size)
-    probe.key = source.key
-    head = Reader(probe).head()
-    probe.require(head.body_bytes, f"{head.kind} of {head.shape}")
 
 
 def read_ark(rspecifier: PathLike, allow_commands: bool = False) -> Iterator[tuple[str, np.ndarray]]:
@@ -216,16 +206,4 @@ def load(
     with open_location(location) as source:
         source.key = item
         array = read_array(source, dtype)
-    return cut(array, location, where, item if item is not None else os.fspath(rxfilename))
-
-
-def cut(array: np.ndarray, location: Location, where: object, item: object) -> np.ndarray:
-    """The part of a vector or matrix that the location's ranges select."""
-    if location.rows is None and location.columns is None:
-        return array
-    if location.columns is not None and array.ndim != 2:
-        raise InputError(where, "a column range of a vector", "a range [first:last]", "Repair the range", item)
-    rows = resolve_range(location.rows, len(array), ROW_TOLERANCE, "row", where, item)
-    if location.columns is None:
-        return array[rows]
-    return array[rows, resolve_range(location.columns, array.shape[1], 0, "column", where, item)]
+    return array[extent(location, array.shape, where, item if item is not None else os.fspath(rxfilename))]

@@ -5,9 +5,9 @@
                                                     or fewer where an encoder takes steps
     pooled       (B, P)                    one vector a recording
 
-To add one: a class in a file of its own, one line in ENCODERS (pyasp.network.model) or in POOLINGS
-(pyasp.network.pooling), a test. Layers hold their products' weights as `weight` (out, in, ...), as torch's do: the cost
-of a network is counted from them.
+To add one: an encoder in a file of its own and a line in ENCODERS (pyasp.network.model), or a pooling in
+pyasp.network.pooling and a line in POOLINGS there; a test. Layers hold their products' weights as `weight`
+(out, in, ...), as torch's do: the cost of a network is counted from them.
 """
 
 from __future__ import annotations

@@ -56,11 +56,12 @@ def linear_output(dim: int, speakers: int) -> nn.Linear:
 
 @dataclass(frozen=True)
 class Loss:
-    """The layer of (hidden size, speakers) before the cross entropy, and what a margin makes of its cosine cos_y (B,);
-    None: the layer gives logits, as they are."""
+    """The layer of (hidden size, speakers) before the cost; what a margin makes of its cosine cos_y (B,), None: the
+    layer gives logits, as they are; what logits (B, S) of labels (B,) cost in training, a mean over the batch."""
 
     output: Callable[[int, int], nn.Module]
     with_margin: Callable[[Tensor, float], Tensor] | None = None
+    cost: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
 
 
 LOSSES = {"softmax": Loss(linear_output), "am": Loss(CosineOutput, additive), "aam": Loss(CosineOutput, angular)}
@@ -75,3 +76,8 @@ def logits_of(output: Tensor, labels: Tensor, loss: str, margin: float, scale: f
         rows = torch.arange(len(labels), device=labels.device)
         output = output.index_put((rows, labels), change(output[rows, labels], margin))
     return scale * output
+
+
+def loss_of(output: Tensor, labels: Tensor, loss: str, margin: float, scale: float) -> Tensor:
+    """The mean cost () of a batch in training; arguments as those of `logits_of`."""
+    return LOSSES[loss].cost(logits_of(output, labels, loss, margin, scale), labels)

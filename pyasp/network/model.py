@@ -139,6 +139,7 @@ class Network(nn.Module):
         total, training = 0, self.training
 
         def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            """Each value of the output is a product with one row of the weight."""
             nonlocal total
             weight = getattr(module, "weight", None)
             if isinstance(weight, Tensor) and weight.ndim > 1:

@@ -248,7 +248,7 @@ def _list(run: ReportedRun, name: str) -> dict[str, Any]:
     paper, columns = paper_rows(run.results["corpus"], name), report.columns_of(run.results, name)
     return {
         "name": name,
-        "counts": report.class_counts(run.results, name),
+        "counts": report.trials_in_words(run.results, name),
         "main": report.main_table(run.results, name),
         "classes": _classes(run, name),
         "best": _best(run, name),

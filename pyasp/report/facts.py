@@ -160,13 +160,19 @@ def versions(exp: Path) -> dict[str, str]:
 
 
 def _name(stage: object, title: str) -> str:
-    """A stage and what it does, without saying the same twice."""
-    return title if title.startswith(f"{stage} ") else f"{stage} {title}".strip()
+    """A stage and what it does, without saying the same twice; tools that run.sh asks before any stage have neither."""
+    return (
+        "before the first stage"
+        if not (stage or title)
+        else title
+        if title.startswith(f"{stage} ")
+        else f"{stage} {title}".strip()
+    )
 
 
 def stages_table(rows: list[dict[str, Any]]) -> Table:
-    """By stage and system: seconds of wall clock, of processors, of waiting, those that a longer stage hides, and the
-    largest process's memory (rows of costs.by_stage); the whole run last."""
+    """By stage and system: seconds of wall clock, of processors, of waiting, those that a longer stage hides and their
+    share, and the largest process's memory (rows of costs.by_stage); the whole run last."""
     table = [["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"]]
     known = [row for row in rows if row["seconds"] is not None]
     for row in rows:
@@ -177,7 +183,7 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
                 f"{row['seconds']:.1f}" if there else "-",
                 "" if used is None else f"{used:.1f}",
                 f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "",
-                f"{costs.hidden(row, known):.1f}" if there and row.get("spans") else "",
+                _hidden(row, known) if there and row.get("spans") else "",
                 grouped(round(row["peak_mb"])) if "peak_mb" in row else "",
                 row.get("tool", ""),
             ]
@@ -185,8 +191,18 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
     if len(known) > 1:
         spans = [span for row in known for span in row.get("spans", ())]
         wall = costs.covered(spans) if all(row.get("spans") for row in known) else sum(row["seconds"] for row in known)
-        table.append(["all", f"{wall:.1f}", f"{sum(row.get('cpu_seconds', 0.0) for row in rows):.1f}", *[""] * 4])
+        largest = max(rows, key=lambda row: row.get("peak_mb", 0.0))
+        peak = [grouped(round(largest["peak_mb"])), largest["tool"]] if "peak_mb" in largest else ["", ""]
+        used = sum(row.get("cpu_seconds", 0.0) for row in rows)
+        table.append(["all", f"{wall:.1f}", f"{used:.1f}", "", "", *peak])
     return table if rows else []
+
+
+def _hidden(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Seconds of a stage that a longer one hides, and their share where there are any: "15.0 (75 %)"."""
+    seconds = costs.hidden(row, rows)
+    share = f" ({min(100.0, 100 * seconds / row['seconds']):.0f} %)" if seconds >= 0.05 and row["seconds"] else ""
+    return f"{seconds:.1f}{share}"
 
 
 # ---------------------------------------------------------------- what was lost on the way

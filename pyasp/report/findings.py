@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyasp.core.text import cost, grouped, percent
-from pyasp.evaluation.llr import eer_text, unsure
+from pyasp.core.text import cost, percent
+from pyasp.evaluation.llr import classes_text, eer_text, unsure
 from pyasp.report.results import Results, entries, is_variant
 from pyasp.report.tables import between, probability
 
@@ -66,10 +66,9 @@ def found(results: Results, name: str) -> str:
     plain = {system: entry for system, entry in everything.items() if not is_variant(system)} or everything
     best, first = _best(plain), next(iter(plain.values()))
     speakers = first.get("ci", {}).get("speakers")
-    trials = f"{grouped(first['n_target'])} target and {grouped(first['n_nontarget'])} nontarget trials"
     among = f" of {speakers} speakers" if speakers else ""
     rank = f"has the lowest EER of {len(plain)} systems," if len(plain) > 1 else "has an EER of"
-    text = [f"{name} ({trials}{among}): {best} {rank} {eer_text(plain[best])} %{_interval(plain[best])}."]
+    text = [f"{name} ({classes_text(first)}{among}): {best} {rank} {eer_text(plain[best])} %{_interval(plain[best])}."]
     text.append(_differences(results, name, best, list(plain)))
     networks = {system: entry for system, entry in plain.items() if system != "ivector"}
     if len(networks) > 1 and best not in networks:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pyasp.core.text import Table, as_markdown, as_text, cost, grouped, percent
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.core.text import Table, as_markdown, as_text, cost, percent
+from pyasp.evaluation.llr import MARK, classes_text, eer_text, marked, metrics_table, priors_of, trials_text
 from pyasp.report.paper import PAPER, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
@@ -21,8 +21,8 @@ Tables = Iterable[tuple[str, Table]]  # with their titles
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
 TIMES = (
     "Runs and resumptions are added up. waiting: wall-clock seconds in which not even one processor was used; hidden: "
-    "those in which a longer stage ran too, so that the run would be no shorter without them; peak MB: of the largest "
-    "process."
+    "those in which a longer stage ran too, so that the run would be no shorter without them, and their share; peak "
+    "MB: of the largest process (several may run at the same time)."
 )
 DURATION_LIMITS = (
     "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "
@@ -59,20 +59,13 @@ def is_variant(system: str) -> bool:
 def main_table(results: Results, trial_list: str) -> Table:
     """One list: system, EER, one minDCF a prior, trials; a row labelled "paper" follows where the paper has one."""
     ours, paper = entries(results, trial_list), paper_rows(results["corpus"], trial_list)
-    priors = list(dict.fromkeys(prior for entry in ours.values() for prior in entry["min_dcf"]))
-    table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "trials"]]
-    for system, entry in ours.items():
-        costs = [min_dcf_text(entry, prior) for prior in priors]
-        table.append([system, eer_text(entry), *costs, grouped(entry["n_target"] + entry["n_nontarget"])])
+    header, *rows = metrics_table("system", ours)
+    table = [header]
+    for system, row in zip(ours, rows):
+        table.append(row)
         if system in paper:
-            table.append(
-                [
-                    f"{system} (paper)",
-                    percent(paper[system].eer),
-                    *(cost(paper[system].min_dcf.get(prior)) for prior in priors),
-                    "",
-                ]
-            )
+            costs = (cost(paper[system].min_dcf.get(prior)) for prior in priors_of(ours))
+            table.append([f"{system} (paper)", percent(paper[system].eer), *costs, ""])
     return table
 
 
@@ -97,7 +90,7 @@ def by_table(results: Results, trial_list: str, column: str) -> Table:
             table.append([f"{system} (paper)", *map(percent, figures)])
     groups = next(iter(ours.values()), {})
     counts = (groups.get(value, {"n_target": 0, "n_nontarget": 0}) for value in values)
-    return [*table, ["trials", *(grouped(each["n_target"] + each["n_nontarget"]) for each in counts)]]
+    return [*table, ["trials", *map(trials_text, counts)]]
 
 
 def columns_of(results: Results, trial_list: str) -> list[str]:
@@ -116,8 +109,7 @@ def every_entry(results: Results) -> Iterator[Mapping[str, Any]]:
 def definitions(results: Results) -> list[str]:
     """What each printed number is, with the first figure of the report as the example."""
     first = next(iter(entries(results, list_names(results)[0]).values()))
-    trials = grouped(first["n_target"] + first["n_nontarget"])
-    example = f"EER {eer_text(first)} % ({trials} trials)"
+    example = f"EER {eer_text(first)} % ({trials_text(first)} trials)"
     lines = [f"EER: equal error rate by the rule of Kaldi's compute-eer, e.g. {example}."]
     lines += [MARK] if any(marked(entry) for entry in every_entry(results)) else []
     lines += [
@@ -134,8 +126,13 @@ def definitions(results: Results) -> list[str]:
 
 def class_counts(results: Results, trial_list: str) -> str:
     """'800 target and 3 200 nontarget trials'."""
-    entry = next(iter(entries(results, trial_list).values()))
-    return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
+    return classes_text(next(iter(entries(results, trial_list).values())))
+
+
+def trials_in_words(results: Results, trial_list: str) -> str:
+    """How many trials there are, and of drawn ones how hard they are, as sentences."""
+    drawn = f" Drawn: {results['drawn_trials']}." if "drawn_trials" in results else ""
+    return f"{class_counts(results, trial_list)}.{drawn}"
 
 
 def screen(results: Results, where: str) -> str:
@@ -175,7 +172,7 @@ def markdown(
     number's definition (`notes` are more of them), and where the time went, which no two runs have alike."""
     parts = [f"# Results: {results['corpus']}"]
     for name in list_names(results):
-        parts += [f"## {name}", f"{class_counts(results, name)}.", as_markdown(main_table(results, name))]
+        parts += [f"## {name}", trials_in_words(results, name), as_markdown(main_table(results, name))]
         for title, table in extra.get(name, ()):
             parts += [f"{title}:", as_markdown(table)]
         for column in columns_of(results, name):

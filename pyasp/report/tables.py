@@ -13,7 +13,7 @@ import numpy as np
 from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
-from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS
+from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, trials_text
 from pyasp.report.results import Results, columns_of, entries, is_variant, list_names
 
 FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two
@@ -67,16 +67,7 @@ def calibration_table(results: Results, trial_list: str) -> Table:
         found = entry["calibration"]
         ratio = found["cllr"] / found["min_cllr"] if found["cllr"] is not None and found["min_cllr"] else None
         costs = [cost(found[kind][prior]) for prior in priors for kind in ("act_dcf", "min_dcf")]
-        table.append(
-            [
-                name,
-                cost(found["cllr"]),
-                cost(found["min_cllr"]),
-                percent(ratio),
-                *costs,
-                grouped(entry["n_target"] + entry["n_nontarget"]),
-            ]
-        )
+        table.append([name, cost(found["cllr"]), cost(found["min_cllr"]), percent(ratio), *costs, trials_text(entry)])
     return table if rows else []
 
 

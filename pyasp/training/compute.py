@@ -119,6 +119,7 @@ def bytes_of_chunk(net: Network, frames: int) -> int:
     weights, kept, training = {value.data_ptr() for value in net.state_dict().values()}, {}, net.training
 
     def keep(value: Tensor) -> Tensor:
+        """Notes the bytes of what autograd keeps, weights at 0."""
         storage = value.untyped_storage()
         kept[storage.data_ptr()] = 0 if value.data_ptr() in weights else storage.nbytes()  # of several views one
         return value

@@ -24,15 +24,14 @@ from pyasp.core.files import file_sha256
 from pyasp.core.processes import rank
 from pyasp.core.records import ancestors
 from pyasp.core.text import grouped, read_json, read_lines
-from pyasp.features.fbank import FbankOptions
 from pyasp.features.frontend import NetworkFrontendOptions
-from pyasp.features.mfcc import MfccOptions
+from pyasp.features.kinds import KINDS
 from pyasp.network import checkpoint
 from pyasp.network.model import HEAD, Network
 
 ENCODER, OUTPUT = "frames", HEAD[-1]
 ELSE = ("dither", "allow_downsample", "allow_upsample", "channel", "min_duration")  # make no other features
-SAME = {field.name for kind in (MfccOptions, FbankOptions) for field in dataclasses.fields(kind)}.difference(ELSE)
+SAME = {field.name for kind in KINDS.values() for field in dataclasses.fields(kind.options)}.difference(ELSE)
 CURE = "Give encoder, sizes and features of the network that --init names (options.conf beside it), or no --init"
 
 
@@ -108,6 +107,7 @@ def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict
     """The weights of `own` that are taken. InputError on another shape, and on an encoder of other layers."""
 
     def outputs(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        """{name: shape} of the layer whose rows are the training speakers."""
         return {name: tuple(value.shape) for name, value in weights.items() if name.split(".")[0] == OUTPUT}
 
     same = source.speakers == speakers and outputs(source.weights) == outputs(own)
@@ -127,7 +127,7 @@ def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict
 
 def behind(path: Path, kind: str) -> dict[str, str]:
     """How the features behind a data directory's file, or a checkpoint, were computed, where records lead there."""
-    made: dict[str, Any] = next((each["options"] for each in ancestors(path) if each["tool"] == f"make_{kind}"), {})
+    made: dict[str, Any] = next((each["options"] for _, each in ancestors(path) if each["tool"] == f"make_{kind}"), {})
     return {f"stored {key}": value_text(value) for key, value in made.items() if key in SAME}
 
 

@@ -35,10 +35,11 @@ from pyasp.core.records import describe, is_current, maker, making
 from pyasp.core.threads import prefetched, settle_threads
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import output_dim
+from pyasp.features.kinds import MAKERS
 from pyasp.kaldi import ScpReader
 from pyasp.network import checkpoint
 from pyasp.network.embed import EmbedOptions
-from pyasp.network.loss import logits_of
+from pyasp.network.loss import logits_of, loss_of
 from pyasp.network.model import ONNX
 from pyasp.network.onnx import OnnxModel
 from pyasp.training.chunks import Batch, split_validation, validation_batches
@@ -92,7 +93,7 @@ def train_step(run: Run, batch: Batch, watch: Watch) -> Tensor:
     with autocast(run.options, run.device):
         output = run.model(x)
     choice = run.options.loss, phase.options.margin, run.options.logit_scale
-    loss = functional.cross_entropy(logits_of(output, labels, *choice), labels)
+    loss = loss_of(output, labels, *choice)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(run.net.parameters(), run.options.clip_norm)
@@ -282,7 +283,7 @@ def adopt(data: DataDir, directory: Path, options: NetworkOptions, made: dict[st
 def rate_of(table: Path) -> int | None:
     """Samples a second that stored features were made from, by the records behind them; None where there are none."""
     try:
-        return int(maker(table, "make_mfcc", "make_fbank")["options"]["sample_frequency"])
+        return int(maker(table, *MAKERS)["options"]["sample_frequency"])
     except InputError:
         return None
 

@@ -6,9 +6,10 @@ import pytest
 from pyasp.backend import norm
 from pyasp.backend.lists import draw_cohort
 from pyasp.backend.model import BackEnd, enroll, train
-from pyasp.backend.norm import Cohort, moments
+from pyasp.backend.norm import FORMULAS, Cohort, Norm, moments
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS
+from pyasp.backend.variants import NORMS
 from pyasp.core.errors import InputError
 
 DIM = 6
@@ -49,7 +50,7 @@ SPEAKERS = np.array([f"s{k}" for k in range(6)]), np.array([f"s{k}" for k in ran
 
 
 @pytest.mark.parametrize("scoring", ["plda", "cosine"])
-@pytest.mark.parametrize("kind", ["znorm", "tnorm", "snorm", "asnorm"])
+@pytest.mark.parametrize("kind", FORMULAS)
 @pytest.mark.parametrize("own", [(), (1, 4)])
 def test_against_loops(back_end, kind, scoring, own, monkeypatch):
     """Also where two of the trials' speakers are in the cohort: they are left out of their own models' and tests'
@@ -63,13 +64,33 @@ def test_against_loops(back_end, kind, scoring, own, monkeypatch):
         z = score(*one_model, cohort.vectors, plda, options).pairs(everyone, np.arange(9))
         t = score(cohort.vectors, cohort.num_utts, tests[[j]], plda, options).pairs(np.arange(9), everyone)
         z, t = (np.delete(each, k) if k in own else each for each, k in ((z, i), (t, j)))
-        if kind == "asnorm":
+        if FORMULAS[kind].top:
             z, t = np.sort(z)[-4:], np.sort(t)[-4:]
-        parts = {"znorm": [(s - z.mean()) / z.std()], "tnorm": [(s - t.mean()) / t.std()]}
-        expected.append(np.mean(parts.get(kind, sum(parts.values(), []))))
+        sides = (FORMULAS[kind].model, z), (FORMULAS[kind].test, t)
+        expected.append(np.mean([(s - each.mean()) / each.std() for counts, each in sides if counts]))
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs, SPEAKERS), expected)
     monkeypatch.setattr(norm, "AT_ONCE", 20)  # two rows at a time
     assert np.allclose(cohort.normalise(kind, scores, models, tests, pairs, SPEAKERS), expected)
+
+
+def test_every_name_has_its_formula():
+    assert list(FORMULAS) == list(NORMS)
+    found = {kind: (each.model, each.test, each.top) for kind, each in FORMULAS.items()}
+    assert found["znorm"] == (True, False, False) and found["tnorm"] == (False, True, False)
+    assert found["snorm"] == (True, True, False) and found["asnorm"] == (True, True, True)
+
+
+def test_a_normalisation_of_one_s_own_is_a_line_in_the_table(back_end, monkeypatch):
+    """The test's highest scores, and only their mean taken away."""
+    models, tests, pairs, scores, options = trials(back_end, "cosine")
+    monkeypatch.setitem(
+        FORMULAS, "own", Norm(model=False, top=True, formula=lambda scores, mean, deviation: scores - mean)
+    )
+    found = cohort_of(back_end, options).normalise("own", scores, models, tests, pairs, SPEAKERS)
+    shift = (scores - found).reshape(6, 6)  # of model i and test j
+    assert np.allclose(shift, shift[0]) and len(set(shift[0].round(9))) == 6
+    with pytest.raises(KeyError):
+        cohort_of(back_end, options).normalise("none", scores, models, tests, pairs, SPEAKERS)
 
 
 def test_snorm_undoes_a_shift_and_a_scale_of_all_scores(back_end):
@@ -90,7 +111,7 @@ def test_the_best_of_a_row():
         moments(np.array([[1.0], [2.0]]))
 
 
-@pytest.mark.parametrize("kind", ["znorm", "tnorm", "snorm", "asnorm"])
+@pytest.mark.parametrize("kind", FORMULAS)
 def test_a_cohort_with_the_trials_own_speakers_normalises_as_one_of_strangers(back_end, kind):
     """Dev trials among 40 speakers, normalised by those 40 and by 40 others: target trials have the same mean. A cohort
     with their own speakers in it draws them down: asnorm from 0.96 to 0.11, the others from 1.74 to 1.64."""
@@ -110,7 +131,7 @@ def test_a_cohort_with_the_trials_own_speakers_normalises_as_one_of_strangers(ba
 
     disjoint = means(strangers, theirs + 100)
     assert means(vectors, labels) == pytest.approx(disjoint, abs=0.06)
-    assert means(vectors, labels + 100) < disjoint - (0.7 if kind == "asnorm" else 0.08)  # by names that hide them
+    assert means(vectors, labels + 100) < disjoint - (0.7 if FORMULAS[kind].top else 0.08)  # by names that hide them
 
 
 def test_the_draw_is_seeded_and_bounded():

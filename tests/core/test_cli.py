@@ -138,3 +138,24 @@ def test_optional_words_and_help(capsys):
     assert tool(["--help"]) == 0
     text = capsys.readouterr().out
     assert "Prints what it was given." in text and "--kind <a|b>" in text and "[default: 0.5]" in text
+    assert "(none)" not in text
+
+
+def test_options_stand_under_the_class_that_declares_them(capsys):
+    @dataclass(frozen=True)
+    class Base:
+        """What all share; and no more."""
+
+        dull: str = option("", "last")
+
+    @dataclass(frozen=True)
+    class Own(Base):
+        """What this one
+        does. In two sentences."""
+
+        keen: int = option(1, "first")
+
+    assert command(Own)(lambda options: None)(["--help"]) == 0
+    heads = "What this one does:", "--keen", "What all share:", "--dull", "of every tool:", "--config FILE"
+    text = capsys.readouterr().out
+    assert [text.index(head) for head in heads] == sorted(text.index(head) for head in heads)

@@ -23,7 +23,7 @@ VICTIMS = ("group", "run.sh", "tool", "runner")
 WAYS = [
     *((victim, sign) for sign in (signal.SIGKILL, signal.SIGTERM) for victim in VICTIMS),
     *((victim, signal.SIGINT) for victim in ("group", "run.sh")),
-]  # what run.sh starts ignores SIGINT
+]  # which a terminal sends to run.sh's group
 TIMES = ("seconds", "frames_per_second", "data_wait", "peak_fraction")  # of train.jsonl, which no two runs share
 
 

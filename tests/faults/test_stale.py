@@ -168,7 +168,7 @@ def two_kinds(tmp_path_factory):
 def test_a_changed_filter_bank_is_its_own_kind_s_and_that_of_its_systems(two_kinds, tmp_path, name, systems, kinds):
     where, whole = two_kinds
     conf = Path(shutil.copytree(whole, tmp_path / "conf"))
-    asked = stale.Run(where / "data", where / "exp", tuple(systems.split()), str(conf))
+    asked = stale.Request(where / "data", where / "exp", tuple(systems.split()), str(conf))
     assert not stale.find(asked)
     (conf / name).write_text((conf / name).read_text().replace("--low-freq=20", "--low-freq=30"))
     found = stale.find(asked)
@@ -182,9 +182,14 @@ def test_a_changed_filter_bank_is_its_own_kind_s_and_that_of_its_systems(two_kin
 
 def test_every_tool_that_leaves_a_record_is_known(finished):
     where = finished[0]
-    run = stale.Run(where / "data", where / "exp", recipe.SYSTEMS)
+    run = stale.Request(where / "data", where / "exp", recipe.SYSTEMS)
     left = {made["tool"] for _, made in stale.records(run)}
     assert left - {"evaluate", "report", "attention"} <= set(stale.TOOLS) and len(left) > 12
+
+
+def test_every_preparation_is_known_by_its_file():
+    assert {path.stem for path in (recipe.ROOT / "local").glob("prep_*.py")} <= set(stale.TOOLS)
+    assert stale.STAGES[0] == "prepare" and stale.TOOLS["prep_folder"].seeded
 
 
 def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
@@ -209,5 +214,5 @@ def test_only_what_a_run_takes_up_is_looked_at(tmp_path):
         (tmp_path / name / "x.made.json").write_text(
             '{"tool": "score", "options": {}, "inputs": {"gone": "1"}, "seed": null}'
         )
-    found = stale.find(stale.Run(tmp_path / "data", tmp_path / "exp", names))
+    found = stale.find(stale.Request(tmp_path / "data", tmp_path / "exp", names))
     assert [str(each.path.relative_to(tmp_path)) for each in found] == ["data/train/x", "exp/ivector/x"]

@@ -3,13 +3,15 @@
 import gzip
 import itertools
 import json
+import operator
 
 import lhotse
 import pytest
 import soundfile
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, speech, tables, trial_lines, wav
 
-from local import prep_folder
+from local import folder_trials, prep_folder
+from local.common import Utterance
 
 
 def prepare(data, *options):
@@ -274,3 +276,96 @@ def test_current_data_is_kept_and_a_changed_table_needs_force(protocol, tree, tm
     assert prepare(data, *options, "--force=true") == 0
     assert "m-spk4-one" in (data / "enroll/model2utts").read_text()
     assert json.loads((data / "prep.json").read_text())["train"]["speakers"] == 3
+
+
+# ---------------------------------------------------------------- what drawn non-targets share
+
+
+def voices(*, male=4, female=4, takes=3, **columns):
+    """{id: utterance} of so many speakers; columns: {name: [a speaker's values in turn]}."""
+    genders = ["m"] * male + ["f"] * female
+    return {
+        f"{gender}{k}-{take}": Utterance(
+            f"{gender}{k}-{take}",
+            f"{gender}{k}",
+            "",
+            gender,
+            info={name: values[k % len(values)] for name, values in columns.items()},
+        )
+        for k, gender in enumerate(genders)
+        for take in range(takes)
+    }
+
+
+def nontargets(test, allow):
+    """(speaker, speaker) of the drawn non-targets."""
+    drawn = folder_trials.draw_trials(test, 40, 5, 1, allow)
+    return [(test[trial.model].speaker, test[trial.test].speaker) for trial in drawn if not trial.target]
+
+
+def test_drawn_nontargets_share_what_is_known_of_their_speakers():
+    test = voices(male=8, female=8, language=["fr", "de"])
+    conditions = folder_trials.Conditions(test.values())
+    assert conditions.columns == ["gender", "language"] and set(conditions.depth.values()) == {2}
+    pairs = nontargets(test, conditions.allow)
+    speakers = {utt.speaker: (utt.gender, utt.info["language"]) for utt in test.values()}
+    assert len(pairs) > 100 and all(speakers[a] == speakers[b] for a, b in pairs)
+    assert conditions.by_chance() == pytest.approx(3 / 15)
+    assert any(speakers[a] != speakers[b] for a, b in nontargets(test, operator.ne))
+
+
+def test_speakers_with_too_few_of_their_kind_meet_those_who_share_less():
+    test = voices(male=9, female=4, language=["fr", "fr", "fr", "fr", "fr", "fr", "fr", "fr", "de", "fr"])
+    conditions = folder_trials.Conditions(test.values())
+    assert conditions.depth == {speaker: 1 if speaker == "m8" else 2 for speaker in conditions.values}
+    pairs = nontargets(test, conditions.allow)
+    assert {a[0] + b[0] for a, b in pairs} == {"mm", "ff"} and any("m8" in pair for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{}, {"session": ["a"]}, {"name": [f"n{k}" for k in range(16)]}],
+    ids=["nothing", "a session", "a value for each speaker"],
+)
+def test_columns_that_tell_nothing_change_nothing(columns):
+    """Also a column that differs within a speaker; a gender of which nothing is known."""
+    test = voices(male=8, female=8, **columns)
+    for number, utt in enumerate(test.values()):
+        utt.gender, utt.info["phone"] = "", str(number % 2)
+    conditions = folder_trials.Conditions(test.values())
+    assert not conditions.columns
+    assert nontargets(test, conditions.allow) == nontargets(test, operator.ne)
+
+
+def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path, capsys):
+    root, data, known = tmp_path / "own", tmp_path / "data", tmp_path / "speakers.tsv"
+    for speaker, take in itertools.product(range(20), range(2)):
+        wav(root / f"s{speaker}" / f"{take}.wav", 40 * speaker + take)
+    gender = {f"s{speaker}": "male" if speaker < 10 else "female" for speaker in range(20)}
+    table(
+        known,
+        [{"speaker": s, "gender": g, "accent": "x"} for s, g in gender.items()]
+        + [{"speaker": "gone", "gender": "", "accent": ""}],
+    )
+    options = ("--root", root, "--eval-fraction=0.8", "--speaker-table", known)
+    assert prepare(data, *options) == 0
+    said = capsys.readouterr().out
+    assert "1 speakers of the table have no recording: gone" in said
+    lines = [line for line in trial_lines(data, "trials") if line[2] == "nontarget"]
+    same = [gender[a.split("-")[0]] == gender[b.split("-")[0]] for a, b, _ in lines]
+    told = json.loads((data / "prep.json").read_text())
+    assert all(same) and told["trials/trials"]["nontarget of one gender and accent"] == len(lines)
+    assert (
+        f"{len(lines)} of {len(lines)} nontargets are of one gender and accent" in told["drawn"]
+        and told["drawn"] in said
+    )
+    assert all(row == {"accent": "x"} for row in check_data_dir(data / "test", 32, 16).info.values())
+    assert prepare(data, *options, "--same-condition=false") == 1
+    refused(capsys, "--force")
+    assert prepare(data, *options, "--same-condition=false", "--force") == 0
+    assert (
+        "of any two speakers, as --same-condition=false says" in json.loads((data / "prep.json").read_text())["drawn"]
+    )
+    table(known, [{"speaker": "other", "gender": "m"}])
+    assert prepare(tmp_path / "wrong", *options) == 1
+    refused(capsys, "speakers.tsv", "none of the speakers")

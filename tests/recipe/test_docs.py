@@ -18,6 +18,8 @@ from recipe import ROOT
 from pyasp.__main__ import verb_lines
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+NOT_OURS = {".venv", ".git", "data", "exp"}
+PAGES = [path for path in sorted(ROOT.rglob("*.md")) if not NOT_OURS & set(path.relative_to(ROOT).parts)]
 NUMBER = re.compile(r"\d[\d .,]*")
 
 
@@ -70,6 +72,37 @@ def test_every_test_that_a_page_names_is_there():
             file = path or file  # `::test_b` is of the file named before
             named.append((file, name))
         assert not [each for each in named if each not in known], page
+
+
+def outside_fences(text: str) -> list[str]:
+    """The lines of a page that are no commands or outputs."""
+    parts = re.split(r"^```.*$", text, flags=re.M)
+    return "".join(parts[::2]).splitlines()
+
+
+def anchors(page: Path) -> set[str]:
+    """What links may lead to within a page: its headings as GitHub calls them, and named places."""
+    text = page.read_text(encoding="utf-8")
+    heads = (re.sub(r"[^\w -]", "", line.lstrip("# ").lower()) for line in outside_fences(text) if line.startswith("#"))
+    return {head.replace(" ", "-") for head in heads} | set(re.findall(r'id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_the_tables_links_and_verbs_of_a_page(page):
+    """Rows as wide as the table's head; links that lead somewhere; verbs that are there."""
+    text = page.read_text(encoding="utf-8")
+    lines, wide = outside_fences(text), 0
+    for line in lines:
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.lstrip().startswith("|") else 0
+        assert not cells or not wide or cells == wide, f"{cells - 1} cells under {wide - 1}: {line}"
+        wide = cells
+    plain = re.sub(r"`[^`]*`", "", "\n".join(lines))
+    for link in re.findall(r"\]\(([^)\s]+)\)", plain):
+        name, _, place = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert re.match(r"https?:", link) or target.exists() and (not place or place in anchors(target)), link
+    verbs = set(re.findall(r"\bpyasp\.bin\.([a-z]\w*)", text)) | set(re.findall(r"(?<!from )\bpyasp ([a-z]\w*)", text))
+    assert [verb for verb in verbs - {"completion"} if not (ROOT / f"pyasp/bin/{verb}.py").is_file()] == []
 
 
 @pytest.mark.docs

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from recipe import CONF, ROOT, SYSTEMS, artefacts, results, run
 
+from pyasp.bin import bundle, export, verify
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.kaldi import ScpReader
 
@@ -207,3 +208,33 @@ def test_models_of_another_dimension_are_an_error(finished, tmp_path):
 def test_a_missing_root_is_one_message(tmp_path):
     process = run(tmp_path, "--corpus", "voxceleb", "--root", str(tmp_path / "nowhere"))
     assert process.returncode != 0 and "nowhere" in process.stderr and "Traceback" not in process.stderr
+
+
+@pytest.mark.slow
+def test_networks_after_the_paper_and_of_others_stand_in_the_same_table(tmp_path):
+    """ECAPA-TDNN and ResNet34 beside the i-vector; then the first, exported, as anybody's ONNX file beside them."""
+    conf = shutil.copytree(ROOT / CONF, tmp_path / "conf")
+    shutil.copytree(ROOT / "conf/toy/systems", conf / "systems")
+    for path in (conf / "systems").iterdir():
+        small = "--epochs=1\n--steps-per-epoch=2\n--frame-dim=8\n--pooling-dim=16\n"
+        kept = [line for line in path.read_text().splitlines() if line.split("=")[0] + "=" not in small]
+        path.write_text("\n".join(kept) + "\n" + small)
+    (conf / "systems/published.conf").write_text(
+        f"--encoder=onnx\n--model={tmp_path / 'net.onnx'}\n--feature-type=fbank\n"
+    )
+    networks = ["ecapa", "resnet34"]
+    process = run(tmp_path, "--conf", str(conf), "--systems", "ivector ecapa resnet34")
+    assert process.returncode == 0, process.stderr[-3000:]
+    wavs = list(read_table(tmp_path / "data/test/wav.scp").values())[:2]
+    for system in networks:
+        assert bundle.main([str(tmp_path / "exp" / system), str(tmp_path / system)]) == 0
+    pytest.importorskip("onnxruntime")
+    assert export.main(["--onnx", str(tmp_path / "ecapa"), str(tmp_path / "net.onnx")]) == 0
+    process = run(tmp_path, "--conf", str(conf), "--systems", "ivector ecapa resnet34 published", "--stage", "networks")
+    assert process.returncode == 0, process.stderr[-3000:]
+    rows = {name: row["trials"]["veri_test"]["eer"] for name, row in results(tmp_path)["systems"].items()}
+    assert set(rows) == {"ivector", *networks, "published"}
+    assert rows["published"] == rows["ecapa"]  # the same weights
+    assert bundle.main([str(tmp_path / "exp/published"), str(tmp_path / "published")]) == 0
+    for system in (*networks, "published"):
+        assert verify.main(["--model", str(tmp_path / system), wavs[0], "--", wavs[1]]) == 0

@@ -1,11 +1,15 @@
 """The shell around the jobs: option parsing, the job runner, locks, messages on failure."""
 
+import fcntl
 import importlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -170,6 +174,20 @@ def test_no_job_outlives_its_run(tmp_path, victim, sign):
     caller.wait()
 
 
+def test_a_runner_that_is_stopped_waits_for_what_its_job_saves(tmp_path):
+    """A run is over when its runners are: a training saves its checkpoint first, though nobody waits for the runner."""
+    job = 'trap "sleep 1.5; touch saved; exit 143" TERM; echo $$ > pid; while :; do sleep 0.1; done'
+    script = f"{ROOT}/steps/run_jobs log bash -c '{job}' & echo $! > runner; wait"
+    caller = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    wait_for_number(tmp_path / "pid")
+    runner = wait_for_number(tmp_path / "runner")
+    os.kill(runner, signal.SIGTERM)
+    caller.kill()
+    caller.wait()
+    assert wait_until(lambda: not alive(runner), 60) and (tmp_path / "saved").exists()
+    assert "ended with exit code 143" in (tmp_path / "log").read_text()
+
+
 def wait_until(condition, seconds=10):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -220,13 +238,15 @@ STAGES = """
 . {root}/steps/common.sh
 data={place}/data exp={place}/exp stages=(a b c d) current_stage=2 arguments=("$@")
 hold_locks "$data" "$exp"
+set -m
 {{
-trap 'on_exit $?' EXIT
+trap 'on_exit $?' EXIT; trap '' TTIN TTOU
 current_stage=3
+echo begun >&2
 bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
 finished=true
 exit 0
-}} &
+}} </dev/null &
 echo $! > {place}/stages
 supervise $!
 """
@@ -235,17 +255,6 @@ supervise $!
 RESUME = (
     "stages=(prepare features select); current_stage=2; arguments=({words}); PYASP_RERUN={place}/rerun; resume_line"
 )
-
-
-@pytest.mark.parametrize("run, state", [("$dead", "gone"), ("$$", "there")])
-def test_a_new_run_waits_until_the_watcher_of_a_killed_one_is_done(tmp_path, run, state):
-    """It would be ended with what the killed one left; the watcher of a run that lives stays, and the lock says so."""
-    done = bash(
-        f"""true & dead=$!; wait $dead; sleep 1 & watcher=$!
-        echo "process {run} watched by $watcher since then" >{tmp_path}/lock
-        await_watcher {tmp_path}/lock; if dead $watcher; then echo gone; else echo there; fi; kill $watcher || true"""
-    )
-    assert done.stdout.strip() == state, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -313,6 +322,21 @@ def test_a_command_is_run_once_and_again_where_its_words_changed(tmp_path):
     assert run.stdout == "ran\nran\n" and run.stderr.count("a: up to date") == 3 and run.returncode == 1
 
 
+def test_no_job_is_started_for_what_another_set_holds(tmp_path):
+    """Vectors of the test's recordings are the enrolment's too: merged, with no tool in between."""
+    (tmp_path / "utt2spk").write_text("a-1 a\nb-1 b\n")
+    (tmp_path / "other.scp").write_text("a-1 x.ark:4\nb-1 x.ark:44\nc-1 x.ark:84\n")
+    script = f"""declare -A o=([conf]='' [reuse]={tmp_path}/other.scp [cmd]=job [nj]=2 [force]=false); tool_options=()
+        job() {{ echo started; return 1; }}; cd {ROOT}; export PYTHONPATH={ROOT}
+        map_shards extract extract {tmp_path} {tmp_path}/shards/e {tmp_path}/e.scp ''"""
+    done = bash(script)
+    assert done.returncode == 0 and "started" not in done.stdout, done.stderr
+    assert (tmp_path / "e.scp").read_text() == "a-1 x.ark:4\nb-1 x.ark:44\n"
+    for known in ("a-1 x.ark:4\n", ""):
+        (tmp_path / "other.scp").write_text(known)
+        assert "started" in bash(script).stdout
+
+
 def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     result = bash(f"export PYASP_RERUN={tmp_path}/rerun; need {tmp_path}/feats.scp features")
     assert result.returncode == 1 and "feats.scp is missing or empty: stage features makes it" in result.stderr
@@ -359,6 +383,36 @@ def test_every_option_of_a_preparation_is_one_of_run_sh():
             assert key in names and (kind is bool) == (key in flags) and (kind == REPEATABLE) == (key in lists), key
 
 
+def test_the_help_fits_on_a_screen_and_a_half():
+    """Of 24 lines of 80 columns; it says all that run.sh takes but what a corpus owns."""
+    script = (ROOT / "run.sh").read_text()
+    table = re.search(r"^declare -A opt=\(\n.*?\)$", script, re.M | re.S)[0]
+    stages = re.search(r"^stages=\(.*?\)", script, re.M)[0]
+    shown = bash(f"{stages}; conf=conf/toy arguments=(--help); {table}; print_help").stdout
+    assert len(shown.splitlines()) <= 36 and max(map(len, shown.splitlines())) <= 80
+    names = re.findall(r"\[([a-z-]+)\]=", table)
+    assert len(names) > 15 and [name for name in names if f"--{name}" not in shown] == []
+
+
+def test_the_help_of_a_corpus_is_its_preparations():
+    script = "declare -A opt=([corpus]=folder); arguments=(--help --corpus=folder); print_help"
+    lines = bash(script, env={**os.environ, "COLUMNS": "120"}).stdout.splitlines()
+    assert lines[0].startswith("./run.sh --corpus folder") and "Must be given: one of --root" in "".join(lines[:9])
+    assert "usage: python" not in "".join(lines)
+
+
+@pytest.mark.parametrize("corpus", bash("corpora").stdout.split())
+def test_the_help_of_a_preparation_begins_with_what_must_be_given(corpus, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert importlib.import_module(f"local.prep_{corpus}").main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = [line for line in lines[:24] if "ust be given" in line]
+    assert len(first) == 1 and ("--root" in first[0]) == ("toy" not in corpus)
+    assert len(lines) <= 66 and max(map(len, lines)) <= 120
+    heads = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert len(heads) >= 3 and heads[-2:] == ["Of every preparation:", "of every tool:"]
+
+
 def hear_signals():
     """A shell cannot trap what its parent ignores: tests behind `nohup` or in the background."""
     for sign in (signal.SIGINT, signal.SIGHUP):
@@ -372,28 +426,61 @@ def hear_signals():
         ("run", signal.SIGINT, 130),
         ("run", signal.SIGTERM, 143),
         ("run", signal.SIGKILL, -9),
+        ("group", signal.SIGKILL, -9),
+        ("group", signal.SIGINT, 130),
         ("stages", signal.SIGKILL, 137),
         ("step", signal.SIGKILL, 137),
     ],
 )
 def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim, sign, code):
     """Whoever is killed, nothing of the run is alive behind it; who can still speak says how to resume."""
-    (tmp_path / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=tmp_path))
-    run = subprocess.Popen(
-        ["bash", tmp_path / "run.sh", "--nj", "a b"],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-        preexec_fn=hear_signals,
-    )
-    step, stages, worker = (wait_for_number(tmp_path / name) for name in ("step", "stages", "worker"))
-    os.kill({"run": run.pid, "stages": stages, "step": step}[victim], sign)
+    run, numbers = start_stages(tmp_path, stderr=subprocess.PIPE, preexec_fn=hear_signals)
+    os.kill({"run": run.pid, "group": -run.pid, **numbers}[victim], sign)
     told = run.communicate(timeout=30)[1]
-    assert run.returncode == code and wait_until(lambda: not any(map(alive, (step, stages, worker))), 60)
-    if sign != signal.SIGKILL or victim != "run":
+    assert run.returncode == code and wait_until(lambda: not any(map(alive, numbers.values())), 60)
+    if code != -9:
         assert f"esume with:\n  ./run.sh --nj a\\ b --stage {'c' if victim == 'stages' else 'd'}\n" in told
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+
+
+def start_stages(place, **streams):
+    """A run whose last stage sleeps, with its step and the step's worker: the process, their numbers."""
+    (place / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=place))
+    words = ["bash", place / "run.sh", "--nj", "a b"]
+    run = subprocess.Popen(words, text=True, cwd=ROOT, start_new_session=True, **streams)
+    return run, {name: wait_for_number(place / name) for name in ("step", "stages", "worker")}
+
+
+def test_a_run_started_at_once_after_a_killed_one_is_not_ended_with_it(tmp_path):
+    """It waits until what was left is dead, and what ends that does not reach it."""
+    run, numbers = start_stages(tmp_path, stderr=subprocess.DEVNULL)
+    run.kill()
+    script = f"data={tmp_path}/data exp={tmp_path}/exp; hold_locks $data $exp; set -m; {{ sleep 2; echo through; }} & supervise $!"
+    assert bash(script).stdout == "through\n" and not any(map(alive, numbers.values()))
+    run.wait()
+
+
+@pytest.mark.parametrize("end", ["interrupt", "close"])
+def test_a_terminal_never_stops_the_stages_and_ends_them(tmp_path, end):
+    """Stages write to a terminal that stops background writers (`stty tostop`); Ctrl-C and closing it end the run."""
+
+    def take_terminal():
+        hear_signals()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        subprocess.run(["stty", "tostop"])
+
+    master, terminal = pty.openpty()
+    run, numbers = start_stages(
+        tmp_path, preexec_fn=take_terminal, **dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    )
+    os.close(terminal)
+    assert b"begun" in os.read(master, 1000)
+    if end == "interrupt":
+        os.write(master, b"\x03")
+    else:
+        os.close(master)
+    assert run.wait(30) == {"interrupt": 130, "close": 129}[end]
+    assert wait_until(lambda: not any(map(alive, numbers.values())))
 
 
 @pytest.mark.parametrize(
@@ -449,10 +536,17 @@ def test_the_environment_is_made_once_and_repaired(bare_root):
         and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
     )
     assert source_path(bare_root).stderr == ""
+    subprocess.run(["cp", "-a", bare_root / ".venv", bare_root / "made"], check=True)
+    (bare_root / "python3").write_text(f"""#!/bin/sh
+[ "$2" != venv ] || exec mv "{bare_root}/made" "$3" # as it was made: pip takes seconds to install
+exec "{Path(sys.executable).resolve()}" "$@"
+""")
+    (bare_root / "python3").chmod(0o755)
     (bare_root / ".venv" / "bin" / "python").unlink()
     (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
-    repaired = source_path(bare_root)
+    repaired = source_path(bare_root, PYTHON=str(bare_root / "python3"))
     assert repaired.returncode == 0 and "Making .venv" in repaired.stderr
+    assert subprocess.run([bare_root / ".venv/bin/python", "-c", "import pip"]).returncode == 0
     (bare_root / "conf" / "requirements.txt").write_text("# changed\n")
     assert "Installing the packages of conf/requirements.txt" in source_path(bare_root).stderr
 

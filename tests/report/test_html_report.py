@@ -609,14 +609,16 @@ def test_where_the_time_goes(tmp_path):
         '{"stage": "networks", "title": "a", "tool": "t", "cpu_seconds": 15.0, "peak_mb": 10.0}\n'
         '{"stage": "networks", "title": "b", "tool": "t", "cpu_seconds": 35.0, "peak_mb": 9.0}\n'
         '{"stage": "report", "title": "report of all", "tool": "r", "cpu_seconds": 1.0, "peak_mb": 1.0}\n'
+        '{"stage": "", "title": "", "tool": "check", "cpu_seconds": 1.0, "peak_mb": 2.0}\n'
     )
     assert facts.stages_table(costs.by_stage(tmp_path)) == [
         ["stage", "wall s", "processor s", "waiting s", "hidden s", "peak MB", "of tool"],
-        ["networks a", "20.0", "15.0", "5.0", "15.0", "10", "t"],
+        ["networks a", "20.0", "15.0", "5.0", "15.0 (75 %)", "10", "t"],
         ["networks b", "30.0", "35.0", "0.0", "0.0", "9", "t"],
         ["scores a", "2.0", "", "", "0.0", "", ""],
         ["report of all", "-", "1.0", "", "", "1", "r"],
-        ["all", "37.0", "51.0", "", "", "", ""],
+        ["before the first stage", "-", "1.0", "", "", "2", "check"],
+        ["all", "37.0", "52.0", "", "", "10", "t"],
     ]
 
 

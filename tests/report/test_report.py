@@ -97,6 +97,21 @@ def test_results_json_has_the_schema(root):
         assert (root / f"exp/{name}.made.json").is_file()
 
 
+def test_how_hard_drawn_trials_are_stands_with_their_number(root, monkeypatch):
+    assert evaluate(root, "ivector") == 0
+    pages = []
+    monkeypatch.setattr(report_tool.figures, "draw_det", lambda curves, path: path.write_bytes(b"not drawn"))
+    monkeypatch.setattr(
+        report_tool.document, "render", lambda run: pages.append(report.trials_in_words(run.results, "cc1")) or "page"
+    )
+    assert run_report(root, "ivector") == 0
+    (root / "prep.json").write_text(json.dumps({"drawn": "225 of 225 nontargets are of one gender"}))
+    assert run_report(root, "ivector") == 0
+    told = "75 target and 225 nontarget trials."
+    assert pages == [told, f"{told} Drawn: 225 of 225 nontargets are of one gender."]
+    assert f"## cc1\n\n{pages[1]}\n" in (root / "exp/RESULTS.md").read_text()
+
+
 def test_screen_markdown_and_json_agree_to_the_digit(root, capsys, undrawn):
     both(root)
     capsys.readouterr()

@@ -5,6 +5,7 @@ import errno
 import math
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from pyasp.core.device import device_of
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
 from pyasp.network import checkpoint
-from pyasp.network.loss import CosineOutput, logits_of
+from pyasp.network.loss import LOSSES, CosineOutput, Loss, linear_output, logits_of
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training import compute, trainer
 from pyasp.training.options import NetworkOptions
@@ -192,6 +193,18 @@ def test_a_network_with_a_margin_learns(data, tmp_path, loss):
     assert second["loss"] < first["loss"] and second["valid_accuracy"] > 0.25
     net, _ = checkpoint.load_network(tmp_path / "final.pt", torch.device("cpu"))
     assert isinstance(net.output, CosineOutput)
+
+
+def test_a_loss_of_one_s_own_is_a_line_in_the_table(data, tmp_path, monkeypatch):
+    """Label smoothing changes what training makes small; validation stays the cross entropy."""
+    smoothed = Loss(linear_output, cost=partial(functional.cross_entropy, label_smoothing=0.9))
+    monkeypatch.setitem(LOSSES, "smoothed", smoothed)
+    for loss in ("smoothed", "softmax"):
+        train(data, tmp_path / loss, options(f"--loss={loss}", "--epochs=2", "--steps-per-epoch=20", "--dropout=0"), 1)
+    (_, smooth), (_, plain) = (records(tmp_path / loss) for loss in ("smoothed", "softmax"))
+    assert smooth["loss"] > plain["loss"] and smooth["valid_loss"] != plain["valid_loss"]
+    net, chosen = checkpoint.load_network(tmp_path / "smoothed/final.pt", torch.device("cpu"))
+    assert chosen["loss"] == "smoothed" and isinstance(net.output, torch.nn.Linear)
 
 
 # ---------------------------------------------------------------- how it computes
