@@ -359,8 +359,7 @@ on_exit() {
   end_stage
   ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
   [ "$1" -ne 0 ] || why="asked to stop"
-  { echo; echo "run.sh stopped ($why). When the cause is mended, resume with:"
-    resume_line; } >&"$screen"
+  printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$(resume_line)" >&"$screen"
 }
 
 # dead PID: true when a process has ended, even if nobody has waited for it yet.

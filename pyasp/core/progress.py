@@ -62,6 +62,8 @@ def paint(lines: Iterable[str], screen: TextIO, size: Callable[[], tuple[int, in
         screen.write(f"{_up(shown)}{line}{''.join(bottom)}")
         screen.flush()
         shown = len(bottom)
+    screen.write(_up(shown))  # of systems that were killed: what run.sh says of it stands above
+    screen.flush()
 
 
 def _up(lines: int) -> str:
