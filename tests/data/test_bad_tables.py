@@ -194,7 +194,7 @@ def odd(tree, tmp_path_factory):
         root / "train.tsv",
         head,
         *(f"{name}-1\t{name}\tspk0/s0/0.wav" for name in TAKEN[:1]),
-        *(f"{name}-1\t{name}\t{wav(root / 'audio' / f'{k}.wav', k)}" for k, name in enumerate(TAKEN[1:])),
+        *(f"{name}-1\t{name}\t{wav(root / 'audio' / f'{k}.wav', k + 1)}" for k, name in enumerate(TAKEN[1:])),
     )
     put(root / "test.tsv", head, "spk3-1\tspk3\tspk3/s0/0.wav", "spk4-1\tspk4\tspk4/s0/0.wav")
     put(root / "enroll.tsv", f"{head}\tmodel", "spk3-2\tspk3\tspk3/s0/1.wav\t-m", "spk4-2\tspk4\tspk4/s0/1.wav\t$M")
