@@ -136,7 +136,11 @@ def stages(tmp_path_factory):
         rows.append({"utt": f"a-{name}", "speaker": "a", "path": path})
     for speaker in "bcd":
         rows += [
-            {"utt": f"{speaker}-{k}", "speaker": speaker, "path": wav(root / "audio" / speaker / f"{k}.wav", k)}
+            {
+                "utt": f"{speaker}-{k}",
+                "speaker": speaker,
+                "path": wav(root / "audio" / speaker / f"{k}.wav", 3 * ord(speaker) + k),
+            }
             for k in range(3)
         ]
     table(root / "train.tsv", [row for row in rows if row["speaker"] in "ab"])
@@ -211,7 +215,7 @@ def test_a_whole_flac_file_whose_last_frame_looks_like_the_start_of_another_is_w
 def test_by_default_one_unreadable_file_stops_the_preparation(tmp_path, capsys):
     for speaker in "abcd":
         for k in range(2):
-            wav(tmp_path / "own" / speaker / f"{k}.wav", k)
+            wav(tmp_path / "own" / speaker / f"{k}.wav", 3 * ord(speaker) + k)
     (tmp_path / "own" / "a" / "0.wav").write_bytes(b"")
     assert prep_folder.main(["--root", str(tmp_path / "own"), "--data", str(tmp_path / "data")]) == 1
     refused(capsys, "7 of 8 audio headers, 1 failed", "a/0.wav", "--max-bad")
@@ -222,7 +226,7 @@ def tiny(tmp_path):
     """Stages prepare and check of a tree of four speakers."""
     for speaker in "abcd":
         for k in range(2):
-            wav(tmp_path / "own" / speaker / f"{k}.wav", k)
+            wav(tmp_path / "own" / speaker / f"{k}.wav", 3 * ord(speaker) + k)
     data = tmp_path / "data"
     assert prep_folder.main(["--root", str(tmp_path / "own"), "--data", str(data), "--eval-fraction=0.5"]) == 0
     assert check.main(["data", str(data)]) == 0
