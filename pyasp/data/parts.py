@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.audio.cut_files import read_cuts, write_cuts
+from pyasp.audio.folders import SUFFIXES
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
@@ -35,7 +36,7 @@ def tables_of(data: DataDir) -> list[str]:
         if path.is_file()
         and path.name not in special
         and not path.name.startswith(".")
-        and not path.name.endswith((".json", ".gz", ".tsv"))
+        and path.suffix.lower() not in (*SUFFIXES, ".ark", ".json", ".gz", ".tsv")
     ]
     return plain + [str(path.relative_to(data.path)) for path in sorted(data.path.glob("*/feats.scp"))]  # other kinds
 

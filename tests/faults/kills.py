@@ -199,11 +199,14 @@ def replaced(raw: bytes, *places: Path) -> bytes:
 
 
 def contents(where: Path, *places: Path) -> dict[str, bytes]:
-    """{name: bytes} of every file of a run but logs and the report with times; its place, and `places`, read @."""
+    """{name: bytes} of every file of a run but logs, the report with times, and marks of when and where the audio was
+    written; its place, and `places`, read @."""
     found = {}
     for path in sorted(where.rglob("*")):
         name = str(path.relative_to(where))
         if path.is_dir() or "/log/" in f"/{name}" or path.name in (".lock", "report.html", "report.html.made.json"):
+            continue
+        if path.suffix == ".utt2mark":
             continue
         raw = path.read_bytes().partition(b"\n## Where the time goes")[0]  # the last part of RESULTS.md
         if path.suffix == ".gz":
