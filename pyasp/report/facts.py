@@ -161,13 +161,9 @@ def versions(exp: Path) -> dict[str, str]:
 
 def _name(stage: object, title: str) -> str:
     """A stage and what it does, without saying the same twice; tools that run.sh asks before any stage have neither."""
-    return (
-        "before the first stage"
-        if not (stage or title)
-        else title
-        if title.startswith(f"{stage} ")
-        else f"{stage} {title}".strip()
-    )
+    if not (stage or title):
+        return "before the first stage"
+    return title if title.startswith(f"{stage} ") else f"{stage} {title}".strip()
 
 
 def stages_table(rows: list[dict[str, Any]]) -> Table:
