@@ -129,12 +129,8 @@ def parse_rspecifier(rspecifier: PathLike, allow_commands: bool = False) -> tupl
         kind, path = found.group(1), found.group(3).strip()
         unknown = set(found.group(2).split(",")[1:]) - OPTIONS
         if unknown:
-            raise InputError(
-                text,
-                f"the table option {sorted(unknown)[0]!r}",
-                f"one of {sorted(OPTIONS)}",
-                "Leave it out; p (permissive) is not offered because it hides failures",
-            )
+            cure = "Leave it out; p (permissive) is not offered because it hides failures"
+            raise InputError(text, f"the table option {sorted(unknown)[0]!r}", f"one of {sorted(OPTIONS)}", cure)
     if is_command(path):
         refuse_command(path, allow_commands, text)
     return kind, path
