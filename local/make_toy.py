@@ -42,7 +42,7 @@ SIZES: dict[str, dict[str, Any]] = {
 WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree, "toy_sre12": write_sre12_tree}
 SOURCES = {
     "toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
-    "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py"),
+    "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py", "toy_sre_tree.py"),
 }
 
 

@@ -61,19 +61,12 @@ def training_names(options: TrainingOptions) -> list[str]:
         names = [name.strip() for name in options.train_on.split(",")]
     wrong = [name for name in names if name not in given]
     if wrong:
-        raise InputError(
-            "--train-on",
-            f"{wrong[0]!r}, which is not given",
-            f"some of: {' '.join(given) or 'none given'}",
-            f"Give --{wrong[0]}=DIR, or leave it out",
-        )
+        found, expected = f"{wrong[0]!r}, which is not given", f"some of: {' '.join(given) or 'none given'}"
+        raise InputError("--train-on", found, expected, f"Give --{wrong[0]}=DIR, or leave it out")
     if not names:
-        raise InputError(
-            "command line",
-            "no training corpus",
-            "at least one of --" + " --".join((*TRAINING, "cts")),
-            "Give the directories of the corpora you have; the CTS superset (--cts) can stand in for all",
-        )
+        told = "no training corpus"
+        cure = "Give the directories of the corpora you have; the CTS superset (--cts) can stand in for all"
+        raise InputError("command line", told, "at least one of --" + " --".join((*TRAINING, "cts")), cure)
     return names
 
 

@@ -8,16 +8,15 @@ interviews.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from local import sphere, toy_session, toy_speech
+from local import toy_session, toy_speech
 from local.toy_session import INTERVIEW, NOISY_PLACE, TELEPHONE, Place
-from local.toy_trees import parallel, sex_of
+from local.toy_trees import parallel, sex_of, write_sound
 from pyasp.core.files import atomic_write
 
 RATE = 8000
@@ -36,15 +35,15 @@ class Kind:
     directory: str
     place: Place
     flags: str
-    coding: str = "ulaw"
+    subtype: str = "ULAW"
 
 
 KINDS = {
     "phone": Kind("tel_phn", TELEPHONE, "NYNNN"),
     "noisy": Kind("tel_phn", NOISY_PLACE, "NYNNY"),
     "added": Kind("tel_phn", ADDED_NOISE, "NNNYN"),
-    "interview": Kind("mic_int", INTERVIEW, "YNNNN", "pcm"),
-    "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "pcm"),
+    "interview": Kind("mic_int", INTERVIEW, "YNNNN", "PCM_16"),
+    "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "PCM_16"),
 }
 CYCLE = ("phone", "noisy", "added", "interview", "added_interview", "phone", "phone", "phone", "added", "phone")
 
@@ -103,8 +102,7 @@ def synthesise(call: Call) -> float:
         turns.append((who % 2, round(turn, 3)))  # of a single side, the other's turns are pauses
         left, who = round(left - turn, 3), who + 1
     sides = np.stack([_side(call, index, turns) for index in range(len(call.sides))], axis=1)
-    os.makedirs(os.path.dirname(call.path), exist_ok=True)
-    sphere.write(call.path, sides, RATE, KINDS[call.kind].coding)
+    write_sound(call.path, sides, RATE, "NIST", KINDS[call.kind].subtype)
     return call.seconds
 
 

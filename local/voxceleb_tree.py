@@ -9,11 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from local.common import walk_speakers
 from pyasp.audio.folders import SUFFIXES, some
 from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
 from pyasp.core.text import read_lines
 
 V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
@@ -154,12 +153,12 @@ def _pieces(root: Path) -> dict[str, list[Path]]:
 def _md5(paths: list[Path]) -> str:
     """MD5 of files one after the other, with a bar: the archives have tens of gigabytes."""
     digest, total = hashlib.md5(usedforsecurity=False), sum(path.stat().st_size for path in paths)
-    with tqdm(total=total, desc=f"md5 {paths[0].name}", unit="B", unit_scale=True, disable=None) as progress:
+    with bar(total=total >> 20, title=f"md5 {paths[0].name}", unit="MB") as progress:
         for path in paths:
             with open(path, "rb") as stream:
                 while block := stream.read(1 << 22):
                     digest.update(block)
-                    progress.update(len(block))
+                    progress.update(len(block) >> 20)
     return digest.hexdigest()
 
 
@@ -204,13 +203,8 @@ def read_metadata(path: Path) -> Metadata:
         if not line.strip():
             continue
         if len(cells) < 4 or cells[2] not in ("m", "f") or cells[-1] not in ("dev", "test"):
-            raise InputError(
-                path,
-                repr(line),
-                "id, name, m or f, (nationality), dev or test",
-                "Fetch the file again",
-                item=f"line {number}",
-            )
+            expected = "id, name, m or f, (nationality), dev or test"
+            raise InputError(path, repr(line), expected, "Fetch the file again", item=f"line {number}")
         gender[cells[0]], part[cells[0]], ids[cells[1]] = cells[2], cells[-1], cells[0]
     return Metadata(gender, part, ids)
 

@@ -97,13 +97,8 @@ def speeds_of(options: AugmentOptions) -> list[str]:
     for number, word in enumerate(words):
         right = re.fullmatch(r"[0-9]\.[0-9]+|[0-9]", word) and SPEEDS[0] <= float(word) <= SPEEDS[1]
         if not right or float(word) in {1.0, *map(float, words[:number])}:
-            raise InputError(
-                "augment.conf",
-                repr(word),
-                f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between",
-                "Correct --speeds",
-                item="--speeds",
-            )
+            expected = f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between"
+            raise InputError("augment.conf", repr(word), expected, "Correct --speeds", item="--speeds")
     return words
 
 

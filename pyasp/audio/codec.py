@@ -42,12 +42,8 @@ def _run(command: tuple[str, ...], source: Path, target: Path, kbits: str) -> No
     )
     if done.returncode != 0 or not target.is_file():
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError(
-            command[0],
-            f"exit code {done.returncode} ({said[-1] if said else 'no message'})",
-            f"AMR-NB at {kbits} kbit/s",
-            f"Install an encoder ({WHERE})",
-        )
+        found = f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
+        raise InputError(command[0], found, f"AMR-NB at {kbits} kbit/s", f"Install an encoder ({WHERE})")
 
 
 def _through(program: str, samples: np.ndarray, kbits: str) -> np.ndarray:
@@ -98,13 +94,9 @@ CODECS: dict[str, Callable[[np.ndarray, str], np.ndarray]] = {
 
 def no_encoder() -> InputError:
     """The error for a machine that cannot encode AMR-NB: the packages, and the stand-ins."""
-    return InputError(
-        "augment.conf",
-        "no program that encodes AMR-NB",
-        "ffmpeg with libopencore_amrnb, or sox with amr-nb",
-        f"{WHERE}; or choose a stand-in, which the report names: --codec=gsm or --codec=g711",
-        item="--codec=amr",
-    )
+    expected = "ffmpeg with libopencore_amrnb, or sox with amr-nb"
+    cure = f"{WHERE}; or choose a stand-in, which the report names: --codec=gsm or --codec=g711"
+    return InputError("augment.conf", "no program that encodes AMR-NB", expected, cure, item="--codec=amr")
 
 
 def named(codec: str, kbits: list[str]) -> str:
