@@ -155,9 +155,8 @@ def know_speakers(source: OwnData, path: str) -> None:
         if names:
             print(f"{path}: {len(names)} speakers {told}: {some(sorted(names))}")
     if not speakers & set(rows):
-        raise InputError(
-            path, "none of the speakers", f"names such as {some(sorted(speakers))}", "Check the column speaker"
-        )
+        found = "none of the speakers"
+        raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
     for utt in source.all():
         row = rows.get(utt.speaker, {})
         utt.gender = utt.gender or GENDERS.get(row.get("gender", "").lower(), "")

@@ -224,9 +224,8 @@ def settle_channels(source: OwnData) -> None:
         if utt.id in source.hints and utt.channel >= count:
             utt.channel = 0
         if utt.channel >= count:
-            raise InputError(
-                utt.path, f"{count} channels", f"channel {utt.channel}, counted from 0", "Repair the table", item=utt.id
-            )
+            found = f"{count} channels"
+            raise InputError(utt.path, found, f"channel {utt.channel}, counted from 0", "Repair the table", item=utt.id)
         if count > 1:
             several.append(f"channel {utt.channel} of {count}, counted from 0, in {utt.path}")
     if several:

@@ -174,9 +174,8 @@ def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], to
             raise InputError(key, told, expected, "Complete data/, or allow a fraction with --max-missing")
         print(f"left out: {told}")
     if not any(writer.total for writer in writers):
-        raise InputError(
-            key, "an empty trial list: no trial with a condition's flag Y", "trials of CC1..CC5", "Fetch the key again"
-        )
+        found = "an empty trial list: no trial with a condition's flag Y"
+        raise InputError(key, found, "trials of CC1..CC5", "Fetch the key again")
 
 
 def usable(

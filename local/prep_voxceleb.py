@@ -163,9 +163,8 @@ def present(path: str, trials: list[Trial], known: set[str], max_missing: float)
         named = " ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
         told = f"{len(missing)} missing files in {lost} of {len(trials)} trials ({named})"
         if lost > max_missing * len(trials):
-            raise InputError(
-                path, told, "every file of the list", "Complete the corpus, or allow a fraction with --max-missing"
-            )
+            expected = "every file of the list"
+            raise InputError(path, told, expected, "Complete the corpus, or allow a fraction with --max-missing")
         print(f"{path}: left out {told}")
     return kept, lost
 
@@ -215,9 +214,8 @@ def main(options: VoxcelebOptions) -> None:
     Must be given: --root. Without --trials it must hold veri_test.txt. How it must lie: local/README.md.
     """
     if not options.root or not options.data:
-        raise InputError(
-            "command line", "no --root or no --data", "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)"
-        )
+        found = "no --root or no --data"
+        raise InputError("command line", found, "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)")
     automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
     wanted = automatic if options.train_on == "auto" else options.train_on
     if "dev2" in TRAINING[wanted] and not options.voxceleb2:

@@ -92,9 +92,8 @@ def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str,
             f"Complete --{name}, or allow a fraction with --max-missing-train",
         )
         if not corpus.sides:
-            raise InputError(
-                getattr(options, name), "no recording of its tables", f"the audio of {name} below it", f"Check --{name}"
-            )
+            found = "no recording of its tables"
+            raise InputError(getattr(options, name), found, f"the audio of {name} below it", f"Check --{name}")
         summary[f"train/{name}"] = corpus.counts()
         read.append(corpus)
     utterances, counts = label(read, options.merge_pins)

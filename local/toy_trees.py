@@ -81,6 +81,12 @@ def write_sound(path: str, samples: np.ndarray, rate: int, form: str = "WAV", su
     os.replace(f"{path}.tmp", path)
 
 
+def write_lines(path: Path, lines: list[str]) -> None:
+    """A text file, atomically."""
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join(lines) + "\n")
+
+
 def synthesise(job: Job, seconds: tuple[float, float]) -> float:
     """Writes one utterance; returns its seconds."""
     speaker, manner, session = _speech_of(job.seed, job.speaker, job.sex, job.session, toy_session.STUDIO, RATE)
@@ -163,11 +169,9 @@ def write_voxceleb_tree(root: Path, size: TreeSize, seed: int, nj: int) -> dict[
     every = jobs["dev"] + jobs["test"]
     seconds = parallel(synthesise, every, nj, size.seconds)
     header = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
-    with atomic_write(root / "vox1_meta.csv", "w") as stream:
-        stream.write("\n".join([header, *_meta_lines(jobs["dev"], "dev"), *_meta_lines(jobs["test"], "test")]) + "\n")
+    write_lines(root / "vox1_meta.csv", [header, *_meta_lines(jobs["dev"], "dev"), *_meta_lines(jobs["test"], "test")])
     lines = trial_lines(jobs["test"], size.trials, seed)
-    with atomic_write(root / "veri_test.txt", "w") as stream:
-        stream.write("\n".join(lines) + "\n")
+    write_lines(root / "veri_test.txt", lines)
     return {
         "files": len(every),
         "speakers": size.speakers + size.eval_speakers,

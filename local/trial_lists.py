@@ -47,9 +47,8 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
             told, expected = f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end"
             raise InputError("--trials", told, expected, "Rename the file: such files stand beside lists", item=path)
         if found.setdefault(name, path) != path:
-            raise InputError(
-                "--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path
-            )
+            wanted = "lists of different file names"
+            raise InputError("--trials", f"two lists called {name}", wanted, "Rename one", item=path)
     return found
 
 

@@ -130,9 +130,8 @@ def missing_audio(root: str, release: int = 1, part: str = "") -> InputError:
     elif archives:
         cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
     but = " but archives" if parts or archives else ""
-    return InputError(
-        root, f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else ""), "unpacked audio files", cure
-    )
+    found = f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else "")
+    return InputError(root, found, "unpacked audio files", cure)
 
 
 def _part_of(archive: str) -> str:
@@ -175,9 +174,8 @@ def check_md5(roots: list[str]) -> list[str]:
                 raise InputError(paths[0], f"md5 {digest}", ARCHIVES[name], "Download the archive again")
             checked.append(name)
     if not checked:
-        raise InputError(
-            " ".join(roots), "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5"
-        )
+        expected = " or ".join(ARCHIVES)
+        raise InputError(" ".join(roots), "no archive", expected, "Put the zip files there, or leave out --check-md5")
     return checked
 
 

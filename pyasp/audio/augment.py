@@ -86,9 +86,8 @@ def snrs_of(options: AugmentOptions) -> list[float]:
     try:
         return [float(snr) for snr in options.snrs.split(",")]
     except ValueError:
-        raise InputError(
-            "augment.conf", repr(options.snrs), "numbers of dB, comma between", "Correct --snrs", item="--snrs"
-        ) from None
+        expected = "numbers of dB, comma between"
+        raise InputError("augment.conf", repr(options.snrs), expected, "Correct --snrs", item="--snrs") from None
 
 
 def speeds_of(options: AugmentOptions) -> list[str]:

@@ -116,9 +116,8 @@ def _read_plain(cut: Cut) -> np.ndarray:
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
-        raise InputError(
-            source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", rerun("prepare")
-        )
+        told = f"{samples.shape[0]} channels"
+        raise InputError(source.source, told, f"channel {wanted} as its cut says", rerun("prepare"))
     return samples if rows == list(range(len(samples))) else samples[rows]  # a list of rows would copy
 
 

@@ -209,9 +209,8 @@ class Checker:
         """Rewrites every table over the kept utterances, sorted, where that changes it; the old ones are kept."""
         kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
         models = self._kept_models(kept)
-        add_dropped(
-            self.data, self.dropped
-        )  # first: once a table is without an utterance, its reason could not be found again
+        # first: once a table is without an utterance, its reason could not be found again
+        add_dropped(self.data, self.dropped)
         keys = {name: keys_of(self.data, kept, name) for name in tables_of(self.data)}  # before segments lose any
         if self.data.has(CUTS) and list(self.cuts) != c_sorted(kept):
             self._changed(CUTS)

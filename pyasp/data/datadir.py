@@ -151,9 +151,8 @@ def write_table(path: str | Path, table: Mapping[str, str]) -> None:
     """Writes `key value` lines in C-locale order, atomically. Raises InputError for what would not come back so."""
     for key, value in table.items():
         if not WORD.fullmatch(key) or "\n" in value:
-            raise InputError(
-                path, f"the entry {key!r} {value[:60]!r}", "a key without spaces, and one line", "Repair the ids"
-            )
+            found = f"the entry {key!r} {value[:60]!r}"
+            raise InputError(path, found, "a key without spaces, and one line", "Repair the ids")
     with atomic_write(path, "w") as stream:
         for key in c_sorted(table):
             stream.write(f"{key} {table[key]}".rstrip() + "\n")

@@ -73,7 +73,8 @@ def check_fields(each: Json, fields: tuple, path: object) -> None:
         value = each.get(name)
         if optional and value is None:
             continue
-        if not isinstance(value, types) or (isinstance(value, float) and not abs(value) < MAX_SECONDS):
+        largest = MAX_SECONDS if types == (int, float) else 1 << 53
+        if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
             expected = "the field of a lhotse manifest"
             raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
     for source in each.get("sources", ()):
@@ -240,9 +241,8 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
 def _check_table(name: str) -> None:
     """Raises InputError for a name that is no plain file of a data directory: manifests may come from anywhere."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in RESERVED:
-        raise InputError(
-            "manifest", f"an entry of the table {name!r}", "the name of a Kaldi table", "Remove it from custom"
-        )
+        found = f"an entry of the table {name!r}"
+        raise InputError("manifest", found, "the name of a Kaldi table", "Remove it from custom")
 
 
 def _check_entries(utt: str, custom: Json, path: object) -> None:
@@ -281,9 +281,8 @@ def _kept_cut(supervision: Json, path: object) -> str | None:
     """The line of cuts.jsonl.gz that `custom` keeps, or None. Raises InputError when it is no cut of this utterance."""
     text = (supervision.get("custom") or {}).get(CUT)
     if text is not None and parse_cut(text, path, supervision["id"])["id"] != supervision["id"]:
-        raise InputError(
-            path, "the cut of another utterance", "its own", "Write the manifest again", item=supervision["id"]
-        )
+        found = "the cut of another utterance"
+        raise InputError(path, found, "its own", "Write the manifest again", item=supervision["id"])
     return text and json.dumps(json.loads(text), ensure_ascii=False)
 
 

@@ -67,9 +67,8 @@ def shards(total: int) -> list[Shard]:
 def shards_of_job(total: int, options: JobOptions) -> list[Shard]:
     """The shards that job `options.job` of `options.num_jobs` makes. Raises InputError when the job is out of range."""
     if not 1 <= options.job <= options.num_jobs:
-        raise InputError(
-            "command line", f"--job {options.job}", f"1 to {options.num_jobs}", "Give --job within --num-jobs"
-        )
+        found = f"--job {options.job}"
+        raise InputError("command line", found, f"1 to {options.num_jobs}", "Give --job within --num-jobs")
     return shards(total)[options.job - 1 :: options.num_jobs]
 
 
@@ -254,9 +253,8 @@ def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
     for shard in shards(total):
         path = Path(f"{prefix}.{shard.number}.{name}")
         if not path.is_file():
-            raise InputError(
-                path, "no such file", f"shard {shard.number} of {len(shards(total))}", rerun("", "A job did not finish")
-            )
+            expected = f"shard {shard.number} of {len(shards(total))}"
+            raise InputError(path, "no such file", expected, rerun("", "A job did not finish"))
         yield from read_table(path).items()
 
 

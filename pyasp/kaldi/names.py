@@ -65,9 +65,8 @@ def is_command(text: str) -> bool:
 def refuse_command(text: str, allow_commands: bool, where: object, item: object | None = None) -> None:
     """Raises InputError for a command, unless it is a reading one (`command |`) and the user admitted commands."""
     if text.startswith("|"):
-        raise InputError(
-            where, f"the output command {text!r}", "a file", "Write to a file and run the command on it", item
-        )
+        found = f"the output command {text!r}"
+        raise InputError(where, found, "a file", "Write to a file and run the command on it", item)
     if not allow_commands:
         cure = "If you trust this file, let its commands run with --allow-commands true"
         raise InputError(where, f"the command {text!r}", "a file name", cure, item)
