@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from local.trial_lists import ITSELF, WRONG
+from local.trial_lists import FAULTS
 from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
@@ -381,7 +381,7 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     told = [
         f"{counts[what]} of {counts['target'] + counts['nontarget']} trials of {name} are {what}"
         for name, counts in lists.items()
-        for what in (WRONG, ITSELF)
+        for what in FAULTS
         if counts.get(what)
     ]
     return told + [text for name, text in summary.items() if name.startswith("warning")]
