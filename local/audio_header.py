@@ -48,7 +48,8 @@ def probe_all(
         if data:
             rows = ((name, " ".join(reason.split())) for name, reason in failures.items())
             write_rows(Path(data) / LIST, ("file", "reason"), rows)
-        told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
+        shown = reason if reason.startswith(first) else f"{first}: {reason}"
+        told += f" (first: {shown}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unusable", cure)

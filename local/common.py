@@ -257,6 +257,8 @@ def write_data_dir(
     _write_wav_scp(directory, utterances, audio)
     _write_info(directory / "utt2info.tsv", utterances)
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
+    if both := sorted({utt.speaker for utt in utterances if utt.gender and utt.gender != genders.get(utt.speaker)}):
+        print(f"warning: {directory}: {len(both)} speakers have recordings of both genders: {some(both)}")
     if genders:
         write_table(directory / "spk2gender", genders)
     write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})

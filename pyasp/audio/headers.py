@@ -23,7 +23,7 @@ import numpy as np
 
 from pyasp.audio import frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE, LOWEST_RATE
-from pyasp.core.errors import InputError, rerun
+from pyasp.core.errors import InputError
 from pyasp.core.text import beginning_of_text
 
 AGAIN = "Copy the recording again from its source, or leave it out"
@@ -412,8 +412,7 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     except (OverflowError, struct.error) as error:
         raise InputError(path, f"a damaged header ({error})", "audio", AGAIN) from None
     except OSError as error:
-        cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
-        raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
+        raise InputError(path, error.strerror or str(error), "an audio file", "Check the path") from None
     if to_the_end and found.encoding == "FLAC":
         check_flac_end(path, found.samples)
     return found

@@ -305,6 +305,16 @@ def test_labels_against_the_speakers_are_counted_and_recorded(tree, tmp_path, ca
     )
 
 
+def test_a_speaker_of_both_genders_is_told(protocol, tree, tmp_path, capsys):
+    header, *lines = (protocol / "train.tsv").read_text().splitlines()
+    genders = ["f", "m", "f", "f", "m", ""]
+    rows(
+        protocol / "train.tsv", [*header.split("\t"), "gender"], *([*a.split("\t"), g] for a, g in zip(lines, genders))
+    )
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    assert "data/train: 1 speakers have recordings of both genders: spk0" in capsys.readouterr().out
+
+
 def test_trials_given_twice_and_models_of_several_speakers_are_counted(protocol, tree, tmp_path, capsys):
     with open(protocol / "enroll.tsv", "a") as stream:
         stream.write("0\tspk4\tspk4/s0/0.wav\tm3\n")
