@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.trial_lists import FAULTS
+from pyasp.audio.cut_files import cut_of, described
 from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
@@ -28,21 +29,15 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import is_current, making
-from pyasp.data.checks import write_dropped
-from pyasp.data.datadir import c_sorted, check_id, invert, write_rows, write_table
-from pyasp.data.manifests import cut_of, described
+from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
+from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")
-PLACES = (
-    "data",
-    "nj",
-    "force",
-    "allow_commands",
-    "rate",
-)  # options that decide where and whether, not what is prepared
+PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
+GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,6 @@ class PrepOptions:
 
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")
-    nj: Natural = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
     rate: Natural = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
@@ -95,12 +89,9 @@ def walk_speakers(*roots: str | Path) -> Tree:
     pairs = [(tree.below(name), tree.below(target)) for name, target in {**links, **tree.again}.items()]
     wrong = [f"{name} is {target}" for name, target in pairs if name.split("/")[0] != target.split("/")[0]]
     if wrong:
-        raise InputError(
-            some(tree.roots),
-            f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})",
-            "one speaker a recording",
-            "Take out one of the names: one person under two names spoils training and trials",
-        )
+        found = f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})"
+        cure = "Take out one of the names: one person under two names spoils training and trials"
+        raise InputError(some(tree.roots), found, "one speaker a recording", cure)
     return tree
 
 
@@ -173,23 +164,11 @@ def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Head
             )
 
 
-def _write_info(path: Path, utterances: list[Utterance]) -> None:
-    """utt2info.tsv: every further column any utterance brings, empty where it has none."""
-    columns = list(dict.fromkeys(name for utt in utterances for name in utt.info))
-    if not columns:
-        path.unlink(missing_ok=True)
-        return
-    cells = ([utt.id, *(" ".join(utt.info.get(name, "").split()) for name in columns)] for utt in utterances)
-    write_rows(path, ["utt", *columns], cells)
-
-
-def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
+def _write_wav_scp(data: DataDir, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """wav.scp; segments when an utterance is a stretch of a recording;
     reco2file_and_channel when a file has two channels."""
     stretches = any(utt.recording or utt.start or utt.seconds is not None for utt in utterances)
-    write_table(
-        directory / "wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances}
-    )
+    data.write("wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances})
     tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
     if stretches:
         tables["segments"] = {
@@ -203,9 +182,9 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
         }
     for name, table in tables.items():
         if table:
-            write_table(directory / name, table)
+            data.write(name, table)
         else:
-            (directory / name).unlink(missing_ok=True)
+            (data / name).unlink(missing_ok=True)
 
 
 def _seconds(utt: Utterance, header: Header) -> float:
@@ -250,28 +229,30 @@ def write_data_dir(
         raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
     utterances = [index[key] for key in c_sorted(index)]
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "dropped.tsv").unlink(missing_ok=True)  # of an older preparation
+    data = DataDir(directory)
+    (data / DROPPED).unlink(missing_ok=True)  # of an older preparation
     if dropped:
-        write_dropped(directory / "dropped.tsv", dropped)
+        write_reasons(data / DROPPED, dropped)
     utt2spk = {utt.id: utt.speaker for utt in utterances}
-    _write_wav_scp(directory, utterances, audio)
-    _write_info(directory / "utt2info.tsv", utterances)
+    _write_wav_scp(data, utterances, audio)
+    for utt in utterances:
+        utt.info = {name: " ".join(value.split()) for name, value in utt.info.items()}
+    data.write_info({utt.id: utt.info for utt in utterances})
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
     if both := sorted({utt.speaker for utt in utterances if utt.gender and utt.gender != genders.get(utt.speaker)}):
         print(f"warning: {directory}: {len(both)} speakers have recordings of both genders: {some(both)}")
     if genders:
-        write_table(directory / "spk2gender", genders)
-    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
-    write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
-    write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
-    write_table(directory / "utt2spk", utt2spk)
+        data.write("spk2gender", genders)
+    data.write("utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
+    write_cuts(data / "cuts.jsonl.gz", utterances, audio)
+    data.write_speakers(utt2spk)
     counts = {
         "utterances": len(utterances),
         "speakers": len(set(utt2spk.values())),
         "hours": round(sum(_seconds(utt, audio[utt.path]) for utt in utterances) / 3600, 3),
     }
     if models is not None:
-        write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
+        data.write_models({model: c_sorted(set(utts)) for model, utts in models.items()})
         counts["models"] = len(models)
     return {**counts, "dropped": len(dropped)} if dropped else counts
 

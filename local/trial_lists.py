@@ -21,6 +21,7 @@ from pyasp.core.files import atomic_write
 from pyasp.core.text import between, open_text
 from pyasp.data.datadir import check_id
 from pyasp.data.trials import WORDS as LABELS
+from pyasp.data.trials import check_classes
 
 WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
 MIXED, AGAIN = "of a model with recordings of several speakers", "given before, which count twice"
@@ -48,17 +49,11 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         name = list_name(path)
         if name.startswith(".") or name.endswith((".tsv", ".json")) or check_id(name, "trial list", "--trials") != name:
-            raise InputError(
-                "--trials",
-                f"a list called {name}",
-                "a name without a dot at its start, .tsv or .json at its end",
-                "Rename the file: such files stand beside lists",
-                item=path,
-            )
+            told, expected = f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end"
+            raise InputError("--trials", told, expected, "Rename the file: such files stand beside lists", item=path)
         if found.setdefault(name, path) != path:
-            raise InputError(
-                "--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path
-            )
+            wanted = "lists of different file names"
+            raise InputError("--trials", f"two lists called {name}", wanted, "Rename one", item=path)
     return found
 
 
@@ -162,11 +157,16 @@ class Check:
 
 
 class ListWriter:
-    """An open list; see `open_list`."""
+    """An open list; see `open_list`. counts: {"target": n, "nontarget": n}."""
 
     def __init__(self, path: Path, stream: IO, table: IO | None):
         self.path, self._list, self._table = path, stream, table
-        self.targets = self.nontargets = 0
+        self.counts = {"target": 0, "nontarget": 0}
+
+    @property
+    def total(self) -> int:
+        """Number of trials so far."""
+        return sum(self.counts.values())
 
     def add(self, trial: Trial) -> None:
         """Appends one trial."""
@@ -175,23 +175,10 @@ class ListWriter:
 
     def put(self, line: str, row: str, target: bool) -> None:
         """Appends one trial as the finished lines of the list and of the table beside it."""
-        if target:
-            self.targets += 1
-        else:
-            self.nontargets += 1
+        self.counts["target" if target else "nontarget"] += 1
         self._list.write(line)
         if self._table:
             self._table.write(row)
-
-    @property
-    def empty(self) -> bool:
-        """True while no trial was added."""
-        return not self.targets + self.nontargets
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """{"target": n, "nontarget": n}."""
-        return {"target": self.targets, "nontarget": self.nontargets}
 
 
 @contextlib.contextmanager
@@ -210,9 +197,9 @@ def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty
             table.write("\t".join(columns) + "\n")
         writer = ListWriter(path, stream, table)
         yield writer
-        if not (may_be_empty and writer.empty):
-            check_classes(path, writer.targets, writer.nontargets)
-    if writer.empty:
+        if writer.total or not may_be_empty:
+            check_classes(writer.counts["target"], writer.total, path)
+    if not writer.total:
         path.unlink()
         Path(f"{path}.tsv").unlink(missing_ok=True)
 
@@ -252,28 +239,5 @@ def _unknown(path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple
     (first, (side, trial)), *more = unknown.items()
     others = f", and {len(more)} more unknown ids ({some(name for name, _ in more)})" if more else ""
     such = f", such as {examples[side]}" if examples[side] else ""
-    return InputError(
-        path,
-        f"{first!r} in a trial{others}",
-        f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}",
-        "Add it to the data or take the trial out of the list",
-        item=trial,
-    )
-
-
-def check_classes(where: object, targets: int, nontargets: int) -> None:
-    """Raises InputError unless there are trials of both classes."""
-    if not targets + nontargets:
-        raise InputError(
-            where,
-            "an empty trial list",
-            "at least one target and one nontarget trial",
-            "Check the list given with --trials, or the key",
-        )
-    if not targets or not nontargets:
-        raise InputError(
-            where,
-            f"{targets} target and {nontargets} nontarget trials",
-            "both classes",
-            "An error rate needs both: check the labels of the list",
-        )
+    found, expected = f"{first!r} in a trial{others}", f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}"
+    return InputError(path, found, expected, "Add it to the data or take the trial out of the list", item=trial)

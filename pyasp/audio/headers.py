@@ -2,7 +2,7 @@
 
 READERS finds the reader by a file's first bytes; each holds what the container says of its length against the file's.
 libsndfile, which quietly takes the shorter of the two, is asked for the rest. Containers that do not tell whether they
-are whole are refused. The frames of compressed audio: pyasp.audio.frames, pyasp.audio.mp4.
+are whole are refused. Compressed audio: `flac`, `frames` (MP3, AAC in ADTS, Ogg), `mp4`.
 
 SPHERE: `NIST_1A`, the header's size in bytes (1024 or more), then `name -type value` lines up to `end_head`.
 sample_coding: `pcm`, `ulaw`, `alaw`, or one of them with `,embedded-shorten-v2.00`. Side A of a call is channel 1.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import struct
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyasp.audio import frames, mp4
+from pyasp.audio import flac, frames, mp4
 from pyasp.audio.resample import HIGHEST_RATE, LOWEST_RATE
 from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
 from pyasp.core.text import beginning_of_text
 
 AGAIN = "Copy the recording again from its source, or leave it out"
@@ -61,6 +61,9 @@ class Header:
 
     def __str__(self) -> str:
         return f"{self.samples} samples, {self.rate} Hz, {self.channels} channels"
+
+
+Reader = Callable[[object, BinaryIO, int], Header | None]  # (name, stream, size); None: libsndfile knows the rest
 
 
 def _sphere(path: object, stream: BinaryIO, size: int) -> Header:
@@ -214,28 +217,17 @@ def _wav_format(path: object, form: bytes, order: str) -> tuple[int, int, int] |
     return (rate, channels, align) if align == least > 0 and counted else None
 
 
-def _wave64(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 40, size, "<16sQ", 8):
-        if name.startswith(b"data"):
-            _whole(path, stream, place, length, size, "<16sQ", 8)
-            return
-    raise _no_samples(path, "Wave64")
+def _chunked(kind: str, data: bytes, first: int, form: str, pad: int = 1) -> Reader:
+    """A reader of a container of chunks from the place `first` on: the one of samples must be there, and whole."""
 
+    def read(path: object, stream: BinaryIO, size: int) -> None:
+        for name, place, length in _chunks(stream, first, size, form, pad):
+            if name.startswith(data):
+                _whole(path, stream, place, length, size, form, pad)
+                return
+        raise _no_samples(path, kind)
 
-def _aiff(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 12, size, ">4sI", 2):
-        if name == b"SSND":
-            _whole(path, stream, place, length, size, ">4sI", 2)
-            return
-    raise _no_samples(path, "AIFF")
-
-
-def _caf(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 8, size, ">4sq"):
-        if name == b"data":
-            _whole(path, stream, place, length, size, ">4sq")
-            return
-    raise _no_samples(path, "CAF")
+    return read
 
 
 def _au(path: object, stream: BinaryIO, size: int) -> None:
@@ -247,7 +239,7 @@ def _au(path: object, stream: BinaryIO, size: int) -> None:
 
 def _flac(path: object, stream: BinaryIO, size: int) -> Header:
     try:
-        rate, samples, channels = frames.stream_info(stream)
+        rate, samples, channels = flac.stream_info(stream)
     except ValueError as error:
         raise InputError(path, f"{error} (truncated?)", "a whole FLAC file", AGAIN) from None
     if not samples:  # written to a pipe: libsndfile makes 2^63 of it
@@ -257,42 +249,9 @@ def _flac(path: object, stream: BinaryIO, size: int) -> Header:
 
 
 def check_flac_end(path: str | Path, samples: int) -> None:
-    """Raises InputError unless libsndfile reaches the last of so many samples, and none behind it.
-
-    Where it cannot seek to the last the file is decoded: what then comes is the answer.
-    """
-    with open(path, "rb") as stream:
-        more = _reaches(frames.Recounted(stream, samples + 1), samples)
-    if more:
-        told = f"more than {samples} samples"
-    elif _reaches(str(path), samples - 1) or _decodes(path, samples):
-        return
-    else:
-        found = bisect_left(range(samples), 1, key=lambda place: not _reaches(str(path), place))
-        told = f"{found} samples (truncated)"
-    raise InputError(path, told, f"{samples} as its header says", AGAIN)
-
-
-def _reaches(source: Any, place: int) -> bool:
-    """True when libsndfile finds the sample at a place of a FLAC file, for which it decodes the frame around it."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(source) as stream:
-            return stream.seek(place) == place
-    except RuntimeError:  # libsndfile's answer to a place behind the end
-        return False
-
-
-def _decodes(path: object, samples: int) -> bool:
-    """True when libsndfile gets so many samples a channel from a file, read block by block."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(str(path)) as stream:
-            return sum(map(len, stream.blocks(PEEK, dtype="int16"))) == samples
-    except RuntimeError:
-        return False
+    """Raises InputError unless libsndfile reaches the last of so many samples, and none behind it."""
+    if told := flac.fault_of_end(path, samples):
+        raise InputError(path, told, f"{samples} as its header says", AGAIN)
 
 
 def _ogg(path: object, stream: BinaryIO, size: int) -> None:
@@ -329,40 +288,31 @@ def _mpeg(path: object, stream: BinaryIO, size: int) -> Header:
     return Header(info.samplerate, info.frames, info.channels, "MP3")
 
 
-def _asked(path: object, source: Any) -> Any:
-    """What libsndfile says of a path or an open file."""
+def _asked(path: object, stream: BinaryIO) -> Any:
+    """What libsndfile says of an open file: by its content alone, where by a name it would look for MP3 in anything."""
     import soundfile  # a twentieth of a second that most files need not spend
 
-    _rewind(source)
+    stream.seek(0)
     try:
-        return soundfile.info(source)
+        return soundfile.info(stream)
     except soundfile.LibsndfileError as error:
         told, cure = f"a file that libsndfile cannot read ({error.error_string})", "Convert it to wav or flac"
-        if text := "" if isinstance(source, str) else _text(source):
+        stream.seek(0)
+        if text := beginning_of_text(stream.read(200)):
             told, cure = f"text ({text!r})", "Fetch the recording again: something else came in its place"
         raise InputError(path, told, "audio", f"{cure}, or leave it out") from None
 
 
-def _text(stream: BinaryIO) -> str:
-    stream.seek(0)
-    return beginning_of_text(stream.read(200))
-
-
-def _rewind(source: Any) -> None:
-    if not isinstance(source, str):
-        source.seek(0)
-
-
-def _libsndfile(path: object, known: bool, source: Any) -> Header:
-    info = _asked(path, source)
+def _libsndfile(path: object, known: bool, stream: BinaryIO) -> Header:
+    info = _asked(path, stream)
     if not known and info.format not in CLOSED:
         told, cure = f"the container {info.format}", "Convert it: ffmpeg -i FILE NEW.flac, or sox FILE NEW.flac"
         raise InputError(path, told, "one that tells whether it is whole", cure)
     if info.subtype in FLOATS:
         import soundfile
 
-        _rewind(source)
-        check_scale(path, soundfile.read(source, PEEK, dtype="float32")[0])
+        stream.seek(0)
+        check_scale(path, soundfile.read(stream, PEEK, dtype="float32")[0])
     return Header(info.samplerate, info.frames, info.channels, info.format)
 
 
@@ -374,19 +324,18 @@ def check_scale(path: object, samples: np.ndarray) -> None:
         raise InputError(path, f"floats of up to {peak:.6g} times full scale", "floats in [-1, 1]", cure)
 
 
-Reader = Callable[[object, BinaryIO, int], "Header | None"]
 READERS: tuple[tuple[int, bytes, Reader], ...] = (  # place and bytes that a container is known by
     (0, b"NIST_1A", _sphere),
     (0, b"RIFF", _riff),
     (0, b"RIFX", _riff),
     (0, b"RF64", _riff),
     (0, b"BW64", _riff),
-    (0, b"riff", _wave64),
-    (8, b"AIFF", _aiff),
-    (8, b"AIFC", _aiff),
+    (0, b"riff", _chunked("Wave64", b"data", 40, "<16sQ", 8)),
+    (8, b"AIFF", _chunked("AIFF", b"SSND", 12, ">4sI", 2)),
+    (8, b"AIFC", _chunked("AIFF", b"SSND", 12, ">4sI", 2)),
     (0, b".snd", _au),
     (0, b"dns.", _au),
-    (0, b"caff", _caf),
+    (0, b"caff", _chunked("CAF", b"data", 8, ">4sq")),  # a length of -1: to the end
     (0, b"fLaC", _flac),
     (0, b"OggS", _ogg),
     (4, b"ftyp", _mp4),
@@ -408,7 +357,7 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     """
     try:
         with open(path, "rb") as stream:
-            found = header_of(path, stream, str(path))
+            found = header_of(path, stream)
     except (OverflowError, struct.error) as error:
         raise InputError(path, f"a damaged header ({error})", "audio", AGAIN) from None
     except OSError as error:
@@ -418,17 +367,14 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     return found
 
 
-def header_of(name: object, stream: BinaryIO, source: Any) -> Header:
-    """As read_header, of an open file. source: what libsndfile is to open, a path or the open file itself."""
+def header_of(name: object, stream: BinaryIO) -> Header:
+    """As read_header, of an open file."""
     head, size = stream.read(16), stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if not head:
         raise InputError(name, "an empty file", "audio", AGAIN)
     reader = _reader_of(head)
-    # by its content alone where that is not known: by its name libsndfile would look for MP3 in anything
-    found = (reader(name, stream, size) if reader else None) or _libsndfile(
-        name, reader is not None, source if reader else stream
-    )
+    found = (reader(name, stream, size) if reader else None) or _libsndfile(name, reader is not None, stream)
     if found.samples <= 0:
         raise InputError(name, "no samples", "audio", AGAIN)
     if not LOWEST_RATE <= found.rate <= HIGHEST_RATE or found.channels <= 0:
@@ -451,11 +397,7 @@ def read_headers(paths: Iterable[str]) -> dict[str, Header | str]:
     """{path: its header, or the reason why there is none} of many recordings (a hundred thousand in minutes)."""
     from concurrent.futures import ThreadPoolExecutor  # a thirtieth of a second that reading one file need not spend
 
-    from tqdm import tqdm
-
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(THREADS) as pool:
-        results = tqdm(
-            pool.map(_try, wanted, chunksize=256), total=len(wanted), desc="audio headers", unit="file", disable=None
-        )
+        results = bar(pool.map(_try, wanted, chunksize=256), len(wanted), "audio headers", "file")
         return dict(zip(wanted, results))

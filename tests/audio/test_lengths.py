@@ -17,9 +17,10 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
+import sphere
 from prep_trees import m4a, program, put, speech
 
-from local import prep_folder, sphere
+from local import prep_folder
 from pyasp.audio import headers
 from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
@@ -28,8 +29,7 @@ from pyasp.audio.recording import read_file, read_sound
 from pyasp.bin import check
 from pyasp.bin.data import main as data_verb
 from pyasp.core.errors import InputError
-from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_reasons
 
 HERE = Path(__file__).with_name("cases")
 RATE = 16000
@@ -433,14 +433,14 @@ def prepared(tmp_path_factory):
     put(root / "trials", "mc c-0 target", "mc d-0 nontarget")
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
-    dropped = read_dropped(data / "train" / "dropped.tsv")
+    dropped = read_reasons(data / "train" / "dropped.tsv")
     assert check.main(["data", str(data)]) == 0
     return data, dropped
 
 
 def test_preparation_checking_and_reading_agree_on_every_file(prepared):
     data, dropped = prepared
-    assert dropped == read_dropped(data / "train" / "dropped.tsv")  # the check found nothing more
+    assert dropped == read_reasons(data / "train" / "dropped.tsv")  # the check found nothing more
     assert set(dropped) == {f"a-{name}" for name in REFUSED}
     for name in REFUSED:
         assert re.search(REFUSED[name][2], dropped[f"a-{name}"]), name
@@ -476,7 +476,7 @@ def test_the_check_finds_what_has_changed_since_the_preparation(tmp_path, capsys
     }[change]
     assert data_verb(["validate", str(data / "train")]) == 1 and told in capsys.readouterr().out
     assert check.main(["data", "--max-dropped-fraction=0.5", str(data)]) == 0
-    assert told in read_dropped(data / "train" / "dropped.tsv")[utt]
+    assert told in read_reasons(data / "train" / "dropped.tsv")[utt]
 
 
 # ---------------------------------------------------------------- stretches
@@ -518,7 +518,7 @@ def test_stretches_behind_their_recording_are_named_by_the_preparation(tmp_path,
     assert prep_folder.main(words) == 1
     assert "a-1: found 8 utterances behind the end" in (told := capsys.readouterr().err) and "--max-bad" in told
     assert prep_folder.main([*words, "--max-bad=0.7"]) == 0
-    dropped = read_dropped(tmp_path / "data" / "train" / "dropped.tsv")
+    dropped = read_reasons(tmp_path / "data" / "train" / "dropped.tsv")
     assert {utt[-1] for utt in dropped} == {"1", "2"}
     assert all("0.250 s to 1.600 s of a recording of 1.000 s" in dropped[utt] for utt in dropped if utt[-1] == "1")
 

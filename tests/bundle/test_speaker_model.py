@@ -14,7 +14,7 @@ import golden_system
 import numpy as np
 import pytest
 import torch
-from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_backend, write_wav
+from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_backend, write_sound
 
 from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, read_sound
@@ -159,7 +159,7 @@ def test_loading_consumes_no_random_numbers_and_leaves_no_pickle(folder):
 
 def test_a_fresh_process_needs_the_bundle_alone_and_no_lhotse(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
-    wav = write_wav(tmp_path / "a.wav", speech())
+    wav = write_sound(tmp_path / "a.wav", speech())
     code = (
         "import sys; from pyasp.bin.verify import main; code = main(sys.argv[1:]); "
         "print(code, {'lhotse', 'matplotlib', 'pandas', 'scipy.signal'} & set(sys.modules))"
