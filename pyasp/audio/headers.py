@@ -378,11 +378,8 @@ def header_of(name: object, stream: BinaryIO) -> Header:
     if found.samples <= 0:
         raise InputError(name, "no samples", "audio", AGAIN)
     if not LOWEST_RATE <= found.rate <= HIGHEST_RATE or found.channels <= 0:
-        told, cure = (
-            f"{found.channels} channels, {found.rate} Hz",
-            "The header is wrong: mend it, or leave the file out",
-        )
-        raise InputError(name, told, f"audio at {LOWEST_RATE} to {HIGHEST_RATE} Hz", cure)
+        told, cure = f"audio at {found.rate} Hz", "The header is wrong: mend it, or leave the file out"
+        raise InputError(name, f"{told}, {found.channels} channels", f"{LOWEST_RATE} to {HIGHEST_RATE} Hz", cure)
     return found
 
 

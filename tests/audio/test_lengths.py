@@ -222,7 +222,7 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     **{f"early_{name}": (*WHOLE[name][:1], behind(WHOLE[name][1]), r"\d+ bytes of samples; expected \d+ as its header says")
        for name in ("wav", "float", "wavex", "rifx", "aiff", "au", "caf", "w64")},
     "two_data": ("wav", sized(32000, after=b"data" + struct.pack("<I", 6000) + b"\1" * 6000), "38008 bytes.*expected 32000"),
-    "kHz": ("wav", edited(plain("WAV"), 24, "<I", 16), "1 channels, 16 Hz; expected audio at 1000 to 768000 Hz"),
+    "kHz": ("wav", edited(plain("WAV"), 24, "<I", 16), "audio at 16 Hz, 1 channels; expected 1000 to 768000 Hz"),
     "no_data": ("wav", cut(sized(0), 44), "no samples"),
     "truncated_2g": ("wav", sized(0x80000002), "32000 bytes of samples .truncated.; expected 2147483650"),
     "wrapped": ("wav", huge, "4295031296 bytes of samples; expected 64000 as its header says, in 32 bits"),
