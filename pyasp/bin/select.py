@@ -140,7 +140,7 @@ def write_dev(train: DataDir, dev: DataDir, material: Material, options: DevSetO
     for name in (name for name in DEV_TABLES if train.has(name)):
         table = train.read(name)
         dev.write(name, {utt: table[utt] for utt in material.speaker})
-    dev.write("model2utts", {model: " ".join(utts) for model, utts in models.items()})
+    dev.write_models(models)
     with atomic_write(dev / "trials", "w") as stream:
         stream.writelines(f"{model} {test} {'target' if target else 'nontarget'}\n" for model, test, target in trials)
     dev.write_speakers(material.speaker)
