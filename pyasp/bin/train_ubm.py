@@ -49,7 +49,7 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
         pyasp train_ubm --frontend-config conf/toy/ivector.conf --num-gauss 8 data/toy/train_ubm my_ubm
     """
     source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), subset(options, UbmOptions)
-    recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
+    recordings = Recordings(source, frontend, options.allow_fail_fraction)
     inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
     iterations = Iterations(
         ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force, write_gmm

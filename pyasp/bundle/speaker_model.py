@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
 from pyasp.backend.calibration import Trained, trained_on
-from pyasp.backend.files import read_back_end_files
+from pyasp.backend.files import read_back_end
 from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
@@ -124,7 +124,7 @@ class SpeakerModel:
             if "backend.conf" in bundle.files
             else ScoreOptions()
         )
-        self._back_end = read_back_end_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
+        self._back_end = read_back_end("", (bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
         self.calibration = read_calibration(bundle)
         self._stored_options = self._read_stored_options()
         self._local = threading.local()  # extractors have scratch memory: one of each for each thread
