@@ -78,7 +78,7 @@ system_stages() {
 hold_locks "$data" "$exp"
 set -m # the stages are a process group of their own, which a signal stops at once, whatever they wait for
 {
-trap 'on_exit $?' EXIT; trap '' TTIN TTOU # nor does the terminal stop them
+end_with $$; trap on_exit EXIT; trap '' TTIN TTOU # nor does the terminal stop them
 [ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
@@ -144,7 +144,7 @@ if stage report "metrics and report"; then
   # shellcheck disable=SC2086
   python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi
-finished=true
+trap end_stage EXIT
 } </dev/null &
 supervise $!
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,20 @@ from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
 from pyasp.data.checks import too_short
-from pyasp.data.datadir import write_rows
+from pyasp.data.datadir import write_reasons
 
 LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
 THREADS = 16  # commands wait for the disk
 
 
 def probe_all(
-    paths: Iterable[str],
-    max_bad: float = 0.0,
-    failed: MutableMapping[str, str] | None = None,
-    data: str | Path | None = None,
-) -> dict[str, Header]:
-    """{path: header} of the readable files, and of what commands (`... |`) deliver, which are run.
+    paths: Iterable[str], max_bad: float = 0.0, data: str | Path | None = None
+) -> tuple[dict[str, Header], dict[str, str]]:
+    """({path: header} of the readable files, and of what commands (`... |`) deliver, which are run,
+    {path: reason} of the others, and of those too short for one frame).
 
-    Prints how many failed, or are too short for one frame, puts {path: reason} of these into `failed`, and lists them
-    in unreadable.tsv of `data`. Raises InputError when more than the fraction max_bad did, or when a program that some
-    files need is not on PATH.
+    Prints how many failed, and lists them in unreadable.tsv of `data`. Raises InputError when more than the fraction
+    max_bad did, or when a program that some files need is not on PATH.
     """
     wanted = list(dict.fromkeys(paths))
     commands = [path for path in wanted if path.endswith("|")]
@@ -46,18 +43,16 @@ def probe_all(
     if failures:
         first, reason = next(iter(failures.items()))
         if data:
-            rows = ((name, " ".join(reason.split())) for name, reason in failures.items())
-            write_rows(Path(data) / LIST, ("file", "reason"), rows)
-        told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
+            write_reasons(Path(data) / LIST, failures, "file")
+        shown = reason if reason.startswith(first) else f"{first}: {reason}"
+        told += f" (first: {shown}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unusable", cure)
     print(told, file=sys.stderr)
-    if failed is not None:
-        failed.update(failures)
     audio = {path: result for path, result in found.items() if isinstance(result, Header) and path not in failures}
     _need_decoders(audio)
-    return audio
+    return audio, failures
 
 
 def _fault(found: Header | str) -> str:

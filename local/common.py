@@ -13,13 +13,15 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from local.trial_lists import ITSELF, WRONG
+from local.trial_lists import FAULTS
+from pyasp.audio.cut_files import cut_of, described
 from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
@@ -27,20 +29,15 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import is_current, making
-from pyasp.data.checks import write_dropped
-from pyasp.data.datadir import c_sorted, check_id, invert, write_rows, write_table
-from pyasp.data.manifests import cut_of, described
+from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
+from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
-LISTING = "prep.files.gz"  # the names of the corpus's files
-PLACES = (
-    "data",
-    "nj",
-    "force",
-    "allow_commands",
-    "rate",
-)  # options that decide where and whether, not what is prepared
+LISTING = "prep.files.gz"  # the corpus's files, with their size and time
+LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")
+PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
+GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,6 @@ class PrepOptions:
 
     data: str = option("", "directory to write: train, enroll, test and trials under it")
     seed: int = option(1, "seed of everything that is drawn")
-    nj: Natural = option(0, "parallel jobs; 0 = one a core")
     force: bool = option(False, "prepare again when options or lists have changed")
     rate: Natural = option(0, "samples a second of the features: lower rates among the recordings are warned of")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
@@ -93,12 +89,9 @@ def walk_speakers(*roots: str | Path) -> Tree:
     pairs = [(tree.below(name), tree.below(target)) for name, target in {**links, **tree.again}.items()]
     wrong = [f"{name} is {target}" for name, target in pairs if name.split("/")[0] != target.split("/")[0]]
     if wrong:
-        raise InputError(
-            some(tree.roots),
-            f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})",
-            "one speaker a recording",
-            "Take out one of the names: one person under two names spoils training and trials",
-        )
+        found = f"{len(wrong)} recordings or folders under two speakers' names ({some(wrong)})"
+        cure = "Take out one of the names: one person under two names spoils training and trials"
+        raise InputError(some(tree.roots), found, "one speaker a recording", cure)
     return tree
 
 
@@ -122,8 +115,9 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
     return utt.path, utt.channel, utt.start, utt.speaker
 
 
-def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
-    """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
+def _cut(utt: Utterance, audio: Header, since: str) -> dict[str, Any]:
+    """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it. since: of a recording
+    that came in place of another, which may differ from it in nothing else that a cut says."""
     recording = described(utt.recording or utt.id, utt.path, audio.rate, audio.samples, audio.channels)
     supervision = {
         "id": utt.id,
@@ -134,7 +128,7 @@ def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
         "speaker": utt.speaker,
         **({"gender": utt.gender} if utt.gender else {}),
     }
-    return cut_of(recording, supervision)
+    return cut_of(recording, supervision) | ({"custom": {"since": since}} if since else {})
 
 
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
@@ -162,28 +156,19 @@ def kaldi_entry(utt: Utterance, audio: Header) -> str:
 
 def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """cuts.jsonl.gz, atomic, the same bytes for the same utterances (no time in the gzip header)."""
+    since = {name: seen.since for name, seen in _listed(path.parent.parent).items() if seen.since}
     with atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
         for utt in utterances:
-            stream.write(json.dumps(_cut(utt, audio[utt.path]), ensure_ascii=False).encode() + b"\n")
+            stream.write(
+                json.dumps(_cut(utt, audio[utt.path], since.get(utt.path, "")), ensure_ascii=False).encode() + b"\n"
+            )
 
 
-def _write_info(path: Path, utterances: list[Utterance]) -> None:
-    """utt2info.tsv: every further column any utterance brings, empty where it has none."""
-    columns = list(dict.fromkeys(name for utt in utterances for name in utt.info))
-    if not columns:
-        path.unlink(missing_ok=True)
-        return
-    cells = ([utt.id, *(" ".join(utt.info.get(name, "").split()) for name in columns)] for utt in utterances)
-    write_rows(path, ["utt", *columns], cells)
-
-
-def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
+def _write_wav_scp(data: DataDir, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """wav.scp; segments when an utterance is a stretch of a recording;
     reco2file_and_channel when a file has two channels."""
     stretches = any(utt.recording or utt.start or utt.seconds is not None for utt in utterances)
-    write_table(
-        directory / "wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances}
-    )
+    data.write("wav.scp", {utt.recording or utt.id: kaldi_entry(utt, audio[utt.path]) for utt in utterances})
     tables: dict[str, dict[str, str]] = {"segments": {}, "reco2file_and_channel": {}}
     if stretches:
         tables["segments"] = {
@@ -197,9 +182,9 @@ def _write_wav_scp(directory: Path, utterances: list[Utterance], audio: Mapping[
         }
     for name, table in tables.items():
         if table:
-            write_table(directory / name, table)
+            data.write(name, table)
         else:
-            (directory / name).unlink(missing_ok=True)
+            (data / name).unlink(missing_ok=True)
 
 
 def _seconds(utt: Utterance, header: Header) -> float:
@@ -244,26 +229,30 @@ def write_data_dir(
         raise InputError(directory, "no utterance", "at least one", "Check the root directory and the lists")
     utterances = [index[key] for key in c_sorted(index)]
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "dropped.tsv").unlink(missing_ok=True)  # of an older preparation
+    data = DataDir(directory)
+    (data / DROPPED).unlink(missing_ok=True)  # of an older preparation
     if dropped:
-        write_dropped(directory / "dropped.tsv", dropped)
+        write_reasons(data / DROPPED, dropped)
     utt2spk = {utt.id: utt.speaker for utt in utterances}
-    _write_wav_scp(directory, utterances, audio)
-    _write_info(directory / "utt2info.tsv", utterances)
+    _write_wav_scp(data, utterances, audio)
+    for utt in utterances:
+        utt.info = {name: " ".join(value.split()) for name, value in utt.info.items()}
+    data.write_info({utt.id: utt.info for utt in utterances})
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
+    if both := sorted({utt.speaker for utt in utterances if utt.gender and utt.gender != genders.get(utt.speaker)}):
+        print(f"warning: {directory}: {len(both)} speakers have recordings of both genders: {some(both)}")
     if genders:
-        write_table(directory / "spk2gender", genders)
-    write_table(directory / "utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
-    write_cuts(directory / "cuts.jsonl.gz", utterances, audio)
-    write_table(directory / "spk2utt", {speaker: " ".join(utts) for speaker, utts in invert(utt2spk).items()})
-    write_table(directory / "utt2spk", utt2spk)
+        data.write("spk2gender", genders)
+    data.write("utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
+    write_cuts(data / "cuts.jsonl.gz", utterances, audio)
+    data.write_speakers(utt2spk)
     counts = {
         "utterances": len(utterances),
         "speakers": len(set(utt2spk.values())),
         "hours": round(sum(_seconds(utt, audio[utt.path]) for utt in utterances) / 3600, 3),
     }
     if models is not None:
-        write_table(directory / "model2utts", {model: " ".join(c_sorted(set(utts))) for model, utts in models.items()})
+        data.write_models({model: c_sorted(set(utts)) for model, utts in models.items()})
         counts["models"] = len(models)
     return {**counts, "dropped": len(dropped)} if dropped else counts
 
@@ -285,34 +274,70 @@ def seen_in_training(
     return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
+class Seen(NamedTuple):
+    """What is known of a file beside its name. status: its size and time ("-": none, of a command or a file that is not
+    there); since: "" of one that is as the first preparation found it, else the status of what came in its place."""
+
+    status: str
+    since: str = ""
+
+
+def files_seen(data: str | Path, paths: Iterable[str]) -> dict[str, Seen]:
+    """The corpus's files as they are now; since: against what the preparation of `data` left."""
+    paths, old = list(paths), _listed(data)
+    known = dict(zip(_in_real_folders(old), old.values()))
+    found = {}
+    for path, place in zip(paths, _in_real_folders(paths)):
+        now, before = _status(path), known.get(place) if old else Seen("")
+        same = before and before.status in ("", now)
+        found[path] = Seen(now, before.since if before and same else now)
+    return found
+
+
+def _status(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "-"
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _listed(data: str | Path) -> dict[str, Seen]:
+    """The files that a preparation left in LISTING; status "" where an older release did not note it."""
+    if not (listing := Path(data) / LISTING).is_file():
+        return {}
+    with gzip.open(listing, "rt", encoding="utf-8") as stream:
+        lines = [LISTED.fullmatch(line) or line for line in stream.read().split("\n")[:-1]]
+    return dict((line, Seen("")) if isinstance(line, str) else (line[3], Seen(line[1], line[2])) for line in lines)
+
+
 def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[str, Any]:
-    """What decides the result of a preparation: its options, not where or how fast it runs, the names of the corpus's
-    files (as a digest), and the given facts."""
+    """What decides the result of a preparation: its options, not where or how fast it runs, the corpus's files (as a
+    digest of their names and of what came in place of others), and the given facts."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.encode() + b"\n")
+    for path, seen in files_seen(options.data, paths).items():
+        digest.update(f"{path}{seen.since and ' '}{seen.since}\n".encode())
     kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
     return json.loads(json.dumps({**kept, **further, "listing": digest.hexdigest()[:16]}))
 
 
-def _what_changed(listed: Path, paths: list[str]) -> str:
+def _what_changed(data: str | Path, paths: list[str]) -> str:
     """In which files a tree differs from the list that its preparation left; "" where only its name is another one."""
-    if not listed.is_file():
+    if not (old := _listed(data)):
         return "other files in the tree"
-    with gzip.open(listed, "rt", encoding="utf-8") as stream:
-        old = stream.read().splitlines()
-    if (old := _in_real_folders(old)) == (paths := _in_real_folders(paths)):
-        return ""
-    root = os.path.commonpath([*old, *paths]) if old or paths else ""
+    before = dict(zip(_in_real_folders(old), old.values()))
+    now = {place: Seen(_status(path)) for path, place in zip(paths, _in_real_folders(paths))}
+    others = {name for name in set(now) & set(before) if before[name].status not in ("", now[name].status)}
+    root = os.path.commonpath([*before, *now]) if before or now else ""
     told = []
-    for names, how in ((set(paths) - set(old), "more"), (set(old) - set(paths), "fewer")):
+    for names, how in ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced")):
         if names:
             below = some(os.path.relpath(name, root) for name in sorted(names))
             told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
-    return "; ".join(told) or "the same files in another order"
+    return "; ".join(told) or ("" if list(before) == list(now) else "the same files in another order")
 
 
-def _in_real_folders(paths: list[str]) -> list[str]:
+def _in_real_folders(paths: Iterable[str]) -> list[str]:
     """Paths with the links on the way to their files' folders followed, not those of the files themselves."""
     real = functools.cache(os.path.realpath)
     return [os.path.join(real(folder), name) for folder, name in map(os.path.split, paths)]
@@ -320,16 +345,17 @@ def _in_real_folders(paths: list[str]) -> list[str]:
 
 def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
     """False when data is prepared by this very recipe. paths: files of the corpus, by whose names a change is told."""
-    listed, paths = Path(data) / LISTING, list(paths)
-    return not is_current(Path(data) / MARKER, made, force, {"listing": lambda: _what_changed(listed, paths)})
+    listed = list(paths)
+    return not is_current(Path(data) / MARKER, made, force, {"listing": lambda: _what_changed(data, listed)})
 
 
 def begin(data: str | Path, paths: Iterable[str] = ()) -> None:
     """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's files."""
+    seen = files_seen(data, paths)
     (Path(data) / MARKER).unlink(missing_ok=True)
     remove_tree(Path(data) / "trials")
     with atomic_write(Path(data) / LISTING) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
-        stream.writelines(f"{path}\n".encode() for path in paths)
+        stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
@@ -338,7 +364,7 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     told = [
         f"{counts[what]} of {counts['target'] + counts['nontarget']} trials of {name} are {what}"
         for name, counts in lists.items()
-        for what in (WRONG, ITSELF)
+        for what in FAULTS
         if counts.get(what)
     ]
     return told + [text for name, text in summary.items() if name.startswith("warning")]

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.common import Utterance, index_by_id, prefixed, walk_speakers
+from local.common import GENDERS, Utterance, index_by_id, prefixed, walk_speakers
 from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import BAD_ID, read_rows
 
-GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 JOINTS = ("-", "--", "---")  # of the parts of a path in an id: `ann/monday` may stand beside `ann-monday`
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
 
@@ -48,6 +47,12 @@ class Names:
         _note(self._ids, name, key)
         if not name.isascii():
             _note(self._alike, composed(name), key)
+
+    def know(self, names: Iterable[tuple[str, str]], utterances: Mapping[str, Utterance]) -> None:
+        """These utterances, by further names (name, id) too."""
+        self.utterances = utterances
+        for name, key in [*names, *zip(utterances, utterances)]:
+            self.add(name, key)
 
     def find(self, name: str, where: object) -> str | None:
         """The id; None where nothing has this name. Raises InputError for a name of several."""
@@ -132,13 +137,10 @@ class OwnData:
         setattr(self, name, index_by_id(utterances, where))
         return getattr(self, name)
 
-    def name_pool(self, names: Iterable[tuple[str, str]]) -> None:
+    def name_pool(self, names: list[tuple[str, str]]) -> None:
         """Of a pool every utterance may be a model and a test recording; (name, id) are its further names."""
         for each in (self.model_names, self.test_names):
-            each.utterances = self.pool
-        for name, key in [*names, *((key, key) for key in self.pool)]:
-            self.model_names.add(name, key)
-            self.test_names.add(name, key)
+            each.know(names, self.pool)
 
 
 def know_speakers(source: OwnData, path: str) -> None:
@@ -153,9 +155,8 @@ def know_speakers(source: OwnData, path: str) -> None:
         if names:
             print(f"{path}: {len(names)} speakers {told}: {some(sorted(names))}")
     if not speakers & set(rows):
-        raise InputError(
-            path, "none of the speakers", f"names such as {some(sorted(speakers))}", "Check the column speaker"
-        )
+        found = "none of the speakers"
+        raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
     for utt in source.all():
         row = rows.get(utt.speaker, {})
         utt.gender = utt.gender or GENDERS.get(row.get("gender", "").lower(), "")
@@ -187,7 +188,13 @@ def from_tree(source: OwnData, root: str) -> None:
         for name, part, path in zip(ids, parts, tree.files)
     ]
     source.take("pool", pool, root)
-    source.name_pool(("/".join(part), name) for part, name in zip(parts, ids))
+    source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+
+
+def path_names(part: list[str]) -> tuple[str, ...]:
+    """What a list may call the recording at a path below the root: with its suffix or without, `-` in place of `/`."""
+    bare = [*part[:-1], part[-1].rsplit(".", 1)[0]]
+    return "/".join(part), "/".join(bare), "-".join(bare), "-".join(map(usable, bare))
 
 
 def say_empty_speakers(root: str, speakers: set[str]) -> None:
@@ -257,10 +264,7 @@ def from_tables(source: OwnData, tables: str) -> None:
         utterances = [_table_utterance(row, root) for row in rows]
         taken = source.take(name, utterances, path)
         if name == "test":
-            source.test_names.utterances = taken
-            for row, utt in zip(rows, utterances):
-                source.test_names.add(row["utt"], utt.id)
-                source.test_names.add(utt.id, utt.id)
+            source.test_names.know([(row["utt"], utt.id) for row, utt in zip(rows, utterances)], taken)
         if name == "enroll":
             for row, utt in zip(rows, utterances):
                 source.models.setdefault(row["model"], []).append(utt.id)

@@ -35,12 +35,9 @@ def choose_speakers(source: OwnData, fraction: float, seed: int, where: object) 
     able = [speaker for speaker in c_sorted(by_speaker) if next(target_pairs(by_speaker[speaker], crossed), None)]
     count = max(2, round(fraction * len(by_speaker)))
     if len(able) < 2 or len(by_speaker) <= count:
-        raise InputError(
-            where,
-            f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed),
-            "at least 2 for evaluation and others for training",
-            "Add speakers, or give a trial list with --trials",
-        )
+        found = f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed)
+        expected = "at least 2 for evaluation and others for training"
+        raise InputError(where, found, expected, "Add speakers, or give a trial list with --trials")
     rng = stream(seed, "split")
     return {able[i] for i in rng.permutation(len(able))[:count]}
 

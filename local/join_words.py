@@ -143,12 +143,8 @@ def main(options: Options, out: str) -> None:
         made.add(speaker, rows, rng)
     used = {row["speaker"] for row in made.models}
     if len(used) < 2:
-        raise InputError(
-            options.tables,
-            f"{len(used)} speakers with {options.enroll} words and {made.lengths[-1]} recordings of other words",
-            "at least two",
-            "Lower --enroll or --lengths",
-        )
+        found = f"{len(used)} speakers with {options.enroll} words and {made.lengths[-1]} recordings of other words"
+        raise InputError(options.tables, found, "at least two", "Lower --enroll or --lengths")
     made.write(rng)
     print(
         f"{out}: {len(made.models)} models of {len(used)} speakers; {len(everyone) - len(used)} have too few recordings"

@@ -42,7 +42,7 @@ SIZES: dict[str, dict[str, Any]] = {
 WRITERS: dict[str, Callable[..., dict[str, Any]]] = {"toy": write_voxceleb_tree, "toy_sre12": write_sre12_tree}
 SOURCES = {
     "toy": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py"),
-    "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_sre_tree.py", "sphere.py"),
+    "toy_sre12": ("toy_phones.py", "toy_speech.py", "toy_session.py", "toy_trees.py", "toy_sre_tree.py"),
 }
 
 
@@ -74,9 +74,8 @@ def resolve_size(corpus: str, options: ToyOptions) -> Any:
     names = ("speakers", "eval_speakers", "sessions", "utterances")
     size = dataclasses.replace(preset, **{name: getattr(options, name) for name in names if getattr(options, name)})
     if min(getattr(size, name) for name in names) < 1 or size.eval_speakers < 2 or size.sessions < 2:
-        raise InputError(
-            "command line", "too small a size", "2 evaluation speakers and 2 sessions or more", "Raise the size"
-        )
+        found = "too small a size"
+        raise InputError("command line", found, "2 evaluation speakers and 2 sessions or more", "Raise the size")
     return size
 
 

@@ -72,12 +72,8 @@ def read_source(options: FolderOptions) -> OwnData:
     }
     given = {name: (value, read) for name, (value, read) in readers.items() if value}
     if len(given) != 1 or not options.data:
-        raise InputError(
-            "command line",
-            " and ".join(given) or "no data",
-            "--data and one of " + ", ".join(readers),
-            "Name one source (--root may go with --tables)",
-        )
+        found, expected = " and ".join(given) or "no data", "--data and one of " + ", ".join(readers)
+        raise InputError("command line", found, expected, "Name one source (--root may go with --tables)")
     ((value, read),) = given.values()
     source = OwnData(value, root, options.allow_commands)
     read(source)
@@ -138,12 +134,9 @@ def _unite(lists: Mapping[str, str], source: OwnData) -> None:
     strange = sorted(named - set(source.pool))
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
         ids = f" ({len(strange)} ids are unknown: {some(strange)})" if strange else ""
-        raise InputError(
-            source.where,
-            f"{len(speakers)} speakers in the lists{ids}",
-            "some speakers in the trials and others for training",
-            f"Check the ids of the list (known are {source.test_names.example()}, ...); add speakers for training",
-        )
+        found = f"{len(speakers)} speakers in the lists{ids}"
+        cure = f"Check the ids of the list (known are {source.test_names.example()}, ...); add speakers for training"
+        raise InputError(source.where, found, "some speakers in the trials and others for training", cure)
     folder_trials.divide(source, speakers)
 
 
@@ -216,12 +209,9 @@ def one_name_each(source: OwnData) -> None:
         elif other.id != utt.id:
             twice.append(f"{other.id} and {utt.id}{copy}")
     if wrong:
-        raise InputError(
-            source.where,
-            f"{len(wrong)} recordings under two names: {some(wrong)}",
-            "one speaker a recording",
-            "Correct the labels: one person under two names spoils training and trials",
-        )
+        found = f"{len(wrong)} recordings under two names: {some(wrong)}"
+        cure = "Correct the labels: one person under two names spoils training and trials"
+        raise InputError(source.where, found, "one speaker a recording", cure)
     if twice := list(dict.fromkeys(twice)):
         print(f"warning: {source.where}: {len(twice)} recordings have two ids: {some(twice)}")
 
@@ -234,9 +224,8 @@ def settle_channels(source: OwnData) -> None:
         if utt.id in source.hints and utt.channel >= count:
             utt.channel = 0
         if utt.channel >= count:
-            raise InputError(
-                utt.path, f"{count} channels", f"channel {utt.channel}, counted from 0", "Repair the table", item=utt.id
-            )
+            found = f"{count} channels"
+            raise InputError(utt.path, found, f"channel {utt.channel}, counted from 0", "Repair the table", item=utt.id)
         if count > 1:
             several.append(f"channel {utt.channel} of {count}, counted from 0, in {utt.path}")
     if several:
@@ -283,17 +272,22 @@ def _check(source: OwnData) -> trial_lists.Check:
     return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.place(both[key]))
 
 
-def prepare(options: FolderOptions) -> None:
-    """Writes data directories and trial lists from the source that the options name."""
+@command(FolderOptions)
+def main(options: FolderOptions) -> None:
+    """Prepares own data as data/<corpus>/{train,enroll,test} and trials.
+
+    Must be given: one of --root, --tables (with --root), --kaldi-data, and --recordings with --supervisions.
+    Without --trials a fifth of the speakers is kept for trials, which are drawn. How each must lie: local/README.md.
+    """
     source = read_source(options)
     paths = [utt.path for utt in source.all()]
     made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
     if not start(options.data, made, options.force, paths):
         return
-    failed: dict[str, str] = {}
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)
-    source.audio = commands | probe_all(files, options.max_bad, failed, options.data)
+    audio, failed = probe_all(files, options.max_bad, options.data)
+    source.audio = commands | audio
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
@@ -302,16 +296,6 @@ def prepare(options: FolderOptions) -> None:
     groups = trial_groups(options, source)
     begin(options.data, paths)
     report(options.data, made, {**_write(Path(options.data), source, groups), **rates})
-
-
-@command(FolderOptions)
-def main(options: FolderOptions) -> None:
-    """Prepares own data as data/<corpus>/{train,enroll,test} and trials.
-
-    Must be given: one of --root, --tables (with --root), --kaldi-data, and --recordings with --supervisions.
-    Without --trials a fifth of the speakers is kept for trials, which are drawn. How each must lie: local/README.md.
-    """
-    prepare(options)
 
 
 if __name__ == "__main__":

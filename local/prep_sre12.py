@@ -170,17 +170,12 @@ def _check_lists(key: Path, writers: list[ListWriter], missing: Counter[str], to
         named = ", ".join(f"{name} in {count} trials" for name, count in missing.most_common(5))
         told = f"{lost} of {total} trials without test file or enrolment ({len(missing)} ids: {named})"
         if lost > allowed * total:
-            raise InputError(
-                key,
-                told,
-                f"at most {allowed:g} of the trials",
-                "Complete data/, or allow a fraction with --max-missing",
-            )
+            expected = f"at most {allowed:g} of the trials"
+            raise InputError(key, told, expected, "Complete data/, or allow a fraction with --max-missing")
         print(f"left out: {told}")
-    if all(writer.empty for writer in writers):
-        raise InputError(
-            key, "an empty trial list: no trial with a condition's flag Y", "trials of CC1..CC5", "Fetch the key again"
-        )
+    if not any(writer.total for writer in writers):
+        found = "an empty trial list: no trial with a condition's flag Y"
+        raise InputError(key, found, "trials of CC1..CC5", "Fetch the key again")
 
 
 def usable(
@@ -205,8 +200,13 @@ def usable(
     return kept
 
 
-def prepare(options: Sre12Options) -> None:
-    """Writes data directories and trial lists. Raises InputError for what the corpora lack."""
+@command(Sre12Options)
+def main(options: Sre12Options) -> None:
+    """Prepares NIST SRE12 as data/<corpus>/{train,enroll,test} and trials cc1..cc5 (CC2 is the headline).
+
+    Must be given: --root, and a corpus to train on (--cts, or any of --sre04 ... --mixer6). Recordings of enrolled
+    speakers are looked for in --root, --sre06, --sre08 and --sre10. How they must lie: local/README.md.
+    """
     names = training_corpora(options)
     root, data = Path(options.root), Path(options.data)
     targets, key = read_targets(root), find_key(root)
@@ -218,10 +218,8 @@ def prepare(options: Sre12Options) -> None:
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
-    failed: dict[str, str] = {}
-    audio = probe_all(
-        [*used, *(utt.path for group in (enroll, train) for utt in group.values())], options.max_bad, failed
-    )
+    used += [utt.path for group in (enroll, train) for utt in group.values()]
+    audio, failed = probe_all(used, options.max_bad)
     tests = TestSides(recordings, audio)
     enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
@@ -235,16 +233,6 @@ def prepare(options: Sre12Options) -> None:
     summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
     summary.update(seen_in_training(train.values(), [*enroll.values(), *tests.utterances.values()]))
     report(data, made, summary)
-
-
-@command(Sre12Options)
-def main(options: Sre12Options) -> None:
-    """Prepares NIST SRE12 as data/<corpus>/{train,enroll,test} and trials cc1..cc5 (CC2 is the headline).
-
-    Must be given: --root, and a corpus to train on (--cts, or any of --sre04 ... --mixer6). Recordings of enrolled
-    speakers are looked for in --root, --sre06, --sre08 and --sre10. How they must lie: local/README.md.
-    """
-    prepare(options)
 
 
 if __name__ == "__main__":

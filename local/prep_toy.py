@@ -24,7 +24,7 @@ def main(options: Options) -> None:
     """
     placed = dataclasses.replace(options, root=options.root or str(Path(options.data) / "corpus"))
     make_toy.make("toy", subset(placed, make_toy.ToyOptions))
-    prep_voxceleb.prepare(subset(placed, prep_voxceleb.VoxcelebOptions))
+    prep_voxceleb.main.function(subset(placed, prep_voxceleb.VoxcelebOptions))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(options: Options) -> None:
     root = Path(options.root or Path(options.data) / "corpus")
     make_toy.make("toy_sre12", subset(dataclasses.replace(options, root=str(root)), make_toy.ToyOptions))
     placed = dataclasses.replace(options, root=str(root / "sre12"), cts=str(root / "cts"))
-    prep_sre12.prepare(subset(placed, prep_sre12.Sre12Options))
+    prep_sre12.main.function(subset(placed, prep_sre12.Sre12Options))
 
 
 if __name__ == "__main__":

@@ -76,12 +76,8 @@ def find_lists(options: VoxcelebOptions) -> list[str]:
     if not lists:
         lists = [str(place / DEFAULT_LIST) for place in places if (place / DEFAULT_LIST).is_file()][:1]
     if not lists:
-        raise InputError(
-            options.root,
-            f"no {DEFAULT_LIST}",
-            "a trial list",
-            f"Fetch it from {META}/{DEFAULT_LIST}, or name lists with --trials",
-        )
+        cure = f"Fetch it from {META}/{DEFAULT_LIST}, or name lists with --trials"
+        raise InputError(options.root, f"no {DEFAULT_LIST}", "a trial list", cure)
     trial_lists.by_name(lists)
     return lists
 
@@ -93,12 +89,8 @@ def _part(clip: Clip, metadata: Metadata) -> str:
     if not part and not clip.speaker.startswith("id"):
         part = "test" if clip.speaker.startswith("E") else "dev"
     if not part:
-        raise InputError(
-            clip.path,
-            f"speaker {clip.speaker} of an unknown part",
-            "vox1_meta.csv under the root, or dev/ and test/",
-            f"Fetch {META}/vox1_meta.csv",
-        )
+        found, cure = f"speaker {clip.speaker} of an unknown part", f"Fetch {META}/vox1_meta.csv"
+        raise InputError(clip.path, found, "vox1_meta.csv under the root, or dev/ and test/", cure)
     return part
 
 
@@ -122,10 +114,6 @@ def voxceleb1(root: str) -> tuple[dict[str, list[Utterance]], Metadata]:
     return parts, metadata
 
 
-def _is_m4a(path: str) -> bool:
-    return path.lower().endswith(".m4a")
-
-
 def voxceleb2_dev(root: str) -> list[Utterance]:
     """Training utterances of VoxCeleb2: converted files, and m4a where there are none.
 
@@ -136,7 +124,7 @@ def voxceleb2_dev(root: str) -> list[Utterance]:
     clips = [clip for clip in clips_below(places) if metadata.part.get(clip.speaker, "dev") == "dev"]
     if not clips:
         raise missing_audio(os.path.abspath(root), 2)
-    aac = [clip.path for clip in clips if _is_m4a(clip.path)]
+    aac = [clip.path for clip in clips if clip.path.lower().endswith(".m4a")]
     if aac:
         require_program("m4a", aac[0])
         print(f"{root}: {len(aac)} of {len(clips)} clips are m4a, decoded by ffmpeg whenever they are read")
@@ -175,44 +163,10 @@ def present(path: str, trials: list[Trial], known: set[str], max_missing: float)
         named = " ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
         told = f"{len(missing)} missing files in {lost} of {len(trials)} trials ({named})"
         if lost > max_missing * len(trials):
-            raise InputError(
-                path, told, "every file of the list", "Complete the corpus, or allow a fraction with --max-missing"
-            )
+            expected = "every file of the list"
+            raise InputError(path, told, expected, "Complete the corpus, or allow a fraction with --max-missing")
         print(f"{path}: left out {told}")
     return kept, lost
-
-
-def prepare(options: VoxcelebOptions) -> None:
-    """Writes data directories and trial lists. Raises InputError for what the corpus lacks."""
-    if not options.root or not options.data:
-        raise InputError(
-            "command line", "no --root or no --data", "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)"
-        )
-    automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
-    wanted = automatic if options.train_on == "auto" else options.train_on
-    if "dev2" in TRAINING[wanted] and not options.voxceleb2:
-        raise InputError(
-            "command line",
-            f"--train-on={wanted} without --voxceleb2",
-            "VoxCeleb2's directory",
-            "Give --voxceleb2=DIR, or a conf that trains on VoxCeleb1 (conf/voxceleb)",
-        )
-    roots = [root for root in (options.root, options.voxceleb2) if root]
-    summary: dict[str, Any] = {"archives verified": " ".join(check_md5(roots))} if options.check_md5 else {}
-    lists = find_lists(options)
-    second = voxceleb2_dev(options.voxceleb2) if options.voxceleb2 else []
-    parts, metadata = voxceleb1(options.root)
-    for part in ("test", *(("dev",) if "dev1" in TRAINING[wanted] else ())):
-        if not parts[part]:
-            raise missing_audio(os.path.abspath(options.root), 1, part)
-    paths = [utt.path for group in (parts["dev"], parts["test"], second) for utt in group]
-    made = describe("prep_voxceleb", recipe(options, paths, lists=lists), lists, seed=options.seed)
-    if not start(options.data, made, options.force, paths):
-        return
-    pools = {"dev1": parts["dev"], "dev2": second}
-    train = [utt for name in TRAINING[wanted] for utt in pools[name]]
-    _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary, paths)
-    report(options.data, made, summary)
 
 
 def _write(
@@ -230,10 +184,8 @@ def _write(
     wanted = {utt for group in trials.values() for trial in group for utt in (trial.model, trial.test)}
     index = index_by_id([utt for utt in evaluation if utt.id in wanted], options.root)
     train_index = index_by_id(train, options.root)
-    failed: dict[str, str] = {}
-    audio = probe_all(
-        (utt.path for group in (train_index, index) for utt in group.values()), options.max_bad, failed, options.data
-    )
+    used = (utt.path for group in (train_index, index) for utt in group.values())
+    audio, failed = probe_all(used, options.max_bad, options.data)
     begin(data, paths)
     known = {key for key, utt in index.items() if utt.path in audio}
     alone = {key: [key] for key in index}
@@ -261,7 +213,30 @@ def main(options: VoxcelebOptions) -> None:
 
     Must be given: --root. Without --trials it must hold veri_test.txt. How it must lie: local/README.md.
     """
-    prepare(options)
+    if not options.root or not options.data:
+        found = "no --root or no --data"
+        raise InputError("command line", found, "both", f"Give --root=DIR of the corpus ({DEFAULT_LIST} in it)")
+    automatic = "voxceleb1+2" if options.voxceleb2 else "voxceleb1"
+    wanted = automatic if options.train_on == "auto" else options.train_on
+    if "dev2" in TRAINING[wanted] and not options.voxceleb2:
+        cure = "Give --voxceleb2=DIR, or a conf that trains on VoxCeleb1 (conf/voxceleb)"
+        raise InputError("command line", f"--train-on={wanted} without --voxceleb2", "VoxCeleb2's directory", cure)
+    roots = [root for root in (options.root, options.voxceleb2) if root]
+    summary: dict[str, Any] = {"archives verified": " ".join(check_md5(roots))} if options.check_md5 else {}
+    lists = find_lists(options)
+    second = voxceleb2_dev(options.voxceleb2) if options.voxceleb2 else []
+    parts, metadata = voxceleb1(options.root)
+    for part in ("test", *(("dev",) if "dev1" in TRAINING[wanted] else ())):
+        if not parts[part]:
+            raise missing_audio(os.path.abspath(options.root), 1, part)
+    paths = [utt.path for group in (parts["dev"], parts["test"], second) for utt in group]
+    made = describe("prep_voxceleb", recipe(options, paths, lists=lists), lists, seed=options.seed)
+    if not start(options.data, made, options.force, paths):
+        return
+    pools = {"dev1": parts["dev"], "dev2": second}
+    train = [utt for name in TRAINING[wanted] for utt in pools[name]]
+    _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary, paths)
+    report(options.data, made, summary)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from local.common import Utterance, prefixed
-from local.sre12_tables import GENDERS, AudioFiles
-from local.training import Conditions, Corpus, Kinds, check_genders, find_table, rows
+from local.common import GENDERS, Utterance, prefixed
+from local.sre12_tables import SIDES, AudioFiles, rows
+from local.training import Conditions, Corpus, check_genders, find_table, kinds_of
 from pyasp.core.errors import InputError
-from pyasp.core.text import read_lines
-
-CHANNELS = {"a": 0, "b": 1}
-
 
 # ---------------------------------------------------------------- SRE04 to SRE06
 
@@ -33,13 +30,16 @@ def find_list(given: str, root: str) -> Path:
     places = [Path(given)] if given else [Path(root) / LIST, Path(root) / "docs" / LIST, Path(root).parent / LIST]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise InputError(
-            places[0],
-            "no such file",
-            "the list of speakers of SRE04 to SRE06",
-            f"Unpack {WHERE} there, or give --speaker-list=FILE (in prep.conf)",
-        )
+        cure = f"Unpack {WHERE} there, or give --speaker-list=FILE (in prep.conf)"
+        raise InputError(places[0], "no such file", "the list of speakers of SRE04 to SRE06", cure)
     return found
+
+
+def channel_of(text: str, where: str) -> int:
+    """0 or 1 of a or b (x: of one channel). Raises InputError for anything else."""
+    if not text or text.lower() not in SIDES:
+        raise InputError(where, f"channel {text!r}", "a, b or x", "Check the table: fetch it again")
+    return SIDES[text.lower()]
 
 
 def read_listed(name: str, root: str, speaker_list: str = "") -> Corpus:
@@ -49,11 +49,9 @@ def read_listed(name: str, root: str, speaker_list: str = "") -> Corpus:
     for number, (pin, gender, edition, segment, channel, *_) in rows(table, 5, None):
         if edition != year:
             continue
-        side = {**CHANNELS, "x": 0}.get(channel.lower())
-        if side is None:
-            raise InputError(table, f"channel {channel!r}", "A, B or x", "Fetch the list again", item=f"line {number}")
+        where = f"{table}: line {number}"
         genders.append(gender)
-        corpus.add(pin, gender, segment, side, recordings, f"{table}: line {number}")
+        corpus.add(pin, gender, segment, channel_of(channel, where), recordings, where)
     check_genders(table, genders)
     return corpus
 
@@ -112,31 +110,24 @@ EVALUATIONS = {
 }
 
 
-def channel_of(text: str, where: str) -> int:
-    """0 or 1 of a or b. Raises InputError for anything else."""
-    if text.lower() not in CHANNELS:
-        raise InputError(where, f"channel {text!r}", "a or b", "Check the key")
-    return CHANNELS[text.lower()]
-
-
 def read_evaluation(name: str, root: str, keep_microphone: bool = False) -> Corpus:
     """Training sides of the models and test sides of the target trials, those by telephone unless asked for all."""
     corpus, recordings, layout = Corpus(name, keep_microphone=keep_microphone), AudioFiles([root]), EVALUATIONS[name]
     models, trials = list(layout.models(root)), find_table(root, layout.trials)
     targets = [(number, cells) for number, cells in rows(trials, 4) if cells[3] == "target"]
-    kinds = Kinds((cells for _, cells in targets), layout.conditions)
+    of_models, of_tests = kinds_of((cells for _, cells in targets), layout.conditions)
     known = {model.name: (model.pin, model.gender) for model in models if model.pin}
     for model in models:
         if not model.pin:
             corpus.drop("models without a speaker in the key")
             continue
         path, _, channel = model.side.rpartition(":")
-        side, kind = channel_of(channel, model.where), kinds.of_model(model.name)
+        side, kind = channel_of(channel, model.where), of_models.get(model.name)
         corpus.add_kind(model.pin, model.gender, path, side, recordings, model.where, kind)
     for number, (model, segment, channel, *_) in targets:
         if model in known:
             where = f"{trials}: line {number}"
-            side, kind = channel_of(channel, where), kinds.of_test(segment)
+            side, kind = channel_of(channel, where), of_tests.get(segment)
             corpus.add_kind(*known[model], segment, side, recordings, where, kind)
     return corpus
 
@@ -190,12 +181,8 @@ def _call_files(layout: Calls, table: Path, calls: list[list[str]]) -> Iterator[
     names = [cells[0] for _, cells in rows(info, 1)]
     pairs = list(zip(names[::2], names[1::2]))
     if len(names) != 2 * len(calls) or any(a != b for a, b in pairs):
-        raise InputError(
-            info,
-            f"{len(names)} lines for {len(calls)} calls",
-            f"two lines a call of {layout.table}",
-            "The layout has changed: report the first lines of both tables",
-        )
+        found, expected = f"{len(names)} lines for {len(calls)} calls", f"two lines a call of {layout.table}"
+        raise InputError(info, found, expected, "The layout has changed: report the first lines of both tables")
     yield from (name.removesuffix(".sph") for name, _ in pairs)
 
 
@@ -227,9 +214,10 @@ MIXER_CALLS, MIXER_SUBJECTS = "mx6_calls.csv", "mx6_subjs.csv"
 MIXER_COLUMNS = {"call_id": 0, "sid_a": 4, "sid_b": 12}  # where the header does not say
 
 
-def _mixer_columns(header: list[str]) -> dict[str, int]:
+def columns_of(header: list[str], places: dict[str, int], names: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    """{name: column} of the header's words, else by place; names: {name: what headers call it}."""
     words = [word.lower() for word in header]
-    return {name: words.index(name) if name in words else place for name, place in MIXER_COLUMNS.items()}
+    return places | {name: words.index(word) for name, known in names.items() for word in known if word in words}
 
 
 def _mixer_files(root: str, recordings: AudioFiles) -> dict[str, str]:
@@ -237,12 +225,9 @@ def _mixer_files(root: str, recordings: AudioFiles) -> dict[str, str]:
     stems = (Path(path).stem for path in recordings.paths)
     found = {parts[2]: "_".join(parts) for parts in (stem.split("_") for stem in stems) if len(parts) == 3}
     if not found:
-        raise InputError(
-            root,
-            "no recording <date>_<time>_<call>.sph",
-            "data/ulaw_sphere/ with the telephone calls",
-            "Unpack data/ulaw_sphere, and point --mixer6 at the directory with data/ and docs/",
-        )
+        told = "no recording <date>_<time>_<call>.sph"
+        cure = "Unpack data/ulaw_sphere, and point --mixer6 at the directory with data/ and docs/"
+        raise InputError(root, told, "data/ulaw_sphere/ with the telephone calls", cure)
     return found
 
 
@@ -253,7 +238,7 @@ def read_mixer6(name: str, root: str) -> Corpus:
     people = {cells[0]: cells[1] for number, cells in rows(subjects, 2) if number > 1}
     check_genders(subjects, people.values())
     files, lines = _mixer_files(root, recordings), list(rows(table, max(MIXER_COLUMNS.values()) + 1))
-    columns = _mixer_columns(lines[0][1])
+    columns = columns_of(lines[0][1], MIXER_COLUMNS, {name: (name,) for name in MIXER_COLUMNS})
     for number, cells in lines[1:]:
         call = cells[columns["call_id"]]
         for side, column in enumerate(("sid_a", "sid_b")):
@@ -277,70 +262,24 @@ CTS_NAMES = {
 }
 
 
-def cts_columns(header: list[str], path: Path) -> dict[str, int]:
-    """{name: column} from the header's words, else by position. Raises InputError when neither fits."""
-    words = [word.strip().lower() for word in header]
-    found = {name: words.index(word) for name, known in CTS_NAMES.items() for word in known if word in words}
-    found = {**CTS_POSITIONS, **found}
-    if max(found.values()) >= len(words):
-        raise InputError(
-            path,
-            f"{len(words)} columns ({' '.join(words)})",
-            f"column {max(found.values()) + 1}, or names segment, speaker, corpus",
-            "Fetch the key again",
-        )
-    return found
-
-
 def read_cts(root: str) -> list[Utterance]:
     """Every segment of the key. Raises InputError for a missing key, a ragged line and a segment without a file."""
     path = Path(root) / CTS_KEY
     if not path.is_file():
         raise InputError(path, "no such file", "the segment key", "Point --cts at the unpacked CTS superset")
-    header, *lines = read_lines(path) or [""]
-    columns = cts_columns(header.split("\t"), path)
-    files, utterances = _CtsFiles(root), []
-    for number, line in enumerate(lines, 2):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) <= max(columns.values()):
-            raise InputError(
-                path,
-                f"{len(cells)} fields",
-                f"{len(header.split(chr(9)))}, as in the header",
-                "Fetch the key again",
-                item=f"line {number}",
-            )
-        utterances.append(
-            _cts_utterance({name: cells[column] for name, column in columns.items()}, files, path, number)
-        )
+    _, header = next(rows(path, 1, "\t"), (1, [""]))
+    columns = columns_of(header, CTS_POSITIONS, CTS_NAMES)
+    if (last := max(columns.values())) >= len(header):
+        told, expected = f"{len(header)} columns ({' '.join(header)})", f"column {last + 1}, or names it by a word"
+        raise InputError(path, told, expected, "Fetch the key again")
+    recordings, utterances = AudioFiles([os.path.join(root, "data")]), []
+    for number, cells in islice(rows(path, last + 1, "\t"), 1, None):
+        row = {name: cells[column] for name, column in columns.items()}
+        segment, speaker = row["segment"].removesuffix(".sph"), row["speaker"]
+        file = recordings.find(f"{segment}.sph")
+        if file is None:
+            told, cure = f"segment {segment} without a file in {root}/data", "Unpack all of data/, or check the column"
+            raise InputError(path, told, "data/<segment>.sph", cure, item=f"line {number}")
+        gender = GENDERS.get(row.get("gender", "").lower(), "")
+        utterances.append(Utterance(prefixed(segment, speaker), speaker, file, gender, info={"corpus": row["corpus"]}))
     return utterances
-
-
-class _CtsFiles:
-    """data/<segment>.sph; directories below data/ are searched when it is not there."""
-
-    def __init__(self, root: str):
-        self.data = os.path.join(os.path.abspath(root), "data")
-        self.below: AudioFiles | None = None
-
-    def find(self, segment: str) -> str | None:
-        path = os.path.join(self.data, segment if segment.endswith(".sph") else f"{segment}.sph")
-        if os.path.isfile(path):
-            return path
-        self.below = self.below or AudioFiles([self.data])
-        return self.below.find(segment)
-
-
-def _cts_utterance(row: dict[str, str], files: _CtsFiles, key: Path, number: int) -> Utterance:
-    segment = row["segment"].removesuffix(".sph")
-    path = files.find(segment)
-    if path is None:
-        raise InputError(
-            key,
-            f"segment {segment} without a file in {files.data}",
-            "data/<segment>.sph",
-            "Unpack all of data/, or check that the segment column is the right one",
-            item=f"line {number}",
-        )
-    gender = GENDERS.get(row.get("gender", "").lower(), "")
-    return Utterance(prefixed(segment, row["speaker"]), row["speaker"], path, gender, info={"corpus": row["corpus"]})

@@ -7,9 +7,11 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from local.common import GENDERS
 from pyasp.audio.folders import audio_below
 from pyasp.core.errors import InputError
 from pyasp.core.text import open_text, read_lines
@@ -19,8 +21,19 @@ TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"
 Plan = TypeVar("Plan")
 CONDITIONS = ("cc1", "cc2", "cc3", "cc4", "cc5")
 SIDES = {"a": 0, "b": 1, "x": 0, "": 0}
-GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 FLAGS = {"Y": True, "N": False}
+
+
+def rows(table: Path, fields: int, separator: str | None = ",") -> Iterator[tuple[int, list[str]]]:
+    """(line number, stripped cells) of each line that is not empty. Raises InputError for a line with too few cells."""
+    with open(table, encoding="utf-8-sig", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            cells = [cell.strip() for cell in line.split(separator)]
+            if line.strip() and len(cells) < fields:
+                found, cure = f"{len(cells)} fields ({line.strip()[:60]!r})", "The layout has changed: report the line"
+                raise InputError(table, found, f"at least {fields}", cure, item=f"line {number}")
+            if line.strip():
+                yield number, cells
 
 
 class Side(NamedTuple):
@@ -54,12 +67,8 @@ def read_targets(root: Path) -> Targets:
     maps = sorted(root.glob(f"{TABLES}/*target_speaker_2_files_map*.txt"))
     tables = sorted(root.glob(f"{TABLES}/*speakertable*.csv"))
     if not maps or not tables:
-        raise InputError(
-            root / TABLES,
-            f"{len(maps)} file maps and {len(tables)} speaker tables",
-            "at least one of each",
-            "Point --root at LDC2016E45_2012_NIST_SRE, with its docs/ unpacked",
-        )
+        expected, cure = "at least one of each", "Point --root at LDC2016E45_2012_NIST_SRE, with its docs/ unpacked"
+        raise InputError(root / TABLES, f"{len(maps)} file maps and {len(tables)} speaker tables", expected, cure)
     targets, summed = Targets(files=[str(path) for path in maps + tables]), set()
     for path in maps:
         for number, line in enumerate(read_lines(path), 1):
@@ -80,15 +89,10 @@ def read_targets(root: Path) -> Targets:
 
 
 def _genders(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(read_lines(path)[1:], 2):
-        cells = [cell.strip() for cell in line.split(",")]
-        if not line.strip():
-            continue
-        if len(cells) < 2 or cells[1].lower() not in GENDERS:
-            raise InputError(
-                path, repr(line), "speaker id, gender, ...", "Fetch the table again", item=f"line {number}"
-            )
-        yield cells[0], GENDERS[cells[1].lower()]
+    for number, (speaker, gender, *_) in islice(rows(path, 2), 1, None):
+        if gender.lower() not in GENDERS:
+            raise InputError(path, f"gender {gender!r}", "m or f", "Fetch the table again", item=f"line {number}")
+        yield speaker, GENDERS[gender.lower()]
 
 
 class TestSide(NamedTuple):
@@ -111,12 +115,8 @@ def trial_type(text: str, where: object) -> tuple[bool, str]:
         return True, "known"
     if word.endswith("nontarget"):
         return False, "unknown" if word.startswith("unknown") else "known"
-    raise InputError(
-        where,
-        f"trial type {text!r}",
-        "target, known_target or a non-target type",
-        "Report the line: the key has changed",
-    )
+    found = f"trial type {text!r}"
+    raise InputError(where, found, "target, known_target or a non-target type", "Report the line: the key has changed")
 
 
 def segment_name(text: str) -> str:
@@ -200,9 +200,4 @@ def _stem(path: str) -> str:
 
 
 def _agreement(found: list[str], wanted: list[str]) -> int:
-    count = 0
-    for a, b in zip(found, wanted):
-        if a != b:
-            break
-        count += 1
-    return count
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, wanted)))

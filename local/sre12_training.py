@@ -61,19 +61,12 @@ def training_names(options: TrainingOptions) -> list[str]:
         names = [name.strip() for name in options.train_on.split(",")]
     wrong = [name for name in names if name not in given]
     if wrong:
-        raise InputError(
-            "--train-on",
-            f"{wrong[0]!r}, which is not given",
-            f"some of: {' '.join(given) or 'none given'}",
-            f"Give --{wrong[0]}=DIR, or leave it out",
-        )
+        found, expected = f"{wrong[0]!r}, which is not given", f"some of: {' '.join(given) or 'none given'}"
+        raise InputError("--train-on", found, expected, f"Give --{wrong[0]}=DIR, or leave it out")
     if not names:
-        raise InputError(
-            "command line",
-            "no training corpus",
-            "at least one of --" + " --".join((*TRAINING, "cts")),
-            "Give the directories of the corpora you have; the CTS superset (--cts) can stand in for all",
-        )
+        told = "no training corpus"
+        cure = "Give the directories of the corpora you have; the CTS superset (--cts) can stand in for all"
+        raise InputError("command line", told, "at least one of --" + " --".join((*TRAINING, "cts")), cure)
     return names
 
 
@@ -99,9 +92,8 @@ def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str,
             f"Complete --{name}, or allow a fraction with --max-missing-train",
         )
         if not corpus.sides:
-            raise InputError(
-                getattr(options, name), "no recording of its tables", f"the audio of {name} below it", f"Check --{name}"
-            )
+            found = "no recording of its tables"
+            raise InputError(getattr(options, name), found, f"the audio of {name} below it", f"Check --{name}")
         summary[f"train/{name}"] = corpus.counts()
         read.append(corpus)
     utterances, counts = label(read, options.merge_pins)

@@ -6,19 +6,17 @@ Commands in wav.scp and manifests that only decode a file are recognised and the
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
-from local.common import Utterance, prefixed
-from local.folder_sources import GENDERS, OwnData
-from pyasp.audio.cut_files import MAX_SECONDS
+from local.common import GENDERS, Utterance, prefixed
+from local.folder_sources import OwnData
+from pyasp.audio.cut_files import Json
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.manifests import RECORDING, SUPERVISION, check_fields
+from pyasp.data.manifests import RECORDING, SUPERVISION, read_manifest
 
 SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
@@ -30,85 +28,51 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     """lhotse manifests: each supervision is an utterance of its speaker."""
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
-    from lhotse import RecordingSet, SupervisionSet  # only here: importing lhotse takes seconds
-
-    by_id = {recording.id: recording for recording in _manifest(RecordingSet, recordings, RECORDING)}
+    by_id = read_manifest(recordings, RECORDING)
     utterances, names = [], []
-    for item in _manifest(SupervisionSet, supervisions, SUPERVISION):
-        recording = by_id.get(item.recording_id)
-        if recording is None or not item.speaker:
-            raise InputError(
-                supervisions,
-                f"speaker {item.speaker!r}, recording {item.recording_id!r}",
-                f"a speaker, and a recording of {recordings}",
-                "Repair the manifest",
-                item=item.id,
-            )
+    for name, item in read_manifest(supervisions, SUPERVISION).items():
+        recording = by_id.get(item["recording_id"])
+        if recording is None or not item.get("speaker"):
+            found = f"speaker {item.get('speaker')!r}, recording {item['recording_id']!r}"
+            expected = f"a speaker, and a recording of {recordings}"
+            raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
         utterances.append(_supervision(item, recording, source))
-        names.append((item.id, utterances[-1].id))
+        names.append((name, utterances[-1].id))
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
 
 
-def _manifest(kind: Any, path: str, fields: tuple) -> list[Any]:
-    try:
-        items = list(kind.from_file(path))
-        stored = [item.to_dict() for item in items]
-    except Exception as error:  # lhotse raises many kinds; all mean that this is no manifest
-        raise InputError(
-            path,
-            f"no manifest ({type(error).__name__}: {str(error)[:200]})",
-            f"lhotse's {kind.__name__} (.jsonl.gz or .json)",
-            "Check the path",
-        ) from None
-    for each in stored:
-        check_fields(each, fields, path)
-    return items
-
-
-def _place_of(file: Any, wanted: int, recording: Any, item: Any, allow_commands: bool) -> tuple[str, int]:
-    """(path, channel in it) of a lhotse source: a file, or a command as `wav_entry` takes it. InputError for others."""
-    if file is not None and file.type == "command":
-        return wav_entry(f"{file.source} |", recording.id, item.id, allow_commands)
-    if file is None or file.type != "file":
-        raise InputError(
-            recording.id,
-            f"a source of type {file.type if file else None!r}",
-            "files holding the channel",
-            "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)",
-            item=item.id,
-        )
-    return placed(file.source), file.channels.index(wanted)
-
-
-def _supervision(item: Any, recording: Any, source: OwnData) -> Utterance:
+def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
     """One utterance; how long its file is the file decides."""
-    wanted = item.channel[0] if isinstance(item.channel, list) else item.channel
-    file = next((each for each in recording.sources if wanted in each.channels), None)
-    if recording.transforms:
-        raise InputError(
-            recording.id,
-            f"a recording with transforms ({recording.transforms})",
-            "recordings as they are stored",
-            "Save the transformed audio, or take the transforms out of the manifest",
-        )
-    path, channel = _place_of(file, wanted, recording, item, source.allow_commands)
-    source.told[path] = Header(recording.sampling_rate, recording.num_samples, len(file.channels), "manifest")
-    whole = item.start == 0 and abs(item.duration - recording.duration) < 1e-3
-    custom = {key: str(value) for key, value in (item.custom or {}).items() if isinstance(value, (str, int, float))}
-    if item.language:
-        custom.setdefault("language", item.language)
-    speaker = item.speaker
+    name, speaker, channels = item["id"], item["speaker"], item["channel"]
+    wanted = next(iter(channels), None) if isinstance(channels, list) else channels
+    file: Json = next((each for each in recording["sources"] if wanted in each["channels"]), {})
+    if recording.get("transforms"):
+        found = f"a recording with transforms ({recording['transforms']})"
+        cure = "Save the transformed audio, or take the transforms out of the manifest"
+        raise InputError(recording["id"], found, "recordings as they are stored", cure)
+    if file.get("type") == "command":
+        path, channel = wav_entry(f"{file['source']} |", recording["id"], name, source.allow_commands)
+    elif file.get("type") == "file":
+        path, channel = placed(file["source"]), file["channels"].index(wanted)
+    else:
+        cure = "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)"
+        found = f"a source of type {file.get('type')!r}"
+        raise InputError(recording["id"], found, "files holding the channel", cure, item=name)
+    source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
+    whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
+    known = {**(item.get("custom") or {})}
+    known.setdefault("language", item.get("language"))
     return Utterance(
-        prefixed(item.id, speaker),
+        prefixed(name, speaker),
         speaker,
         path,
-        GENDERS.get((item.gender or "").lower(), ""),
+        GENDERS.get((item.get("gender") or "").lower(), ""),
         channel,
-        0.0 if whole else item.start,
-        None if whole else item.duration,
-        "" if whole else recording.id,
-        custom,
+        0.0 if whole else item["start"],
+        None if whole else item["duration"],
+        "" if whole else recording["id"],
+        {key: str(value) for key, value in known.items() if isinstance(value, (str, int, float))},
     )
 
 
@@ -166,92 +130,41 @@ def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False)
         return placed(found[0]), found[1]
     if allow_commands:
         return entry, 0
-    raise InputError(
-        where,
-        f"the command {entry!r}",
-        "a file, or sph2pipe or flac decoding one",
-        "Convert the recordings to files, or give --allow-commands if you trust it: a preparation runs no commands",
-        item=key,
-    )
-
-
-class _Tables:
-    """The tables of one Kaldi data directory, absent ones empty."""
-
-    def __init__(self, directory: Path):
-        self.data = DataDir(directory)
-        self.data.require("utt2spk", "wav.scp")
-        self.wav, self.genders, self.languages, self.segments, self.sides = (
-            self.data.read_if_there(name)
-            for name in ("wav.scp", "spk2gender", "utt2lang", "segments", "reco2file_and_channel")
-        )
-
-    def stretch(self, utt: str) -> tuple[str, float, float | None]:
-        """(recording, start, seconds or None) of an utterance."""
-        reco, *times = self.segments[utt].split() or [""] if utt in self.segments else [utt]
-        fits = len(times) >= 2 if self.segments else True
-        if reco not in self.wav or not fits:
-            raise InputError(
-                self.data.path,
-                f"no recording or no segment of {utt}",
-                "wav.scp and segments that cover utt2spk",
-                "Run Kaldi's utils/fix_data_dir.sh",
-            )
-        start, end = self._times(utt, times[:2]) if times else (0.0, -1.0)
-        return reco, start, end - start if end > 0 else None
-
-    def _times(self, utt: str, words: list[str]) -> tuple[float, float]:
-        """Start and end in seconds; an end below 0 is that of the recording. Raises InputError for anything else."""
-        try:
-            start, end = (float(word) for word in words)
-        except ValueError:
-            start = end = math.nan
-        if not (0 <= start < MAX_SECONDS and (start < end < MAX_SECONDS or -MAX_SECONDS < end < 0)):
-            raise InputError(
-                self.data / "segments",
-                " ".join(words),
-                "<recording> <start> <end> in seconds, start < end",
-                "Repair the line",
-                item=utt,
-            )
-        return start, end
-
-    def known(self, utt: str) -> dict[str, str]:
-        """Further columns of an utterance."""
-        language = {"language": self.languages[utt]} if utt in self.languages else {}
-        return language | self.data.info.get(utt, {})
-
-    def channel(self, reco: str, said: int) -> tuple[int, bool]:
-        """(channel, whether only reco2file_and_channel says so)."""
-        hint = SIDES.get(self.sides.get(reco, "").split(" ")[-1], 0)
-        plain = not self.wav[reco].endswith("|")
-        return (hint, True) if plain and hint else (said, False)
+    cure = "Convert the recordings to files, or give --allow-commands if you trust it: a preparation runs no commands"
+    raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one", cure, item=key)
 
 
 def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
-    """Fills the set `name` from a Kaldi data directory, doubtful channels go to source.hints; [(own name, id)]."""
-    tables, utterances, doubtful = _Tables(directory), [], []
-    for utt, speaker in tables.data.utt2spk.items():
-        reco, start, seconds = tables.stretch(utt)
-        path, said = wav_entry(tables.wav[reco], directory / "wav.scp", reco, source.allow_commands)
-        channel, doubt = tables.channel(reco, said)
-        utterances.append(
-            Utterance(
-                prefixed(utt, speaker),
-                speaker,
-                path,
-                GENDERS.get(tables.genders.get(speaker, "").lower(), ""),
-                channel,
-                start,
-                seconds,
-                reco if tables.segments else "",
-                tables.known(utt),
-            )
+    """Fills the set `name` from a Kaldi data directory; [(own name, id)].
+
+    source.hints get the utterances of whose channel reco2file_and_channel alone tells.
+    """
+    data = DataDir(directory)
+    data.require("utt2spk", "wav.scp")
+    names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel")
+    wav, genders, languages, sides = map(data.read_if_there, names)
+    utterances, hinted = [], []
+    for utt, speaker in data.utt2spk.items():
+        reco, start, seconds = data.stretch(utt, wav)
+        path, channel = wav_entry(wav[reco], directory / "wav.scp", reco, source.allow_commands)
+        hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
+        language = {"language": languages[utt]} if utt in languages else {}
+        each = Utterance(
+            prefixed(utt, speaker),
+            speaker,
+            path,
+            GENDERS.get(genders.get(speaker, "").lower(), ""),
+            hint or channel,
+            start,
+            seconds,
+            reco if data.segments else "",
+            language | data.info.get(utt, {}),
         )
-        doubtful += [utterances[-1]] * doubt
+        utterances.append(each)
+        hinted += [each] * bool(hint)
     source.take(name, utterances, directory)
-    source.hints.update(utt.id for utt in doubtful)
-    return [(utt, each.id) for utt, each in zip(tables.data.utt2spk, utterances)]
+    source.hints.update(each.id for each in hinted)
+    return [(utt, each.id) for utt, each in zip(data.utt2spk, utterances)]
 
 
 def from_kaldi(source: OwnData, directory: str) -> None:
@@ -264,19 +177,13 @@ def from_kaldi(source: OwnData, directory: str) -> None:
         return
     for name in ("train", "test"):
         if not (top / name / "utt2spk").is_file():
-            raise InputError(
-                top,
-                f"no utt2spk and no {name}/utt2spk",
-                "a Kaldi data directory, or train/ and test/ in it",
-                "Check --kaldi-data",
-            )
+            found = f"no utt2spk and no {name}/utt2spk"
+            raise InputError(top, found, "a Kaldi data directory, or train/ and test/ in it", "Check --kaldi-data")
     tests = read_kaldi_dir(source, top / "test", "test")
     enrolled = read_kaldi_dir(source, top / "enroll", "enroll") if (top / "enroll").is_dir() else tests
     source.enroll = source.enroll or dict(source.test)
     read_kaldi_dir(source, top / "train", "train")
-    source.test_names.utterances = source.test
-    for name, key in [*tests, *((key, key) for key in source.test)]:
-        source.test_names.add(name, key)
+    source.test_names.know(tests, source.test)
     _name_models(source, top / "enroll", enrolled, enrolled is not tests)
 
 
@@ -288,9 +195,7 @@ def _name_models(source: OwnData, directory: Path, enrolled: list[tuple[str, str
             source.models[model] = [own.get(utt, utt) for utt in utts]
     else:
         source.models = {key: [key] for key in source.enroll}
-        source.model_names.utterances = source.enroll
-        for name, key in enrolled:
-            source.model_names.add(name, key)
+        source.model_names.know(enrolled, source.enroll)
         for utt in source.enroll.values() if speakers else ():
             if source.models.get(utt.speaker) != [utt.speaker]:  # else an utterance has the speaker's name
                 source.models.setdefault(utt.speaker, []).append(utt.id)

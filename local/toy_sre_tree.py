@@ -8,17 +8,15 @@ interviews.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from local import sphere, toy_session, toy_speech
+from local import toy_session, toy_speech
 from local.toy_session import INTERVIEW, NOISY_PLACE, TELEPHONE, Place
-from local.toy_trees import parallel, sex_of
-from pyasp.core.files import atomic_write
+from local.toy_trees import parallel, sex_of, write_lines, write_sound
 
 RATE = 8000
 CLASSES = (30, 100, 300)  # seconds
@@ -36,15 +34,15 @@ class Kind:
     directory: str
     place: Place
     flags: str
-    coding: str = "ulaw"
+    subtype: str = "ULAW"
 
 
 KINDS = {
     "phone": Kind("tel_phn", TELEPHONE, "NYNNN"),
     "noisy": Kind("tel_phn", NOISY_PLACE, "NYNNY"),
     "added": Kind("tel_phn", ADDED_NOISE, "NNNYN"),
-    "interview": Kind("mic_int", INTERVIEW, "YNNNN", "pcm"),
-    "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "pcm"),
+    "interview": Kind("mic_int", INTERVIEW, "YNNNN", "PCM_16"),
+    "added_interview": Kind("mic_int", NOISY_INTERVIEW, "NNYNN", "PCM_16"),
 }
 CYCLE = ("phone", "noisy", "added", "interview", "added_interview", "phone", "phone", "phone", "added", "phone")
 
@@ -103,8 +101,7 @@ def synthesise(call: Call) -> float:
         turns.append((who % 2, round(turn, 3)))  # of a single side, the other's turns are pauses
         left, who = round(left - turn, 3), who + 1
     sides = np.stack([_side(call, index, turns) for index in range(len(call.sides))], axis=1)
-    os.makedirs(os.path.dirname(call.path), exist_ok=True)
-    sphere.write(call.path, sides, RATE, KINDS[call.kind].coding)
+    write_sound(call.path, sides, RATE, "NIST", KINDS[call.kind].subtype)
     return call.seconds
 
 
@@ -209,11 +206,6 @@ def key_lines(tests: list[Call], targets: list[tuple[str, str]]) -> list[str]:
     return lines
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    with atomic_write(path, "w") as stream:
-        stream.write("\n".join(lines) + "\n")
-
-
 def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[str, str]], tests: list[Call]) -> int:
     """Both generations of speaker tables (the second repeats some speakers and brings the rest), and the key."""
     docs, half = root / "docs", len(targets) // 2
@@ -222,11 +214,11 @@ def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[s
         ("3", "NIST_SRE12_evaluation_release", targets[half:]),
     ):
         directory = docs / f"{LAYOUT}{version}"
-        _write_lines(
+        write_lines(
             directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt",
             [f"{name} {','.join(sides[name])}" for name, _ in people],
         )
-        _write_lines(
+        write_lines(
             directory / f"NIST_SRE12_speakertable.v{version[0]}.csv",
             [
                 "speaker_id,gender,year,smoker,education,language",
@@ -234,7 +226,7 @@ def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[s
             ],
         )
     lines = key_lines(tests, targets)
-    _write_lines(docs / "NIST_SRE12_core_trial_key.v1.csv", lines)
+    write_lines(docs / "NIST_SRE12_core_trial_key.v1.csv", lines)
     return len(lines) - 1
 
 
@@ -246,7 +238,7 @@ def write_sre12_tree(root: Path, size: SreSize, seed: int, nj: int) -> dict[str,
     calls = sorted([*training, *enrolment, *tests], key=lambda call: -call.seconds)
     seconds = parallel(synthesise, calls, nj)
     trials = _write_tables(root / "sre12", sides, _people(FIRST_TARGET, size.eval_speakers), tests)
-    _write_lines(root / "cts" / "docs" / "cts_superset_segment_key.tsv", cts_lines)
+    write_lines(root / "cts" / "docs" / "cts_superset_segment_key.tsv", cts_lines)
     return {
         "files": len(calls),
         "training speakers": size.speakers,

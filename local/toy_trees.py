@@ -3,10 +3,10 @@ trials."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import string
-import wave
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+import soundfile
 
 from local import toy_session, toy_speech
 from pyasp.core.files import atomic_write
+from pyasp.core.progress import bar
 
 RATE = 16000
 YOUTUBE_LETTERS = np.array(list(string.ascii_letters + string.digits + "-_"))
@@ -71,13 +72,19 @@ def _speech_of(seed: int, speaker: str, sex: str, session: str, place: toy_sessi
     )
 
 
-def write_wav(path: str, samples: np.ndarray, rate: int) -> None:
-    """int16 mono wav under a temporary name, then renamed."""
+def write_sound(path: str, samples: np.ndarray, rate: int, form: str = "WAV", subtype: str = "PCM_16") -> None:
+    """int16 (samples,) or (samples, channels) as one of libsndfile's formats, under a temporary name, then renamed."""
+    stream = io.BytesIO()  # in memory first: libsndfile hides what the system says about a failed write
+    soundfile.write(stream, samples.astype(np.int16), rate, format=form, subtype=subtype)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with wave.open(f"{path}.tmp", "wb") as stream:
-        stream.setparams((1, 2, rate, 0, "NONE", ""))
-        stream.writeframes(samples.astype("<i2").tobytes())
+    Path(f"{path}.tmp").write_bytes(stream.getbuffer())
     os.replace(f"{path}.tmp", path)
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """A text file, atomically."""
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join(lines) + "\n")
 
 
 def synthesise(job: Job, seconds: tuple[float, float]) -> float:
@@ -86,18 +93,18 @@ def synthesise(job: Job, seconds: tuple[float, float]) -> float:
     rng = toy_speech.stream(job.seed, job.speaker, job.session, os.path.basename(job.path))
     length = float(rng.uniform(*seconds))
     speech = toy_speech.speak(speaker, manner, length, RATE, rng)
-    write_wav(job.path, toy_session.transmit(speech, session, RATE, rng), RATE)
+    write_sound(job.path, toy_session.transmit(speech, session, RATE, rng), RATE)
     return length
 
 
 def parallel(work: Callable[..., Any], jobs: list[Any], nj: int, *arguments: Any) -> list[Any]:
     """[work(job, *arguments) ...] in order, in nj processes; few jobs: here. Fresh processes: no threads are forked."""
     if nj == 1 or len(jobs) < FEW_JOBS:
-        return [work(job, *arguments) for job in tqdm(jobs, desc="synthesis", unit="file", disable=None)]
+        return [work(job, *arguments) for job in bar(jobs, title="synthesis", unit="file")]
     columns = (itertools.repeat(argument) for argument in arguments)
     with ProcessPoolExecutor(nj, mp_context=get_context("spawn")) as pool:
         results = pool.map(work, jobs, *columns, chunksize=max(1, min(16, len(jobs) // (4 * nj))))
-        return list(tqdm(results, total=len(jobs), desc="synthesis", unit="file", disable=None))
+        return list(bar(results, len(jobs), "synthesis", "file"))
 
 
 def _jobs(root: Path, part: str, speakers: int, size: TreeSize, seed: int) -> list[Job]:
@@ -162,11 +169,9 @@ def write_voxceleb_tree(root: Path, size: TreeSize, seed: int, nj: int) -> dict[
     every = jobs["dev"] + jobs["test"]
     seconds = parallel(synthesise, every, nj, size.seconds)
     header = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"
-    with atomic_write(root / "vox1_meta.csv", "w") as stream:
-        stream.write("\n".join([header, *_meta_lines(jobs["dev"], "dev"), *_meta_lines(jobs["test"], "test")]) + "\n")
+    write_lines(root / "vox1_meta.csv", [header, *_meta_lines(jobs["dev"], "dev"), *_meta_lines(jobs["test"], "test")])
     lines = trial_lines(jobs["test"], size.trials, seed)
-    with atomic_write(root / "veri_test.txt", "w") as stream:
-        stream.write("\n".join(lines) + "\n")
+    write_lines(root / "veri_test.txt", lines)
     return {
         "files": len(every),
         "speakers": size.speakers + size.eval_speakers,

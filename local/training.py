@@ -7,13 +7,13 @@ merged, or one person would be several classes of the network. PINs of other col
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from local.common import Utterance
-from local.sre12_tables import GENDERS, AudioFiles
+from local.common import GENDERS, Utterance
+from local.sre12_tables import AudioFiles
 from pyasp.audio.folders import file_below
 from pyasp.core.errors import InputError
 
@@ -43,31 +43,18 @@ def kind_of_path(path: str) -> str | None:
     return next((DIRECTORIES[part] for part in reversed(PurePath(path).parts[:-1]) if part in DIRECTORIES), None)
 
 
-class Kinds:
-    """What the target trials of a key say about their models and test segments."""
-
-    def __init__(self, trials: Iterable[list[str]], conditions: Conditions):
-        self._models: dict[str, set[str]] = {}
-        self._tests: dict[str, set[str]] = {}
-        for model, segment, *rest in trials:
-            flags = rest[conditions.first - 2 :]
-            for letter_of, found in (
-                (conditions.models, self._models.setdefault(model, set())),
-                (conditions.tests, self._tests.setdefault(segment, set())),
-            ):
-                found.update(LETTERS[letter] for letter, flag in zip(letter_of, flags) if flag.upper() == "Y")
-
-    def of_model(self, model: str) -> str | None:
-        """The kind of a model's training recording; None when the key does not say, or contradicts itself."""
-        return _only(self._models.get(model, set()))
-
-    def of_test(self, segment: str) -> str | None:
-        """The kind of a test segment; None when the key does not say, or contradicts itself."""
-        return _only(self._tests.get(segment, set()))
-
-
-def _only(found: set[str]) -> str | None:
-    return next(iter(found)) if len(found) == 1 else None
+def kinds_of(trials: Iterable[list[str]], conditions: Conditions) -> tuple[dict[str, str], dict[str, str]]:
+    """{model: kind}, {test segment: kind} as the target trials of a key tell them; a contradiction tells nothing."""
+    models: dict[str, set[str]] = defaultdict(set)
+    tests: dict[str, set[str]] = defaultdict(set)
+    for model, segment, *rest in trials:
+        flags = rest[conditions.first - 2 :]
+        for letters, found in ((conditions.models, models[model]), (conditions.tests, tests[segment])):
+            found.update(LETTERS[letter] for letter, flag in zip(letters, flags) if flag.upper() == "Y")
+    of_models, of_tests = (
+        {name: min(kinds) for name, kinds in each.items() if len(kinds) == 1} for each in (models, tests)
+    )
+    return of_models, of_tests
 
 
 @dataclass
@@ -98,12 +85,8 @@ class Corpus:
         )
         other = self.sides.setdefault((path, channel), side)
         if other.speaker != pin:
-            raise InputError(
-                where,
-                f"speaker {pin} in {stem}, side {'ab'[channel]}",
-                f"{other.speaker}, as told before",
-                "Check the tables: one of the two lines is wrong",
-            )
+            found, expected = f"speaker {pin} in {stem}, side {'ab'[channel]}", f"{other.speaker}, as told before"
+            raise InputError(where, found, expected, "Check the tables: one of the two lines is wrong")
 
     def add_kind(
         self, pin: str, gender: str, segment: str, channel: int, recordings: AudioFiles, where: object, told: str | None
@@ -151,31 +134,9 @@ def find_table(root: str, name: str) -> Path:
     places = [base / name, *(base / docs / name for docs in ("docs", "doc", "keys", "train"))]
     found = next((place for place in places if place.is_file()), None) or file_below(base, name)
     if found is None:
-        raise InputError(
-            root,
-            f"no {name} below it",
-            f"the table {name}, for example in docs/",
-            "Unpack the release's documentation (or its transcripts) below this directory",
-        )
+        cure = "Unpack the release's documentation (or its transcripts) below this directory"
+        raise InputError(root, f"no {name} below it", f"the table {name}, for example in docs/", cure)
     return found
-
-
-def rows(table: Path, fields: int, separator: str | None = ",") -> Iterator[tuple[int, list[str]]]:
-    """(line number, stripped cells) of each line that is not empty. Raises InputError for a line with too few cells."""
-    with open(table, encoding="utf-8-sig", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            cells = [cell.strip() for cell in line.split(separator)]
-            if not line.strip():
-                continue
-            if len(cells) < fields:
-                raise InputError(
-                    table,
-                    f"{len(cells)} fields ({line.strip()[:60]!r})",
-                    f"at least {fields}",
-                    "The layout has changed: report the line",
-                    item=f"line {number}",
-                )
-            yield number, cells
 
 
 def _speakers(corpora: list[Corpus]) -> set[tuple[str, str]]:

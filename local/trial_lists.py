@@ -7,10 +7,13 @@ is compared with what is known of its recordings, counted and said (`Check`).
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
+
+import numpy as np
 
 from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
@@ -18,8 +21,11 @@ from pyasp.core.files import atomic_write
 from pyasp.core.text import between, open_text
 from pyasp.data.datadir import check_id
 from pyasp.data.trials import WORDS as LABELS
+from pyasp.data.trials import check_classes
 
 WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
+MIXED, AGAIN = "of a model with recordings of several speakers", "given before, which count twice"
+FAULTS = (WRONG, ITSELF, MIXED, AGAIN)
 ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
 
 
@@ -43,17 +49,11 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         name = list_name(path)
         if name.startswith(".") or name.endswith((".tsv", ".json")) or check_id(name, "trial list", "--trials") != name:
-            raise InputError(
-                "--trials",
-                f"a list called {name}",
-                "a name without a dot at its start, .tsv or .json at its end",
-                "Rename the file: such files stand beside lists",
-                item=path,
-            )
+            told, expected = f"a list called {name}", "a name without a dot at its start, .tsv or .json at its end"
+            raise InputError("--trials", told, expected, "Rename the file: such files stand beside lists", item=path)
         if found.setdefault(name, path) != path:
-            raise InputError(
-                "--trials", f"two lists called {name}", "lists of different file names", "Rename one", item=path
-            )
+            wanted = "lists of different file names"
+            raise InputError("--trials", f"two lists called {name}", wanted, "Rename one", item=path)
     return found
 
 
@@ -117,28 +117,28 @@ class Check:
     ):
         self.models, self.speaker, self.place = models, speaker, place
         self.agree, self.disagree = Counter[bool](), Counter[bool]()
-        self.itself = 0
+        self.found: Counter[str] = Counter()
         self.first: dict[str, str] = {}
-        self._known: dict[str, tuple[str, set[Hashable]]] = {}
+        self._pairs = array("q")  # hashes of all trials: eight bytes each
+        self._known: dict[str, tuple[set[str], set[Hashable]]] = {}
 
-    def _model(self, model: str) -> tuple[str, set[Hashable]]:
+    def _model(self, model: str) -> tuple[set[str], set[Hashable]]:
         if model not in self._known:
             utts = list(self.models[model])
-            speakers = {self.speaker(utt) for utt in utts}
-            self._known[model] = speakers.pop() if len(speakers) == 1 else "", {self.place(utt) for utt in utts}
+            self._known[model] = {self.speaker(utt) for utt in utts} - {""}, {self.place(utt) for utt in utts}
         return self._known[model]
 
     def see(self, trial: Trial) -> None:
         """Takes one trial."""
-        (speaker, places), tested = self._model(trial.model), self.speaker(trial.test)
-        if self.place(trial.test) in places:
-            self.itself += 1
-            self.first.setdefault(ITSELF, f"{trial.model} {trial.test}")
-        if speaker and tested:
-            right = (speaker == tested) == trial.target
+        (speakers, places), tested = self._model(trial.model), self.speaker(trial.test)
+        right = len(speakers) != 1 or not tested or (tested in speakers) == trial.target
+        if len(speakers) == 1 and tested:
             (self.agree if right else self.disagree)[trial.target] += 1
-            if not right:
-                self.first.setdefault(WRONG, f"{trial.model} {trial.test}")
+        for what, so in ((WRONG, not right), (ITSELF, self.place(trial.test) in places), (MIXED, len(speakers) > 1)):
+            if so:
+                self.found[what] += 1
+                self.first.setdefault(what, f"{trial.model} {trial.test}")
+        self._pairs.append(hash((trial.model, trial.test)))
 
     def counts(self, where: object) -> dict[str, int]:
         """{what is wrong: number of trials}, printed with the first of each. InputError for labels turned about."""
@@ -147,18 +147,26 @@ class Check:
             found = f"{wrong} of {wrong + self.agree.total()} labels against the speakers of their recordings"
             cure = "The labels look turned about: correct them, or the speakers"
             raise InputError(where, found, "target where both are one speaker", cure, item=self.first[WRONG])
-        found = {what: count for what, count in ((WRONG, wrong), (ITSELF, self.itself)) if count}
-        for what, count in found.items():
+        once = np.unique(np.asarray(self._pairs), return_index=True)[1]
+        if again := len(self._pairs) - len(once):
+            self.found[AGAIN] = again
+            self.first[AGAIN] = f"trial {np.setdiff1d(np.arange(len(self._pairs)), once)[0] + 1}"
+        for what, count in self.found.items():
             print(f"warning: {where}: {count} trials {what} (first: {self.first[what]})")
-        return found
+        return {what: self.found[what] for what in FAULTS if self.found[what]}
 
 
 class ListWriter:
-    """An open list; see `open_list`."""
+    """An open list; see `open_list`. counts: {"target": n, "nontarget": n}."""
 
     def __init__(self, path: Path, stream: IO, table: IO | None):
         self.path, self._list, self._table = path, stream, table
-        self.targets = self.nontargets = 0
+        self.counts = {"target": 0, "nontarget": 0}
+
+    @property
+    def total(self) -> int:
+        """Number of trials so far."""
+        return sum(self.counts.values())
 
     def add(self, trial: Trial) -> None:
         """Appends one trial."""
@@ -167,23 +175,10 @@ class ListWriter:
 
     def put(self, line: str, row: str, target: bool) -> None:
         """Appends one trial as the finished lines of the list and of the table beside it."""
-        if target:
-            self.targets += 1
-        else:
-            self.nontargets += 1
+        self.counts["target" if target else "nontarget"] += 1
         self._list.write(line)
         if self._table:
             self._table.write(row)
-
-    @property
-    def empty(self) -> bool:
-        """True while no trial was added."""
-        return not self.targets + self.nontargets
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """{"target": n, "nontarget": n}."""
-        return {"target": self.targets, "nontarget": self.nontargets}
 
 
 @contextlib.contextmanager
@@ -202,9 +197,9 @@ def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty
             table.write("\t".join(columns) + "\n")
         writer = ListWriter(path, stream, table)
         yield writer
-        if not (may_be_empty and writer.empty):
-            check_classes(path, writer.targets, writer.nontargets)
-    if writer.empty:
+        if writer.total or not may_be_empty:
+            check_classes(writer.counts["target"], writer.total, path)
+    if not writer.total:
         path.unlink()
         Path(f"{path}.tsv").unlink(missing_ok=True)
 
@@ -244,28 +239,5 @@ def _unknown(path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple
     (first, (side, trial)), *more = unknown.items()
     others = f", and {len(more)} more unknown ids ({some(name for name, _ in more)})" if more else ""
     such = f", such as {examples[side]}" if examples[side] else ""
-    return InputError(
-        path,
-        f"{first!r} in a trial{others}",
-        f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}",
-        "Add it to the data or take the trial out of the list",
-        item=trial,
-    )
-
-
-def check_classes(where: object, targets: int, nontargets: int) -> None:
-    """Raises InputError unless there are trials of both classes."""
-    if not targets + nontargets:
-        raise InputError(
-            where,
-            "an empty trial list",
-            "at least one target and one nontarget trial",
-            "Check the list given with --trials, or the key",
-        )
-    if not targets or not nontargets:
-        raise InputError(
-            where,
-            f"{targets} target and {nontargets} nontarget trials",
-            "both classes",
-            "An error rate needs both: check the labels of the list",
-        )
+    found, expected = f"{first!r} in a trial{others}", f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}"
+    return InputError(path, found, expected, "Add it to the data or take the trial out of the list", item=trial)

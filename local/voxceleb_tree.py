@@ -9,11 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from local.common import walk_speakers
 from pyasp.audio.folders import SUFFIXES, some
 from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
 from pyasp.core.text import read_lines
 
 V11 = re.compile(r"^\d{5}$")  # file name of v1.1 and VoxCeleb2
@@ -131,9 +130,8 @@ def missing_audio(root: str, release: int = 1, part: str = "") -> InputError:
     elif archives:
         cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
     but = " but archives" if parts or archives else ""
-    return InputError(
-        root, f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else ""), "unpacked audio files", cure
-    )
+    found = f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else "")
+    return InputError(root, found, "unpacked audio files", cure)
 
 
 def _part_of(archive: str) -> str:
@@ -154,12 +152,12 @@ def _pieces(root: Path) -> dict[str, list[Path]]:
 def _md5(paths: list[Path]) -> str:
     """MD5 of files one after the other, with a bar: the archives have tens of gigabytes."""
     digest, total = hashlib.md5(usedforsecurity=False), sum(path.stat().st_size for path in paths)
-    with tqdm(total=total, desc=f"md5 {paths[0].name}", unit="B", unit_scale=True, disable=None) as progress:
+    with bar(total=total >> 20, title=f"md5 {paths[0].name}", unit="MB") as progress:
         for path in paths:
             with open(path, "rb") as stream:
                 while block := stream.read(1 << 22):
                     digest.update(block)
-                    progress.update(len(block))
+                    progress.update(len(block) >> 20)
     return digest.hexdigest()
 
 
@@ -176,9 +174,8 @@ def check_md5(roots: list[str]) -> list[str]:
                 raise InputError(paths[0], f"md5 {digest}", ARCHIVES[name], "Download the archive again")
             checked.append(name)
     if not checked:
-        raise InputError(
-            " ".join(roots), "no archive", " or ".join(ARCHIVES), "Put the zip files there, or leave out --check-md5"
-        )
+        expected = " or ".join(ARCHIVES)
+        raise InputError(" ".join(roots), "no archive", expected, "Put the zip files there, or leave out --check-md5")
     return checked
 
 
@@ -204,13 +201,8 @@ def read_metadata(path: Path) -> Metadata:
         if not line.strip():
             continue
         if len(cells) < 4 or cells[2] not in ("m", "f") or cells[-1] not in ("dev", "test"):
-            raise InputError(
-                path,
-                repr(line),
-                "id, name, m or f, (nationality), dev or test",
-                "Fetch the file again",
-                item=f"line {number}",
-            )
+            expected = "id, name, m or f, (nationality), dev or test"
+            raise InputError(path, repr(line), expected, "Fetch the file again", item=f"line {number}")
         gender[cells[0]], part[cells[0]], ids[cells[1]] = cells[2], cells[-1], cells[0]
     return Metadata(gender, part, ids)
 

@@ -1,5 +1,7 @@
 # Sourced by run.sh and the steps: messages, option parsing, stages, and mapping a tool over a data directory.
 
+. "$(dirname "${BASH_SOURCE[0]}")/jobs.sh"
+
 log() { echo "$(date '+%F %T') $*" >&2; }
 
 die() { echo "error: $*" >&2; exit 1; }
@@ -85,13 +87,13 @@ hold_locks() {
     mkdir -p "$each" 2>/dev/null && [ -w "$each" ] ||
       die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
   done
+  mkdir -p "$2/log"
+  export PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
   command -v flock >/dev/null || return 0
   exec 9>>"$1/.lock" 7>>"$2/.lock"
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
-  mkdir -p "$2/log"
-  export PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
-  rm -f "$PYASP_RERUN"
+  rm -f "$PYASP_RERUN" "$2/log/.resume"
   find "$1" "$2" -name '.*.tmp' -type f -delete
   echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
 }
@@ -291,13 +293,14 @@ screen=2 # where run.sh itself writes while systems work
 
 # side_by_side FUNCTION NAME...: FUNCTION NAME for each, as many at a time as `at_once` says; then each line on the screen is
 #   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
-#   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed.
+#   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed or were stopped.
 side_by_side() {
-  local run=$1 name slot most failed=() slots=() names=() gpus=() painter=
+  local run=$1 name slot most failed=() stopped=() slots=() names=() gpus=() painter='' others=''
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
+  [ $# -eq 1 ] || others="; the other systems went on to their end"
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
   if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
     exec {screen}> >(trap '' INT TERM; python -m pyasp.core.progress || exec cat >&2)
@@ -316,11 +319,18 @@ side_by_side() {
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
   [ -z "$painter" ] || { exec {screen}>&-; screen=2; wait "$painter" || true; }
-  [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above; the other systems went on to their end"
+  [ ${#stopped[@]} -eq 0 ] || log "${stopped[*]}: asked to stop$others"
+  [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above$others"
+  [ ${#stopped[@]} -eq 0 ] || exit 143
 }
 
 # end_of_slot: of side_by_side; how its process ended is asked for at once: a number may be another process's hours later.
-end_of_slot() { [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || failed+=("${names[slot]}"); }
+end_of_slot() {
+  [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || case $? in
+    143) stopped+=("${names[slot]}") ;;
+    *) failed+=("${names[slot]}") ;;
+  esac
+}
 
 # one_of_several FUNCTION NAME SLOT: in a process of its own, with its share of the machine.
 one_of_several() (
@@ -353,59 +363,30 @@ resume_line() {
   echo "  $line --stage ${stages[stage]}$force"
 }
 
-# on_exit CODE: at the end of the stages; unless all are done, the command that resumes. A signal leaves code 0.
-on_exit() {
-  local why="exit code $1"
-  end_stage
-  ${finished:-false} && { rm -f "$PYASP_RERUN"; return 0; }
-  [ "$1" -ne 0 ] || why="asked to stop"
-  printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$(resume_line)" >&"$screen"
-}
-
-# dead PID: true when a process has ended, even if nobody has waited for it yet.
-dead() {
-  local stat
-  [ -r /proc/self/stat ] || { ! kill -0 "$1" 2>/dev/null; return; }
-  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
-  [[ ${stat##*) } == Z* ]]
-}
-
-# kill_behind PID GROUP: waits until run.sh itself is dead, and kills what it left behind; a runner's jobs end with the runner.
-kill_behind() {
-  until dead "$1"; do sleep 0.5; done
-  kill -KILL -- "-$2"
-}
-
-# stop_group GROUP LOCK: asks what is left of the run to end (a training saves its checkpoint), and after a minute makes it.
-#   The lock is free when the last process has ended.
-stop_group() {
-  kill -TERM -- "-$1" 2>/dev/null || true
-  flock --wait 60 "$2" true || sleep 5
-  kill -KILL -- "-$1" 2>/dev/null || true
-}
+# on_exit: where the stages end before their end, whatever ends them: the command that goes on, which `supervise` prints.
+on_exit() { end_stage; resume_line >"$exp/log/.resume"; }
 
 # supervise GROUP: waits for the stages, a process group under its first process, and ends with its code. A signal to run.sh is
-#   passed on; nothing of the run is alive behind it, or writes on behind a resumed one.
+#   passed on; nothing of the run is alive behind it, or writes on behind a resumed one. The last words are the command that resumes.
 supervise() {
-  local group=$1 code=0 signal watcher
+  local group=$1 code=0 signal why resume
   for signal in HUP INT TERM; do
     # shellcheck disable=SC2064
     trap "signal=$signal; kill -TERM -- -$group 2>/dev/null || true" "$signal"
   done
   signal=
   exec 7>&- 9>&- # the locks are the stages'
-  set -m
-  kill_behind $$ "$group" >/dev/null 2>&1 </dev/null & # in a group of its own
-  set +m
-  watcher=$!
-  disown "$watcher"
   until wait "$group"; code=$?; dead "$group"; do :; done
   trap '' HUP INT TERM
-  [ "$code" -eq 0 ] || stop_group "$group" "$data/.lock"
-  if [ "$code" -eq 137 ]; then # killed: it could not say so itself
-    { echo; echo "run.sh: the process of the stages was killed. Resume with:"; resume_line; } >&2
+  if [ "$code" -ne 0 ]; then # what is left ends too (a training saves its checkpoint), within a minute: then the lock is free
+    resume=$(grep . "$exp/log/.resume" 2>/dev/null || resume_line)
+    kill -TERM -- "-$group" 2>/dev/null || true
+    flock --wait 60 "$data/.lock" true || sleep 5
   fi
-  kill -KILL -- "-$watcher"
+  kill -KILL -- "-$group" 2>/dev/null || true
+  [ "$code" -ne 0 ] || exit 0
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
+  case $code in 129 | 130 | 143) why="asked to stop" ;; 137) why="a process was killed" ;; *) why="exit code $code" ;; esac
+  printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$resume" >&2 || true # the terminal may be gone
   exit "$code"
 }

@@ -1,4 +1,5 @@
-# Sourced by the job runners run_jobs and slurm_jobs: their command line, [JOB=1:N] LOG COMMAND [ARG ...], and what both say.
+# Sourced by common.sh and the job runners run_jobs and slurm_jobs: a runner's command line, [JOB=1:N] LOG COMMAND [ARG ...], what
+# both say, and how processes end with those that started them.
 
 usage_error() { echo "error: ${0##*/}: $*" >&2; exit 2; }
 
@@ -36,18 +37,30 @@ words_for() {
 log_of() { local words; words_for "$job_name" "$1" "$log_pattern"; echo "${words[0]}"; }
 
 report_failure() {
-  { echo; echo "A job failed with exit code $2. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'
+  local how="failed with exit code $2"
+  [ "$2" -ne 143 ] || how="was asked to stop (exit code 143)"
+  { echo; echo "A job $how. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'
     [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj, or --batch-size in tdnn.conf), else by hand."; } >&2
 }
 
-# alone ME [CALLER]: true when this script or its caller has died, even if nobody has waited for it yet.
-alone() {
+# dead PID [PARENT]: true when a process has ended, even if nobody has waited for it yet, or its parent has.
+dead() {
   local stat
   if [ -r /proc/self/stat ]; then
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
     stat=${stat##*) } # state, parent, ...
     [[ $stat == Z* || $stat != [A-Za-z]" ${2:+$2 }"* ]]
   else
     ! { kill -0 "$1" && kill -0 "${2:-$1}"; } 2>/dev/null
   fi
+}
+
+# end_with PID [PARENT]: the first act of a process group (of a subshell under `set -m`): a process in it kills all of it once PID,
+#   or PID's parent, is dead. After a SIGTERM to the group the parent does not count: jobs may save what they have. Sets `watcher`.
+end_with() {
+  { trap '' HUP INT; trap 'set -- "$1"' TERM
+    until dead "$@" && sleep 0.4 && dead "$@"; do sleep 0.4; done # twice: the signal may be on its way
+    kill -KILL 0; } >/dev/null 2>&1 </dev/null 7>&- 9>&- &
+  watcher=$!
+  disown "$watcher"
 }

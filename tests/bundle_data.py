@@ -99,7 +99,7 @@ def speech(seconds: float = 2.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
     return (0.2 * wave / np.abs(wave).max() * envelope / 1.2).astype(np.float32)
 
 
-def write_wav(path: Path, wave: np.ndarray, rate: int = RATE) -> str:
+def write_sound(path: Path, wave: np.ndarray, rate: int = RATE) -> str:
     """A 16-bit wav file."""
     soundfile.write(path, wave, rate, subtype="PCM_16")
     return str(path)

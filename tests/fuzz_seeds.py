@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import sphere
 import stored_models
 
-from local import sphere
 from pyasp import kaldi
 from pyasp.backend.plda import Plda
 from pyasp.gmm.model import DiagGmm, FullGmm

@@ -34,7 +34,7 @@ from fuzz_seeds import (
 from fuzzing import Target
 from prep_trees import m4a
 
-from local import folder_sources, sre12_tables, toolkit_sources, training, trial_lists, voxceleb_tree
+from local import folder_sources, sre12_tables, toolkit_sources, trial_lists, voxceleb_tree
 from local.common import Utterance, _cut
 from local.folder_sources import OwnData
 from local.toolkit_sources import from_kaldi
@@ -352,7 +352,7 @@ TARGETS: dict[str, Target] = {
     "columns of trials": Target([CATEGORIES], lambda path: trials.read_categories(path, 4), "trials.tsv"),
     "SRE12 key": Target([KEY], _key, "key.csv", tokens=(b"target", b"Y", b"N", b",")),
     "VoxCeleb metadata": Target([META], voxceleb_tree.read_metadata, "vox1_meta.csv"),
-    "corpus table": Target([b"a,b,c\nd,e,f\n"], lambda path: list(training.rows(path, 2)), "callstat.tbl"),
+    "corpus table": Target([b"a,b,c\nd,e,f\n"], lambda path: list(sre12_tables.rows(path, 2)), "callstat.tbl"),
     "utt2spk": Target([UTT2SPK], _data_dir, "utt2spk"),
     "model2utts": Target(
         [MODELS], lambda path: (datadir.read_model2utts(path), datadir.DataDir(path.parent).model2utts), "model2utts"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import lhotse
 import numpy as np
+import sphere
 
-from local import sphere, toy_speech
-from local.toy_trees import write_wav
+from local import toy_speech
+from local.toy_trees import write_sound
 from pyasp.audio.cuts import read_samples
 from pyasp.data.datadir import DataDir
 
@@ -26,7 +27,7 @@ def speech(rate=16000, seconds=1.0):
 
 def wav(path, start=0, samples=1600, rate=16000):
     """A short wav file, different for different starts; returns its path."""
-    write_wav(str(path), np.roll(speech(rate), -rate // 4 - 17 * start)[:samples], rate)
+    write_sound(str(path), np.roll(speech(rate), -rate // 4 - 17 * start)[:samples], rate)
     return Path(path)
 
 

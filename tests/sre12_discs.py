@@ -4,9 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+import sphere
 from prep_trees import put, speech, sph
-
-from local import sphere
 
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12{}_target_speaker_2_files_map.v{}.txt"
 SPEAKERS = "docs/NIST_SRE12_target_speaker_tables_v{}/NIST_SRE12_speakertable.v{}.csv"

@@ -86,9 +86,8 @@ def snrs_of(options: AugmentOptions) -> list[float]:
     try:
         return [float(snr) for snr in options.snrs.split(",")]
     except ValueError:
-        raise InputError(
-            "augment.conf", repr(options.snrs), "numbers of dB, comma between", "Correct --snrs", item="--snrs"
-        ) from None
+        expected = "numbers of dB, comma between"
+        raise InputError("augment.conf", repr(options.snrs), expected, "Correct --snrs", item="--snrs") from None
 
 
 def speeds_of(options: AugmentOptions) -> list[str]:
@@ -97,13 +96,8 @@ def speeds_of(options: AugmentOptions) -> list[str]:
     for number, word in enumerate(words):
         right = re.fullmatch(r"[0-9]\.[0-9]+|[0-9]", word) and SPEEDS[0] <= float(word) <= SPEEDS[1]
         if not right or float(word) in {1.0, *map(float, words[:number])}:
-            raise InputError(
-                "augment.conf",
-                repr(word),
-                f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between",
-                "Correct --speeds",
-                item="--speeds",
-            )
+            expected = f"distinct speeds from {SPEEDS[0]} to {SPEEDS[1]} but 1, comma between"
+            raise InputError("augment.conf", repr(word), expected, "Correct --speeds", item="--speeds")
     return words
 
 

@@ -42,12 +42,8 @@ def _run(command: tuple[str, ...], source: Path, target: Path, kbits: str) -> No
     )
     if done.returncode != 0 or not target.is_file():
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError(
-            command[0],
-            f"exit code {done.returncode} ({said[-1] if said else 'no message'})",
-            f"AMR-NB at {kbits} kbit/s",
-            f"Install an encoder ({WHERE})",
-        )
+        found = f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
+        raise InputError(command[0], found, f"AMR-NB at {kbits} kbit/s", f"Install an encoder ({WHERE})")
 
 
 def _through(program: str, samples: np.ndarray, kbits: str) -> np.ndarray:
@@ -75,11 +71,13 @@ def amr_program() -> str | None:
     return None
 
 
-def _amr(samples: np.ndarray, kbits: str) -> np.ndarray:
-    program = amr_program()
-    if program is None:
-        raise no_encoder()
-    return _through(program, samples, kbits)
+def encoder() -> str:
+    """The program that encodes AMR-NB. InputError, which names the packages and the stand-ins, when there is none."""
+    if program := amr_program():
+        return program
+    found, expected = "no program that encodes AMR-NB", "ffmpeg with libopencore_amrnb, or sox with amr-nb"
+    cure = f"{WHERE}; or choose a stand-in, which the report names: --codec=gsm or --codec=g711"
+    raise InputError("augment.conf", found, expected, cure, item="--codec=amr")
 
 
 def _sndfile(samples: np.ndarray, subtype: str) -> np.ndarray:
@@ -90,31 +88,17 @@ def _sndfile(samples: np.ndarray, subtype: str) -> np.ndarray:
 
 
 CODECS: dict[str, Callable[[np.ndarray, str], np.ndarray]] = {
-    "amr": _amr,
+    "amr": lambda samples, kbits: _through(encoder(), samples, kbits),
     "gsm": lambda samples, kbits: _sndfile(samples, "GSM610"),
     "g711": lambda samples, kbits: _sndfile(samples, "ULAW"),
 }
-
-
-def no_encoder() -> InputError:
-    """The error for a machine that cannot encode AMR-NB: the packages, and the stand-ins."""
-    return InputError(
-        "augment.conf",
-        "no program that encodes AMR-NB",
-        "ffmpeg with libopencore_amrnb, or sox with amr-nb",
-        f"{WHERE}; or choose a stand-in, which the report names: --codec=gsm or --codec=g711",
-        item="--codec=amr",
-    )
 
 
 def named(codec: str, kbits: list[str]) -> str:
     """What the copies go through, for the report. Raises InputError when AMR-NB is wanted and cannot be encoded."""
     if codec != "amr":
         return {"gsm": "GSM 06.10", "g711": "G.711 mu-law"}[codec] + " as a stand-in for AMR-NB"
-    program = amr_program()
-    if program is None:
-        raise no_encoder()
-    return f"AMR-NB at {' or '.join(kbits)} kbit/s through {program}"
+    return f"AMR-NB at {' or '.join(kbits)} kbit/s through {encoder()}"
 
 
 def round_trip(samples: np.ndarray, codec: str, kbits: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import parse_json
 
+Json = dict[str, Any]
 MAX_SECONDS = 1e7  # four months: longer than any recording
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 
@@ -30,13 +31,8 @@ def read_cut_lines(path: str | Path) -> Iterator[str]:
             for number, line in enumerate(stream, 1):
                 yield line
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        raise InputError(
-            path,
-            f"a damaged file ({error})",
-            "one lhotse cut a line, gzip",
-            rerun("prepare"),
-            item=f"after line {number}",
-        ) from None
+        found, expected = f"a damaged file ({error})", "one lhotse cut a line, gzip"
+        raise InputError(path, found, expected, rerun("prepare"), item=f"after line {number}") from None
 
 
 def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -45,7 +41,7 @@ def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
         yield parse_cut(line, path, f"line {number}")["id"], line
 
 
-def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
+def parse_cut(line: str, path: object, item: object) -> Json:
     """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
     cut = parse_json(line, path, item, "a lhotse cut as JSON", rerun("prepare"))
     fault = _fault(cut)
@@ -54,7 +50,7 @@ def parse_cut(line: str, path: object, item: object) -> dict[str, Any]:
     return cut
 
 
-def _fault(cut: dict[str, Any]) -> str | None:
+def _fault(cut: Json) -> str | None:
     """What a cut's JSON object lacks: id, times, and sources with a type and a name (memory: contents)."""
     if not isinstance(cut.get("id"), str) or not cut["id"]:
         return "no id"
@@ -77,6 +73,32 @@ def _names_audio(source: Any) -> bool:
     return isinstance(source, dict) and isinstance(source.get("type"), str) and isinstance(source.get("source"), str)
 
 
+def described(name: str, entry: str, rate: int, samples: int, channels: int) -> Json:
+    """A lhotse Recording of a file, or of a command that ends in `|`, as lhotse itself would store it."""
+    kind, source = ("command", entry.rstrip("|").strip()) if entry.endswith("|") else ("file", entry)
+    return {
+        "id": name,
+        "sampling_rate": rate,
+        "num_samples": samples,
+        "duration": samples / rate,
+        "channel_ids": list(range(channels)),
+        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
+    }
+
+
+def cut_of(recording: Json, supervision: Json) -> Json:
+    """The lhotse MonoCut of one supervision, as the recipe's preparations write it."""
+    return {
+        "id": supervision["id"],
+        "start": supervision["start"],
+        "duration": supervision["duration"],
+        "channel": supervision["channel"],
+        "supervisions": [{**supervision, "start": 0.0}],
+        "recording": recording,
+        "type": "MonoCut",
+    }
+
+
 def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
     """Writes JSON lines as a gzip file with no time stamp in it (same content, same bytes), atomically."""
     with atomic_write(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
@@ -84,14 +106,14 @@ def write_cuts(path: str | Path, lines: Iterable[str]) -> None:
             stream.write(line.rstrip("\n").encode() + b"\n")
 
 
-def audio_files(cut: dict[str, Any]) -> list[str]:
+def audio_files(cut: Json) -> list[str]:
     """Paths of the audio files that a cut's JSON object reads, those of its tracks included."""
     tracks = [track["cut"] for track in cut["tracks"]] if "tracks" in cut else [cut]
     sources = (source for track in tracks for source in track.get("recording", {}).get("sources", []))
     return [source["source"] for source in sources if source["type"] == "file"]
 
 
-def sources_of(item: Any) -> Iterator[dict[str, Any]]:
+def sources_of(item: Any) -> Iterator[Json]:
     """Every audio source in a cut's JSON object: of its recording, its tracks and its impulse responses."""
     if isinstance(item, dict) and isinstance(item.get("sources"), list):
         yield from (source for source in item["sources"] if isinstance(source, dict) and "type" in source)
@@ -100,7 +122,14 @@ def sources_of(item: Any) -> Iterator[dict[str, Any]]:
             yield from sources_of(value)
 
 
-def cut_mark(cut: dict[str, Any], settings: Any) -> str:
+def is_plain(cut: Json) -> bool:
+    """True of the JSON object of a stretch of one audio file: no mixing, no augmentation, no command."""
+    recording = cut.get("recording") or {}
+    mixed, sources = "tracks" in cut or recording.get("transforms"), recording.get("sources")
+    return not mixed and isinstance(sources, list) and [source["type"] for source in sources] == ["file"]
+
+
+def cut_mark(cut: Json, settings: Any) -> str:
     """Digest of all that decides what `settings` (JSON) make of a cut's JSON object: both of them, and size and time of
     each audio file; "" where that is not known, of a command or a file that is not there."""
     files: list[tuple[int, int]] = []
@@ -116,7 +145,7 @@ def cut_mark(cut: dict[str, Any], settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str | None:
+def audio_fault(cut: Json, headers: Mapping[str, Header | str]) -> str | None:
     """Why a cut's JSON object cannot be read as it is, or None; headers: of its audio_files, or why they have none.
 
     A recording of one file is as long, of the rate and with the channels that the cut says.
@@ -126,11 +155,10 @@ def audio_fault(cut: dict[str, Any], headers: Mapping[str, Header | str]) -> str
             return f"audio file missing: {path}"
         if isinstance(reason := headers[path], str):
             return reason
-    recording = cut.get("recording") or {}
-    kinds = [source["type"] for source in recording.get("sources", ())]
-    if "tracks" in cut or recording.get("transforms") or kinds != ["file"]:
+    if not is_plain(cut):
         return None
-    source, found = recording["sources"][0], headers[recording["sources"][0]["source"]]
+    recording, (source,) = cut["recording"], cut["recording"]["sources"]
+    found = headers[source["source"]]
     counts = [recording.get("sampling_rate"), recording.get("num_samples"), *(source.get("channels") or [None])]
     if not all(type(count) is int for count in counts):
         return f"{source['source']}: a cut without rate, number of samples or channels. Prepare the data again"
@@ -156,7 +184,7 @@ class CutStream:
         self._lines = read_cut_lines(path)
         self._last = ""
 
-    def take(self, utts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def take(self, utts: Iterable[str]) -> Iterator[tuple[str, Json]]:
         """(utterance, JSON object of its cut) of C-sorted utterances. Raises InputError when one is missing."""
         for utt in utts:
             for line in self._lines:
@@ -173,12 +201,7 @@ class CutStream:
         found = CUT_ID.match(line)
         key = found.group(1) if found else parse_cut(line, self.path, f"after {self._last!r}")["id"]
         if key.encode() <= self._last.encode():
-            raise InputError(
-                self.path,
-                f"{key!r} after {self._last!r}",
-                "cuts with unique ids in C-locale order",
-                rerun("check"),
-                item=key,
-            )
+            told = f"{key!r} after {self._last!r}"
+            raise InputError(self.path, told, "cuts with unique ids in C-locale order", rerun("check"), item=key)
         self._last = key
         return key

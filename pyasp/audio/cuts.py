@@ -19,10 +19,10 @@ from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 
 from pyasp.audio import transforms  # noqa: F401  lhotse finds the transforms of augmented cuts by their names
-from pyasp.audio.cut_files import sources_of
+from pyasp.audio.cut_files import is_plain, sources_of
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import read_delivered, read_file
-from pyasp.audio.resample import INT16, check_rate, is_audible, resample
+from pyasp.audio.resample import INT16, check_audible, check_rate, resample
 from pyasp.core.errors import InputError, rerun
 
 ONE_SAMPLE = 1e-5  # seconds, which lhotse rounds up: its own rounding may put a mixed cut off by one sample
@@ -81,7 +81,7 @@ def read_samples(
     would deliver.
     """
     utt, name = item["id"], _check_sources(item, allow_commands)
-    plain = _is_plain(item)
+    plain = is_plain(item)
     try:
         cut = deserialize_item(copy.deepcopy(item))  # lhotse empties the dictionaries it is given
         samples = _read_plain(cut) if plain else _load(cut, name)
@@ -91,24 +91,9 @@ def read_samples(
         raise _readable(error, name, utt) from None
     mono = _one_channel(cut, samples, channel, name)
     mono = np.multiply(mono, INT16, out=mono if plain else None)  # other arrays may be lhotse's
-    if len(mono) == 0 or not is_audible(mono):
-        raise InputError(
-            name,
-            "no samples" if len(mono) == 0 else "samples that are not finite, or huge",
-            "audio",
-            "Replace the recording, or leave it out",
-            item=utt,
-        )
+    check_audible(mono, name, utt)
     check_rate(int(cut.sampling_rate), rate, allow_downsample, allow_upsample, utt)
     return resample(mono, int(cut.sampling_rate), rate, rounded=plain)
-
-
-def _is_plain(item: dict[str, Any]) -> bool:
-    """True of a stretch of one audio file: no mixing, no augmentation, no command."""
-    recording = item.get("recording") or {}
-    if "tracks" in item or recording.get("transforms"):
-        return False
-    return isinstance(recording.get("sources"), list) and [each["type"] for each in recording["sources"]] == ["file"]
 
 
 def _load(cut: Cut, name: str) -> np.ndarray:
@@ -125,18 +110,14 @@ def _read_plain(cut: Cut) -> np.ndarray:
     whole = cut.start == 0 and cut.num_samples == recording.num_samples
     samples, rate = read_file(source.source, cut.start, None if whole else cut.duration)
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
-        raise InputError(
-            source.source,
-            f"{samples.shape[1]} samples at {rate} Hz",
-            f"{cut.num_samples} at {recording.sampling_rate} Hz as its cut says",
-            rerun("prepare", "The file has changed, or is damaged"),
-        )
+        found = f"{samples.shape[1]} samples at {rate} Hz"
+        expected = f"{cut.num_samples} at {recording.sampling_rate} Hz as its cut says"
+        raise InputError(source.source, found, expected, rerun("prepare", "The file has changed, or is damaged"))
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
-        raise InputError(
-            source.source, f"{samples.shape[0]} channels", f"channel {wanted} as its cut says", rerun("prepare")
-        )
+        told = f"{samples.shape[0]} channels"
+        raise InputError(source.source, told, f"channel {wanted} as its cut says", rerun("prepare"))
     return samples if rows == list(range(len(samples))) else samples[rows]  # a list of rows would copy
 
 
@@ -147,13 +128,8 @@ def _one_channel(cut: Cut, samples: np.ndarray, channel: int, name: str) -> np.n
     if len(channels) == len(samples) == 1 and (channel < 0 or channels[0] in (None, channel)):
         return samples[0]
     if channel not in channels or len(channels) != len(samples):
-        raise InputError(
-            name,
-            f"channels {channels}",
-            "one, or --channel to choose among them",
-            "Give each side its own utterance, or set --channel",
-            item=cut.id,
-        )
+        cure = "Give each side its own utterance, or set --channel"
+        raise InputError(name, f"channels {channels}", "one, or --channel to choose among them", cure, item=cut.id)
     return samples[channels.index(channel)]
 
 
@@ -168,13 +144,8 @@ def _check_sources(item: Any, allow_commands: bool) -> str:
     for source in sources_of(item):
         if source["type"] == "url" or (source["type"] == "command" and not allow_commands):
             cures = {"command": "Use --allow-commands true if you trust it", "url": "Download the file first"}
-            raise InputError(
-                "cuts.jsonl.gz",
-                f"a {source['type']} as audio source ({source.get('source')})",
-                "a file",
-                cures[source["type"]],
-                item=item["id"],
-            )
+            found = f"a {source['type']} as audio source ({source.get('source')})"
+            raise InputError("cuts.jsonl.gz", found, "a file", cures[source["type"]], item=item["id"])
         name = name or (str(source.get("source")) if source["type"] != "memory" else "audio in memory")
     return name
 
@@ -187,10 +158,5 @@ def _readable(error: Exception, name: str, utt: str) -> InputError:
             return cause
         cause = cause.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return InputError(
-        name,
-        f"{type(error).__name__}: {lines[0][:200] if lines else ''}",
-        "audio that lhotse can load",
-        rerun("prepare", "Repair the recording, or leave it out"),
-        item=utt,
-    )
+    found, expected = f"{type(error).__name__}: {lines[0][:200] if lines else ''}", "audio that lhotse can load"
+    return InputError(name, found, expected, rerun("prepare", "Repair the recording, or leave it out"), item=utt)

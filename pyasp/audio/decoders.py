@@ -79,7 +79,9 @@ def decode(path: str | Path, header: Header) -> str | io.BytesIO:
 
 @functools.lru_cache(maxsize=1)  # stretches of a recording follow each other
 def _counted(path: str, header: Header, size: int, changed: int) -> bytes:
-    return frames.read_mp3(path)
+    with open(path, "rb") as stream:
+        stream.seek(frames.id3_length(stream))
+        return frames.counted_mp3(stream.read())
 
 
 @functools.lru_cache(maxsize=1)  # the two sides of a call follow each other

@@ -1,7 +1,5 @@
 """Compressed audio counted frame by frame, each from the place where the one before it ends; nothing is searched for.
 
-FLAC   `fLaC`, metadata blocks (the first is STREAMINFO), then frames: RFC 9639. The first frame's header is held
-       against STREAMINFO; the count and the MD5 sum of STREAMINFO against what is decoded: pyasp.audio.recording.
 MP3    frames of 1152 samples (MPEG-1) or 576 (MPEG-2 and 2.5), ISO/IEC 11172-3 and 13818-3; the first may be a tag
        (Xing, Info, VBRI) with their number. Without one libsndfile takes a number from the length of the file.
 AAC    ADTS frames of 1024 samples a block, ISO/IEC 14496-3.
@@ -11,12 +9,9 @@ All raise ValueError, with what is wrong, for a file that does not end where a f
 
 from __future__ import annotations
 
-import io
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
-FLAC_RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version
 MP3_KBITS = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
@@ -38,87 +33,6 @@ def id3_length(stream: BinaryIO) -> int:
             return end
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         end += 10 + size + (10 if head[5] & 0x10 else 0)
-
-
-# ---------------------------------------------------------------- FLAC
-
-
-def stream_info(stream: BinaryIO) -> tuple[int, int, int]:
-    """(rate in Hz, samples a channel, channels) of a FLAC file from `fLaC` on.
-
-    STREAMINFO: 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 samples.
-    """
-    head, last = stream.read(42), 0
-    if len(head) < 42 or head[4] & 0x7F != 0:
-        raise ValueError("no STREAMINFO in a FLAC file")
-    packed = int.from_bytes(head[18:26], "big")
-    rate, channels = packed >> 44, (packed >> 41 & 7) + 1
-    block = head[4:8]
-    stream.seek(-34, io.SEEK_CUR)
-    while True:
-        stream.seek(int.from_bytes(block[1:], "big"), io.SEEK_CUR)
-        if last or block[0] & 0x80:
-            break
-        block = stream.read(4)
-        if len(block) < 4:
-            raise ValueError("no end of the metadata of a FLAC file")
-    _check_first_frame(stream.read(16), rate, channels)
-    return rate, packed & (1 << 36) - 1, channels
-
-
-def _check_first_frame(head: bytes, rate: int, channels: int) -> None:
-    """The rate and the channels of a frame's header against STREAMINFO's.
-
-    14 bits sync, reserved, strategy; 4 block size, 4 rate; 4 channels, 3 bits, reserved; the frame's number, block size
-    and rate where their codes say so.
-    """
-    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
-        raise ValueError("no frame behind the metadata of a FLAC file")
-    head = head.ljust(16, b"\0")  # a whole frame may be shorter
-    size_code, code, layout = head[2] >> 4, head[2] & 15, head[3] >> 4
-    number = max(8 - (head[4] ^ 0xFF).bit_length(), 1)  # bytes of the frame's number, coded as UTF-8 is
-    place = 4 + number + {6: 1, 7: 2}.get(size_code, 0)
-    coded = {12: head[place] * 1000, 13: int.from_bytes(head[place : place + 2], "big")}
-    coded[14] = 10 * coded[13]
-    found = (coded.get(code) or (FLAC_RATES[code] if code < 12 else 0) or rate, layout + 1 if layout < 8 else 2)
-    if found != (rate, channels):
-        raise ValueError(
-            f"frames of {found[0]} Hz, {found[1]} channels where STREAMINFO has {rate} Hz, {channels} channels"
-        )
-
-
-def flac_sum(stream: BinaryIO) -> bytes:
-    """The MD5 sum in STREAMINFO, of all samples of 16 bits; zeros where the encoder made none, or of other samples."""
-    stream.seek(id3_length(stream))
-    head = stream.read(42)
-    bits = (int.from_bytes(head[18:26], "big") >> 36 & 31) + 1
-    return head[26:] if bits == 16 else bytes(16)
-
-
-class Recounted:
-    """A FLAC file, open for reading from `fLaC` on, with another count in STREAMINFO."""
-
-    def __init__(self, stream: BinaryIO, samples: int):
-        self.stream, self.start = stream, id3_length(stream)
-        stream.seek(self.start)
-        head = bytearray(stream.read(26))
-        head[18:26] = (int.from_bytes(head[18:26], "big") >> 36 << 36 | samples).to_bytes(8, "big")
-        self.head = bytes(head)
-        self.seek(0)
-
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        """The place, from `fLaC` on."""
-        return self.stream.seek(place + (self.start if whence == io.SEEK_SET else 0), whence) - self.start
-
-    def tell(self) -> int:
-        """The place, from `fLaC` on."""
-        return self.stream.tell() - self.start
-
-    def read(self, count: int = -1) -> bytes:
-        """The bytes that follow, of the changed head where they begin in it."""
-        place = self.tell()
-        content = self.stream.read(count)
-        return self.head[place : place + len(content)] + content[max(len(self.head) - place, 0) :]
 
 
 # ---------------------------------------------------------------- MP3
@@ -217,13 +131,6 @@ def _tag_frames(head: bytes, number: int) -> bytes:
         (start + bytes(_side_bytes(start)) + content).ljust(_known_frame(start)[0], b"\0")
         for start, content in ((tag, info + delay), (starts[0], b""))
     )
-
-
-def read_mp3(path: str | Path) -> bytes:
-    """counted_mp3 of a file, its tags left out."""
-    with open(path, "rb") as stream:
-        stream.seek(id3_length(stream))
-        return counted_mp3(stream.read())
 
 
 def counted_mp3(data: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 READERS finds the reader by a file's first bytes; each holds what the container says of its length against the file's.
 libsndfile, which quietly takes the shorter of the two, is asked for the rest. Containers that do not tell whether they
-are whole are refused. The frames of compressed audio: pyasp.audio.frames, pyasp.audio.mp4.
+are whole are refused. Compressed audio: `flac`, `frames` (MP3, AAC in ADTS, Ogg), `mp4`.
 
 SPHERE: `NIST_1A`, the header's size in bytes (1024 or more), then `name -type value` lines up to `end_head`.
 sample_coding: `pcm`, `ulaw`, `alaw`, or one of them with `,embedded-shorten-v2.00`. Side A of a call is channel 1.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import struct
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyasp.audio import frames, mp4
-from pyasp.audio.resample import HIGHEST_RATE
-from pyasp.core.errors import InputError, rerun
+from pyasp.audio import flac, frames, mp4
+from pyasp.audio.resample import HIGHEST_RATE, LOWEST_RATE
+from pyasp.core.errors import InputError
+from pyasp.core.progress import bar
 from pyasp.core.text import beginning_of_text
 
 AGAIN = "Copy the recording again from its source, or leave it out"
 PLAYS = f"{AGAIN}; where it plays to its end: ffmpeg -i FILE NEW.flac"
+UNSAID = f"{AGAIN}; where what follows is sound too: ffmpeg -ignore_length 1 -i FILE NEW.flac"
+TAG = 1024  # bytes behind the samples that may be no chunk
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 LARGEST = 1 << 20  # bytes of a SPHERE header; NIST's have 1024
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
@@ -59,6 +61,9 @@ class Header:
 
     def __str__(self) -> str:
         return f"{self.samples} samples, {self.rate} Hz, {self.channels} channels"
+
+
+Reader = Callable[[object, BinaryIO, int], Header | None]  # (name, stream, size); None: libsndfile knows the rest
 
 
 def _sphere(path: object, stream: BinaryIO, size: int) -> Header:
@@ -102,11 +107,30 @@ def _chunks(stream: BinaryIO, place: int, size: int, form: str, pad: int = 1) ->
         place += -place % pad
 
 
-def _whole(path: object, length: int, left: int) -> int:
-    """The length of a data chunk, which must be there."""
+def _whole(path: object, stream: BinaryIO, place: int, length: int, size: int, form: str, pad: int = 1) -> int:
+    """The length of the samples at `place`, which must be there, and be all: behind them stand chunks (form, pad: as in
+    `_chunks`), a tag or padding. A length below 0 goes to the end of the file."""
+    left = size - place
     if left < length:
         raise InputError(path, f"{left} bytes of samples (truncated)", f"{length} as its header says", AGAIN)
+    end = place + length
+    if 0 < length < left and not any(_is_chunk(stream, each, size, form) for each in {end, end + -end % pad}):
+        stream.seek(end)
+        if (left - length) >> 32 or len(stream.read(PEEK).rstrip(b"\0")) > TAG:
+            told = f"{length} as its header says{', in 32 bits' if left >> 32 else ''}"
+            raise InputError(path, f"{left} bytes of samples", told, UNSAID)
     return length
+
+
+def _is_chunk(stream: BinaryIO, place: int, size: int, form: str) -> bool:
+    """True when a chunk begins there that is whole, and no further one of samples."""
+    name, content, length = next(_chunks(stream, place, size, form), (b"data", 0, 0))
+    return (
+        name[:4] not in (b"data", b"SSND")
+        and name[:4].isascii()
+        and name[:4].decode().isprintable()
+        and (0 <= length <= size + 1 - content)
+    )
 
 
 def _no_samples(path: object, kind: str) -> InputError:
@@ -129,7 +153,7 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
             form = _wav_format(path, stream.read(min(length, 40)), order)
         if name == b"data":
             told = long if long is not None and length == 0xFFFFFFFF else length
-            stored = _wav_length(path, stream, told, place, size, long is None)
+            stored = _wav_length(path, stream, told, place, size, f"{order}4sI", long is None)
             lost = stored > told == 0
             if form and not (lost and order == ">"):
                 return Header(form[0], stored // form[2], form[1], NO_LENGTH if lost else "WAV")
@@ -150,7 +174,7 @@ def with_length(content: bytes) -> io.BytesIO:
     return io.BytesIO(whole)
 
 
-def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: int, short: bool) -> int:
+def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: int, form: str, short: bool) -> int:
     """Bytes of samples in a data chunk at `place`; short: its length has 32 bits. What a pipe wrote ends with the file.
 
     Raises InputError for a chunk that is cut short, and for more samples than its length can say.
@@ -160,11 +184,7 @@ def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: i
         return left
     if length == 0:
         return 0 if _ends_in_chunks(stream, place, size) else left
-    behind = left - _whole(path, length, left)
-    if short and (behind >> 32 or of_a_pipe and not _ends_in_chunks(stream, place + length, size)):
-        cure = "Convert it: ffmpeg -ignore_length 1 -i FILE NEW.flac"
-        raise InputError(path, f"{left} bytes of samples", f"{length} as its header says, in 32 bits", cure)
-    return length
+    return _whole(path, stream, place, length, size, form, 2)
 
 
 def _ends_in_chunks(stream: BinaryIO, place: int, size: int) -> bool:
@@ -197,40 +217,29 @@ def _wav_format(path: object, form: bytes, order: str) -> tuple[int, int, int] |
     return (rate, channels, align) if align == least > 0 and counted else None
 
 
-def _wave64(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 40, size, "<16sQ", 8):
-        if name.startswith(b"data"):
-            _whole(path, length, size - place)
-            return
-    raise _no_samples(path, "Wave64")
+def _chunked(kind: str, data: bytes, first: int, form: str, pad: int = 1) -> Reader:
+    """A reader of a container of chunks from the place `first` on: the one of samples must be there, and whole."""
 
+    def read(path: object, stream: BinaryIO, size: int) -> None:
+        for name, place, length in _chunks(stream, first, size, form, pad):
+            if name.startswith(data):
+                _whole(path, stream, place, length, size, form, pad)
+                return
+        raise _no_samples(path, kind)
 
-def _aiff(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 12, size, ">4sI", 2):
-        if name == b"SSND":
-            _whole(path, length, size - place)
-            return
-    raise _no_samples(path, "AIFF")
-
-
-def _caf(path: object, stream: BinaryIO, size: int) -> None:
-    for name, place, length in _chunks(stream, 8, size, ">4sq"):
-        if name == b"data":
-            _whole(path, length, size - place)  # -1: to the end
-            return
-    raise _no_samples(path, "CAF")
+    return read
 
 
 def _au(path: object, stream: BinaryIO, size: int) -> None:
     head = stream.read(12)
     first, length = struct.unpack("<4xII" if head.startswith(b"dns.") else ">4xII", head.ljust(12, b"\0"))
     if length != 0xFFFFFFFF:
-        _whole(path, length, size - first)
+        _whole(path, stream, first, length, size, ">4sI")
 
 
 def _flac(path: object, stream: BinaryIO, size: int) -> Header:
     try:
-        rate, samples, channels = frames.stream_info(stream)
+        rate, samples, channels = flac.stream_info(stream)
     except ValueError as error:
         raise InputError(path, f"{error} (truncated?)", "a whole FLAC file", AGAIN) from None
     if not samples:  # written to a pipe: libsndfile makes 2^63 of it
@@ -240,42 +249,9 @@ def _flac(path: object, stream: BinaryIO, size: int) -> Header:
 
 
 def check_flac_end(path: str | Path, samples: int) -> None:
-    """Raises InputError unless libsndfile reaches the last of so many samples, and none behind it.
-
-    Where it cannot seek to the last the file is decoded: what then comes is the answer.
-    """
-    with open(path, "rb") as stream:
-        more = _reaches(frames.Recounted(stream, samples + 1), samples)
-    if more:
-        told = f"more than {samples} samples"
-    elif _reaches(str(path), samples - 1) or _decodes(path, samples):
-        return
-    else:
-        found = bisect_left(range(samples), 1, key=lambda place: not _reaches(str(path), place))
-        told = f"{found} samples (truncated)"
-    raise InputError(path, told, f"{samples} as its header says", AGAIN)
-
-
-def _reaches(source: Any, place: int) -> bool:
-    """True when libsndfile finds the sample at a place of a FLAC file, for which it decodes the frame around it."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(source) as stream:
-            return stream.seek(place) == place
-    except RuntimeError:  # libsndfile's answer to a place behind the end
-        return False
-
-
-def _decodes(path: object, samples: int) -> bool:
-    """True when libsndfile gets so many samples a channel from a file, read block by block."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(str(path)) as stream:
-            return sum(map(len, stream.blocks(PEEK, dtype="int16"))) == samples
-    except RuntimeError:
-        return False
+    """Raises InputError unless libsndfile reaches the last of so many samples, and none behind it."""
+    if told := flac.fault_of_end(path, samples):
+        raise InputError(path, told, f"{samples} as its header says", AGAIN)
 
 
 def _ogg(path: object, stream: BinaryIO, size: int) -> None:
@@ -312,40 +288,31 @@ def _mpeg(path: object, stream: BinaryIO, size: int) -> Header:
     return Header(info.samplerate, info.frames, info.channels, "MP3")
 
 
-def _asked(path: object, source: Any) -> Any:
-    """What libsndfile says of a path or an open file."""
+def _asked(path: object, stream: BinaryIO) -> Any:
+    """What libsndfile says of an open file: by its content alone, where by a name it would look for MP3 in anything."""
     import soundfile  # a twentieth of a second that most files need not spend
 
-    _rewind(source)
+    stream.seek(0)
     try:
-        return soundfile.info(source)
+        return soundfile.info(stream)
     except soundfile.LibsndfileError as error:
         told, cure = f"a file that libsndfile cannot read ({error.error_string})", "Convert it to wav or flac"
-        if text := "" if isinstance(source, str) else _text(source):
+        stream.seek(0)
+        if text := beginning_of_text(stream.read(200)):
             told, cure = f"text ({text!r})", "Fetch the recording again: something else came in its place"
         raise InputError(path, told, "audio", f"{cure}, or leave it out") from None
 
 
-def _text(stream: BinaryIO) -> str:
-    stream.seek(0)
-    return beginning_of_text(stream.read(200))
-
-
-def _rewind(source: Any) -> None:
-    if not isinstance(source, str):
-        source.seek(0)
-
-
-def _libsndfile(path: object, known: bool, source: Any) -> Header:
-    info = _asked(path, source)
+def _libsndfile(path: object, known: bool, stream: BinaryIO) -> Header:
+    info = _asked(path, stream)
     if not known and info.format not in CLOSED:
         told, cure = f"the container {info.format}", "Convert it: ffmpeg -i FILE NEW.flac, or sox FILE NEW.flac"
         raise InputError(path, told, "one that tells whether it is whole", cure)
     if info.subtype in FLOATS:
         import soundfile
 
-        _rewind(source)
-        check_scale(path, soundfile.read(source, PEEK, dtype="float32")[0])
+        stream.seek(0)
+        check_scale(path, soundfile.read(stream, PEEK, dtype="float32")[0])
     return Header(info.samplerate, info.frames, info.channels, info.format)
 
 
@@ -357,19 +324,18 @@ def check_scale(path: object, samples: np.ndarray) -> None:
         raise InputError(path, f"floats of up to {peak:.6g} times full scale", "floats in [-1, 1]", cure)
 
 
-Reader = Callable[[object, BinaryIO, int], "Header | None"]
 READERS: tuple[tuple[int, bytes, Reader], ...] = (  # place and bytes that a container is known by
     (0, b"NIST_1A", _sphere),
     (0, b"RIFF", _riff),
     (0, b"RIFX", _riff),
     (0, b"RF64", _riff),
     (0, b"BW64", _riff),
-    (0, b"riff", _wave64),
-    (8, b"AIFF", _aiff),
-    (8, b"AIFC", _aiff),
+    (0, b"riff", _chunked("Wave64", b"data", 40, "<16sQ", 8)),
+    (8, b"AIFF", _chunked("AIFF", b"SSND", 12, ">4sI", 2)),
+    (8, b"AIFC", _chunked("AIFF", b"SSND", 12, ">4sI", 2)),
     (0, b".snd", _au),
     (0, b"dns.", _au),
-    (0, b"caff", _caf),
+    (0, b"caff", _chunked("CAF", b"data", 8, ">4sq")),  # a length of -1: to the end
     (0, b"fLaC", _flac),
     (0, b"OggS", _ogg),
     (4, b"ftyp", _mp4),
@@ -391,32 +357,29 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     """
     try:
         with open(path, "rb") as stream:
-            found = header_of(path, stream, str(path))
+            found = header_of(path, stream)
     except (OverflowError, struct.error) as error:
         raise InputError(path, f"a damaged header ({error})", "audio", AGAIN) from None
     except OSError as error:
-        cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
-        raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
+        raise InputError(path, error.strerror or str(error), "an audio file", "Check the path") from None
     if to_the_end and found.encoding == "FLAC":
         check_flac_end(path, found.samples)
     return found
 
 
-def header_of(name: object, stream: BinaryIO, source: Any) -> Header:
-    """As read_header, of an open file. source: what libsndfile is to open, a path or the open file itself."""
+def header_of(name: object, stream: BinaryIO) -> Header:
+    """As read_header, of an open file."""
     head, size = stream.read(16), stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if not head:
         raise InputError(name, "an empty file", "audio", AGAIN)
     reader = _reader_of(head)
-    # by its content alone where that is not known: by its name libsndfile would look for MP3 in anything
-    found = (reader(name, stream, size) if reader else None) or _libsndfile(
-        name, reader is not None, source if reader else stream
-    )
+    found = (reader(name, stream, size) if reader else None) or _libsndfile(name, reader is not None, stream)
     if found.samples <= 0:
         raise InputError(name, "no samples", "audio", AGAIN)
-    if found.rate <= 0 or found.channels <= 0:
-        raise InputError(name, f"{found.channels} channels, {found.rate} Hz", "audio", AGAIN)
+    if not LOWEST_RATE <= found.rate <= HIGHEST_RATE or found.channels <= 0:
+        told, cure = f"audio at {found.rate} Hz", "The header is wrong: mend it, or leave the file out"
+        raise InputError(name, f"{told}, {found.channels} channels", f"{LOWEST_RATE} to {HIGHEST_RATE} Hz", cure)
     return found
 
 
@@ -431,11 +394,7 @@ def read_headers(paths: Iterable[str]) -> dict[str, Header | str]:
     """{path: its header, or the reason why there is none} of many recordings (a hundred thousand in minutes)."""
     from concurrent.futures import ThreadPoolExecutor  # a thirtieth of a second that reading one file need not spend
 
-    from tqdm import tqdm
-
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(THREADS) as pool:
-        results = tqdm(
-            pool.map(_try, wanted, chunksize=256), total=len(wanted), desc="audio headers", unit="file", disable=None
-        )
+        results = bar(pool.map(_try, wanted, chunksize=256), len(wanted), "audio headers", "file")
         return dict(zip(wanted, results))

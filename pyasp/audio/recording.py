@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.audio import frames
+from pyasp.audio import flac
 from pyasp.audio.decoders import decode
 from pyasp.audio.headers import (
     AGAIN,
@@ -29,7 +29,7 @@ from pyasp.audio.headers import (
     read_header,
     with_length,
 )
-from pyasp.audio.resample import INT16, is_audible
+from pyasp.audio.resample import INT16, check_audible
 from pyasp.core.errors import InputError
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
@@ -152,7 +152,7 @@ def read_delivered(
 ) -> tuple[np.ndarray, int]:
     """As read_file, of what a command delivered: a file that libsndfile reads."""
     stream = io.BytesIO(content)
-    header = header_of(name, stream, stream)
+    header = header_of(name, stream)
     stream.seek(0)
     samples, rate = read_stream(with_length(content) if header.encoding == NO_LENGTH else stream, name, start, seconds)
     _check_count(name, header, samples, rate, start, seconds)
@@ -172,7 +172,7 @@ def _check_count(
 def _check_flac(path: str | Path, samples: int, found: bytes) -> None:
     """Raises InputError where what was decoded is not all of a FLAC file, or has another MD5 sum than it should."""
     with open(path, "rb") as stream:
-        told = frames.flac_sum(stream)
+        told = flac.md5_sum(stream)
     if found != told:
         check_flac_end(path, samples)
     if found != told and any(told):  # zeros: its encoder made none
@@ -188,31 +188,13 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
     if not Path(path).is_file():
         raise InputError(path, "no such file", "an audio file", "Check the path")
     samples, rate = read_file(path)
-    return Sound(str(path), one_channel(samples.T, channel, path), rate)
-
-
-def one_channel(samples: np.ndarray, channel: int, name: object) -> np.ndarray:
-    """(n, channels) in [-1, 1] -> (n,) on the int16 scale of the chosen channel (-1: the only one).
-
-    Raises InputError as read_sound.
-    """
-    channels = samples.shape[1]
+    channels = len(samples)
     if channels > 1 and not 0 <= channel < channels:
-        raise InputError(
-            name,
-            f"{channels} channels",
-            "one, or --channel to choose among them",
-            f"Give --channel 0 to {channels - 1}",
-        )
-    mono = samples[:, channel if channels > 1 else 0] * INT16
-    if not len(mono) or not is_audible(mono):
-        raise InputError(
-            name,
-            "samples that are not finite, or huge" if len(mono) else "no samples",
-            "audio",
-            "Replace the recording",
-        )
-    return mono
+        expected, cure = "one, or --channel to choose among them", f"Give --channel 0 to {channels - 1}"
+        raise InputError(path, f"{channels} channels", expected, cure)
+    mono = samples[channel if channels > 1 else 0] * INT16
+    check_audible(mono, path)
+    return Sound(str(path), mono, rate)
 
 
 def clipped_share(samples: np.ndarray) -> float:

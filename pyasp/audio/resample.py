@@ -15,33 +15,25 @@ LARGEST_RATIO = 50000  # of the whole numbers that two rates are in proportion t
 RESAMPLE_BLOCK = 1 << 22  # samples resampled at a time: bounds the double-precision copies of long recordings
 
 
-def is_audible(samples: np.ndarray) -> bool:
-    """True of samples (n,) that are finite and no louder than LOUDEST: squares and their sums stay numbers too."""
-    low, high = float(samples.min()), float(samples.max())
-    return -LOUDEST < low and high < LOUDEST  # false for NaN
+def check_audible(samples: np.ndarray, name: object, item: object | None = None) -> None:
+    """Raises InputError for samples (n,) that are none, not finite or louder than LOUDEST: sums of their squares are
+    numbers too."""
+    if not len(samples) or not -LOUDEST < float(samples.min()) <= float(samples.max()) < LOUDEST:  # false for NaN
+        found = "samples that are not finite, or huge" if len(samples) else "no samples"
+        raise InputError(name, found, "audio", "Replace the recording, or leave it out", item=item)
 
 
 def check_rate(source: int, target: int, allow_downsample: bool, allow_upsample: bool, utt: str) -> None:
     """Raises InputError when audio of `source` Hz may not be brought to `target` Hz."""
     factor = max(source, target) // math.gcd(source, target)
     if not LOWEST_RATE <= source <= HIGHEST_RATE or (source != target and factor > LARGEST_RATIO):
-        raise InputError(
-            "mfcc.conf",
-            f"audio at {source} Hz",
-            f"a rate that can be brought to {target} Hz",
-            "The header is wrong: mend it, or leave the recording out",
-            item=utt,
-        )
+        found, cure = f"audio at {source} Hz", "The header is wrong: mend it, or leave the recording out"
+        raise InputError("mfcc.conf", found, f"a rate that can be brought to {target} Hz", cure, item=utt)
     down = source > target
     name, allowed = ("--allow-downsample", allow_downsample) if down else ("--allow-upsample", allow_upsample)
     if source != target and not allowed:
-        raise InputError(
-            "mfcc.conf",
-            f"audio at {source} Hz",
-            f"--sample-frequency={target}",
-            f"Use a conf of that rate, or set {name}=true",
-            item=utt,
-        )
+        way_out = f"Use a conf of that rate, or set {name}=true"
+        raise InputError("mfcc.conf", f"audio at {source} Hz", f"--sample-frequency={target}", way_out, item=utt)
 
 
 def resample(samples: np.ndarray, source: int, target: int, rounded: bool = True) -> np.ndarray:

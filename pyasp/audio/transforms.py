@@ -85,9 +85,8 @@ class AddNoise(InPlace):
             found = self.stretch(recording, samples, self.offset + number * recording.duration / STRETCHES)
             if _power(found[voiced]) > SILENT * _power(found) > 0:
                 return found
-        raise InputError(
-            recording.sources[0].source, "silence", "a noise that can be heard", "Take it out of the noises"
-        )
+        told = "silence"
+        raise InputError(recording.sources[0].source, told, "a noise that can be heard", "Take it out of the noises")
 
     def __call__(self, samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         """(1, n) float32 of speech with the noise."""

@@ -18,8 +18,8 @@ from pyasp.core.command import action_of, command
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import Share, option
-from pyasp.data.checks import LEAVE_OUT, Checker, read_dropped
-from pyasp.data.datadir import DataDir, read_table
+from pyasp.data.checks import LEAVE_OUT, Checker
+from pyasp.data.datadir import DataDir, read_reasons, read_table
 from pyasp.data.parts import DROPPED
 from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
@@ -117,7 +117,7 @@ def check_data(options: Options, data: str) -> None:
 def check_trial_lists(data: Path) -> None:
     """Reads every list of data/trials: known ids only, both classes, well-formed lines. Raises InputError."""
     models, tests = list(DataDir(data / "enroll").model2utts), list(DataDir(data / "test").utt2spk)
-    dropped = {utt: why for utt, why in read_dropped(data / "test" / DROPPED).items() if utt not in set(tests)}
+    dropped = {utt: why for utt, why in read_reasons(data / "test" / DROPPED).items() if utt not in set(tests)}
     names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
     if not names:
         cure = rerun("prepare", "Give own lists with --trials FILE")

@@ -16,7 +16,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import Natural, Share, option
 from pyasp.core.progress import bar
-from pyasp.data.checks import write_dropped
+from pyasp.data.datadir import write_reasons
 from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
@@ -85,7 +85,7 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     listed = path.with_suffix(".failed.tsv")
     listed.unlink(missing_ok=True)
     if failed:
-        write_dropped(listed, failed)
+        write_reasons(listed, failed)
     note = f" (first: {first[0]}: {first[1]}; all of them in {listed})" if first else ""
     told = f"done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice"
     print(f"{out}: {told}", file=sys.stderr)

@@ -131,7 +131,7 @@ def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Mate
 def write_dev(train: DataDir, dev: DataDir, material: Material, options: DevSetOptions, made: dict) -> None:
     """Writes the directory; utt2spk, which completes it, comes last."""
     models, trials = draw(material, subset(options, DevOptions), options.seed)
-    dev.write("model2utts", {model: " ".join(utts) for model, utts in models.items()})
+    dev.write_models(models)
     with atomic_write(dev / "trials", "w") as stream:
         stream.writelines(f"{model} {test} {'target' if target else 'nontarget'}\n" for model, test, target in trials)
     write_set(train, dev, DEV_TABLES, material.speaker, made)

@@ -20,13 +20,8 @@ def device_of(name: str) -> torch.device:
     """`auto` (CUDA where there is one), `cpu` or `cuda`. Raises InputError when CUDA is asked for and not there."""
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise InputError(
-            "command line",
-            "no usable CUDA device",
-            "one, for --device cuda",
-            "Use --device auto or cpu",
-            item="--device",
-        )
+        found = "no usable CUDA device"
+        raise InputError("command line", found, "one, for --device cuda", "Use --device auto or cpu", item="--device")
     if name == "cpu" or not there:
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: one GPU a process

@@ -35,10 +35,6 @@ def check(path: str | Path) -> int:
     wrong = [(name, found, version) for name, version in pinned.items() if (found := installed(name)) != version]
     if wrong:
         told = ", ".join(f"{name} {found} (pinned: {version})" for name, found, version in wrong[:5])
-        raise InputError(
-            path,
-            f"{len(wrong)} packages of another version: {told}",
-            "the pinned versions",
-            f"Install them: .venv/bin/python -m pip install -r {path}; or pin what you mean to use",
-        )
+        cure = f"Install them: .venv/bin/python -m pip install -r {path}; or pin what you mean to use"
+        raise InputError(path, f"{len(wrong)} packages of another version: {told}", "the pinned versions", cure)
     return len(pinned)

@@ -53,12 +53,8 @@ def together(device_type: str) -> Iterator[None]:
         return
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
-        raise InputError(
-            "environment",
-            f"RANK and WORLD_SIZE without {' and '.join(missing)}",
-            "all of them",
-            "Start with torchrun --nproc-per-node=N -m pyasp.bin...., which sets them",
-        )
+        cure = "Start with torchrun --nproc-per-node=N -m pyasp.bin...., which sets them"
+        raise InputError("environment", f"RANK and WORLD_SIZE without {' and '.join(missing)}", "all of them", cure)
     if device_type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group(BACKENDS[device_type], timeout=PATIENCE)

@@ -152,12 +152,9 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
     if force:
         print(f"{path}: out of date, made again ({'; '.join(changes[:4])})", file=sys.stderr)
         return False
-    raise InputError(
-        path,
-        f"an out-of-date artefact ({'; '.join(changes[:4])})",
-        "one made with the present settings",
-        rerun("", "If you did not mean the change, undo it; if you did, make it anew", force=True),
-    )
+    found = f"an out-of-date artefact ({'; '.join(changes[:4])})"
+    cure = rerun("", "If you did not mean the change, undo it; if you did, make it anew", force=True)
+    raise InputError(path, found, "one made with the present settings", cure)
 
 
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
@@ -209,12 +206,9 @@ def maker(path: Path, *tools: str) -> dict[str, Any]:
     for _, record in ancestors(path):
         if record.get("tool") in tools:
             return record
-    raise InputError(
-        path,
-        f"no record of {' or '.join(tools)} behind it",
-        "records (.made.json) of a finished run",
-        rerun("prepare", "Work from the directory that run.sh lies in, and have it trained and scored"),
-    )
+    found = f"no record of {' or '.join(tools)} behind it"
+    cure = rerun("prepare", "Work from the directory that run.sh lies in, and have it trained and scored")
+    raise InputError(path, found, "records (.made.json) of a finished run", cure)
 
 
 PLACE = ("device", "job", "num_jobs", "reuse", "within", "force")  # options that say where, not what, is computed

@@ -85,15 +85,8 @@ def between(line: str) -> str:
 
 def read_json(path: str | Path, expected: str, cure: str) -> dict[str, Any]:
     """The JSON object in a file. Raises InputError when it is no JSON, or no object; OSError."""
-    try:
-        with open_text(path) as stream:
-            value = json.load(stream)
-    except (ValueError, RecursionError) as error:
-        reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise InputError(path, f"broken JSON ({reason})", expected, cure) from None
-    if not isinstance(value, dict):
-        raise InputError(path, f"JSON of type {type(value).__name__}", expected, cure)
-    return value
+    with open_text(path) as stream:
+        return parse_json(stream.read(), path, None, expected, cure)
 
 
 def read_json_if_there(path: str | Path) -> dict[str, Any]:
@@ -109,7 +102,7 @@ def write_json(path: str | Path, value: dict[str, Any], sort_keys: bool = False)
 
 
 def parse_json(text: str, where: object, item: object, expected: str, cure: str) -> dict[str, Any]:
-    """The JSON object in one line of a file. Raises InputError naming `where` and `item`."""
+    """The JSON object in a text, as a rule a line of a file. Raises InputError naming `where` and `item`."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import sys
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -112,39 +110,11 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
 
     At most `ahead` items wait. A consumer that stops early waits for the item in the making, and no thread is left.
     """
-    ready: queue.Queue = queue.Queue(ahead)
-    stopped, end = threading.Event(), object()
-
-    def put(item: object) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-
-    def produce() -> None:
-        try:
-            for item in items:
-                put((item, None))
-                if stopped.is_set():
-                    return
-            put((end, None))
-        except BaseException as problem:  # handed over: the consumer raises it
-            put((end, problem))
-
-    producer = threading.Thread(target=produce, daemon=True)
-    producer.start()
+    maker, source, end = ThreadPoolExecutor(1), iter(items), object()
     try:
-        while True:
-            item, problem = ready.get()
-            if problem is not None:
-                raise problem
-            if item is end:
-                return
+        waiting: deque[Future[Any]] = deque(maker.submit(next, source, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(maker.submit(next, source, end))
             yield item
     finally:
-        stopped.set()
-        with contextlib.suppress(queue.Empty):  # room, in case the producer waits for it
-            while True:
-                ready.get_nowait()
-        producer.join()
+        maker.shutdown(cancel_futures=True)

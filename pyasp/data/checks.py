@@ -8,7 +8,6 @@ reason and keeps the old tables in `.backup`. Audio that is not there now is no 
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -21,8 +20,7 @@ from pyasp.audio.folders import some
 from pyasp.audio.headers import read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy
-from pyasp.core.text import read_lines
-from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, utt_of, write_rows
+from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, joined, read_reasons, write_reasons
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
@@ -43,15 +41,11 @@ def too_short(seconds: float) -> str:
     return f"{seconds:.3f} s is shorter than one analysis window" if seconds < MIN_DURATION else ""
 
 
-def read_dropped(path: str | Path) -> dict[str, str]:
-    """{utterance: reason} of a dropped.tsv; empty when there is none."""
-    rows = read_lines(path)[1:] if Path(path).is_file() else []
-    return {utt: reason or "no reason given" for utt, _, reason in (row.partition("\t") for row in rows)}
-
-
-def write_dropped(path: str | Path, reasons: Mapping[str, str]) -> None:
-    """Writes a dropped.tsv: header, then utterance and reason, C-sorted, atomically."""
-    write_rows(path, ("utt", "reason"), ((utt, reasons[utt]) for utt in c_sorted(reasons)))
+def add_dropped(directory: DataDir, reasons: Mapping[str, str]) -> None:
+    """Adds {utterance: reason} to a directory's dropped.tsv; what earlier steps listed stays as it is."""
+    listed = read_reasons(directory / DROPPED)
+    if reasons.keys() - listed.keys() or not (directory / DROPPED).is_file():
+        write_reasons(directory / DROPPED, {**reasons, **listed})
 
 
 def problems(path: str | Path) -> Iterator[str]:
@@ -66,7 +60,7 @@ def problems(path: str | Path) -> Iterator[str]:
         yield f"audio: {len(checker.faults)} recordings cannot be read as they are (first: {first(checker.faults)})"
     if checker.gone:
         yield f"audio: {len(checker.gone)} files are not there (first: {checker.gone[0]})"
-    if strangers := {utt for utts in checker.models.values() for utt in utts} - set(checker.data.utt2spk):
+    if strangers := {utt for utts in checker.data.models.values() for utt in utts} - set(checker.data.utt2spk):
         yield f"{MODELS}: {len(strangers)} unknown recordings (first: {min(strangers)})"
 
 
@@ -108,11 +102,6 @@ class Checker:
         self.repaired: dict[str, list[str]] = {}
         self.cuts: dict[str, str] = {}
 
-    @property
-    def models(self) -> dict[str, list[str]]:
-        """{model: recordings}; empty where nobody is enrolled."""
-        return self.data.model2utts if self.data.has(MODELS) else {}
-
     # what is wrong
 
     def look(self) -> None:
@@ -123,7 +112,7 @@ class Checker:
             table = self.data.read(name)
             wanted: Collection[str] = spk.keys() if name in COVERING else ()
             if name == "wav.scp" and self.data.has("segments"):
-                wanted = {self._recording(utt) for utt in spk} - {""}
+                wanted = {self.data.recording(utt) for utt in spk} - {""}
             self._compare(name, list(table), keys_of(self.data, spk, name), wanted)
         if self.data.has(CUTS):
             self._read_cuts()
@@ -139,14 +128,6 @@ class Checker:
         self._note(self.lacking, name, c_sorted(set(wanted) - set(keys)))
         self.unsorted += [name] if keys != c_sorted(keys) and name != CUTS else []
 
-    def _recording(self, utt: str) -> str:
-        """The recording that an utterance is of; "" where segments lack it."""
-        return self._segments.get(utt, "").split(" ")[0] if self.data.has("segments") else utt
-
-    @functools.cached_property
-    def _segments(self) -> dict[str, str]:
-        return self.data.read("segments")
-
     def _read_cuts(self) -> None:
         for utt, line in read_cuts(self.data / CUTS):
             if utt in self.cuts:
@@ -161,7 +142,7 @@ class Checker:
                 cut = json.loads(self.cuts[utt]) if utt in self.cuts else {}
                 yield utt, audio_files(cut), cut
             else:
-                entry = entries.get(self._recording(utt), "|")
+                entry = entries.get(self.data.recording(utt), "|")
                 yield utt, [] if entry.endswith("|") else [entry], None
 
     def _listen(self) -> None:
@@ -195,7 +176,7 @@ class Checker:
 
     def _inverse(self, kept: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
         """What spk2utt should say."""
-        return [(speaker, " ".join(utts)) for speaker, utts in invert(kept or self.data.utt2spk).items()]
+        return list(joined(invert(kept or self.data.utt2spk)).items())
 
     # what goes
 
@@ -218,7 +199,7 @@ class Checker:
             raise InputError(self.data.path, "no usable utterance", "at least one", f"See the reasons, e.g. {told}")
 
     def _key(self, utt: str, name: str) -> str:
-        return self._recording(utt) if name == "wav.scp" else utt
+        return self.data.recording(utt) if name == "wav.scp" else utt
 
     def _reason(self, utt: str, name: str) -> str:
         recording = self._key(utt, name)
@@ -228,18 +209,21 @@ class Checker:
         """Rewrites every table over the kept utterances, sorted, where that changes it; the old ones are kept."""
         kept = {utt: spk for utt, spk in self.data.utt2spk.items() if utt not in self.dropped}
         models = self._kept_models(kept)
-        self.write_dropped()  # first: once a table is without an utterance, its reason could not be found again
+        # first: once a table is without an utterance, its reason could not be found again
+        add_dropped(self.data, self.dropped)
         keys = {name: keys_of(self.data, kept, name) for name in tables_of(self.data)}  # before segments lose any
         if self.data.has(CUTS) and list(self.cuts) != c_sorted(kept):
             self._changed(CUTS)
             write_cuts(self.data / CUTS, [self.cuts[utt] for utt in c_sorted(kept)])
         for name, known in keys.items():
             self._fix_table(name, known)
-        if models != self.models:
+        if models != self.data.models:
             self._changed(MODELS)
-            self.data.write(MODELS, {model: " ".join(utts) for model, utts in models.items()})
-        if self.data.has(INFO):
-            self._fix_info(kept)
+            self.data.write_models(models)
+        info = list(self.data.info)
+        if info != c_sorted(info) or not set(info) <= set(kept):  # else the file stays untouched
+            self._changed(INFO)
+            self.data.write_info({utt: row for utt, row in self.data.info.items() if utt in kept})
         self._fix_speakers(kept)
 
     def _changed(self, name: str) -> None:
@@ -261,17 +245,10 @@ class Checker:
                 self._changed(name)
             self.data.write_speakers(kept)
 
-    def _fix_info(self, kept: Mapping[str, str]) -> None:
-        lines = read_lines(self.data / INFO) or [""]
-        utts = [utt_of(row) for row in lines[1:]]
-        if utts != c_sorted(utts) or not set(utts) <= set(kept):  # else the file stays untouched
-            self._changed(INFO)
-            self.data.write_info(lines, kept)
-
     def _kept_models(self, kept: Mapping[str, str]) -> dict[str, list[str]]:
         """Models without their dropped recordings. InputError for one that loses all of them: its trials would hang."""
         models = {}
-        for model, utts in self.models.items():
+        for model, utts in self.data.models.items():
             unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
             models[model] = [utt for utt in utts if utt in kept]
             if unknown:
@@ -283,11 +260,6 @@ class Checker:
                 found = f"no usable recording ({reasons})"
                 raise InputError(self.data / MODELS, found, "at least one", LEAVE_OUT, item=model)
         return models
-
-    def write_dropped(self) -> None:
-        """Adds this check's drops to dropped.tsv (header utt, reason), keeping what earlier steps listed."""
-        path = self.data / DROPPED
-        write_dropped(path, {**self.dropped, **read_dropped(path)})
 
     def told(self) -> str:
         """What was kept, what goes with the first reasons, what was put in order, what is not there, in a line."""

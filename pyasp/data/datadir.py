@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pyasp.audio.cut_files import MAX_SECONDS
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import between, c_sorted, read_lines
@@ -53,12 +55,8 @@ def _open_table(path: Path) -> list[str]:
 def check_id(name: str, kind: str, where: object) -> str:
     """The id itself when Kaldi tables and file names can hold it, else InputError."""
     if not isinstance(name, str) or not name or BAD_ID.search(name) or name in (".", ".."):
-        raise InputError(
-            where,
-            f"{kind} id {name!r}",
-            "an id without spaces, slashes, quotes and | ; & < >",
-            "Rename it in the table, or rename the files",
-        )
+        expected = "an id without spaces, slashes, quotes and | ; & < >"
+        raise InputError(where, f"{kind} id {name!r}", expected, "Rename it in the table, or rename the files")
     return name
 
 
@@ -121,15 +119,13 @@ def read_rows(
     header = [name.strip() for name in lines[0].split("\t")] if lines else []
     seen: dict[str, int] = {}
     missing = [name for name in needed if name not in header]
-    if missing or len(set(header)) < len(header):
-        expected = (
-            f"a column {missing[0]} (of {' and '.join(needed)}; tabs between, header first)"
-            if missing
-            else "each name once"
-        )
-        mark, cure = between(lines[0]) if lines and missing else "", "Add the column" if missing else "Rename one"
+    if missing:
+        expected = f"a column {missing[0]} (of {' and '.join(needed)}; tabs between, header first)"
+        mark = between(lines[0]) if lines else ""
         found = f"{mark} between {lines[0][:80]!r}" if mark else f"columns {' '.join(header)}"
-        raise InputError(path, found, expected, f"Put tabs in place of the {mark}" if mark else cure)
+        raise InputError(path, found, expected, f"Put tabs in place of the {mark}" if mark else "Add the column")
+    if len(set(header)) < len(header):
+        raise InputError(path, f"columns {' '.join(header)}", "each name once", "Rename one")
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
@@ -155,9 +151,8 @@ def write_table(path: str | Path, table: Mapping[str, str]) -> None:
     """Writes `key value` lines in C-locale order, atomically. Raises InputError for what would not come back so."""
     for key, value in table.items():
         if not WORD.fullmatch(key) or "\n" in value:
-            raise InputError(
-                path, f"the entry {key!r} {value[:60]!r}", "a key without spaces, and one line", "Repair the ids"
-            )
+            found = f"the entry {key!r} {value[:60]!r}"
+            raise InputError(path, found, "a key without spaces, and one line", "Repair the ids")
     with atomic_write(path, "w") as stream:
         for key in c_sorted(table):
             stream.write(f"{key} {table[key]}".rstrip() + "\n")
@@ -176,9 +171,20 @@ def invert(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
     return {spk: spk2utt[spk] for spk in c_sorted(spk2utt)}
 
 
-def utt_of(row: str) -> str:
-    """The utterance of a line of utt2info.tsv."""
-    return row.split("\t", 1)[0]
+def joined(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """A table of {key: names}, as spk2utt and model2utts are."""
+    return {key: " ".join(names) for key, names in lists.items()}
+
+
+def read_reasons(path: str | Path) -> dict[str, str]:
+    """{name: reason} of a table such as dropped.tsv; empty when there is none."""
+    rows = read_lines(path)[1:] if Path(path).is_file() else []
+    return {name: reason or "no reason given" for name, _, reason in (row.partition("\t") for row in rows)}
+
+
+def write_reasons(path: str | Path, reasons: Mapping[str, str], what: str = "utt") -> None:
+    """Writes {name: reason} as a table with a header, what is named first, C-sorted, atomically."""
+    write_rows(path, (what, "reason"), ((name, " ".join(reasons[name].split())) for name in c_sorted(reasons)))
 
 
 class DataDir:
@@ -232,6 +238,32 @@ class DataDir:
         return self.read(name) if self.has(name) else {}
 
     @functools.cached_property
+    def segments(self) -> dict[str, str]:
+        """{utterance: recording, start and end}; empty where utterances are whole recordings."""
+        return self.read_if_there("segments")
+
+    def recording(self, utt: str) -> str:
+        """The recording that an utterance is of; "" where segments lack it."""
+        return next(iter(self.segments.get(utt, "").split()), "") if self.segments else utt
+
+    def stretch(self, utt: str, recordings: Container[str]) -> tuple[str, float, float | None]:
+        """(recording, start, seconds; None: to its end) of an utterance. InputError for what segments cannot mean."""
+        name, times = self.recording(utt), self.segments.get(utt, "").split()[1:3]
+        if name not in recordings or len(times) < 2 * bool(self.segments):
+            cure, found = "Run Kaldi's utils/fix_data_dir.sh", f"no recording or no segment of {utt}"
+            raise InputError(self.path, found, "wav.scp and segments that cover utt2spk", cure)
+        if not times:
+            return name, 0.0, None
+        try:
+            start, end = map(float, times)
+        except ValueError:
+            start = end = math.nan
+        if not (0 <= start < MAX_SECONDS and (start < end < MAX_SECONDS or -MAX_SECONDS < end < 0)):
+            expected = "<recording> <start> <end> in seconds, start < end"
+            raise InputError(self / "segments", " ".join(times), expected, "Repair the line", item=utt)
+        return name, start, end - start if end > 0 else None
+
+    @functools.cached_property
     def gender(self) -> dict[str, str]:
         """{utterance: gender}; empty where the corpus has none."""
         known = self.read_if_there("spk2gender")
@@ -247,6 +279,15 @@ class DataDir:
         """{enrolment model: [utterances]}."""
         return read_model2utts(self / "model2utts")
 
+    @property
+    def models(self) -> dict[str, list[str]]:
+        """The same; empty where nobody is enrolled."""
+        return self.model2utts if self.has("model2utts") else {}
+
+    def write_models(self, models: Mapping[str, Iterable[str]]) -> None:
+        """Writes model2utts."""
+        self.write("model2utts", joined(models))
+
     @functools.cached_property
     def info(self) -> dict[str, dict[str, str]]:
         """{utterance: {column: value}} of utt2info.tsv; empty when there is none."""
@@ -255,14 +296,16 @@ class DataDir:
         rows = ([*row.items()] for row in read_rows(self / INFO, cure=rerun("prepare")))
         return {utt: dict(columns) for (_, utt), *columns in rows}
 
-    def write_info(self, lines: Iterable[str], utts: Container[str]) -> None:
-        """Writes utt2info.tsv: its header and the lines of `utts`, sorted by utterance."""
-        header, *rows = lines
-        rows = sorted((row for row in rows if utt_of(row) in utts), key=lambda row: utt_of(row).encode())
-        with atomic_write(self / INFO, "w") as stream:
-            stream.write("\n".join([header, *rows]) + "\n")
+    def write_info(self, rows: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes utt2info.tsv of {utterance: {column: value}}, empty where one has no value; none without columns."""
+        columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+        if columns:
+            cells = ([utt, *(rows[utt].get(name, "") for name in columns)] for utt in c_sorted(rows))
+            write_rows(self / INFO, ("utt", *columns), cells)
+        else:
+            (self / INFO).unlink(missing_ok=True)
 
     def write_speakers(self, utt2spk: Mapping[str, str]) -> None:
         """Writes utt2spk and the derived spk2utt."""
-        self.write("spk2utt", {spk: " ".join(utts) for spk, utts in invert(utt2spk).items()})
+        self.write("spk2utt", joined(invert(utt2spk)))
         self.write("utt2spk", utt2spk)

@@ -13,14 +13,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pyasp.audio.cut_files import MAX_SECONDS, parse_cut, read_cut_lines, read_cuts, write_cuts
+from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.text import parse_json
-from pyasp.data.datadir import DataDir, c_sorted, check_id, write_rows
+from pyasp.core.text import open_text, parse_json
+from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
@@ -29,8 +28,6 @@ RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the
 
 
 # ---------------------------------------------------------------- manifests as files
-
-Json = dict[str, Any]
 
 # what a manifest's objects must hold, and of which types: (name, types, whether it may be absent)
 RECORDING = (
@@ -56,11 +53,13 @@ SOURCE = {"source": str, "type": str, "channels": list}
 
 
 def read_jsonl(path: str | Path) -> Iterator[Json]:
-    """The objects of a .jsonl.gz. Raises InputError on a missing or damaged file."""
+    """The objects of a .jsonl or .jsonl.gz. Raises InputError on a missing or damaged file."""
     if not Path(path).is_file():
         raise InputError(path, "no such file", "a lhotse manifest (.jsonl.gz)", "Check the path")
-    for number, text in enumerate(read_cut_lines(path), 1):
-        yield parse_json(text, path, f"line {number}", "one object a line", "Write it again")
+    with open_text(path) as stream:
+        for number, text in enumerate(stream, 1):
+            cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"
+            yield parse_json(text, path, f"line {number}", "one object a line, as in .jsonl.gz", cure)
 
 
 def write_jsonl(path: Path, objects: list[Json]) -> None:
@@ -74,23 +73,14 @@ def check_fields(each: Json, fields: tuple, path: object) -> None:
         value = each.get(name)
         if optional and value is None:
             continue
-        if not isinstance(value, types) or (isinstance(value, float) and not abs(value) < MAX_SECONDS):
-            raise InputError(
-                path,
-                f"{name} {value!r}"[:80],
-                "the field of a lhotse manifest",
-                "Write the manifest again",
-                item=each.get("id"),
-            )
+        largest = MAX_SECONDS if types == (int, float) else 1 << 53
+        if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
+            expected = "the field of a lhotse manifest"
+            raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
-            raise InputError(
-                path,
-                f"source {source!r}"[:80],
-                "type, channels and source",
-                "Write the manifest again",
-                item=each["id"],
-            )
+            found = f"source {source!r}"[:80]
+            raise InputError(path, found, "type, channels and source", "Write the manifest again", item=each["id"])
 
 
 def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
@@ -99,12 +89,8 @@ def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
     for each in read_jsonl(path):
         check_fields(each, fields, path)
         if each.get("id") in found or "id" not in each:
-            raise InputError(
-                path,
-                f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}",
-                "each id once",
-                "Write the manifest again",
-            )
+            told = f"the id {each.get('id')!r} {'twice' if 'id' in each else ''}"
+            raise InputError(path, told, "each id once", "Write the manifest again")
         found[each["id"]] = each
     return found
 
@@ -112,60 +98,33 @@ def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
 # ---------------------------------------------------------------- Kaldi to lhotse
 
 
-def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Json:
+def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
         if not rate or seconds is None:
-            raise InputError(
-                "wav.scp",
-                f"the command {entry[:60]!r}",
-                "--rate, and utt2dur or reco2dur",
-                "Give them: the command is not run to find its length",
-                item=name,
-            )
-        return described(name, entry, rate, round(seconds * rate), 1)
+            found, cure = f"the command {entry[:60]!r}", "Give them: the command is not run to find its length"
+            raise InputError("wav.scp", found, "--rate, and utt2dur or reco2dur", cure, item=name)
+        return described(name, entry, rate, round(float(seconds) * rate), 1)
     header = read_header(entry)
     return described(name, entry, header.rate, header.samples, header.channels)
-
-
-def described(name: str, entry: str, rate: int, samples: int, channels: int) -> Json:
-    """A lhotse Recording of a file, or of a command that ends in `|`, as lhotse itself would store it."""
-    kind, source = ("command", entry.rstrip("|").strip()) if entry.endswith("|") else ("file", entry)
-    return {
-        "id": name,
-        "sampling_rate": rate,
-        "num_samples": samples,
-        "duration": samples / rate,
-        "channel_ids": list(range(channels)),
-        "sources": [{"type": kind, "channels": list(range(channels)), "source": source}],
-    }
 
 
 def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory without cuts."""
     data.require("utt2spk", "wav.scp")
-    segments = data.read("segments") if data.has("segments") else {}
-    seconds = {
-        key: float(value)
-        for name in ("utt2dur", "reco2dur")
-        if data.has(name)
-        for key, value in data.read(name).items()
-    }
+    lengths = data.read_if_there("utt2dur") | data.read_if_there("reco2dur")
     recordings = {
-        name: recording_of(name, entry, seconds.get(name), rate) for name, entry in data.read("wav.scp").items()
+        name: recording_of(name, entry, lengths.get(name), rate) for name, entry in data.read("wav.scp").items()
     }
     supervisions = {}
     for utt in data.utt2spk:
-        name, *times = segments[utt].split() if utt in segments else [utt]
-        if name not in recordings:
-            raise InputError(data / "wav.scp", f"no recording {name}", "one for every utterance", "Add it", utt)
+        name, start, seconds = data.stretch(utt, recordings)
         recording = recordings[name]
-        start, end = (float(text) for text in times[:2]) if times else (0.0, -1.0)
         supervisions[utt] = {
             "id": utt,
             "recording_id": name,
             "start": start,
-            "duration": duration_in(recording, start, end - start if end > 0 else None, data / "segments", utt),
+            "duration": duration_in(recording, start, seconds, data / "segments", utt),
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
@@ -187,13 +146,8 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
     for utt, text in read_cuts(data / CUTS):
         cut = json.loads(text)
         if "recording" not in cut or len(cut.get("supervisions", ())) != 1:
-            raise InputError(
-                data / CUTS,
-                "a mixed cut, or not one supervision",
-                "plain recordings",
-                "Convert the clean directory: augmentation is made by the recipe",
-                item=utt,
-            )
+            cure = "Convert the clean directory: augmentation is made by the recipe"
+            raise InputError(data / CUTS, "a mixed cut, or not one supervision", "plain recordings", cure, item=utt)
         recording, supervision = cut["recording"], cut["supervisions"][0]
         if recordings.setdefault(recording["id"], recording) != recording:
             raise InputError(data / CUTS, f"recording {recording['id']} in two forms", "one", rerun("prepare"), utt)
@@ -205,24 +159,11 @@ def from_cuts(data: DataDir) -> tuple[dict[str, Json], dict[str, Json]]:
     return recordings, supervisions
 
 
-def cut_of(recording: Json, supervision: Json) -> Json:
-    """The lhotse MonoCut of one supervision, as the recipe's preparations write it."""
-    return {
-        "id": supervision["id"],
-        "start": supervision["start"],
-        "duration": supervision["duration"],
-        "channel": supervision["channel"],
-        "supervisions": [{**supervision, "start": 0.0}],
-        "recording": recording,
-        "type": "MonoCut",
-    }
-
-
 def entries_of(data: DataDir, supervisions: dict[str, Json]) -> None:
     """Adds every table entry of a directory to its supervisions' `custom`."""
     tables = {name: data.read(name) for name in tables_of(data)}
     members: dict[str, dict[str, int]] = {}
-    for model, utts in (data.model2utts if data.has(MODELS) else {}).items():
+    for model, utts in data.models.items():
         for place, utt in enumerate(utts):
             members.setdefault(utt, {})[model] = place
     for utt, supervision in supervisions.items():
@@ -245,15 +186,10 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
     recordings, supervisions = from_cuts(data) if data.has(CUTS) else from_tables(data, rate)
     missing = set(data.utt2spk) ^ set(supervisions)
     if missing:
-        raise InputError(
-            data.path,
-            f"{len(missing)} utterances in one of utt2spk and {CUTS} alone",
-            "the same in both",
-            "Fix the directory first: pyasp data fix",
-            item=min(missing),
-        )
-    genders = data.read("spk2gender") if data.has("spk2gender") else {}
-    texts = data.read("text") if data.has("text") else {}
+        found, expected = f"{len(missing)} utterances in one of utt2spk and {CUTS} alone", "the same in both"
+        raise InputError(data.path, found, expected, "Fix the directory first: pyasp data fix", item=min(missing))
+    genders = data.read_if_there("spk2gender")
+    texts = data.read_if_there("text")
     for utt, supervision in supervisions.items():
         speaker = data.utt2spk[utt]
         supervision["speaker"] = speaker
@@ -279,13 +215,8 @@ def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
-        raise InputError(
-            RECORDINGS,
-            f"{len(recording['sources'])} sources of type {source['type']}",
-            "one file or command",
-            "Save the audio to files first",
-            item=recording["id"],
-        )
+        found, expected = f"{len(recording['sources'])} sources of type {source['type']}", "one file or command"
+        raise InputError(RECORDINGS, found, expected, "Save the audio to files first", item=recording["id"])
     return source["source"] if source["type"] == "file" else f"{source['source']} |"
 
 
@@ -303,16 +234,15 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
                 _check_table(name.removeprefix(kind))
                 tables.setdefault(name.removeprefix(kind), {})[keys[kind]] = value
     if members:
-        tables[MODELS] = {model: " ".join(utt for _, utt in sorted(utts)) for model, utts in members.items()}
+        tables[MODELS] = joined({model: [utt for _, utt in sorted(utts)] for model, utts in members.items()})
     return tables
 
 
 def _check_table(name: str) -> None:
     """Raises InputError for a name that is no plain file of a data directory: manifests may come from anywhere."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in RESERVED:
-        raise InputError(
-            "manifest", f"an entry of the table {name!r}", "the name of a Kaldi table", "Remove it from custom"
-        )
+        found = f"an entry of the table {name!r}"
+        raise InputError("manifest", found, "the name of a Kaldi table", "Remove it from custom")
 
 
 def _check_entries(utt: str, custom: Json, path: object) -> None:
@@ -320,13 +250,8 @@ def _check_entries(utt: str, custom: Json, path: object) -> None:
     for name, value in custom.items():
         kind = int if name.startswith(MODEL) else str
         if name.startswith("kaldi/") and not isinstance(value, kind):
-            raise InputError(
-                path,
-                f"{name} {value!r}"[:80],
-                "a number" if kind is int else "a text",
-                "Write the manifest again",
-                item=utt,
-            )
+            found = f"{name} {value!r}"[:80]
+            raise InputError(path, found, "a number" if kind is int else "a text", "Write the manifest again", item=utt)
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
@@ -356,9 +281,8 @@ def _kept_cut(supervision: Json, path: object) -> str | None:
     """The line of cuts.jsonl.gz that `custom` keeps, or None. Raises InputError when it is no cut of this utterance."""
     text = (supervision.get("custom") or {}).get(CUT)
     if text is not None and parse_cut(text, path, supervision["id"])["id"] != supervision["id"]:
-        raise InputError(
-            path, "the cut of another utterance", "its own", "Write the manifest again", item=supervision["id"]
-        )
+        found = "the cut of another utterance"
+        raise InputError(path, found, "its own", "Write the manifest again", item=supervision["id"])
     return text and json.dumps(json.loads(text), ensure_ascii=False)
 
 
@@ -369,20 +293,10 @@ def _plain(supervision: Json) -> Json:
     return {**rest, "custom": custom} if custom else rest
 
 
-def write_info(target: Path, supervisions: dict[str, Json]) -> None:
-    """utt2info.tsv from `custom`."""
-    rows = {
-        utt: {
-            name.removeprefix(COLUMN): value
-            for name, value in (each.get("custom") or {}).items()
-            if name.startswith(COLUMN)
-        }
-        for utt, each in supervisions.items()
-    }
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if columns:
-        cells = ([utt, *(rows[utt].get(name, "") for name in columns)] for utt in c_sorted(rows))
-        write_rows(target / INFO, ["utt", *columns], cells)
+def info_of(supervision: Json) -> dict[str, str]:
+    """The row of utt2info.tsv that `custom` holds."""
+    custom = supervision.get("custom") or {}
+    return {name.removeprefix(COLUMN): value for name, value in custom.items() if name.startswith(COLUMN)}
 
 
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
@@ -397,13 +311,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
         _check_entries(utt, each.get("custom") or {}, supervisions_path)
         if each["recording_id"] not in recordings:
-            raise InputError(
-                supervisions_path,
-                f"recording {each['recording_id']}",
-                "one of the recordings",
-                "Give the manifests that belong together",
-                item=utt,
-            )
+            found, expected = f"recording {each['recording_id']}", "one of the recordings"
+            raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
         recording = recordings[each["recording_id"]]
         each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
     target.mkdir(parents=True, exist_ok=True)
@@ -412,7 +321,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     for name, table in tables.items():
         if table:
             data.write(name, table)
-    write_info(target, supervisions)
+    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     cuts = {
         utt: _kept_cut(each, supervisions_path)
         or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)

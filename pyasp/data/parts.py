@@ -17,7 +17,6 @@ import numpy as np
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.folders import SUFFIXES
 from pyasp.core.errors import InputError
-from pyasp.core.text import read_lines
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
@@ -44,8 +43,7 @@ def tables_of(data: DataDir) -> list[str]:
 def keys_of(data: DataDir, utts: Mapping[str, str], name: str) -> set[str]:
     """Keys of a table that a part of the directory (utterance to speaker) needs."""
     if name in BY_RECORDING and data.has("segments"):
-        segments = data.read("segments")
-        return {segments[utt].split()[0] for utt in utts if utt in segments}
+        return {data.recording(utt) for utt in utts} - {""}
     return set(utts) | set(utts.values())
 
 
@@ -54,12 +52,8 @@ def write_part(data: DataDir, utts: Iterable[str], target: Path) -> None:
     chosen = {utt: data.utt2spk[utt] for utt in utts if utt in data.utt2spk}
     unknown = [utt for utt in utts if utt not in data.utt2spk]
     if unknown or not chosen:
-        raise InputError(
-            data.path,
-            f"{len(unknown)} unknown utterances (first: {unknown[0]})" if unknown else "no utterance left",
-            "utterances of this directory",
-            "Correct the list or the options",
-        )
+        found = f"{len(unknown)} unknown utterances (first: {unknown[0]})" if unknown else "no utterance left"
+        raise InputError(data.path, found, "utterances of this directory", "Correct the list or the options")
     target.mkdir(parents=True, exist_ok=True)
     part = DataDir(target)
     for name in tables_of(data):
@@ -69,17 +63,11 @@ def write_part(data: DataDir, utts: Iterable[str], target: Path) -> None:
             part.write(name, table)
     if data.has(CUTS):
         write_cuts(target / CUTS, [line for utt, line in read_cuts(data / CUTS) if utt in chosen])
-    if data.has(MODELS):
-        _write_models(data, chosen, part)
-    if data.has(INFO):
-        part.write_info(read_lines(data / INFO), chosen)
+    if data.has(MODELS):  # models keep those of their recordings that are in the part; those without any are left out
+        models = {model: [utt for utt in utts if utt in chosen] for model, utts in data.models.items()}
+        part.write_models({model: utts for model, utts in models.items() if utts})
+    part.write_info({utt: row for utt, row in data.info.items() if utt in chosen})
     part.write_speakers(chosen)
-
-
-def _write_models(data: DataDir, chosen: Mapping[str, str], part: DataDir) -> None:
-    """Models keep those of their recordings that are in the part; models without any are left out."""
-    models = {model: [utt for utt in utts if utt in chosen] for model, utts in data.model2utts.items()}
-    part.write(MODELS, {model: " ".join(utts) for model, utts in models.items() if utts})
 
 
 def choose(data: DataDir, utts: str, speakers: str, count: int, per_speaker: int, seed: int) -> list[str]:
@@ -89,13 +77,8 @@ def choose(data: DataDir, utts: str, speakers: str, count: int, per_speaker: int
         listed = read_table(utts)
         unknown = [utt for utt in listed if utt not in data.utt2spk]
         if unknown:
-            raise InputError(
-                utts,
-                f"{len(unknown)} utterances that are not there",
-                f"utterances of {data.path}",
-                "Correct the list",
-                item=unknown[0],
-            )
+            told = f"{len(unknown)} utterances that are not there"
+            raise InputError(utts, told, f"utterances of {data.path}", "Correct the list", item=unknown[0])
         found = [utt for utt in found if utt in listed]
     if speakers:
         names = set(read_table(speakers)) if Path(speakers).is_file() else set(speakers.split(","))
@@ -155,7 +138,7 @@ def combine(directories: list[DataDir], target: Path) -> None:
     if any(data.has(MODELS) for data in directories):
         part.write(MODELS, _union([data for data in directories if data.has(MODELS)], MODELS))
     if all(data.has(INFO) for data in directories):
-        _combine_info(directories, part, utt2spk)
+        part.write_info({utt: row for data in directories for utt, row in data.info.items()})
     part.write_speakers(utt2spk)
 
 
@@ -169,21 +152,8 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        raise InputError(
-            where,
-            f"{new.strip()[:60]!r}",
-            f"{old.strip()[:60]!r}, as in another directory",
-            "Rename the utterances of one of them",
-            item=key,
-        )
-
-
-def _combine_info(directories: list[DataDir], part: DataDir, utt2spk: Mapping[str, str]) -> None:
-    """utt2info.tsv with the columns of all, empty where a directory has none."""
-    columns = list(dict.fromkeys(column for data in directories for row in data.info.values() for column in row))
-    rows = {utt: row for data in directories for utt, row in data.info.items()}
-    lines = ["\t".join([utt, *(rows[utt].get(column, "") for column in columns)]) for utt in rows]
-    part.write_info(["\t".join(["utt", *columns]), *lines], utt2spk)
+        expected = f"{old.strip()[:60]!r}, as in another directory"
+        raise InputError(where, f"{new.strip()[:60]!r}", expected, "Rename the utterances of one of them", item=key)
 
 
 def statistics(data: DataDir) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import between, read_lines
-from pyasp.data.datadir import write_rows
+from pyasp.data.datadir import read_reasons, write_reasons, write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
 
 SCORED = "<model> <test> <score>"
@@ -50,7 +50,7 @@ def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.nd
         if scored.readline():
             raise InputError(scores_path, f"more than {len(scores)} lines", "one per trial", "Score this list again")
     trials = reader.trials()
-    check_classes(trials.target, trials_path)
+    check_classes(int(trials.target.sum()), len(trials), trials_path)
     return np.frombuffer(scores, np.float64), trials
 
 
@@ -220,7 +220,7 @@ def _shared(*sides: dict[str, list[str]]) -> int:
 
 def _given(where: str | Path, values: np.ndarray, labels: list[str], notes: list[str]) -> Given:
     target = np.array([WORDS[word.lower()] for word in labels])
-    check_classes(target, where)
+    check_classes(int(target.sum()), len(target), where)
     return Given(values, target, notes)
 
 
@@ -303,9 +303,7 @@ LEFT_OUT, ALL = "left_out.tsv", "*"
 
 def read_left_out(system_dir: str | Path) -> dict[str, str]:
     """{list, or `*` for all: why it was left out}; nothing for a system that is whole."""
-    path = Path(system_dir) / LEFT_OUT
-    rows = [line.split("\t", 1) for line in read_lines(path)[1:]] if path.is_file() else []
-    return {row[0]: row[-1] for row in rows}
+    return read_reasons(Path(system_dir) / LEFT_OUT)
 
 
 def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: bool = False) -> None:
@@ -329,8 +327,7 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
         return
     for name, reason in reasons.items():
         print(f"warning: {directory.name}{'' if name == ALL else f', {name}'} is left out: {reason}", file=sys.stderr)
-    rows = ((name, " ".join(why.split())) for name, why in reasons.items())
-    write_rows(directory / LEFT_OUT, ("list", "reason"), rows)
+    write_reasons(directory / LEFT_OUT, reasons, "list")
 
 
 @contextlib.contextmanager

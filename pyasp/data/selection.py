@@ -81,24 +81,20 @@ def speakers_out(speakers: set[str], dev: list[str], fraction: float, seed: int)
     return unused | dict.fromkeys(dev, "speaker held out (dev)")
 
 
+def long_enough(
+    person: Mapping[str, str], voiced: Mapping[str, int], least: int, out: Mapping[str, str]
+) -> tuple[list[str], Counter]:
+    """Recordings {utterance: person} that may train, and what was left out by which rule; out: as `speakers_out`."""
+    short = f"fewer than {least} voiced frames"
+    reasons = {utt: out.get(who, short if voiced[utt] < least else "") for utt, who in person.items()}
+    return [utt for utt, reason in reasons.items() if not reason], Counter(filter(None, reasons.values()))
+
+
 def select_ubm(
     utt2spk: Mapping[str, str], voiced: Mapping[str, int], out: Mapping[str, str], options: SelectOptions
 ) -> tuple[list[str], Counter]:
     """Clean recordings for UBM and extractor, and what was left out by which rule; out: as `speakers_out`."""
-    left_out: Counter = Counter()
-    kept = []
-    for utt, spk in utt2spk.items():
-        reason = (
-            out[spk]
-            if spk in out
-            else f"fewer than {options.min_voiced_ubm} voiced frames"
-            if voiced[utt] < options.min_voiced_ubm
-            else None
-        )
-        if reason:
-            left_out[reason] += 1
-        else:
-            kept.append(utt)
+    kept, left_out = long_enough(utt2spk, voiced, options.min_voiced_ubm, out)
     if options.max_utts_ubm and len(kept) > options.max_utts_ubm:
         left_out[f"not among the {options.max_utts_ubm} longest"] = len(kept) - options.max_utts_ubm
         kept = sorted(kept, key=lambda utt: (-voiced[utt], utt))[: options.max_utts_ubm]
@@ -110,23 +106,11 @@ def select_train(aug: Augmented, out: Mapping[str, str], options: SelectOptions)
 
     The rule on recordings per speaker counts clean recordings: a copy is no new recording.
     """
-    left_out: Counter = Counter()
-    long_enough = []
-    for utt in aug.utt2spk:
-        reason = (
-            out[aug.person[utt]]
-            if aug.person[utt] in out
-            else f"fewer than {options.min_voiced} voiced frames"
-            if aug.voiced[utt] < options.min_voiced
-            else None
-        )
-        if reason:
-            left_out[reason] += 1
-        else:
-            long_enough.append(utt)
-    counts = Counter(aug.utt2spk[utt] for utt in long_enough if aug.utt2clean[utt] == utt)
-    kept = [utt for utt in long_enough if counts[aug.utt2spk[utt]] >= options.min_utts]
-    left_out[f"speaker with fewer than {options.min_utts} such recordings"] = len(long_enough) - len(kept)
+    person = {utt: aug.person[utt] for utt in aug.utt2spk}
+    usable, left_out = long_enough(person, aug.voiced, options.min_voiced, out)
+    counts = Counter(aug.utt2spk[utt] for utt in usable if aug.utt2clean[utt] == utt)
+    kept = [utt for utt in usable if counts[aug.utt2spk[utt]] >= options.min_utts]
+    left_out[f"speaker with fewer than {options.min_utts} such recordings"] = len(usable) - len(kept)
     return c_sorted(kept), +left_out
 
 

@@ -28,8 +28,9 @@ from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making, write_made
-from pyasp.data.checks import read_dropped, write_dropped
-from pyasp.data.datadir import DataDir, c_sorted, read_table, write_table
+from pyasp.data.checks import add_dropped
+from pyasp.data.datadir import DataDir, c_sorted, read_reasons, read_table, write_table
+from pyasp.data.parts import DROPPED
 from pyasp.kaldi import ArkWriter, read_scp
 
 MIN_SHARDS = 8  # a small corpus still feeds eight jobs
@@ -66,9 +67,8 @@ def shards(total: int) -> list[Shard]:
 def shards_of_job(total: int, options: JobOptions) -> list[Shard]:
     """The shards that job `options.job` of `options.num_jobs` makes. Raises InputError when the job is out of range."""
     if not 1 <= options.job <= options.num_jobs:
-        raise InputError(
-            "command line", f"--job {options.job}", f"1 to {options.num_jobs}", "Give --job within --num-jobs"
-        )
+        found = f"--job {options.job}"
+        raise InputError("command line", found, f"1 to {options.num_jobs}", "Give --job within --num-jobs")
     return shards(total)[options.job - 1 :: options.num_jobs]
 
 
@@ -79,15 +79,11 @@ def members(data: DataDir, within: str) -> list[str]:
     """
     if not within:
         return c_sorted(data.utt2spk)
-    there, dropped = read_scp(within), read_dropped(data / "dropped.tsv")
+    there, dropped = read_scp(within), read_reasons(data / DROPPED)
     lost = [utt for utt in data.utt2spk if utt not in there and utt not in dropped]
     if lost:
-        raise InputError(
-            within,
-            f"no entry for {len(lost)} utterances (first: {lost[0]})",
-            "those that dropped.tsv does not list",
-            "Run the stage that makes it again",
-        )
+        found = f"no entry for {len(lost)} utterances (first: {lost[0]})"
+        raise InputError(within, found, "those that dropped.tsv does not list", "Run the stage that makes it again")
     return [utt for utt in c_sorted(data.utt2spk) if utt in there]
 
 
@@ -257,9 +253,8 @@ def _collect(prefix: str, total: int, name: str) -> Iterator[tuple[str, str]]:
     for shard in shards(total):
         path = Path(f"{prefix}.{shard.number}.{name}")
         if not path.is_file():
-            raise InputError(
-                path, "no such file", f"shard {shard.number} of {len(shards(total))}", rerun("", "A job did not finish")
-            )
+            expected = f"shard {shard.number} of {len(shards(total))}"
+            raise InputError(path, "no such file", expected, rerun("", "A job did not finish"))
         yield from read_table(path).items()
 
 
@@ -288,7 +283,8 @@ def merge(
     parts = [f"{prefix}.{shard.number}.scp" for shard in shards(len(missing))]
     inputs: list[str | Path] = [data / "utt2spk", *filter(None, (reuse, within)), *parts]
     made = describe("merge_shards", {}, inputs)
-    _note_dropped(data, failures)  # a preparation that was made again has forgotten them
+    if failures:
+        add_dropped(data, failures)  # a preparation that was made again has forgotten them
     if is_current(out_scp, made, force):
         return
     print(counts + f", {kept} of them as they were" * (kept > 0), file=sys.stderr)
@@ -307,27 +303,14 @@ def check_counts(
     """The sentence "done N of M"; raises InputError when utterances are lost or, having printed it, too many failed."""
     lost = [utt for utt in utts if utt not in lines and utt not in failures]
     if lost:
-        raise InputError(
-            where,
-            f"{len(lost)} utterances neither done nor failed (first: {lost[0]})",
-            "every utterance accounted for",
-            rerun("", force=True),
-        )
+        found = f"{len(lost)} utterances neither done nor failed (first: {lost[0]})"
+        raise InputError(where, found, "every utterance accounted for", rerun("", force=True))
     first = next(iter(failures.items()), None)
     note = f" (first: {first[0]}: {first[1]})" if first else ""
     counts = f"{where}: done {len(lines)} of {len(utts)}, {len(failures)} failed{note}"
     if len(failures) > allowed * len(utts):
         print(counts, file=sys.stderr)
-        raise InputError(
-            where,
-            f"{len(failures)} of {len(utts)} utterances failed{note}",
-            f"at most {allowed:.1%}",
-            rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)"),
-        )
+        told = f"{len(failures)} of {len(utts)} utterances failed{note}"
+        cure = rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)")
+        raise InputError(where, told, f"at most {allowed:.1%}", cure)
     return counts
-
-
-def _note_dropped(data: DataDir, failures: Mapping[str, str]) -> None:
-    dropped = read_dropped(data / "dropped.tsv")
-    if {**dropped, **failures} != dropped:
-        write_dropped(data / "dropped.tsv", {**dropped, **failures})

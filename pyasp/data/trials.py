@@ -6,12 +6,14 @@ A list has lines `<model> <test> target|nontarget`. It is streamed in blocks of 
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from codecs import BOM_UTF8
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,12 +49,10 @@ class TrialList:
         return len(self.target)
 
 
-class _Index(dict):
-    """id -> number; ids not seen before get the next one."""
-
-    def __missing__(self, key: bytes | str) -> int:
-        self[key] = len(self)
-        return self[key]
+def _index(known: Iterable[bytes] = ()) -> defaultdict[Any, int]:
+    """{id: number}, the known ones first; an id that is not in it yet gets the next number when it is asked for."""
+    numbers = {key: number for number, key in enumerate(known)}
+    return defaultdict(itertools.count(len(numbers)).__next__, numbers)
 
 
 def columns_of(lines: list[bytes], first: int, path: object, shape: str) -> list[list[bytes]]:
@@ -68,13 +68,8 @@ def columns_of(lines: list[bytes], first: int, path: object, shape: str) -> list
     counts = np.diff(np.cumsum(starts, dtype=np.int32)[data == ord("\n")], prepend=0)
     if (counts != fields).any():
         wrong = int((counts != fields).argmax())
-        raise InputError(
-            path,
-            repr(lines[wrong].rstrip(b"\r\n").decode(errors="replace")),
-            shape,
-            "Correct the line",
-            item=f"line {first + wrong}",
-        )
+        found = repr(lines[wrong].rstrip(b"\r\n").decode(errors="replace"))
+        raise InputError(path, found, shape, "Correct the line", item=f"line {first + wrong}")
     words = text.split()
     return [words[k::fields] for k in range(fields)]
 
@@ -93,9 +88,7 @@ class TrialReader:
     """Collects a list block by block; ids that `models` and `tests` name beforehand have their numbers."""
 
     def __init__(self, path: str | Path, models: Iterable[str] = (), tests: Iterable[str] = ()):
-        self.path, self.ids = path, (_Index(), _Index())
-        for index, known in zip(self.ids, (models, tests)):
-            index.update({key.encode(): number for number, key in enumerate(known)})
+        self.path, self.ids = path, (_index(map(str.encode, models)), _index(map(str.encode, tests)))
         self.numbers, self.target = (array("i"), array("i")), bytearray()
 
     def add(self, first: int, lines: list[bytes]) -> list[list[bytes]]:
@@ -136,7 +129,7 @@ def read_trials(
     trials = reader.trials()
     _check_known(path, trials.models, models, "models")
     _check_known(path, trials.tests, tests, "test recordings")
-    check_classes(trials.target, path, both_classes)
+    check_classes(int(trials.target.sum()), len(trials), path, both_classes)
     _count_duplicates(trials, path)
     return trials
 
@@ -144,26 +137,18 @@ def read_trials(
 def _check_known(path: object, ids: list[str], known: list[str] | None, what: str) -> None:
     if known is not None and len(ids) > len(known):
         unknown = ids[len(known) :]
-        raise InputError(
-            path,
-            f"{len(unknown)} unknown {what} (first: {', '.join(unknown[:3])})",
-            f"only ids of the {len(known)} known {what}",
-            "Correct the list, or add the recordings",
-        )
+        expected, cure = f"only ids of the {len(known)} known {what}", "Correct the list, or add the recordings"
+        raise InputError(path, f"{len(unknown)} unknown {what} (first: {', '.join(unknown[:3])})", expected, cure)
 
 
-def check_classes(target: np.ndarray, path: object, both_classes: bool = True) -> None:
-    """InputError on an empty list or, with `both_classes`, one that lacks targets or nontargets; target (N,) bool."""
-    count = int(target.sum())
-    if not target.size:
-        raise InputError(path, "an empty list", "at least one trial", "Check how the list was made")
-    if both_classes and count in (0, target.size):
-        raise InputError(
-            path,
-            f"{target.size} trials, every one of them {'nontarget' if count == 0 else 'target'}",
-            "target and nontarget trials",
-            "Check the third field: one class alone has no error rates",
-        )
+def check_classes(targets: int, trials: int, path: object, both_classes: bool = True) -> None:
+    """InputError on an empty list or, with `both_classes`, one that lacks targets or nontargets."""
+    if not trials:
+        raise InputError(path, "an empty trial list", "at least one trial", "Check how the list was made")
+    if both_classes and targets in (0, trials):
+        found = f"{trials} trials, every one of them {'target' if targets else 'nontarget'}"
+        cure = "Check its labels: one class alone has no error rates"
+        raise InputError(path, found, "target and nontarget trials", cure)
 
 
 def count_duplicates(trials: TrialList) -> tuple[int, int]:
@@ -186,12 +171,8 @@ def count_duplicates(trials: TrialList) -> tuple[int, int]:
 def _count_duplicates(trials: TrialList, path: object) -> None:
     same, other = count_duplicates(trials)
     if other:
-        raise InputError(
-            path,
-            f"{other} pairs listed as target and as nontarget",
-            "one label per pair",
-            "Correct the labels of the list",
-        )
+        found = f"{other} pairs listed as target and as nontarget"
+        raise InputError(path, found, "one label per pair", "Correct the labels of the list")
     if same:
         print(f"{path}: {same} of {len(trials)} trials are listed more than once; each line counts")
 
@@ -212,7 +193,7 @@ def read_categories(path: str | Path, count: int) -> Columns:
         return {}
     with open_text(path) as stream:
         header = stream.readline().rstrip("\n").split("\t")
-        indices, codes = [_Index() for _ in header], [bytearray() for _ in header]
+        indices, codes = [_index() for _ in header], [bytearray() for _ in header]
         number = 1
         for number, line in enumerate(stream, 2):
             row = line.rstrip("\n").split("\t")

@@ -24,23 +24,3 @@ from pyasp.kaldi.posteriors import (
 )
 from pyasp.kaldi.scripts import ScpReader
 from pyasp.kaldi.tables import load, read_ark, read_array, read_entries, read_scp
-
-__all__ = [
-    "ArkWriter",
-    "ScpReader",
-    "load",
-    "read_ark",
-    "read_array",
-    "read_entries",
-    "read_gselect",
-    "read_int_vectors",
-    "read_posteriors",
-    "read_scalars",
-    "read_scp",
-    "save",
-    "serialise",
-    "write_gselect",
-    "write_int_vectors",
-    "write_posteriors",
-    "write_scalars",
-]

@@ -52,12 +52,8 @@ class ArkWriter:
     ):
         self.ark_path, self.scp_path = os.fspath(ark_path), scp_path
         if scp_path is not None and (self.ark_path == "-" or self.ark_path.endswith(".gz")):
-            raise InputError(
-                self.ark_path,
-                "an scp wanted for it",
-                "an archive in a plain file",
-                "An scp holds byte offsets: write a plain archive",
-            )
+            cure = "An scp holds byte offsets: write a plain archive"
+            raise InputError(self.ark_path, "an scp wanted for it", "an archive in a plain file", cure)
         self.compression_method, self.text = compression_method, text
         self._keys: set[str] = set()
         self._stack = contextlib.ExitStack()
@@ -83,13 +79,8 @@ class ArkWriter:
         Raises InputError for a key that is empty, holds white space or came before, and for other arrays.
         """
         if key in self._keys or not key or key.split() != [key]:
-            raise InputError(
-                self.ark_path,
-                f"the key {key!r}",
-                "a new key without white space",
-                "Repair the keys",
-                f"entry {len(self._keys) + 1}",
-            )
+            found, expected = f"the key {key!r}", "a new key without white space"
+            raise InputError(self.ark_path, found, expected, "Repair the keys", f"entry {len(self._keys) + 1}")
         assert self._ark is not None, "used outside its with block"
         data = array if isinstance(array, bytes) else serialise(array, not self.text, self.compression_method)
         self._keys.add(key)

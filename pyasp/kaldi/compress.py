@@ -74,11 +74,8 @@ def read_header(source: Source, kind: str) -> Compressed:
     start = source.tell()
     lo, span, rows, columns = HEADER.unpack(source.take(HEADER.size, "compressed header"))
     if rows < 0 or columns < 0 or not np.isfinite(lo) or not np.isfinite(span):
-        raise source.error(
-            f"a compressed header with {rows} rows, {columns} columns, minimum {lo:g}, range {span:g}",
-            "sizes of 0 or more and finite values",
-            offset=start,
-        )
+        found = f"a compressed header with {rows} rows, {columns} columns, minimum {lo:g}, range {span:g}"
+        raise source.error(found, "sizes of 0 or more and finite values", offset=start)
     return Compressed(kind, lo, span, rows, columns)
 
 

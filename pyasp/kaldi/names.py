@@ -14,6 +14,7 @@ from pyasp.core.errors import InputError
 
 ROW_TOLERANCE = 3  # a row range may end so many rows past the last one (Kaldi: the length of a feature file may vary)
 RANGE = re.compile(r"\[([^\[\]]*)\]$")
+SPAN = re.compile(r"(\d+):(\d+)|:?")
 OFFSET = re.compile(r":(\d+)$")
 Range = tuple[int, int] | None  # inclusive first and last index; None = all
 
@@ -64,36 +65,20 @@ def is_command(text: str) -> bool:
 def refuse_command(text: str, allow_commands: bool, where: object, item: object | None = None) -> None:
     """Raises InputError for a command, unless it is a reading one (`command |`) and the user admitted commands."""
     if text.startswith("|"):
-        raise InputError(
-            where, f"the output command {text!r}", "a file", "Write to a file and run the command on it", item
-        )
+        found = f"the output command {text!r}"
+        raise InputError(where, found, "a file", "Write to a file and run the command on it", item)
     if not allow_commands:
-        raise InputError(
-            where,
-            f"the command {text!r}",
-            "a file name",
-            "If you trust this file, let its commands run with --allow-commands true",
-            item,
-        )
+        cure = "If you trust this file, let its commands run with --allow-commands true"
+        raise InputError(where, f"the command {text!r}", "a file name", cure, item)
 
 
 def _parse_ranges(text: str, where: object, item: object) -> tuple[Range, Range]:
-    parts = text.split(",")
-    if len(parts) > 2:
-        raise InputError(where, f"the range [{text}]", "[rows] or [rows,columns]", "Repair the range", item)
-    ranges = [_parse_range(part.strip(), text, where, item) for part in parts]
-    return ranges[0], ranges[1] if len(ranges) == 2 else None
-
-
-def _parse_range(part: str, text: str, where: object, item: object) -> Range:
-    if part in ("", ":"):
-        return None
-    found = re.fullmatch(r"(\d+):(\d+)", part)
-    if not found or int(found.group(1)) > int(found.group(2)):
-        raise InputError(
-            where, f"the range [{text}]", "first:last, both included, first <= last", "Repair the range", item
-        )
-    return int(found.group(1)), int(found.group(2))
+    spans = [SPAN.fullmatch(part.strip()) for part in text.split(",")]
+    found: list[Range] = [(int(each[1]), int(each[2])) if each[1] else None for each in spans if each]
+    if len(spans) > 2 or len(found) < len(spans) or any(each and each[0] > each[1] for each in found):
+        expected = "[rows] or [rows,columns] of first:last, both included, first <= last"
+        raise InputError(where, f"the range [{text}]", expected, "Repair the range", item)
+    return found[0], found[1] if len(found) == 2 else None
 
 
 def extent(location: Location, shape: tuple[int, ...], where: object, item: object) -> tuple[slice, ...]:
@@ -113,11 +98,6 @@ def _resolved(wanted: Range, size: int, tolerance: int, what: str, where: object
         return slice(0, size)
     first, last = wanted
     if first >= size or last >= size + tolerance:
-        raise InputError(
-            where,
-            f"the {what} range {first}:{last} of {size} {what}s",
-            f"indices below {size}",
-            "Repair the range or make the table again",
-            item,
-        )
+        found = f"the {what} range {first}:{last} of {size} {what}s"
+        raise InputError(where, found, f"indices below {size}", "Repair the range or make the table again", item)
     return slice(first, min(last + 1, size))

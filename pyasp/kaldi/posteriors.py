@@ -141,12 +141,8 @@ def _text_posteriors(source: Source) -> Posteriors:
             end = place
         if words[place] != b"[" or (end - place) % 2 != 1:
             raise source.error(repr(b" ".join(words[place : place + 5])), "[ Gaussian weight ... ] for each frame")
-        frames.append(
-            (
-                _parse(source, words[place + 1 : end : 2], np.int32),
-                _parse(source, words[place + 2 : end : 2], np.float32),
-            )
-        )
+        gauss = _parse(source, words[place + 1 : end : 2], np.int32)
+        frames.append((gauss, _parse(source, words[place + 2 : end : 2], np.float32)))
         place = end + 1
     return frames
 

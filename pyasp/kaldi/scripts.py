@@ -6,10 +6,10 @@ pages. gzip, standard input and commands cannot be mapped; they are read whole a
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -40,20 +40,14 @@ class ScpReader(Mapping):
     def __init__(self, path: PathLike, allow_commands: bool = False):
         self.path, self.allow_commands = os.fspath(path), allow_commands
         self.entries = read_scp(path, allow_commands)
-        self._maps: OrderedDict[str, mmap.mmap | None] = OrderedDict()
 
     def __getitem__(self, key: str) -> np.ndarray:
         return self.rows(key, 0, None)
 
     def _location(self, key: str) -> Location:
         if key not in self.entries:
-            raise MissingKey(
-                self.path,
-                "no such key",
-                f"one of its {len(self.entries)} keys",
-                "Make this table over the same utterances",
-                key,
-            )
+            expected = f"one of its {len(self.entries)} keys"
+            raise MissingKey(self.path, "no such key", expected, "Make this table over the same utterances", key)
         return parse_location(self.entries[key], self.allow_commands, self.path, key)
 
     def __contains__(self, key: object) -> bool:
@@ -66,7 +60,12 @@ class ScpReader(Mapping):
         return len(self.entries)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_maps": OrderedDict()}
+        return {name: value for name, value in self.__dict__.items() if name != "_map"}
+
+    @functools.cached_property
+    def _map(self) -> Callable[[str], mmap.mmap | None]:
+        """The memory map of a file; it is closed when its last array is gone."""
+        return functools.lru_cache(MAPS)(_open_map)
 
     def shape(self, key: str) -> tuple[int, ...]:
         """Shape of the entry, from its head alone where the archive can be mapped."""
@@ -98,13 +97,8 @@ class ScpReader(Mapping):
     def _slice(self, key: str, start: int, end: int | None, size: int) -> slice:
         end = size if end is None else end
         if not 0 <= start <= end <= size:
-            raise InputError(
-                self.path,
-                f"rows {start} to {end} wanted of {size}",
-                "rows of the matrix",
-                "Make utt2num_frames and the features again",
-                key,
-            )
+            found = f"rows {start} to {end} wanted of {size}"
+            raise InputError(self.path, found, "rows of the matrix", "Make utt2num_frames and the features again", key)
         return slice(start, end)
 
     def _mapped_head(self, location: Location, key: str) -> tuple[Head, mmap.mmap, int] | None:
@@ -116,17 +110,9 @@ class ScpReader(Mapping):
         found = head_ahead(ahead, location.path, location.offset, len(mapped), key)
         return found and (found[0], mapped, found[1])
 
-    def _map(self, path: str) -> mmap.mmap | None:
-        """The file's memory map, or None for one that cannot be mapped (gzip, empty, missing: load explains)."""
-        if path not in self._maps:
-            self._maps[path] = _open_map(path)
-            if len(self._maps) > MAPS:
-                self._maps.popitem(last=False)  # closed when its last array is gone
-        self._maps.move_to_end(path)
-        return self._maps[path]
-
 
 def _open_map(path: str) -> mmap.mmap | None:
+    """The file's memory map, or None for one that cannot be mapped (gzip, empty, missing: load explains)."""
     try:
         with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -109,9 +109,8 @@ class Source:
         while len(data) < count:
             more = self._read(min(count - len(data), LARGEST_PIECE))
             if not more:
-                raise self.error(
-                    f"the end of the file after {len(data)} of {count} bytes of {what}", "a complete file", offset=start
-                )
+                found = f"the end of the file after {len(data)} of {count} bytes of {what}"
+                raise self.error(found, "a complete file", offset=start)
             data += more
             self._base += len(more)
         return data
@@ -163,11 +162,8 @@ class Source:
         start = self.peek(5)
         for flag, what in FOREIGN.items():
             if start.startswith(flag):
-                raise self.error(
-                    f"{what} ({flag.decode()})",
-                    "a Kaldi matrix or vector",
-                    "It is never opened here: convert it with the program that made it",
-                )
+                cure = "It is never opened here: convert it with the program that made it"
+                raise self.error(f"{what} ({flag.decode()})", "a Kaldi matrix or vector", cure)
 
 
 @contextlib.contextmanager
@@ -191,12 +187,8 @@ def _open_file(path: str) -> IO[bytes]:
         return open(path, "rb", buffering=0)
     except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
         reason = getattr(problem, "strerror", None) or problem
-        raise InputError(
-            path,
-            f"it cannot be opened ({reason})",
-            "a readable file",
-            "Check the path (relative paths start at the current directory) and the stage that makes it",
-        ) from None
+        cure = "Check the path (relative paths start at the current directory) and the stage that makes it"
+        raise InputError(path, f"it cannot be opened ({reason})", "a readable file", cure) from None
 
 
 def _positioned(file: IO[bytes], location: Location) -> Source:
@@ -211,13 +203,8 @@ def _positioned(file: IO[bytes], location: Location) -> Source:
     if size is None:
         return _decompressed(Source(file, location.path))
     if location.offset >= max(size, 1):
-        raise InputError(
-            location.path,
-            f"{size} bytes",
-            f"more than the offset {location.offset}",
-            "Make the archive and its scp again",
-            item=f"byte {location.offset}",
-        )
+        expected, cure = f"more than the offset {location.offset}", "Make the archive and its scp again"
+        raise InputError(location.path, f"{size} bytes", expected, cure, item=f"byte {location.offset}")
     file.seek(location.offset)
     return Source(file, location.path, location.offset, size)
 

@@ -71,9 +71,8 @@ def _lines(path: PathLike, data: bytes) -> list[str]:
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as problem:
-        raise InputError(
-            path, "bytes that are not UTF-8", "UTF-8 text", "Is this an archive? Give its scp", f"byte {problem.start}"
-        ) from None
+        cure = "Is this an archive? Give its scp"
+        raise InputError(path, "bytes that are not UTF-8", "UTF-8 text", cure, f"byte {problem.start}") from None
     return lines if lines[-1] else lines[:-1]
 
 
@@ -90,9 +89,8 @@ def _duplicate(path: PathLike, lines: list[str]) -> InputError:
     keys = [line.split(None, 1)[0] for line in lines]
     first: dict[str, int] = {}
     number = next(number for number, key in enumerate(keys) if first.setdefault(key, number) != number)
-    return InputError(
-        path, f"the key {keys[number]} a second time", "each key once", "Remove one of its lines", f"line {number + 1}"
-    )
+    found = f"the key {keys[number]} a second time"
+    return InputError(path, found, "each key once", "Remove one of its lines", f"line {number + 1}")
 
 
 # tables
@@ -129,12 +127,8 @@ def parse_rspecifier(rspecifier: PathLike, allow_commands: bool = False) -> tupl
         kind, path = found.group(1), found.group(3).strip()
         unknown = set(found.group(2).split(",")[1:]) - OPTIONS
         if unknown:
-            raise InputError(
-                text,
-                f"the table option {sorted(unknown)[0]!r}",
-                f"one of {sorted(OPTIONS)}",
-                "Leave it out; p (permissive) is not offered because it hides failures",
-            )
+            cure = "Leave it out; p (permissive) is not offered because it hides failures"
+            raise InputError(text, f"the table option {sorted(unknown)[0]!r}", f"one of {sorted(OPTIONS)}", cure)
     if is_command(path):
         refuse_command(path, allow_commands, text)
     return kind, path

@@ -123,12 +123,8 @@ class Writer:
 def _checked(array: np.ndarray, dimensions: int) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype not in LETTERS or array.ndim != dimensions:
-        raise InputError(
-            "Kaldi object",
-            f"{array.dtype} with shape {array.shape}",
-            f"{dimensions}-dimensional float32 or float64",
-            "Convert the array before writing it",
-        )
+        found, expected = f"{array.dtype} with shape {array.shape}", f"{dimensions}-dimensional float32 or float64"
+        raise InputError("Kaldi object", found, expected, "Convert the array before writing it")
     return array
 
 

@@ -17,8 +17,7 @@ from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
 from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines, read_lines
-from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_reasons
 from pyasp.data.scores import ALL, read_left_out
 from pyasp.data.selection import LEFT_OUT, lopsided
 
@@ -107,7 +106,7 @@ def data_table(data: Path) -> Table:
 
 def dropped(data: Path, name: str) -> Counter[str]:
     """{reason: recordings} of a directory's dropped.tsv, and of what was not selected for it."""
-    found, path = Counter(read_dropped(data / name / "dropped.tsv").values()), data / name / LEFT_OUT
+    found, path = Counter(read_reasons(data / name / "dropped.tsv").values()), data / name / LEFT_OUT
     for line in read_lines(path)[1:] if path.is_file() else ():
         count, _, reason = line.partition("\t")
         found[reason] += int(count)

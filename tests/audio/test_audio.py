@@ -6,11 +6,11 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+import sphere
 from lhotse import MonoCut, MultiCut, Recording
 from prep_trees import m4a, program
 from scipy.signal import resample_poly
 
-from local import sphere
 from pyasp.audio import decoders
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.resample import resample

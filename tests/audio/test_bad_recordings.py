@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import sphere
 from lhotse import Recording
 from prep_trees import put, refused, speech, wav
 
-from local import prep_folder, sphere
+from local import prep_folder
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
 from pyasp.audio.recording import read_file
 from pyasp.bin import check, make_mfcc, merge_shards
 from pyasp.bin import vad as vad_verb
-from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_reasons
 from pyasp.features.mfcc import Mfcc, MfccOptions
 from pyasp.kaldi import ScpReader
 
@@ -149,9 +149,9 @@ def stages(tmp_path_factory):
     put(root / "trials", "mc-0 c-1 target", "mc-0 d-1 nontarget")
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
-    after_prep = read_dropped(data / "train" / "dropped.tsv")
+    after_prep = read_reasons(data / "train" / "dropped.tsv")
     assert check.main(["data", "--max-dropped-fraction=0.9", str(data)]) == 0
-    after_check = read_dropped(data / "train" / "dropped.tsv")
+    after_check = read_reasons(data / "train" / "dropped.tsv")
     run(data / "train", make_mfcc, "feats", MFCC)
     run(data / "train", vad_verb, "vad", ["compute"], ["--within", str(data / "train" / "feats.scp")])
     return DataDir(data / "train"), after_prep, after_check
@@ -170,7 +170,7 @@ def run(data, tool, name, options, both=(), spare="0.9"):
 @pytest.mark.parametrize("name", DEFECTS)
 def test_each_is_dropped_with_its_reason_or_used(stages, name):
     data, *_ = stages
-    reason, dropped = DEFECTS[name][2], read_dropped(data / "dropped.tsv")
+    reason, dropped = DEFECTS[name][2], read_reasons(data / "dropped.tsv")
     feats, vad = ScpReader(data / "feats.scp"), ScpReader(data / "vad.scp")
     if reason is None:
         assert f"a-{name}" not in dropped and np.isfinite(feats[f"a-{name}"]).all()
@@ -183,7 +183,7 @@ def test_each_is_dropped_with_its_reason_or_used(stages, name):
 def test_nothing_is_lost(stages):
     """Every recording is in the features or in dropped.tsv, and each stage keeps the list of the one before."""
     data, after_prep, after_check = stages
-    dropped, feats = read_dropped(data / "dropped.tsv"), set(ScpReader(data / "feats.scp"))
+    dropped, feats = read_reasons(data / "dropped.tsv"), set(ScpReader(data / "feats.scp"))
     assert feats.isdisjoint(dropped) and len(feats) + len(dropped) == len(DEFECTS) + 3
     assert after_prep.items() == after_check.items() < dropped.items()
     assert set(ScpReader(data / "vad.scp")) == feats
@@ -245,7 +245,7 @@ def test_a_file_that_vanishes_after_stage_1_stops_the_trials_and_is_dropped_from
         assert merge_shards.main(merged) == code
         told = capsys.readouterr().err
         assert f"1 failed (first: {utt}: " in told and "No such file" in told
-        assert (utt in read_dropped(data / "dropped.tsv")) == (code == 0)
+        assert (utt in read_reasons(data / "dropped.tsv")) == (code == 0)
 
 
 def test_features_that_no_list_explains_are_missed(tiny, capsys):

@@ -17,9 +17,10 @@ import lhotse
 import numpy as np
 import pytest
 import soundfile
+import sphere
 from prep_trees import m4a, program, put, speech
 
-from local import prep_folder, sphere
+from local import prep_folder
 from pyasp.audio import headers
 from pyasp.audio.cut_files import audio_fault
 from pyasp.audio.cuts import read_samples, use_libsndfile
@@ -28,8 +29,7 @@ from pyasp.audio.recording import read_file, read_sound
 from pyasp.bin import check
 from pyasp.bin.data import main as data_verb
 from pyasp.core.errors import InputError
-from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir
+from pyasp.data.datadir import DataDir, read_reasons
 
 HERE = Path(__file__).with_name("cases")
 RATE = 16000
@@ -95,6 +95,16 @@ def cut(write, share):
         write(path)
         size = path.stat().st_size
         os.truncate(path, int(size * share) if 0 < share < 1 else size * (share < 0) + int(share))
+
+    return written
+
+
+def behind(write):
+    """More sound than the header says: the program that wrote it ended before it noted the length."""
+
+    def written(path):
+        write(path)
+        path.write_bytes(path.read_bytes() + VOICE.tobytes())
 
     return written
 
@@ -194,6 +204,9 @@ WHOLE = {  # name: (suffix, what writes it, samples a channel, rate)
     **{f"pipe_{length:x}": ("wav", sized(length), 16000, RATE)  # sox, int32, arecord, uint32 - 36, ffmpeg
        for length in (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFDB, 0xFFFFFFFF)},
     "pipe_0": ("wav", sized(0, 0), 16000, RATE),
+    "chunk_behind": ("wav", sized(32000, after=b"bext" + struct.pack("<I", 5000) + bytes(range(250)) * 20), 16000, RATE),
+    "tag_behind": ("wav", sized(32000, after=b"TAG".ljust(128, b"\1")), 16000, RATE),
+    "padded": ("wav", sized(32000, after=bytes(3000)), 16000, RATE),
 }  # fmt: skip
 REFUSED = {  # name: (suffix, what writes it, the reason)
     **{
@@ -206,6 +219,10 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     },
     "float_pipe_0": ("wav", edited(floats(1.0), 76, "<I", 0), "64000 bytes of samples; expected 0 as its header says"),
     "rifx_pipe_0": ("wav", edited(plain("WAV", endian="BIG"), 40, "<I", 0), "32000 bytes of samples; expected 0"),
+    **{f"early_{name}": (*WHOLE[name][:1], behind(WHOLE[name][1]), r"\d+ bytes of samples; expected \d+ as its header says")
+       for name in ("wav", "float", "wavex", "rifx", "aiff", "au", "caf", "w64")},
+    "two_data": ("wav", sized(32000, after=b"data" + struct.pack("<I", 6000) + b"\1" * 6000), "38008 bytes.*expected 32000"),
+    "kHz": ("wav", edited(plain("WAV"), 24, "<I", 16), "audio at 16 Hz, 1 channels; expected 1000 to 768000 Hz"),
     "no_data": ("wav", cut(sized(0), 44), "no samples"),
     "truncated_2g": ("wav", sized(0x80000002), "32000 bytes of samples .truncated.; expected 2147483650"),
     "wrapped": ("wav", huge, "4295031296 bytes of samples; expected 64000 as its header says, in 32 bits"),
@@ -416,14 +433,14 @@ def prepared(tmp_path_factory):
     put(root / "trials", "mc c-0 target", "mc d-0 nontarget")
     data = root / "data"
     assert prep_folder.main(["--tables", str(root), "--data", str(data), "--max-bad=0.9"]) == 0
-    dropped = read_dropped(data / "train" / "dropped.tsv")
+    dropped = read_reasons(data / "train" / "dropped.tsv")
     assert check.main(["data", str(data)]) == 0
     return data, dropped
 
 
 def test_preparation_checking_and_reading_agree_on_every_file(prepared):
     data, dropped = prepared
-    assert dropped == read_dropped(data / "train" / "dropped.tsv")  # the check found nothing more
+    assert dropped == read_reasons(data / "train" / "dropped.tsv")  # the check found nothing more
     assert set(dropped) == {f"a-{name}" for name in REFUSED}
     for name in REFUSED:
         assert re.search(REFUSED[name][2], dropped[f"a-{name}"]), name
@@ -459,7 +476,7 @@ def test_the_check_finds_what_has_changed_since_the_preparation(tmp_path, capsys
     }[change]
     assert data_verb(["validate", str(data / "train")]) == 1 and told in capsys.readouterr().out
     assert check.main(["data", "--max-dropped-fraction=0.5", str(data)]) == 0
-    assert told in read_dropped(data / "train" / "dropped.tsv")[utt]
+    assert told in read_reasons(data / "train" / "dropped.tsv")[utt]
 
 
 # ---------------------------------------------------------------- stretches
@@ -501,7 +518,7 @@ def test_stretches_behind_their_recording_are_named_by_the_preparation(tmp_path,
     assert prep_folder.main(words) == 1
     assert "a-1: found 8 utterances behind the end" in (told := capsys.readouterr().err) and "--max-bad" in told
     assert prep_folder.main([*words, "--max-bad=0.7"]) == 0
-    dropped = read_dropped(tmp_path / "data" / "train" / "dropped.tsv")
+    dropped = read_reasons(tmp_path / "data" / "train" / "dropped.tsv")
     assert {utt[-1] for utt in dropped} == {"1", "2"}
     assert all("0.250 s to 1.600 s of a recording of 1.000 s" in dropped[utt] for utt in dropped if utt[-1] == "1")
 

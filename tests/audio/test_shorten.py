@@ -13,8 +13,9 @@ from pathlib import Path
 import lhotse
 import numpy as np
 import pytest
+import sphere
 
-from local import prep_folder, sphere
+from local import prep_folder
 from pyasp.audio import decoders
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_wav
+from bundle_data import CEPS, DIM, RATE, make_bundle, network, speech, write_sound
 from scipy.signal import resample_poly
 
 from pyasp import SpeakerModel
@@ -42,7 +42,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wavs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wavs")
-    return [write_wav(folder / f"{name}.wav", speech(seed=seed)) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
+    return [write_sound(folder / f"{name}.wav", speech(seed=seed)) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
 
 
 def answer(capsys, *arguments):
@@ -131,7 +131,7 @@ def test_mistakes_of_verify(model, wavs, capsys, arguments, code, message):
 
 
 def test_less_than_a_frame_is_no_recording_for_any_verb(model, wavs, tmp_path, capsys):
-    tiny, speakers = write_wav(tmp_path / "tiny.wav", speech(seed=1)[: RATE * 6 // 1000]), str(tmp_path / "s")
+    tiny, speakers = write_sound(tmp_path / "tiny.wav", speech(seed=1)[: RATE * 6 // 1000]), str(tmp_path / "s")
     told, named = "tiny.wav: found 0.006 s; expected at least one frame of 25 ms", ["--model", model]
     assert enroll.main([*named, speakers, "ann", wavs[0]]) == 0
     assert verify.main([*named, wavs[0], "--", tiny, wavs[1]]) == 1
@@ -181,7 +181,7 @@ def test_a_recording_of_two_speakers_is_found_without_reading_all_of_them(model,
 
 
 def test_stereo_needs_a_channel(model, wavs, tmp_path, capsys):
-    both = write_wav(tmp_path / "s.wav", np.stack([speech(seed=1), speech(seed=2)], axis=1))
+    both = write_sound(tmp_path / "s.wav", np.stack([speech(seed=1), speech(seed=2)], axis=1))
     assert verify.main(["--model", model, both, wavs[0]]) == 1 and "2 channels" in capsys.readouterr().err
     right = answer(capsys, "--model", model, "--channel", "1", both, wavs[2])
     alone = answer(capsys, "--model", model, wavs[1], wavs[2])
@@ -202,7 +202,7 @@ def test_each_defect_of_a_recording_is_warned_of(model, wavs, tmp_path, capsys, 
     change, message = BAD[name]
     wave = speech(seed=1)
     wave = resample_poly(resample_poly(wave, 1, 4), 4, 1) if change is None else change(wave)
-    path = write_wav(tmp_path / "bad.wav", wave)
+    path = write_sound(tmp_path / "bad.wav", wave)
     assert verify.main(["--model", model, path, wavs[1]]) == 0
     assert f"warning: {path}: {message}" in capsys.readouterr().out
     assert verify.main(["--model", model, wavs[0], wavs[1]]) == 0
@@ -210,12 +210,12 @@ def test_each_defect_of_a_recording_is_warned_of(model, wavs, tmp_path, capsys, 
 
 
 def test_a_rate_that_no_recording_has(model, wavs, tmp_path, capsys):
-    assert verify.main(["--model", model, write_wav(tmp_path / "16.wav", speech(), rate=16), wavs[0]]) == 1
+    assert verify.main(["--model", model, write_sound(tmp_path / "16.wav", speech(), rate=16), wavs[0]]) == 1
     assert "audio at 16 Hz" in capsys.readouterr().err
 
 
 def test_silence_has_no_answer(model, wavs, tmp_path, capsys):
-    assert verify.main(["--model", model, write_wav(tmp_path / "0.wav", np.zeros(8000)), wavs[0]]) == 1
+    assert verify.main(["--model", model, write_sound(tmp_path / "0.wav", np.zeros(8000)), wavs[0]]) == 1
     assert "no voiced frame" in capsys.readouterr().err
 
 
@@ -300,7 +300,7 @@ def test_a_list_of_pairs_is_scored_and_what_failed_is_counted(model, wavs, tmp_p
     single = answer(capsys, "--model", model, wavs[0], wavs[2])
     assert float(lines[1][2]) == pytest.approx(single["tests"][0]["llr"], rel=1e-4)
     assert "done 2 of 2 pairs" in told.err and "0 of 3 recordings failed" in told.err
-    blank = write_wav(tmp_path / "b b.wav", speech(seed=4))
+    blank = write_sound(tmp_path / "b b.wav", speech(seed=4))
     listed.write_text(f"{wavs[0]}\tgone.wav\n{wavs[0]}\t{blank}\n")
     assert verify.main(common) == 1
     told = capsys.readouterr()
@@ -343,6 +343,10 @@ def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
         loaded.claim(directory, "eve", *waves[1])
     with pytest.raises(InputError, match="a speaker of this name"):
         loaded.enroll(directory, "bob", waves)
+    for nothing, message in (([], "bob: found no recording"), (waves[0], "bob: found something else than pairs")):
+        with pytest.raises(InputError, match=message):
+            loaded.enroll(directory, "bob", nothing, force=True)
+    assert len(loaded.speakers(directory)["bob"]) == 1  # as he was
 
 
 def test_the_service_of_the_page(model, wavs, tmp_path):
@@ -471,7 +475,7 @@ def test_a_file_that_cannot_be_used_leaves_the_others_their_answers(model, wavs,
 
 
 def test_all_bad_recordings_of_a_speaker_are_named(model, wavs, tmp_path, capsys):
-    bad = [write_wav(tmp_path / f"zero{k}.wav", np.zeros(8000)) for k in (0, 1)]
+    bad = [write_sound(tmp_path / f"zero{k}.wav", np.zeros(8000)) for k in (0, 1)]
     assert enroll.main(["--model", model, str(tmp_path / "speakers"), "ann", wavs[0], *bad]) == 1
     said = capsys.readouterr().err
     assert "2 unusable recordings" in said and all(path in said for path in bad)
@@ -481,7 +485,7 @@ def test_embed_names_recordings_with_digital_silence(model, wavs, tmp_path, caps
     wave, rate = soundfile.read(wavs[0])
     (tmp_path / "f").mkdir()
     for name, samples in (("clean", wave), ("padded", np.concatenate([np.zeros(rate), wave, np.zeros(rate)]))):
-        write_wav(tmp_path / f"f/{name}.wav", samples)
+        write_sound(tmp_path / f"f/{name}.wav", samples)
     assert embed.main(["--model", model, str(tmp_path / "f"), str(tmp_path / "e.ark")]) == 0
     assert "warning: 1 recordings hold digital silence, which is left out: padded\n" in capsys.readouterr().err
     found = ScpReader(tmp_path / "e.scp")
@@ -493,7 +497,7 @@ def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, ca
     folder = str(tmp_path / "f")
     (tmp_path / "f/s 1").mkdir(parents=True)
     for path in wavs[:2]:
-        write_wav(tmp_path / "f/s 1" / path.rsplit("/", 1)[1], soundfile.read(path)[0])
+        write_sound(tmp_path / "f/s 1" / path.rsplit("/", 1)[1], soundfile.read(path)[0])
     (tmp_path / "f/notes.txt").write_text("no audio")
     assert embed.main(["--model", model, "--threads", "2", folder, str(tmp_path / "e.ark")]) == 0
     reader = ScpReader(tmp_path / "e.scp")
@@ -514,7 +518,7 @@ def test_embed_folders_tables_and_files_to_ark_and_npy(model, wavs, tmp_path, ca
 
 
 def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsys):
-    bad = write_wav(tmp_path / "zero.wav", np.zeros(8000))
+    bad = write_sound(tmp_path / "zero.wav", np.zeros(8000))
     arguments = ["--model", model, wavs[0], bad, str(tmp_path / "e.ark")]
     assert embed.main(arguments) == 1
     assert "done 1 of 2, 1 failed (first: zero: " in capsys.readouterr().err

@@ -134,14 +134,14 @@ def test_systems_side_by_side_on_a_terminal(tmp_path):
 
 def test_the_command_that_resumes_stays_on_a_terminal(tmp_path):
     """Systems that are asked to stop still say where they are, below what run.sh says."""
-    work = """work() { stage networks "network: $1"; [ "$1" = good ] || kill -TERM $$
+    work = """work() { trap '' TERM; stage networks "network: $1"; [ "$1" = good ] || kill -TERM $$
         for state in 1 2 3; do say_state "state $state"; sleep 0.2; done; }"""
     script = (
         SIDE_BY_SIDE[: SIDE_BY_SIDE.index("work()")]
         + work
         + """
-        arguments=(--nj 2) current_stage=0; export PYASP_RERUN=$exp/rerun; trap 'on_exit $?' EXIT
-        side_by_side work good bad"""
+        arguments=(--nj 2) current_stage=0 data=$exp/data; hold_locks "$data" "$exp"; set -m
+        { end_with $$; trap on_exit EXIT; side_by_side work good bad; } </dev/null & supervise $!"""
     )
     _, written = on_a_terminal(script, str(tmp_path / "exp"), TERM="xterm")
     screen = Screen(columns=1000)

@@ -11,8 +11,7 @@ from local import prep_folder
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check, make_mfcc, score, train_ubm, vad
 from pyasp.core.errors import InputError
-from pyasp.data.checks import read_dropped
-from pyasp.data.datadir import DataDir, read_model2utts, read_table, write_table
+from pyasp.data.datadir import DataDir, read_model2utts, read_reasons, read_table, write_table
 from pyasp.data.trials import read_categories, read_trials
 
 TABLES = ("train.tsv", "test.tsv", "enroll.tsv", "trials")
@@ -215,7 +214,7 @@ def test_odd_ids_pass_through_as_they_are(odd, name):
 
 def test_odd_directories_are_sorted_and_whole(odd):
     check_data_dir(odd.path, len(TAKEN), len(TAKEN))
-    assert not read_dropped(odd / "dropped.tsv") and not list(odd.path.parent.parent.rglob("ran"))
+    assert not read_reasons(odd / "dropped.tsv") and not list(odd.path.parent.parent.rglob("ran"))
 
 
 # ---------------------------------------------------------------- what contradicts itself

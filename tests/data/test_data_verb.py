@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from pyasp.audio.cut_files import cut_of
 from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
 from pyasp.data.datadir import DataDir, read_table, write_table
-from pyasp.data.manifests import cut_of
 from pyasp.data.parts import choose, parts_of
 
 RATE = 8000

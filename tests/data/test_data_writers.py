@@ -30,7 +30,7 @@ def utterances(top, count=3):
             "mf"[number % 2],
             info={"kind": f"a b\t{number}"},
         )
-    return index, probe_all(utt.path for utt in index.values())
+    return index, probe_all(utt.path for utt in index.values())[0]
 
 
 def test_a_data_directory_is_whole_sorted_and_reproducible(tmp_path):
@@ -158,7 +158,7 @@ def test_headers_are_counted_and_bad_files_named(tmp_path, capsys):
     (tmp_path / "text.flac").write_text("no audio")
     paths = [good, *(str(tmp_path / name) for name in ("empty.wav", "text.flac", "gone.wav"))]
     assert read_header(good) == Header(16000, 1600, 1, "WAV")
-    assert probe_all(paths, max_bad=0.75) == {good: Header(16000, 1600, 1, "WAV")}
+    assert probe_all(paths, max_bad=0.75)[0] == {good: Header(16000, 1600, 1, "WAV")}
     assert f"done 1 of 4 audio headers, 3 failed (first: {paths[1]}" in capsys.readouterr().err
     with pytest.raises(InputError, match="3 failed.*at most 0.5"):
         probe_all(paths, max_bad=0.5)

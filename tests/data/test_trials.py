@@ -29,7 +29,7 @@ def test_arrays(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "an empty list"),
+        ("", "an empty trial list"),
         ("m1 a target\nm1 b target\n", "every one of them target"),
         ("m1 a nontarget\n", "every one of them nontarget"),
         ("m1 a target\nm1 b\n", "line 2: found 'm1 b'"),

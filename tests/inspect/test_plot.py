@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_data import make_bundle, speech, write_wav
+from bundle_data import make_bundle, speech, write_sound
 
 from pyasp.bin.plot import main
 from pyasp.inspect.plot import attention_of, plane
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
         json.dumps({"trials": {}, "det": {"list": {"p_fa": [1, 0.5, 0.1, 0.01, 0], "p_miss": [0, 0.02, 0.1, 0.4, 1]}}})
     )
     make_bundle(top / "model")
-    write_wav(top / "a.wav", speech())
+    write_sound(top / "a.wav", speech())
     return top
 
 

@@ -285,7 +285,7 @@ def test_a_reader_travels_to_workers_and_limits_its_maps(in_tmp, monkeypatch):
     reader = ScpReader("all.scp")
     for name in "pqrsp":
         assert reader.rows(name, 1, 2)[0, 0] == ord(name)
-    assert len(reader._maps) == 2
+    assert reader._map.cache_info().currsize == 2
     assert pickle.loads(pickle.dumps(reader)).rows("q", 0, 1)[0, 0] == ord("q")
 
 

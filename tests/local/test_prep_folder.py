@@ -188,7 +188,7 @@ def test_given_lists_take_the_place_of_those_beside_the_tables(protocol, tree, t
 
 BAD_LISTS = {
     "empty": ("", "an empty trial list"),
-    "one class": ("m-spk3-1 spk3-s1-0 target\n", "1 target and 0 nontarget"),
+    "one class": ("m-spk3-1 spk3-s1-0 target\n", "1 trials, every one of them target"),
     "unknown model": ("m-spk9 spk3-s1-0 target\n", "'m-spk9' in a trial; expected an id of enroll/model2utts"),
     "unknown test": ("m-spk3-1 nobody target\n", "'nobody' in a trial; expected an id of test/utt2spk"),
     "training utterance": ("m-spk3-1 spk0-s0-0 target\n", "'spk0-s0-0' in a trial; expected an id of test/utt2spk"),

@@ -82,7 +82,7 @@ def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
     refused(capsys, "no-such-recording", "spk0-x")
     options[1].write_text("not gzip")
     assert prepare(tmp_path / "data", *options) == 1
-    refused(capsys, "recordings.jsonl.gz", "no manifest")
+    refused(capsys, "recordings.jsonl.gz", "no whole gzip file")
 
 
 def kaldi_dir(tree, directory, speakers=SPEAKERS, entry="{}"):

@@ -131,7 +131,11 @@ def test_a_bad_line_of_the_key_is_named(own, tmp_path, capsys, case):
 
 @pytest.mark.parametrize(
     "lines, message",
-    [([], "an empty trial list"), ([LINES[6]], "an empty trial list"), (LINES[1:2], "0 target and 1 nontarget trials")],
+    [
+        ([], "an empty trial list"),
+        ([LINES[6]], "an empty trial list"),
+        (LINES[1:2], "1 trials, every one of them nontarget"),
+    ],
 )
 def test_keys_that_make_no_list_are_refused(own, tmp_path, capsys, lines, message):
     put(own / "sre12" / KEY, "header", *lines)

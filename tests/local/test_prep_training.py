@@ -57,9 +57,8 @@ def test_microphone_recordings_are_told_by_directories_and_conditions(tmp_path, 
 
 def test_a_key_that_contradicts_itself_tells_nothing():
     by_telephone, by_microphone = ["1", "seg", "a", "target", *"NNNNNYNN"], ["2", "seg", "a", "target", *"NYNNNNNN"]
-    kinds = training.Kinds([by_telephone, by_microphone], sre12_corpora.SRE08)
-    assert (kinds.of_model("1"), kinds.of_model("2")) == (training.TELEPHONE, training.MICROPHONE)
-    assert kinds.of_test("seg") is None and kinds.of_test("another") is None
+    models, tests = training.kinds_of([by_telephone, by_microphone], sre12_corpora.SRE08)
+    assert models == {"1": training.TELEPHONE, "2": training.MICROPHONE} and not tests
 
 
 def test_releases_may_be_linked_into_one_directory(tmp_path):

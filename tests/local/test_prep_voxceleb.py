@@ -166,7 +166,7 @@ def test_md5_sums_are_checked_when_asked_for(tree, tmp_path, capsys, monkeypatch
 
 BAD_LISTS = {
     "empty": ([], "an empty trial list"),
-    "one class": (LIST_O[:1], "1 target and 0 nontarget"),
+    "one class": (LIST_O[:1], "1 trials, every one of them target"),
     "wrong label": ([LIST_O[1], f"2 {clip('id10270')} {clip('id10271')}"], "line 2: found label '2'"),
     "two fields": ([*LIST_O, "1 onlyone"], "line 4: found 2 fields"),
     "no clip": ([*LIST_O, "1 a.wav b.wav"], "line 4: found 'a.wav'"),

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_wav
+from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_sound
 from pytest import approx
 from tdnn_data import SMALL, tiny_data
 from torch import nn
@@ -171,7 +171,7 @@ def test_it_is_bundled_verified_exported_and_shown(system, bundle, trained, tmp_
     trained_net, net = checkpoint.load_network(trained[1] / "final.pt", CPU)[0], load_network(read_bundle(bundle))[0]
     x = torch.randn(2, 30, CEPS)
     assert torch.equal(net.embed(x), trained_net.embed(x))
-    wavs = [write_wav(tmp_path / f"{k}.wav", speech(seed=k)) for k in range(2)]
+    wavs = [write_sound(tmp_path / f"{k}.wav", speech(seed=k)) for k in range(2)]
     assert verify.main(["--model", str(bundle), *wavs]) == 0 and "likelihood ratio" in capsys.readouterr().out
     attends, half = net.pooling.attends, system[2] // 2
     drawn = plot.main(["attention", "--model", str(bundle), wavs[0], "--out", str(tmp_path / "a.png")])

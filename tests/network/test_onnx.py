@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_wav
+from bundle_data import CEPS, DIM, RATE, make_bundle, speech, write_sound
 from tdnn_data import SMALL, tiny_data
 
 from pyasp.bin import _attention, export, extract, plot, train_tdnn, verify
@@ -162,7 +162,7 @@ def test_it_is_bundled_and_verified(tmp_path, capsys):
     assert str(tmp_path) not in (model / "network.conf").read_text()
     loaded, x = load_network(read_bundle(model))[0], torch.randn(3, 40, CEPS)
     torch.testing.assert_close(loaded.embed(x), net.embed(x).detach(), rtol=1e-4, atol=1e-5)
-    wavs = [write_wav(tmp_path / f"{k}.wav", speech(seed=k)) for k in range(2)]
+    wavs = [write_sound(tmp_path / f"{k}.wav", speech(seed=k)) for k in range(2)]
     assert verify.main(["--model", str(model), *wavs]) == 0 and "likelihood ratio" in capsys.readouterr().out
     assert plot.main(["attention", "--model", str(model), wavs[0], "--out", str(tmp_path / "a.png")]) == 1
     assert export.main(["--onnx", str(model), str(tmp_path / "y.onnx")]) == 1

@@ -1,12 +1,14 @@
 """The whole recipe on a tiny corpus: the table, what each stage leaves, resuming, and every failure in one message."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
-from recipe import CONF, ROOT, SYSTEMS, artefacts, results, run
+from recipe import CONF, ROOT, SYSTEMS, artefacts, command, results, run
 
 from pyasp.bin import bundle, export, verify
 from pyasp.data.datadir import DataDir, read_table
@@ -238,3 +240,52 @@ def test_networks_after_the_paper_and_of_others_stand_in_the_same_table(tmp_path
     assert bundle.main([str(tmp_path / "exp/published"), str(tmp_path / "published")]) == 0
     for system in (*networks, "published"):
         assert verify.main(["--model", str(tmp_path / system), wavs[0], "--", wavs[1]]) == 0
+
+
+FAKE_SLURM = {
+    # A job that waits for the file `go` and then has ended well; its name is noted when it is submitted.
+    "sbatch": """
+for word in "$@"; do case $word in --output=*) log=${word#*=} ;; --job-name=*) name=${word#*=} ;; esac; done
+(until [ -e "$FAKE/go" ]; do sleep 0.05; done; echo "# ended with exit code 0 after 0 s" >>"$log"; touch "$FAKE/over.$$") >/dev/null 2>&1 &
+echo "$name" >>"$FAKE/submitted"
+echo $$
+""",
+    "squeue": """
+for word in "$@"; do case $word in --jobs=*) id=${word#*=} ;; esac; done
+[ ! -e "$FAKE/over.$id" ] || { echo "Invalid job id specified" >&2; exit 1; }
+echo "RUNNING None"
+""",
+    "scancel": 'touch "$FAKE/go"',
+}
+
+
+def test_every_training_is_submitted_before_the_first_has_ended(finished, tmp_path):
+    """No job ends before all wait beside each other: the UBM and the four networks; the extractor alone needs one."""
+    where, _ = finished
+    for name, script in FAKE_SLURM.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    words = ["--data", str(where / "data"), "--stage", "ubm", "--stop-stage", "networks", "--cmd", "steps/slurm_jobs"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE": str(tmp_path), "PYASP_SLURM_POLL": "0.1"}
+    with open(tmp_path / "screen", "w") as screen:
+        process = subprocess.Popen(command(tmp_path, *words), env=os.environ | environment, stderr=screen)
+
+    def submitted():
+        path = tmp_path / "submitted"
+        return path.read_text().split() if path.exists() else []
+
+    end = time.monotonic() + 300
+    try:
+        while len(submitted()) < 5 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        assert sorted(submitted()) == [*["pyasp-train_tdnn"] * 4, "pyasp-train_ubm"] and not list(
+            tmp_path.glob("over.*")
+        )
+        (tmp_path / "exp/ubm").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "exp/ubm/final.ubm").write_text("what the job left")
+        (tmp_path / "go").touch()
+        assert process.wait(300) == 0, (tmp_path / "screen").read_text()[-3000:]
+    finally:
+        process.terminate()
+        process.wait(300)
+    assert submitted()[5:] == ["pyasp-train_ivector"] and len(list(tmp_path.glob("over.*"))) == 6

@@ -2,9 +2,11 @@
 
 import fcntl
 import importlib
+import importlib.util
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from faults import kills
 
 from pyasp.core.options import REPEATABLE, option_fields, option_types
 
@@ -240,15 +243,26 @@ data={place}/data exp={place}/exp stages=(a b c d) current_stage=2 arguments=("$
 hold_locks "$data" "$exp"
 set -m
 {{
-trap 'on_exit $?' EXIT; trap '' TTIN TTOU
+end_with $$; trap on_exit EXIT; trap '' TTIN TTOU
 current_stage=3
 echo begun >&2
-bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
-finished=true
-exit 0
+{work}
+trap end_stage EXIT
 }} </dev/null &
 echo $! > {place}/stages
 supervise $!
+"""
+STEP = """
+bash -c 'python3 -c "import time; time.sleep(60)" 7>&- 9>&- & echo $! > {place}/worker; echo $$ > {place}/step; sleep 60; true'
+"""
+WORKERS = """
+declare -A opt=([cmd]=steps/run_jobs [nj]=1 [device]=cpu [at-once]=2); OMP_NUM_THREADS=2 force=false
+work() {{ {root}/steps/run_jobs {place}/log.$1 python3 -c "
+import os, time
+open('{place}/$1.tmp', 'w').write(str(os.getpid()))
+os.rename('{place}/$1.tmp', '{place}/$1')
+while not os.path.exists('{place}/go'): time.sleep(0.05)"; }}
+side_by_side work x y
 """
 
 
@@ -346,10 +360,11 @@ def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
 def test_a_failure_in_a_function_still_prints_the_command_that_resumes(tmp_path):
     """A trap on exit has the code of the exit as that of a bare `return`."""
     script = (
-        f"stages=(prepare features select); current_stage=2 arguments=(--nj 2) exp={tmp_path}; export PYASP_RERUN={tmp_path}/rerun; "
-        f"failing() {{ need {tmp_path}/x prepare; }}; trap 'on_exit $?' EXIT; failing"
+        f"stages=(prepare features select); current_stage=2 arguments=(--nj 2) data={tmp_path}/data exp={tmp_path}/exp; "
+        f"hold_locks $data $exp; failing() {{ need {tmp_path}/x prepare; }}; set -m; {{ trap on_exit EXIT; failing; }} & supervise $!"
     )
-    assert bash(script).stderr.endswith("resume with:\n  ./run.sh --nj 2 --stage prepare\n")
+    last = "stopped (exit code 1). When the cause is mended, resume with:\n  ./run.sh --nj 2 --stage prepare\n"
+    assert bash(script).stderr.endswith(last)
 
 
 def test_every_stage_that_a_message_names_is_one_of_run_sh():
@@ -443,12 +458,69 @@ def test_a_signal_stops_the_run_at_once_with_all_its_processes(tmp_path, victim,
     assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
 
 
-def start_stages(place, **streams):
+def start_stages(place, work=STEP, names=("step", "stages", "worker"), **streams):
     """A run whose last stage sleeps, with its step and the step's worker: the process, their numbers."""
-    (place / "run.sh").write_text("set -euo pipefail\n" + STAGES.format(root=ROOT, place=place))
+    script = STAGES.format(root=ROOT, place=place, work=work.format(root=ROOT, place=place))
+    (place / "run.sh").write_text("set -euo pipefail\n" + script)
     words = ["bash", place / "run.sh", "--nj", "a b"]
     run = subprocess.Popen(words, text=True, cwd=ROOT, start_new_session=True, **streams)
-    return run, {name: wait_for_number(place / name) for name in ("step", "stages", "worker")}
+    return run, {name: wait_for_number(place / name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "victim, sign, code",
+    [
+        ("group", signal.SIGINT, 130),  # Ctrl-C, to the group that a terminal has in front
+        ("run", signal.SIGTERM, 143),
+        ("x", signal.SIGTERM, 143),
+        ("system of x", signal.SIGTERM, 143),
+        ("x", signal.SIGKILL, 1),
+    ],
+)
+def test_a_stop_of_systems_side_by_side_is_no_failure(tmp_path, victim, sign, code):
+    """A stopped system is named, and those that were left alone go on."""
+    run, numbers = start_stages(tmp_path, WORKERS, ("x", "y"), stderr=subprocess.PIPE, preexec_fn=hear_signals)
+    system = parent_of(parent_of(parent_of(numbers["x"])))  # job, runner, system
+    os.kill({"run": run.pid, "group": -run.pid, "system of x": system, **numbers}[victim], sign)
+    if victim.endswith("x"):
+        assert wait_until(lambda: not alive(numbers["x"])) and alive(numbers["y"])
+        (tmp_path / "go").touch()
+    told = run.communicate(timeout=60)[1]
+    assert run.returncode == code and not any(map(alive, numbers.values()))
+    why = "exit code 1" if code == 1 else "asked to stop"
+    last = f"run.sh stopped ({why}). When the cause is mended, resume with:\n  ./run.sh --nj a\\ b --stage d\n"
+    assert told.endswith(last) and ("failed, see above" in told) == (code == 1)
+    assert ("x: asked to stop; the other systems went on" in told) == (victim.endswith("x") and code == 143)
+
+
+def test_a_run_that_is_killed_at_its_start_leaves_nothing(tmp_path):
+    """At the instant after the stages began, and at many drawn ones: none is left, and the lock is free."""
+    places = [tmp_path / str(number) for number in range(30)]
+    rng, runs = random.Random(1), []
+    for number, place in enumerate(places):
+        place.mkdir()
+        script = STAGES.format(root=ROOT, place=place, work=STEP.format(place=place))
+        if number == 0:
+            script = script.replace(f"echo $! > {place}/stages", "kill -KILL $$")
+        (place / "run.sh").write_text("set -euo pipefail\n" + script)
+        runs.append(subprocess.Popen(["bash", place / "run.sh"], cwd=ROOT, stderr=subprocess.DEVNULL))
+        if number:
+            wait_until((place / "exp/.lock").exists)
+            time.sleep(0.03 * rng.random())
+            runs[-1].kill()
+    for place, run in zip(places, runs):
+        assert run.wait(60) == -signal.SIGKILL and kills.left_alive(place, 40) == {}
+        assert bash(f"hold_locks {place}/data {place}/exp").returncode == 0
+
+
+def test_a_runner_that_is_killed_at_its_start_leaves_no_job(tmp_path):
+    """Its first act behind the start of its jobs."""
+    text = (ROOT / "steps/run_jobs").read_text()
+    assert text.count("  pids+=($!)\ndone\n") == 1
+    (tmp_path / "run_jobs").write_text(text.replace("  pids+=($!)\ndone\n", "done\nkill -KILL $$\n"))
+    (tmp_path / "jobs.sh").write_text((ROOT / "steps/jobs.sh").read_text())
+    run = subprocess.run(["bash", tmp_path / "run_jobs", "JOB=1:3", tmp_path / "log.JOB", "sleep", "60"], cwd=tmp_path)
+    assert run.returncode == -signal.SIGKILL and kills.left_alive(tmp_path, 30) == {}
 
 
 def test_a_run_started_at_once_after_a_killed_one_is_not_ended_with_it(tmp_path):
@@ -511,10 +583,18 @@ def test_run_sh_is_a_table_of_contents():
 
 @pytest.fixture
 def bare_root(tmp_path):
-    """A project root with nothing but path.sh and requirements that need no network."""
+    """A project root with nothing but path.sh, requirements that need no network, and a `python3` whose new environments
+    have our pip: to install one takes seconds each time."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "requirements.txt").write_text("# nothing\n")
     (tmp_path / "path.sh").write_text((ROOT / "path.sh").read_text())
+    pip = Path(importlib.util.find_spec("pip").origin).parent
+    (tmp_path / "python3").write_text(f"""#!/bin/sh
+python={Path(sys.executable).resolve()}
+[ "$2" != venv ] || {{ "$python" -m venv --without-pip "$3" && exec ln -s "{pip}" "$3"/lib/python3.*/site-packages/; }}
+exec "$python" "$@"
+""")
+    (tmp_path / "python3").chmod(0o755)
     return tmp_path
 
 
@@ -529,22 +609,17 @@ def source_path(root, **environment):
 
 
 def test_the_environment_is_made_once_and_repaired(bare_root):
-    first = source_path(bare_root)
+    python = {"PYTHON": str(bare_root / "python3")}
+    first = source_path(bare_root, **python)
     assert (
         first.returncode == 0
         and "Making .venv" in first.stderr
         and first.stdout.strip() == f"{bare_root}/.venv/bin/python"
     )
     assert source_path(bare_root).stderr == ""
-    subprocess.run(["cp", "-a", bare_root / ".venv", bare_root / "made"], check=True)
-    (bare_root / "python3").write_text(f"""#!/bin/sh
-[ "$2" != venv ] || exec mv "{bare_root}/made" "$3" # as it was made: pip takes seconds to install
-exec "{Path(sys.executable).resolve()}" "$@"
-""")
-    (bare_root / "python3").chmod(0o755)
     (bare_root / ".venv" / "bin" / "python").unlink()
     (bare_root / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
-    repaired = source_path(bare_root, PYTHON=str(bare_root / "python3"))
+    repaired = source_path(bare_root, **python)
     assert repaired.returncode == 0 and "Making .venv" in repaired.stderr
     assert subprocess.run([bare_root / ".venv/bin/python", "-c", "import pip"]).returncode == 0
     (bare_root / "conf" / "requirements.txt").write_text("# changed\n")
