@@ -89,6 +89,12 @@ def read_json(path: str | Path, expected: str, cure: str) -> dict[str, Any]:
         return parse_json(stream.read(), path, None, expected, cure)
 
 
+def read_json_if_there(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file of a run; empty where there is no such file. Raises InputError for anything else."""
+    cure = "Delete it and re-run the stage that makes it"
+    return read_json(path, "a JSON object", cure) if Path(path).is_file() else {}
+
+
 def write_json(path: str | Path, value: dict[str, Any], sort_keys: bool = False) -> None:
     """Writes a JSON object, atomically."""
     with atomic_write(path, "w") as stream:

@@ -191,11 +191,12 @@ class DataDir:
         """True when the directory holds this file."""
         return (self.path / name).is_file()
 
-    def require(self, *names: str) -> None:
-        """Raises InputError naming the first missing file and the stage that makes it."""
+    def require(self, *names: str) -> list[Path]:
+        """Where some files lie. Raises InputError naming the first missing file and the stage that makes it."""
         for name in (name for name in names if not self.has(name)):
             cure = rerun(MADE_BY_STAGE.get(Path(name).name, "prepare"))
             raise InputError(self / name, "no such file", "a file of the data directory", cure)
+        return [self / name for name in names]
 
     def read(self, name: str) -> dict[str, str]:
         """One table of the directory as {key: rest of the line}."""
