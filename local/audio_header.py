@@ -44,7 +44,8 @@ def probe_all(
         first, reason = next(iter(failures.items()))
         if data:
             write_reasons(Path(data) / LIST, failures, "file")
-        told += f" (first: {first}: {reason}{f'; all of them in {Path(data) / LIST}' if data else ''})"
+        shown = reason if reason.startswith(first) else f"{first}: {reason}"
+        told += f" (first: {shown}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unusable", cure)

@@ -13,13 +13,14 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from local.trial_lists import ITSELF, WRONG
+from local.trial_lists import FAULTS
 from pyasp.audio.cut_files import cut_of, described
 from pyasp.audio.folders import RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
@@ -32,7 +33,8 @@ from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
-LISTING = "prep.files.gz"  # the names of the corpus's files
+LISTING = "prep.files.gz"  # the corpus's files, with their size and time
+LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")
 PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
@@ -113,8 +115,9 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
     return utt.path, utt.channel, utt.start, utt.speaker
 
 
-def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
-    """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it."""
+def _cut(utt: Utterance, audio: Header, since: str) -> dict[str, Any]:
+    """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it. since: of a recording
+    that came in place of another, which may differ from it in nothing else that a cut says."""
     recording = described(utt.recording or utt.id, utt.path, audio.rate, audio.samples, audio.channels)
     supervision = {
         "id": utt.id,
@@ -125,7 +128,7 @@ def _cut(utt: Utterance, audio: Header) -> dict[str, Any]:
         "speaker": utt.speaker,
         **({"gender": utt.gender} if utt.gender else {}),
     }
-    return cut_of(recording, supervision)
+    return cut_of(recording, supervision) | ({"custom": {"since": since}} if since else {})
 
 
 KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
@@ -153,9 +156,12 @@ def kaldi_entry(utt: Utterance, audio: Header) -> str:
 
 def write_cuts(path: Path, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
     """cuts.jsonl.gz, atomic, the same bytes for the same utterances (no time in the gzip header)."""
+    since = {name: seen.since for name, seen in _listed(path.parent.parent).items() if seen.since}
     with atomic_write(path) as raw, gzip.GzipFile(path.name, "wb", 3, raw, mtime=0) as stream:
         for utt in utterances:
-            stream.write(json.dumps(_cut(utt, audio[utt.path]), ensure_ascii=False).encode() + b"\n")
+            stream.write(
+                json.dumps(_cut(utt, audio[utt.path], since.get(utt.path, "")), ensure_ascii=False).encode() + b"\n"
+            )
 
 
 def _write_wav_scp(data: DataDir, utterances: list[Utterance], audio: Mapping[str, Header]) -> None:
@@ -233,6 +239,8 @@ def write_data_dir(
         utt.info = {name: " ".join(value.split()) for name, value in utt.info.items()}
     data.write_info({utt.id: utt.info for utt in utterances})
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
+    if both := sorted({utt.speaker for utt in utterances if utt.gender and utt.gender != genders.get(utt.speaker)}):
+        print(f"warning: {directory}: {len(both)} speakers have recordings of both genders: {some(both)}")
     if genders:
         data.write("spk2gender", genders)
     data.write("utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
@@ -266,34 +274,70 @@ def seen_in_training(
     return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
+class Seen(NamedTuple):
+    """What is known of a file beside its name. status: its size and time ("-": none, of a command or a file that is not
+    there); since: "" of one that is as the first preparation found it, else the status of what came in its place."""
+
+    status: str
+    since: str = ""
+
+
+def files_seen(data: str | Path, paths: Iterable[str]) -> dict[str, Seen]:
+    """The corpus's files as they are now; since: against what the preparation of `data` left."""
+    paths, old = list(paths), _listed(data)
+    known = dict(zip(_in_real_folders(old), old.values()))
+    found = {}
+    for path, place in zip(paths, _in_real_folders(paths)):
+        now, before = _status(path), known.get(place) if old else Seen("")
+        same = before and before.status in ("", now)
+        found[path] = Seen(now, before.since if before and same else now)
+    return found
+
+
+def _status(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "-"
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _listed(data: str | Path) -> dict[str, Seen]:
+    """The files that a preparation left in LISTING; status "" where an older release did not note it."""
+    if not (listing := Path(data) / LISTING).is_file():
+        return {}
+    with gzip.open(listing, "rt", encoding="utf-8") as stream:
+        lines = [LISTED.fullmatch(line) or line for line in stream.read().split("\n")[:-1]]
+    return dict((line, Seen("")) if isinstance(line, str) else (line[3], Seen(line[1], line[2])) for line in lines)
+
+
 def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[str, Any]:
-    """What decides the result of a preparation: its options, not where or how fast it runs, the names of the corpus's
-    files (as a digest), and the given facts."""
+    """What decides the result of a preparation: its options, not where or how fast it runs, the corpus's files (as a
+    digest of their names and of what came in place of others), and the given facts."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.encode() + b"\n")
+    for path, seen in files_seen(options.data, paths).items():
+        digest.update(f"{path}{seen.since and ' '}{seen.since}\n".encode())
     kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
     return json.loads(json.dumps({**kept, **further, "listing": digest.hexdigest()[:16]}))
 
 
-def _what_changed(listed: Path, paths: list[str]) -> str:
+def _what_changed(data: str | Path, paths: list[str]) -> str:
     """In which files a tree differs from the list that its preparation left; "" where only its name is another one."""
-    if not listed.is_file():
+    if not (old := _listed(data)):
         return "other files in the tree"
-    with gzip.open(listed, "rt", encoding="utf-8") as stream:
-        old = stream.read().splitlines()
-    if (old := _in_real_folders(old)) == (paths := _in_real_folders(paths)):
-        return ""
-    root = os.path.commonpath([*old, *paths]) if old or paths else ""
+    before = dict(zip(_in_real_folders(old), old.values()))
+    now = {place: Seen(_status(path)) for path, place in zip(paths, _in_real_folders(paths))}
+    others = {name for name in set(now) & set(before) if before[name].status not in ("", now[name].status)}
+    root = os.path.commonpath([*before, *now]) if before or now else ""
     told = []
-    for names, how in ((set(paths) - set(old), "more"), (set(old) - set(paths), "fewer")):
+    for names, how in ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced")):
         if names:
             below = some(os.path.relpath(name, root) for name in sorted(names))
             told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
-    return "; ".join(told) or "the same files in another order"
+    return "; ".join(told) or ("" if list(before) == list(now) else "the same files in another order")
 
 
-def _in_real_folders(paths: list[str]) -> list[str]:
+def _in_real_folders(paths: Iterable[str]) -> list[str]:
     """Paths with the links on the way to their files' folders followed, not those of the files themselves."""
     real = functools.cache(os.path.realpath)
     return [os.path.join(real(folder), name) for folder, name in map(os.path.split, paths)]
@@ -301,16 +345,17 @@ def _in_real_folders(paths: list[str]) -> list[str]:
 
 def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
     """False when data is prepared by this very recipe. paths: files of the corpus, by whose names a change is told."""
-    listed, paths = Path(data) / LISTING, list(paths)
-    return not is_current(Path(data) / MARKER, made, force, {"listing": lambda: _what_changed(listed, paths)})
+    listed = list(paths)
+    return not is_current(Path(data) / MARKER, made, force, {"listing": lambda: _what_changed(data, listed)})
 
 
 def begin(data: str | Path, paths: Iterable[str] = ()) -> None:
     """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's files."""
+    seen = files_seen(data, paths)
     (Path(data) / MARKER).unlink(missing_ok=True)
     remove_tree(Path(data) / "trials")
     with atomic_write(Path(data) / LISTING) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
-        stream.writelines(f"{path}\n".encode() for path in paths)
+        stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
@@ -319,7 +364,7 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     told = [
         f"{counts[what]} of {counts['target'] + counts['nontarget']} trials of {name} are {what}"
         for name, counts in lists.items()
-        for what in (WRONG, ITSELF)
+        for what in FAULTS
         if counts.get(what)
     ]
     return told + [text for name, text in summary.items() if name.startswith("warning")]

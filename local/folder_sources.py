@@ -188,7 +188,13 @@ def from_tree(source: OwnData, root: str) -> None:
         for name, part, path in zip(ids, parts, tree.files)
     ]
     source.take("pool", pool, root)
-    source.name_pool([("/".join(part), name) for part, name in zip(parts, ids)])
+    source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+
+
+def path_names(part: list[str]) -> tuple[str, ...]:
+    """What a list may call the recording at a path below the root: with its suffix or without, `-` in place of `/`."""
+    bare = [*part[:-1], part[-1].rsplit(".", 1)[0]]
+    return "/".join(part), "/".join(bare), "-".join(bare), "-".join(map(usable, bare))
 
 
 def say_empty_speakers(root: str, speakers: set[str]) -> None:

@@ -7,10 +7,13 @@ is compared with what is known of its recordings, counted and said (`Check`).
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
+
+import numpy as np
 
 from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
@@ -21,6 +24,8 @@ from pyasp.data.trials import WORDS as LABELS
 from pyasp.data.trials import check_classes
 
 WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
+MIXED, AGAIN = "of a model with recordings of several speakers", "given before, which count twice"
+FAULTS = (WRONG, ITSELF, MIXED, AGAIN)
 ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
 
 
@@ -112,28 +117,28 @@ class Check:
     ):
         self.models, self.speaker, self.place = models, speaker, place
         self.agree, self.disagree = Counter[bool](), Counter[bool]()
-        self.itself = 0
+        self.found: Counter[str] = Counter()
         self.first: dict[str, str] = {}
-        self._known: dict[str, tuple[str, set[Hashable]]] = {}
+        self._pairs = array("q")  # hashes of all trials: eight bytes each
+        self._known: dict[str, tuple[set[str], set[Hashable]]] = {}
 
-    def _model(self, model: str) -> tuple[str, set[Hashable]]:
+    def _model(self, model: str) -> tuple[set[str], set[Hashable]]:
         if model not in self._known:
             utts = list(self.models[model])
-            speakers = {self.speaker(utt) for utt in utts}
-            self._known[model] = speakers.pop() if len(speakers) == 1 else "", {self.place(utt) for utt in utts}
+            self._known[model] = {self.speaker(utt) for utt in utts} - {""}, {self.place(utt) for utt in utts}
         return self._known[model]
 
     def see(self, trial: Trial) -> None:
         """Takes one trial."""
-        (speaker, places), tested = self._model(trial.model), self.speaker(trial.test)
-        if self.place(trial.test) in places:
-            self.itself += 1
-            self.first.setdefault(ITSELF, f"{trial.model} {trial.test}")
-        if speaker and tested:
-            right = (speaker == tested) == trial.target
+        (speakers, places), tested = self._model(trial.model), self.speaker(trial.test)
+        right = len(speakers) != 1 or not tested or (tested in speakers) == trial.target
+        if len(speakers) == 1 and tested:
             (self.agree if right else self.disagree)[trial.target] += 1
-            if not right:
-                self.first.setdefault(WRONG, f"{trial.model} {trial.test}")
+        for what, so in ((WRONG, not right), (ITSELF, self.place(trial.test) in places), (MIXED, len(speakers) > 1)):
+            if so:
+                self.found[what] += 1
+                self.first.setdefault(what, f"{trial.model} {trial.test}")
+        self._pairs.append(hash((trial.model, trial.test)))
 
     def counts(self, where: object) -> dict[str, int]:
         """{what is wrong: number of trials}, printed with the first of each. InputError for labels turned about."""
@@ -142,10 +147,13 @@ class Check:
             found = f"{wrong} of {wrong + self.agree.total()} labels against the speakers of their recordings"
             cure = "The labels look turned about: correct them, or the speakers"
             raise InputError(where, found, "target where both are one speaker", cure, item=self.first[WRONG])
-        found = {what: count for what, count in ((WRONG, wrong), (ITSELF, self.itself)) if count}
-        for what, count in found.items():
+        once = np.unique(np.asarray(self._pairs), return_index=True)[1]
+        if again := len(self._pairs) - len(once):
+            self.found[AGAIN] = again
+            self.first[AGAIN] = f"trial {np.setdiff1d(np.arange(len(self._pairs)), once)[0] + 1}"
+        for what, count in self.found.items():
             print(f"warning: {where}: {count} trials {what} (first: {self.first[what]})")
-        return found
+        return {what: self.found[what] for what in FAULTS if self.found[what]}
 
 
 class ListWriter:

@@ -20,21 +20,43 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 
 SUFFIXES = (  # in the order in which they are preferred where one recording lies in several formats
-    *(".wav", ".flac", ".sph", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64"),  # libsndfile reads them
+    *(
+        ".wav",
+        ".flac",
+        ".sph",
+        ".ogg",
+        ".opus",
+        ".mp3",
+        ".aiff",
+        ".aif",
+        ".au",
+        ".w64",
+        ".caf",
+    ),  # libsndfile reads them
     *(".m4a", ".mp4", ".aac"),  # ffmpeg
 )
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
 MIDDLE = 4096  # bytes by which files of one size are told apart
 THREADS = 16  # they wait for the disk
-NAMED = 5  # names that a message shows
+BREAKS = set("\n\r")
+NO_TEXT = (  # whether all have line breaks: found, expected, the way out
+    (
+        "that are not UTF-8",
+        "names in UTF-8",
+        "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1",
+    ),
+    ("with line breaks", "names of one line", "Rename them"),
+)
+NAMED, KINDS = 5, 20  # names, and kinds of files, that a message shows
 
 
-def some(names: Iterable[str]) -> str:
-    """The first few of some names, as a message shows them; bytes that are not UTF-8 are escaped."""
+def some(names: Iterable[str], most: int = NAMED) -> str:
+    """The first few of some names, as a message shows them; bytes that are not UTF-8 and line breaks are escaped."""
     names = list(names)
-    shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in names[:NAMED])
-    return shown + (f", and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    texts = (name.encode(errors="backslashreplace").decode() for name in names[:most])
+    shown = ", ".join(text.replace("\n", r"\n").replace("\r", r"\r") for text in texts)
+    return shown + (f", and {len(names) - most} more" if len(names) > most else "")
 
 
 @dataclass
@@ -65,7 +87,7 @@ class Tree:
         where = some(self.roots)
         if self.passed:
             kinds = (f"{count} {some([kind])} (first: {self.first[kind]})" for kind, count in self.passed.most_common())
-            print(f"{where}: passed over {some(kinds)}", file=sys.stderr)
+            print(f"{where}: passed over {some(kinds, KINDS)}", file=sys.stderr)
         for kind, names in (("folders", self.folders), ("recordings", self.again)):
             links = [f"{self.below(name)} is {self.below(target)}" for name, target in names.items()]
             if links:
@@ -97,7 +119,10 @@ class _Walk:
                         inner.append((entry.path, os.path.join(real, entry.name)))
                     elif entry.is_symlink():
                         self.links.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False) and self._wanted(entry.path):
+                    elif not entry.is_file(follow_symlinks=False):
+                        kind = "hidden folders" if entry.is_dir(follow_symlinks=False) else "pipes, sockets or devices"
+                        self._pass_over(kind, entry.path)
+                    elif self._wanted(entry.path):
                         self._take(entry.path, os.path.join(real, entry.name), entry.stat(follow_symlinks=False))
             waiting += reversed(inner)
 
@@ -138,7 +163,7 @@ def walk(*roots: str | Path) -> Tree:
     """Every recording below some folders, links followed, each once, under the name of the place where it lies.
 
     Hidden files and folders are passed over; a root that is not there holds nothing. Raises InputError for names of
-    recordings that are not UTF-8; OSError.
+    recordings that are not UTF-8 or have line breaks; OSError.
     """
     going = _Walk([str(root) for root in roots])
     for root in filter(os.path.isdir, going.tree.roots):
@@ -148,19 +173,22 @@ def walk(*roots: str | Path) -> Tree:
         for link in links:
             going.follow(link)
     tree = going.tree
-    odd = [tree.below(path) for path in tree.files if not is_text(path)]
-    if odd:
-        cure = "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1"
-        found = f"{len(odd)} names of files or folders that are not UTF-8 ({some(odd)})"
-        raise InputError(some(tree.roots), found, "names in UTF-8", cure)
+    check_text(some(tree.roots), map(tree.below, tree.files))
     tree.files.sort(key=lambda path: (tree.root_of(path), os.path.dirname(path).split(os.sep), os.path.basename(path)))
     return tree
 
 
-def is_text(path: str) -> bool:
-    """False for a name whose bytes are not UTF-8: no table could hold it."""
+def check_text(where: object, names: Iterable[str]) -> None:
+    """Raises InputError for names that no table could hold: their bytes are not UTF-8, or they have line breaks."""
+    odd = [name for name in names if not _is_text(name)]
+    if odd:
+        found, expected, cure = NO_TEXT[all(set(name) & BREAKS for name in odd)]
+        raise InputError(where, f"{len(odd)} names of files or folders {found} ({some(odd)})", expected, cure)
+
+
+def _is_text(name: str) -> bool:
     try:
-        return bool(path.encode())
+        return bool(name.encode()) and not set(name) & BREAKS
     except UnicodeEncodeError:
         return False
 

@@ -21,13 +21,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pyasp.audio import flac, frames, mp4
-from pyasp.audio.resample import HIGHEST_RATE
-from pyasp.core.errors import InputError, rerun
+from pyasp.audio.resample import HIGHEST_RATE, LOWEST_RATE
+from pyasp.core.errors import InputError
 from pyasp.core.progress import bar
 from pyasp.core.text import beginning_of_text
 
 AGAIN = "Copy the recording again from its source, or leave it out"
 PLAYS = f"{AGAIN}; where it plays to its end: ffmpeg -i FILE NEW.flac"
+UNSAID = f"{AGAIN}; where what follows is sound too: ffmpeg -ignore_length 1 -i FILE NEW.flac"
+TAG = 1024  # bytes behind the samples that may be no chunk
 CODING_BYTES = {"pcm": 2, "ulaw": 1, "mu-law": 1, "alaw": 1}
 LARGEST = 1 << 20  # bytes of a SPHERE header; NIST's have 1024
 SAMPLED = (1, 3, 6, 7, 0xFFFE)  # format tags of wav files that store each sample: pcm, float, A-law, mu-law, extensible
@@ -105,11 +107,30 @@ def _chunks(stream: BinaryIO, place: int, size: int, form: str, pad: int = 1) ->
         place += -place % pad
 
 
-def _whole(path: object, length: int, left: int) -> int:
-    """The length of a data chunk, which must be there."""
+def _whole(path: object, stream: BinaryIO, place: int, length: int, size: int, form: str, pad: int = 1) -> int:
+    """The length of the samples at `place`, which must be there, and be all: behind them stand chunks (form, pad: as in
+    `_chunks`), a tag or padding. A length below 0 goes to the end of the file."""
+    left = size - place
     if left < length:
         raise InputError(path, f"{left} bytes of samples (truncated)", f"{length} as its header says", AGAIN)
+    end = place + length
+    if 0 < length < left and not any(_is_chunk(stream, each, size, form) for each in {end, end + -end % pad}):
+        stream.seek(end)
+        if (left - length) >> 32 or len(stream.read(PEEK).rstrip(b"\0")) > TAG:
+            told = f"{length} as its header says{', in 32 bits' if left >> 32 else ''}"
+            raise InputError(path, f"{left} bytes of samples", told, UNSAID)
     return length
+
+
+def _is_chunk(stream: BinaryIO, place: int, size: int, form: str) -> bool:
+    """True when a chunk begins there that is whole, and no further one of samples."""
+    name, content, length = next(_chunks(stream, place, size, form), (b"data", 0, 0))
+    return (
+        name[:4] not in (b"data", b"SSND")
+        and name[:4].isascii()
+        and name[:4].decode().isprintable()
+        and (0 <= length <= size + 1 - content)
+    )
 
 
 def _no_samples(path: object, kind: str) -> InputError:
@@ -132,7 +153,7 @@ def _riff(path: object, stream: BinaryIO, size: int) -> Header | None:
             form = _wav_format(path, stream.read(min(length, 40)), order)
         if name == b"data":
             told = long if long is not None and length == 0xFFFFFFFF else length
-            stored = _wav_length(path, stream, told, place, size, long is None)
+            stored = _wav_length(path, stream, told, place, size, f"{order}4sI", long is None)
             lost = stored > told == 0
             if form and not (lost and order == ">"):
                 return Header(form[0], stored // form[2], form[1], NO_LENGTH if lost else "WAV")
@@ -153,7 +174,7 @@ def with_length(content: bytes) -> io.BytesIO:
     return io.BytesIO(whole)
 
 
-def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: int, short: bool) -> int:
+def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: int, form: str, short: bool) -> int:
     """Bytes of samples in a data chunk at `place`; short: its length has 32 bits. What a pipe wrote ends with the file.
 
     Raises InputError for a chunk that is cut short, and for more samples than its length can say.
@@ -163,11 +184,7 @@ def _wav_length(path: object, stream: BinaryIO, length: int, place: int, size: i
         return left
     if length == 0:
         return 0 if _ends_in_chunks(stream, place, size) else left
-    behind = left - _whole(path, length, left)
-    if short and (behind >> 32 or of_a_pipe and not _ends_in_chunks(stream, place + length, size)):
-        cure = "Convert it: ffmpeg -ignore_length 1 -i FILE NEW.flac"
-        raise InputError(path, f"{left} bytes of samples", f"{length} as its header says, in 32 bits", cure)
-    return length
+    return _whole(path, stream, place, length, size, form, 2)
 
 
 def _ends_in_chunks(stream: BinaryIO, place: int, size: int) -> bool:
@@ -206,7 +223,7 @@ def _chunked(kind: str, data: bytes, first: int, form: str, pad: int = 1) -> Rea
     def read(path: object, stream: BinaryIO, size: int) -> None:
         for name, place, length in _chunks(stream, first, size, form, pad):
             if name.startswith(data):
-                _whole(path, length, size - place)
+                _whole(path, stream, place, length, size, form, pad)
                 return
         raise _no_samples(path, kind)
 
@@ -217,7 +234,7 @@ def _au(path: object, stream: BinaryIO, size: int) -> None:
     head = stream.read(12)
     first, length = struct.unpack("<4xII" if head.startswith(b"dns.") else ">4xII", head.ljust(12, b"\0"))
     if length != 0xFFFFFFFF:
-        _whole(path, length, size - first)
+        _whole(path, stream, first, length, size, ">4sI")
 
 
 def _flac(path: object, stream: BinaryIO, size: int) -> Header:
@@ -344,8 +361,7 @@ def read_header(path: str | Path, to_the_end: bool = True) -> Header:
     except (OverflowError, struct.error) as error:
         raise InputError(path, f"a damaged header ({error})", "audio", AGAIN) from None
     except OSError as error:
-        cure = rerun("prepare", "Check the path in cuts.jsonl.gz")
-        raise InputError(path, error.strerror or str(error), "an audio file", cure) from None
+        raise InputError(path, error.strerror or str(error), "an audio file", "Check the path") from None
     if to_the_end and found.encoding == "FLAC":
         check_flac_end(path, found.samples)
     return found
@@ -361,8 +377,9 @@ def header_of(name: object, stream: BinaryIO) -> Header:
     found = (reader(name, stream, size) if reader else None) or _libsndfile(name, reader is not None, stream)
     if found.samples <= 0:
         raise InputError(name, "no samples", "audio", AGAIN)
-    if found.rate <= 0 or found.channels <= 0:
-        raise InputError(name, f"{found.channels} channels, {found.rate} Hz", "audio", AGAIN)
+    if not LOWEST_RATE <= found.rate <= HIGHEST_RATE or found.channels <= 0:
+        told, cure = f"audio at {found.rate} Hz", "The header is wrong: mend it, or leave the file out"
+        raise InputError(name, f"{told}, {found.channels} channels", f"{LOWEST_RATE} to {HIGHEST_RATE} Hz", cure)
     return found
 
 

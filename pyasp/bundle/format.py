@@ -71,7 +71,7 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         facts = read_json(path / MANIFEST, "kind and format", "Make it again")
         kind, version = facts["kind"], facts["format"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(path, f"no {MANIFEST}", "a bundle", "Make one: pyasp bundle EXP/SYSTEM MODEL") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path / MANIFEST, f"no usable manifest ({error})", "kind and format", "Make it again") from None

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyasp.audio.folders import SUFFIXES, audio_below, is_text, some
+from pyasp.audio.folders import SUFFIXES, audio_below, check_text, some
 from pyasp.audio.recording import read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.text import c_sorted
@@ -68,11 +68,7 @@ def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
         other = found.setdefault(key, file)
         if other != file and os.path.realpath(other) != os.path.realpath(file):
             twice.append(f"{key} is {other} and {file}")
-    odd = [file for key, file in found.items() if not is_text(key + file)]
-    if odd:
-        raise InputError(
-            "command line", f"names that are not UTF-8 ({some(odd)})", "names in UTF-8", "Rename the files"
-        )
+    check_text("command line", found.values())
     if twice:
         told, cure = f"{len(twice)} keys of several recordings ({some(twice)})", "Name them in a .tsv with utt and path"
         raise InputError(some(inputs), told, "one recording a key", cure)

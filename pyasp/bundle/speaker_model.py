@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def sound_of(wave: np.ndarray, rate: float) -> Sound:
     """A wave (n,) of int16 samples or floats in [-1, 1] at `rate` Hz as a recording. Raises InputError otherwise."""
     if np.ndim(rate) and not np.ndim(wave):
         raise InputError("wave", "a rate before the samples", "(wave, rate)", "Turn the two about", item="rate")
-    if np.ndim(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
+    if not isinstance(rate, Real) or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
         raise InputError("wave", f"a rate of {rate}", "samples a second, such as 16000", "Give it in Hz", item="rate")
     return Sound("wave", as_int16_scale(wave), int(rate))
 
@@ -245,6 +246,8 @@ class SpeakerModel:
     def raw_scores(self, enrol: ArrayLike, tests: ArrayLike) -> np.ndarray:
         """Scores (M,) float64 of the back end before calibration; shapes as `score`."""
         enrol, tests = np.atleast_2d(enrol), np.atleast_2d(tests)
+        if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (enrol, tests)):
+            raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
         model = enroll(self._back_end, enrol, [np.arange(len(enrol))], self._score_options.average)
         scorer = SCORERS[self._score_options.scoring](
             model, np.array([len(enrol)]), self._back_end.process(tests), self._back_end.plda, self._score_options
@@ -277,7 +280,11 @@ class SpeakerModel:
         add: to those that he has; force: in place of them. Raises InputError as `embed`, when the speaker is there
         already (or, with add, is not), and when the others of the directory are of another model.
         """
-        vectors = [("wave", self.embed(wave, rate)) for wave, rate in waves]
+        pairs = list(waves)
+        if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            found = "something else than pairs" if pairs else "no recording"
+            raise InputError("waves", found, "pairs (wave, rate)", "Give a list: [(wave, rate)]", item=name)
+        vectors = [("wave", self.embed(wave, rate)) for wave, rate in pairs]
         return save_speaker(directory, name, vectors, self, add, force)[0]
 
     def speakers(self, directory: str | Path) -> dict[str, np.ndarray]:

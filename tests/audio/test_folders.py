@@ -97,6 +97,14 @@ def test_what_is_passed_over_is_counted_by_suffix_and_named(tree, capsys):
         assert text in said
 
 
+def test_hidden_folders_and_what_is_no_file_are_counted_too(tree, capsys):
+    touch(tree, ".old/x.wav")
+    os.mkfifo(tree / "bob/live.wav")
+    assert audio_below(tree) == [str(tree / name) for name in WHOLE]
+    told = "1 hidden folders (first: .old), 1 pipes, sockets or devices (first: bob/live.wav)"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", [b"bob/\xfc.wav", b"\xe9ve/0.wav"])
 def test_names_that_are_not_utf8_are_refused_and_shown(tree, name):
     path = os.path.join(os.fsencode(tree), name)
@@ -104,6 +112,13 @@ def test_names_that_are_not_utf8_are_refused_and_shown(tree, name):
     with open(path, "wb"):
         pass
     with pytest.raises(InputError, match=r"1 names of files or folders that are not UTF-8 \(.*\\udc.*convmv"):
+        walk(tree)
+
+
+def test_names_with_line_breaks_are_refused_and_shown(tree):
+    """Before any table is written: the entry would be two lines."""
+    touch(tree, "bob/a\nb.wav")
+    with pytest.raises(InputError, match=r"1 names .* with line breaks \(bob/a\\nb.wav\); .*Rename them"):
         walk(tree)
 
 

@@ -99,6 +99,16 @@ def cut(write, share):
     return written
 
 
+def behind(write):
+    """More sound than the header says: the program that wrote it ended before it noted the length."""
+
+    def written(path):
+        write(path)
+        path.write_bytes(path.read_bytes() + VOICE.tobytes())
+
+    return written
+
+
 def joined(write, times=2):
     def written(path):
         write(path)
@@ -194,6 +204,9 @@ WHOLE = {  # name: (suffix, what writes it, samples a channel, rate)
     **{f"pipe_{length:x}": ("wav", sized(length), 16000, RATE)  # sox, int32, arecord, uint32 - 36, ffmpeg
        for length in (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFDB, 0xFFFFFFFF)},
     "pipe_0": ("wav", sized(0, 0), 16000, RATE),
+    "chunk_behind": ("wav", sized(32000, after=b"bext" + struct.pack("<I", 5000) + bytes(range(250)) * 20), 16000, RATE),
+    "tag_behind": ("wav", sized(32000, after=b"TAG".ljust(128, b"\1")), 16000, RATE),
+    "padded": ("wav", sized(32000, after=bytes(3000)), 16000, RATE),
 }  # fmt: skip
 REFUSED = {  # name: (suffix, what writes it, the reason)
     **{
@@ -206,6 +219,10 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     },
     "float_pipe_0": ("wav", edited(floats(1.0), 76, "<I", 0), "64000 bytes of samples; expected 0 as its header says"),
     "rifx_pipe_0": ("wav", edited(plain("WAV", endian="BIG"), 40, "<I", 0), "32000 bytes of samples; expected 0"),
+    **{f"early_{name}": (*WHOLE[name][:1], behind(WHOLE[name][1]), r"\d+ bytes of samples; expected \d+ as its header says")
+       for name in ("wav", "float", "wavex", "rifx", "aiff", "au", "caf", "w64")},
+    "two_data": ("wav", sized(32000, after=b"data" + struct.pack("<I", 6000) + b"\1" * 6000), "38008 bytes.*expected 32000"),
+    "kHz": ("wav", edited(plain("WAV"), 24, "<I", 16), "audio at 16 Hz, 1 channels; expected 1000 to 768000 Hz"),
     "no_data": ("wav", cut(sized(0), 44), "no samples"),
     "truncated_2g": ("wav", sized(0x80000002), "32000 bytes of samples .truncated.; expected 2147483650"),
     "wrapped": ("wav", huge, "4295031296 bytes of samples; expected 64000 as its header says, in 32 bits"),

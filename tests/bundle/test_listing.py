@@ -45,7 +45,7 @@ def test_a_name_that_is_not_utf8_is_refused_and_shown(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"\xfc.wav")
     with open(path, "wb"):
         pass
-    with pytest.raises(InputError, match=r"names that are not UTF-8 \(.*\\udcfc.wav\)"):
+    with pytest.raises(InputError, match=r"names of files or folders that are not UTF-8 \(.*\\udcfc.wav\)"):
         list_sounds([os.fsdecode(path)])
 
 

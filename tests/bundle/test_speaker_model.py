@@ -131,10 +131,25 @@ def test_waves_that_cannot_be_embedded(model, wave, message):
         model.embed(wave, RATE)
 
 
-@pytest.mark.parametrize("rate", [16, 8, 0, -8000, 8000.5, 1e9, float("nan")])
+@pytest.mark.parametrize("rate", [16, 8, 0, -8000, 8000.5, 1e9, float("nan"), "16000", None])
 def test_rates_that_no_recording_has(model, rate):
     with pytest.raises(InputError, match="rate: found a rate of .*samples a second.*Give it in Hz"):
         model.embed(speech(), rate)
+
+
+def test_what_is_no_embedding_has_no_score(model):
+    right = np.ones(model.dim)
+    for wrong in (right * np.nan, np.full(model.dim, np.inf), np.full(model.dim, "1"), right[:5], []):
+        for pair in ((right, wrong), (wrong, right)):
+            with pytest.raises(InputError, match="embeddings: found"):
+                model.score(*pair)
+
+
+def test_what_is_no_bundle_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for name in ("file", "nowhere"):
+        with pytest.raises(InputError, match="no bundle.json; expected a bundle"):
+            SpeakerModel.load(tmp_path / name)
 
 
 def test_features_of_a_wave(folder, model):

@@ -343,6 +343,10 @@ def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
         loaded.claim(directory, "eve", *waves[1])
     with pytest.raises(InputError, match="a speaker of this name"):
         loaded.enroll(directory, "bob", waves)
+    for nothing, message in (([], "bob: found no recording"), (waves[0], "bob: found something else than pairs")):
+        with pytest.raises(InputError, match=message):
+            loaded.enroll(directory, "bob", nothing, force=True)
+    assert len(loaded.speakers(directory)["bob"]) == 1  # as he was
 
 
 def test_the_service_of_the_page(model, wavs, tmp_path):

@@ -305,6 +305,48 @@ def test_labels_against_the_speakers_are_counted_and_recorded(tree, tmp_path, ca
     )
 
 
+def test_a_speaker_of_both_genders_is_told(protocol, tree, tmp_path, capsys):
+    header, *lines = (protocol / "train.tsv").read_text().splitlines()
+    genders = ["f", "m", "f", "f", "m", ""]
+    rows(
+        protocol / "train.tsv", [*header.split("\t"), "gender"], *([*a.split("\t"), g] for a, g in zip(lines, genders))
+    )
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    assert "data/train: 1 speakers have recordings of both genders: spk0" in capsys.readouterr().out
+
+
+def test_trials_given_twice_and_models_of_several_speakers_are_counted(protocol, tree, tmp_path, capsys):
+    with open(protocol / "enroll.tsv", "a") as stream:
+        stream.write("0\tspk4\tspk4/s0/0.wav\tm3\n")
+    listed = ["m4 spk4-0 target", "m4 spk3-0 nontarget", "m3 spk3-0 target", "m4 spk3-0 nontarget"]
+    put(protocol / "trials", "\n".join(listed) + "\n")
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    counts = json.loads((tmp_path / "data/prep.json").read_text())["trials/trials"]
+    assert counts["of a model with recordings of several speakers"] == 1
+    assert counts["given before, which count twice"] == 1
+    said = capsys.readouterr().out
+    assert "1 trials given before, which count twice (first: trial 4)" in said
+    assert "1 trials of a model with recordings of several speakers (first: m3 spk3-0)" in said
+
+
+def test_a_recordings_name_is_its_path_whatever_its_id(tmp_path):
+    """File names that are unique within a speaker are ids; the path still names the recording."""
+    tree = tmp_path / "own"
+    for index, speaker in enumerate(SPEAKERS):
+        for take in range(4):
+            wav(tree / speaker / f"s{take % 2}" / f"take{take}.wav", 10 * index + take)
+    first, second = SPEAKERS[:2]
+    for form in ("{}-s0-take0", "{}/s0/take0", "{}/s0/take0.wav", "{}-take0"):
+        lines = [f"{form.format(a)} {b}-s1-take1 {label}" for a, b, label in
+                 ((first, first, "target"), (first, second, "nontarget"))]  # fmt: skip
+        listed = put(tmp_path / "mine", "\n".join(lines) + "\n")
+        assert prepare(tmp_path / "data", "--root", tree, "--trials", listed, "--force=true") == 0
+        assert trial_lines(tmp_path / "data", "mine") == [
+            [f"{first}-take0", f"{first}-take1", "target"],
+            [f"{first}-take0", f"{second}-take1", "nontarget"],
+        ]
+
+
 def test_labels_turned_about_are_refused(tree, tmp_path, capsys):
     lines = "spk0-s0-0 spk0-s1-0 nontarget\nspk0-s0-0 spk1-s1-1 target\n"
     assert prepare(tmp_path / "data", "--root", tree, "--trials", put(tmp_path / "mine", lines)) == 1

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
 
@@ -11,6 +12,8 @@ from local import prep_folder
 from local.audio_header import LIST
 from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.data.datadir import DataDir
+from pyasp.data.shards import merge
+from pyasp.kaldi import ScpReader
 
 
 def prepare(data, *options):
@@ -86,6 +89,43 @@ def test_one_file_more_touches_its_own_set_alone(tree, tmp_path, capsys):
             assert make_mfcc([*options, str(place), str(place / "mfcc")]) == 0
             kept = capsys.readouterr().err.count(": up to date")
             assert kept == (0 if name == touched else min(8, len(DataDir(place).utt2spk)))
+
+
+def test_a_file_replaced_by_one_of_the_same_length_is_told_and_computed_again(tree, tmp_path, capsys):
+    """Nothing in a table tells them apart: size and time of the file do. Its features alone are computed."""
+    data, settings = tmp_path / "data", ["--sample-frequency=16000", "--allow-upsample=true", "--force=true"]
+
+    def features():
+        capsys.readouterr()
+        for name in ("train", "test"):
+            assert make_mfcc([*settings, str(data / name), str(data / name / "mfcc")]) == 0
+            merge(DataDir(data / name), str(data / name / "mfcc"), "", {}, str(data / name / "feats.scp"), True)
+        return capsys.readouterr().err
+
+    assert prepare(data, "--root", tree) == 0
+    features()
+    stored = {name: dict(ScpReader(data / name / "feats.scp")) for name in ("train", "test")}
+    old, speaker = os.stat(path := tree / "spk3/s1/1.wav"), "spk3"
+    wav(path, 901)
+    os.utime(path, ns=(old.st_mtime_ns, old.st_mtime_ns + 1))
+    touched = next(name for name in stored if speaker in DataDir(data / name).spk2utt)
+    assert os.stat(path).st_size == old.st_size and prepare(data, "--root", tree) == 1
+    refused(capsys, "found an out-of-date artefact (1 file replaced: spk3/s1/1.wav)", "--force")
+    assert prepare(data, "--root", tree, "--force=true") == 0
+    count = len(stored[touched])
+    told = features()
+    assert f"done {count} of {count}, 0 failed, {count - 1} of them as they were" in told
+    for name, feats in stored.items():
+        now = ScpReader(data / name / "feats.scp")
+        other = [utt for utt in feats if not np.array_equal(feats[utt], now[utt])]
+        assert [utt[-4:] for utt in other] == (["s1-1"] if name == touched else [])
+    assert prepare(data, "--root", tree) == 0 and "prep.json: up to date" in capsys.readouterr().err
+    assert features().count("feats.scp: up to date") == 2
+    path.rename(tmp_path / "away.wav")  # and back, while the tree is prepared without it
+    assert prepare(data, "--root", tree, "--force=true") == 0
+    wav(path, 902)
+    assert prepare(data, "--root", tree, "--force=true") == 0
+    assert f"{count - 1} of them as they were" in features()
 
 
 def test_the_same_tree_under_another_name_is_no_other_tree(tree, tmp_path, capsys, monkeypatch):
