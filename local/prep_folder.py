@@ -31,7 +31,7 @@ from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
-from pyasp.core.options import Natural, Share, option
+from pyasp.core.options import Count, OpenShare, option
 from pyasp.core.records import describe
 
 
@@ -47,15 +47,15 @@ class FolderOptions(PrepOptions):
     supervisions: str = option("", "lhotse supervisions manifest (each an utterance of its speaker)")
     kaldi_data: str = option("", "a Kaldi data directory, or one with train/, test/ and enroll/ in it")
     trials: tuple[str, ...] = option((), "trial list `model test target|nontarget`; without any, trials are drawn")
-    eval_fraction: Share = option(0.2, "share of the speakers kept for evaluation when no list says who")
+    eval_fraction: OpenShare = option(0.2, "share of the speakers kept for evaluation when no list says who")
     speaker_table: str = option(
         "", "what is known of speakers: a table, `speaker` and gender, language, ... with tabs between"
     )
     same_condition: bool = option(
         True, "drawn non-targets share gender, language, ... of their speakers, as far as there are enough who do"
     )
-    targets: Natural = option(40, "largest number of target trials a speaker when trials are drawn")
-    nontargets: Natural = option(10, "non-target trials a target when trials are drawn")
+    targets: Count = option(40, "largest number of target trials a speaker when trials are drawn")
+    nontargets: Count = option(10, "non-target trials a target when trials are drawn")
 
 
 def read_source(options: FolderOptions) -> OwnData:

@@ -96,8 +96,10 @@ def order_of(path: str | Path, known: Callable[[str, str], bool]) -> str:
         labelled.update(labels)
         if len(labels) > 1:
             pairs.update(name for name, (model, test, _) in ORDERS.items() if known(words[model], words[test]))
+    if not total:
+        raise InputError(path, "an empty trial list", "at least one trial a line", "Check the path given with --trials")
     fits = [name for name in ORDERS if labelled[name] == total]
-    if len(fits) < 2 or not total:  # of none the better one: its first wrong line is told when it is read
+    if len(fits) < 2:  # of none the better one: its first wrong line is told when it is read
         return max(ORDERS, key=labelled.__getitem__)
     fits = [name for name in ORDERS if pairs[name] == total] or [name for name in ORDERS if pairs[name]]
     if len(fits) != 1:
