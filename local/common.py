@@ -100,8 +100,8 @@ def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utt
     index: dict[str, Utterance] = {}
     twice = []
     for each in utterances:
+        check_id(each.speaker, "speaker", where)  # first: it is a part of the other
         check_id(each.id, "utterance", where)
-        check_id(each.speaker, "speaker", where)
         other = index.setdefault(each.id, each)
         if other is not each and _place(other) != _place(each):
             twice.append(f"utterance {each.id} twice: {other.path} and {each.path}")

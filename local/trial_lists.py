@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -96,8 +96,10 @@ def order_of(path: str | Path, known: Callable[[str, str], bool]) -> str:
         labelled.update(labels)
         if len(labels) > 1:
             pairs.update(name for name, (model, test, _) in ORDERS.items() if known(words[model], words[test]))
+    if not total:
+        raise InputError(path, "an empty trial list", "at least one trial a line", "Check the path given with --trials")
     fits = [name for name in ORDERS if labelled[name] == total]
-    if len(fits) < 2 or not total:  # of none the better one: its first wrong line is told when it is read
+    if len(fits) < 2:  # of none the better one: its first wrong line is told when it is read
         return max(ORDERS, key=labelled.__getitem__)
     fits = [name for name in ORDERS if pairs[name] == total] or [name for name in ORDERS if pairs[name]]
     if len(fits) != 1:
@@ -182,7 +184,7 @@ class ListWriter:
 
 
 @contextlib.contextmanager
-def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty: bool = False) -> Iterator[ListWriter]:
+def open_list(directory: Path, name: str, columns: Collection[str], may_be_empty: bool = False) -> Iterator[ListWriter]:
     """A writer of trials/<name>, and trials/<name>.tsv when there are columns: trials are written as they come,
     atomically.
 
@@ -208,7 +210,7 @@ def write_list(
     directory: Path,
     name: str,
     trials: Iterable[Trial],
-    columns: tuple[str, ...],
+    columns: Collection[str],
     models: Container[str],
     tests: Container[str],
     check: Check | None = None,

@@ -376,7 +376,7 @@ supervise() {
   done
   signal=
   exec 7>&- 9>&- # the locks are the stages'
-  until wait "$group"; code=$?; dead "$group"; do :; done
+  until wait "$group" 2>/dev/null; code=$?; dead "$group"; do :; done
   trap '' HUP INT TERM
   if [ "$code" -ne 0 ]; then # what is left ends too (a training saves its checkpoint), within a minute: then the lock is free
     resume=$(grep . "$exp/log/.resume" 2>/dev/null || resume_line)

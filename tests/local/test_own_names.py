@@ -239,6 +239,8 @@ def test_the_order_of_the_columns_is_that_of_the_whole_list(tmp_path):
     assert trial_lists.order_of(numbered, known("012", "012")) == "enrolment, test, label"
     with pytest.raises(InputError, match="labels in the first and in the third column .*Write target and nontarget"):
         trial_lists.order_of(put(tmp_path / "either", "0 1 0\n1 0 1\n"), known("01", "01"))
+    with pytest.raises(InputError, match="an empty trial list"):
+        trial_lists.order_of(put(tmp_path / "empty", "\n \n"), known("", ""))
     with pytest.raises(InputError, match="ids that do not decide"):
         trial_lists.order_of(tmp_path / "either", known("", ""))
 
@@ -303,6 +305,13 @@ def test_labels_against_the_speakers_are_counted_and_recorded(tree, tmp_path, ca
     assert (
         "warning: " in said and "1 trials against the speakers of their recordings (first: spk0-s0-0 spk1-s0-0)" in said
     )
+
+
+def test_columns_that_are_turned_about_are_told_by_the_value_that_was_written(protocol, tree, tmp_path, capsys):
+    table = protocol / "train.tsv"
+    table.write_text(table.read_text().replace("speaker\tpath", "path\tspeaker"))
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 1
+    refused(capsys, "train.tsv: found speaker id 'spk0/s0/0.wav'; expected an id without spaces, slashes")
 
 
 def test_a_speaker_of_both_genders_is_told(protocol, tree, tmp_path, capsys):

@@ -36,6 +36,14 @@ def kaldi(tree, directory, entry):
     return directory
 
 
+@pytest.mark.parametrize("option", ["--eval-fraction=0", "--eval-fraction=1", "--targets=0", "--nontargets=0"])
+def test_options_that_leave_no_trial_are_refused_before_any_work(tree, tmp_path, capsys, option):
+    """No share of the speakers is not the two that a test needs at least."""
+    assert prepare(tmp_path / "data", "--root", tree, option) == 1
+    refused(capsys, f"command line: {option.partition('=')[0]}: found ", "; expected ")
+    assert not (tmp_path / "data").exists()
+
+
 def test_every_bad_file_is_listed(tree, tmp_path, capsys):
     for name in ("spk0/s0/0.wav", "spk3/s1/1.wav"):
         (tree / name).write_text("no audio")

@@ -490,6 +490,7 @@ def test_a_stop_of_systems_side_by_side_is_no_failure(tmp_path, victim, sign, co
     why = "exit code 1" if code == 1 else "asked to stop"
     last = f"run.sh stopped ({why}). When the cause is mended, resume with:\n  ./run.sh --nj a\\ b --stage d\n"
     assert told.endswith(last) and ("failed, see above" in told) == (code == 1)
+    assert "on_exit" not in told  # bash shows the source of what a signal ended
     assert ("x: asked to stop; the other systems went on" in told) == (victim.endswith("x") and code == 143)
 
 
