@@ -47,3 +47,14 @@ def tiny_data(path: Path, speakers: int = 4, utts: int = 5, dim: int = 6, seed: 
             features[f"s{s}-u{u}"] = rng.normal(size=(frames, dim)) * scales[s]
             voiced[f"s{s}-u{u}"] = (rng.random(frames) < 0.75) | (np.arange(frames) < 2)
     return write_data(path, features, voiced, [f"s{s}-u{utts - 1}" for s in range(speakers)])
+
+
+def decode(code: np.ndarray, low: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The frames (T, D) float32 that `encode` approximated."""
+    return low + code.astype(np.float32) * step
+
+
+def relative_error(x: np.ndarray, other: np.ndarray) -> float:
+    """Root mean square of (other - x) / deviation of the coefficient over time; x, other (T, D)."""
+    deviation = np.maximum(x.std(axis=0, dtype=np.float64), 1e-10)
+    return float(np.sqrt(np.mean(((other.astype(np.float64) - x) / deviation) ** 2)))

@@ -13,7 +13,6 @@ loop runs over frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -40,17 +39,11 @@ def padded(dim: int) -> int:
     return -(-(dim + 1) // ALIGNMENT) * ALIGNMENT
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Pairs of a batch of Gaussians. gauss: (G,); pairs: (G, n) indices of pairs; valid: (G, n), false where padded."""
-
-    gauss: torch.Tensor
-    pairs: torch.Tensor
-    valid: torch.Tensor
-
-
-def grouped(gauss: torch.Tensor, num_gauss: int, limit: int = BATCH_PAIRS) -> Iterator[Groups]:
-    """Pairs gathered by their Gaussian; each Gaussian that has pairs comes up exactly once.
+def grouped(
+    gauss: torch.Tensor, num_gauss: int, limit: int = BATCH_PAIRS
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Pairs gathered by their Gaussian, a batch of Gaussians of similar counts at a time: the Gaussians (G,), indices
+    of their pairs (G, n), and which are pairs, not padding (G, n). Each Gaussian that has pairs comes up exactly once.
 
     gauss: (P,) int64, the Gaussian of each pair. The order is a function of the input alone.
     """
@@ -67,16 +60,16 @@ def grouped(gauss: torch.Tensor, num_gauss: int, limit: int = BATCH_PAIRS) -> It
         offsets = torch.arange(longest, device=gauss.device)
         valid = offsets < counts[chosen, None]
         positions = torch.where(valid, starts[chosen, None] + offsets, starts[chosen, None])
-        yield Groups(chosen, order[positions], valid)
+        yield chosen, order[positions], valid
         begin = end
 
 
 def distances_cuda(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:
     """|A_i^T X_t|^2 (P,) of pairs (t, i). x (T, W), matrices (C, W, W), frame and gauss (P,) int64."""
     result = x.new_empty(len(gauss))
-    for group in grouped(gauss, len(matrices)):
-        y = x[frame[group.pairs]] @ matrices[group.gauss]
-        result[group.pairs[group.valid]] = y.square().sum(2)[group.valid]
+    for gaussians, pairs, valid in grouped(gauss, len(matrices)):
+        y = x[frame[pairs]] @ matrices[gaussians]
+        result[pairs[valid]] = y.square().sum(2)[valid]
     return result
 
 
@@ -91,13 +84,13 @@ class Moments(Protocol):
 def sums_cuda(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: torch.Tensor, total: Moments) -> None:
     """Adds sum_t w X_t X_t^T of each Gaussian's pairs, taken apart into their moments."""
     dim = total.first.shape[1]
-    for group in grouped(gauss, len(total.count)):
-        frames = x[frame[group.pairs]]
-        weights = torch.where(group.valid, weight[group.pairs], 0.0).to(x.dtype)
+    for gaussians, pairs, valid in grouped(gauss, len(total.count)):
+        frames = x[frame[pairs]]
+        weights = torch.where(valid, weight[pairs], 0.0).to(x.dtype)
         sums = (frames * weights[..., None]).mT @ frames
-        total.count[group.gauss] += sums[:, dim, dim]
-        total.first[group.gauss] += sums[:, dim, :dim]
-        total.second[group.gauss] += sums[:, :dim, :dim]
+        total.count[gaussians] += sums[:, dim, dim]
+        total.first[gaussians] += sums[:, dim, :dim]
+        total.second[gaussians] += sums[:, :dim, :dim]
 
 
 Stretch = tuple[int, int, int]  # Gaussian, first and end of a stretch of its sorted pairs

@@ -26,8 +26,6 @@ from pyasp.gmm.em import FullStats
 from pyasp.gmm.model import LOG_2PI
 from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
 
-AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
-
 
 @dataclass
 class IvectorStats:
@@ -93,12 +91,12 @@ class IvectorStats:
 
         def add_quadratic(columns: slice) -> None:
             """N^T (B -> C) times the packed E[h h^T], these columns of it."""
-            _add_rows(self.quadratic[:, columns], count @ terms.packed[:, columns])
+            self.quadratic[:, columns] += count @ terms.packed[:, columns]
 
         def add_linear(part: slice) -> None:
             """Y of these Gaussians: centred first-order statistics times h, and the part around the centres."""
             linear = terms.centred[:, part.start * dim : part.stop * dim].T @ short
-            _add_rows(self.linear[part].view(-1, h.shape[1]), linear)
+            self.linear[part].view(-1, h.shape[1]).add_(linear)
             self.linear[part].baddbmm_(estimator.centres[part, :, None], weighted[part, None, :])
 
         for_tiles(add_quadratic, self.quadratic.shape[1], len(count), h.device)
@@ -109,14 +107,6 @@ class IvectorStats:
         self.count += frames.count
         self.second += frames.second
         self.objective += frame_objective(frames, extractor)
-
-
-def _add_rows(total: torch.Tensor, rows: torch.Tensor) -> None:
-    """total (n, m) float64 += rows (n, m), some values at a time: torch adds single to double precision slowly, but
-    converts fast what stays in the cache."""
-    step = max(1, AT_ONCE[rows.device.type] // rows.shape[1])
-    for start in range(0, len(rows), step):
-        total[start : start + step] += rows[start : start + step].double()
 
 
 def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:

@@ -240,14 +240,3 @@ def encode(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scale = np.where(bad | (step == 0), 1, step)
     code = np.rint((np.nan_to_num(x, posinf=0, neginf=0) - np.where(bad, 0, low)) / scale)
     return np.clip(code, 0, 255).astype(np.uint8), low, np.where(bad, 0, step).astype(np.float32)
-
-
-def decode(code: np.ndarray, low: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """The frames (T, D) float32 that `encode` approximated."""
-    return low + code.astype(np.float32) * step
-
-
-def relative_error(x: np.ndarray, other: np.ndarray) -> float:
-    """Root mean square of (other - x) / deviation of the coefficient over time; x, other (T, D)."""
-    deviation = np.maximum(x.std(axis=0, dtype=np.float64), 1e-10)
-    return float(np.sqrt(np.mean(((other.astype(np.float64) - x) / deviation) ** 2)))

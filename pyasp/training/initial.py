@@ -11,6 +11,7 @@ epochs; else it is new. Nothing here knows one encoder from another.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,14 +153,11 @@ def take(net: Network, path: Path, speakers: list[str], options: NetworkFrontend
 
 def shortly(chosen: list[str], rest: list[str]) -> list[str]:
     """Names of layers; a part of the network (`frames`) alone, with a count, where none of its layers is in `rest`."""
-    parts = dict.fromkeys(name.split(".")[0] for name in chosen)
-    groups = {part: [name for name in chosen if name.split(".")[0] == part] for part in parts}
-    whole = {part for part in parts if part not in {name.split(".")[0] for name in rest}}
-    return [
-        word
-        for part, names in groups.items()
-        for word in ([f"{part} ({len(names)} layers)"] if part in whole and len(names) > 1 else names)
-    ]
+    words, broken = list[str](), {name.split(".")[0] for name in rest}
+    for part, group in itertools.groupby(chosen, lambda name: name.split(".")[0]):
+        names = list(group)
+        words += [f"{part} ({len(names)} layers)"] if part not in broken and len(names) > 1 else names
+    return words
 
 
 def tell(facts: dict[str, Any], count: int) -> None:

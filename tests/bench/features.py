@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -66,12 +67,20 @@ def arguments(data: Path, out: Path, job: int = 1, jobs: int = 1, compress: bool
     return [*(f"--{key.replace('_', '-')}={str(value).lower()}" for key, value in every.items()), str(data), str(out)]
 
 
+def _clear(data: Path) -> None:
+    """Takes away what an earlier call of make_mfcc made."""
+    for path in data.glob("out.*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _made(data: Path, compress: bool = True) -> Callable[[], None]:
     """make_mfcc over a directory, in this process; every call makes all shards again."""
 
     def work() -> None:
-        for path in data.glob("out.*"):
-            path.unlink()
+        _clear(data)
         with contextlib.redirect_stderr(io.StringIO()):
             assert make_mfcc.main(arguments(data, data / "out", compress=compress)) in (None, 0)
 
@@ -145,8 +154,7 @@ def two_jobs(setting: Setting) -> Iterator[Row]:
 
 def _jobs_wall(data: Path, jobs: int) -> float:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    for path in data.glob("out.*"):
-        path.unlink()
+    _clear(data)
     start = time.perf_counter()
     running = [
         subprocess.Popen(

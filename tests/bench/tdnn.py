@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tdnn_data import decode, relative_error
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,7 +26,7 @@ from pyasp.core.device import matmul_peak
 from pyasp.data.datadir import DataDir
 from pyasp.kaldi import ArkWriter, compress
 from pyasp.training.compute import autocast, precision_of, training_flop
-from pyasp.training.frames import FrameSource, coded_reader, decode, encode, open_source, relative_error
+from pyasp.training.frames import FrameSource, coded_reader, encode, open_source
 from pyasp.training.options import NetworkOptions
 from pyasp.training.run import NOTHING_DONE, Run, Watch, prepare
 from pyasp.training.trainer import train_epoch, train_step

@@ -93,14 +93,15 @@ def test_every_row_is_complete(tmp_path, monkeypatch):
     assert bench.main(["--only=other"]) == 1
 
 
-@pytest.mark.parametrize("name", ["plda_cross_product", "ivector_estep_covariances"])
+@pytest.mark.parametrize("name", ["plda_cross_product", "ivector_estep_covariances", "mfcc_short_files"])
 def test_rows_measure_something(name, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "bandwidth", lambda vectors: 1e10)
     monkeypatch.setattr(measure, "sgemm_rate", lambda setting, threads: 1e11)
     monkeypatch.setattr(bench.scoring, "REFERENCE_TRIALS", 10)
     monkeypatch.setattr(Setting, "size", lambda self, small, full: 70 if small > 70 else small)
     rows = list(bench.ROWS[name](Setting(False, torch.device("cpu"), (1,), tmp_path)))
-    assert all(row.rate > 0 and row.peak_memory_bytes > 0 and row.fraction_of_peak > 0 for row in rows) and rows
+    assert rows and all(row.rate > 0 and row.peak_memory_bytes > 0 for row in rows)
+    assert all(row.fraction_of_peak > 0 for row in rows if name != "mfcc_short_files")
 
 
 def test_peak_memory_and_turns():

@@ -18,10 +18,10 @@ from pyasp.gmm.posteriors import Aligner
 def test_grouping_visits_every_pair_once(limit):
     gauss = torch.tensor([3, 0, 3, 3, 5, 0, 9, 3])
     seen, gaussians = [], []
-    for group in grouped(gauss, 12, limit):
-        assert all((gauss[pairs[valid]] == g).all() for g, pairs, valid in zip(group.gauss, group.pairs, group.valid))
-        seen += group.pairs[group.valid].tolist()
-        gaussians += group.gauss.tolist()
+    for batch, pairs, valid in grouped(gauss, 12, limit):
+        assert all((gauss[own[real]] == g).all() for g, own, real in zip(batch, pairs, valid))
+        seen += pairs[valid].tolist()
+        gaussians += batch.tolist()
     assert sorted(seen) == list(range(8)) and sorted(gaussians) == [0, 3, 5, 9]
     assert not list(grouped(gauss[:0], 12))
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tdnn_data import tiny_data, write_data
+from tdnn_data import decode, relative_error, tiny_data, write_data
 
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions
@@ -16,7 +16,7 @@ from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.network.pooling import POOLINGS, Attention, weighted_mean
 from pyasp.training import frames
 from pyasp.training.chunks import ChunkOptions, Sampler, mask_runs, split_validation
-from pyasp.training.frames import FrameSource, choose_store, coded_reader, decode, encode, open_source, relative_error
+from pyasp.training.frames import FrameSource, choose_store, coded_reader, encode, open_source
 
 FRONTEND = FrontendOptions(delta_order=0, cmn_window=100)
 
