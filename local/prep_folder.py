@@ -124,12 +124,8 @@ def order_of(path: str, source: OwnData) -> str:
 
 def _unite(lists: Mapping[str, str], source: OwnData) -> None:
     """Divides a pool by the lists (path: order): speakers who appear in a trial are for evaluation."""
-    named = {
-        name
-        for path, order in lists.items()
-        for trial in read_trials(path, source, order)
-        for name in (trial.model, trial.test)
-    }
+    trials = (trial for path, order in lists.items() for trial in read_trials(path, source, order))
+    named = {name for trial in trials for name in (trial.model, trial.test)}
     speakers = {source.pool[name].speaker for name in named if name in source.pool}
     strange = sorted(named - set(source.pool))
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
@@ -236,30 +232,21 @@ def _write(data: Path, source: OwnData, groups: Mapping[str, Callable[[], Iterat
     """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
     summary: dict[str, Any] = {}
     columns = folder_trials.split_columns(source)
+    examples = source.model_names.example(), source.test_names.example()
     for name, trials in groups.items():
         sizes = folder_trials.enrolment_sizes(trials(), source)
+        described, header = folder_trials.with_columns(trials(), source, columns, sizes), [*columns]
+        header += ["enroll_utts"] * sizes
         summary[f"trials/{name}"] = trial_lists.write_list(
-            data,
-            name,
-            folder_trials.with_columns(trials(), source, columns, sizes),
-            (*columns, *(("enroll_utts",) if sizes else ())),
-            source.models,
-            source.test,
-            _check(source),
-            (source.model_names.example(), source.test_names.example()),
+            data, name, described, header, source.models, source.test, _check(source), examples
         )
         if source.drawn:
             summary[f"trials/{name}"] |= source.drawn[0]
             summary["drawn"] = source.drawn[1]
     index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
     for name in ("train", "enroll", "test"):
-        summary[name] = write_data_dir(
-            data / name,
-            getattr(source, name),
-            source.audio,
-            source.models if name == "enroll" else None,
-            source.dropped.get(name, {}),
-        )
+        models, dropped = source.models if name == "enroll" else None, source.dropped.get(name, {})
+        summary[name] = write_data_dir(data / name, getattr(source, name), source.audio, models, dropped)
     evaluation = [*source.enroll.values(), *source.test.values()]
     return {**summary, **seen_in_training(source.train.values(), evaluation, source.real)}
 

@@ -78,13 +78,8 @@ def enrolment(
             utt = f"{speaker}-{Path(path).stem}-{side or 'a'}"
             utterances.append(Utterance(utt, speaker, path, targets.gender.get(speaker, ""), SIDES[side]))
             models.setdefault(speaker, []).append(utt)
-    within(
-        "enrolment recordings",
-        missing,
-        sum(map(len, targets.sides.values())),
-        allowed,
-        "Give the corpora that hold them (--sre06 --sre08 --sre10), or allow a fraction with --max-missing",
-    )
+    cure = "Give the corpora that hold them (--sre06 --sre08 --sre10), or allow a fraction with --max-missing"
+    within("enrolment recordings", missing, sum(map(len, targets.sides.values())), allowed, cure)
     return index_by_id(utterances, "target speaker tables"), models
 
 
@@ -94,25 +89,16 @@ class TestSides:
 
     recordings: AudioFiles
     audio: dict[str, Header]
-    known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     utterances: dict[str, Utterance] = field(default_factory=dict)
 
     def look_up(self, segment: str, side: str) -> tuple[str, str]:
         """(utterance id, duration class) of a side; ("", "") when its file is missing or has no such channel."""
-        key = (segment, side)
-        if key not in self.known:
-            self.known[key] = self._find(segment, side.strip().lower())
-        return self.known[key]
-
-    def _find(self, segment: str, side: str) -> tuple[str, str]:
-        path = self.recordings.find(f"{segment}_sre12") or self.recordings.find(segment)
+        path, side = self.recordings.find(f"{segment}_sre12") or self.recordings.find(segment), side.strip().lower()
         if path not in self.audio or side not in SIDES or SIDES[side] >= self.audio[path].channels:
             return "", ""
-        utt, seconds = f"{segment}_sre12-{side or 'a'}", self.audio[path].samples / self.audio[path].rate
-        self.utterances[utt] = Utterance(
-            utt, utt, path, "", SIDES[side], info={"duration_class": duration_class(seconds)}
-        )
-        return utt, duration_class(seconds)
+        utt, length = f"{segment}_sre12-{side or 'a'}", duration_class(self.audio[path].samples / self.audio[path].rate)
+        self.utterances.setdefault(utt, Utterance(utt, utt, path, "", SIDES[side], info={"duration_class": length}))
+        return utt, length
 
 
 class PlannedTrial(NamedTuple):
@@ -129,15 +115,9 @@ class PlannedTrial(NamedTuple):
 def plan_of(test: TestSide, tests: TestSides, writers: list[ListWriter]) -> PlannedTrial:
     """The lines that a trial against this test side becomes, but for the model; no writers where no condition holds."""
     utt, length = tests.look_up(test.segment, test.side) if test.conditions else ("", "")
-    label = "target" if test.target else "nontarget"
-    return PlannedTrial(
-        [writers[index] for index in test.conditions],
-        f" {utt} {label}\n",
-        f"{test.known}\t{length}\n",
-        test.target,
-        utt,
-        "" if utt else f"{test.segment}:{test.side}",
-    )
+    tail, row = f" {utt} {'target' if test.target else 'nontarget'}\n", f"{test.known}\t{length}\n"
+    missing = "" if utt else f"{test.segment}:{test.side}"
+    return PlannedTrial([writers[index] for index in test.conditions], tail, row, test.target, utt, missing)
 
 
 def write_lists(

@@ -84,13 +84,8 @@ def read_training(options: TrainingOptions, names: list[str]) -> tuple[dict[str,
             continue
         corpus = _read(name, options)
         allowed = 1.0 if corpus.table_covers_more else options.max_missing_train
-        within(
-            f"{name}: recordings",
-            corpus.missing,
-            len(corpus.missing) + len(corpus.sides),
-            allowed,
-            f"Complete --{name}, or allow a fraction with --max-missing-train",
-        )
+        cure = f"Complete --{name}, or allow a fraction with --max-missing-train"
+        within(f"{name}: recordings", corpus.missing, len(corpus.missing) + len(corpus.sides), allowed, cure)
         if not corpus.sides:
             found = "no recording of its tables"
             raise InputError(getattr(options, name), found, f"the audio of {name} below it", f"Check --{name}")

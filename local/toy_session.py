@@ -84,9 +84,8 @@ def minimum_phase(response: np.ndarray) -> np.ndarray:
 def draw_room(rng: np.random.Generator, rate: int, decay: float) -> np.ndarray:
     """(R,) float32 impulse response: 1 at time 0, then noise falling by 60 dB in `decay` s, 3-12 dB below the direct
     sound."""
-    tail = rng.standard_normal(int(0.7 * decay * rate)) * 10 ** (
-        -3 * np.arange(int(0.7 * decay * rate)) / (decay * rate)
-    )
+    samples = int(0.7 * decay * rate)
+    tail = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / (decay * rate))
     tail[: int(0.004 * rate)] = 0
     tail *= 10 ** (-rng.uniform(3.0, 12.0) / 20) / np.sqrt(np.sum(tail**2))
     return np.concatenate([[1.0], tail]).astype(np.float32)
@@ -112,11 +111,8 @@ def _babble(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
             rng, samples, rate, lambda f: 1 / (1 + ((f - first) / 120) ** 2) + 0.4 / (1 + ((f - second) / 200) ** 2)
         )
         knots = np.arange(0, samples + rate, max(1, int(rate / NOISE_RATE_SYLLABLES)))
-        total += (
-            voice
-            / voice.std()
-            * np.interp(np.arange(samples), knots, rng.uniform(0, 1, len(knots)) ** 2).astype(np.float32)
-        )
+        envelope = np.interp(np.arange(samples), knots, rng.uniform(0, 1, len(knots)) ** 2).astype(np.float32)
+        total += voice / voice.std() * envelope
     return total
 
 
@@ -139,11 +135,8 @@ NOISES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 def active_power(speech: np.ndarray, rate: int) -> float:
     """Mean power of the 20 ms blocks within ACTIVE_DB of the loudest one; 0 for silence."""
     block = rate // 50
-    power = (
-        np.square(speech[: len(speech) // block * block]).reshape(-1, block).mean(1)
-        if len(speech) >= block
-        else speech**2
-    )
+    blocks = speech[: len(speech) // block * block].reshape(-1, block)
+    power = np.square(blocks).mean(1) if len(blocks) else speech**2
     return float(power[power >= power.max() * 10 ** (-ACTIVE_DB / 10)].mean())
 
 

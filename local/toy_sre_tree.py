@@ -81,14 +81,10 @@ def _side(call: Call, index: int, turns: list[tuple[int, float]]) -> np.ndarray:
     rng = toy_speech.stream(call.seed, call.name, str(index))
     traits, manner = toy_speech.draw_speaker(toy_speech.stream(call.seed, speaker), sex), toy_speech.draw_manner(rng)
     session = toy_session.draw_session(rng, RATE, KINDS[call.kind].place)
-    parts = [
-        (
-            toy_speech.speak(traits, manner, seconds, RATE, rng)
-            if who == index
-            else np.zeros(round(seconds * RATE), np.float32)
-        )
-        for who, seconds in turns
-    ]
+    parts = [np.zeros(round(seconds * RATE), np.float32) for _, seconds in turns]
+    for number, (who, seconds) in enumerate(turns):
+        if who == index:
+            parts[number] = toy_speech.speak(traits, manner, seconds, RATE, rng)
     return toy_session.transmit(np.concatenate(parts), session, RATE, rng)
 
 
@@ -115,23 +111,13 @@ def _names(rng: np.random.Generator, count: int) -> list[str]:
 
 def _training(root: Path, size: SreSize, seed: int) -> tuple[list[Call], list[str]]:
     """Training calls of one side, and the lines of the segment key."""
-    calls, lines = (
-        [],
-        ["\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])],
-    )
-    rng = toy_speech.stream(seed, "training")
+    calls, rng = [], toy_speech.stream(seed, "training")
+    lines = ["\t".join(["filename", "segment", "subject", "speaker", "gender", "language", "session", "corpus"])]
     for index, session in itertools.product(range(size.speakers), range(size.sessions)):
         speaker, segment = f"{FIRST_TRAIN + index}", f"{FIRST_TRAIN + index}_toy_{session}"
-        calls.append(
-            Call(
-                str(root / "data" / f"{segment}.sph"),
-                segment,
-                seed,
-                ((speaker, sex_of(index)),),
-                round(float(rng.uniform(*size.seconds)), 2),
-                "noisy" if session % 4 == 3 else "phone",
-            )
-        )
+        path, seconds = str(root / "data" / f"{segment}.sph"), round(float(rng.uniform(*size.seconds)), 2)
+        kind = "noisy" if session % 4 == 3 else "phone"
+        calls.append(Call(path, segment, seed, ((speaker, sex_of(index)),), seconds, kind))
         gender = {"m": "male", "f": "female"}[sex_of(index)]
         lines.append("\t".join([f"{segment}.sph", segment, speaker, speaker, gender, "toy", str(session), "toy"]))
     return calls, lines
@@ -144,22 +130,15 @@ def _people(first: int, count: int) -> list[tuple[str, str]]:
 def _enrolment(root: Path, size: SreSize, seed: int) -> tuple[list[Call], dict[str, list[str]]]:
     """Enrolment calls, two targets in each, and {speaker: [path:side]}; every target also has a `summed` recording."""
     people, rng = _people(FIRST_TARGET, size.eval_speakers), toy_speech.stream(seed, "enrolment")
-    names, calls, sides = (
-        iter(_names(rng, size.eval_speakers * (size.utterances + 1))),
-        [],
-        {name: [] for name, _ in people},
-    )
+    names, calls = iter(_names(rng, size.eval_speakers * (size.utterances + 1))), []
+    sides: dict[str, list[str]] = {name: [] for name, _ in people}
     for turn in range(size.utterances):
         order = [int(index) for index in rng.permutation(len(people))]
         order += [order[0]] * (len(order) % 2)  # an odd one talks to somebody for a second time
         for a, b in zip(order[::2], order[1::2]):
             path = f"NIST_SRE08/data/short2/{next(names)}.sph"
-            seconds = round(2 * float(rng.uniform(*size.seconds)), 2)
-            calls.append(
-                Call(
-                    str(root / path), path, seed, (people[a], people[b]), seconds, "noisy" if turn % 4 == 3 else "phone"
-                )
-            )
+            seconds, kind = round(2 * float(rng.uniform(*size.seconds)), 2), "noisy" if turn % 4 == 3 else "phone"
+            calls.append(Call(str(root / path), path, seed, (people[a], people[b]), seconds, kind))
             for index, side in ((a, "a"), (b, "b")):
                 sides[people[index][0]].append(f"{path}:{side}")
     path = f"NIST_SRE08/data/summed/{next(names)}.sph"
@@ -184,9 +163,8 @@ def _tests(root: Path, size: SreSize, seed: int) -> list[Call]:
             pair[lone] = unknowns[rng.integers(len(unknowns))]
         kind = CYCLE[index % len(CYCLE)]
         path = root / "data" / KINDS[kind].directory / span / f"{names[place]}_sre12.sph"
-        calls.append(
-            Call(str(path), names[place], seed, tuple(pair), round(length * float(rng.uniform(0.9, 1.1)), 2), kind)
-        )
+        seconds = round(length * float(rng.uniform(0.9, 1.1)), 2)
+        calls.append(Call(str(path), names[place], seed, tuple(pair), seconds, kind))
     return calls
 
 
@@ -198,11 +176,8 @@ def key_lines(tests: list[Call], targets: list[tuple[str, str]]) -> list[str]:
             others = "known_nontarget" if speaker in known else "unknown_nontarget"
             for target in (name for name, target_sex in targets if target_sex == sex):
                 path = "/".join(call.path.split("/")[-4:])
-                lines.append(
-                    ",".join(
-                        [target, path, side, "target" if target == speaker else others, "", *KINDS[call.kind].flags]
-                    )
-                )
+                kind = "target" if target == speaker else others
+                lines.append(",".join([target, path, side, kind, "", *KINDS[call.kind].flags]))
     return lines
 
 
@@ -214,17 +189,11 @@ def _write_tables(root: Path, sides: dict[str, list[str]], targets: list[tuple[s
         ("3", "NIST_SRE12_evaluation_release", targets[half:]),
     ):
         directory = docs / f"{LAYOUT}{version}"
-        write_lines(
-            directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt",
-            [f"{name} {','.join(sides[name])}" for name, _ in people],
-        )
-        write_lines(
-            directory / f"NIST_SRE12_speakertable.v{version[0]}.csv",
-            [
-                "speaker_id,gender,year,smoker,education,language",
-                *(f"{name},{sex},1970,N,,toy" for name, sex in people),
-            ],
-        )
+        maps = [f"{name} {','.join(sides[name])}" for name, _ in people]
+        write_lines(directory / f"{prefix}_target_speaker_2_files_map.v{version}.txt", maps)
+        table = (f"{name},{sex},1970,N,,toy" for name, sex in people)
+        lines = ["speaker_id,gender,year,smoker,education,language", *table]
+        write_lines(directory / f"NIST_SRE12_speakertable.v{version[0]}.csv", lines)
     lines = key_lines(tests, targets)
     write_lines(docs / "NIST_SRE12_core_trial_key.v1.csv", lines)
     return len(lines) - 1

@@ -139,10 +139,6 @@ def find_table(root: str, name: str) -> Path:
     return found
 
 
-def _speakers(corpora: list[Corpus]) -> set[tuple[str, str]]:
-    return {(corpus.name, side.speaker) for corpus in corpora for side in corpus.sides.values()}
-
-
 def _two_people(corpora: list[Corpus]) -> set[str]:
     """PINs that bear both genders in different Mixer corpora: two people, or a mistake; they are not merged."""
     genders: dict[str, set[str]] = defaultdict(set)
@@ -167,7 +163,7 @@ def label(corpora: list[Corpus], merge: bool) -> tuple[list[Utterance], dict[str
             speaker = f"{own}{side.speaker}"
             utterances.append(replace(side, id=f"{speaker}-{side.id}", speaker=speaker, info={"corpus": corpus.name}))
     counts = {
-        "speakers before merging": len(_speakers(corpora)),
+        "speakers before merging": sum(len({side.speaker for side in corpus.sides.values()}) for corpus in corpora),
         "speakers after": len({utt.speaker for utt in utterances}),
         "PINs of two genders kept apart": len(apart),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -184,7 +184,7 @@ class ListWriter:
 
 
 @contextlib.contextmanager
-def open_list(directory: Path, name: str, columns: tuple[str, ...], may_be_empty: bool = False) -> Iterator[ListWriter]:
+def open_list(directory: Path, name: str, columns: Collection[str], may_be_empty: bool = False) -> Iterator[ListWriter]:
     """A writer of trials/<name>, and trials/<name>.tsv when there are columns: trials are written as they come,
     atomically.
 
@@ -210,7 +210,7 @@ def write_list(
     directory: Path,
     name: str,
     trials: Iterable[Trial],
-    columns: tuple[str, ...],
+    columns: Collection[str],
     models: Container[str],
     tests: Container[str],
     check: Check | None = None,

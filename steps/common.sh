@@ -376,20 +376,17 @@ supervise() {
   done
   signal=
   exec 7>&- 9>&- # the locks are the stages'
-  until wait "$group"; code=$?; dead "$group"; do :; done
+  until wait "$group" 2>/dev/null; code=$?; dead "$group"; do :; done
   trap '' HUP INT TERM
-  [ "$code" -eq 0 ] || { resume=$(grep . "$exp/log/.resume" 2>/dev/null || resume_line); stop_group "$group" "$data/.lock"; }
+  if [ "$code" -ne 0 ]; then # what is left ends too (a training saves its checkpoint), within a minute: then the lock is free
+    resume=$(grep . "$exp/log/.resume" 2>/dev/null || resume_line)
+    kill -TERM -- "-$group" 2>/dev/null || true
+    flock --wait 60 "$data/.lock" true || sleep 5
+  fi
   kill -KILL -- "-$group" 2>/dev/null || true
   [ "$code" -ne 0 ] || exit 0
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
   case $code in 129 | 130 | 143) why="asked to stop" ;; 137) why="a process was killed" ;; *) why="exit code $code" ;; esac
   printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$resume" >&2 || true # the terminal may be gone
   exit "$code"
-}
-
-# stop_group GROUP LOCK: asks what is left of the run to end (a training saves its checkpoint) and waits a minute for it.
-#   The lock is free when the last process has ended.
-stop_group() {
-  kill -TERM -- "-$1" 2>/dev/null || true
-  flock --wait 60 "$2" true || sleep 5
 }

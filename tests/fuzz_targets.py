@@ -43,7 +43,7 @@ from pyasp.audio import recording
 from pyasp.audio.cut_files import CutStream, audio_files, read_cuts
 from pyasp.audio.cuts import CheckedBackend, read_samples, use_libsndfile
 from pyasp.audio.headers import Header, read_header
-from pyasp.backend.files import read_back_end_files, read_plda
+from pyasp.backend.files import read_back_end, read_plda
 from pyasp.backend.variants import VariantOptions
 from pyasp.bundle import format, speaker_model
 from pyasp.core.conf import read_conf
@@ -315,7 +315,7 @@ TARGETS: dict[str, Target] = {
     "model as items": Target([*both(diag()), *both(extractor()), *both(plda())], items.read_items),
     "mean and transform": Target(
         [kaldi.serialise(RNG.normal(size=shape), binary) for shape in ((3, 3), (3, 4)) for binary in (True, False)],
-        lambda path: read_back_end_files(path.with_name("mean.vec"), path, path.with_name("plda")),
+        lambda path: read_back_end(path.parent, ("mean.vec", path.name, "plda")),
         "transform.mat",
         prepare=_with(put("mean.vec", kaldi.serialise(np.zeros(3))), put("plda", both(plda())[0])),
     ),

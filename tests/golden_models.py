@@ -60,10 +60,20 @@ def alignment_of(frames: list[dict[int, float]]) -> Alignment:
     return Alignment(torch.as_tensor(frame), torch.as_tensor(gauss), torch.as_tensor(weight, dtype=F64), 0.0)
 
 
+def all_loglikes(model, x: torch.Tensor, dtype: torch.dtype = F64) -> torch.Tensor:
+    """(T, C) log w_i N(x_t; m_i, S_i) of every Gaussian at the frames x (T, D)."""
+    if isinstance(model, DiagGmm):
+        return DiagScorer(model, dtype=dtype).loglikes(x)
+    return FullScorer(model, dtype=dtype).loglikes(x, torch.arange(model.num_gauss).expand(len(x), -1))
+
+
 def selection(model, feats: dict[str, np.ndarray], count: int) -> dict[str, torch.Tensor]:
-    """{utterance: (T, n) int64} best Gaussians."""
-    scorer = (DiagScorer if isinstance(model, DiagGmm) else FullScorer)(model, dtype=F64)
-    return {utt: scorer.select(torch.as_tensor(x), count)[1] for utt, x in feats.items()}
+    """{utterance: (T, n) int64} best Gaussians: by gmm-gselect, or fgmm-gselect."""
+    if isinstance(model, DiagGmm):
+        scorer = DiagScorer(model, dtype=F64)
+        return {utt: scorer.select(torch.as_tensor(x), count)[1] for utt, x in feats.items()}
+    count = min(count, model.num_gauss)
+    return {utt: all_loglikes(model, torch.as_tensor(x)).topk(count, 1).indices for utt, x in feats.items()}
 
 
 def gmm_stats(model, feats: dict[str, np.ndarray], gselect: dict[str, torch.Tensor] | None):
@@ -184,7 +194,7 @@ def compare_gmm(case: dict, result, reference) -> None:
     compare(case, result.weights, reference.weights, "weights")
     compare(case, result.means, reference.means, "means")
     name = "inv_vars" if isinstance(reference, DiagGmm) else "inv_covars"
-    for i, (found, wanted) in enumerate(zip(getattr(result, name), getattr(reference, name), strict=True)):
+    for i, (found, wanted) in enumerate(zip(result.inverse, reference.inverse, strict=True)):
         compare(case, found, wanted, name, f"Gaussian {i}")
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pyasp.audio.headers import Header
 from pyasp.audio.recording import count_in
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
-from pyasp.core.text import parse_json
+from pyasp.core.text import open_text, parse_json
 
 Json = dict[str, Any]
 MAX_SECONDS = 1e7  # four months: longer than any recording
@@ -24,15 +23,9 @@ CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 
 
 def read_cut_lines(path: str | Path) -> Iterator[str]:
-    """JSON lines of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file."""
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                yield line
-    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-        found, expected = f"a damaged file ({error})", "one lhotse cut a line, gzip"
-        raise InputError(path, found, expected, rerun("prepare"), item=f"after line {number}") from None
+    """JSON lines of a lhotse `cuts.jsonl.gz`, in file order. Raises InputError on a damaged file; OSError."""
+    with open_text(path, rerun("prepare")) as stream:
+        yield from stream
 
 
 def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,26 +75,24 @@ def write_plda(path: str | Path, plda: Plda, binary: bool = True) -> None:
         stream.token("</Plda>")
 
 
-def read_back_end(directory: str | Path) -> BackEnd:
-    """Reads mean.vec (float or double), transform.mat and plda, ours or Kaldi's; checks that they fit together."""
-    paths = [Path(directory) / name for name in FILES]
+def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) -> BackEnd:
+    """Reads mean.vec (float or double), transform.mat and plda, ours or Kaldi's; checks that they fit together.
+
+    names: what these three are called in the directory.
+    """
+    paths = [Path(directory) / name for name in names]
     for path in paths:
         if not path.is_file():
             raise InputError(path, "no such file", "a trained back end", rerun("scores"))
-    return read_back_end_files(*paths)
-
-
-def read_back_end_files(mean_path: Path, transform_path: Path, plda_path: Path) -> BackEnd:
-    """As `read_back_end`, from three files wherever they lie."""
-    mean, transform = (np.asarray(kaldi.load(path), np.float64) for path in (mean_path, transform_path))
-    for path, array in ((mean_path, mean), (transform_path, transform)):
+    mean, transform = (np.asarray(kaldi.load(path), np.float64) for path in paths[:2])
+    for path, array in zip(paths, (mean, transform)):
         if not np.isfinite(array).all():
             raise InputError(path, "values that are not finite", "finite numbers", "Train the back end again")
-    plda = read_plda(plda_path)
+    plda = read_plda(paths[2])
     fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
     if not fits or transform.shape[0] != plda.dim:
         raise InputError(
-            plda_path.parent,
+            paths[2].parent,
             f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
             "(D,), (R, D) or (R, D + 1), and R",
             "Train it again: its files do not belong together",
@@ -151,10 +149,6 @@ def by_trial(
     ]
     low, high = np.minimum(*sides), np.maximum(*sides)
     for f, g in itertools.product(np.unique(low).tolist(), np.unique(high).tolist()):
-        name, mask = f"{g if f < 0 else f}-{g}", (low == f) & (high == g)
-        if not mask.any():
-            continue
-        files = [Path(directory) / each for each in FILES]
-        if g >= 0:
-            files[0], files[2] = (path.with_name("apart") / f"{name}.{kind}" for kind in ("vec", "plda"))
-        yield mask, read_back_end(directory) if g < 0 else read_back_end_files(*files)
+        name, mask = f"apart/{g if f < 0 else f}-{g}", (low == f) & (high == g)
+        if mask.any():
+            yield mask, read_back_end(directory, FILES if g < 0 else (f"{name}.vec", TRANSFORM, f"{name}.plda"))

@@ -50,23 +50,13 @@ class BackEnd:
         return length_normalise(apply_transform(self.transform, vectors - self.mean))
 
 
-def _enroll_normalised(back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
+def enroll(
+    back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], average: str = "normalised"
+) -> np.ndarray:
+    """Model vectors (M, R) from embeddings (N, D); members[i]: rows of model i's recordings; average: see above."""
+    if average == "raw":
+        return back_end.process(average_rows(vectors, members))
     return length_normalise(average_rows(back_end.process(vectors), members))
-
-
-def _enroll_raw(back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
-    return back_end.process(average_rows(vectors, members))
-
-
-AVERAGES: dict[str, Callable[[BackEnd, np.ndarray, list[np.ndarray]], np.ndarray]] = {
-    "normalised": _enroll_normalised,
-    "raw": _enroll_raw,
-}
-
-
-def enroll(back_end: BackEnd, vectors: np.ndarray, members: list[np.ndarray], average: str) -> np.ndarray:
-    """Model vectors (M, R) from embeddings (N, D); members[i]: rows of model i's recordings; `average`: AVERAGES."""
-    return AVERAGES[average](back_end, vectors, members)
 
 
 # ---------------------------------------------------------------- training

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyasp.backend.model import AVERAGES, BackEnd
+from pyasp.backend.model import BackEnd, enroll
 from pyasp.backend.options import BackendOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.core.errors import CannotBeMade
@@ -115,7 +115,7 @@ class Cohort:
         options: BackendOptions,
     ):
         self.back_end, self.options, self.speakers = back_end, options, np.array(speakers)
-        self.vectors = AVERAGES["normalised"](back_end, vectors, members)
+        self.vectors = enroll(back_end, vectors, members)
         self.num_utts = np.array([len(rows) for rows in members])
 
     def normalise(

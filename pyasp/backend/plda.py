@@ -109,23 +109,11 @@ class Plda:
         energy = (projected**2 / expected).sum(axis=1)
         return np.where(energy > 0, np.sqrt(self.dim / np.where(energy > 0, energy, 1.0)), 1.0)
 
-    def score_terms(self, num_utts: int) -> ScoreTerms:
-        """Coefficients of the score for models of `num_utts` recordings, expanded into quadratic forms."""
-        shrink = num_utts * self.psi / (num_utts * self.psi + 1.0)
-        given, alone = 1.0 + self.psi / (num_utts * self.psi + 1.0), 1.0 + self.psi
-        return ScoreTerms(
-            cross=shrink / given,
-            model=-0.5 * shrink**2 / given,
-            test=0.5 * (1.0 / alone - 1.0 / given),
-            constant=0.5 * float(np.log(alone / given).sum()),
-        )
-
-
-@dataclass(frozen=True)
-class ScoreTerms:
-    """score = constant + sum_i (cross_i u_i v_i + model_i u_i^2 + test_i v_i^2), for one number of recordings."""
-
-    cross: np.ndarray
-    model: np.ndarray
-    test: np.ndarray
-    constant: float
+    def score_terms(self, num_utts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The score of a model of n recordings as constant + sum_i (cross_i u_i v_i + model_i u_i^2 + test_i v_i^2):
+        cross, model, test (G, D) and constant (G,) of some numbers n (G,)."""
+        n = num_utts[:, None]
+        shrink = n * self.psi / (n * self.psi + 1.0)
+        given, alone = 1.0 + self.psi / (n * self.psi + 1.0), 1.0 + self.psi
+        constant = 0.5 * np.log(alone / given).sum(axis=1)
+        return shrink / given, -0.5 * shrink**2 / given, 0.5 * (1.0 / alone - 1.0 / given), constant

@@ -26,18 +26,11 @@ NO_SCATTER = 1e-12  # share of the vectors' variance within classes that is roun
 
 @dataclass(frozen=True)
 class ClassStats:
-    """counts (K,) int64, means (K, D) float64, scatter (D, D) float64. Two of disjoint classes add up."""
+    """counts (K,) int64, means (K, D) float64, scatter (D, D) float64."""
 
     counts: np.ndarray
     means: np.ndarray
     scatter: np.ndarray
-
-    def __add__(self, other: ClassStats) -> ClassStats:
-        return ClassStats(
-            np.concatenate([self.counts, other.counts]),
-            np.concatenate([self.means, other.means]),
-            self.scatter + other.scatter,
-        )
 
     @property
     def mean(self) -> np.ndarray:

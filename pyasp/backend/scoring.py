@@ -112,9 +112,8 @@ def plda_scorer(
     num_utts = np.asarray(num_utts) if options.num_utts else np.ones(len(models), np.int64)
     u, v = _projected(plda, models, num_utts, options), _projected(plda, tests, np.ones(len(tests)), options)
     values, group = np.unique(num_utts, return_inverse=True)
-    terms = [plda.score_terms(int(n)) for n in values]
-    cross, own, other = (np.array(rows) for rows in zip(*((t.cross, t.model, t.test) for t in terms)))
-    model = (u**2 * own[group]).sum(axis=1) + np.array([t.constant for t in terms])[group]
+    cross, own, other, constant = plda.score_terms(values)
+    model = (u**2 * own[group]).sum(axis=1) + constant[group]
     return Scorer(u * cross[group], v, model, other @ (v**2).T, group)
 
 

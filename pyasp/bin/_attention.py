@@ -75,16 +75,10 @@ def take(data: str | Path, exp: str | Path) -> None:
         print(f"{exp}: no network with an attention, nothing to show", file=sys.stderr)
         remove_tree(path)
         return
-    test.require("cuts.jsonl.gz", *tables_of(networks), "vad.scp", "utt2num_frames", "utt2num_voiced")
-    made = describe(
-        "attention",
-        {"recordings": RECORDINGS},
-        [
-            *(test / name for name in ("cuts.jsonl.gz", *tables_of(networks), "vad.scp")),
-            *(Path(exp) / name / "final.pt" for name in networks),
-        ],
-        SEED,
-    )
+    tables = test.require("cuts.jsonl.gz", *tables_of(networks), "vad.scp")
+    test.require("utt2num_frames", "utt2num_voiced")
+    inputs = [*tables, *(Path(exp) / name / "final.pt" for name in networks)]
+    made = describe("attention", {"recordings": RECORDINGS}, inputs, SEED)
     if is_current(path, made, True):  # a picture follows what it shows, without --force
         return
     least = 2 * max(net.shortest for net, _ in networks.values())

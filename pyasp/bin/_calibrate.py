@@ -10,7 +10,7 @@ from pyasp.backend.calibration import Calibration
 from pyasp.backend.options import BackendOptions
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.records import describe, is_current
-from pyasp.core.text import read_json, write_json
+from pyasp.core.text import read_json_if_there, write_json
 from pyasp.data.scores import Scored, dev_list, optional, scored_lists, training_list, write_scores
 from pyasp.data.trials import Columns, TrialList
 from pyasp.evaluation.conditions import Evaluation
@@ -120,7 +120,7 @@ def trained_on(way: str, options: BackendOptions) -> str:
 
 def save(path: Path, way: str, options: BackendOptions, used: dict) -> None:
     """Adds the models of some lists to calibration.json."""
-    old = read_json(path, "the recipe's calibration", "Calibrate again").get("lists", {}) if path.is_file() else {}
+    old = read_json_if_there(path).get("lists", {})
     write_json(path, {"trained_on": trained_on(way, options), "lists": {**old, **used}})
 
 

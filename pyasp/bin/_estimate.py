@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.audio.augment import AugmentOptions, speeds_of
+from pyasp.bin._stale import system_conf
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.costs import Work
 from pyasp.core.options import subset
@@ -108,9 +109,8 @@ class Plan:
         """Stages ubm and extractor."""
         ubm, extractor = self._mixture()
         dim, passes = self.dim(extractor), 1 + ubm.num_iters_diag + ubm.num_iters_full + extractor.num_iters
-        work = gmm.operations(ubm, self.ubm.frames, dim) + ivector.training_operations(
-            extractor, ubm.num_gauss, self.ubm.recordings, self.ubm.frames, dim
-        )
+        size = self.ubm.recordings, self.ubm.frames, dim
+        work = gmm.operations(ubm, *size[1:]) + ivector.training_operations(extractor, ubm.num_gauss, *size)
         return Work(4, passes * self.ubm.recordings * READ + work / MIXTURES)
 
     def network(self, system: str) -> Work:
@@ -125,9 +125,8 @@ class Plan:
 
     def vectors(self, system: str) -> Work:
         """Stages embeddings, scores and report of a system."""
-        recordings, frames = (
-            getattr(self.trained, name) + getattr(self.others, name) for name in ("recordings", "frames")
-        )
+        recordings = self.trained.recordings + self.others.recordings
+        frames = self.trained.frames + self.others.frames
         if system == "ivector":
             ubm, options = self._mixture()
             work = ivector.operations(options, ubm.num_gauss, recordings, frames, self.dim(options)) / MIXTURES
@@ -137,15 +136,12 @@ class Plan:
         return Work(5, recordings * READ + work + self.trials * TRIAL)
 
     def _mixture(self) -> tuple[gmm.UbmOptions, ivector.IvectorOptions]:
-        return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), read_conf(
-            self.conf / "ivector.conf", ivector.IvectorOptions
-        )
+        extractor = read_conf(self.conf / "ivector.conf", ivector.IvectorOptions)
+        return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), extractor
 
     def _network(self, system: str) -> NetworkOptions:
         values = conf_values(self.conf / "tdnn.conf", NetworkOptions)
-        own = self.conf / "systems" / f"{system}.conf"
-        shipped = Path(__file__).parents[2] / "conf" / "systems" / own.name
-        return NetworkOptions(**values | conf_values(own if own.is_file() else shipped, NetworkOptions))
+        return NetworkOptions(**values | conf_values(system_conf(self.conf, system), NetworkOptions))
 
     def _net(self, options: NetworkOptions) -> Network:
         return Network(subset(options, ArchitectureOptions), self.dim(options), max(1, self.trained.speakers))

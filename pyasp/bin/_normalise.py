@@ -19,6 +19,7 @@ from pyasp.data.trials import TrialList
 from pyasp.evaluation.conditions import Evaluation
 from pyasp.kaldi import ScpReader
 
+HOLD_OUT = "Hold dev speakers out (--dev-fraction in select.conf, and select again)"
 Material = tuple[np.ndarray, list[np.ndarray], list[str]]
 COHORTS = {"train": ("train_sel/utt2spk", "train_sel/utt2clean", "train"), "dev": ("dev/utt2spk", "", "dev")}
 
@@ -81,26 +82,18 @@ def normalise(
         files = cohort_files(data, vectors, options)
         missing = [path for path in (files[0], files[2]) if not path.is_file()]
         if missing:
-            cure = "Hold dev speakers out (--dev-fraction in select.conf, and select again), or use --cohort=train"
-            raise CannotBeMade(missing[0], "no such file", f"the speakers of --cohort={options.cohort}", cure)
+            expected, cure = f"the speakers of --cohort={options.cohort}", f"{HOLD_OUT}, or use --cohort=train"
+            raise CannotBeMade(missing[0], "no such file", expected, cure)
         back_end_files = [path for name in (*FILES, APART) if (path := Path(backend_dir) / name).is_file()]
-        settings = {
-            **vars(subset(options, ScoreOptions)),
-            "kind": kind,
-            "cohort": options.cohort,
-            **{name: getattr(options, name) for name in ("cohort_size", "cohort_unit", "cohort_top")},
-        }
+        cohort_options = ("cohort", "cohort_size", "cohort_unit", "cohort_top")
+        settings = {**vars(subset(options, ScoreOptions)), "kind": kind}
+        settings |= {name: getattr(options, name) for name in cohort_options}
         cohort = None
         for each in scored_lists(data, system):
             scps = {Path(vectors) / place / "embedding.scp" for place in (each.enroll, each.test)}
             scps |= {Path(data) / place / "utt2spk" for place in (each.enroll, each.test)}  # whom the cohort leaves out
-            inputs = [
-                each.trials,
-                Path(system) / each.scores,
-                *back_end_files,
-                *(path for path in files if path),
-                *sorted(scps),
-            ]
+            own = [each.trials, Path(system) / each.scores]
+            inputs = [*own, *back_end_files, *(path for path in files if path), *sorted(scps)]
             made = describe("normalise_scores", settings, list(dict.fromkeys(inputs)), options.variant_seed)
             if is_current(Path(out) / each.scores, made, force):
                 continue

@@ -62,7 +62,6 @@ TOOLS = {
     "calibrate": Tool("scores", "backend.conf", verb="score calibrate"),
 }
 DERIVED = {"train_aug": "augment", "train_sel": "select", "dev": "select"}  # sets, with their stage
-PREPARATIONS = {"toy": "prep_toy", "toy_sre12": "prep_toy_sre12"}  # of a corpus; else prep_<corpus>
 SYSTEMS = ROOT / "conf" / "systems"  # shared by all corpora
 STAGES = tuple(dict.fromkeys(tool.stage for tool in TOOLS.values()))  # in the order of a run
 CHOSEN = ("train_on", "kind")  # by the step, not by a setting
@@ -156,16 +155,16 @@ def stage_of(run: Request, artefact: Path, tool: str) -> str:
     return later[0] if stage == "features" and later else stage
 
 
-def system_conf(run: Request, system: str) -> Path:
+def system_conf(conf: str | Path, system: str) -> Path:
     """The settings of a network by name: in the conf directory's systems/, else in the shared one."""
-    own = Path(run.conf) / "systems" / f"{system}.conf"
+    own = Path(conf) / "systems" / f"{system}.conf"
     return own if own.is_file() else SYSTEMS / f"{system}.conf"
 
 
 def main_of(run: Request, tool: str) -> Any:
     """The command that a tool of a record is."""
     if TOOLS[tool].stage == "prepare":
-        return importlib.import_module(f"local.{PREPARATIONS.get(run.corpus, f'prep_{run.corpus}')}").main
+        return importlib.import_module(f"local.prep_{run.corpus}").main
     verb, _, action = (TOOLS[tool].verb or tool).partition(" ")
     main = importlib.import_module(f"pyasp.bin.{verb}").main
     return main.actions[action] if action else main
@@ -179,7 +178,7 @@ def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     path, words = Path(run.conf) / TOOLS[tool].conf, []
     if path.is_file():
         words += ["--config", str(path)]
-        words += ["--config", str(system_conf(run, system))] if TOOLS[tool].conf == "tdnn.conf" else []
+        words += ["--config", str(system_conf(run.conf, system))] if TOOLS[tool].conf == "tdnn.conf" else []
     elif not preparing:
         raise InputError(path, "no such file", "the settings of a step", "Check --conf")
     main = main_of(run, tool)
@@ -269,10 +268,8 @@ def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     for artefact, made in records(run):
         stage = stage_of(run, artefact, made["tool"])
         if stage in stages:
-            reasons = [
-                *changed_settings(run, artefact, made, settings_of),
-                *changed_inputs(run, artefact, made, mark_of),
-            ]
+            reasons = [*changed_settings(run, artefact, made, settings_of)]
+            reasons += changed_inputs(run, artefact, made, mark_of)
             found += [Stale(artefact, stage, "; ".join(reasons[:4]))] if reasons else []
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
@@ -283,9 +280,6 @@ def error(run: Request, found: list[Stale]) -> InputError:
     for stage, group in itertools.groupby(found, lambda each: each.stage):
         mine = list(group)
         stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
-    return InputError(
-        first.path,
-        f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}",
-        "artefacts made with the present settings and inputs",
-        rerun(first.stage, force=True),
-    )
+    told = f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}"
+    expected, cure = "artefacts made with the present settings and inputs", rerun(first.stage, force=True)
+    return InputError(first.path, told, expected, cure)

@@ -54,10 +54,8 @@ def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
         noises = musan_noises(options.musan)
     if options.rirs:
         responses = responses_of(options.rirs)
-    told = (
-        f"{len(noises)} noises from {options.musan or 'a generator'}, {len(responses)} impulse responses from "
-        f"{options.rirs or 'simulated rooms'} ({rate} Hz)"
-    )
+    noise, room = options.musan or "a generator", options.rirs or "simulated rooms"
+    told = f"{len(noises)} noises from {noise}, {len(responses)} impulse responses from {room} ({rate} Hz)"
     print(told, file=sys.stderr)
     return Augmenter(chosen, noises, responses, options.seed), told
 
@@ -113,13 +111,8 @@ def in_order(parts: Iterable[list[Entry]], where: Path) -> Iterator[Entry]:
     for part in parts:
         first = part[0].utt.encode()
         if first <= last:
-            raise InputError(
-                where,
-                f"{part[0].utt!r} after {last.decode()!r}",
-                "unique ids in C-locale order",
-                rerun("check"),
-                item=part[0].utt,
-            )
+            found = f"{part[0].utt!r} after {last.decode()!r}"
+            raise InputError(where, found, "unique ids in C-locale order", rerun("check"), item=part[0].utt)
         while waiting and waiting[0][0] < first:
             yield heapq.heappop(waiting)[1]
         for entry in part:
@@ -134,7 +127,7 @@ class Tables:
     def __init__(self, clean: DataDir):
         self.speaker = clean.utt2spk
         self.kinds: Counter[str] = Counter()
-        self.gender = clean.read("spk2gender") if clean.has("spk2gender") else {}
+        self.gender = clean.read_if_there("spk2gender")
         self.utt2spk: dict[str, str] = {}
         self.utt2clean: dict[str, str] = {}
         self.utt2speed: dict[str, str] = {}
@@ -163,14 +156,6 @@ class Tables:
         target.write_speakers(self.utt2spk)
 
 
-def describe_copies(kinds: Counter, told: list[str], codec: str) -> str:
-    """One sentence for the report: what the copies are, how many of each kind."""
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return "; ".join(
-        [f"{counts} (noise levels over the voiced frames)", *told, *([f"codec: {codec}"] if codec else [])]
-    )
-
-
 @command(Options, "CLEAN", "AUGMENTED")
 def main(options: Options, clean: str, augmented: str) -> None:
     """Writes AUGMENTED = the utterances of CLEAN and their copies: utt2spk, spk2utt, utt2clean, cuts.jsonl.gz, and
@@ -184,8 +169,7 @@ def main(options: Options, clean: str, augmented: str) -> None:
     use_libsndfile()
     codec = check(subset(options, AugmentOptions))
     source, target = DataDir(clean), DataDir(augmented)
-    source.require("utt2spk", "cuts.jsonl.gz", "vad.scp")
-    inputs = [source / name for name in ("utt2spk", "cuts.jsonl.gz", "vad.scp")]
+    inputs = source.require("utt2spk", "cuts.jsonl.gz", "vad.scp")
     made = describe("augment", options, inputs, options.seed)
     if is_current(target / "cuts.jsonl.gz", made, options.force):
         return
@@ -193,9 +177,10 @@ def main(options: Options, clean: str, augmented: str) -> None:
     with making(target / "cuts.jsonl.gz", made) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
         tables.write(target)
+        counts = ", ".join(f"{count} {kind}" for kind, count in tables.kinds.items())
+        told = [f"{counts} (noise levels over the voiced frames)", *groups.told]
         with atomic_write(target / "augment.txt", "w") as stream:
-            stream.write(describe_copies(tables.kinds, groups.told, codec) + "\n")
-    counts = ", ".join(f"{count} {kind}" for kind, count in tables.kinds.items())
+            stream.write("; ".join([*told, *([f"codec: {codec}"] if codec else [])]) + "\n")
     print(f"{augmented}: {len(tables.utt2spk)} utterances: {counts}", file=sys.stderr)
 
 

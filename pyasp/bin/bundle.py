@@ -48,10 +48,8 @@ def main(options: Options, system: str, model: str) -> None:
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())
     calibrated = "calibrated" if loaded.calibrated else f"not calibrated: {scale_text(loaded)}"
-    print(
-        f"{Path(model) / MANIFEST}: {loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, "
-        f"{size / 1e6:.1f} MB, {calibrated}"
-    )
+    facts = f"{loaded.bundle.kind}, vectors of {loaded.dim}, {loaded.rate} Hz, {size / 1e6:.1f} MB, {calibrated}"
+    print(f"{Path(model) / MANIFEST}: {facts}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pyasp.backend.calibration import lacking_in_halves
 from pyasp.backend.options import BackendOptions
 from pyasp.bin import _stale as stale
 from pyasp.core import environment
-from pyasp.core.command import command
+from pyasp.core.command import action_of, command
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import Share, option
@@ -109,12 +108,9 @@ def check_data(options: Options, data: str) -> None:
         checker.fix()
         print(f"{checker.data.path}: {checker.told()}", file=sys.stderr)
         if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
-            raise InputError(
-                checker.data.path,
-                f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable",
-                f"at most {options.max_dropped_fraction:.0%}",
-                f"See {checker.data.path}/dropped.tsv for the reasons",
-            )
+            found = f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable"
+            cure = f"See {checker.data.path}/dropped.tsv for the reasons"
+            raise InputError(checker.data.path, found, f"at most {options.max_dropped_fraction:.0%}", cure)
     check_trial_lists(Path(data))
 
 
@@ -160,17 +156,9 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
     """Every record X.made.json that the --skipped stages left under DATA and EXP: made with other settings, another
     seed or from other inputs, it is an error that names the stage to re-run from."""
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
-    run = stale.Request(
-        Path(data),
-        Path(exp),
-        systems,
-        options.conf,
-        options.seed,
-        options.corpus,
-        prep_options,
-        options.kaldi_ivector,
-        options.kaldi_backend,
-    )
+    given = options.kaldi_ivector, options.kaldi_backend
+    asked = systems, options.conf, options.seed, options.corpus, prep_options, *given
+    run = stale.Request(Path(data), Path(exp), *asked)
     if found := stale.find(run, options.skipped.split()):
         raise stale.error(run, found)
 
@@ -195,14 +183,14 @@ def check_time(options: Options, data: str, exp: str) -> None:
     print(f"time left on this machine, an estimate: {told} ({why})", file=sys.stderr)
 
 
-CHECKS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {  # what: function, its arguments
-    "environment": (check_environment, ("REQUIREMENTS",)),
-    "augment": (check_augment, ()),
-    "variants": (check_variants, ("BACKEND_CONF", "DATA")),
-    "data": (check_data, ("DATA",)),
-    "voiced": (check_voiced, ("DATA",)),
-    "made": (check_made, ("DATA", "EXP")),
-    "time": (check_time, ("DATA", "EXP")),
+CHECKS = {  # what: function, its arguments
+    "environment": (check_environment, "REQUIREMENTS"),
+    "augment": (check_augment, ""),
+    "variants": (check_variants, "BACKEND_CONF DATA"),
+    "data": (check_data, "DATA"),
+    "voiced": (check_voiced, "DATA"),
+    "made": (check_made, "DATA EXP"),
+    "time": (check_time, "DATA EXP"),
 }
 
 
@@ -220,13 +208,8 @@ def main(options: Options, what: str, words: list[str] | None, prep_options: lis
     Example, after ./run.sh:
         pyasp check environment conf/requirements.txt
     """
-    if what not in CHECKS:
-        raise InputError("command line", repr(what), " or ".join(CHECKS), "Name one of these checks")
-    check, arguments = CHECKS[what]
-    if len(words or []) != len(arguments):
-        told = " ".join(arguments) or "no argument"
-        raise InputError("command line", f"{len(words or [])} arguments", told, f"pyasp check {what} {told}")
-    check(options, *(words or []), *((prep_options or []) if what == "made" else []))
+    check = action_of("check", CHECKS, what, words or [])
+    check(options, *((prep_options or []) if what == "made" else []))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,12 @@
 
 import argparse
 import importlib
-from dataclasses import dataclass
 
 from pyasp.__main__ import verb_lines
-from pyasp.core.command import command, parser_of
+from pyasp.core.command import NoOptions, command, parser_of
 from pyasp.core.errors import InputError
 
 SHELLS = ("bash", "zsh")
-
-
-@dataclass(frozen=True)
-class Options:
-    """completion has no options of its own."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-@command(Options, "SHELL")
-def main(options: Options, shell: str) -> None:
+@command(NoOptions, "SHELL")
+def main(options: NoOptions, shell: str) -> None:
     """Prints a script that completes verbs, options and their values: for SHELL bash or zsh.
 
     bash: `source <(pyasp completion bash)`; zsh: `pyasp completion zsh > DIR/_pyasp`, DIR being in $fpath.

@@ -1,11 +1,10 @@
 """Validates, fixes, cuts, joins, counts and converts data directories."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core.command import command
+from pyasp.core.command import action_of, command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Natural, option
 from pyasp.data import manifests, parts
@@ -41,21 +40,20 @@ def fresh(path: str) -> Path:
     return Path(path)
 
 
-def validate(options: Options, words: list[str]) -> int:
+def validate(options: Options, paths: list[str]) -> int:
     """Prints every problem; 1 when there is one."""
-    found = [(path, problem) for path in words for problem in problems(existing(path).path)]
+    found = [(path, problem) for path in paths for problem in problems(existing(path).path)]
     for path, problem in found:
         print(f"{path}: {problem}")
-    print(f"{len(words)} directories, {len(found)} problems")
+    print(f"{len(paths)} directories, {len(found)} problems")
     return int(bool(found))
 
 
-def fix(options: Options, words: list[str]) -> int:
+def fix(options: Options, paths: list[str]) -> int:
     """Mends or drops, and says what; 1 when audio is not there, which is no reason to drop it, or ids need a prefix."""
     left = 0
-    for path in words:
-        existing(path)
-        checker = Checker(path)
+    for path in paths:
+        checker = Checker(existing(path).path)
         checker.check()
         checker.fix()
         print(f"{path}: {checker.told()}")
@@ -63,80 +61,72 @@ def fix(options: Options, words: list[str]) -> int:
     return int(bool(left))
 
 
-def subset(options: Options, words: list[str]) -> int:
+def subset(options: Options, path: str, out: str) -> None:
     """Writes a part."""
-    data = existing(words[0])
+    data = existing(path)
     chosen = parts.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
-    parts.write_part(data, chosen, fresh(words[1]))
-    print(f"{words[1]}: {len(chosen)} of {len(data.utt2spk)} utterances")
-    return 0
+    parts.write_part(data, chosen, fresh(out))
+    print(f"{out}: {len(chosen)} of {len(data.utt2spk)} utterances")
 
 
-def split(options: Options, words: list[str]) -> int:
+def split(options: Options, path: str, count: str, out: str | None) -> None:
     """Writes contiguous parts."""
-    if not words[1].isdigit():
-        raise InputError("command line", repr(words[1]), "a number of parts", "pyasp data split DIR PARTS [OUT]")
-    data, out = existing(words[0]), Path(words[2] if len(words) > 2 else f"{words[0].rstrip('/')}/split{words[1]}")
-    for number, utts in enumerate(parts.parts_of(data, int(words[1]), options.by_speaker), 1):
-        parts.write_part(data, utts, fresh(str(out / str(number))))
-        print(f"{out / str(number)}: {len(utts)} utterances")
-    return 0
+    if not count.isdigit():
+        raise InputError("command line", repr(count), "a number of parts", "pyasp data split DIR PARTS [OUT]")
+    data, top = existing(path), out or f"{path.rstrip('/')}/split{count}"
+    for number, utts in enumerate(parts.parts_of(data, int(count), options.by_speaker), 1):
+        parts.write_part(data, utts, fresh(f"{top}/{number}"))
+        print(f"{top}/{number}: {len(utts)} utterances")
 
 
-def combine(options: Options, words: list[str]) -> int:
+def combine(options: Options, out: str, paths: list[str]) -> None:
     """Writes the union."""
-    sources = [existing(path) for path in words[1:]]
-    parts.combine(sources, fresh(words[0]))
-    print(f"{words[0]}: {len(DataDir(words[0]).utt2spk)} utterances of {len(sources)} directories")
-    return 0
+    sources = [existing(path) for path in paths]
+    parts.combine(sources, fresh(out))
+    print(f"{out}: {len(DataDir(out).utt2spk)} utterances of {len(sources)} directories")
 
 
-def stats(options: Options, words: list[str]) -> int:
+def stats(options: Options, paths: list[str]) -> None:
     """Prints the numbers of each directory."""
-    found = {path: parts.statistics(existing(path)) for path in words}
+    found = {path: parts.statistics(existing(path)) for path in paths}
     if options.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
-        return 0
+        return
     for path, facts in found.items():
         print(f"{path}:")
         for name, value in facts.items():
             text = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
             print(f"  {name.replace('_', ' ')}: {text}")
-    return 0
 
 
-def to_lhotse(options: Options, words: list[str]) -> int:
+def to_lhotse(options: Options, path: str, out: str) -> None:
     """Writes the manifests of a directory."""
-    recordings, supervisions = manifests.to_lhotse(existing(words[0]), fresh(words[1]), options.rate)
-    print(f"{words[1]}: {recordings} recordings, {supervisions} supervisions")
-    return 0
+    recordings, supervisions = manifests.to_lhotse(existing(path), fresh(out), options.rate)
+    print(f"{out}: {recordings} recordings, {supervisions} supervisions")
 
 
-def from_lhotse(options: Options, words: list[str]) -> int:
-    """Writes the directory of two manifests."""
-    left, right = words[:2]
-    if len(words) == 2:
-        left, right = (f"{words[0]}/{name}" for name in (manifests.RECORDINGS, manifests.SUPERVISIONS))
-    recordings, utts = manifests.to_kaldi(left, right, fresh(words[-1]))
-    print(f"{words[-1]}: {utts} utterances of {recordings} recordings")
-    return 0
+def from_lhotse(options: Options, left: str, right: str | None, out: str) -> None:
+    """Writes the directory of two manifests, or of those in a directory."""
+    if right is None:
+        left, right = (f"{left}/{name}" for name in (manifests.RECORDINGS, manifests.SUPERVISIONS))
+    recordings, utts = manifests.to_kaldi(left, right, fresh(out))
+    print(f"{out}: {utts} utterances of {recordings} recordings")
 
 
-MANY = float("inf")
-ACTIONS: dict[str, tuple[Callable[[Options, list[str]], int], str, tuple[int, float]]] = {  # (arguments, their number)
-    "validate": (validate, "DIR...", (1, MANY)),
-    "fix": (fix, "DIR...", (1, MANY)),
-    "subset": (subset, "DIR OUT", (2, 2)),
-    "split": (split, "DIR PARTS [OUT]", (2, 3)),
-    "combine": (combine, "OUT DIR...", (2, MANY)),
-    "stats": (stats, "DIR...", (1, MANY)),
-    "to-lhotse": (to_lhotse, "DIR OUT", (2, 2)),
-    "from-lhotse": (from_lhotse, "(MANIFESTS | RECORDINGS SUPERVISIONS) OUT", (2, 3)),
+ACTIONS = {
+    "validate": (validate, "DIR..."),
+    "fix": (fix, "DIR..."),
+    "subset": (subset, "DIR OUT"),
+    "split": (split, "DIR PARTS [OUT]"),
+    "combine": (combine, "OUT DIR..."),
+    "stats": (stats, "DIR..."),
+    "to-lhotse": (to_lhotse, "DIR OUT"),
+    "from-lhotse": (from_lhotse, "MANIFESTS|RECORDINGS [SUPERVISIONS] OUT"),
 }
 
 
 @command(Options, "ACTION", "ARGUMENT...")
-def main(options: Options, action: str, words: list[str]) -> int:
+def main(options: Options, action: str, words: list[str]) -> int | None:
     """Works on Kaldi data directories: validate DIR..., fix DIR..., subset DIR OUT, split DIR PARTS [OUT],
     combine OUT DIR..., stats DIR..., to-lhotse DIR OUT, from-lhotse (MANIFESTS | RECORDINGS SUPERVISIONS) OUT.
 
@@ -146,12 +136,7 @@ def main(options: Options, action: str, words: list[str]) -> int:
     Example, after ./run.sh:
         pyasp data stats data/toy/train data/toy/test
     """
-    if action not in ACTIONS:
-        raise InputError("command line", repr(action), " or ".join(ACTIONS), "Name one of these actions")
-    run, arguments, (least, most) = ACTIONS[action]
-    if not least <= len(words) <= most:
-        raise InputError("command line", f"{len(words)} arguments", arguments, f"pyasp data {action} {arguments}")
-    return run(options, words)
+    return action_of("data", ACTIONS, action, words)(options)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from pyasp.audio.folders import some
 from pyasp.core.command import command
 from pyasp.core.options import Amount, option
 from pyasp.inspect.diff import Difference, compare, finite
 
-LISTED = 5  # keys named of each sort of difference
+LISTED = 5  # values told that cannot be subtracted
 
 
 @dataclass(frozen=True)
@@ -17,26 +18,19 @@ class Options:
     all: bool = option(False, "of directories: name the files that are equal, too")
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
-
-
 def report(found: Difference, a: str, b: str) -> list[str]:
     """One result in words."""
     sides = ((a, found.only_a), (b, found.only_b))
-    lines = [f"only in {side}: {len(keys)}: {_some(keys)}" for side, keys in sides if keys]
+    lines = [f"only in {side}: {len(keys)}: {some(keys)}" for side, keys in sides if keys]
     most, key, place = found.largest
     if most:
         where = f"{key or 'the array'}{list(place) if place else ''}"
-        lines.append(
-            f"largest deviation {finite(most)} at {where}, mean {finite(found.mean)} over {found.numbers} numbers"
-        )
+        mean = f"mean {finite(found.mean)} over {found.numbers} numbers"
+        lines.append(f"largest deviation {finite(most)} at {where}, {mean}")
     told = [f"{key or 'the array'}: {found.reasons[key]}" for key in found.differing if key in found.reasons]
-    beyond = len(found.differing) - len(told)
     lines += told[:LISTED] + ([f"... and {len(told) - LISTED} more"] if len(told) > LISTED else [])
-    if beyond:
-        keys = [key or "the array" for key in found.differing if key not in found.reasons]
-        lines.append(f"{beyond} of {found.common} values deviate: {_some(keys)}")
+    if keys := [key or "the array" for key in found.differing if key not in found.reasons]:
+        lines.append(f"{len(keys)} of {found.common} values deviate: {some(keys)}")
     return lines
 
 

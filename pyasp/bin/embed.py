@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyasp.audio.folders import some
 from pyasp.bundle.listing import features_of, list_sounds
 from pyasp.bundle.verify import ModelOptions, load_model
 from pyasp.core.command import command
@@ -19,8 +20,6 @@ from pyasp.data.datadir import write_reasons
 from pyasp.kaldi import ArkWriter
 
 Vectors = Iterator[tuple[str, np.ndarray]]
-
-NAMED = 10  # recordings named in a warning
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,11 @@ def main(options: Options, inputs: list[str], out: str) -> int:
     if failed:
         write_reasons(listed, failed)
     note = f" (first: {first[0]}: {first[1]}; all of them in {listed})" if first else ""
-    print(
-        f"{out}: done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice",
-        file=sys.stderr,
-    )
+    told = f"done {done} of {len(sounds)}, {len(failed)} failed{note}; {seconds / 3600:.2f} h of voice"
+    print(f"{out}: {told}", file=sys.stderr)
     if silent:
-        print(
-            f"warning: {len(silent)} recordings hold digital silence, which is left out: {', '.join(silent[:NAMED])}"
-            + (", ..." if len(silent) > NAMED else ""),
-            file=sys.stderr,
-        )
+        told = f"{len(silent)} recordings hold digital silence, which is left out: {some(silent)}"
+        print(f"warning: {told}", file=sys.stderr)
     return int(len(failed) > options.max_failed * len(sounds))
 
 

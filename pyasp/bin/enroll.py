@@ -2,15 +2,8 @@
 
 from dataclasses import dataclass
 
-from pyasp.bundle.verify import (
-    ModelOptions,
-    check_speaker,
-    enrolled_too,
-    hear_all,
-    load_model,
-    save_speaker,
-    speaker_file,
-)
+from pyasp.bundle import verify as use
+from pyasp.bundle.verify import ModelOptions
 from pyasp.core.command import command
 from pyasp.core.options import option
 
@@ -33,14 +26,13 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
         pyasp bundle --force exp/toy/ivector model
         pyasp enroll --model model speakers ann data/toy/corpus/test/wav/id20001/*/00001.wav
     """
-    path = speaker_file(speakers, name)
-    check_speaker(path, options.add, options.force)  # before any work
-    model = load_model(options)
-    heard = hear_all(model, files, options.channel)
-    count, new = save_speaker(
-        speakers, name, [(each.name, each.vector) for each in heard], model, options.add, options.force
-    )
-    others = enrolled_too(speakers, path.stem, [each.vector for each in heard])
+    path = use.speaker_file(speakers, name)
+    use.check_speaker(path, options.add, options.force)  # before any work
+    model = use.load_model(options)
+    heard = use.hear_all(model, files, options.channel)
+    vectors = [(each.name, each.vector) for each in heard]
+    count, new = use.save_speaker(speakers, name, vectors, model, options.add, options.force)
+    others = use.enrolled_too(speakers, path.stem, [each.vector for each in heard])
     voiced = sum(each.voiced for each in heard)
     more = f", {new} of them new" if options.add else ""
     print(f"{path}: {count} recordings{more}; {voiced:.1f} s of voice in {' '.join(each.name for each in heard)}")

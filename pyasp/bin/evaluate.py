@@ -37,18 +37,13 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     model = train(given.scores[:, None], given.target, (name,))
     told, after = entry["calibration"], summarise(model.apply(given.scores[:, None]), given.target, options.priors)[0]
     costs = ", ".join(f"minDCF({prior}) {min_dcf_text(entry, prior)}" for prior in entry["min_dcf"])
-    actual = ", ".join(
-        f"{prior} {cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()
-    )
+    least = {prior: f"{cost(value)} ({cost(told['min_dcf'][prior])})" for prior, value in told["act_dcf"].items()}
+    actual = ", ".join(f"{prior} {value}" for prior, value in least.items())
     print(*given.notes, f"{classes_text(entry)}: EER {eer_text(entry)} %, {costs}", sep="\n")
-    print(
-        f"taken as natural-log likelihood ratios: Cllr {cost(told['cllr'])} (least {cost(told['min_cllr'])}); "
-        f"actual DCF (least) at P_target {actual}"
-    )
-    print(
-        f"calibrated on these trials themselves: llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: "
-        f"Cllr {cost(after['calibration']['cllr'])}"
-    )
+    text = f"Cllr {cost(told['cllr'])} (least {cost(told['min_cllr'])}); actual DCF (least) at P_target {actual}"
+    print(f"taken as natural-log likelihood ratios: {text}")
+    text = f"llr = {model.weights[0]:.6g} x score {model.offset:+.6g}: Cllr {cost(after['calibration']['cllr'])}"
+    print(f"calibrated on these trials themselves: {text}")
     for doubt in model.trained.doubts() if model.trained else ():
         print(f"warning: calibrated on {doubt}")
     if model.weights[0] < 0:
@@ -56,14 +51,8 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
     if marked(entry):
         print(MARK)
     if options.calibration:
-        facts = {
-            "scale": model.weights[0],
-            "offset": model.offset,
-            "prior": model.prior,
-            "trained_on": name,
-            **pooled([model.as_dict()]),
-        }
-        write_json(options.calibration, facts)
+        affine = {"scale": model.weights[0], "offset": model.offset, "prior": model.prior, "trained_on": name}
+        write_json(options.calibration, affine | pooled([model.as_dict()]))
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pyasp.core.command import command, one_of
 from pyasp.core.device import device_of
@@ -31,6 +33,12 @@ class IvectorJobOptions(JobOptions, IvectorOptions):
     """Options of i-vectors: the job's and ivector.conf's."""
 
 
+def results_of(vectors: Iterable[tuple[str, np.ndarray]], failed: dict[str, str]) -> Iterator[Result]:
+    """What a shard gives: its vectors, then the recordings {utterance: reason} that failed meanwhile."""
+    yield from ((utt, vector, {}) for utt, vector in vectors)
+    yield from ((utt, None, {"failed": reason}) for utt, reason in failed.items())
+
+
 @command(IvectorJobOptions, "DATA", "UBM_DIR", "IVECTOR_DIR", "PREFIX")
 def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: str, prefix: str) -> None:
     """Writes the i-vector of every recording of DATA: PREFIX.S.ark, .scp for each shard S of this job.
@@ -43,6 +51,7 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
         pyasp extract --config conf/toy/ivector.conf data/toy/enroll exp/toy/ubm exp/toy/ivector my_vectors/enroll
     """
     source, frontend = DataDir(data), subset(options, FrontendOptions)
+    tables = source.require("utt2spk", "feats.scp", "vad.scp")
     models = Path(ubm_dir) / "final.ubm", Path(ivector_dir) / "final.ie"
 
     @functools.cache
@@ -52,19 +61,12 @@ def ivector(options: IvectorJobOptions, data: str, ubm_dir: str, ivector_dir: st
 
     def recipe() -> dict[str, Any]:
         kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACE}
-        return {
-            "tool": "extract_ivector",
-            "options": kept,
-            "inputs": [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), *models],
-        }
+        return {"tool": "extract_ivector", "options": kept, "inputs": [*tables, *models]}
 
     def process(utts: list[str]) -> Iterator[Result]:
         failed: dict[str, str] = {}
-        (aligner, estimator), read = tools(), prefetched(iterate(source, frontend, utts, failed))
-        for utt, vector in extract_ivectors(read, aligner, estimator, options.acoustic_weight, options.max_count):
-            yield utt, vector, {}
-        for utt, reason in failed.items():
-            yield utt, None, {"failed": reason}
+        read, how = prefetched(iterate(source, frontend, utts, failed)), (options.acoustic_weight, options.max_count)
+        return results_of(extract_ivectors(read, *tools(), *how), failed)
 
     run_shards(source, subset(options, JobOptions), prefix, recipe, process)
 
@@ -87,6 +89,7 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
         pyasp extract data/toy/enroll exp/toy/statistics/final.pt my_vectors/enroll_st
     """
     source, settings, table = DataDir(data), subset(options, EmbedOptions), options.table
+    tables = source.require("utt2spk", table, "vad.scp")
 
     @functools.cache
     def tools() -> tuple[Embedder, NetworkFrontendOptions]:
@@ -96,28 +99,16 @@ def network(options: NetworkJobOptions, data: str, model: str, prefix: str) -> N
         return Embedder(net, settings, device_of(options.device)), frontend
 
     def recipe() -> dict[str, Any]:
-        return {
-            "tool": "extract_embedding",
-            "options": settings,
-            "inputs": [*(source / name for name in ("utt2spk", table, "vad.scp")), model],
-        }
+        return {"tool": "extract_embedding", "options": settings, "inputs": [*tables, model]}
 
     def process(utts: list[str]) -> Iterator[Result]:
-        embedder, frontend = tools()
+        (embedder, frontend), failed = tools(), dict[str, str]()
         before = embedder.repeated
-        failed: dict[str, str] = {}
-        for utt, vector in embedder.stream(iterate(source, frontend, utts, failed)):
-            yield utt, vector, {}
-        for utt, reason in failed.items():
-            yield utt, None, {"failed": reason}
-        if embedder.repeated > before:
-            print(
-                f"{embedder.repeated - before} of {len(utts)} recordings shorter than {settings.extract_min_frames} "
-                "frames: repeated up to them",
-                file=sys.stderr,
-            )
+        yield from results_of(embedder.stream(iterate(source, frontend, utts, failed)), failed)
+        if short := embedder.repeated - before:
+            told = f"shorter than {settings.extract_min_frames} frames: repeated up to them"
+            print(f"{short} of {len(utts)} recordings {told}", file=sys.stderr)
 
-    source.require("utt2spk", table, "vad.scp")
     run_shards(source, subset(options, JobOptions), prefix, recipe, process)
 
 

@@ -1,19 +1,13 @@
 """Decides what `auto` in conf files stands for, from the training set."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from pyasp.core.command import command
+from pyasp.core.command import NoOptions, command
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.data.datadir import DataDir
 from pyasp.data.fit import Facts, fitted
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of fit: none."""
 
 
 def facts_of(train: DataDir) -> Facts:
@@ -25,8 +19,8 @@ def facts_of(train: DataDir) -> Facts:
     return facts
 
 
-@command(Options, "CONF", "TRAIN", "OUT")
-def main(options: Options, conf: str, train: str, out: str) -> None:
+@command(NoOptions, "CONF", "TRAIN", "OUT")
+def main(options: NoOptions, conf: str, train: str, out: str) -> None:
     """Writes the conf files of the directory CONF to the directory OUT, with numbers where they say `auto`, by the
     voiced frames, recordings and speakers of TRAIN (a data directory). conf/folder/README.md has the rules.
 

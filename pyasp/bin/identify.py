@@ -3,20 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from pyasp.bundle.verify import (
-    DecisionOptions,
-    ModelOptions,
-    check_decides,
-    hear_each,
-    load_model,
-    load_speakers,
-    note_itself,
-    reasons,
-    scale_text,
-    tell_failed,
-    threshold,
-    threshold_text,
-)
+from pyasp.bundle import verify as use
+from pyasp.bundle.verify import DecisionOptions, ModelOptions
 from pyasp.core.command import command
 from pyasp.core.options import Count, option
 
@@ -39,41 +27,29 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
     Example, after ./run.sh:
         pyasp identify --model model speakers data/toy/corpus/test/wav/id20002/*/00001.wav
     """
-    model = load_model(options)
-    check_decides(model)
-    enrolled = load_speakers(speakers, model)
-    limit = threshold(options, len(enrolled))
-    heard, failed = hear_each(model, files, options.channel)
-    note_itself(heard, (vector for vectors in enrolled.values() for vector in vectors))
-    results = [(each, model.closest(enrolled, each.vector, limit)) for each in heard]
+    model = use.load_model(options)
+    use.check_decides(model)
+    enrolled = use.load_speakers(speakers, model)
+    limit = use.threshold(options, len(enrolled))
+    heard, failed = use.hear_each(model, files, options.channel)
+    use.note_itself(heard, (vector for vectors in enrolled.values() for vector in vectors))
+    closest = [model.closest(enrolled, each.vector, limit) for each in heard]
+    listed = [dict(list(found.scores.items())[: options.top]) for found in closest]
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "threshold": limit,
-                    "calibrated": model.calibrated,
-                    "speakers": len(enrolled),
-                    "files": [
-                        {
-                            **each.facts(),
-                            "speaker": found.speaker,
-                            "closest": dict(list(found.scores.items())[: options.top]),
-                        }
-                        for each, found in results
-                    ],
-                    "failed": reasons(failed),
-                },
-                indent=1,
-            )
-        )
+        answers = [
+            {**each.facts(), "speaker": found.speaker, "closest": scores}
+            for each, found, scores in zip(heard, closest, listed)
+        ]
+        facts = {"threshold": limit, "calibrated": model.calibrated, "speakers": len(enrolled), "files": answers}
+        print(json.dumps({**facts, "failed": use.reasons(failed)}, indent=1))
         return int(bool(failed))
-    for each, found in results:
-        listed = ", ".join(f"{name} {score:+.2f}" for name, score in list(found.scores.items())[: options.top])
-        print(f"{each.name}: {found.speaker or 'none of them'} ({listed})")
+    for each, found, scores in zip(heard, closest, listed):
+        told = ", ".join(f"{name} {score:+.2f}" for name, score in scores.items())
+        print(f"{each.name}: {found.speaker or 'none of them'} ({told})")
         for warning in each.warnings:
             print(f"warning: {each.name}: {warning}")
-    print(f"{len(enrolled)} speakers, {threshold_text(options, len(enrolled))}\n({scale_text(model)})")
-    return tell_failed(failed, len(heard) + len(failed))
+    print(f"{len(enrolled)} speakers, {use.threshold_text(options, len(enrolled))}\n({use.scale_text(model)})")
+    return use.tell_failed(failed, len(heard) + len(failed))
 
 
 if __name__ == "__main__":

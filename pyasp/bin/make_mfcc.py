@@ -35,19 +35,12 @@ class Options(StoreOptions, MfccOptions):
 def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tuple[np.ndarray, str]:
     """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
     utt = item["id"]
-    samples = read_samples(
-        item,
-        int(options.sample_frequency),
-        options.channel,
-        options.allow_downsample,
-        options.allow_upsample,
-        options.allow_commands,
-    )
+    how = options.channel, options.allow_downsample, options.allow_upsample, options.allow_commands
+    samples = read_samples(item, int(options.sample_frequency), *how)
     seconds = duration_text(len(samples), options.sample_frequency)
     if len(samples) < options.min_duration * options.sample_frequency:
-        raise InputError(
-            utt, f"{seconds} s", f"at least --min-duration={options.min_duration}", "Lower it, or leave it out"
-        )
+        expected, cure = f"at least --min-duration={options.min_duration}", "Lower it, or leave it out"
+        raise InputError(utt, f"{seconds} s", expected, cure)
     matrix = extractor.compute(samples, utt)
     if not np.isfinite(matrix).all():  # samples of 1e19 and more: their energy is no number any more
         raise InputError(utt, "features that are not finite", "samples in [-1, 1]", "Replace it, or leave it out")
@@ -56,16 +49,13 @@ def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tupl
     return matrix, seconds
 
 
-def process(
-    compute: Callable[[dict[str, Any]], tuple[np.ndarray, str]],
-    cuts: CutStream,
-    marks: Any,
-    earlier: Earlier,
-    utts: list[str],
-) -> Iterator[Result]:
+Compute = Callable[[dict[str, Any]], tuple[np.ndarray, str]]  # as `features` of a cut
+
+
+def process(compute: Compute, cuts: CutStream, marks: Any, earlier: Earlier, utts: list[str]) -> Iterator[Result]:
     """(utterance, (T, C) float32 or None, tables) of each utterance of a shard; what is as it was is not computed.
 
-    compute: as `features`; marks: what decides its results beside the cuts."""
+    marks: what decides the results of `compute` beside the cuts."""
     for utt, item in cuts.take(utts):
         mark = cut_mark(item, marks)
         if kept := earlier.get(utt, mark):
@@ -84,16 +74,13 @@ def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
     """The shards of a job. options: StoreOptions and the extractor's, in one."""
     use_libsndfile()
     source = DataDir(data)
-    source.require("utt2spk", "cuts.jsonl.gz")
+    _, table = source.require("utt2spk", "cuts.jsonl.gz")
     method = options.compression_method if options.compress else 0
-    settings = {**vars(extractor.options), "compression_method": method}
-    tool, inputs = f"make_{extractor.options.kind}", [source / "cuts.jsonl.gz"]
-    recipe = {"tool": tool, "options": settings, "inputs": inputs}
-    cuts, earlier = CutStream(inputs[0]), Earlier(prefix, describe(tool, settings, inputs))
-    compute, marks = functools.partial(features, options, extractor), [tool, settings]
-    run_shards(
-        source, options, prefix, lambda: recipe, lambda utts: process(compute, cuts, marks, earlier, utts), method
-    )
+    settings, tool = {**vars(extractor.options), "compression_method": method}, f"make_{extractor.options.kind}"
+    recipe = {"tool": tool, "options": settings, "inputs": [table]}
+    cuts, earlier = CutStream(table), Earlier(prefix, describe(tool, settings, [table]))
+    shard = functools.partial(process, functools.partial(features, options, extractor), cuts, [tool, settings], earlier)
+    run_shards(source, options, prefix, lambda: recipe, shard, method)
 
 
 @command(Options, "DATA", "PREFIX")

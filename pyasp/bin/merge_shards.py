@@ -31,16 +31,8 @@ def main(options: Options, data: str, prefix: str, out_scp: str) -> None:
     if bad:
         raise InputError("command line", repr(bad[0]), "NAME=PATH", "Correct --table")
     tables = dict(table.split("=", 1) for table in options.table)
-    merge(
-        DataDir(data),
-        prefix,
-        options.reuse,
-        tables,
-        out_scp,
-        options.force,
-        options.allow_fail_fraction,
-        options.within,
-    )
+    how = options.force, options.allow_fail_fraction, options.within
+    merge(DataDir(data), prefix, options.reuse, tables, out_scp, *how)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Draws features, attention, embeddings, training curves or DET curves: PNG or SVG."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pyasp.core.command import command
+from pyasp.core.command import action_of, command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
 
@@ -21,32 +21,21 @@ class Options:
     speakers: int = option(20, "embeddings: so many speakers, those with most recordings")
 
 
-def _two(what: str, words: list[str], names: str) -> list[str]:
-    if len(words) != 2:
-        raise InputError("command line", f"{len(words)} arguments", names, f"pyasp plot {what} {names}")
-    return words
-
-
-def _attention(plot: Any, options: Options, words: list[str]) -> Any:
-    if not options.model or len(words) != 1:
-        raise InputError(
-            "command line",
-            f"--model {options.model or '(none)'} and {len(words)} files",
-            "a bundle and one recording",
-            "pyasp plot attention --model MODEL FILE",
-        )
-    return plot.attention(options.model, words[0], options.channel)
-
-
-PLOTS: dict[str, Callable] = {  # (module plot, options, words) -> Plot
-    "features": lambda plot, options, words: plot.features(*_two("features", words, "DATA UTT")),
-    "attention": _attention,
-    "embeddings": lambda plot, options, words: plot.embeddings(
-        *_two("embeddings", words, "EMBEDDING_SCP UTT2SPK"), options.projection, options.speakers
-    ),
-    "training": lambda plot, options, words: plot.training(words),
-    "det": lambda plot, options, words: plot.det(words),
+PLOTS = {  # of inspect.plot: name, the words that it draws
+    "features": "DATA UTT",
+    "attention": "FILE",
+    "embeddings": "EMBEDDING_SCP UTT2SPK",
+    "training": "EXP/SYSTEM...",
+    "det": "EXP/SYSTEM...",
 }
+
+
+def draw(what: str, options: Options, *words: Any) -> Any:
+    """The plot of some words, with its own options."""
+    from pyasp.inspect import plot  # here: --help needs no matplotlib
+
+    own = {"attention": (options.model, options.channel), "embeddings": (options.projection, options.speakers)}
+    return getattr(plot, what)(*words, *own.get(what, ()))
 
 
 @command(Options, "WHAT", "ARGUMENT...", closed_pipe=0)
@@ -60,13 +49,12 @@ def main(options: Options, what: str, words: list[str]) -> None:
     Example, after ./run.sh:
         pyasp plot det exp/toy/ivector exp/toy/statistics --out det.png
     """
-    if what not in PLOTS:
-        raise InputError("command line", repr(what), " or ".join(PLOTS), "Name one of these plots")
+    action = action_of("plot", {name: (partial(draw, name), names) for name, names in PLOTS.items()}, what, words)
     if not options.out:
         raise InputError("command line", "no --out", "x.png or x.svg", "Say where to write the picture")
-    from pyasp.inspect import plot  # here: --help needs no matplotlib
-
-    PLOTS[what](plot, options, words).save(options.out)
+    if what == "attention" and not options.model:
+        raise InputError("command line", "no --model", "a bundle", "pyasp plot attention --model MODEL FILE")
+    action(options).save(options.out)
     print(options.out, file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from pyasp.backend.model import BackEnd, adapt_apart, draw_folds
 from pyasp.backend.options import BackendOptions, BackendTrainOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS, Scorer
 from pyasp.bin._calibrate import WAYS, calibrate
-from pyasp.bin._normalise import normalise
+from pyasp.bin._normalise import HOLD_OUT, normalise
 from pyasp.core.command import command, one_of
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import CannotBeMade, InputError, rerun
@@ -25,6 +25,8 @@ from pyasp.data.trials import TrialList, read_trials, trial_lists
 from pyasp.kaldi import ScpReader
 
 SETS = ("enroll", "test", "dev")  # whose recordings trials are of
+TRAIN_ON = """on the dev speakers' trials (or --calibration-list); halves: on the other half of the speakers of the
+evaluation; auto: dev where there are such scores, else halves""".replace("\n", " ")
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,7 @@ class Options(BackendOptions):
     utt2clean: str = option("", "train: table of augmented copies, for --train-copies=false")
     data: str = option("", "adapt: data directory whose sets say whose recordings are whose; none scores its speaker")
     kind: str = option("snorm", "normalise: which normalisation", choices=variants.NORMS)
-    train_on: str = option(
-        "dev",
-        "calibrate: on the dev speakers' trials (or --calibration-list); halves: on the other half of the "
-        "evaluation's speakers; auto: dev where there are such scores, else halves",
-        choices=WAYS,
-    )
+    train_on: str = option("dev", f"calibrate: {TRAIN_ON}", choices=WAYS)
     force: bool = option(False, "make again what is out of date")
 
 
@@ -72,9 +69,8 @@ def train(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
     train_options, directory = subset(options, BackendTrainOptions), Path(backend_dir)
     auto = options.scoring == "auto"
     copies = [options.utt2clean] if options.utt2clean and (auto or not options.train_copies) else []
-    made = describe(
-        "train_backend", asdict(train_options) | ({"scoring": "auto"} if auto else {}), [scp, utt2spk, *copies]
-    )
+    settings = asdict(train_options) | ({"scoring": "auto"} if auto else {})
+    made = describe("train_backend", settings, [scp, utt2spk, *copies])
     if all([is_current(directory / name, made, options.force) for name in files.FILES]):
         return
     utt2speaker, reader = training_speakers(options, utt2spk), ScpReader(scp)
@@ -109,9 +105,7 @@ def adapt(options: Options, backend_dir: str, scp: str, out: str) -> None:
     """
     with optional(Path(out).parent, options.force):
         if not Path(scp).is_file():
-            cure = (
-                "Hold dev speakers out (--dev-fraction in select.conf, and select again), or choose another --adapt-to"
-            )
+            cure = f"{HOLD_OUT}, or choose another --adapt-to"
             raise CannotBeMade(scp, "no such file", "unlabelled vectors to adapt to", cure)
         names, settings = files.FILES, {name: getattr(options, name) for name in ("adapt_within", "adapt_between")}
         tables = [path for each in SETS if options.data and (path := Path(options.data) / each / "utt2spk").is_file()]
@@ -166,9 +160,8 @@ def one_list(
         X=exp/toy/ivector D=data/toy E=embedding.scp
         pyasp score list $X/enroll/$E $D/enroll/model2utts $X/test/$E $X/backend $D/trials/veri_test my_scores
     """
-    inputs = [Path(backend_dir) / name for name in files.FILES]
+    how, inputs = resolved(options, backend_dir), [Path(backend_dir) / name for name in files.FILES]
     inputs += [path for path in (Path(backend_dir) / APART,) if path.is_file()]
-    how = resolved(options, backend_dir)
     made = describe("score", how, [enroll, model2utts, test, *inputs, trials])
     if is_current(scores, made, options.force) and array_path(scores).exists():
         return
@@ -321,15 +314,8 @@ def fusions(options: Options, data: str, exp: str, systems: list[str]) -> None:
         calibrate(options, "auto", data, f"{exp}/{name}", [f"{exp}/{member}" for member in members], options.force)
 
 
-main = one_of(
-    system=system,
-    fusions=fusions,
-    train=train,
-    adapt=adapt,
-    list=one_list,
-    normalise=normalise_scores,
-    calibrate=calibrate_scores,
-)
+steps = {"train": train, "adapt": adapt, "list": one_list, "normalise": normalise_scores, "calibrate": calibrate_scores}
+main = one_of(system=system, fusions=fusions, **steps)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -5,7 +5,7 @@ The actions read different conf files: select.conf and backend.conf.
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,27 +33,29 @@ class TrainingSetOptions(SelectOptions):
 
 def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
     """The utterances of `aug` that have features."""
-    with_feats, person = aug.read("feats.scp"), dict(aug.utt2spk)
-    if aug.has("utt2speed"):
-        person |= {utt: clean.utt2spk[line.split(maxsplit=1)[1]] for utt, line in aug.read("utt2speed").items()}
+    with_feats, speeds = aug.read("feats.scp"), aug.read_if_there("utt2speed")
+    person = aug.utt2spk | {utt: clean.utt2spk[line.split(maxsplit=1)[1]] for utt, line in speeds.items()}
     voiced = {utt: int(count) for utt, count in aug.read("utt2num_voiced").items()}
     utt2spk = {utt: spk for utt, spk in aug.utt2spk.items() if utt in with_feats}
     return Augmented(utt2spk, aug.read("utt2clean"), voiced, person)
 
 
-def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) -> None:
-    """Writes the tables of `source` over some utterances; utt2spk, which completes the directory, comes last."""
-    for name in TRAIN_TABLES:
-        if source.has(name):
-            table = source.read(name)
-            target.write(name, {utt: table[utt] for utt in utts})
-    utt2spk = {utt: source.utt2spk[utt] for utt in utts}
+def write_set(source: DataDir, target: DataDir, names: Iterable[str], utt2spk: Mapping[str, str], made: dict) -> None:
+    """Writes tables of `source` over some utterances; utt2spk, which completes the directory, comes last."""
+    for name in (name for name in names if source.has(name)):
+        table = source.read(name)
+        target.write(name, {utt: table[utt] for utt in utt2spk})
     target.write_speakers(utt2spk)
-    if source.has("spk2gender"):
-        gender = source.read("spk2gender")
-        target.write("spk2gender", {spk: gender[spk] for spk in set(utt2spk.values()) if spk in gender})
     with making(target / "utt2spk", made) as temporary:
         write_table(temporary, utt2spk)
+
+
+def write_subset(source: DataDir, target: DataDir, utts: list[str], made: dict) -> None:
+    """A training set of some utterances."""
+    utt2spk = {utt: source.utt2spk[utt] for utt in utts}
+    if gender := source.read_if_there("spk2gender"):
+        target.write("spk2gender", {spk: gender[spk] for spk in set(utt2spk.values()) if spk in gender})
+    write_set(source, target, TRAIN_TABLES, utt2spk, made)
 
 
 def report(name: str, utts: list[str], utt2spk: dict[str, str], voiced: Mapping[str, int], left_out: Counter) -> None:
@@ -72,9 +74,9 @@ def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: st
         pyasp select train --config conf/toy/select.conf data/toy/train data/toy/train_aug my_ubm_data my_network_data
     """
     source, aug, ubm, sel = map(DataDir, (clean, augmented, train_ubm, train_sel))
-    source.require("utt2spk", "feats.scp", "vad.scp", "utt2num_voiced")
-    aug.require("utt2spk", "utt2clean", "feats.scp", "vad.scp", "utt2num_voiced")
-    inputs = [d / name for d in (source, aug) for name in ("utt2spk", "feats.scp", "vad.scp")]
+    inputs = [path for each in (source, aug) for path in each.require("utt2spk", "feats.scp", "vad.scp")]
+    source.require("utt2num_voiced")
+    aug.require("utt2clean", "utt2num_voiced")
     settings = {key: value for key, value in vars(options).items() if key != "force"}
     if options.train_fraction == 1.0:  # records of before it was there stay current
         del settings["train_fraction"]
@@ -96,10 +98,8 @@ def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: st
     report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
     if told := lopsided({utt: aug.utt2spk[utt] for utt in chosen.train}):
         print(f"warning: {told}", file=sys.stderr)
-    print(
-        f"held out: {len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers",
-        file=sys.stderr,
-    )
+    told = f"{len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers"
+    print(f"held out: {told}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -115,41 +115,28 @@ def material_of(train: DataDir, speakers: set[str], options: DevOptions) -> Mate
     voiced, feats = train.read("utt2num_voiced"), train.read("feats.scp")
     own = [utt for utt, spk in train.utt2spk.items() if spk in speakers]
     kept = [utt for utt in own if utt in feats and int(voiced[utt]) >= options.dev_min_voiced]
-    print(
-        f"dev speakers: {len(kept)} of {len(own)} recordings of {len(speakers)} speakers; left out "
-        f"{len(own) - len(kept)}: fewer than {options.dev_min_voiced} voiced frames",
-        file=sys.stderr,
-    )
+    told = f"{len(own) - len(kept)}: fewer than {options.dev_min_voiced} voiced frames"
+    counts = f"{len(kept)} of {len(own)} recordings of {len(speakers)} speakers"
+    print(f"dev speakers: {counts}; left out {told}", file=sys.stderr)
 
     def column(name: str) -> dict[str, str]:
         return {utt: train.info[utt][name] for utt in kept if name in train.info.get(utt, {})}
 
     if options.dev_differ and not column(options.dev_differ):
-        raise InputError(
-            train / "utt2info.tsv",
-            f"no column {options.dev_differ!r}",
-            "the column named by --dev-differ",
-            "Correct backend.conf",
-        )
+        found, expected = f"no column {options.dev_differ!r}", "the column named by --dev-differ"
+        raise InputError(train / "utt2info.tsv", found, expected, "Correct backend.conf")
     return Material({utt: train.utt2spk[utt] for utt in kept}, column("session"), column(options.dev_differ))
 
 
 def write_dev(train: DataDir, dev: DataDir, material: Material, options: DevSetOptions, made: dict) -> None:
     """Writes the directory; utt2spk, which completes it, comes last."""
     models, trials = draw(material, subset(options, DevOptions), options.seed)
-    for name in (name for name in DEV_TABLES if train.has(name)):
-        table = train.read(name)
-        dev.write(name, {utt: table[utt] for utt in material.speaker})
     dev.write_models(models)
     with atomic_write(dev / "trials", "w") as stream:
         stream.writelines(f"{model} {test} {'target' if target else 'nontarget'}\n" for model, test, target in trials)
-    dev.write_speakers(material.speaker)
-    with making(dev / "utt2spk", made) as temporary:
-        write_table(temporary, material.speaker)
-    print(
-        f"{dev / 'trials'}: {len(trials)} trials of {len(models)} models, {sum(t for *_, t in trials)} of them target",
-        file=sys.stderr,
-    )
+    write_set(train, dev, DEV_TABLES, material.speaker, made)
+    targets = sum(target for *_, target in trials)
+    print(f"{dev / 'trials'}: {len(trials)} trials of {len(models)} models, {targets} of them target", file=sys.stderr)
 
 
 @command(DevSetOptions, "TRAIN", "DEV_SPEAKERS", "DEV", action="dev")
@@ -163,12 +150,8 @@ def dev(options: DevSetOptions, clean: str, dev_speakers: str, out: str) -> None
     source, target, speakers = DataDir(clean), DataDir(out), set(read_table(dev_speakers))
     if not speakers:
         if Path(out).exists() and not options.force:
-            raise InputError(
-                out,
-                "a directory of dev speakers, of whom none is held out now",
-                "no such directory",
-                rerun("select", "Force deletes it", force=True),
-            )
+            found = "a directory of dev speakers, of whom none is held out now"
+            raise InputError(out, found, "no such directory", rerun("select", "Force deletes it", force=True))
         remove_tree(out)
         return
     names = ["utt2spk", "feats.scp", "vad.scp", "utt2num_voiced"]

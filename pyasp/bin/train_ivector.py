@@ -37,11 +37,10 @@ def main(options: Options, data: str, ubm_dir: str, ivector_dir: str) -> None:
         pyasp train_ivector --config conf/toy/ivector.conf --num-iters 1 data/toy/train_ubm exp/toy/ubm my_ivector
     """
     source, ivector_options = DataDir(data), subset(options, IvectorOptions)
-    recordings = Recordings(source, subset(options, FrontendOptions), 1, options.allow_fail_fraction)
-    inputs = [*(source / name for name in ("utt2spk", "feats.scp", "vad.scp")), Path(ubm_dir) / "final.ubm"]
-    iterations = Iterations(
-        ivector_dir, "train_ivector", [ivector_options], inputs, options.seed, options.force, write_extractor
-    )
+    recordings = Recordings(source, subset(options, FrontendOptions), options.allow_fail_fraction)
+    inputs = [*source.require("utt2spk", "feats.scp", "vad.scp"), Path(ubm_dir) / "final.ubm"]
+    how = options.seed, options.force, write_extractor
+    iterations = Iterations(ivector_dir, "train_ivector", [ivector_options], inputs, *how)
     with together(device_of(options.device).type):
         train(recordings, ubm_dir, ivector_options, iterations, options.seed)
         if rank() == 0:

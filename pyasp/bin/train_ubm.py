@@ -30,12 +30,8 @@ class Options(UbmOptions):
 def frontend_of(path: str) -> FrontendOptions:
     """Front-end options out of an i-vector conf file."""
     if not path:
-        raise InputError(
-            "command line",
-            "no --frontend-config",
-            "the conf file of the i-vector system",
-            "Give --frontend-config conf/<corpus>/ivector.conf",
-        )
+        cure = "Give --frontend-config conf/<corpus>/ivector.conf"
+        raise InputError("command line", "no --frontend-config", "the conf file of the i-vector system", cure)
     return subset(read_conf(path, IvectorOptions), FrontendOptions)
 
 
@@ -49,11 +45,9 @@ def main(options: Options, data: str, ubm_dir: str) -> None:
         pyasp train_ubm --frontend-config conf/toy/ivector.conf --num-gauss 8 data/toy/train_ubm my_ubm
     """
     source, frontend, ubm_options = DataDir(data), frontend_of(options.frontend_config), subset(options, UbmOptions)
-    recordings = Recordings(source, frontend, 1, options.allow_fail_fraction)
-    inputs = [source / name for name in ("utt2spk", "feats.scp", "vad.scp")]
-    iterations = Iterations(
-        ubm_dir, "train_ubm", [ubm_options, frontend], inputs, options.seed, options.force, write_gmm
-    )
+    recordings = Recordings(source, frontend, options.allow_fail_fraction)
+    inputs, how = source.require("utt2spk", "feats.scp", "vad.scp"), (options.seed, options.force, write_gmm)
+    iterations = Iterations(ubm_dir, "train_ubm", [ubm_options, frontend], inputs, *how)
     with together(device_of(options.device).type):
         train(recordings, ubm_options, iterations, options.seed)
         if rank() == 0:

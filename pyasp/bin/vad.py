@@ -24,21 +24,15 @@ class VadJobOptions(JobOptions, VadOptions):
 def decide(options: VadOptions, feats: ScpReader, utt: str) -> np.ndarray:
     """(T,) float32, the decisions on one utterance. Raises InputError when there is nothing to decide on."""
     if utt not in feats:
-        raise InputError(
-            "feats.scp",
-            "no entry",
-            "features of every utterance",
-            rerun("features", "The log of the features says what failed"),
-            item=utt,
-        )
-    matrix = feats[utt]
+        way_out = rerun("features", "The log of the features says what failed")
+        raise InputError("feats.scp", "no entry", "features of every utterance", way_out, item=utt)
+    matrix, cure = feats[utt], "Leave the recording out"
     if len(matrix) == 0:
-        raise InputError("feats.scp", "an empty matrix", "at least one frame", "Leave the recording out", item=utt)
+        raise InputError("feats.scp", "an empty matrix", "at least one frame", cure, item=utt)
     voiced = decisions(matrix[:, 0], options)
     if options.omit_unvoiced_utts and not voiced.any():
-        raise InputError(
-            "feats.scp", "no voiced frame", "at least one (--omit-unvoiced-utts)", "Leave the recording out", item=utt
-        )
+        expected = "at least one (--omit-unvoiced-utts)"
+        raise InputError("feats.scp", "no voiced frame", expected, cure, item=utt)
     return voiced
 
 
@@ -63,9 +57,9 @@ def compute(options: VadJobOptions, data: str, prefix: str) -> None:
         pyasp vad compute --config conf/toy/vad.conf data/toy/enroll my_vad/enroll
     """
     source = DataDir(data)
-    source.require("utt2spk", "feats.scp")
-    feats, settings = ScpReader(source / "feats.scp"), subset(options, VadOptions)
-    recipe = {"tool": "compute_vad", "options": settings, "inputs": [source / "feats.scp"]}
+    _, table = source.require("utt2spk", "feats.scp")
+    feats, settings = ScpReader(table), subset(options, VadOptions)
+    recipe = {"tool": "compute_vad", "options": settings, "inputs": [table]}
     run_shards(source, options, prefix, lambda: recipe, lambda utts: process(settings, feats, utts))
 
 
@@ -79,13 +73,8 @@ class CopyOptions:
 def check_frames(target: DataDir, utt: str, count: int, expected: float, slack: float) -> None:
     """Raises InputError when a copy has another number of frames than its original leaves it."""
     if abs(count - expected) > slack:
-        raise InputError(
-            target / "utt2num_frames",
-            f"{count} frames",
-            f"{expected:g}, as its original has",
-            rerun("augment", force=True),
-            item=utt,
-        )
+        told, cure = f"{expected:g}, as its original has", rerun("augment", force=True)
+        raise InputError(target / "utt2num_frames", f"{count} frames", told, cure, item=utt)
 
 
 def same_speed(source: DataDir, target: DataDir, frames: dict[str, int]) -> tuple[dict[str, str], dict[str, str]]:
@@ -126,10 +115,8 @@ def copy(options: CopyOptions, clean: str, augmented: str) -> None:
         pyasp vad copy data/toy/train data/toy/train_aug
     """
     source, target = DataDir(clean), DataDir(augmented)
-    source.require("vad.scp", "utt2num_voiced", "utt2num_frames")
-    target.require("utt2clean", "utt2num_frames")
-    speeds = target.read("utt2speed") if target.has("utt2speed") else {}
-    inputs = [source / "vad.scp", target / "utt2clean", target / "utt2num_frames"]
+    vad_scp, *_ = source.require("vad.scp", "utt2num_voiced", "utt2num_frames")
+    inputs, speeds = [vad_scp, *target.require("utt2clean", "utt2num_frames")], target.read_if_there("utt2speed")
     made = describe("copy_vad", options, inputs + ([target / "utt2speed"] if speeds else []))
     if is_current(target / "vad.scp", made, options.force):
         return

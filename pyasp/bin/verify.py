@@ -5,25 +5,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pyasp.bundle.verify import (
-    DecisionOptions,
-    Heard,
-    ModelOptions,
-    check_decides,
-    claimed,
-    hear_all,
-    hear_each,
-    hear_many,
-    is_among,
-    load_model,
-    note_itself,
-    read_pairs,
-    reasons,
-    scale_text,
-    tell_failed,
-    threshold,
-    threshold_text,
-)
+from pyasp.bundle import verify as use
+from pyasp.bundle.verify import DecisionOptions, Heard, ModelOptions, threshold, threshold_text
 from pyasp.core.command import UsageError, command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option
@@ -55,31 +38,17 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
         name = f"{each.name}: " if len(tests) > 1 else ""
         text.append(f"{name}{verdict}: log-likelihood ratio {score:+.2f}, {threshold_text(options)}")
     table = [["", "file", "seconds", "voiced", "Hz"]]
-    table += [
-        [role, each.name, f"{each.seconds:.2f}", f"{each.voiced:.2f}", str(each.rate)]
-        for role, group in (("enrol", heard), ("test", tests))
-        for each in group
-    ]
+    for role, each in [*(("enrol", each) for each in heard), *(("test", each) for each in tests)]:
+        table.append([role, each.name, f"{each.seconds:.2f}", f"{each.voiced:.2f}", str(each.rate)])
     warnings = [f"warning: {each.name}: {warning}" for each in [*heard, *tests] for warning in each.warnings]
     return [*text, f"({scale})", as_text(table, left=2), *warnings]
 
 
-def record(
-    heard: list[Heard], tests: list[Heard], scores: list[float], options: Options, calibrated: bool
-) -> dict[str, Any]:
-    """The answer for programs."""
-    limit = threshold(options)
-    return {
-        **decision(options, calibrated),
-        **({"claim": options.claim} if options.claim else {"enrol": [each.facts() for each in heard]}),
-        "tests": [{**each.facts(), "llr": score, "same": score >= limit} for each, score in zip(tests, scores)],
-    }
-
-
-def decision(options: Options, calibrated: bool) -> dict[str, Any]:
-    """What the decisions rest on, for programs."""
+def tell(options: Options, model: Any, answer: dict[str, Any], failed: use.Failed) -> None:
+    """Prints the answer for programs: what the decisions rest on, what was found, what could not be used."""
     costs = {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa}
-    return {**costs, "threshold": threshold(options), "calibrated": calibrated}
+    facts = {**costs, "threshold": threshold(options), "calibrated": model.calibrated}
+    print(json.dumps({**facts, **answer, "failed": use.reasons(failed)}, indent=1))
 
 
 class ScoredPair(NamedTuple):
@@ -93,40 +62,32 @@ class ScoredPair(NamedTuple):
 
 def of_pairs(options: Options) -> int:
     """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
-    pairs, model = read_pairs(options.pairs), load_model(options)
+    pairs, model = use.read_pairs(options.pairs), use.load_model(options)
     names = [name for pair in pairs for name in pair]
-    heard, failed = hear_many(model, names, options.channel)
+    heard, failed = use.hear_many(model, names, options.channel)
     rows: list[ScoredPair] = []
-    itself = 0
+    itself = 0  # pairs of a recording with itself
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
             rows.append(ScoredPair(enrol, test, score, model.decides and score >= threshold(options)))
-            itself += is_among(heard[enrol].vector, [heard[test].vector])
+            itself += use.is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
-        facts = [each.facts() for each in heard.values()]
-        answer = {
-            **decision(options, model.calibrated),
-            "pairs": [row._asdict() for row in rows],
-            "files": facts,
-            "itself": itself,  # pairs of a recording with itself
-            "failed": reasons(failed),
-        }
-        print(json.dumps(answer, indent=1))
+        files = [each.facts() for each in heard.values()]
+        answer = {"pairs": [row._asdict() for row in rows], "files": files, "itself": itself}
+        tell(options, model, answer, failed)
     else:
         blanks = any(len(name.split()) != 1 for name in names)
         for row in rows:
             print(row.enrol, row.test, f"{row.llr:.6g}", sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
         warned += [f"warning: {itself} of {len(rows)} pairs are of a recording with itself"] if itself else []
-        told = [f"{name}: failed: {reason}" for name, reason in reasons(failed).items()]
-        print(*warned, *told, f"({scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
+        told = [f"{name}: failed: {reason}" for name, reason in use.reasons(failed).items()]
+        print(*warned, *told, f"({use.scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
     same = sum(row.same for row in rows)
     decided = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
-    print(
-        f"done {len(rows)} of {len(pairs)} pairs{decided}; {len(failed)} of {len(set(names))} recordings failed",
-        file=sys.stderr,
-    )
+    lost = f"{len(failed)} of {len(set(names))} recordings failed"
+    print(f"done {len(rows)} of {len(pairs)} pairs{decided}; {lost}", file=sys.stderr)
     return int(bool(failed))
 
 
@@ -154,20 +115,22 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
         enrol, test = enrol[:-1], enrol[-1:]
     if not test or not (enrol or options.claim):
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
-    model = load_model(options)
-    check_decides(model)
-    known = list(claimed(options.speakers, options.claim, model)) if options.claim else []
-    heard = hear_all(model, enrol, options.channel)
-    tests, failed = hear_each(model, test, options.channel)
-    vectors = known or [each.vector for each in heard]
-    note_itself(tests, vectors)
+    model = use.load_model(options)
+    use.check_decides(model)
+    enrolled = list(use.claimed(options.speakers, options.claim, model)) if options.claim else []
+    heard = use.hear_all(model, enrol, options.channel)
+    tests, failed = use.hear_each(model, test, options.channel)
+    vectors = enrolled or [each.vector for each in heard]
+    use.note_itself(tests, vectors)
     scores = [float(model.score(vectors, each.vector)) for each in tests]
     if options.json:
-        answer = record(heard, tests, scores, options, model.calibrated)
-        print(json.dumps({**answer, "failed": reasons(failed)}, indent=1))
+        limit = threshold(options)
+        told = [{**each.facts(), "llr": score, "same": score >= limit} for each, score in zip(tests, scores)]
+        known = {"claim": options.claim} if options.claim else {"enrol": [each.facts() for each in heard]}
+        tell(options, model, {**known, "tests": told}, failed)
     else:
-        print("\n".join(lines(heard, tests, scores, options, scale_text(model, scores))))
-    return tell_failed(failed, len(tests) + len(failed))
+        print("\n".join(lines(heard, tests, scores, options, use.scale_text(model, scores))))
+    return use.tell_failed(failed, len(tests) + len(failed))
 
 
 if __name__ == "__main__":

@@ -22,23 +22,18 @@ def results_table(results: dict[str, Any]) -> str:
 
 def card(kind: str, facts: dict[str, Any]) -> str:
     """README.md of a bundle from its facts (bundle.json)."""
-    speakers = facts.get("training_speakers")
-    trained = (
-        f"Trained on {grouped(speakers)} speakers of `{facts.get('corpus')}`."
-        if speakers
-        else f"Trained on `{facts['corpus']}`."
-        if "corpus" in facts
-        else f"Made from {facts.get('origin', 'given files')}."
-    )
+    trained = f"Made from {facts.get('origin', 'given files')}."
+    if "corpus" in facts:
+        trained = f"Trained on `{facts['corpus']}`."
+    if speakers := facts.get("training_speakers"):
+        trained = f"Trained on {grouped(speakers)} speakers of `{facts.get('corpus')}`."
     if init := facts.get("init"):
         trained += f" It started from the weights of {init['file']} (SHA-256 {init['sha256']})."
-    scores = (
-        "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
-        if facts.get("calibrated")
-        else "Not calibrated: scores are cosines, which rank and decide nothing."
-        if facts.get("scoring") == "cosine"
-        else "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure."
-    )
+    scores = "Not calibrated: scores are the PLDA model's own natural-log likelihood ratios, which may be too sure."
+    if facts.get("scoring") == "cosine":
+        scores = "Not calibrated: scores are cosines, which rank and decide nothing."
+    if facts.get("calibrated"):
+        scores = "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
     introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())

@@ -5,6 +5,7 @@ frames (V, D) float32 of a recording -> vector (E,) float32: an embedding of the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,8 @@ def load_network(bundle: Bundle) -> tuple[Network | OnnxModel, ExtractionOptions
     try:
         net.load_state_dict({**counters, **weights})
     except RuntimeError as error:
-        raise InputError(
-            bundle.files["network.ark"],
-            " ".join(str(error).split())[:200],
-            "the weights of the network in network.conf",
-            "Make the bundle again",
-        ) from None
+        told, expected = " ".join(str(error).split())[:200], "the weights of the network in network.conf"
+        raise InputError(bundle.files["network.ark"], told, expected, "Make the bundle again") from None
     return net.eval(), options
 
 
@@ -76,14 +73,10 @@ def network_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOpt
 
 def ivector_extractor(bundle: Bundle, device: str) -> tuple[Extract, FrontendOptions]:
     """i-vectors by the bundle's UBM and total variability model."""
-    import dataclasses
-
     from pyasp.ivector.statistics import extract as ivectors
     from pyasp.ivector.train import IvectorOptions, load_aligner, load_estimator
 
-    options = IvectorOptions()
-    if "ivector.conf" in bundle.files:
-        options = read_conf(bundle.files["ivector.conf"], IvectorOptions)
+    options = read_conf(path, IvectorOptions) if (path := bundle.files.get("ivector.conf")) else IvectorOptions()
     options = dataclasses.replace(options, device=device)
     ubm, aligner = load_aligner(bundle.files["final.ubm"].parent, options)
     estimator = load_estimator(bundle.files["final.ie"], ubm, options)

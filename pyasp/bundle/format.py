@@ -30,8 +30,11 @@ from pyasp.features.frontend import FEATURE_TYPES
 MANIFEST, CARD, CALIBRATION = "bundle.json", "README.md", "calibration.json"
 FORMAT = 1
 BACKEND = ("mean.vec", "transform.mat", "plda")
-FILES = {"network": ("network.conf", "network.ark"), "ivector": ("ivector.conf", "final.ubm", "final.ie")}
-FILES["onnx"] = ("network.conf", "network.onnx")
+FILES: dict[str, tuple[str, ...]] = {
+    "network": ("network.conf", "network.ark"),
+    "ivector": ("ivector.conf", "final.ubm", "final.ie"),
+    "onnx": ("network.conf", "network.onnx"),
+}
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
 FEATURES = tuple(f"{kind}.conf" for kind in FEATURE_TYPES)  # MFCC first, which voice activity needs
 OPTIONAL = (CALIBRATION, *FEATURES[1:])
@@ -53,11 +56,9 @@ class Bundle:
     @property
     def identity(self) -> str:
         """Digest of the files that decide an embedding: enrolled speakers belong to one model."""
-        named = FILES[self.kind] + (FEATURES[0], "vad.conf", *FEATURES[1:])
-        digests = self.facts.get("files", {})
-        return " ".join(
-            f"{digests.get(name) or file_sha256(self.files[name])}"[:12] for name in named if name in self.files
-        )
+        named = (*FILES[self.kind], FEATURES[0], "vad.conf", *FEATURES[1:])
+        known, there = self.facts.get("files", {}), [name for name in named if name in self.files]
+        return " ".join(f"{known.get(name) or file_sha256(self.files[name])}"[:12] for name in there)
 
     @property
     def shortest(self) -> float:
@@ -67,33 +68,22 @@ class Bundle:
 
 def read_bundle(path: str | Path) -> Bundle:
     """The bundle in a directory. Raises InputError when it is none, of a newer format, or lacks a file."""
-    path = Path(path)
-    try:
-        facts = read_json(path / MANIFEST, "kind and format", "Make it again")
-        kind, version = facts["kind"], facts["format"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(path, f"no {MANIFEST}", "a bundle", "Make one: pyasp bundle EXP/SYSTEM MODEL") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(path / MANIFEST, f"no usable manifest ({error})", "kind and format", "Make it again") from None
-    if version != FORMAT or not isinstance(kind, str) or kind not in FILES:
-        raise InputError(
-            path / MANIFEST,
-            f"format {version}, kind {kind!r}",
-            f"format {FORMAT}, {' or '.join(FILES)}",
-            "Use the version of pyasp that made the bundle, or make it again",
-        )
+    path, manifest = Path(path), Path(path) / MANIFEST
+    if not manifest.is_file():
+        raise InputError(path, f"no {MANIFEST}", "a bundle", "Make one: pyasp bundle EXP/SYSTEM MODEL")
+    facts = read_json(manifest, "kind and format", "Make it again")
+    kind, version = facts.get("kind"), facts.get("format")
+    if version != FORMAT or kind not in tuple(FILES):
+        expected, cure = f"format {FORMAT}, {' or '.join(FILES)}", "Use the pyasp that made it, or make it again"
+        raise InputError(manifest, f"format {version}, kind {kind!r}", expected, cure)
     shortest, digests = facts.get("shortest_voiced_seconds", SHORTEST), facts.get("files", {})
     if not isinstance(shortest, (int, float)) or not isinstance(digests, dict):
-        raise InputError(
-            path / MANIFEST,
-            f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}",
-            "a number and an object",
-            "Make the bundle again",
-        )
+        found = f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}"
+        raise InputError(manifest, found, "a number and an object", "Make the bundle again")
     names = (*FILES[kind], *COMMON)
-    missing = [name for name in names if not (path / name).is_file()]
-    if missing:
-        raise InputError(path / missing[0], "no such file", "a file of the bundle", "Copy or make the bundle again")
+    for name in names:
+        if not (path / name).is_file():
+            raise InputError(path / name, "no such file", "a file of the bundle", "Copy or make the bundle again")
     names += tuple(name for name in OPTIONAL if (path / name).is_file())
     return Bundle(path, kind, {name: path / name for name in names}, facts)
 

@@ -8,6 +8,7 @@ defaults.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from pyasp.bundle.format import BACKEND, CALIBRATION, Bundle
@@ -16,22 +17,18 @@ from pyasp.core.errors import InputError
 WANTED = ("final.ubm", "final.ie", *BACKEND, "mfcc.conf", "vad.conf")
 OPTIONAL = ("ivector.conf", "backend.conf", CALIBRATION)
 LEVELS = ("", "*/", "*/*/")
+COMMAND = "pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR"
 
 
 def find(directories: list[Path], name: str) -> Path | None:
     """The one file of this name in the first of the directories that has it; InputError when there are several."""
-    for directory in directories:
-        for level in LEVELS:
-            found = sorted(directory.glob(level + name))
-            if len(found) > 1:
-                raise InputError(
-                    directory,
-                    f"{len(found)} files {name} ({', '.join(map(str, found[:3]))})",
-                    "one",
-                    "Name the directories: pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
-                )
-            if found:
-                return found[0]
+    for directory, level in itertools.product(directories, LEVELS):
+        found = sorted(directory.glob(level + name))
+        if len(found) > 1:
+            told = f"{len(found)} files {name} ({', '.join(map(str, found[:3]))})"
+            raise InputError(directory, told, "one", f"Name the directories: {COMMAND}")
+        if found:
+            return found[0]
     return None
 
 
@@ -47,18 +44,10 @@ def read_kaldi(path: str | Path, backend: str | Path = "", conf: str | Path = ""
     """
     places = [Path(each) for each in (backend, conf, path) if each]
     files = {name: find(places, name) for name in (*WANTED, *OPTIONAL)}
-    missing = [name for name in WANTED if files[name] is None]
-    if missing:
-        raise InputError(
-            path,
-            f"no {missing[0]}",
-            f"the files of a Kaldi i-vector system ({' '.join(WANTED)})",
-            "Of a system of this recipe make a bundle: pyasp bundle EXP/SYSTEM MODEL. Of Kaldi's files: "
-            "pyasp bundle KALDI_DIR MODEL --backend DIR --conf DIR",
-        )
-    return Bundle(
-        Path(path),
-        "ivector",
-        {name: file for name, file in files.items() if file is not None},
-        {"system": "ivector", "origin": f"Kaldi's files in {Path(path).name}"},
-    )
+    for name in WANTED:
+        if files[name] is None:
+            expected = f"the files of a Kaldi i-vector system ({' '.join(WANTED)})"
+            cure = f"Of a system of this recipe: pyasp bundle EXP/SYSTEM MODEL. Of Kaldi's files: {COMMAND}"
+            raise InputError(path, f"no {name}", expected, cure)
+    there = {name: file for name, file in files.items() if file is not None}
+    return Bundle(Path(path), "ivector", there, {"system": "ivector", "origin": f"Kaldi's files in {Path(path).name}"})

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,6 @@ def _key(path: str | Path) -> str:
     return "-".join("_".join(part.split()) for part in Path(path).with_suffix("").parts)
 
 
-def _folder(path: Path) -> Entries:
-    if (path / "wav.scp").is_file():
-        if (path / "segments").is_file():
-            raise InputError(path, "segments", "whole recordings", "Extract with run.sh, which cuts them out")
-        return _scp(path / "wav.scp")
-    return [(_key(os.path.relpath(file, path)), file) for file in audio_below(path)]
-
-
 def _scp(path: Path) -> Entries:
     return [(key, value.strip()) for key, value in read_scp(path).items()]
 
@@ -54,16 +47,18 @@ def _entries(name: str) -> Entries:
     path = Path(name)
     if not path.exists():
         raise InputError(path, "no such file or directory", "audio, a folder, a wav.scp or a .tsv", "Check it")
+    if (path / "segments").is_file():
+        raise InputError(path, "segments", "whole recordings", "Extract with run.sh, which cuts them out")
+    if (path / "wav.scp").is_file():
+        return _scp(path / "wav.scp")
     if path.is_dir():
-        return _folder(path)
+        return [(_key(os.path.relpath(file, path)), file) for file in audio_below(path)]
     return TABLES[path.suffix](path) if path.suffix in TABLES else [(_key(path.name), name)]
 
 
 def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
     """{key: audio file}, C-sorted. Raises InputError for keys of two recordings, or when there is no recording."""
-    inputs = list(inputs)
-    found: dict[str, str] = {}
-    twice = []
+    inputs, found, twice = list(inputs), dict[str, str](), []
     for key, file in (entry for name in inputs for entry in _entries(name)):
         other = found.setdefault(key, file)
         if other != file and os.path.realpath(other) != os.path.realpath(file):
@@ -85,12 +80,11 @@ def features_of(
     def work(path: str) -> Features:
         return model.features(read_sound(path, channel))
 
-    waiting: deque[tuple[str, Future]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        todo = iter(sounds.items())
+        todo, waiting = iter(sounds.items()), deque[tuple[str, Future]]()
         while True:
-            while len(waiting) < AHEAD * threads and (item := next(todo, None)) is not None:
-                waiting.append((item[0], pool.submit(work, item[1])))
+            ahead = islice(todo, AHEAD * threads - len(waiting))
+            waiting.extend((key, pool.submit(work, path)) for key, path in ahead)
             if not waiting:
                 return
             key, result = waiting.popleft()

@@ -19,13 +19,13 @@ from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, SHORTEST, Bundle, write_manifest
+from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, MANIFEST, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.options import T, picked
 from pyasp.core.records import ancestors, fingerprint, maker, record_of, versions
-from pyasp.core.text import read_json, write_json
+from pyasp.core.text import read_json, read_json_if_there, write_json
 from pyasp.data.datadir import read_table
 from pyasp.features.kinds import KINDS, MAKERS
 from pyasp.features.mfcc import MelOptions, MfccOptions
@@ -73,14 +73,10 @@ def options_of(record: dict[str, Any], cls: type[T]) -> T:
 def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
     """{file name: path} of a record's inputs of these names. Raises InputError when one is gone."""
     found = {Path(path).name: Path(path) for path in record["inputs"] if Path(path).name in names}
-    missing = [name for name in names if name not in found or not found[name].is_file()]
-    if missing:
-        raise InputError(
-            found.get(missing[0], missing[0]),
-            "no such file",
-            "an input of the recorded step",
-            "Run the recipe again, or run pyasp bundle where its files lie",
-        )
+    for name in names:
+        if not (path := found.get(name, Path(name))).is_file():
+            cure = "Run the recipe again, or run pyasp bundle where its files lie"
+            raise InputError(path, "no such file", "an input of the recorded step", cure)
     return found
 
 
@@ -88,12 +84,9 @@ def _check_variant(directory: Path) -> None:
     """Raises InputError for a variant whose scores depend on more than one pair of recordings and the back end."""
     steps = [step for step in directory.name.split("+")[1:] if step in NORMS]
     if steps or directory.name.startswith("fusion:"):
-        raise InputError(
-            directory,
-            f"a variant with {steps[0]}" if steps else "a fusion",
-            "a system, or a variant of its back end or with +cal",
-            "Bundle the system itself",
-        )
+        found = f"a variant with {steps[0]}" if steps else "a fusion"
+        expected = "a system, or a variant of its back end or with +cal"
+        raise InputError(directory, found, expected, "Bundle the system itself")
 
 
 def calibration_file(directory: Path, given: str) -> Path | None:
@@ -114,8 +107,9 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, when the
     map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
     """
+    expected, cure = "the recipe's calibration", "Calibrate again (pyasp score calibrate)"
     try:
-        stored = read_json(path, "the recipe's calibration", "Calibrate again (pyasp score calibrate)")
+        stored = read_json(path, expected, cure)
         if trials and trials not in stored["lists"]:
             raise InputError(path, f"no list {trials!r}", " or ".join(stored["lists"]), "Correct --trials")
         trials = trials or next(iter(stored["lists"]))
@@ -123,19 +117,11 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
         weights = [list(model["weights"].values()) for model in models]
         offsets, prior = [float(model["offset"]) for model in models], models[0]["prior"]
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
-        raise InputError(
-            path,
-            f"no usable calibration ({type(error).__name__}: {error})",
-            "the recipe's calibration",
-            "Calibrate again (pyasp score calibrate)",
-        ) from None
+        found = f"no usable calibration ({type(error).__name__}: {error})"
+        raise InputError(path, found, expected, cure) from None
     if any(len(each) != 1 for each in weights):
-        raise InputError(
-            path,
-            f"inputs {' '.join(models[0]['weights'])}",
-            "the score of one system alone",
-            "Calibrate without --quality, and without fusion",
-        )
+        found, cure = f"inputs {' '.join(models[0]['weights'])}", "Calibrate without --quality, and without fusion"
+        raise InputError(path, found, "the score of one system alone", cure)
     of, expected = next(iter(models[0]["weights"])), system.removesuffix("+cal").removesuffix("+calhalf")
     if system and of != expected:
         raise InputError(path, f"a calibration of {of}", f"one of {expected}", "Correct --calibration")
@@ -156,12 +142,8 @@ def survey(directory: Path) -> Found:
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
     embeddings = directory.parent / directory.name.split("+")[0] / "test" / "embedding.scp"  # a variant's: its system's
     if not scores or not embeddings.is_file():
-        raise InputError(
-            directory,
-            "no scores" if embeddings.is_file() else "no test/embedding.scp",
-            "a finished system, EXP/SYSTEM",
-            rerun("embeddings"),
-        )
+        found = "no scores" if embeddings.is_file() else "no test/embedding.scp"
+        raise InputError(directory, found, "a finished system, EXP/SYSTEM", rerun("embeddings"))
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
@@ -240,17 +222,14 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 
 def facts_of(found: Found) -> dict[str, Any]:
     """What bundle.json says beyond the files; no results before stage report."""
-    path = found.directory / "metrics.json"
-    metrics = read_json(path, "the system's metrics", rerun("report")) if path.is_file() else {}
+    trials = read_json_if_there(found.directory / "metrics.json").get("trials", {})
+    kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
         "rate": int(found.mfcc.sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
-        "results": {
-            name: {key: entry[key] for key in ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")}
-            for name, entry in metrics.get("trials", {}).items()
-        },
+        "results": {name: {key: entry[key] for key in kept} for name, entry in trials.items()},
         "versions": versions(),
     }
 
@@ -299,7 +278,7 @@ def make(write: Callable[[Path], None], target: Path, force: bool) -> None:
     without `force`, or is no bundle."""
     if target.exists() and not force:
         raise InputError(target, "something of this name", "no such directory yet", "Give --force to replace a bundle")
-    if target.exists() and not (target / "bundle.json").is_file():
+    if target.exists() and not (target / MANIFEST).is_file():
         raise InputError(target, "a directory that is no bundle", "a bundle to replace", "Choose another name")
     temporary = temporary_name(target)
     remove_tree(temporary)

@@ -13,7 +13,7 @@ There is no global state; a loaded model is read only and may be used from any n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -24,12 +24,12 @@ from numpy.typing import ArrayLike
 from pyasp.audio.recording import Sound
 from pyasp.audio.resample import HIGHEST_RATE, INT16, LOWEST_RATE, check_rate, resample
 from pyasp.backend.calibration import Trained, trained_on
-from pyasp.backend.files import read_back_end_files
+from pyasp.backend.files import read_back_end
 from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
-from pyasp.bundle.extractors import EXTRACTORS
-from pyasp.bundle.format import CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
+from pyasp.bundle.extractors import EXTRACTORS, Extract
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import DecisionOptions, check_decides, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
@@ -41,7 +41,7 @@ from pyasp.features.kinds import KINDS
 from pyasp.features.mfcc import MelFeatures, MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions, decisions, recorded
 
-Extract = Callable[[Iterable[tuple[str, np.ndarray]]], Iterator[tuple[str, np.ndarray]]]
+Waves = Iterable[tuple[np.ndarray, float]]  # samples (n,), and how many there are a second
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,11 @@ def as_int16_scale(wave: np.ndarray) -> np.ndarray:
     if wave.dtype == np.int16:
         return wave.astype(np.float32)
     if not np.issubdtype(wave.dtype, np.floating) or not np.isfinite(wave).all():
-        raise InputError(
-            "wave",
-            f"{wave.dtype} samples" if wave.dtype.kind != "f" else "samples that are not finite",
-            "int16, or floats in [-1, 1]",
-            "Convert the samples",
-        )
-    if np.abs(wave).max() > 4.0:
-        raise InputError(
-            "wave",
-            f"floats up to {np.abs(wave).max():.4g}",
-            "floats in [-1, 1], or int16",
-            "Divide by 32768, or give int16",
-        )
+        found = f"{wave.dtype} samples" if wave.dtype.kind != "f" else "samples that are not finite"
+        raise InputError("wave", found, "int16, or floats in [-1, 1]", "Convert the samples")
+    if (most := np.abs(wave).max()) > 4.0:
+        cure = "Divide by 32768, or give int16"
+        raise InputError("wave", f"floats up to {most:.4g}", "floats in [-1, 1], or int16", cure)
     return wave.astype(np.float32) * INT16
 
 
@@ -119,14 +111,11 @@ class SpeakerModel:
         self._extract, self._frontend = extract, frontend_options
         self._mfcc_options = read_conf(bundle.files["mfcc.conf"], MfccOptions)
         self._vad_options = read_conf(bundle.files["vad.conf"], VadOptions)
-        self._score_options = (
-            subset(read_conf(bundle.files["backend.conf"], BackendOptions), ScoreOptions)
-            if "backend.conf" in bundle.files
-            else ScoreOptions()
-        )
-        self._back_end = read_back_end_files(*(bundle.files[name] for name in ("mean.vec", "transform.mat", "plda")))
+        backend = bundle.files.get("backend.conf")
+        self._score_options = subset(read_conf(backend, BackendOptions) if backend else BackendOptions(), ScoreOptions)
+        self._back_end = read_back_end("", (bundle.files[name] for name in BACKEND))
         self.calibration = read_calibration(bundle)
-        self._stored_options = self._read_stored_options()
+        self._stored_options = {"mfcc": self._mfcc_options, **self._read_stored_options()}
         self._local = threading.local()  # extractors have scratch memory: one of each for each thread
 
     @classmethod
@@ -167,22 +156,18 @@ class SpeakerModel:
         return self.calibrated or self._score_options.scoring != "cosine"
 
     def _read_stored_options(self) -> dict[str, MelOptions]:
-        """{kind: options} of MFCC, and of what the network reads. InputError on a lack of them, or on another rate."""
-        kind = self._frontend.feature_type
+        """{kind: options} of what the network reads besides MFCC. InputError on a lack of them, or on another rate."""
+        kind, cure = self._frontend.feature_type, "Make the bundle again"
         if kind == "mfcc":
-            return {kind: self._mfcc_options}
-        name = f"{kind}.conf"
-        if name not in self.bundle.files:
-            raise InputError(self.bundle.path, f"no {name}", "the options of its features", "Make the bundle again")
-        options = read_conf(self.bundle.files[name], KINDS[kind].options)
+            return {}
+        path = self.bundle.files.get(f"{kind}.conf")
+        if path is None:
+            raise InputError(self.bundle.path, f"no {kind}.conf", "the options of its features", cure)
+        options = read_conf(path, KINDS[kind].options)
         if options.sample_frequency != self._mfcc_options.sample_frequency:
-            raise InputError(
-                self.bundle.files[name],
-                f"--sample-frequency={options.sample_frequency:g}",
-                f"{self.rate}, as in mfcc.conf",
-                "Make the bundle again",
-            )
-        return {"mfcc": self._mfcc_options, kind: options}
+            found = f"--sample-frequency={options.sample_frequency:g}"
+            raise InputError(path, found, f"{self.rate}, as in mfcc.conf", cure)
+        return {kind: options}
 
     def _extractor(self, kind: str) -> MelFeatures:
         """This thread's extractor of a kind of features."""
@@ -191,10 +176,6 @@ class SpeakerModel:
         return getattr(self._local, kind)
 
     # waves to embeddings
-
-    def mfcc(self, sound: Sound) -> np.ndarray:
-        """Raw MFCC (T, C) float32 of a recording, resampled to the model's rate where that differs."""
-        return self._stored(self._samples(sound), sound, "mfcc")
 
     def _samples(self, sound: Sound) -> np.ndarray:
         """The recording's samples at the model's rate. Raises InputError for less than one frame."""
@@ -219,12 +200,8 @@ class SpeakerModel:
         decided = decisions(matrix[:, 0], self._vad_options)
         voiced = decided > 0
         if not voiced.any():
-            raise InputError(
-                sound.name,
-                f"no voiced frame in {sound.seconds:.2f} s",
-                "speech",
-                "It is silent, or too quiet for the model's vad.conf",
-            )
+            cure = "It is silent, or too quiet for the model's vad.conf"
+            raise InputError(sound.name, f"no voiced frame in {sound.seconds:.2f} s", "speech", cure)
         matrix = matrix if kind == "mfcc" else self._stored(samples, sound, kind)
         frames, silent = frontend(matrix, decided, self._frontend), ~recorded(decided)
         return Features(frames, voiced, float(voiced.sum()) * shift, float(silent.sum()) * shift)
@@ -243,38 +220,25 @@ class SpeakerModel:
 
     # embeddings to scores
 
-    def raw_scores(self, enrol: ArrayLike, tests: ArrayLike) -> np.ndarray:
-        """Scores (M,) float64 of the back end before calibration; shapes as `score`."""
-        enrol, tests = np.atleast_2d(enrol), np.atleast_2d(tests)
-        if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (enrol, tests)):
-            raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
-        model = enroll(self._back_end, enrol, [np.arange(len(enrol))], self._score_options.average)
-        scorer = SCORERS[self._score_options.scoring](
-            model, np.array([len(enrol)]), self._back_end.process(tests), self._back_end.plda, self._score_options
-        )
-        return scorer.pairs(np.zeros(len(tests), np.int64), np.arange(len(tests)))
-
     def score(self, enrol: ArrayLike, test: ArrayLike) -> float | np.ndarray:
         """Log-likelihood ratio (natural logarithm) that one speaker spoke `enrol` and `test`, over two speakers.
 
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
         Calibrated when `calibrated`; else the back end's own ratio, which may be too sure of itself.
         """
-        scores = self.raw_scores(enrol, test)
+        vectors, tests, how = np.atleast_2d(enrol), np.atleast_2d(test), self._score_options
+        if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (vectors, tests)):
+            raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
+        model = enroll(self._back_end, vectors, [np.arange(len(vectors))], how.average)
+        given = model, np.array([len(vectors)]), self._back_end.process(tests), self._back_end.plda, how
+        scores = SCORERS[how.scoring](*given).pairs(np.zeros(len(tests), np.int64), np.arange(len(tests)))
         if self.calibration is not None:
             scores = self.calibration.scale * scores + self.calibration.offset
         return float(scores[0]) if np.ndim(test) == 1 else scores
 
     # enrolled speakers: a directory of embeddings, the one of `pyasp enroll`
 
-    def enroll(
-        self,
-        directory: str | Path,
-        name: str,
-        waves: Iterable[tuple[np.ndarray, float]],
-        add: bool = False,
-        force: bool = False,
-    ) -> int:
+    def enroll(self, directory: str | Path, name: str, waves: Waves, add: bool = False, force: bool = False) -> int:
         """Enrols a speaker from recordings (wave, rate); returns of how many he is enrolled now.
 
         add: to those that he has; force: in place of them. Raises InputError as `embed`, when the speaker is there

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import math
 import os
 import sys
@@ -27,13 +26,14 @@ from pyasp.audio.folders import some
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.options import OpenShare, Positive, option
-from pyasp.core.text import between, read_json, read_lines, write_json
+from pyasp.core.text import between, read_json, read_json_if_there, read_lines, write_json
 from pyasp.evaluation.llr import bayes_threshold
 from pyasp.kaldi import ArkWriter, read_ark
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel
 
+Named = list[tuple[str, np.ndarray]]  # recordings, with their embeddings (E,)
 WILD = 50  # a ratio beyond e^50, or e^-50, is a model's error: of PLDA of too few speakers, say
 MANY = 10  # recordings: a bar shows how far they are
 DIGESTS = "recordings.json"  # in a directory of enrolled speakers: {speaker: size and time of his file, digests}
@@ -96,9 +96,8 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     sound = read_sound(path, channel)
     features = model.features(sound)
     ((_, vector),) = model.embed_features([(sound.name, features.frames)])
-    warnings = complaints(
-        sound, features.seconds, model.rate, model.top_frequency, model.bundle.shortest, features.silent
-    )
+    about_model = model.rate, model.top_frequency, model.bundle.shortest
+    warnings = complaints(sound, features.seconds, *about_model, features.silent)
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 
@@ -140,9 +139,10 @@ def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> 
 
 
 def _unusable(failed: Failed) -> InputError | OSError:
+    if len(failed) == 1:
+        return next(iter(failed.values()))
     others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed.values()))}"
-    several = InputError("recordings", others, "audio with speech", "Replace them")
-    return several if len(failed) > 1 else next(iter(failed.values()))
+    return InputError("recordings", others, "audio with speech", "Replace them")
 
 
 def reasons(failed: Failed) -> dict[str, str]:
@@ -201,38 +201,31 @@ def threshold(options: DecisionOptions, candidates: int = 1) -> float:
 def threshold_text(options: DecisionOptions, candidates: int = 1) -> str:
     """`threshold 0.00 (prior 0.5, C_miss 1, C_fa 1)`."""
     shared = f" over {candidates} speakers" if candidates > 1 else ""
-    return (
-        f"threshold {threshold(options, candidates):.2f} (prior {options.prior:g}{shared}, "
-        f"C_miss {options.c_miss:g}, C_fa {options.c_fa:g})"
-    )
+    costs = f"prior {options.prior:g}{shared}, C_miss {options.c_miss:g}, C_fa {options.c_fa:g}"
+    return f"threshold {threshold(options, candidates):.2f} ({costs})"
 
 
 def check_decides(model: SpeakerModel) -> None:
     """Raises InputError for a model whose scores have no threshold: any two voices have a cosine above 0."""
     if not model.decides:
-        raise InputError(
-            model.bundle.path,
-            "cosines without a calibration, which have no threshold",
-            "a calibration, or PLDA",
-            "Calibrate on the run's own trials: pyasp evaluate --calibration map.json DATA/trials/LIST "
-            "EXP/SYSTEM/scores/LIST, then bundle with --calibration map.json; verify --pairs gives cosines alone",
-        )
+        found = "cosines without a calibration, which have no threshold"
+        cure = "Calibrate on the run's own trials: pyasp evaluate --calibration map.json DATA/trials/LIST "
+        cure += "EXP/SYSTEM/scores/LIST, then bundle with --calibration map.json; verify --pairs gives cosines alone"
+        raise InputError(model.bundle.path, found, "a calibration, or PLDA", cure)
 
 
 def scale_text(model: SpeakerModel, scores: Iterable[float] = ()) -> str:
     """What the scores of this model are, and what they are worth."""
+    if not model.decides:
+        return "cosines: this model has no calibration, so that they rank and decide nothing"
     if not model.calibration:
-        if not model.decides:
-            return "cosines: this model has no calibration, so that they rank and decide nothing"
-        wild = any(abs(score) > WILD for score in scores)
-        return "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess" + (
-            f"; no evidence is worth e^{WILD}: take these scores for ranks, not for ratios" if wild else ""
-        )
+        wild = f"; no evidence is worth e^{WILD}: take these scores for ranks, not for ratios"
+        told = "raw PLDA log-likelihood ratio: this model has no calibration, so the threshold is a guess"
+        return told + wild * any(abs(score) > WILD for score in scores)
     trained, doubts = model.calibration.trained, model.calibration.doubts
-    return "calibrated log-likelihood ratio" + (
-        (f", trained on {trained.told()}" if trained else "")
-        + (f". To be taken with care: trained on {'; '.join(doubts)}" if doubts else "")
-    )
+    told = f", trained on {trained.told()}" if trained else ""
+    care = f". To be taken with care: trained on {'; '.join(doubts)}" if doubts else ""
+    return f"calibrated log-likelihood ratio{told}{care}"
 
 
 # ---------------------------------------------------------------- enrolled speakers
@@ -254,17 +247,10 @@ def _check_model(directory: Path, model: SpeakerModel) -> None:
     path = directory / MODEL_FILE
     if not path.is_file():
         raise InputError(directory, "no enrolled speakers", "a directory of pyasp enroll", "Enrol speakers first")
-    try:
-        identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(path, "an unreadable file", "the model's identity", "Enrol the speakers again") from None
+    identity = read_json(path, "the model's identity", "Enrol the speakers again").get("identity")
     if identity != model.bundle.identity:
-        raise InputError(
-            directory,
-            "speakers enrolled with another model",
-            f"embeddings of {model.bundle.path}",
-            "Give the model they were enrolled with, or enrol them again",
-        )
+        expected, cure = f"embeddings of {model.bundle.path}", "Give the model they were enrolled with, or enrol again"
+        raise InputError(directory, "speakers enrolled with another model", expected, cure)
 
 
 @contextlib.contextmanager
@@ -291,12 +277,7 @@ def check_speaker(path: Path, add: bool, force: bool) -> None:
 
 
 def save_speaker(
-    directory: str | Path,
-    name: str,
-    vectors: list[tuple[str, np.ndarray]],
-    model: SpeakerModel,
-    add: bool = False,
-    force: bool = False,
+    directory: str | Path, name: str, vectors: Named, model: SpeakerModel, add: bool = False, force: bool = False
 ) -> tuple[int, int]:
     """Writes a speaker's embeddings (recording, (E,)); returns how many he has now and how many of these are new.
 
@@ -340,7 +321,7 @@ def enrolled_too(directory: str | Path, name: str, vectors: Iterable[np.ndarray]
     """
     path, directory = Path(directory) / DIGESTS, Path(directory)
     with _alone(directory):
-        old = read_json(path, "digests of the enrolled", "Delete it") if path.is_file() else {}
+        old = read_json_if_there(path)
         known: dict[str, dict[str, Any]] = {}
         for file in sorted(directory.glob("*.ark")):
             mark = [file.stat().st_size, file.stat().st_mtime_ns]
@@ -372,7 +353,6 @@ def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.nd
 def _embeddings(path: Path) -> np.ndarray:
     vectors = [vector for _, vector in read_ark(path)]
     if not vectors:
-        raise InputError(
-            path, "no recording", "at least one", "Enrol this speaker again with --force, or delete the file"
-        )
+        cure = "Enrol this speaker again with --force, or delete the file"
+        raise InputError(path, "no recording", "at least one", cure)
     return np.stack(vectors)

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ from pyasp.core.errors import InputError, lacks_memory, note_rerun, refusal, too
 from pyasp.core.options import KINDS, REPEATABLE, T, option_fields, option_types, value_of
 
 CLOSED_PIPE = 141  # what a shell says of a program that a closed pipe ended (128 + SIGPIPE)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """Of a tool that has none of its own."""
 
 
 class UsageError(Exception):
@@ -232,6 +237,19 @@ def command(
         return declared
 
     return decorate
+
+
+def action_of(verb: str, table: Mapping[str, tuple[Any, str]], what: str, words: list[str]) -> Callable[..., Any]:
+    """What a verb does where its first word names it: table {word: (function, names as of `command`)}. The function
+    takes options; the words are bound. Raises InputError for another word, and for too few or too many behind it."""
+    if what not in table:
+        raise InputError("command line", repr(what), " or ".join(table), "Name one of these")
+    function, names = table[what]
+    try:
+        bound = _bind(tuple(names.split()), words)
+    except UsageError as error:
+        raise InputError("command line", str(error), names or "no word", f"pyasp {verb} {what} {names}") from None
+    return lambda options, *more: function(options, *bound, *more)
 
 
 def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> Any:

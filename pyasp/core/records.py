@@ -304,6 +304,12 @@ class Iterations:
             print(f"{self.directory / name}: {json.dumps(record)}")  # a detail: for the log
         self.processes.wait_for_all()
 
+    def go_on(self, suffix: str, count: int, build: Callable[[int], tuple[Any, dict[str, Any]]], *start: str) -> None:
+        """Makes 1.<suffix> to <count>.<suffix>, each from the one before and the files `start`, and final.<suffix>."""
+        for number in range(1, count + 1):
+            self.make(f"{number}.{suffix}", [f"{number - 1}.{suffix}", *start], lambda: build(number))
+        self.copy(f"final.{suffix}", f"{count}.{suffix}")
+
     def copy(self, name: str, source: str) -> None:
         """Makes directory/name as a copy of the artefact `source`."""
         made = self._made(name, [source])

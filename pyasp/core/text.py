@@ -24,9 +24,9 @@ Table = list[list[str]]  # a header and rows of cells
 
 
 @contextlib.contextmanager
-def open_text(path: str | Path) -> Iterator[IO[str]]:
+def open_text(path: str | Path, cure: str = "Pack or fetch it again") -> Iterator[IO[str]]:
     """A text file, or a gzipped one `*.gz`, as a stream of lines that end with a line feed. Raises InputError for bytes
-    that are not UTF-8 and for a broken `*.gz`.
+    that are not UTF-8 and for a broken `*.gz` (whose way out is `cure`).
 
     A byte-order mark is passed over; UTF-16, with or without one, is no UTF-8. OSError is the caller's.
     """
@@ -36,7 +36,7 @@ def open_text(path: str | Path) -> Iterator[IO[str]]:
                 raise _not_utf8(path)
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(path, f"no whole gzip file ({error})", "gzipped text", "Pack or fetch it again") from None
+        raise InputError(path, f"no whole gzip file ({error})", "gzipped text", cure) from None
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
 
@@ -87,6 +87,12 @@ def read_json(path: str | Path, expected: str, cure: str) -> dict[str, Any]:
     """The JSON object in a file. Raises InputError when it is no JSON, or no object; OSError."""
     with open_text(path) as stream:
         return parse_json(stream.read(), path, None, expected, cure)
+
+
+def read_json_if_there(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file of a run; empty where there is no such file. Raises InputError for anything else."""
+    cure = "Delete it and re-run the stage that makes it"
+    return read_json(path, "a JSON object", cure) if Path(path).is_file() else {}
 
 
 def write_json(path: str | Path, value: dict[str, Any], sort_keys: bool = False) -> None:

@@ -269,12 +269,8 @@ class Checker:
         changed = [f"{name} (without {some(keys)})" if keys else name for name, keys in self.repaired.items()]
         tables = f", put in order: {' '.join(changed)} (old ones in {BACKUP})" if changed else ""
         gone = f", kept {len(self.gone)} recordings that are not there now: {some(self.gone)}" if self.gone else ""
-        left = (
-            f"; not mended: {len(self.unprefixed)} utterances whose speaker is not their prefix"
-            if self.unprefixed
-            else ""
-        )
-        left += f" ({some(self.unprefixed)}): {PREFIX}" if left else ""
+        unmended = f"{len(self.unprefixed)} utterances whose speaker is not their prefix ({some(self.unprefixed)})"
+        left = f"; not mended: {unmended}: {PREFIX}" if self.unprefixed else ""
         return (
             f"kept {len(kept)} of {total} utterances of {len(set(kept.values()))} speakers, "
             f"dropped {len(self.dropped)}{note}{tables}{gone}{left}"

@@ -17,25 +17,13 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.text import between, c_sorted, read_lines
 
-# Which stage of run.sh makes each file: the cure named when one is missing.
-MADE_BY_STAGE = {
-    "utt2spk": "prepare",
-    "spk2utt": "prepare",
-    "cuts.jsonl.gz": "prepare",
-    "model2utts": "prepare",
-    "wav.scp": "prepare",
-    "utt2info.tsv": "prepare",
-    "utt2dur": "prepare",
-    "feats.scp": "features",
-    "vad.scp": "features",
-    "utt2num_frames": "features",
-    "utt2num_voiced": "features",
-    "utt2num_silent": "features",
-    "utt2clean": "augment",
-    "utt2speed": "augment",
-    "valid_utts": "select",
-    "dev_speakers": "select",
+MADE_BY = {  # which stage of run.sh makes which files: the cure named when one is missing
+    "prepare": "utt2spk spk2utt cuts.jsonl.gz model2utts wav.scp utt2info.tsv utt2dur",
+    "features": "feats.scp vad.scp utt2num_frames utt2num_voiced utt2num_silent",
+    "augment": "utt2clean utt2speed",
+    "select": "valid_utts dev_speakers",
 }
+MADE_BY_STAGE = {name: stage for stage, names in MADE_BY.items() for name in names.split()}
 
 INFO = "utt2info.tsv"
 BLANKS = " \t\r"
@@ -203,11 +191,12 @@ class DataDir:
         """True when the directory holds this file."""
         return (self.path / name).is_file()
 
-    def require(self, *names: str) -> None:
-        """Raises InputError naming the first missing file and the stage that makes it."""
+    def require(self, *names: str) -> list[Path]:
+        """Where some files lie. Raises InputError naming the first missing file and the stage that makes it."""
         for name in (name for name in names if not self.has(name)):
             cure = rerun(MADE_BY_STAGE.get(Path(name).name, "prepare"))
             raise InputError(self / name, "no such file", "a file of the data directory", cure)
+        return [self / name for name in names]
 
     def read(self, name: str) -> dict[str, str]:
         """One table of the directory as {key: rest of the line}."""

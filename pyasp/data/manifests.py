@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
 from pyasp.audio.headers import read_header
@@ -29,26 +30,11 @@ RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the
 
 # ---------------------------------------------------------------- manifests as files
 
-# what a manifest's objects must hold, and of which types: (name, types, whether it may be absent)
-RECORDING = (
-    ("id", str, False),
-    ("sources", list, False),
-    ("sampling_rate", int, False),
-    ("num_samples", int, False),
-    ("duration", (int, float), False),
-    ("channel_ids", list, True),
-)
-SUPERVISION = (
-    ("id", str, False),
-    ("recording_id", str, False),
-    ("start", (int, float), False),
-    ("duration", (int, float), False),
-    ("channel", (int, list), False),
-    ("speaker", str, True),
-    ("gender", str, True),
-    ("text", str, True),
-    ("custom", dict, True),
-)
+# what a manifest's objects must hold, of which types, and what either of them may
+TIME = (int, float)
+RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
+SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
+OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -67,13 +53,13 @@ def write_jsonl(path: Path, objects: list[Json]) -> None:
     write_cuts(path, [json.dumps(each, ensure_ascii=False) for each in objects])
 
 
-def check_fields(each: Json, fields: tuple, path: object) -> None:
+def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
     """Raises InputError unless a manifest's object has these fields, of their types and finite."""
-    for name, types, optional in fields:
+    for name, types in {**fields, **OPTIONAL}.items():
         value = each.get(name)
-        if optional and value is None:
+        if name in OPTIONAL and value is None:
             continue
-        largest = MAX_SECONDS if types == (int, float) else 1 << 53
+        largest = MAX_SECONDS if types == TIME else 1 << 53
         if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
             expected = "the field of a lhotse manifest"
             raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
@@ -83,7 +69,7 @@ def check_fields(each: Json, fields: tuple, path: object) -> None:
             raise InputError(path, found, "type, channels and source", "Write the manifest again", item=each["id"])
 
 
-def read_manifest(path: str | Path, fields: tuple) -> dict[str, Json]:
+def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json]:
     """{id: object} of a manifest. Raises InputError for an id twice or none, and for wrong `fields`."""
     found: dict[str, Json] = {}
     for each in read_jsonl(path):

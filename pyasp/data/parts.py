@@ -188,12 +188,7 @@ def statistics(data: DataDir) -> dict[str, Any]:
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
-    return (
-        {
-            "least": round(float(values.min()), 3),
-            "median": round(float(np.median(values)), 3),
-            "most": round(float(values.max()), 3),
-        }
-        if len(values)
-        else {}
-    )
+    if not len(values):
+        return {}
+    marks = {"least": values.min(), "median": np.median(values), "most": values.max()}
+    return {name: round(float(mark), 3) for name, mark in marks.items()}

@@ -1,8 +1,7 @@
 """How sure an error rate is: bootstrap over speakers, and tests between two systems on the same trials.
 
 References: Efron and Tibshirani, "An introduction to the bootstrap" (1993), percentile intervals; Poh and Bengio,
-"Performance generalization in biometric authentication using joint user-specific and sample bootstraps" (2007);
-McNemar (1947), exact form.
+"Performance generalization in biometric authentication using joint user-specific and sample bootstraps" (2007).
 
 Trials of one speaker are not independent, so speakers are drawn, with replacement. In a replicate
   w_s     how often speaker s was drawn
@@ -26,6 +25,7 @@ MOST_THRESHOLDS = 1 << 17
 WORK = 2_000_000_000  # trials x replicates at most: fewer replicates for huge lists
 MOST_TRIALS = 20_000_000  # above it there is no bootstrap: its arrays would take more memory than the list
 LEVEL = 95  # percent
+Priors = tuple[float, ...]
 DET_GRID = np.geomspace(1e-4, 0.9, 60)  # false-alarm rates at which the band of the DET curve is taken
 
 
@@ -59,22 +59,13 @@ class Resampler:
             thresholds = np.unique(thresholds[np.linspace(0, thresholds.size - 1, MOST_THRESHOLDS).astype(np.int64)])
         self.size, self.p_targets = thresholds.size + 1, p_targets
         self.priors = sorted({*DECISION_PRIORS, *p_targets})
-        limits, classes = [bayes_threshold(p) for p in self.priors], ((target, -1.0), (~target, 1.0))
-        self.speakers = [
-            Speakers(speakers.enroll[chosen], speakers.test[chosen], speakers.count) for chosen, _ in classes
-        ]
-        self.interval = [
-            np.searchsorted(thresholds, scores[chosen], "right") for chosen, _ in classes
-        ]  # limits <= score
-        self.rows = [
-            np.stack(
-                [
-                    np.logaddexp(0.0, sign * scores[chosen]) / np.log(2.0),
-                    *((scores[chosen] >= x) == (sign > 0) for x in limits),
-                ]
-            )
-            for chosen, sign in classes
-        ]
+        self.speakers, self.interval, self.rows = [], [], []
+        for chosen, sign in ((target, -1.0), (~target, 1.0)):
+            own = scores[chosen]
+            errors = ((own >= bayes_threshold(p)) == (sign > 0) for p in self.priors)
+            self.speakers.append(Speakers(speakers.enroll[chosen], speakers.test[chosen], speakers.count))
+            self.interval.append(np.searchsorted(thresholds, own, "right"))  # thresholds <= score
+            self.rows.append(np.stack([np.logaddexp(0.0, sign * own) / np.log(2.0), *errors]))
 
     def replicate(self, drawn: np.ndarray) -> tuple[dict[str, float], metrics.ErrorCounts] | None:
         """{eer (percent), min_dcf/p, act_dcf/p, cllr} and the errors at the thresholds, or None without a class.
@@ -82,25 +73,18 @@ class Resampler:
         drawn (S,): how often each speaker was drawn.
         """
         weights = [trial_weights(drawn, each) for each in self.speakers]
-        sums = [
-            np.bincount(place, weight, self.size).astype(np.int64).cumsum()
-            for place, weight in zip(self.interval, weights)
-        ]
+        counted = (np.bincount(place, weight, self.size) for place, weight in zip(self.interval, weights))
+        sums = [each.astype(np.int64).cumsum() for each in counted]
         n, m = int(sums[0][-1]), int(sums[1][-1])
         if not (n and m):
             return None
         counts = metrics.ErrorCounts(np.arange(self.size, dtype=np.float64), sums[0], m - sums[1], n, m)
-        miss, false = (
-            rows @ weight.astype(np.float64) / total for rows, weight, total in zip(self.rows, weights, (n, m))
-        )
+        shares = zip(self.rows, weights, (n, m))
+        miss, false = (rows @ weight.astype(np.float64) / total for rows, weight, total in shares)
         found = {"eer": 100 * eer_kaldi(counts)}
-        found.update({f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets})
-        found.update(
-            {
-                f"act_dcf/{p:g}": float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))
-                for k, p in enumerate(self.priors, 1)
-            }
-        )
+        found |= {f"min_dcf/{p:g}": metrics.min_dcf(counts, p)[0] for p in self.p_targets}
+        for k, p in enumerate(self.priors, 1):
+            found[f"act_dcf/{p:g}"] = float((p * miss[k] + (1 - p) * false[k]) / min(p, 1 - p))
         return {**found, "cllr": float(miss[0] + false[0]) / 2}, counts
 
 
@@ -129,12 +113,7 @@ def how_many(trials: int, wanted: int) -> int:
 
 
 def replicates(
-    scores: np.ndarray,
-    target: np.ndarray,
-    speakers: Speakers,
-    count: int,
-    seed: int,
-    p_targets: tuple[float, ...] = metrics.COSTS,
+    scores: np.ndarray, target: np.ndarray, speakers: Speakers, count: int, seed: int, p_targets: Priors = metrics.COSTS
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """{figure: (R,) float64} of R replicates and P_miss (R, 60) at DET_GRID; NaN where a replicate lacks a class.
 
@@ -187,15 +166,3 @@ def over_runs(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """
     which = generator.integers(len(values), size=values.shape)
     return np.take_along_axis(values, which, axis=0).mean(axis=0)
-
-
-def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float | int]:
-    """McNemar's exact test on decisions about the same trials; right_a, right_b (N,) bool: who decided rightly.
-
-    It takes trials for independent, which those of one speaker are not: its p is too small rather than too large.
-    """
-    from scipy.stats import binomtest  # it takes a second to import
-
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": float(p)}

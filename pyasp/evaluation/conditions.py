@@ -7,6 +7,7 @@ recordings say; a model whose recordings disagree is `mixed`.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,27 +21,12 @@ from pyasp.data.trials import Columns, TrialList
 from pyasp.evaluation.bootstrap import Speakers
 
 SECONDS = (2, 5, 10, 20, 40, 80, 160)  # limits of the duration classes of corpora that bring none
-RECORDINGS = (1, 2, 3, 5, 10)  # upper ends of the classes of numbers of enrolment recordings
+SECOND_CLASSES = ("<2", "2-5", "5-10", "10-20", "20-40", "40-80", "80-160", "160+")
+RECORDINGS = (2, 3, 4, 6, 11)  # limits of the classes of numbers of enrolment recordings
+RECORDING_CLASSES = ("1", "2", "3", "4-5", "6-10", "11+")
 MOST_VALUES = 12  # a column with more values does not split results
 NO_SPLIT = {"session", "seconds", "sample_rate", "path", "duration_class"}
 INPUTS = ("utt2spk", "model2utts", "spk2gender", "utt2dur", "utt2info.tsv")
-
-
-def class_of(value: float, limits: Sequence[float]) -> str:
-    """'<2', '2-5', ..., '160+': the class of a duration in seconds."""
-    rank = int(np.searchsorted(limits, value, "right"))
-    if rank == 0:
-        return f"<{limits[0]}"
-    return f"{limits[rank - 1]}-{limits[rank]}" if rank < len(limits) else f"{limits[-1]}+"
-
-
-def recordings_class(count: int) -> str:
-    """'1', '2', '3', '4-5', '6-10', '11+': the class of a number of recordings."""
-    rank = int(np.searchsorted(RECORDINGS, count))
-    if rank == len(RECORDINGS):
-        return f"{RECORDINGS[-1] + 1}+"
-    low = RECORDINGS[rank - 1] + 1 if rank else 1
-    return str(count) if low == RECORDINGS[rank] else f"{low}-{RECORDINGS[rank]}"
 
 
 def agreed(values: Sequence[str]) -> str:
@@ -119,44 +105,31 @@ class Evaluation:
 
     # ---- columns
 
-    def _model_columns(self) -> dict[str, Callable[[str], str]]:
-        """{column: value of a model}."""
-        seconds, gender, test = self.enroll.seconds, self.enroll.gender, self.test.info
-        info = {**test, **self.enroll.info}
-
-        def told(column: str, utt: str) -> str:  # a recording of both sets may be described in one alone
-            return info[utt].get(column) or test.get(utt, {}).get(column, "") if utt in info else ""
+    def _columns(self, side: str, recordings: Callable[[str], list[str]]) -> dict[str, Callable[[str], str]]:
+        """{column: value of a model (side enroll) or of a test recording}, of what its recordings are."""
+        data = self.enroll if side == "enroll" else self.test
+        seconds, gender = data.seconds, data.gender
+        infos = [data.info, self.test.info]  # a recording of both sets may be described in one alone
 
         def agree(of: Callable[[str], str]) -> Callable[[str], str]:
-            return lambda model: agreed([of(utt) for utt in self._recordings(model)])
-
-        columns: dict[str, Callable[[str], str]] = {
-            "enroll_utts": lambda model: recordings_class(len(set(self._recordings(model))))
-        }
-        if seconds:
-            columns["enroll_seconds"] = lambda model: class_of(
-                sum(seconds.get(utt, 0.0) for utt in self._recordings(model)), SECONDS
-            )
-        if gender:
-            columns["enroll_gender"] = agree(lambda utt: gender.get(utt, ""))
-        for name in _splitting(info):
-            columns[f"enroll_{name}"] = agree(partial(told, name))
-        return columns
-
-    def _test_columns(self) -> dict[str, Callable[[str], str]]:
-        """{column: value of a test recording}."""
-        seconds, gender, info = self.test.seconds, self.test.gender, self.test.info
+            return lambda name: agreed([of(utt) for utt in recordings(name)])
 
         def told(column: str, utt: str) -> str:
-            return info.get(utt, {}).get(column) or "unknown"
+            return next(filter(None, (info.get(utt, {}).get(column) for info in infos)), "")
+
+        def total(name: str) -> float:
+            return sum(seconds.get(utt, 0.0) for utt in recordings(name))
 
         columns: dict[str, Callable[[str], str]] = {}
+        if side == "enroll":
+            columns["enroll_utts"] = lambda model: RECORDING_CLASSES[bisect(RECORDINGS, len(set(recordings(model))))]
         if seconds:
-            columns["test_seconds"] = lambda utt: class_of(seconds.get(utt, 0.0), SECONDS)
+            columns[f"{side}_seconds"] = lambda name: SECOND_CLASSES[bisect(SECONDS, total(name))]
         if gender:
-            columns["test_gender"] = lambda utt: gender.get(utt, "unknown")
-        for name in _splitting(info):
-            columns[f"test_{name}"] = partial(told, name)
+            columns[f"{side}_gender"] = agree(lambda utt: gender.get(utt, ""))
+        for column in dict.fromkeys(name for info in infos[::-1] for row in info.values() for name in row):
+            if column not in NO_SPLIT:
+                columns[f"{side}_{column}"] = agree(partial(told, column))
         return columns
 
     def columns(self, trials: TrialList, given: Columns) -> Columns:
@@ -165,17 +138,13 @@ class Evaluation:
         found = dict(given)
         if not self.known:
             return found
-        of_models, of_tests = self._model_columns(), self._test_columns()
+        of_models = self._columns("enroll", self._recordings)
+        of_tests = self._columns("test", lambda utt: [utt])
         for columns, ids, index in ((of_models, trials.models, trials.model), (of_tests, trials.tests, trials.test)):
             for name, value in columns.items():
                 if name not in found and (column := _coded([value(each) for each in ids], index)):
                     found[name] = column
         return found
-
-
-def _splitting(info: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Columns of utt2info.tsv that may split results."""
-    return list(dict.fromkeys(name for row in info.values() for name in row if name not in NO_SPLIT))
 
 
 def _coded(values: list[str], index: np.ndarray) -> tuple[list[str], np.ndarray] | None:

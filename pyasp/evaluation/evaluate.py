@@ -50,18 +50,11 @@ class EvaluateOptions:
 
 def check_scores(scores: Path) -> None:
     """InputError when an input of a score file (back end, embeddings, trial list) changed after it was made."""
-    record = made_path(scores)
-    if not record.is_file():
-        return
-    inputs = load_record(record)["inputs"]
+    inputs = load_record(record)["inputs"] if (record := made_path(scores)).is_file() else {}
     changed = [name for name, mark in inputs.items() if Path(name).is_file() and fingerprint(name) != mark]
     if changed:
-        raise InputError(
-            scores,
-            f"scores older than {', '.join(changed)}",
-            "scores made from what is there now",
-            rerun("scores", force=True),
-        )
+        found, cure = f"scores older than {', '.join(changed)}", rerun("scores", force=True)
+        raise InputError(scores, found, "scores made from what is there now", cure)
 
 
 def recipe(trials_dir: str | Path, system_dir: str | Path, options: EvaluateOptions) -> dict[str, Any]:
@@ -80,24 +73,19 @@ def histograms(values: np.ndarray, target: np.ndarray) -> dict[str, list[float]]
     low, high = np.quantile(values[np.isfinite(values)], [0.001, 0.999]) if np.isfinite(values).any() else (0.0, 0.0)
     edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
     clipped = np.clip(values, edges[0], edges[-1])
-    return {
-        "edges": edges.tolist(),
-        **{
-            name: (np.histogram(clipped[mask], edges)[0] / mask.sum()).tolist()
-            for name, mask in (("target", target), ("nontarget", ~target))
-        },
+    shares = {
+        name: (np.histogram(clipped[mask], edges)[0] / mask.sum()).tolist()
+        for name, mask in (("target", target), ("nontarget", ~target))
     }
+    return {"edges": edges.tolist(), **shares}
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """{"a": 1, "b/x": 2} -> {"a": 1, "b": {"x": 2}}."""
     found: dict[str, Any] = {}
     for name, value in flat.items():
-        outer, _, inner = name.partition("/")
-        if inner:
-            found.setdefault(outer, {})[inner] = value
-        else:
-            found[outer] = value
+        outer, *inner = name.split("/")
+        (found.setdefault(outer, {}) if inner else found)[inner[0] if inner else outer] = value
     return found
 
 

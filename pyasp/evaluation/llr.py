@@ -26,13 +26,13 @@ from pyasp.core.text import cost as cost_text
 from pyasp.evaluation import metrics
 from pyasp.evaluation.metrics import COSTS, ErrorCounts, blocks, check_point, errors_at, lowest
 
+Entry = Mapping[str, Any]  # of results.json: the figures of a system on a list, or on a part of it
+Entries = Mapping[str, Entry]  # by system, or by list
+
 DECISION_PRIORS = (0.5, 0.1)  # priors at which actual costs are reported, beside those of minDCF
 P_KNOWN = 0.5  # SRE12: share of nontargets spoken by speakers known to the system
 FEW_ERRORS = 30  # Doddington's rule: fewer errors say little
-TIED = (
-    0.1  # share by which the two EERs differ where ties decide; on 200 draws of Gaussians with 34 errors 0.09 at most
-)
-SEQUENTIAL = 4096  # so few points are left to the sequential hull
+TIED = 0.1  # share by which the two EERs differ where ties decide; 200 draws of Gaussians with 34 errors: 0.09 at most
 
 
 def bayes_threshold(p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
@@ -60,53 +60,9 @@ def cllr(t: np.ndarray, u: np.ndarray) -> float:
     return 0.5 * (_mean_cost(t, -1.0) + _mean_cost(u, 1.0))
 
 
-# ---------------------------------------------------------------- convex hull of the ROC
-
-
-def _corners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mask of the points that lie below the line through their neighbours (the two ends stay).
-
-    A point on or above a line between two other points is no corner of the hull, whatever else is removed with it.
-    """
-    keep = np.ones(x.size, bool)
-    keep[1:-1] = (x[1:-1] - x[:-2]) * (y[2:] - y[1:-1]) < (y[1:-1] - y[:-2]) * (x[2:] - x[1:-1])
-    return keep
-
-
-def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drops points that are no corners, all at once, as long as that removes many."""
-    while x.size > SEQUENTIAL:
-        keep = _corners(x, y)
-        few = np.count_nonzero(keep) > 0.95 * x.size
-        x, y = x[keep], y[keep]
-        if few:
-            break
-    return x, y
-
-
-def hull(counts: ErrorCounts) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the ROC's convex hull as (false alarms, misses), int64, from accept-all to reject-all. Exact."""
-    thinned = [_thin(counts.false_alarms[part], counts.misses[part]) for part in blocks(counts.misses.size)]
-    first = [np.array([counts.n_nontarget])], [np.array([0])]
-    x, y = _thin(*(np.concatenate([*start, *parts]) for start, parts in zip(first, zip(*thinned))))
-    chain: list[tuple[int, int]] = []
-    for point in zip(x.tolist(), y.tolist()):
-        while len(chain) > 1 and _turns_up(chain[-2], chain[-1], point):
-            chain.pop()
-        if not chain or chain[-1] != point:
-            chain.append(point)
-    corners = np.array(chain, np.int64)
-    return corners[:, 0], corners[:, 1]
-
-
-def _turns_up(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
-    """True when b is not below the line from a to c (c further to reject-all than b, b than a)."""
-    return (b[0] - a[0]) * (c[1] - b[1]) >= (b[1] - a[1]) * (c[0] - b[0])
-
-
 def min_cllr(counts: ErrorCounts) -> float:
     """Cllr after the best calibration that keeps the order: each edge of the hull is one log-likelihood ratio."""
-    false_alarms, misses = hull(counts)
+    false_alarms, misses = counts.hull
     target, nontarget = np.diff(misses) / counts.n_target, -np.diff(false_alarms) / counts.n_nontarget
     both = target + nontarget
 
@@ -121,32 +77,22 @@ def min_cllr(counts: ErrorCounts) -> float:
 # ---------------------------------------------------------------- SRE12
 
 
-def c_primary(
-    t: np.ndarray,
-    known: np.ndarray,
-    unknown: np.ndarray,
-    p_known: float = P_KNOWN,
-    p_targets: tuple[float, ...] = COSTS,
-) -> dict[str, float]:
+def c_primary(t: np.ndarray, known: np.ndarray, unknown: np.ndarray, p_known: float = P_KNOWN) -> dict[str, float]:
     """SRE12's C_primary: {"actual": at the Bayes thresholds, "minimum": at the best ones, each point its own}.
 
     t, known, unknown: sorted scores of targets and of nontargets by known and by unknown speakers, none empty.
     """
     if not (t.size and known.size and unknown.size and 0 <= p_known <= 1):
-        raise InputError(
-            "C_primary",
-            f"{t.size} targets, {known.size} known and {unknown.size} unknown nontargets, P_known {p_known}",
-            "some of each and a share",
-            "Leave it out for this list",
-        )
+        found = f"{t.size} targets, {known.size} known and {unknown.size} unknown nontargets, P_known {p_known}"
+        raise InputError("C_primary", found, "some of each and a share", "Leave it out for this list")
     kinds = [(p_known, known), (1 - p_known, unknown)]
     actual = least = 0.0
-    for p in p_targets:
+    for p in COSTS:
         x = bayes_threshold(p)
         false = sum(share * errors_at(t, u, x)["false_alarms"] / u.size for share, u in kinds)
         actual += (p * errors_at(t, t, x)["misses"] / t.size + (1 - p) * false) / min(p, 1 - p)
         least += _least_mixed(t, kinds, p)
-    return {"actual": actual / len(p_targets), "minimum": least / len(p_targets)}
+    return {"actual": actual / len(COSTS), "minimum": least / len(COSTS)}
 
 
 def _least_mixed(t: np.ndarray, kinds: list[tuple[float, np.ndarray]], p: float) -> float:
@@ -210,7 +156,7 @@ def summarise(
     return entry, counts
 
 
-def unsure(entry: Mapping[str, Any]) -> bool:
+def unsure(entry: Entry) -> bool:
     """True of an entry whose EER hangs on few errors or on ties: fewer than FEW_ERRORS misses or false alarms at its
     threshold, or another value on the ROC's convex hull, which ties do not move."""
     errors = entry.get("errors", {}).get("eer")
@@ -223,20 +169,20 @@ def _few(errors: Mapping[str, Any] | None) -> bool:
     return min(errors["misses"], errors["false_alarms"]) < FEW_ERRORS if errors else False
 
 
-def eer_text(entry: Mapping[str, Any]) -> str:
+def eer_text(entry: Entry) -> str:
     """The EER of an entry wherever it is printed: '7.12', or, where it is `unsure`, '7.25* (6.93)' with that on the
     convex hull; '-' where there is none."""
     mark = f"* ({percent(entry['eer_rocch'])})" if unsure(entry) else ""
     return percent(entry.get("eer")) + mark
 
 
-def min_dcf_text(entry: Mapping[str, Any], prior: str) -> str:
+def min_dcf_text(entry: Entry, prior: str) -> str:
     """A minDCF of an entry wherever it is printed: '0.341', or '0.341*' where fewer than FEW_ERRORS misses or false
     alarms make it; '-' where there is none."""
     return cost_text(entry["min_dcf"].get(prior)) + "*" * _few(entry.get("errors", {}).get("min_dcf", {}).get(prior))
 
 
-def marked(entry: Mapping[str, Any]) -> bool:
+def marked(entry: Entry) -> bool:
     """True of an entry with a figure that is printed with a star."""
     return unsure(entry) or any("*" in min_dcf_text(entry, prior) for prior in entry.get("min_dcf", {}))
 
@@ -247,26 +193,22 @@ MARK = (
 )
 
 
-def trials_text(entry: Mapping[str, Any]) -> str:
+def trials_text(entry: Entry) -> str:
     """How many trials an entry is of: '4 000'."""
     return grouped(entry["n_target"] + entry["n_nontarget"])
 
 
-def classes_text(entry: Mapping[str, Any]) -> str:
+def classes_text(entry: Entry) -> str:
     """How many of each class: '800 target and 3 200 nontarget trials'."""
     return f"{grouped(entry['n_target'])} target and {grouped(entry['n_nontarget'])} nontarget trials"
 
 
-def priors_of(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def priors_of(entries: Entries) -> list[str]:
     """The priors for which any of some entries has a minDCF, in their order."""
     return list(dict.fromkeys(prior for entry in entries.values() for prior in entry.get("min_dcf", {})))
 
 
-def metrics_table(
-    title: str,
-    entries: Mapping[str, Mapping[str, Any]],
-    counts: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
-) -> Table:
+def metrics_table(title: str, entries: Entries, counts: Mapping[str, Callable[[Entry], str]] | None = None) -> Table:
     """A row for each entry of results.json by name: EER, a minDCF a prior, and what `counts` tell of it (trials)."""
     priors, counts = priors_of(entries), counts or {"trials": trials_text}
     table = [[title, "EER %", *(f"minDCF({prior})" for prior in priors), *counts]]

@@ -16,6 +16,7 @@ number of trials is the scores themselves and, for each target, one ErrorCounts 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
@@ -27,6 +28,7 @@ from pyasp.core.errors import InputError
 COSTS = (0.01, 0.001)  # target priors of the paper's two operating points (C_miss = C_fa = 1)
 BLOCK = 1 << 20  # points worked on at a time
 POINTS = 300  # of a DET curve, at most about
+SEQUENTIAL = 4096  # so few points are left to the sequential hull
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class ErrorCounts:
         """Shares of nontargets accepted, (K,)."""
         return self.false_alarms / self.n_nontarget
 
+    @functools.cached_property
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners of the ROC's convex hull: false alarms, misses, (H,) int64, from accept-all to reject-all. Exact."""
+        return _hull(self.false_alarms, self.misses, self.n_nontarget)
+
 
 def split(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted target and nontarget scores, ascending, in the dtype of `scores`.
@@ -62,31 +69,22 @@ def split(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if scores.shape != target.shape:
         raise InputError("scores", f"{scores.size} scores", f"{target.size}, one per trial", "Score this list again")
     if np.isnan(scores).any():
-        first = int(np.isnan(scores).argmax()) + 1
-        raise InputError(
-            "scores",
-            f"{int(np.isnan(scores).sum())} of {scores.size} that are not a number",
-            "numbers",
-            "Look for bad embeddings and score again",
-            item=f"trial {first}",
-        )
+        bad, first = np.isnan(scores), int(np.isnan(scores).argmax()) + 1
+        found = f"{int(bad.sum())} of {scores.size} that are not a number"
+        raise InputError("scores", found, "numbers", "Look for bad embeddings and score again", item=f"trial {first}")
     target_scores, nontarget_scores = np.sort(scores[target]), np.sort(scores[~target])
     if not target_scores.size or not nontarget_scores.size:
-        raise InputError(
-            "trials",
-            f"{target_scores.size} target and {nontarget_scores.size} nontarget trials",
-            "at least one of each",
-            "Check the labels of the trial list",
-        )
+        found = f"{target_scores.size} target and {nontarget_scores.size} nontarget trials"
+        raise InputError("trials", found, "at least one of each", "Check the labels of the trial list")
     return target_scores, nontarget_scores
 
 
-def error_counts(t: np.ndarray, u: np.ndarray, every_threshold: bool = False) -> ErrorCounts:
-    """Errors at the distinct target scores (all distinct scores with `every_threshold`) and at reject-all.
+def error_counts(t: np.ndarray, u: np.ndarray) -> ErrorCounts:
+    """Errors at the distinct target scores and at reject-all.
 
     t (n,), u (m,): sorted scores, as `split` returns them.
     """
-    thresholds = np.unique(np.concatenate([t, u]) if every_threshold else t)
+    thresholds = np.unique(t)
     misses = np.append(np.searchsorted(t, thresholds, "left"), t.size).astype(np.int64)
     false_alarms = np.append(u.size - np.searchsorted(u, thresholds, "left"), 0).astype(np.int64)
     return ErrorCounts(np.append(thresholds.astype(np.float64), np.inf), misses, false_alarms, t.size, u.size)
@@ -123,54 +121,61 @@ def lowest(size: int, cost: Callable[[slice], np.ndarray]) -> tuple[int, float]:
     return best, least
 
 
-def eer_interpolated(counts: ErrorCounts) -> float:
-    """Crossing of P_miss and P_fa (a share), linear between neighbouring thresholds (counts at every threshold)."""
-    gap = counts.p_miss - counts.p_fa
-    after = int((gap >= 0).argmax())
-    if after == 0:
-        return float(counts.p_miss[0])
-    share = -gap[after - 1] / (gap[after] - gap[after - 1])
-    return float(counts.p_miss[after - 1] + share * (counts.p_miss[after] - counts.p_miss[after - 1]))
-
-
 def eer_rocch(counts: ErrorCounts) -> float:
-    """EER (a share) on the convex hull of the ROC: where the hull crosses P_miss = P_fa.
-
-    Quickhull on the one edge that crosses the diagonal, in integers: start from the chord accept-all to reject-all and
-    move one end to the point farthest below it until none is below.
-    """
-    n, m = counts.n_target, counts.n_nontarget
-    left, right = (0, n), (m, 0)  # (false alarms, misses): reject-all above the diagonal, accept-all below it
-    while True:
-        normal = left[1] - right[1], right[0] - left[0]
-        best, depth = lowest(
-            counts.misses.size, lambda part: counts.false_alarms[part] * normal[0] + counts.misses[part] * normal[1]
-        )
-        if depth >= left[0] * normal[0] + left[1] * normal[1]:
-            return _crossing(left, right, n, m)
-        point = int(counts.false_alarms[best]), int(counts.misses[best])
-        if point[1] * m >= point[0] * n:
-            left = point
-        else:
-            right = point
-
-
-def _crossing(left: tuple[int, int], right: tuple[int, int], n: int, m: int) -> float:
-    """Share of errors where the segment between two (false alarms, misses) points meets P_miss = P_fa."""
+    """EER (a share) on the convex hull of the ROC: where the hull crosses P_miss = P_fa."""
+    n, m, (false_alarms, misses) = counts.n_target, counts.n_nontarget, counts.hull
+    after = int((misses * m >= false_alarms * n).argmax())  # the first corner on or above the diagonal, never the first
+    left, right = ((int(false_alarms[k]), int(misses[k])) for k in (after, after - 1))
     above, below = left[1] / n - left[0] / m, right[0] / m - right[1] / n  # both >= 0, not both 0
-    share = above / (above + below)
-    return left[1] / n + share * (right[1] - left[1]) / n
+    return left[1] / n + above / (above + below) * (right[1] - left[1]) / n
+
+
+def _corners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mask of the points that lie below the line through their neighbours (the two ends stay).
+
+    A point on or above a line between two other points is no corner of the hull, whatever else is removed with it.
+    """
+    keep = np.ones(x.size, bool)
+    keep[1:-1] = (x[1:-1] - x[:-2]) * (y[2:] - y[1:-1]) < (y[1:-1] - y[:-2]) * (x[2:] - x[1:-1])
+    return keep
+
+
+def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drops points that are no corners, all at once, as long as that removes many."""
+    while x.size > SEQUENTIAL:
+        keep = _corners(x, y)
+        few = np.count_nonzero(keep) > 0.95 * x.size
+        x, y = x[keep], y[keep]
+        if few:
+            break
+    return x, y
+
+
+def _hull(false_alarms: np.ndarray, misses: np.ndarray, n_nontarget: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (false alarms, misses) of the hull of a curve (K,) that ends in reject-all, and of accept-all."""
+    thinned = [_thin(false_alarms[part], misses[part]) for part in blocks(misses.size)]
+    first = [np.array([n_nontarget])], [np.array([0])]
+    x, y = _thin(*(np.concatenate([*start, *parts]) for start, parts in zip(first, zip(*thinned))))
+    chain: list[tuple[int, int]] = []
+    for point in zip(x.tolist(), y.tolist()):
+        while len(chain) > 1 and _turns_up(chain[-2], chain[-1], point):
+            chain.pop()
+        if not chain or chain[-1] != point:
+            chain.append(point)
+    corners = np.array(chain, np.int64)
+    return corners[:, 0], corners[:, 1]
+
+
+def _turns_up(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
+    """True when b is not below the line from a to c (c further to reject-all than b, b than a)."""
+    return (b[0] - a[0]) * (c[1] - b[1]) >= (b[1] - a[1]) * (c[0] - b[0])
 
 
 def check_point(p_target: float, c_miss: float, c_fa: float) -> None:
     """InputError unless 0 < p_target < 1 and both costs are positive."""
     if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
-        raise InputError(
-            "detection cost",
-            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}",
-            "a prior between 0 and 1 and positive costs",
-            "Correct the operating point",
-        )
+        found, cure = f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}", "Correct the operating point"
+        raise InputError("detection cost", found, "a prior between 0 and 1 and positive costs", cure)
 
 
 def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> tuple[float, float]:
@@ -179,22 +184,15 @@ def min_dcf(counts: ErrorCounts, p_target: float, c_miss: float = 1.0, c_fa: flo
     min over x of (c_miss p P_miss(x) + c_fa (1 - p) P_fa(x)) / min(c_miss p, c_fa (1 - p)). Raises InputError unless
     0 < p_target < 1 and both costs are positive.
     """
-    best, cost = _min_cost(counts, p_target, c_miss, c_fa)
-    return cost, float(counts.thresholds[best])
-
-
-def _min_cost(counts: ErrorCounts, p_target: float, c_miss: float, c_fa: float) -> tuple[int, float]:
-    """Index of the best threshold, and the normalised cost there."""
     check_point(p_target, c_miss, c_fa)
     miss_cost, fa_cost = c_miss * p_target, c_fa * (1 - p_target)
-    best, cost = lowest(
-        counts.misses.size,
-        lambda part: (
-            miss_cost * (counts.misses[part] / counts.n_target)
-            + fa_cost * (counts.false_alarms[part] / counts.n_nontarget)
-        ),
-    )
-    return best, float(cost / min(miss_cost, fa_cost))
+
+    def costs(part: slice) -> np.ndarray:
+        misses, false_alarms = counts.misses[part] / counts.n_target, counts.false_alarms[part] / counts.n_nontarget
+        return miss_cost * misses + fa_cost * false_alarms
+
+    best, cost = lowest(counts.misses.size, costs)
+    return float(cost / min(miss_cost, fa_cost)), float(counts.thresholds[best])
 
 
 class Errors(TypedDict):

@@ -98,14 +98,6 @@ def _deltas_inside(padded: np.ndarray, window: int, order: int) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def add_deltas(feats: np.ndarray, window: int, order: int) -> np.ndarray:
-    """feats (T, D) float32 -> (T, D (order + 1)) float32; Kaldi: add-deltas --delta-window --delta-order."""
-    if len(feats) == 0:
-        return np.zeros((0, feats.shape[1] * (order + 1)), dtype=np.float32)
-    padded = np.pad(np.asarray(feats, np.float32), ((order * window, order * window), (0, 0)), mode="edge")
-    return _deltas_inside(padded, window, order)
-
-
 def cmn_windows(times: np.ndarray, frames: int, options: FrontendOptions) -> tuple[np.ndarray, np.ndarray]:
     """First frame and end (exclusive) of the window of each of `times`, in a file of `frames` frames; int arrays.
 
@@ -158,36 +150,6 @@ def _normalise_columns(
     return out
 
 
-def sliding_cmn(feats: np.ndarray, options: FrontendOptions) -> np.ndarray:
-    """feats (T, D) -> (T, D) float32 without the sliding mean; Kaldi: apply-cmvn-sliding."""
-    if len(feats) == 0:
-        return np.asarray(feats, np.float32)
-    return _normalise_columns(np.asarray(feats, np.float32), 0, np.arange(len(feats)), len(feats), options)
-
-
-def select_voiced(feats: np.ndarray, voiced: np.ndarray) -> np.ndarray:
-    """Rows of feats (T, D) where voiced (T,) is true; Kaldi: select-voiced-frames. Raises InputError unless V > 0."""
-    _check_voiced(len(feats), voiced)
-    return feats[np.asarray(voiced, dtype=bool)]
-
-
-def _check_voiced(frames: int, voiced: np.ndarray) -> None:
-    if len(voiced) != frames:
-        raise InputError(
-            "front end",
-            f"{len(voiced)} voicing decisions for {frames} frames",
-            "one decision per frame",
-            rerun("features", "feats.scp and vad.scp are of different runs"),
-        )
-    if not np.any(voiced):
-        raise InputError(
-            "front end",
-            f"no voiced frame among {frames}",
-            "at least one voiced frame",
-            "Leave the recording out, or lower --vad-energy-threshold",
-        )
-
-
 def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) -> np.ndarray:
     """Stored features (T, D) and decisions (T,) -> voiced, normalised features (V, D') float32.
 
@@ -196,7 +158,20 @@ def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) ->
     The one read-time function of UBM, extractor, TDNN and extraction. Raises InputError when the lengths differ, when
     no frame is voiced, or when fewer than --num-ceps coefficients are stored.
     """
-    _check_voiced(len(feats), voiced)
+    if len(voiced) != len(feats):
+        raise InputError(
+            "front end",
+            f"{len(voiced)} voicing decisions for {len(feats)} frames",
+            "one decision per frame",
+            rerun("features", "feats.scp and vad.scp are of different runs"),
+        )
+    if not np.any(voiced):
+        raise InputError(
+            "front end",
+            f"no voiced frame among {len(feats)}",
+            "at least one voiced frame",
+            "Leave the recording out, or lower --vad-energy-threshold",
+        )
     return frontend_chunk(lambda start, end: feats[start:end], voiced, options)
 
 

@@ -74,47 +74,38 @@ def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
 class Recordings:
     """All recordings of a data directory after the front end; can be gone through again and again, in C order.
 
-    data: needs options.table and vad.scp; subsample: every n-th voiced frame is kept. The first pass prints how many
-    were used. Each pass raises InputError when none, or when more than `allow_fail_fraction` of them, cannot be used.
+    data: needs options.table and vad.scp. The first pass prints how many were used. Each pass raises InputError when
+    none, or when more than `allow_fail_fraction` of them, cannot be used.
     """
 
-    def __init__(self, data: DataDir, options: FrontendOptions, subsample: int = 1, allow_fail_fraction: float = 0.0):
+    def __init__(self, data: DataDir, options: FrontendOptions, allow_fail_fraction: float = 0.0):
         data.require(options.table, "vad.scp")
-        self.data, self.options, self.subsample, self.allowed = data, options, subsample, allow_fail_fraction
+        self.data, self.options, self.allowed, self.said = data, options, allow_fail_fraction, False
         self.utts = c_sorted(data.utt2spk)
-        self.said = False
 
-    def shared(self) -> Recordings:
-        """The part of this process when several train together; all of them when it is alone."""
-        part = Recordings(self.data, self.options, self.subsample, self.allowed)
-        part.utts, part.said = self.utts[rank() :: world()], self.said
-        return part
+    def passing(self, what: str = "", every: int = 1, shared: bool = True) -> Iterator[Recording]:
+        """(id, (V, D) float32) of every usable recording; `what` names the pass in the progress bar.
 
-    def __iter__(self) -> Iterator[Recording]:
-        return self.passing("")
-
-    def passing(self, what: str) -> Iterator[Recording]:
-        """(id, (V, D) float32) of every usable recording; `what` names the pass in the progress bar."""
+        every: of so many voiced frames one is kept; shared: of several processes each goes through its part.
+        """
         failed: dict[str, str] = {}
-        stream = prefetched(iterate(self.data, self.options, self.utts, failed))
-        for utt, feats in bar(stream, len(self.utts), what, "utt"):
-            yield utt, feats[:: self.subsample]
-        self._check(failed)
+        utts = self.utts[rank() :: world()] if shared else self.utts
+        stream = prefetched(iterate(self.data, self.options, utts, failed))
+        for utt, feats in bar(stream, len(utts), what, "utt"):
+            yield utt, feats[::every]
+        self._check(len(utts), failed)
 
-    def _check(self, failed: dict[str, str]) -> None:
+    def _check(self, count: int, failed: dict[str, str]) -> None:
         first = next(iter(failed.items()), None)
         note = f" (first: {first[0]}: {first[1]})" if first else ""
         if not self.said:
-            print(
-                f"{self.data.path}: used {len(self.utts) - len(failed)} of {len(self.utts)} recordings, "
-                f"{len(failed)} failed{note}",
-                file=sys.stderr if failed else sys.stdout,
-            )
+            told = f"used {count - len(failed)} of {count} recordings, {len(failed)} failed{note}"
+            print(f"{self.data.path}: {told}", file=sys.stderr if failed else sys.stdout)
             self.said = True
-        if len(failed) == len(self.utts) or len(failed) > self.allowed * len(self.utts):
+        if len(failed) == count or len(failed) > self.allowed * count:
             raise InputError(
                 self.data.path,
-                f"{len(failed)} of {len(self.utts)} recordings that cannot be used{note}",
+                f"{len(failed)} of {count} recordings that cannot be used{note}",
                 f"some recordings, and at most {self.allowed:.1%} unusable",
                 rerun("features", "Leave them out, raise --allow-fail-fraction, or make them anew", force=True),
             )

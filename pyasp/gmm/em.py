@@ -11,25 +11,24 @@ Statistics are float64; scores and dense products run in the scorer's precision 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 
 from pyasp.core.errors import InputError
-from pyasp.core.packed import unpack
-from pyasp.gmm.model import DiagGmm, FullGmm, diag_constants, full_factors
+from pyasp.gmm.model import FullGmm, Gmm
 from pyasp.gmm.pairs import SUMS, augmented
 from pyasp.gmm.posteriors import Alignment, DiagScorer, frame_chunks
 
+Model = TypeVar("Model", bound=Gmm)
 LARGEST = 1e35  # of any sum: its inverse must be a float32
 
 
 @dataclass
 class Stats:
-    """Sums over frames that add up, float64: count (C,), first (C, D), second; loglike summed over frames."""
+    """Sums over frames, float64: count (C,), first (C, D), second; loglike summed over frames."""
 
     count: torch.Tensor
     first: torch.Tensor
@@ -43,11 +42,6 @@ class Stats:
         """Empty statistics."""
         new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
         return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, *cls.order * (dim,)))
-
-    def add(self, other: Self) -> None:
-        """Adds the statistics of other frames."""
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 class DiagStats(Stats):
@@ -117,65 +111,56 @@ class UpdateReport:
     floored_gaussians: int
 
 
-def diag_objective(model: DiagGmm, stats: DiagStats) -> float:
+def objective(model: Gmm, stats: Stats) -> float:
     """Auxiliary function sum_i N_i k_i + F_i^T S_i^-1 m_i - 1/2 tr(S_i^-1 S): its growth bounds the likelihood's."""
-    constants = diag_constants(model.weights, model.means_invvars, model.inv_vars)
     count, first, second = _arrays(stats)
-    linear, quadratic = (first * model.means_invvars).sum(), (second * model.inv_vars).sum()
-    return float(_weighted(constants, count) + linear - 0.5 * quadratic)
+    constants = model.constants()
+    weighted = np.where(count > 0, constants * np.where(count > 0, count, 1.0), 0.0).sum()  # 0 log 0 = 0
+    if isinstance(model, FullGmm):
+        quadratic = np.vdot(second, model.precisions)
+    else:
+        quadratic = (second * model.inverse).sum()
+    return float(weighted + (first * model.linear).sum() - 0.5 * quadratic)
 
 
-def full_objective(model: FullGmm, stats: FullStats) -> float:
-    """The same for full covariances."""
-    _, projected, constants = full_factors(model.weights, model.means_invcovars, model.inv_covars)
-    count, first, second = _arrays(stats)
-    constants = constants - 0.5 * (projected * projected).sum(1)
-    quadratic = np.vdot(second, unpack(model.inv_covars.astype(np.float64)))
-    return float(_weighted(constants, count) + (first * model.means_invcovars).sum() - 0.5 * quadratic)
-
-
-def update_diag(model: DiagGmm, stats: DiagStats, options: UpdateOptions) -> tuple[DiagGmm, UpdateReport]:
-    """M-step of a diagonal GMM (Kaldi's gmm-global-est). Raises InputError when there are no frames."""
+def update(model: Model, stats: Stats, options: UpdateOptions) -> tuple[Model, UpdateReport]:
+    """M-step of a GMM (Kaldi's gmm-global-est, fgmm-global-est). Raises InputError when there are no frames."""
     count, first, second = _arrays(stats)
     weights, enough = _weights(count, model, options)
-    centre = first[enough] / count[enough, None]
+    n = count[enough]
+    centre = first[enough] / n[:, None]
     means = centre if "m" in options.update_flags else model.means[enough]
-    variances = second[enough] / count[enough, None] - centre**2 + (means - centre) ** 2
-    low = variances < options.variance_floor
-    variances = np.where(low, options.variance_floor, variances)
-    estimated = DiagGmm.from_moments(
-        weights[enough], means, variances if "v" in options.update_flags else model.variances[enough]
-    )
-    linear, inverse = model.means_invvars.copy(), model.inv_vars.copy()
-    linear[enough], inverse[enough] = estimated.means_invvars, estimated.inv_vars
-    updated = DiagGmm.from_natural(weights, linear, inverse)
-    change = diag_objective(updated, stats) - diag_objective(model, stats)
-    return _finish(updated, change / count.sum(), enough, options, int(low.sum()), int(low.any(1).sum()))
+    scatter = second[enough] / n.reshape(-1, *(1,) * stats.order)
+    covariances, low = floored(scatter - _square(centre, stats.order) + _square(means - centre, stats.order), options)
+    if "v" not in options.update_flags:
+        covariances = model.covariances[enough]
+    estimated = model.from_moments(weights[enough], means, covariances)
+    linear, inverse = model.linear.copy(), model.inverse.copy()
+    linear[enough], inverse[enough] = estimated.linear, estimated.inverse
+    updated = model.from_natural(weights, linear, inverse)
+    change = (objective(updated, stats) - objective(model, stats)) / count.sum()
+    short = np.flatnonzero(~enough)
+    removed = short[: len(enough) - 1] if options.remove_low_count else short[:0]  # one always stays, as in Kaldi
+    report = UpdateReport(float(change), len(short), len(removed), int(low.sum()), int(low.any(1).sum()))
+    return updated.keep(np.delete(np.arange(len(enough)), removed)) if len(removed) else updated, report
 
 
-def update_full(model: FullGmm, stats: FullStats, options: UpdateOptions) -> tuple[FullGmm, UpdateReport]:
-    """M-step of a full-covariance GMM (Kaldi's fgmm-global-est): eigenvalues are floored at
-    max(variance_floor, largest / max_condition). Raises InputError when there are no frames."""
-    count, first, second = _arrays(stats)
-    weights, enough = _weights(count, model, options)
-    centre = first[enough] / count[enough, None]
-    means = centre if "m" in options.update_flags else model.means[enough]
-    covariances = second[enough] / count[enough, None, None] - _outer(centre) + _outer(means - centre)
+def floored(covariances: np.ndarray, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (C, D) of at least variance_floor; or covariances (C, D, D) with eigenvalues of at least
+    max(variance_floor, largest / max_condition); and which values were lower (C, D) bool."""
+    if covariances.ndim == 2:
+        return np.maximum(covariances, options.variance_floor), covariances < options.variance_floor
     values, vectors = np.linalg.eigh(covariances)
     floors = np.maximum(options.variance_floor, np.abs(values).max(1, initial=0.0) / options.max_condition)[:, None]
-    low = values < floors
-    covariances = (vectors * np.maximum(values, floors)[:, None, :]) @ vectors.transpose(0, 2, 1)
-    if "v" not in options.update_flags:
-        covariances = np.linalg.inv(unpack(model.inv_covars[enough].astype(np.float64)))
-    estimated = FullGmm.from_moments(weights[enough], means, covariances)
-    linear, inverse = model.means_invcovars.copy(), model.inv_covars.copy()
-    linear[enough], inverse[enough] = estimated.means_invcovars, estimated.inv_covars
-    updated = FullGmm.from_natural(weights, linear, inverse)
-    change = full_objective(updated, stats) - full_objective(model, stats)
-    return _finish(updated, change / count.sum(), enough, options, int(low.sum()), int(low.any(1).sum()))
+    return (vectors * np.maximum(values, floors)[:, None, :]) @ vectors.transpose(0, 2, 1), values < floors
 
 
-def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _square(x: np.ndarray, order: int) -> np.ndarray:
+    """x_i * x_i (C, D), or x_i x_i^T (C, D, D), of x (C, D)."""
+    return x * x if order == 1 else x[:, :, None] * x[:, None, :]
+
+
+def _arrays(stats: Stats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count, first, second as arrays. Raises InputError unless they are finite, and small enough for float32 models."""
     count, first, second = stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
     largest = float(np.max([np.abs(part).max(initial=0.0) for part in (count, first, second)]))  # NaN stays NaN
@@ -189,15 +174,7 @@ def _arrays(stats: DiagStats | FullStats) -> tuple[np.ndarray, np.ndarray, np.nd
     return count, first, second
 
 
-def _weighted(constants: np.ndarray, count: np.ndarray) -> float:
-    return float(np.where(count > 0, constants * np.where(count > 0, count, 1.0), 0.0).sum())
-
-
-def _outer(x: np.ndarray) -> np.ndarray:
-    return x[:, :, None] * x[:, None, :]
-
-
-def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
+def _weights(count: np.ndarray, model: Gmm, options: UpdateOptions) -> tuple[np.ndarray, np.ndarray]:
     """New weights (C,), and the mask of Gaussians with enough data to estimate the rest."""
     total = count.sum()
     if not np.isfinite(total) or total <= 0.0:
@@ -212,15 +189,3 @@ def _weights(count: np.ndarray, model: DiagGmm | FullGmm, options: UpdateOptions
     if "w" not in options.update_flags:
         return model.weights, enough
     return np.where(enough, share, np.maximum(share, options.min_gaussian_weight)), enough
-
-
-def _finish(model, change: float, enough: np.ndarray, options: UpdateOptions, floored: int, floored_gaussians: int):
-    """Removes Gaussians with too little data where that is wanted; one always stays, as in Kaldi."""
-    low = np.flatnonzero(~enough)
-    removed = low[: len(enough) - 1] if options.remove_low_count else low[:0]
-    report = UpdateReport(float(change), len(low), len(removed), floored, floored_gaussians)
-    if len(removed):
-        keep = np.ones(len(enough), bool)
-        keep[removed] = False
-        model = model.keep(keep)
-    return model, report

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import IO, TypeVar
 
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.gmm.model import DiagGmm, FullGmm
+from pyasp.gmm.model import DiagGmm, FullGmm, Gmm
 from pyasp.kaldi.reader import Reader, open_object
 from pyasp.kaldi.writer import write_object
 
-Gmm = TypeVar("Gmm", DiagGmm, FullGmm)
+Model = TypeVar("Model", bound=Gmm)
+TOKENS: dict[type[Gmm], tuple[str, str]] = {DiagGmm: ("DiagGMM", "VARS"), FullGmm: ("FullGMM", "COVARS")}
 DAMAGED = "The model is damaged: make it again"
 
 
@@ -51,7 +53,7 @@ def _read_head(reader: Reader) -> tuple[np.ndarray | None, np.ndarray]:
     return gconsts, reader.vector(np.float32)
 
 
-def _with_stored_constants(model: Gmm, stored: np.ndarray | None) -> Gmm:
+def _with_stored_constants(model: Model, stored: np.ndarray | None) -> Model:
     """The model with the constants of the file where they are right (up to round-off), else with the computed ones."""
     if stored is None or stored.shape != model.gconsts.shape:
         return model
@@ -61,56 +63,55 @@ def _with_stored_constants(model: Gmm, stored: np.ndarray | None) -> Gmm:
 
 def read_diag(path: str | os.PathLike) -> DiagGmm:
     """A diagonal-covariance GMM."""
-    with open_object(path) as reader:
-        reader.expect("<DiagGMM>", "<DiagGMMBegin>")
-        gconsts, weights = _read_head(reader)
-        reader.expect("<MEANS_INVVARS>")
-        linear = reader.matrix(np.float32)
-        reader.expect("<INV_VARS>")
-        inverse = reader.matrix(np.float32)
-        reader.expect("</DiagGMM>", "<DiagGMMEnd>")
-    _check_shape(path, "weights", weights.shape, linear.shape[:1])
-    _check_shape(path, "inv_vars", inverse.shape, linear.shape)
-    check_finite(path, weights=weights, means_invvars=linear, inv_vars=inverse)
-    if not (inverse > 0).all():
-        raise InputError(path, "a variance that is not positive", "positive variances", DAMAGED, item="<INV_VARS>")
-    return _with_stored_constants(DiagGmm.from_natural(weights, linear, inverse), gconsts)
+    return _read(path, DiagGmm, lambda reader, count: reader.matrix(np.float32))
 
 
 def read_full(path: str | os.PathLike) -> FullGmm:
     """A full-covariance GMM."""
+
+    def triangles(reader: Reader, count: int) -> np.ndarray:
+        return stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(count)])
+
+    return _read(path, FullGmm, triangles)
+
+
+def _read(path: str | os.PathLike, kind: type[Model], inverses: Callable[[Reader, int], np.ndarray]) -> Model:
+    """A GMM of that kind; inverses: reads those of so many Gaussians."""
+    name, form = TOKENS[kind]
     with open_object(path) as reader:
-        reader.expect("<FullGMM>", "<FullGMMBegin>")
+        reader.expect(f"<{name}>", f"<{name}Begin>")
         gconsts, weights = _read_head(reader)
-        reader.expect("<MEANS_INVCOVARS>")
+        reader.expect(f"<MEANS_INV{form}>")
         linear = reader.matrix(np.float32)
-        reader.expect("<INV_COVARS>")
-        packed = stacked(path, "<INV_COVARS>", [reader.packed(np.float32)[1] for _ in range(len(weights))])
-        reader.expect("</FullGMM>", "<FullGMMEnd>")
+        reader.expect(f"<INV_{form}>")
+        inverse = inverses(reader, len(weights))
+        reader.expect(f"</{name}>", f"<{name}End>")
     dim = linear.shape[1]
     _check_shape(path, "weights", weights.shape, linear.shape[:1])
-    _check_shape(path, "inv_covars", packed.shape, (len(linear), dim * (dim + 1) // 2))
-    check_finite(path, weights=weights, means_invcovars=linear, inv_covars=packed)
-    return _with_stored_constants(FullGmm.from_natural(weights, linear, packed, path), gconsts)
+    _check_shape(path, f"inv_{form}", inverse.shape, (len(linear), dim if kind is DiagGmm else dim * (dim + 1) // 2))
+    check_finite(path, **{"weights": weights, f"means_inv{form}": linear, f"inv_{form}": inverse})
+    if kind is DiagGmm and not (inverse > 0).all():
+        raise InputError(path, "a variance that is not positive", "positive variances", DAMAGED, item=f"<INV_{form}>")
+    return _with_stored_constants(kind.from_natural(weights, linear, inverse, path), gconsts)
 
 
-def write_gmm(model: DiagGmm | FullGmm, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
+def write_gmm(model: Gmm, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
     """Writes Kaldi's <DiagGMM> or <FullGMM>."""
-    kind, covariances = ("DiagGMM", "VARS") if isinstance(model, DiagGmm) else ("FullGMM", "COVARS")
+    name, form = TOKENS[type(model)]
     with write_object(path, binary) as writer:
-        writer.token(f"<{kind}>")
+        writer.token(f"<{name}>")
         writer.newline()
         writer.token("<GCONSTS>")
         writer.vector(model.gconsts)
         writer.token("<WEIGHTS>")
         writer.vector(model.weights)
-        writer.token(f"<MEANS_INV{covariances}>")
-        writer.matrix(model.means_invvars if isinstance(model, DiagGmm) else model.means_invcovars)
-        writer.token(f"<INV_{covariances}>")
+        writer.token(f"<MEANS_INV{form}>")
+        writer.matrix(model.linear)
+        writer.token(f"<INV_{form}>")
         if isinstance(model, DiagGmm):
-            writer.matrix(model.inv_vars)
+            writer.matrix(model.inverse)
         else:
-            for triangle in model.inv_covars:
+            for triangle in model.inverse:
                 writer.packed(triangle)
-        writer.token(f"</{kind}>")
+        writer.token(f"</{name}>")
         writer.newline()

@@ -15,7 +15,7 @@ import torch
 
 from pyasp.core.errors import InputError
 from pyasp.features.stored import Recording, blocks
-from pyasp.gmm.em import DiagStats, UpdateOptions, update_diag
+from pyasp.gmm.em import DiagStats, UpdateOptions, update
 from pyasp.gmm.model import DiagGmm
 from pyasp.gmm.posteriors import DiagScorer
 
@@ -80,7 +80,7 @@ def initialise(
     for _ in range(options.num_iters):
         stats = DiagStats.zeros(model.num_gauss, model.dim, device)
         stats.accumulate(x, DiagScorer(model, device, dtype))
-        model, report = update_diag(model, stats, options.update)
+        model, report = update(model, stats, options.update)
         history.append(
             {"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames, "removed": report.removed}
         )
@@ -113,7 +113,7 @@ def split(model: DiagGmm, target: int, rng: np.random.Generator, perturb: float 
     count, dim = model.num_gauss, model.dim
     weights, linear, inverse = (
         np.concatenate([a, np.zeros((target - count, *a.shape[1:]), np.float32)])
-        for a in (model.weights, model.means_invvars, model.inv_vars)
+        for a in (model.weights, model.linear, model.inverse)
     )
     for new in range(count, target):
         old = int(weights[:new].argmax())

@@ -103,30 +103,24 @@ def sums_cuda(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight:
 Stretch = tuple[int, int, int]  # Gaussian, first and end of a stretch of its sorted pairs
 
 
-class _Sorted:
-    """Pairs in the order of their Gaussians, and the parts that threads work on; a Gaussian is in one part."""
-
-    def __init__(self, gauss: torch.Tensor, num_gauss: int):
-        keys = gauss.numpy()
-        small = np.uint16 if num_gauss <= 1 << 16 else np.int64  # numpy sorts 16 bit by counting
-        self.order = np.argsort(keys.astype(small), kind="stable")
-        self.ends = np.cumsum(np.bincount(keys, minlength=num_gauss))
-
-    def parts(self) -> list[list[Stretch]]:
-        """Stretches of at most RUN_PAIRS pairs of one Gaussian, in parts of about PART_PAIRS."""
-        parts: dict[int, list[Stretch]] = {}
-        start = 0
-        for gauss, end in enumerate(self.ends.tolist()):
-            runs = parts.setdefault(start // PART_PAIRS, [])
-            runs.extend((gauss, k, min(k + RUN_PAIRS, end)) for k in range(start, end, RUN_PAIRS))
-            start = end
-        return [runs for runs in parts.values() if runs]  # behind the last pair there may be Gaussians without any
+def _sorted_parts(gauss: torch.Tensor, num_gauss: int) -> tuple[np.ndarray, list[list[Stretch]]]:
+    """The order of pairs by their Gaussians (P,), and the parts that threads work on: stretches of at most RUN_PAIRS
+    pairs of one Gaussian, in parts of about PART_PAIRS; a Gaussian is in one part."""
+    keys, small = gauss.numpy(), np.uint16 if num_gauss <= 1 << 16 else np.int64  # numpy sorts 16 bit by counting
+    parts: dict[int, list[Stretch]] = {}
+    start = 0
+    for number, end in enumerate(np.cumsum(np.bincount(keys, minlength=num_gauss)).tolist()):
+        runs = parts.setdefault(start // PART_PAIRS, [])
+        runs.extend((number, k, min(k + RUN_PAIRS, end)) for k in range(start, end, RUN_PAIRS))
+        start = end
+    # behind the last pair there may be Gaussians without any
+    return np.argsort(keys.astype(small), kind="stable"), [runs for runs in parts.values() if runs]
 
 
 def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor) -> torch.Tensor:
     """As distances_cuda."""
-    pairs, each, rows = _Sorted(gauss, len(matrices)), matrices.unbind(0), x.numpy()
-    found = frame.numpy()[pairs.order]
+    (order, parts), each, rows = _sorted_parts(gauss, len(matrices)), matrices.unbind(0), x.numpy()
+    found = frame.numpy()[order]
     sorted_result = np.empty(len(found), rows.dtype)
 
     def work(runs: list[Stretch]) -> None:
@@ -138,18 +132,18 @@ def distances_cpu(x: torch.Tensor, matrices: torch.Tensor, frame: torch.Tensor, 
             torch.mm(inside[run], each[i], out=y[run])
         np.vecdot(y.numpy(), y.numpy(), out=sorted_result[first:last])
 
-    in_threads(work, pairs.parts())
+    in_threads(work, parts)
     result = np.empty_like(sorted_result)
-    result[pairs.order] = sorted_result
+    result[order] = sorted_result
     return torch.from_numpy(result)
 
 
 def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: torch.Tensor, total: Moments) -> None:
     """As sums_cuda. Products of up to RUN_PAIRS pairs are in the precision of x, their sums in float64."""
-    pairs, rows = _Sorted(gauss, len(total.count)), x.numpy()
+    (order, parts), rows = _sorted_parts(gauss, len(total.count)), x.numpy()
     count, first, second = (a.numpy() for a in (total.count, total.first, total.second))
     dim = first.shape[1]
-    found, weights = frame.numpy()[pairs.order], weight.numpy().astype(rows.dtype)[pairs.order, None]
+    found, weights = frame.numpy()[order], weight.numpy().astype(rows.dtype)[order, None]
 
     def add(gaussians: slice, sums: np.ndarray) -> None:
         """Weighted sums (C, D + 1, D + 1) of products of x with a 1 behind it, of these Gaussians, to the total."""
@@ -169,7 +163,7 @@ def sums_cpu(x: torch.Tensor, frame: torch.Tensor, gauss: torch.Tensor, weight: 
             torch.mm(scaled[run].T, inside[run], out=products[i - low])
         add(slice(low, high + 1), products.numpy())
 
-    in_threads(work, pairs.parts())
+    in_threads(work, parts)
 
 
 Distances = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

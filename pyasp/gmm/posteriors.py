@@ -17,13 +17,13 @@ Formulas and pruning: Kaldi's gmm-gselect, fgmm-global-gselect-to-post.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from pyasp.core.threads import in_threads
-from pyasp.gmm.model import DiagGmm, FullGmm, full_factors
+from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.gmm.pairs import DISTANCES, augmented, padded
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -82,7 +82,7 @@ class DiagScorer:
 
     def __init__(self, model: DiagGmm, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         self.device, self.dtype, self.num_gauss, self.dim = torch.device(device), dtype, model.num_gauss, model.dim
-        p, b = model.inv_vars.astype(np.float64), model.means_invvars.astype(np.float64)
+        p, b = model.inverse.astype(np.float64), model.linear.astype(np.float64)
         rows = np.concatenate([model.gconsts[:, None].astype(np.float64), b, -0.5 * p], 1)
         self.parameters = torch.as_tensor(rows.T.copy()).to(self.device, dtype)  # (1 + 2 D, C)
 
@@ -103,9 +103,6 @@ class DiagScorer:
             lambda part: best(self.loglikes(x[part]), count),
             frame_chunks(len(x), self.num_gauss, self.dtype, self.device),
         )
-        if not parts:
-            none = torch.zeros((0, count), device=self.device)
-            return none.to(self.dtype), none.long()
         return torch.cat([values for values, _ in parts]), torch.cat([columns for _, columns in parts])
 
 
@@ -114,7 +111,7 @@ class FullScorer:
 
     def __init__(self, model: FullGmm, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         self.device, self.dtype, self.num_gauss, self.dim = torch.device(device), dtype, model.num_gauss, model.dim
-        roots, projected, _ = full_factors(model.weights, model.means_invcovars, model.inv_covars)
+        roots, projected, _ = model.factors()
         constants = model.gconsts + 0.5 * (projected * projected).sum(1)  # Kaldi scores with the float32 constants
         self.constants = torch.as_tensor(constants).to(self.device, dtype)
         wide = padded(self.dim)
@@ -136,16 +133,6 @@ class FullScorer:
         flat = selected.reshape(-1)
         distances = DISTANCES[self.device.type](x, self.matrices, frame, flat)
         return (self.constants[flat] - 0.5 * distances).reshape(selected.shape)
-
-    def all_loglikes(self, x: torch.Tensor) -> torch.Tensor:
-        """x: (T, D) -> (T, C) for every Gaussian."""
-        every = torch.arange(self.num_gauss, device=self.device).expand(len(x), -1)
-        return self.loglikes(x, every)
-
-    def select(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The `count` best Gaussians of each frame by the full covariances, best first (Kaldi's fgmm-gselect)."""
-        best = torch.topk(self.all_loglikes(x), min(count, self.num_gauss), dim=1)
-        return best.values, best.indices
 
 
 def prune(posteriors: torch.Tensor, min_post: float) -> torch.Tensor:
@@ -170,16 +157,6 @@ class Alignment:
     gauss: torch.Tensor
     weight: torch.Tensor
     loglike: float
-
-    @classmethod
-    def from_dense(cls, selected: torch.Tensor, posteriors: torch.Tensor, loglike: float = 0.0) -> Alignment:
-        """selected: (T, n) int64; posteriors: (T, n), zeros are left out."""
-        frame, column = torch.nonzero(posteriors, as_tuple=True)
-        return cls(frame, selected[frame, column], posteriors[frame, column].double(), loglike)
-
-    def scaled(self, scale: float) -> Alignment:
-        """All weights times `scale` (Kaldi's scale-post)."""
-        return Alignment(self.frame, self.gauss, self.weight * scale, self.loglike)
 
 
 class Aligner:
@@ -207,7 +184,8 @@ class Aligner:
     def __call__(self, x: torch.Tensor) -> Alignment:
         """x: (T, D) on the device -> Alignment."""
         _, selected = self.selector.select(x, self.num_gselect)
-        return align(self.full.loglikes(x, selected), selected, self.min_post).scaled(self.scale)
+        found = align(self.full.loglikes(x, selected), selected, self.min_post)
+        return replace(found, weight=found.weight * self.scale)  # Kaldi's scale-post
 
 
 def align(loglikes: torch.Tensor, selected: torch.Tensor, min_post: float = 0.0) -> Alignment:
@@ -217,4 +195,5 @@ def align(loglikes: torch.Tensor, selected: torch.Tensor, min_post: float = 0.0)
     """
     total = torch.logsumexp(loglikes.double(), 1, keepdim=True)
     posteriors = prune(torch.exp(loglikes.double() - total), min_post).float()
-    return Alignment.from_dense(selected, posteriors, float(total.sum()))
+    frame, column = torch.nonzero(posteriors, as_tuple=True)
+    return Alignment(frame, selected[frame, column], posteriors[frame, column].double(), float(total.sum()))

@@ -23,7 +23,7 @@ from pyasp.core.processes import sum_statistics
 from pyasp.core.records import Iterations
 from pyasp.data.fit import FRAMES_PER_GAUSSIAN
 from pyasp.features.stored import Recordings, blocks
-from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, UpdateReport, update_diag, update_full
+from pyasp.gmm.em import DiagStats, FullStats, Stats, UpdateOptions, UpdateReport, update
 from pyasp.gmm.files import read_diag, read_full
 from pyasp.gmm.init import InitOptions, initialise, sample_frames
 from pyasp.gmm.model import DiagGmm, FullGmm
@@ -81,26 +81,12 @@ def train(recordings: Recordings, options: UbmOptions, iterations: Iterations, s
 
     recordings: every voiced frame (subsampling is done here). Raises InputError for too little or damaged data.
     """
-    device = device_of(options.device)
+    device, place = device_of(options.device), iterations.directory
+    rest = recordings, options, place, device
     iterations.make("0.dubm", [], lambda: _start(recordings, options, device, seed))
-    thinned = Recordings(recordings.data, recordings.options, options.subsample, options.allow_fail_fraction).shared()
-    for number in range(1, options.num_iters_diag + 1):
-        iterations.make(
-            f"{number}.dubm",
-            [f"{number - 1}.dubm", "0.dubm"],
-            lambda: _diag_iteration(thinned, options, iterations.directory, number, device),
-        )
-    iterations.copy("final.dubm", f"{options.num_iters_diag}.dubm")
-    iterations.make(
-        "0.ubm", ["final.dubm"], lambda: (FullGmm.from_diag(read_diag(iterations.directory / "final.dubm")), {})
-    )
-    for number in range(1, options.num_iters_full + 1):
-        iterations.make(
-            f"{number}.ubm",
-            [f"{number - 1}.ubm", "0.ubm"],
-            lambda: _full_iteration(thinned, options, iterations.directory, number, device),
-        )
-    iterations.copy("final.ubm", f"{options.num_iters_full}.ubm")
+    iterations.go_on("dubm", options.num_iters_diag, lambda number: _diag_iteration(*rest, number), "0.dubm")
+    iterations.make("0.ubm", ["final.dubm"], lambda: (FullGmm.from_diag(read_diag(place / "final.dubm")), {}))
+    iterations.go_on("ubm", options.num_iters_full, lambda number: _full_iteration(*rest, number), "0.ubm")
 
 
 def last_iteration(history: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -141,7 +127,9 @@ def summary(history: dict[str, dict[str, Any]]) -> str:
 def _start(
     recordings: Recordings, options: UbmOptions, device: torch.device, seed: int
 ) -> tuple[DiagGmm, dict[str, Any]]:
-    frames = sample_frames(recordings.passing("UBM start"), options.num_frames, np.random.default_rng([seed, 0]))
+    frames = sample_frames(
+        recordings.passing("UBM start", shared=False), options.num_frames, np.random.default_rng([seed, 0])
+    )
     init = InitOptions(
         options.num_gauss,
         max(1, int(options.num_gauss * options.initial_gauss_proportion)),
@@ -164,37 +152,39 @@ def _limits(options: UbmOptions, min_occupancy: float, remove: bool) -> UpdateOp
 
 
 def _diag_iteration(
-    recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
+    recordings: Recordings, options: UbmOptions, directory: Path, device: torch.device, number: int
 ) -> tuple[DiagGmm, dict[str, Any]]:
     """Frames use the Gaussians that 0.dubm selects for them, as in Kaldi, where the lists are made once."""
     model, dtype = read_diag(directory / f"{number - 1}.dubm"), DTYPES[options.precision]
     scorer, selector = (DiagScorer(m, device, dtype) for m in (model, read_diag(directory / "0.dubm")))
     stats = DiagStats.zeros(model.num_gauss, model.dim, device)
-    for block in blocks(recordings.passing(f"{number}.dubm"), BLOCK_FRAMES[device.type], dim=model.dim):
+    stream = recordings.passing(f"{number}.dubm", options.subsample)
+    for block in blocks(stream, BLOCK_FRAMES[device.type], dim=model.dim):
         stats.accumulate(block.x.to(device), scorer, selector, options.gselect_diag)
     sum_statistics(stats)
     remove = options.remove_low_count_gaussians and number == options.num_iters_diag
-    model, report = update_diag(model, stats, _limits(options, options.min_occupancy_diag, remove))
+    model, report = update(model, stats, _limits(options, options.min_occupancy_diag, remove))
     return model, _measured(stats, report, model.num_gauss)
 
 
 def _full_iteration(
-    recordings: Recordings, options: UbmOptions, directory: Path, number: int, device: torch.device
+    recordings: Recordings, options: UbmOptions, directory: Path, device: torch.device, number: int
 ) -> tuple[FullGmm, dict[str, Any]]:
     """Selection by the diagonal form of 0.ubm in every iteration, as in Kaldi."""
     model, first = read_full(directory / f"{number - 1}.ubm"), read_full(directory / "0.ubm")
     aligner = Aligner(first.to_diag(), model, options.gselect_full, device=device, dtype=DTYPES[options.precision])
     stats = FullStats.zeros(model.num_gauss, model.dim, device)
-    for block in blocks(recordings.passing(f"{number}.ubm"), BLOCK_FRAMES[device.type], dim=model.dim):
+    stream = recordings.passing(f"{number}.ubm", options.subsample)
+    for block in blocks(stream, BLOCK_FRAMES[device.type], dim=model.dim):
         x = block.x.to(device)
         stats.accumulate(x, aligner(x), DTYPES[options.precision])
     sum_statistics(stats)
     remove = options.remove_low_count_gaussians and number == options.num_iters_full
-    model, report = update_full(model, stats, _limits(options, options.min_occupancy_full, remove))
+    model, report = update(model, stats, _limits(options, options.min_occupancy_full, remove))
     return model, _measured(stats, report, model.num_gauss)
 
 
-def _measured(stats: DiagStats | FullStats, report: UpdateReport, num_gauss: int) -> dict[str, Any]:
+def _measured(stats: Stats, report: UpdateReport, num_gauss: int) -> dict[str, Any]:
     """loglike: per frame, of the model that the iteration started from."""
     return {
         "frames": stats.frames,

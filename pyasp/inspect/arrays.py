@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,141 +14,96 @@ from pyasp.core.errors import InputError
 from pyasp.inspect.description import Line, Lines, View, array_line, line, missing, shape_text, span, span_facts
 from pyasp.inspect.texts import flat
 
-if TYPE_CHECKING:
-    import torch
+Named = Callable[[str], dict[str, Any]]  # what a file holds: {name: array, tensor or plain value}
 
 
-def load_checkpoint(path: str) -> Any:
-    """What a torch checkpoint holds, weights only. InputError when it does not load."""
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """{dotted name: tensor or plain value} of a torch checkpoint, weights only. InputError when it does not load."""
     import torch  # only here: the other files need no torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return dict(flat(torch.load(path, map_location="cpu", weights_only=True)))
     except Exception as problem:  # torch raises many kinds; none of them runs what the file holds
-        raise InputError(
-            path,
-            f"a file that does not load with weights_only ({str(problem).splitlines()[0]})",
-            "a torch checkpoint of tensors and plain values",
-            "Give a checkpoint that train_tdnn wrote",
-        ) from None
+        found = f"a file that does not load with weights_only ({str(problem).splitlines()[0]})"
+        raise InputError(path, found, "a torch checkpoint of tensors and plain values", "Make it again") from None
 
 
-def _plain(tensor: torch.Tensor) -> np.ndarray:
-    """Its values, float32 where they are no integers."""
-    return tensor.detach().float().numpy() if tensor.is_floating_point() else tensor.numpy()
+def load_numpy(path: str) -> Any:
+    """The array of a .npy file, mapped, or {name: array} of a .npz file. InputError when it does not load."""
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return stored
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as problem:
+        found = f"arrays that do not load ({problem})"
+        raise InputError(path, found, "numbers as NumPy saves them", "Make it again") from None
 
 
-def _array_line(name: str, array: np.ndarray, stored: str) -> Line:
-    """An entry that is an array, on a line; of what are no numbers without a range."""
-    facts = span_facts(array) if (numbers := array.dtype.kind in "biuf") else {}
-    cells = name, stored.removeprefix("torch."), shape_text(array) or "scalar", span(array) if numbers else ""
-    return line(*cells, key=name, type=stored, shape=list(array.shape), **facts)
+def _plain(value: Any) -> Any:
+    """A tensor as an array, float32 where it holds no integers; anything else as it is."""
+    if not hasattr(value, "detach"):
+        return value
+    return value.detach().float().numpy() if value.is_floating_point() else value.numpy()
 
 
 def _leaf(name: str, value: Any) -> Line:
-    """An entry of a checkpoint on a line."""
-    if hasattr(value, "detach"):
-        return _array_line(name, _plain(value), str(value.dtype))
-    text = repr(value)
-    return line(name, text if len(text) <= 100 else f"{text[:97]}...", key=name, value=_simple(value))
+    """An entry on a line: an array with its range, where it holds numbers, or a plain value."""
+    array = _plain(value)
+    if not isinstance(array, np.ndarray):
+        text, simple = repr(value), isinstance(value, (str, int, float, bool, type(None), list))
+        shown = text if len(text) <= 100 else f"{text[:97]}..."
+        return line(name, shown, key=name, value=value if simple else text)
+    numbers, stored = array.dtype.kind in "biuf", str(value.dtype)
+    cells = name, stored.removeprefix("torch."), shape_text(array) or "scalar", span(array) if numbers else ""
+    return line(*cells, key=name, type=stored, shape=list(array.shape), **(span_facts(array) if numbers else {}))
 
 
-def _simple(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool, type(None), list)) else repr(value)
+def _named(kind: str, what: str, load: Named) -> View:
+    """How to show a file of named arrays and plain values."""
 
+    def describe(path: str) -> Lines:
+        found = load(path)
+        numbers = sum(each.size for each in map(_plain, found.values()) if isinstance(each, np.ndarray))
+        head = f"{path}: {what}, {len(found)} entries, {numbers} numbers in arrays"
+        yield line(head, kind=kind, count=len(found), numbers=numbers)
+        yield from (_leaf(name, each) for name, each in found.items())
 
-def _checkpoint(path: str) -> Lines:
-    leaves = list(flat(load_checkpoint(path)))
-    numbers = sum(leaf.numel() for _, leaf in leaves if hasattr(leaf, "numel"))
-    yield line(
-        f"{path}: torch checkpoint, {len(leaves)} entries, {numbers} numbers in tensors",
-        kind="checkpoint",
-        numbers=numbers,
-    )
-    yield from (_leaf(name, leaf) for name, leaf in leaves)
+    def entry(path: str, key: str) -> Lines:
+        found = {name: each for name, each in load(path).items() if name == key or name.startswith(f"{key}.")}
+        if not found:
+            raise missing(path, key)
+        for name, each in found.items():
+            yield _leaf(name, each)
+            if name == key:
+                yield line(f"{each}", **({"values": each.tolist()} if hasattr(each, "tolist") else {}))
 
+    def array(path: str, key: str | None) -> np.ndarray:
+        found = _plain(load(path).get(key or ""))
+        if not isinstance(found, np.ndarray):
+            raise InputError(path, "no KEY of an array", "one of its arrays", "List them by leaving KEY out", item=key)
+        return found
 
-def _checkpoint_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    found = [(name, leaf) for name, leaf in flat(load_checkpoint(path)) if name == key or name.startswith(f"{key}.")]
-    if not found:
-        raise missing(path, key)
-    for name, leaf in found:
-        yield _leaf(name, leaf)
-        if name == key:
-            yield line(f"{leaf}", **({"values": leaf.tolist()} if hasattr(leaf, "tolist") else {}))
-
-
-def _checkpoint_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    found = dict(flat(load_checkpoint(path))).get(key) if key else None
-    if found is None or not hasattr(found, "detach"):
-        raise InputError(path, "no KEY of a tensor", "one of its tensors", "List them by leaving KEY out", item=key)
-    return _plain(found)
-
-
-def load_npy(path: str) -> np.ndarray:
-    """The array of a .npy file, mapped, of any shape and type. InputError when it does not load."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as problem:
-        raise InputError(
-            path, f"an array that does not load ({problem})", "numbers in .npy form", "Make it again"
-        ) from None
+    return View(describe, entry, None, array)
 
 
 def _npy(path: str) -> Lines:
-    array = load_npy(path)
+    array = load_numpy(path)
     yield array_line(f"{path}: NumPy array, {array.dtype}", str(array.dtype), array, kind="npy")
-
-
-def load_npz(path: str) -> dict[str, np.ndarray]:
-    """The named arrays of a .npz file. InputError when they do not load."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as problem:
-        raise InputError(
-            path, f"arrays that do not load ({problem})", "numbers in .npz form", "Make it again"
-        ) from None
-
-
-def _npz(path: str) -> Lines:
-    arrays = load_npz(path)
-    yield line(f"{path}: NumPy arrays, {len(arrays)} names", kind="npz", count=len(arrays))
-    yield from (_array_line(name, array, str(array.dtype)) for name, array in arrays.items())
-
-
-def _npz_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    arrays = load_npz(path)
-    if key is None:
-        raise InputError(path, "several arrays", "one of them", "Give its name as KEY; they are listed without --npy")
-    if key not in arrays:
-        raise missing(path, key)
-    return arrays[key]
-
-
-def _npz_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    array = _npz_array(path, key, allow_commands)
-    yield _array_line(key, array, str(array.dtype))
-    yield line(f"{array}", values=array.tolist())
 
 
 def _audio(path: str) -> Lines:
     found = read_header(path)
+    facts = {"channels": found.channels, "rate": found.rate, "samples": found.samples}
+    text = f"{found.encoding}, {found.channels} channels, {found.rate} Hz, {found.samples} samples"
     seconds = found.samples / found.rate
-    yield line(
-        f"{path}: audio, {found.encoding}, {found.channels} channels, {found.rate} Hz, {found.samples} samples, "
-        f"{seconds:.3f} s",
-        kind="audio",
-        channels=found.channels,
-        rate=found.rate,
-        samples=found.samples,
-        seconds=seconds,
-    )
+    yield line(f"{path}: audio, {text}, {seconds:.3f} s", kind="audio", **facts, seconds=seconds)
 
 
 VIEWS: dict[str, View] = {
-    "checkpoint": View(_checkpoint, _checkpoint_entry, None, _checkpoint_array),
-    "npy": View(_npy, array=lambda path, key, allow_commands: load_npy(path)),
-    "npz": View(_npz, _npz_entry, None, _npz_array),
+    "checkpoint": _named("checkpoint", "torch checkpoint", load_checkpoint),
+    "npy": View(_npy, array=lambda path, key: load_numpy(path)),
+    "npz": _named("npz", "NumPy arrays", load_numpy),
     "audio": View(_audio),
 }

@@ -33,26 +33,18 @@ class Line(str):
     facts: dict[str, Any]
 
 
-class Listing(Line):
-    """Many entries of two columns at once: for listings of millions. rows: (key, value) pairs; name: of the value."""
-
-    rows: list[tuple[str, str]]
-    name: str
-    cells = ("",)
-
-
 Lines = Iterator[Line]
 
 
 @dataclass(frozen=True)
 class View:
     """How to show one kind of file: all of it, one entry (None: it holds one object), as text, and as an array (None:
-    it has no such form). Told the path, the key (None: all of it) and whether commands in an scp may run."""
+    it has no such form). Told the path and the key (None: all of it)."""
 
     describe: Callable[[str], Lines]
-    entry: Callable[[str, str, bool], Lines] | None = None
-    text: Callable[[str, str | None, bool], Iterable[str]] | None = None
-    array: Callable[[str, str | None, bool], np.ndarray] | None = None
+    entry: Callable[[str, str], Lines] | None = None
+    text: Callable[[str, str | None], Iterable[str]] | None = None
+    array: Callable[[str, str | None], np.ndarray] | None = None
 
 
 def missing(path: str, key: str) -> InputError:
@@ -64,14 +56,6 @@ def line(*cells: str, **facts: Any) -> Line:
     """A line of one or more columns."""
     made = Line("  ".join(cell for cell in cells if cell))
     made.cells, made.facts = cells, facts
-    return made
-
-
-def listing(rows: list[tuple[str, str]], name: str) -> Listing:
-    """Rows of (key, value) as aligned text of many lines."""
-    width = max((len(key) for key, _ in rows), default=0)
-    made = Listing("\n".join([f"{key.ljust(width)}  {value}" for key, value in rows]))
-    made.rows, made.name = rows, name
     return made
 
 
@@ -170,9 +154,7 @@ def as_json(path: str, lines: Iterable[Line], stream: IO[str]) -> None:
     facts: dict[str, Any] = {"file": path}
     entries: list[dict[str, Any]] = []
     for each in lines:
-        if isinstance(each, Listing):
-            entries += ({"key": key, each.name: value} for key, value in each.rows)
-        elif "key" in each.facts:
+        if "key" in each.facts:
             entries.append(each.facts)
         else:
             facts.update(each.facts)

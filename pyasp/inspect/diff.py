@@ -7,10 +7,10 @@ score files; text of tables and options. Arrays and numbers are compared by diff
 from __future__ import annotations
 
 import filecmp
-import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect.arrays import load_checkpoint, load_npy, load_npz
+from pyasp.inspect.arrays import load_checkpoint, load_numpy
 from pyasp.inspect.kind import kind_of
-from pyasp.inspect.texts import flat, lines_of, load_json
+from pyasp.inspect.texts import flat, lines_of, load_json, objects
 from pyasp.kaldi import ScpReader, read_ark
 from pyasp.kaldi.items import Array, Number, read_items
 from pyasp.kaldi.tables import load
@@ -57,44 +57,34 @@ class Difference:
 # ---------------------------------------------------------------- files as {key: value}
 
 
-def _archive(path: str) -> Entries:
-    return read_ark(f"ark:{path}")
-
-
 def _scp(path: str) -> Entries:
     reader = ScpReader(path)
     return ((key, reader[key]) for key in reader)
 
 
 def _model(path: str) -> Entries:
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for item in read_items(path)[1]:
         if isinstance(item, (Number, Array)):
-            number = counts[item.name] = counts.get(item.name, 0) + 1
+            counts[item.name] += 1
+            number = counts[item.name]
             yield f"{item.name}{number if number > 1 else ''}", np.asarray(item.value)
 
 
 def _checkpoint(path: str) -> Entries:
-    for name, leaf in flat(load_checkpoint(path)):
+    for name, leaf in load_checkpoint(path).items():
         yield name, leaf.detach().double().numpy() if hasattr(leaf, "detach") else leaf
 
 
-def _json(path: str) -> Entries:
-    return flat(load_json(path))
+def _npz(path: str) -> Entries:
+    for name, array in load_numpy(path).items():
+        yield name, array.tolist() if array.dtype.kind == "U" else array
 
 
 def _jsonl(path: str) -> Entries:
-    for number, text in enumerate(lines_of(path), 1):
-        value = json.loads(text)
+    for number, value in enumerate(objects(path), 1):
         name = str(value["id"]) if isinstance(value, dict) and "id" in value else f"line {number}"
         yield from ((f"{name}.{key}" if key else name, leaf) for key, leaf in flat(value) if key not in TIMES)
-
-
-def _trials(path: str) -> Entries:
-    """Scores or labels."""
-    for text in lines_of(path):
-        model, test, value = text.split()
-        yield f"{model} {test}", _number(value)
 
 
 def _lines(path: str) -> Entries:
@@ -102,22 +92,9 @@ def _lines(path: str) -> Entries:
         yield f"line {number}", text
 
 
-def _table(path: str) -> Entries:
-    for text in lines_of(path):
-        key, _, value = text.strip().partition(" ")
-        yield key, _number(value.strip())
-
-
-def _conf(path: str) -> Entries:
-    for text in lines_of(path):
-        key, equals, value = text.split("#")[0].strip().partition("=")
-        if equals:
-            yield key, _number(value.strip())
-
-
-def _npz(path: str) -> Entries:
-    for name, array in load_npz(path).items():
-        yield name, array.tolist() if array.dtype.kind == "U" else array
+def _pairs(split: Callable[[str], Sequence[str]]) -> Callable[[str], Entries]:
+    """A reader of lines: `split` makes key and value of each, or fewer of one that has none."""
+    return lambda path: ((pair[0], _number(pair[-1].strip())) for pair in map(split, lines_of(path)) if len(pair) > 1)
 
 
 def _number(text: str) -> Any:
@@ -127,24 +104,22 @@ def _number(text: str) -> Any:
         return text
 
 
+_of_trial = _pairs(lambda text: " ".join(text.split()).rsplit(" ", 1))  # scores or labels
 READERS: dict[str, Callable[[str], Entries]] = {
-    "archive": _archive,
+    "archive": lambda path: read_ark(f"ark:{path}"),
     "scp": _scp,
     "model": _model,
     "checkpoint": _checkpoint,
-    "json": _json,
+    "json": lambda path: flat(load_json(path)),
     "jsonl": _jsonl,
-    "scores": _trials,
-    "trials": _trials,
-    "table": _table,
-    "conf": _conf,
-    "tsv": _lines,
-    "labelled scores": _lines,
-    "posteriors": _lines,
-    "gselect": _lines,
+    "scores": _of_trial,
+    "trials": _of_trial,
+    "table": _pairs(lambda text: text.strip().partition(" ")),
+    "conf": _pairs(lambda text: text.split("#")[0].strip().split("=", 1)),
+    **dict.fromkeys(("tsv", "labelled scores", "posteriors", "gselect"), _lines),
     "array": lambda path: iter([("", load(path))]),
     "npz": _npz,
-    "npy": lambda path: iter([("", np.asarray(load_npy(path)))]),
+    "npy": lambda path: iter([("", np.asarray(load_numpy(path)))]),
 }
 
 
@@ -154,23 +129,22 @@ READERS: dict[str, Callable[[str], Entries]] = {
 def compare_values(result: Difference, key: str, a: Any, b: Any, tolerance: float) -> None:
     """Adds one pair of values to a result."""
     result.common += 1
-    a, b = (np.asarray(value, np.float64) if _numbers(value) else value for value in (a, b))
-    numeric = all(isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool) for value in (a, b))
-    if not numeric:
-        if a != b:
-            result.differing.append(key)
-            result.reasons[key] = f"{_short(a)} and {_short(b)}"
-        return
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.shape != b.shape:
+    if not (_numbers(a) and _numbers(b)):
+        why = f"{_short(a)} and {_short(b)}" if a != b else ""
+    elif np.shape(a) != np.shape(b):
+        why = f"shapes {np.shape(a)} and {np.shape(b)}"
+    else:
+        return _compare_arrays(result, key, np.asarray(a, np.float64), np.asarray(b, np.float64), tolerance)
+    if why:
         result.differing.append(key)
-        result.reasons[key] = f"shapes {a.shape} and {b.shape}"
-        return
-    _compare_arrays(result, key, a, b, tolerance)
+        result.reasons[key] = why
 
 
 def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, (int, float)) for each in value)
+    """True of a number, an array, and a list of numbers."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(each, (int, float)) for each in value)
+    return isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
 
 
 def _compare_arrays(result: Difference, key: str, a: np.ndarray, b: np.ndarray, tolerance: float) -> None:
@@ -205,10 +179,7 @@ def kind_for(path: str) -> str:
     kind = special.get(Path(path).name) or kind_of(path)
     if kind not in READERS:
         raise InputError(
-            path,
-            f"a file of kind {kind}",
-            "an archive, scp, model, table, score file or directory",
-            "Compare the bytes with cmp",
+            path, f"a file of kind {kind}", "an archive, model, table or scores", "Compare the bytes with cmp"
         )
     return kind
 
@@ -219,14 +190,13 @@ def compare_files(a: str, b: str, tolerance: float, name: str = "") -> Differenc
     Raises InputError when they are of different kinds, or hold a key twice.
     """
     kinds = kind_for(a), kind_for(b)
-    arrays = {"archive", "scp"}
-    if kinds[0] != kinds[1] and not arrays.issuperset(kinds):
+    if kinds[0] != kinds[1] and not {"archive", "scp"}.issuperset(kinds):
         raise InputError(b, f"a file of kind {kinds[1]}", f"{kinds[0]}, as {a}", "Compare like with like")
     result, seen = Difference(name or a), set()
     first = ScpReader(a) if kinds[0] == "scp" else dict(_once(a, READERS[kinds[0]](a)))
     for key, value in _once(b, READERS[kinds[1]](b)):
+        seen.add(key)
         if key in first:
-            seen.add(key)
             compare_values(result, key, first[key], value, tolerance)
         else:
             result.only_b.append(key)
@@ -268,15 +238,11 @@ def compare(a: str, b: str, tolerance: float) -> Iterator[Difference]:
         yield compare_files(a, b, tolerance)
         return
     left, right = listing(a), listing(b)
-    yield Difference(
-        "files",
-        [name for name in left if name not in right],
-        [name for name in right if name not in left],
-        common=sum(name in right for name in left),
-    )
-    for name in left:
-        if name in right:
-            yield _compare_in_directory(left[name], right[name], tolerance, name)
+    both = [name for name in left if name in right]
+    only_a, only_b = ([name for name in mine if name not in both] for mine in (left, right))
+    yield Difference("files", only_a, only_b, common=len(both))
+    for name in both:
+        yield _compare_in_directory(left[name], right[name], tolerance, name)
 
 
 def _compare_in_directory(a: str, b: str, tolerance: float, name: str) -> Difference:

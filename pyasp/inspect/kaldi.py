@@ -5,25 +5,13 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
 
 from pyasp.core.errors import InputError
-from pyasp.inspect.description import (
-    BLOCK,
-    Lines,
-    View,
-    array_facts,
-    array_line,
-    line,
-    listing,
-    missing,
-    row_lines,
-    shape_text,
-    span,
-)
+from pyasp.inspect.description import Lines, View, array_facts, array_line, line, missing, row_lines, shape_text, span
 from pyasp.inspect.kind import NUMBER_TABLES, source_of
 from pyasp.kaldi.archives import serialise
 from pyasp.kaldi.items import MODELS, Array, Item, Number, read_items, write_items
@@ -73,7 +61,7 @@ def _array(path: str) -> Lines:
     yield from row_lines(array)
 
 
-def _array_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+def _array_text(path: str, key: str | None) -> Iterable[str]:
     return [serialise(load(path), binary=False).decode("ascii")]
 
 
@@ -88,32 +76,37 @@ def _only(path: str, key: str | None, entries: Iterable[tuple[str, T]]) -> Itera
         raise missing(path, key)
 
 
-def _from_archive(path: str, key: str | None, allow_commands: bool) -> Typed:
+def _from_archive(path: str, key: str | None) -> Typed:
     return _only(path, key, ((name, (_name(*found), *found)) for name, found in read_entries(f"ark:{path}", _typed)))
 
 
-def _from_scp(path: str, key: str | None, allow_commands: bool) -> Typed:
-    for name, location in _only(path, key, read_scp(path, allow_commands=True).items()):
-        array = load(location, allow_commands, path, name)
-        yield name, (str(array.dtype), str(array.dtype), array)
+def scp_view(allow_commands: bool) -> View:
+    """How to show a script file; allow_commands: run the command that stands under a key."""
+
+    def entries(path: str, key: str | None) -> Typed:
+        for name, location in _only(path, key, read_scp(path, allow_commands=True).items()):
+            array = load(location, allow_commands, path, name)
+            yield name, (str(array.dtype), str(array.dtype), array)
+
+    return _table(_scp, entries)
 
 
-def _table(describe: Callable[[str], Lines], entries: Callable[[str, str | None, bool], Typed]) -> View:
+def _table(describe: Callable[[str], Lines], entries: Callable[[str, str | None], Typed]) -> View:
     """How to show an archive or a script file. entries: of each (key, (type in words, stored type, array))."""
 
-    def entry(path: str, key: str, allow_commands: bool) -> Lines:
-        for _, (name, kind, array) in entries(path, key, allow_commands):
+    def entry(path: str, key: str) -> Lines:
+        for _, (name, kind, array) in entries(path, key):
             yield array_line(f"{path}: {key}: {name}", kind, array, name=key)
             yield from row_lines(array)
             yield line("", values=array.tolist())
 
-    def text(path: str, key: str | None, allow_commands: bool) -> Iterator[str]:
-        for found, (*_, array) in entries(path, key, allow_commands):
+    def text(path: str, key: str | None) -> Iterator[str]:
+        for found, (*_, array) in entries(path, key):
             yield f"{found} {serialise(array, binary=False).decode('ascii')}"
 
-    def stacked(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
+    def stacked(path: str, key: str | None) -> np.ndarray:
         """One entry, or all vectors as rows."""
-        rows = [array for _, (*_, array) in entries(path, key, allow_commands)]
+        rows = [array for _, (*_, array) in entries(path, key)]
         shapes = {row.shape for row in rows}
         if key is not None:
             return rows[0]
@@ -127,45 +120,33 @@ def _table(describe: Callable[[str], Lines], entries: Callable[[str, str | None,
 
 def _archive(path: str) -> Lines:
     yield line(f"{path}: Kaldi archive of vectors or matrices", kind="archive")
-    entries = frames = elements = bad = 0
+    facts = {"count": 0, "frames": 0, "elements": 0, "bad": 0}
     shapes: Counter[str] = Counter()
     for key, (kind, array) in read_entries(f"ark:{path}", _typed):
         yield line(key, _name(kind, array), shape_text(array), span(array), key=key, **array_facts(kind, array))
-        entries, bad = entries + 1, bad + int(np.size(array) - np.isfinite(array).sum())
-        frames, elements = (frames + len(array), elements) if array.ndim == 2 else (frames, elements + len(array))
+        facts["count"] += 1
+        facts["frames" if array.ndim == 2 else "elements"] += len(array)
+        facts["bad"] += int(np.size(array) - np.isfinite(array).sum())
         shapes[f"{kind} with {array.shape[-1]} columns" if array.ndim == 2 else kind] += 1
     summary = ", ".join(f"{count} {name}" for name, count in shapes.most_common(5))
-    hours = f" ({frames / 360000:.2f} h at 10 ms)" if frames else ""
-    yield line(
-        f"{entries} entries ({summary}), {frames} frames (rows of matrices){hours}, {elements} elements of "
-        f"vectors, {bad} NaN or infinite values",
-        count=entries,
-        frames=frames,
-        elements=elements,
-        bad=bad,
-    )
+    hours = f" ({facts['frames'] / 360000:.2f} h at 10 ms)" if facts["frames"] else ""
+    told = f"{facts['frames']} frames (rows of matrices){hours}, {facts['elements']} elements of vectors"
+    yield line(f"{facts['count']} entries ({summary}), {told}, {facts['bad']} NaN or infinite values", **facts)
 
 
 def _scp(path: str) -> Lines:
     entries = read_scp(path, allow_commands=True)
-    commands = sum(map(is_command, entries.values()))
-    yield line(
-        f"{path}: script file, {len(entries)} entries, data not read (give a KEY to see one)",
-        kind="scp",
-        count=len(entries),
-        commands=commands,
-    )
+    commands, keys = sum(map(is_command, entries.values())), list(entries)
+    text = f"script file, {len(keys)} entries, data not read (give a KEY to see one)"
+    yield line(f"{path}: {text}", kind="scp", count=len(keys), commands=commands)
     if commands:
         yield line(f"{commands} entries are commands; they were not run")
     files = Counter(value.rsplit("[", 1)[0].rsplit(":", 1)[0] for value in entries.values() if not is_command(value))
     yield line(f"{len(files)} files", files=len(files))
     yield from (line(f"  {name} ({count} entries)") for name, count in files.most_common(5))
-    keys = list(entries)
     in_order = keys == sorted(keys)
     yield line(f"keys {'sorted' if in_order else 'NOT sorted in C order'}", sorted=in_order)
-    rows = iter(entries.items())
-    while some := list(islice(rows, BLOCK)):
-        yield listing(some, "location")
+    yield from (line(key, location, key=key, location=location) for key, location in entries.items())
 
 
 # models
@@ -173,18 +154,22 @@ def _scp(path: str) -> Lines:
 
 def _model(path: str) -> Lines:
     binary, items = read_items(path)
-    yield line(
-        f"{path}: {MODELS[items[0].name]}{_sizes(items)}, {'binary' if binary else 'text'}",
-        kind="model",
-        model=MODELS[items[0].name],
-    )
-    for name, group in groupby(_values(items), key=lambda item: item.name):
-        yield from _item_lines(name, list(group))
+    name, form = MODELS[items[0].name], "binary" if binary else "text"
+    yield line(f"{path}: {name}{_sizes(items)}, {form}", kind="model", model=name)
+    for token, group in groupby(_values(items), key=lambda item: item.name):
+        yield from _item_lines(token, group)
 
 
-def _values(items: list[Item], name: str | None = None) -> Iterator[Number | Array]:
-    """The numbers and arrays, or those after one token."""
-    return (item for item in items if isinstance(item, (Number, Array)) and name in (None, item.name))
+def _values(items: list[Item]) -> list[Number | Array]:
+    return [item for item in items if isinstance(item, (Number, Array))]
+
+
+def _chosen(path: str, key: str | None) -> list[Item]:
+    """The items after one token, or all of them. Raises InputError where there is none."""
+    found = [item for item in read_items(path)[1] if key is None or item.name == f"<{key.strip('<>')}>"]
+    if not found:
+        raise missing(path, key or "")
+    return found
 
 
 def _sizes(items: list[Item]) -> str:
@@ -197,65 +182,55 @@ def _sizes(items: list[Item]) -> str:
     return ""
 
 
-def _item_lines(name: str, items: list[Number | Array]) -> Lines:
+def _item_lines(name: str, items: Iterable[Number | Array]) -> Lines:
     """One line for each run of equal shapes among the items after one token."""
     for (kind, shape), group in groupby(items, key=lambda item: (item.kind, np.shape(item.value))):
         if kind in ("int", "float"):
             yield from (line(f"  {name} {kind} {item.value:.7g}", key=name, value=item.value) for item in group)
             continue
-        values = [np.asarray(item.value) for item in group]
+        values = np.stack([item.value for item in group])
         size = int((2 * shape[0] + 0.25) ** 0.5)
         what = f"symmetric {size} x {size}" if kind == "packed" else " x ".join(map(str, shape))
         count = f"{len(values)} of " if len(values) > 1 else ""
-        yield line(
-            f"  {name} {count}{values[0].dtype} {what}  {span(np.stack(values))}",
-            key=name,
-            count=len(values),
-            **array_facts(str(values[0].dtype), np.stack(values)),
-        )
+        facts = {"count": len(values), **array_facts(str(values.dtype), values)}
+        yield line(f"  {name} {count}{values.dtype} {what}  {span(values)}", key=name, **facts)
 
 
-def _model_entry(path: str, key: str, allow_commands: bool) -> Lines:
-    name = f"<{key.strip('<>')}>"
-    found = list(_values(read_items(path)[1], name))
-    if not found:
-        raise missing(path, key)
-    for item in found:
-        yield from _item_lines(name, [item])
+def _model_entry(path: str, key: str) -> Lines:
+    for item in _values(_chosen(path, key)):
+        yield from _item_lines(item.name, [item])
         if isinstance(item, Array) and item.kind == "array":
             yield from row_lines(item.value)
 
 
-def _model_array(path: str, key: str | None, allow_commands: bool) -> np.ndarray:
-    name = f"<{key.strip('<>')}>" if key else None
-    found = [item.value for item in read_items(path)[1] if item.name == name and isinstance(item, Array)]
-    if not found or len({array.shape for array in found}) > 1:
-        raise missing(path, key) if key else InputError(path, "many arrays", "a KEY", "Name one of its tokens")
+def _model_array(path: str, key: str | None) -> np.ndarray:
+    found = [item.value for item in _chosen(path, key) if isinstance(item, Array)]
+    if key is None or len({array.shape for array in found}) != 1:
+        raise InputError(path, "many arrays, or none", "a KEY of one", "Name one of its tokens")
     return found[0] if len(found) == 1 else np.stack(found)
 
 
-def _model_text(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
-    name, file = key and f"<{key.strip('<>')}>", io.BytesIO()
-    items = [item for item in read_items(path)[1] if name in (None, item.name)]
-    if key and not items:
-        raise missing(path, key)
-    write_items(Writer(file, binary=False), items)
+def _model_text(path: str, key: str | None) -> Iterable[str]:
+    file = io.BytesIO()
+    write_items(Writer(file, binary=False), _chosen(path, key))
     return [file.getvalue().decode("ascii")]
 
 
 # posteriors, selections, integers, numbers
 
 
+def _joined(frames: list) -> np.ndarray:
+    return np.concatenate(frames) if frames else np.zeros(0)
+
+
 def _posterior_line(frames: list) -> str:
-    gauss = np.concatenate([g for g, _ in frames]) if frames else np.zeros(0, np.int32)
-    weight = np.concatenate([w for _, w in frames]) if frames else np.zeros(0, np.float32)
+    gauss, weight = (_joined([frame[part] for frame in frames]) for part in (0, 1))
     return f"{len(frames)} frames, {len(gauss)} pairs, Gaussians {span(gauss)}, weights {span(weight)}"
 
 
 def _selection_line(frames: list) -> str:
     sizes = np.array([len(frame) for frame in frames])
-    gauss = np.concatenate(frames) if frames else np.zeros(0, np.int32)
-    return f"{len(frames)} frames, Gaussians a frame {span(sizes)}, Gaussians {span(gauss)}"
+    return f"{len(frames)} frames, Gaussians a frame {span(sizes)}, Gaussians {span(_joined(frames))}"
 
 
 NUMBER_VIEWS: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {  # one line; text form
@@ -279,20 +254,20 @@ def _number_view(kind: str) -> View:
             yield line(name, said(value), key=name, value=said(value))
         yield line(f"{count} entries", count=count)
 
-    def describe_one(path: str, key: str, allow_commands: bool) -> Lines:
+    def describe_one(path: str, key: str) -> Lines:
         for name, value in entries(path, key):
             yield line(f"{path}: {name}: {said(value)}", name=name, value=said(value))
 
-    def as_text(path: str, key: str | None, allow_commands: bool) -> Iterator[str]:
+    def as_text(path: str, key: str | None) -> Iterator[str]:
         return (f"{name} {text(value)}\n" for name, value in entries(path, key))
 
     return View(describe_all, describe_one, as_text)
 
 
 VIEWS: dict[str, View] = {
-    "array": View(_array, None, _array_text, lambda path, key, allow_commands: load(path)),
+    "array": View(_array, None, _array_text, lambda path, key: load(path)),
     "archive": _table(_archive, _from_archive),
-    "scp": _table(_scp, _from_scp),
+    "scp": scp_view(allow_commands=False),
     "model": View(_model, _model_entry, _model_text, _model_array),
     **{kind: _number_view(kind) for kind in NUMBER_VIEWS},
 }

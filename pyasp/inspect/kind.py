@@ -21,12 +21,7 @@ from pyasp.kaldi.tables import read_entries
 
 HEAD = 1 << 16  # bytes looked at
 MAGIC = {b"PK\x03\x04": "checkpoint", b"\x93NUMPY": "npy", b"RIFF": "audio", b"fLaC": "audio", b"NIST_1A": "audio"}
-NUMBER_TABLES: dict[str, Callable] = {
-    "posteriors": posteriors,
-    "gselect": integer_lists,
-    "int vectors": integers,
-    "scalars": scalar,
-}
+NUMBER_TABLES = {"posteriors": posteriors, "gselect": integer_lists, "int vectors": integers, "scalars": scalar}
 BINARY_ENTRY = re.compile(rb"[^\s\0]+ \0B(.)", re.DOTALL)
 FOREIGN_ENTRY = re.compile(rb"[^\s\0]+ (" + b"|".join(FOREIGN) + rb")")
 TEXT_POSTERIORS = re.compile(rb"\S+ (\[ (\d+ \S+ )*\] )+\r?\n?\Z")

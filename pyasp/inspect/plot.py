@@ -29,11 +29,6 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".svg": {"metadata": {"Date": None}},
 }
 MOST_LABELS = 24  # in a legend
-TRAINING = {
-    "loss": ("loss", "valid_loss"),
-    "validation accuracy": ("valid_accuracy",),
-    "learning rate": ("learning_rate",),
-}
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,7 @@ class Plot:
 def features(directory: str, utt: str) -> Plot:
     """Stored coefficients of an utterance over time, each row scaled alone, and its voice activity."""
     data = DataDir(directory)
-    data.require("feats.scp")
-    matrix = ScpReader(data / "feats.scp")[utt]
+    matrix = ScpReader(data.require("feats.scp")[0])[utt]
     strips = {"log energy (first coefficient)": matrix[:, 0]}
     if data.has("vad.scp"):
         strips["voiced"] = np.asarray(ScpReader(data / "vad.scp")[utt], np.float64)
@@ -97,15 +91,15 @@ def attention_of(model_dir: str, path: str, channel: int = -1) -> tuple[Sound, n
     return sound, frame_weights(net, features.frames, features.voiced), features.voiced, options.pooling
 
 
-def attention(model_dir: str, path: str, channel: int = -1) -> Plot:
+def attention(path: str, model_dir: str, channel: int = -1) -> Plot:
     """Weights of the pooling under the spectrogram of a recording, for a bundle of a network with attention."""
     from pyasp.network.attention import spectrogram
 
     sound, weights, voiced, pooling = attention_of(model_dir, path, channel)
     image = spectrogram(sound.samples, sound.rate, len(weights))
     title = f"{Path(path).name}: attention of {pooling} (1 = uniform; largest {np.nanmax(weights):.2f})"
-    draw = figures.attention(image, voiced, sound.rate / 2, {pooling: weights}, figures.colours([pooling]))
-    return Plot(title, (9.0, 5.0), draw)
+    drawn = image, voiced, sound.rate / 2, {pooling: weights}, figures.colours([pooling])
+    return Plot(title, (9.0, 5.0), lambda figure: figures.attention(figure, *drawn))
 
 
 def project(vectors: np.ndarray, labels: np.ndarray, projection: str) -> np.ndarray:
@@ -131,12 +125,8 @@ def plane(scp: str, utt2spk: str, projection: str, most: int) -> tuple[dict[str,
     utts = [utt for utt in reader if speakers.get(utt) in chosen]
     needed = 3 if projection == "lda" else 2
     if len(chosen) < needed or len(utts) <= needed:
-        raise InputError(
-            scp,
-            f"{len(utts)} vectors of {len(chosen)} speakers",
-            f"at least {needed} speakers to show",
-            "Give the utt2spk of the set that the vectors are of",
-        )
+        found, cure = f"{len(utts)} vectors of {len(chosen)} speakers", "Give the utt2spk of the set of the vectors"
+        raise InputError(scp, found, f"at least {needed} speakers to show", cure)
     labels = np.array([chosen.index(speakers[utt]) for utt in utts])
     places = project(np.stack([np.asarray(reader[utt]) for utt in utts]), labels, projection)
     return {speaker: places[labels == number] for number, speaker in enumerate(chosen)}, len(counts)
@@ -168,22 +158,16 @@ def training(directories: list[str]) -> Plot:
     for directory in directories:
         path = Path(directory) / "train.jsonl" if Path(directory).is_dir() else Path(directory)
         if not path.is_file():
-            raise InputError(
-                path, "no such file", "the log of a network's training", rerun("networks", "Name EXP/SYSTEM")
-            )
+            cure = rerun("networks", "Name EXP/SYSTEM")
+            raise InputError(path, "no such file", "the log of a network's training", cure)
         logs[path.parent.name or str(path)] = read_json_lines(path, "the JSON line of an epoch", rerun("networks"))
     colour = figures.colours(list(logs))
 
     def draw(figure: Figure) -> None:
-        parts = figure.subfigures(len(TRAINING), 1)
+        parts = figure.subfigures(len(figures.TRAINING), 1)
         assert isinstance(parts, np.ndarray), "of several rows"
-        for part, (title, keys) in zip(parts, TRAINING.items()):
-            curves = {
-                f"{name} {key}": ([row["epoch"] for row in log], [row[key] for row in log], colour[name], style)
-                for name, log in logs.items()
-                for key, style in zip(keys, ("-", "--"))
-            }
-            figures.lines(curves, "epoch", title)(part)
+        for part, (title, (keys, _)) in zip(parts, figures.TRAINING.items()):
+            figures.lines(part, figures.training_lines(logs, keys, colour), "epoch", title)
             part.axes[0].legend(fontsize="small")
 
     return Plot("training of " + ", ".join(logs), (9.0, 9.6), draw)

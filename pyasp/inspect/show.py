@@ -22,23 +22,16 @@ VIEWS: dict[str, View] = {**kaldi.VIEWS, **arrays.VIEWS, **texts.VIEWS, **direct
 
 def describe(path: str | os.PathLike, key: str | None = None, allow_commands: bool = False) -> Lines:
     """Lines that describe a file, or one entry of it. Raises InputError for damaged or unknown files and keys."""
-    path = os.fspath(path)
-    view = VIEWS[kind_of(path)]
-    if key is None:
-        return view.describe(path)
-    if view.entry is None:
-        raise _one_object(path, key)
-    return view.entry(path, key, allow_commands)
+    path, _, view = _found(path, key, allow_commands)
+    return view.describe(path) if key is None or view.entry is None else view.entry(path, key)
 
 
 def as_text(path: str | os.PathLike, key: str | None = None, allow_commands: bool = False) -> Iterable[str]:
     """Pieces of Kaldi's text form of a file (or of one entry), line ends included."""
-    path = os.fspath(path)
-    kind = kind_of(path)
-    text = VIEWS[kind].text
-    if text is None:
+    path, kind, view = _found(path, None, allow_commands)
+    if view.text is None:
         raise InputError(path, f"a file of kind {kind}", "one with a text form", "Leave --text out")
-    return text(path, key, allow_commands)
+    return view.text(path, key)
 
 
 def array_of(path: str | os.PathLike, key: str | None = None, allow_commands: bool = False) -> np.ndarray:
@@ -46,18 +39,19 @@ def array_of(path: str | os.PathLike, key: str | None = None, allow_commands: bo
 
     Raises InputError for files without arrays, and for entries that are no vectors of one length.
     """
-    path = os.fspath(path)
-    kind = kind_of(path)
-    view = VIEWS[kind]
+    path, kind, view = _found(path, key, allow_commands)
     if view.array is None:
         raise InputError(path, f"a file of kind {kind}", "one that holds arrays", "Leave --npy and --frames out")
+    return view.array(path, key)
+
+
+def _found(path: str | os.PathLike, key: str | None, allow_commands: bool) -> tuple[str, str, View]:
+    """A file, its kind and how to show it. Raises InputError for a key where it holds one object."""
+    kind = kind_of(path)
+    view = kaldi.scp_view(True) if kind == "scp" and allow_commands else VIEWS[kind]
     if key is not None and view.entry is None:
-        raise _one_object(path, key)
-    return view.array(path, key, allow_commands)
-
-
-def _one_object(path: str, key: str) -> InputError:
-    return InputError(path, f"the key {key!r}", "no key: this file holds one object", "Leave KEY out")
+        raise InputError(path, f"the key {key!r}", "no key: this file holds one object", "Leave KEY out")
+    return os.fspath(path), kind, view
 
 
 def describe_array(name: str, array: np.ndarray) -> Lines:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pyasp.core.errors import InputError
 from pyasp.inspect.description import Lines, View, line, missing, span, span_facts
 from pyasp.inspect.kind import LABELS, source_of
 
+T = TypeVar("T")
 SHOWN = 10  # rows of a table
 INFO = {
     "utt2spk": "speaker of each utterance",
@@ -51,7 +52,7 @@ def lines_of(path: str) -> Iterator[str]:
                 raise source.error("bytes that are not UTF-8", "text") from None
 
 
-def text_lines(path: str, key: str | None, allow_commands: bool) -> Iterable[str]:
+def text_lines(path: str, key: str | None) -> Iterable[str]:
     """The file as it is, or the lines whose first field is `key`."""
     found = False
     for each in lines_of(path):
@@ -62,9 +63,9 @@ def text_lines(path: str, key: str | None, allow_commands: bool) -> Iterable[str
         raise missing(path, key)
 
 
-def table_entry(path: str, key: str, allow_commands: bool) -> Lines:
+def table_entry(path: str, key: str) -> Lines:
     """Lines of a text table whose first field is `key`."""
-    for text in text_lines(path, key, allow_commands):
+    for text in text_lines(path, key):
         name, *rest = text.split(None, 1)
         yield line(text.rstrip("\n"), key=name, value=rest[0].rstrip("\n") if rest else "")
 
@@ -74,108 +75,74 @@ def first_lines(path: str) -> Lines:
     return (line(text) for text in islice(lines_of(path), SHOWN))
 
 
+def parsed(path: str, what: str, read: Callable[[str], T]) -> Iterator[T]:
+    """What `read` makes of each line. Raises InputError, naming the line, where that is no `what`."""
+    for number, text in enumerate(lines_of(path), 1):
+        try:
+            yield read(text)
+        except (ValueError, IndexError):
+            raise InputError(path, repr(text[:80]), what, "Make the file again", f"line {number}") from None
+
+
+def trial(text: str) -> tuple[str, str, str]:
+    """Model, test and label of a line of a trial list."""
+    model, test, label = text.split()
+    return model, test, LABELS[LABELS.index(label)]
+
+
 def _trials(path: str) -> Lines:
-    models, tests, total = set(), set(), 0
+    models, tests = set(), set()
     labels: Counter[str] = Counter()
-    for total, text in enumerate(lines_of(path), 1):
-        fields = text.split()
-        if len(fields) != 3 or fields[2] not in LABELS:
-            raise InputError(
-                path, repr(text[:80]), "<model> <test> target|nontarget", "Repair the list", f"line {total}"
-            )
-        labels[fields[2]] += 1
-        models.add(fields[0])
-        tests.add(fields[1])
-    yield line(
-        f"{path}: trial list, {total} trials, {labels['target']} target, {labels['nontarget']} nontarget, "
-        f"{len(models)} models, {len(tests)} test recordings",
-        kind="trials",
-        count=total,
-        target=labels["target"],
-        nontarget=labels["nontarget"],
-        models=len(models),
-        tests=len(tests),
-    )
+    for model, test, label in parsed(path, "<model> <test> target|nontarget", trial):
+        labels[label] += 1
+        models.add(model)
+        tests.add(test)
+    target, nontarget = (labels[label] for label in LABELS)
+    counts = f"{target + nontarget} trials, {target} target, {nontarget} nontarget"
+    facts = {"count": target + nontarget, "target": target, "nontarget": nontarget}
+    facts |= {"models": len(models), "tests": len(tests)}
+    text = f"{path}: trial list, {counts}, {len(models)} models, {len(tests)} test recordings"
+    yield line(text, kind="trials", **facts)
     yield from first_lines(path)
 
 
-def _numbers(path: str, column: int, what: str) -> tuple[np.ndarray, Counter]:
-    """The numbers in one column, and how often each value of the last column occurs."""
-    values: list[float] = []
-    last: Counter[str] = Counter()
-    for number, text in enumerate(lines_of(path), 1):
-        try:
-            fields = text.split()
-            values.append(float(fields[column]))
-            last[fields[-1]] += fields[-1] in LABELS
-        except (ValueError, IndexError):
-            raise InputError(path, repr(text[:80]), what, "Make the file again", f"line {number}") from None
-    return np.array(values), last
-
-
 def _scores(path: str) -> Lines:
-    values, _ = _numbers(path, 2, "<model> <test> <score>")
-    yield line(
-        f"{path}: scores, {len(values)} trials, {span(values)}", kind="scores", count=len(values), **span_facts(values)
-    )
+    values = np.fromiter(parsed(path, "<model> <test> <score>", lambda text: float(text.split()[2])), np.float64)
+    text, facts = f"{len(values)} trials, {span(values)}", {"count": len(values), **span_facts(values)}
+    yield line(f"{path}: scores, {text}", kind="scores", **facts)
     yield from first_lines(path)
 
 
 def _labelled(path: str) -> Lines:
-    values, labels = _numbers(path, 0, "<score> target|nontarget")
+    rows = [*parsed(path, "<score> target|nontarget", lambda text: (float(text.split()[0]), text.split()[1]))]
+    values, labels = np.array([score for score, _ in rows]), Counter(label for _, label in rows)
     counts = ", ".join(f"{labels[label]} {label}" for label in LABELS)
-    yield line(
-        f"{path}: labelled scores, {len(values)} ({counts}), {span(values)}",
-        kind="labelled scores",
-        count=len(values),
-        **labels,
-        **span_facts(values),
-    )
+    text, facts = f"{len(values)} ({counts}), {span(values)}", {"count": len(values), **labels, **span_facts(values)}
+    yield line(f"{path}: labelled scores, {text}", kind="labelled scores", **facts)
     yield from first_lines(path)
 
 
 def _table(path: str) -> Lines:
-    keys, previous, ordered, count = set(), b"", True, 0
-    fields: Counter[int] = Counter()
-    values: list[str] = []
-    for count, text in enumerate(lines_of(path), 1):
-        words = text.split()
-        key = words[0] if words else ""
-        ordered, previous = ordered and previous <= key.encode(), key.encode()
-        keys.add(key)
-        fields[len(words)] += 1
-        values += words[1:2] if len(words) == 2 else []
-    name = INFO.get(Path(path).name)
-    widths = " or ".join(str(width) for width in sorted(fields)[:6]) + (" ..." if len(fields) > 6 else "")
-    yield line(
-        f"{path}: text table{f' ({name})' if name else ''}, {count} lines, {widths} fields",
-        kind="table",
-        what=name,
-        count=count,
-    )
-    yield line(
-        f"{len(keys)} different keys, {'sorted' if ordered else 'NOT sorted in C order'}",
-        keys=len(keys),
-        sorted=ordered,
-    )
+    rows = [text.split() for text in lines_of(path)]
+    keys = [row[0] if row else "" for row in rows]
+    fields, values = sorted({len(row) for row in rows}), [row[1] for row in rows if len(row) == 2]
+    name, in_order = INFO.get(Path(path).name), all(a.encode() <= b.encode() for a, b in pairwise(keys))
+    widths = " or ".join(map(str, fields[:6])) + (" ..." if len(fields) > 6 else "")
+    text = f"text table{f' ({name})' if name else ''}, {len(rows)} lines, {widths} fields"
+    yield line(f"{path}: {text}", kind="table", what=name, count=len(rows))
+    different, order = len(set(keys)), "sorted" if in_order else "NOT sorted in C order"
+    yield line(f"{different} different keys, {order}", keys=different, sorted=in_order)
     numbers = _as_numbers(values)
     if len(numbers):
-        yield line(
-            f"values {span(numbers)}, sum {numbers.sum():.9g}{_hours(path, numbers)}",
-            sum=float(numbers.sum()),
-            **span_facts(numbers),
-        )
+        unit, total = HOURS.get(Path(path).name), float(numbers.sum())
+        hours = f" ({total / unit:.2f} h)" if unit else ""
+        yield line(f"values {span(numbers)}, sum {total:.9g}{hours}", sum=total, **span_facts(numbers))
     elif values:
         yield line(f"{len(set(values))} different values", different_values=len(set(values)))
     yield from first_lines(path)
 
 
 HOURS = {"utt2dur": 3600.0, "utt2num_frames": 360000.0, "utt2num_voiced": 360000.0}  # units of an hour: s, 10 ms
-
-
-def _hours(path: str, numbers: np.ndarray) -> str:
-    unit = HOURS.get(Path(path).name)
-    return f" ({numbers.sum() / unit:.2f} h)" if unit else ""
 
 
 def _as_numbers(words: list[str]) -> np.ndarray:
@@ -186,30 +153,20 @@ def _as_numbers(words: list[str]) -> np.ndarray:
 
 
 def _tsv(path: str) -> Lines:
-    rows = (text.split("\t") for text in lines_of(path))
-    header = next(rows, [])
-    columns: list[Counter] = [Counter() for _ in header]
-    count = 0
-    for count, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise InputError(
-                path,
-                f"{len(row)} columns",
-                f"{len(header)}, as in the header",
-                "Make the file again",
-                f"line {count + 1}",
-            )
-        for column, value in zip(columns, row):
-            column[value] += 1
+    header, count = next(lines_of(path), "").split("\t"), -1
+    columns: dict[str, Counter[str]] = {name: Counter() for name in header}
+
+    def cells(text: str) -> list[tuple[str, str]]:
+        return list(zip(header, text.split("\t"), strict=True))
+
+    for count, row in enumerate(parsed(path, f"{len(header)} columns, as in the header", cells)):
+        for name, value in row if count else ():
+            columns[name][value] += 1
     yield line(f"{path}: table with a header, {count} rows, {len(header)} columns", kind="tsv", count=count)
-    for name, column in zip(header, columns):
-        common = ", ".join(f"{value} ({times})" for value, times in column.most_common(5))
-        yield line(
-            f"  {name}: {len(column)} different values: {common}",
-            key=name,
-            different_values=len(column),
-            common=dict(column.most_common(5)),
-        )
+    for name, counts in columns.items():
+        common = ", ".join(f"{value} ({times})" for value, times in counts.most_common(5))
+        facts = {"different_values": len(counts), "common": dict(counts.most_common(5))}
+        yield line(f"  {name}: {len(counts)} different values: {common}", key=name, **facts)
 
 
 def _conf(path: str) -> Lines:
@@ -235,12 +192,9 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _json_text(value: Any) -> str:
-    if isinstance(value, (dict, list)):
-        what = "keys" if isinstance(value, dict) else "elements"
-        return f"{type(value).__name__} of {len(value)} {what}" + (
-            f": {' '.join(list(value)[:8])}" if isinstance(value, dict) else ""
-        )
-    return json.dumps(value)
+    if isinstance(value, dict):
+        return f"dict of {len(value)} keys: {' '.join(list(value)[:8])}"
+    return f"list of {len(value)} elements" if isinstance(value, list) else json.dumps(value)
 
 
 def load_json(path: str) -> Any:
@@ -251,66 +205,58 @@ def load_json(path: str) -> Any:
         raise InputError(path, f"broken JSON ({problem})", "JSON", "Make the file again") from None
 
 
+def _inside(value: Any) -> dict[str, Any]:
+    """What a value of JSON holds by name, or by number; nothing in a plain one."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {str(key): inner for key, inner in pairs}
+
+
 def _json(path: str) -> Lines:
     value = load_json(path)
     yield line(f"{path}: JSON, {_json_text(value)}", kind="json")
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
-        yield line(f"  {key}", _json_text(inner), key=str(key), value=inner)
+    yield from (line(f"  {key}", _json_text(inner), key=key, value=inner) for key, inner in _inside(value).items())
 
 
-def _json_entry(path: str, key: str, allow_commands: bool) -> Lines:
+def _json_entry(path: str, key: str) -> Lines:
     """`a.b.c` walks into the value; keys with dots are tried whole first."""
     value, rest = load_json(path), key
     while rest:
-        if isinstance(value, list) and rest.split(".")[0].isdigit():
-            value = dict(zip(map(str, range(len(value))), value))
-        inside = value if isinstance(value, dict) else {}
-        names = [name for name in inside if rest == name or rest.startswith(f"{name}.")]
+        names = [name for name in _inside(value) if rest == name or rest.startswith(f"{name}.")]
         if not names:
             raise missing(path, key)
         name = max(names, key=len)
-        value, rest = value[name], rest[len(name) + 1 :]
+        value, rest = _inside(value)[name], rest[len(name) + 1 :]
     yield line(json.dumps(value, indent=1), name=key, value=value)
 
 
-def _objects(path: str) -> Iterator[Any]:
-    """The value on each line. Raises InputError for a line that is not JSON."""
-    for number, text in enumerate(lines_of(path), 1):
-        try:
-            yield json.loads(text)
-        except ValueError:
-            raise InputError(
-                path, "broken JSON", "one JSON object a line", "Make the file again", f"line {number}"
-            ) from None
+def objects(path: str) -> Iterator[Any]:
+    """The value on each line of a .jsonl file. Raises InputError for a line that is not JSON."""
+    return parsed(path, "one JSON object a line", json.loads)
 
 
 def _jsonl(path: str) -> Lines:
     count, last = 0, None
     keys: Counter[str] = Counter()
-    for count, last in enumerate(_objects(path), 1):
+    for count, last in enumerate(objects(path), 1):
         keys.update(last if isinstance(last, dict) else [])
     yield line(f"{path}: JSON lines, {count} objects", kind="jsonl", count=count)
     yield from (line(f"  {key} in {times}", key=key, objects=times) for key, times in keys.items())
     yield line(f"last: {json.dumps(last)[:300]}", last=last)
 
 
-def _jsonl_entry(path: str, key: str, allow_commands: bool) -> Lines:
+def _jsonl_entry(path: str, key: str) -> Lines:
     """The object whose `id` is `key`, or the key-th line (from 1)."""
-    for number, value in enumerate(_objects(path), 1):
+    for number, value in enumerate(objects(path), 1):
         if str(number) == key or isinstance(value, dict) and value.get("id") == key:
             yield line(json.dumps(value, indent=1), name=key, value=value)
             return
     raise missing(path, key)
 
 
+_TABLES = {"trials": _trials, "scores": _scores, "labelled scores": _labelled, "table": _table, "tsv": _tsv}
 VIEWS: dict[str, View] = {
     "conf": View(_conf, None, text_lines),
-    "trials": View(_trials, table_entry, text_lines),
-    "scores": View(_scores, table_entry, text_lines),
-    "labelled scores": View(_labelled, table_entry, text_lines),
-    "table": View(_table, table_entry, text_lines),
-    "tsv": View(_tsv, table_entry, text_lines),
+    **{kind: View(describe, table_entry, text_lines) for kind, describe in _TABLES.items()},
     "json": View(_json, _json_entry, text_lines),
     "jsonl": View(_jsonl, _jsonl_entry, text_lines),
 }

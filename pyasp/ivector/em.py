@@ -16,7 +16,6 @@ The objective is the log-likelihood bound of the frames given their UBM posterio
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +31,7 @@ AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 26}  # values converted at a time
 
 @dataclass
 class IvectorStats:
-    """Statistics of some recordings; they add up. Shapes in the module's legend, float64.
+    """Statistics of some recordings. Shapes in the module's legend, float64.
 
     vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); objective: summed over frames.
     """
@@ -59,13 +58,6 @@ class IvectorStats:
             new(ivector_dim),
             new(ivector_dim, ivector_dim),
         )
-
-    def add(self, other: IvectorStats) -> None:
-        """Adds the statistics of other recordings."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            value += getattr(other, field.name)
-            setattr(self, field.name, value)
 
     def accumulate(self, estimator: Estimator, count: torch.Tensor, first: torch.Tensor) -> None:
         """E-step of B recordings. count: (B, C), first: (B, C, D) float64 on the device of these statistics."""
@@ -94,8 +86,7 @@ class IvectorStats:
         self.recordings += len(count)
 
     def _add_products(self, estimator: Estimator, terms: Terms, h: torch.Tensor) -> None:
-        """Y and R from a batch whose terms.packed holds <hh^T>, a tile at a time: products in the estimator's
-        precision,
+        """Y and R from a batch whose terms.packed holds <hh^T>, tile by tile: products in the estimator's precision,
         sums in float64. Y's large part, m_i sum_u N_ui h_u^T, is in float64 altogether."""
         count, short = terms.count.to(estimator.dtype).T, h.to(estimator.dtype)
         weighted, dim = terms.count.T @ h, estimator.dim

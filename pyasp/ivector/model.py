@@ -70,11 +70,7 @@ class IvectorExtractor:
         projections = np.random.default_rng(seed).standard_normal(shape)
         projections[:, :, 0] = ubm.means / PRIOR_OFFSET
         return cls(
-            ubm.weights.astype(np.float64),
-            projections,
-            ubm.inv_covars.astype(np.float64),
-            PRIOR_OFFSET,
-            np.zeros((0, 0)),
+            ubm.weights.astype(np.float64), projections, ubm.inverse.astype(np.float64), PRIOR_OFFSET, np.zeros((0, 0))
         )
 
 
@@ -156,14 +152,8 @@ class Estimator:
             return self._with_weights(count, linear, precisions(packed.double()))
         return factorised(linear, packed)
 
-    def posterior(self, count: torch.Tensor, first: torch.Tensor) -> Posterior:
-        """count: N (B, C), first: F (B, C, D), float64 on the device -> Posterior of the B recordings."""
-        terms = self.terms(count, first)
-        parts = self.each(lambda part: self.solve(terms, part), len(count))
-        return Posterior(*(torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "root", "linear")))
-
     def means(self, count: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """The means of `posterior` alone, (B, R) float64: i-vectors."""
+        """i-vectors (B, R) float64 of B recordings; count: N (B, C), first: F (B, C, D), float64 on the device."""
         terms = self.terms(count, first)
         return torch.cat(self.each(lambda part: self.solve(terms, part).mean, len(count)))
 
@@ -204,8 +194,7 @@ def precisions(packed: torch.Tensor) -> torch.Tensor:
 
 def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
     """linear: (B, R) float64, packed: (B, R(R+1)/2) -> Posterior, from factors in the dtype of `packed`, in float64
-    where
-    float32 is too coarse for the prior's 1. Raises InputError where float64 does not help."""
+    where float32 is too coarse for the prior's 1. Raises InputError where float64 does not help."""
     try:
         return solve(linear, precisions(packed))
     except torch.linalg.LinAlgError:
@@ -214,9 +203,8 @@ def factorised(linear: torch.Tensor, packed: torch.Tensor) -> Posterior:
 
 def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
     """linear: (B, R) float64, precision: lower triangles of (B, R, R), eigenvalues at least 1 -> Posterior whose root
-    has
-    the precision's dtype. Raises, when one is not positive definite, LinAlgError in float32 and InputError in
-    float64."""
+    has the precision's dtype. Raises, when one is not positive definite, LinAlgError in float32, InputError in float64.
+    """
     try:
         root = torch.linalg.cholesky(precision)
     except torch.linalg.LinAlgError:

@@ -107,13 +107,9 @@ def train(
     """Extractor of the recordings, given ubm_dir/final.ubm. Raises InputError for too little or unfitting data."""
     ubm, aligner = load_aligner(ubm_dir, options)
     iterations.make("0.ie", [], lambda: (IvectorExtractor.from_ubm(ubm, options.ivector_dim, [seed, 2]), {}))
-    for number in range(1, options.num_iters + 1):
-        iterations.make(
-            f"{number}.ie",
-            [f"{number - 1}.ie"],
-            lambda: _iteration(recordings, aligner, options, iterations.directory, number),
-        )
-    iterations.copy("final.ie", f"{options.num_iters}.ie")
+    iterations.go_on(
+        "ie", options.num_iters, lambda number: _iteration(recordings, aligner, options, iterations.directory, number)
+    )
 
 
 def summary(history: dict[str, dict[str, Any]]) -> str:
@@ -132,7 +128,7 @@ def _iteration(
     recordings: Recordings, aligner: Aligner, options: IvectorOptions, directory: Path, number: int
 ) -> tuple[IvectorExtractor, dict[str, Any]]:
     extractor = read_extractor(directory / f"{number - 1}.ie")
-    stats = expectation(recordings.shared().passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
+    stats = expectation(recordings.passing(f"{number}.ie"), aligner, extractor, DTYPES[options.precision])
     sum_statistics(stats)
     frames = float(stats.count.sum())
     extractor, report = update(extractor, stats, subset(options, EstimationOptions))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ from pyasp.network.onnx import OnnxModel
 
 T = TypeVar("T")
 NETWORK = ("model", "options", "dim", "speakers")  # what init.pt and final.pt must hold
+UNTRAINED = {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0}
 # Options that came later, with the values that records leave out: without them a network had these.
 LATER = {
     "attention_heads": None,
@@ -133,16 +135,15 @@ def options_from(values: dict[str, Any], cls: type[T], path: str | Path) -> T:
 
 
 def network_state(
-    dim: int, weights: dict[str, torch.Tensor], options: dict[str, Any], speakers: list[str], best: dict[str, Any]
+    dim: int,
+    weights: dict[str, torch.Tensor],
+    options: dict[str, Any],
+    speakers: list[str],
+    best: dict[str, Any] = UNTRAINED,
 ) -> dict[str, Any]:
     """What init.pt and final.pt hold; `best` brings epoch, valid_loss, valid_accuracy."""
-    return {
-        "model": weights,
-        "options": options,
-        "dim": dim,
-        "speakers": speakers,
-        **{key: best[key] for key in ("epoch", "valid_loss", "valid_accuracy")},
-    }
+    facts = {key: best[key] for key in UNTRAINED}
+    return {"model": weights, "options": options, "dim": dim, "speakers": speakers, **facts}
 
 
 def network_of(state: dict[str, Any], path: str | Path) -> Network | OnnxModel:

@@ -24,9 +24,8 @@ from __future__ import annotations
 import importlib
 import math
 import tempfile
-import time
+import timeit
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +47,7 @@ KNOWN: dict[str, dict[str, dict[str, Any]]] = {  # settings that a file's metada
 }
 SHOWN = ("framework", "sample_rate", "output_dim", *KNOWN)
 OPSET = 17  # of 2022: read by every onnxruntime since 1.12
-FRAMES, REPEATS = (5, 300, 1000), 5  # of the recordings that the two programs are compared on; timed runs
+FRAMES, REPEATS = (5, 300, 1000), 6  # of the recordings that the two programs are compared on; timed runs
 
 
 def require(package: str) -> Any:
@@ -123,14 +122,6 @@ class OnnxModel(nn.Module):
             raise self._wrong(f"input {told}, bins before frames")
         return inputs
 
-    def _known(self, key: str, values: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """The settings that the metadata of this key stand for. Raises InputError for another value."""
-        value = self.facts.get(key, "")
-        if value not in values:
-            expected = " or ".join(filter(None, values))
-            raise InputError(self.where, f"{key} {value!r} in its metadata", expected, "Take another model", item=key)
-        return values[value]
-
     def settings(self, dim: int, rate: int | None) -> dict[str, Any]:
         """{option: value} that the file's metadata decide, for features of `dim` columns at `rate` (None: not known).
 
@@ -157,7 +148,14 @@ class OnnxModel(nn.Module):
             raise InputError(
                 self.where, f"{size} outputs", f"{self.facts['output_dim']}, as its metadata say", "Download it again"
             )
-        return {key: value for name, values in KNOWN.items() for key, value in self._known(name, values).items()}
+        found: dict[str, Any] = {}
+        for key, values in KNOWN.items():
+            value, expected = self.facts.get(key, ""), " or ".join(filter(None, values))
+            if value not in values:
+                told = f"{key} {value!r} in its metadata"
+                raise InputError(self.where, told, expected, "Take another model", item=key)
+            found |= values[value]
+        return found
 
     @property
     def description(self) -> str:
@@ -222,17 +220,6 @@ def save(model: Any, path: str | Path) -> None:
         stream.write(model.SerializeToString(deterministic=True))
 
 
-def seconds_of(run: Callable[[], object]) -> float:
-    """The shortest of a few runs, after one that warms up."""
-    run()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def compare(net: Network, path: str, least: int) -> str:
     """Largest difference of the embeddings of recordings in torch and onnxruntime, one of them short, and the speed of
     both."""
@@ -243,8 +230,8 @@ def compare(net: Network, path: str, least: int) -> str:
     embedder = Embedder(net, EmbedOptions(extract_min_frames=least), torch.device("cpu"))
     recordings = [(str(length), row[:length]) for row, length in zip(features, lengths)]
     expected = np.stack([vector for _, vector in embedder.stream(recordings)])
-    ours = seconds_of(lambda: list(embedder.stream(recordings)))
-    theirs = seconds_of(lambda: session.run(None, inputs))
+    ours = min(timeit.repeat(lambda: list(embedder.stream(recordings)), number=1, repeat=REPEATS))
+    theirs = min(timeit.repeat(lambda: session.run(None, inputs), number=1, repeat=REPEATS))
     difference = np.abs(session.run(None, inputs)[0] - expected).max()
     rate = sum(FRAMES)
     return (

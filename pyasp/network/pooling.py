@@ -120,13 +120,18 @@ def weighted_deviation(h: Tensor, weights: Tensor, mean: Tensor, floor: float = 
     return variance.clamp(min=floor).sqrt()
 
 
-def statistics(h: Tensor, weights: Tensor) -> Tensor:
-    """[mu~; sigma~] (B, 2 C), nearly unfloored, of h (B, T, C) under weights (B, T[, C]), in single precision."""
-    with torch.autocast(h.device.type, enabled=False):
+def statistics(h: Tensor, weights: Tensor, floor: float = SMALL_FLOOR, deviation: bool = True) -> Tensor:
+    """[mu~; sigma~] (B, 2 C), or mu~ alone without `deviation`, of h (B, T, C) under weights (B, T[, H])."""
+    with torch.autocast(h.device.type, enabled=False):  # sums over time: in single precision at least
         wide = torch.promote_types(h.dtype, torch.float32)
         h, weights = h.to(wide), weights.to(wide)
         mean = weighted_mean(h, weights)
-        return torch.cat([mean, weighted_deviation(h, weights, mean, SMALL_FLOOR)], dim=1)
+        return torch.cat([mean, weighted_deviation(h, weights, mean, floor)], dim=1) if deviation else mean
+
+
+def softmax_over_time(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """alpha_t of the scores e_t (B, T, H), zero on padding (eq. 4)."""
+    return (scores if mask is None else scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)).softmax(dim=1)
 
 
 def without_padding(h: Tensor, mask: Tensor | None) -> Tensor:
@@ -152,11 +157,9 @@ class Attention(nn.Module):
 
     def from_hidden(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """Weights alpha of W h_t + b (B, T, A)."""
-        f = self.norm(functional.relu(hidden), mask)
-        scores = self.score(f)
-        if mask is not None:
-            scores = scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)
-        return scores.softmax(dim=1).squeeze(-1) if scores.shape[2] == 1 else scores.softmax(dim=1)
+        e = self.score(self.norm(functional.relu(hidden), mask))
+        alpha = softmax_over_time(e, mask)
+        return alpha.squeeze(-1) if alpha.shape[2] == 1 else alpha
 
 
 class StatisticsPooling(Pooling):
@@ -177,12 +180,7 @@ class StatisticsPooling(Pooling):
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """h (B, T, C) -> (B, output_dim); every recording of the batch needs at least one real frame."""
         h = without_padding(h, mask)
-        weights = self.weights(h, mask)
-        with torch.autocast(h.device.type, enabled=False):  # sums over time: in single precision at least
-            wide = torch.promote_types(h.dtype, torch.float32)
-            h, weights = h.to(wide), weights.to(wide)
-            mean = weighted_mean(h, weights)
-            return torch.cat([mean, weighted_deviation(h, weights, mean)], dim=1) if self.deviation else mean
+        return statistics(h, self.weights(h, mask), VARIANCE_FLOOR, self.deviation)
 
 
 class SampleStatistics(Pooling):
@@ -217,8 +215,7 @@ class ChannelAttentiveStatistics(Pooling):
     def weights(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """alpha (B, T, C) of h (B, T, C)."""
         hidden = self.hidden(h) + self.context(statistics(h, uniform_weights(h, mask))).unsqueeze(1)
-        scores = self.score(self.norm(functional.relu(hidden), mask).tanh())
-        return (scores if mask is None else scores.masked_fill(~mask.unsqueeze(-1), -torch.inf)).softmax(dim=1)
+        return softmax_over_time(self.score(self.norm(functional.relu(hidden), mask).tanh()), mask)
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """h (B, T, C) -> (B, 2 C)."""

@@ -62,13 +62,10 @@ class Layer(nn.Module):
     def activate(self, affine: Tensor, mask: Tensor | None = None) -> Tensor:
         """What follows the affine output (B, T, out_dim)."""
         y = self.norm(functional.relu(affine), mask)
-        keep = self.keep_mask(y)
-        return y if keep is None else y * keep
+        return y * self.keep_mask(y) if self.dropout and self.training else y
 
-    def keep_mask(self, x: Tensor) -> Tensor | None:
-        """Dropout's factors (B, 1, out_dim) for a batch x of B chunks, or None; drawn for all processes' chunks."""
-        if not (self.dropout and self.training):
-            return None
+    def keep_mask(self, x: Tensor) -> Tensor:
+        """Dropout's factors (B, 1, out_dim) for a batch x of B chunks; drawn for all processes' chunks."""
         shape, exact = (x.shape[0] * world(), 1, self.affine.out_features), torch.promote_types(x.dtype, torch.float32)
         keep = torch.full(shape, 1 - self.dropout, dtype=exact, device=x.device)
         return (torch.bernoulli(keep) / (1 - self.dropout))[part_of(shape[0])].to(x.dtype)

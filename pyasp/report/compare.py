@@ -3,7 +3,7 @@ runs that differ in their seed: mean and spread of each system, and what one sys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,25 @@ from typing import Any
 import numpy as np
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.text import Table, as_text, cost, percent
-from pyasp.data.scores import read_scored
+from pyasp.core.text import Table, as_text, cost, percent, read_json_if_there
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
 from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
 from pyasp.report import tables
-from pyasp.report.facts import read_if_there
 from pyasp.report.results import Results, entries, list_names
 
+SEEDS_SHOWN = (("eer", "EER %", percent), ("min_dcf/0.01", "minDCF(0.01)", cost))
 SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
 (few runs give (S - 1) / S of their variance). lower: pairs of a run of the one and a run of the other in which the
 first is lower."""
 
-SHOWN = {
-    "eer": ("EER %", percent),
-    "min_dcf/0.01": ("minDCF(0.01)", cost),
-    "min_dcf/0.001": ("minDCF(0.001)", cost),
-    "cllr": ("Cllr", cost),
+COMPARE_NOTE = """95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws
+are not the same, or more than a twentieth of the draws of so few speakers lack targets or nontargets."""
+SHOWN: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {  # figure: title, how an entry's is printed
+    "eer": ("EER %", eer_text),
+    "min_dcf/0.01": ("minDCF(0.01)", lambda entry: min_dcf_text(entry, "0.01")),
+    "min_dcf/0.001": ("minDCF(0.001)", lambda entry: min_dcf_text(entry, "0.001")),
+    "cllr": ("Cllr", lambda entry: cost(entry["calibration"]["cllr"])),
 }
 
 
@@ -39,33 +40,14 @@ def signed(value: float) -> str:
 
 def _same_trials(exps: list[Path], system: str, trial_list: str) -> bool:
     """True when all runs scored the same list, bit for bit."""
-    marks = [read_if_there(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
+    marks = [read_json_if_there(exp / system / "metrics.json").get("fingerprints", {}).get(trial_list) for exp in exps]
     return marks[0] is not None and all(mark == marks[0] for mark in marks)
 
 
-def _right(exp: Path, system: str, trial_list: str, threshold: float | None) -> np.ndarray | None:
-    """Which trials a system decides rightly at a threshold (None: reject all), (N,) bool; None without its files."""
-    listed = Path(read_if_there(exp / system / "metrics.json").get("trials_dir", "")) / trial_list
-    scores = exp / system / "scores" / trial_list
-    if not (listed.is_file() and scores.is_file()):
-        return None
-    values, trials = read_scored(listed, scores)
-    return (values >= (np.inf if threshold is None else threshold)) == trials.target
-
-
-def _mcnemar(exps: list[Path], both: Sequence[Mapping[str, Any]], system: str, trial_list: str) -> str:
-    """p of McNemar's test on the decisions at each run's EER threshold."""
-    if both[0]["n_target"] + both[0]["n_nontarget"] > bootstrap.MOST_TRIALS:
-        return "-"
-    a, b = (_right(exp, system, trial_list, run["errors"]["eer"]["threshold"]) for exp, run in zip(exps, both))
-    return "-" if a is None or b is None else tables.probability(bootstrap.mcnemar(a, b)["p"])
-
-
 def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
-    """A row for each system and figure of a list: A, B, A - B with its interval and p, and McNemar's p beside the
-    EER."""
+    """A row for each system and figure of a list: A, B, A - B with its interval and p."""
     ours = [entries(run, trial_list) for run in runs]
-    table = [["system", "figure", "A", "B", "A - B", "95 %", "p", "McNemar p"]]
+    table = [["system", "figure", "A", "B", "A - B", "95 %", "p"]]
     for system in (system for system in ours[0] if system in ours[1]):
         both, same = [found[system] for found in ours], _same_trials(exps, system, trial_list)
         a, b = ((entry, read_replicates(exp / system) if same else {}) for entry, exp in zip(both, exps))
@@ -78,23 +60,8 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
             row = by_figure.get(figure)
             gap = "-" if left is None or right is None else signed(left - right)
             test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
-            decided = _mcnemar(exps, both, system, trial_list) if figure == "eer" and same else ""
-            shown = [eer_text(entry) for entry in both] if figure == "eer" else [show(left), show(right)]
-            if figure.startswith("min_dcf/"):
-                shown = [min_dcf_text(entry, figure.removeprefix("min_dcf/")) for entry in both]
-            table.append([system, title, *shown, gap, *test, decided])
+            table.append([system, title, *(show(entry) for entry in both), gap, *test])
     return table
-
-
-def _notes(runs: list[Results]) -> str:
-    """What the columns and marks mean."""
-    starred = any(marked(entry) for run in runs for name in list_names(run) for entry in entries(run, name).values())
-    return (
-        "95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws are not "
-        "the same, or more than a twentieth of the draws of so few speakers lack targets or nontargets.\n"
-        "McNemar p: exact test on decisions at each run's EER threshold; it takes trials for independent, so it is too "
-        "small." + (f"\n{MARK}" if starred else "")
-    )
 
 
 def side_by_side(exps: list[Path], runs: list[Results]) -> str:
@@ -105,13 +72,10 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
         if len(table) > 1:
             blocks.append(f"{name}\n{as_text(table, 2)}")
     if len(blocks) == 1:
-        raise InputError(
-            exps[1],
-            "no system and list in common with the other run",
-            "runs of the same trials",
-            "Compare runs of one corpus",
-        )
-    return "\n\n".join([*blocks, _notes(runs)])
+        found = "no system and list in common with the other run"
+        raise InputError(exps[1], found, "runs of the same trials", "Compare runs of one corpus")
+    starred = any(marked(entry) for run in runs for name in list_names(run) for entry in entries(run, name).values())
+    return "\n\n".join([*blocks, COMPARE_NOTE + f"\n{MARK}" * starred])
 
 
 # ---------------------------------------------------------------- runs that differ in their seed
@@ -134,15 +98,11 @@ def _measured(exps: list[Path], runs: list[Results], trial_list: str, figure: st
     ours, found = [entries(run, trial_list) for run in runs], {}
     for system in (name for name in ours[0] if all(name in each for each in ours)):
         rows = [each[system] for each in ours]
-        draws = [[row.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers")] for row in rows]
-        if not _same_trials(exps, system, trial_list) or None in draws[0] or any(each != draws[0] for each in draws):
-            raise InputError(
-                trial_list,
-                f"other trials, or other draws of speakers, in {', '.join(map(str, exps))}",
-                "the same list and the same --replicates in every run",
-                rerun("scores", "Give each run the same data and settings"),
-                item=system,
-            )
+        draws = {tables.draws_of(row) for row in rows}
+        if not _same_trials(exps, system, trial_list) or len(draws) > 1 or None in draws.pop():
+            told = f"other trials, or other draws of speakers, in {', '.join(map(str, exps))}"
+            cure = rerun("scores", "Give each run the same data and settings")
+            raise InputError(trial_list, told, "the same list and --replicates in every run", cure, item=system)
         replicates = np.stack([read_replicates(exp / system)[f"{trial_list}/{figure}"] for exp in exps])
         found[system] = Measured(np.array([tables.value_of(row, figure) for row in rows]), replicates)
     return found
@@ -158,14 +118,9 @@ def _spread(found: Measured, number: int, show: Callable[[float], str]) -> list[
 def _gain(ours: Measured, other: Measured, number: int, show: Callable[[float], str]) -> list[str]:
     """Difference of the means, interval, p, and in how many of all pairs of runs ours is lower."""
     gap = float(ours.values.mean() - other.values.mean())
-    test = bootstrap.paired(ours.drawn(0), other.drawn(number), gap)
-    lower = int((ours.values[:, None] < other.values).sum())
-    return [
-        show(gap),
-        tables.between(test["ci"], show),
-        tables.probability(test["p"]),
-        f"{lower} of {ours.values.size * other.values.size}",
-    ]
+    test, lower = bootstrap.paired(ours.drawn(0), other.drawn(number), gap), ours.values[:, None] < other.values
+    shown = tables.between(test["ci"], show), tables.probability(test["p"])
+    return [show(gap), *shown, f"{lower.sum()} of {lower.size}"]
 
 
 def over_seeds(exps: list[Path], runs: list[Results], against: str) -> str:
@@ -175,7 +130,7 @@ def over_seeds(exps: list[Path], runs: list[Results], against: str) -> str:
     """
     blocks = [f"{len(exps)} runs: {', '.join(map(str, exps))}"]
     for name in (each for each in list_names(runs[0]) if all(each in list_names(run) for run in runs)):
-        both = [(title, show, _measured(exps, runs, name, figure)) for figure, (title, show) in list(SHOWN.items())[:2]]
+        both = [(title, show, _measured(exps, runs, name, figure)) for figure, title, show in SEEDS_SHOWN]
         systems = list(both[0][2])
         if against not in systems:
             raise InputError("--against", against, " or ".join(systems) or "a system that all runs have", "Correct it")

@@ -9,26 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pyasp.core import costs
-from pyasp.core.text import cost, percent
+from pyasp.core.text import cost
 from pyasp.evaluation.llr import DECISION_PRIORS, bayes_threshold, eer_text
 from pyasp.report import facts, figures, findings, tables
 from pyasp.report import results as report
 from pyasp.report.paper import differences, paper_rows
 from pyasp.report.results import Results, entries, is_variant, list_names
-from pyasp.report.tables import HALVES, calibrated
+from pyasp.report.tables import calibrated
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+HOLLOW = " Hollow diamonds: the paper."
+BESIDE = "fusions, and variants (dashed), beside what they were made from"
+POINTS = """Markers: EER (circle), minDCF(0.01) (square), minDCF(0.001) (triangle); on the edge where there is no such
+error. Bands: 95 % over speakers.""".replace("\n", " ")
 FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
 Panels = list[tuple[Markup, str, str]]  # drawings with their captions, and `variants` for those behind the switch
@@ -51,13 +51,24 @@ def environment() -> Environment:
     found.filters["breakable"] = _filter(r"([+_:])", r"\1<wbr>")  # where a system's name may go on in the next line
     found.filters["heading"] = _filter(r"(?=\()", "<wbr>")  # the same of a heading: minDCF(0.01)
     found.filters["running"] = _filter(r"(?<=\d) (?=\d{3}\b|%)", "&nbsp;")  # 37 720 and 95 % stay in one line
+    found.tests["narrow"] = lambda text: max(map(len, text.splitlines()), default=0) < 50  # it stands in two columns
     return found
 
 
-def _panel(
-    draw: Callable, prefix: str, label: str, size: tuple[float, float], caption: str, kind: str = ""
-) -> tuple[Markup, str, str]:
-    return Markup(figures.svg(draw, prefix, label, size)), caption, kind
+@dataclass(frozen=True)
+class Panel:
+    """Where a drawing stands: how its ids begin, what it shows, its size in inches, its caption and its class."""
+
+    prefix: str
+    label: str
+    size: tuple[float, float]
+    caption: str
+    kind: str = ""
+
+    def of(self, draw: Callable, *drawn: Any) -> tuple[Markup, str, str]:
+        """What `draw` puts on a figure, of `drawn`."""
+        image = figures.svg(lambda figure: draw(figure, *drawn), self.prefix, self.label, self.size)
+        return Markup(image), self.caption, self.kind
 
 
 @dataclass(frozen=True)
@@ -74,64 +85,52 @@ class ReportedRun:
     def colour(self) -> dict[str, str]:
         """{system: colour}: a variant has its system's, a fusion its own."""
         plain = [name for name in self.results["systems"] if not is_variant(name) or name.startswith("fusion:")]
-        own = figures.colours(plain)
-        return {
-            name: own.get(name) or own.get(name.partition("+")[0], figures.PALETTE[-1])
-            for name in self.results["systems"]
-        }
+        own, last = figures.colours(plain), figures.PALETTE[-1]
+        return {name: own.get(name) or own.get(name.partition("+")[0], last) for name in self.results["systems"]}
 
 
-def _cards(run: ReportedRun, name: str) -> list[tuple[str, str, str]]:
+class Section:
+    """One trial list of a run: the entries of its systems, those always shown, those behind the switch, the paper's."""
+
+    def __init__(self, run: ReportedRun, name: str):
+        self.run, self.name, self.found = run, name, entries(run.results, name)
+        self.paper = paper_rows(run.results["corpus"], name)
+        self.plain = report.plain(self.found)
+        self.hidden = [system for system in self.found if is_variant(system)] if self.plain else []
+
+
+def _cards(section: Section) -> list[tuple[str, str, str]]:
     """Of one list: the best single system, the best fusion, the best calibration."""
-    everything = entries(run.results, name)
-    plain = [system for system in everything if not is_variant(system)]
+    name, found, plain = section.name, section.found, section.plain
     networks = [system for system in plain if system != "ivector"]
     groups = {
         f"lowest EER of the {len(plain)} systems" if len(plain) > 1 else "EER": plain,
         f"lowest EER of the {len(networks)} networks": networks if 1 < len(networks) < len(plain) else [],
-        "lowest EER of the fusions": [system for system in everything if system.startswith("fusion:")],
+        "lowest EER of the fusions": [system for system in found if system.startswith("fusion:")],
     }
     cards = []
-    for title, names in groups.items():
-        if names:
-            best = min(names, key=lambda system: everything[system]["eer"])
-            ends = everything[best].get("ci", {}).get("eer")
-            ci = f"; 95 %: {tables.between(ends, percent)} %" if ends else ""
-            cards.append((f"{name}: {title}", f"{eer_text(everything[best])} %", f"{best}{ci}"))
-    rows = {
-        system: entry["by"].get(HALVES, {}).get("disjoint") or entry
-        for system, entry in everything.items()
-        if calibrated(system)
-    }
-    if rows:
-        best = min(rows, key=lambda system: rows[system]["calibration"]["cllr"] or np.inf)
-        found = rows[best]["calibration"]
+    for title, systems in groups.items():
+        if systems:
+            best = report.lowest(found, systems)
+            ci = tables.interval(found[best])
+            cards.append((f"{name}: {title}", f"{eer_text(found[best])} %", f"{best}{ci and f'; {ci}'}"))
+    own = [system for system in found if calibrated(system)]
+    judged = {system: (tables.disjoint(found[system]) or found[system])["calibration"] for system in own}
+    if own:
+        best = min(own, key=lambda system: judged[system]["cllr"] or np.inf)
+        told = judged[best]
         what = "lowest Cllr of the calibrated scores (0: perfect, 1: says nothing)"
-        cards.append((f"{name}: {what}", cost(found["cllr"]), f"{best}; {cost(found['min_cllr'])} possible"))
+        cards.append((f"{name}: {what}", cost(told["cllr"]), f"{best}; {cost(told['min_cllr'])} possible"))
     return cards
 
 
-def _classes(run: ReportedRun, name: str) -> dict[str, str]:
+def _classes(section: Section) -> dict[str, str]:
     """{first cell: class of its row} of a table: what the switch hides, and the paper's."""
-    found, hidden = entries(run.results, name), _hidden(run, name)
     return {
-        **{f"{system} (paper)": "paper" for system in found},
-        **{f"{system}{end}": "variant" for system in hidden for end in ("", ", disjoint")},
-        **{f"{a} - {b}": "variant" for a in hidden for b in found},
+        **{f"{system} (paper)": "paper" for system in section.found},
+        **{f"{system}{end}": "variant" for system in section.hidden for end in ("", ", disjoint")},
+        **{f"{a} - {b}": "variant" for a in section.hidden for b in section.found},
     }
-
-
-def _best(run: ReportedRun, name: str) -> dict[str, str]:
-    """{the system of the lowest EER: its class}, of those that are always shown."""
-    found, hidden = entries(run.results, name), _hidden(run, name)
-    return {min((each for each in found if each not in hidden), key=lambda each: found[each]["eer"]): "best"}
-
-
-def _hidden(run: ReportedRun, name: str) -> list[str]:
-    """The systems of a list that the switch hides: variants and fusions, where there is something else."""
-    found = entries(run.results, name)
-    variants = [system for system in found if is_variant(system)]
-    return variants if len(variants) < len(found) else []
 
 
 def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]]:
@@ -144,125 +143,104 @@ def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]
     ]
 
 
-def _intervals(run: ReportedRun, name: str) -> Panels:
+def _intervals(section: Section) -> Panels:
     """EER with intervals and the paper's values: of the systems, and behind the switch of those that are not merely
     recalibrated."""
-    paper, everything = paper_rows(run.results["corpus"], name), entries(run.results, name)
-    hidden = [each for each in _hidden(run, name) if not calibrated(each) or each.startswith("fusion:")]
-    panels = []
-    for kind, systems in (("", [each for each in everything if not is_variant(each)]), ("variants", hidden)):
-        rows = [
-            (
-                system,
-                everything[system]["eer"],
-                everything[system].get("ci", {}).get("eer"),
-                paper[system].eer if system in paper else None,
-                run.colour[system],
-            )
-            for system in systems
-        ]
+    name, found, paper, colour, panels = section.name, section.found, section.paper, section.run.colour, []
+    for kind, systems in (("", section.plain), ("variants", [each for each in section.hidden if _own_curve(each)])):
+        rows = []
+        for each in systems:
+            ends, theirs = found[each].get("ci", {}).get("eer"), paper[each].eer if each in paper else None
+            rows.append((each, found[each]["eer"], ends, theirs, colour[each]))
         if rows:
             caption = f"EER{' of variants and fusions' if kind else ''}; bars: 95 % intervals over speakers."
-            caption += " Hollow diamonds: the paper." if paper and not kind else ""
+            caption += HOLLOW if paper and not kind else ""
             size, label = (4.6, 0.9 + 0.24 * len(rows)), f"EER of {name} {kind}".strip()
-            panels.append(_panel(figures.intervals(rows), f"eer-{name}{kind}", label, size, caption, kind))
+            panel = Panel(f"eer-{name}{kind}", label, size, caption, kind)
+            panels.append(panel.of(figures.intervals, rows))
     return panels
 
 
-def _det_panel(curves, colour, dashed, points, figure: Figure) -> None:
-    figures.det_panel(figure.add_subplot(), curves, colour, dashed, points)
+def _own_curve(system: str) -> bool:
+    """False where calibration alone made the scores: it moves no curve."""
+    return not calibrated(system) or system.startswith("fusion:")
 
 
-def _det(run: ReportedRun, name: str) -> dict[str, Any]:
-    found = {
-        system: entry
-        for system, entry in entries(run.results, name).items()
-        if not calibrated(system) or system.startswith("fusion:")
+def det_curves(results: Results, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, figures.Curves]:
+    """{list: {system: curve}} of the systems whose curve is their own; metrics: {system: its metrics.json}."""
+    return {
+        name: {system: metrics[system]["det"][name] for system in entries(results, name) if _own_curve(system)}
+        for name in list_names(results)
     }
-    dashed = {system for system in found if is_variant(system) and not system.startswith("fusion:")}
+
+
+def _det(section: Section) -> dict[str, Any]:
+    name, run = section.name, section.run
+    found = {system: entry for system, entry in section.found.items() if _own_curve(system)}
+    fused = [system for system in found if system.startswith("fusion:")]
+    dashed = {system for system in found if is_variant(system)} - {*fused}
     bases = [s for s in found if s in dashed or any(d.startswith(f"{s}+") for d in dashed)]
-    fused = [s for s in found if s.startswith("fusion:")]
-    if bases == [s for s in bases if not is_variant(s)]:
-        bases = []
+    groups = {"the systems": report.plain(found), BESIDE: [*bases, *fused]}
     panels = []
-    for number, (title, chosen) in enumerate(
-        (
-            ("the systems", [s for s in found if not is_variant(s)]),
-            ("fusions, and variants (dashed), beside what they were made from", [*bases, *fused]),
-        )
-    ):
+    for number, (title, chosen) in enumerate(groups.items()):
         if chosen:
             points = {system: _operating_points(found[system]) for system in chosen}
             curves = {system: run.metrics[system]["det"][name] for system in chosen}
-            caption = (
-                f"DET curves: {title}. Markers: EER (circle), minDCF(0.01) (square), minDCF(0.001) "
-                "(triangle); on the edge where there is no such error. Bands: 95 % over speakers."
-            )
-            drawing = partial(_det_panel, curves, run.colour, dashed, points)
-            kind = "variants" if number else ""
-            panels.append(_panel(drawing, f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption, kind))
+            caption, kind = f"DET curves: {title}. {POINTS}", "variants" if number else ""
+            panel = Panel(f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption, kind)
+            panels.append(panel.of(figures.det, curves, run.colour, dashed, points))
     return {"det": panels, "det_colour": {system: run.colour[system] for system in found}, "dashed": dashed}
 
 
-def _histograms(run: ReportedRun, name: str) -> Panels:
+def _histograms(section: Section) -> Panels:
     thresholds = {f"p={p:g}": bayes_threshold(p) for p in DECISION_PRIORS}
-    panels = []
-    for system in (system for system in entries(run.results, name) if calibrated(system)):
+    name, run, panels = section.name, section.run, []
+    for system in (system for system in section.found if calibrated(system)):
         base = system.rpartition("+")[0]
         for kind, each in (("before", base), ("after", system)):
             if each in run.metrics and not each.startswith("fusion:") or kind == "after":
-                drawing = figures.histogram(run.metrics[each]["scores"][name], thresholds, run.colour[each])
-                prefix, caption = f"hist-{name}-{system}-{kind}", f"{each}: {kind} calibration"
-                panels.append(_panel(drawing, prefix, f"scores of {each}", (4.2, 2.3), caption))
+                drawn = run.metrics[each]["scores"][name], thresholds, run.colour[each]
+                place = f"hist-{name}-{system}-{kind}", f"scores of {each}", (4.2, 2.3)
+                panels.append(Panel(*place, f"{each}: {kind} calibration").of(figures.histogram, *drawn))
     return panels
 
 
-def _duration(run: ReportedRun, name: str) -> Panels:
-    columns = report.columns_of(run.results, name)
-    panels = []
-    for column in (
-        column for column in ("duration_class", "test_seconds", "enroll_seconds", "enroll_utts") if column in columns
-    ):
-        groups = {
-            system: entry["by"][column]
-            for system, entry in entries(run.results, name).items()
-            if column in entry["by"] and not is_variant(system)
-        }
-        values = sorted({value for each in groups.values() for value in each}, key=report.numeric)
+def _duration(section: Section) -> Panels:
+    name, panels = section.name, []
+    for column in ("duration_class", "test_seconds", "enroll_seconds", "enroll_utts"):
+        if column not in report.columns_of(section.run.results, name):
+            continue
+        groups, values = report.by_column({system: section.found[system] for system in section.plain}, column)
         ours = {system: [each.get(value, {}).get("eer") for value in values] for system, each in groups.items()}
-        rows = paper_rows(run.results["corpus"], name) if column == "duration_class" else {}
-        paper = {
-            system: [rows[system].by_duration.get(value.removesuffix("s").strip()) for value in values]
-            for system in groups
-            if system in rows
-        }
-        note = " Hollow diamonds: the paper." if paper else ""
-        drawing = figures.by_class(values, ours, paper, run.colour, column.replace("_", " "))
-        caption = f"EER by {column.replace('_', ' ')}.{note}"
-        panels.append(_panel(drawing, f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8), caption))
+        rows = section.paper if column == "duration_class" else {}
+        paper = {system: report.paper_durations(rows[system], values) for system in groups if system in rows}
+        title = f"EER by {column.replace('_', ' ')}"
+        drawn = values, ours, paper, section.run.colour, column.replace("_", " ")
+        panel = Panel(f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8), f"{title}.{HOLLOW if paper else ''}")
+        panels.append(panel.of(figures.by_class, *drawn))
     return panels
 
 
-def _list(run: ReportedRun, name: str) -> dict[str, Any]:
+def _list(section: Section) -> dict[str, Any]:
     """What the page shows of one trial list."""
-    paper, columns = paper_rows(run.results["corpus"], name), report.columns_of(run.results, name)
+    results, name, colour = section.run.results, section.name, section.run.colour
     return {
         "name": name,
-        "counts": report.trials_in_words(run.results, name),
-        "main": report.main_table(run.results, name),
-        "classes": _classes(run, name),
-        "best": _best(run, name),
-        "hidden": _hidden(run, name),
-        "intervals": _intervals(run, name),
-        "differences": differences(run.results["corpus"]) if paper else None,
+        "counts": report.trials_in_words(results, name),
+        "main": report.main_table(results, name),
+        "classes": _classes(section),
+        "best": {report.lowest(section.found, [each for each in section.found if each not in section.hidden]): "best"},
+        "hidden": section.hidden,
+        "intervals": _intervals(section),
+        "differences": differences(results["corpus"]) if section.paper else None,
         "tables": [
-            (title, table, tables.MEANING[title], title in FOLDED) for title, table in tables.tables(run.results, name)
+            (title, table, tables.MEANING[title], title in FOLDED) for title, table in tables.tables(results, name)
         ],
-        **_det(run, name),
-        "histograms": _histograms(run, name),
-        "classes_of_trials": _duration(run, name),
-        "plain_colour": {system: run.colour[system] for system in entries(run.results, name) if not is_variant(system)},
-        "by": [(column, report.by_table(run.results, name, column)) for column in columns],
+        **_det(section),
+        "histograms": _histograms(section),
+        "classes_of_trials": _duration(section),
+        "plain_colour": {system: colour[system] for system in section.plain},
+        "by": [(column, report.by_table(results, name, column)) for column in report.columns_of(results, name)],
     }
 
 
@@ -271,20 +249,11 @@ def _networks(run: ReportedRun) -> dict[str, Any]:
     unused = [colour for colour in figures.PALETTE if colour not in run.colour.values()] or figures.PALETTE
     others = (name for name in curves if name not in run.colour)  # trained, and not reported
     colour = {name: run.colour[name] for name in curves if name in run.colour} | dict(zip(others, unused))
-    for title, keys, log in (
-        ("loss: training (solid) and validation (dashed), nats", ("loss", "valid_loss"), False),
-        ("validation accuracy, share of the recordings", ("valid_accuracy",), False),
-        ("learning rate", ("learning_rate",), True),
-    ):
-        lines = {
-            f"{system}-{key}": ([row["epoch"] for row in rows], [row[key] for row in rows], colour[system], style)
-            for system, rows in curves.items()
-            for key, style in zip(keys, ("-", "--"))
-            if all(key in row for row in rows)
-        }
-        if lines:
-            drawing = figures.lines(lines, "epoch", title.partition(":")[0].partition(",")[0], log)
-            panels.append(_panel(drawing, f"train-{keys[0]}", title, (4.2, 2.8), f"Networks: {title}."))
+    for axis, (keys, more) in figures.TRAINING.items():
+        if drawn := figures.training_lines(curves, keys, colour):
+            title = f"{axis}{more}"
+            panel = Panel(f"train-{keys[0]}", title, (4.2, 2.8), f"Networks: {title}.")
+            panels.append(panel.of(figures.lines, drawn, "epoch", axis, axis == "learning rate"))
     return {"colour": colour, "panels": panels}
 
 
@@ -294,8 +263,8 @@ def _em(run: ReportedRun) -> Panels:
         unit = "objective a frame" if title == "extractor" else "log-likelihood a frame"
         curve = list(range(1, len(values) + 1)), values, figures.PALETTE[number], "-"
         caption = f"{title}: {unit}, from {values[0]:.3f} to {values[-1]:.3f}."
-        drawing = figures.lines({title: curve}, "iteration", unit)
-        panels.append(_panel(drawing, f"em-{number}", title, (4.2, 2.5), caption))
+        panel = Panel(f"em-{number}", title, (4.2, 2.5), caption)
+        panels.append(panel.of(figures.lines, {title: curve}, "iteration", unit))
     return panels
 
 
@@ -304,11 +273,8 @@ def _durations(run: ReportedRun) -> dict[str, Any]:
     if not seconds:
         return {}
     colour = figures.colours(list(seconds))
-    drawing = figures.duration_histograms(seconds, colour)
-    return {
-        "colour": colour,
-        "panels": [_panel(drawing, "durations", "durations", (4.6, 2.6), "Durations of the recordings.")],
-    }
+    panel = Panel("durations", "durations", (4.6, 2.6), "Durations of the recordings.")
+    return {"colour": colour, "panels": [panel.of(figures.duration_histograms, seconds, colour)]}
 
 
 def _attention(run: ReportedRun) -> dict[str, Any]:
@@ -319,36 +285,19 @@ def _attention(run: ReportedRun) -> dict[str, Any]:
         systems, utts = stored["systems"].tolist(), stored["utterances"].tolist()
         colour, panels = {name: run.colour.get(name, figures.PALETTE[k]) for k, name in enumerate(systems)}, []
         for number, utt in enumerate(utts):
-            drawing = figures.attention(
-                stored[f"{number}/spectrogram"],
-                stored[f"{number}/voiced"],
-                float(stored[f"{number}/highest"]),
-                {name: stored[f"{number}/{name}"] for name in systems},
-                colour,
-            )
-            panels.append(_panel(drawing, f"attention-{number}", f"attention on {utt}", (4.6, 3.4), utt))
+            weights = {name: stored[f"{number}/{name}"] for name in systems}
+            image, voiced, highest = (stored[f"{number}/{what}"] for what in ("spectrogram", "voiced", "highest"))
+            panel = Panel(f"attention-{number}", f"attention on {utt}", (4.6, 3.4), utt)
+            panels.append(panel.of(figures.attention, image, voiced, float(highest), weights, colour))
     return {"colour": colour, "panels": panels}
-
-
-def _facts(run: ReportedRun) -> list[tuple[str, report.Table]]:
-    """Tables of what the run left about itself; those of a header alone are not shown."""
-    seeds = [[name, str(seed)] for name, seed in facts.seeds(run.exp, run.data).items()]
-    return [
-        ("Seeds", [["seed of", "value"], *seeds]),
-        ("Versions", [["package", "version"], *map(list, facts.versions(run.exp).items())]),
-    ]
-
-
-def _narrow(text: str) -> bool:
-    """True of text that is printed in two columns."""
-    return max(map(len, text.splitlines()), default=0) < 50
 
 
 def render(run: ReportedRun) -> str:
     """The whole page."""
-    systems, corpus, names = run.results["systems"], run.results["corpus"], list_names(run.results)
-    variants = [name for name in systems if is_variant(name)]
+    results, names = run.results, list_names(run.results)
+    systems, sections = results["systems"], [Section(run, name) for name in names]
     attention, networks, em = _attention(run), _networks(run), _em(run)
+    variants = [name for name in systems if is_variant(name)]
     titles = {
         "overview": "What was found",
         **{f"list-{name}": f"Results: {name}" for name in names},
@@ -359,34 +308,9 @@ def render(run: ReportedRun) -> str:
         "times": "Where the time goes",
         "run": "Seeds, versions, options",
     }
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            title=findings.title(run.results),
-            lead=f"Speaker verification, after Okabe et al. 2018. Systems: {len(systems) - len(variants)}; variants "
-            f"and fusions of them: {len(variants)}; trial lists: {len(names)}. Run: {run.exp}.",
-            titles=titles,
-            found=[findings.found(run.results, name) for name in names],
-            losses=run.results.get("losses", []),
-            switch=bool(variants) and len(variants) < len(systems),
-            cards=[card for name in names for card in _cards(run, name)],
-            paper=any(paper_rows(corpus, name) for name in names),
-            definitions=" ".join(report.definitions(run.results)),
-            columns=tables.COLUMNS,
-            lists=[_list(run, name) for name in names],
-            attention=attention,
-            networks=networks,
-            em=em,
-            data=facts.data_table(run.data),
-            sets=facts.sets(run.data),
-            times=facts.stages_table(costs.by_stage(run.exp)),
-            times_note=report.TIMES,
-            dropped=facts.dropped_table(run.data),
-            durations=_durations(run),
-            copies=run.results.get("training_copies"),
-            variants=tables.variant_notes(run.results) if variants else [],
-            facts=_facts(run),
-            options=[(name, text, _narrow(text)) for name, text in facts.options(run.exp, run.conf)],
-        )
-    )
+    drawn = {"attention": attention, "networks": networks, "em": em, "durations": _durations(run)}
+    lists = {"names": names, "cards": [card for section in sections for card in _cards(section)]}
+    lists |= {"lists": [_list(section) for section in sections], "paper": any(section.paper for section in sections)}
+    modules = {"report": report, "tables": tables, "facts": facts, "findings": findings, "costs": costs}
+    page = environment().get_template("report.html")
+    return page.render(run=run, results=results, variants=variants, titles=titles, **lists, **drawn, **modules)

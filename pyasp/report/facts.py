@@ -6,7 +6,7 @@ Everything is optional: a run of the i-vector system alone has no training curve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
-from pyasp.core.text import Table, grouped, read_json, read_json_lines, read_lines
+from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines, read_lines
 from pyasp.data.datadir import DataDir, read_reasons
 from pyasp.data.scores import ALL, read_left_out
 from pyasp.data.selection import LEFT_OUT, lopsided
@@ -31,15 +31,10 @@ SETS = {
     "enroll": "recordings of the speakers that trials ask about",
     "test": "recordings that trials ask about",
 }
+MODELS, CHOSEN = ("ubm/final.ubm", "ivector/final.ie"), ("train_sel/utt2spk", "dev/utt2spk", "train_aug/cuts.jsonl.gz")
 FRAMES_PER_SECOND = 100
 MUCH = 0.1  # share that is worth a sentence
 NAMED = 5  # recordings that a sentence names
-
-
-def read_if_there(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the run; empty where it is not there. Raises InputError for anything else."""
-    cure = "Delete it and re-run the stage that makes it"
-    return read_json(path, "a JSON object", cure) if path.is_file() else {}
 
 
 def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
@@ -53,23 +48,24 @@ def training_curves(exp: Path) -> dict[str, list[dict[str, float]]]:
 def likelihoods(exp: Path) -> dict[str, list[float]]:
     """{curve: value after each iteration}: mean log-likelihood a frame of the UBM's EM, diagonal and full, and the
     extractor's objective a frame."""
-    found: dict[str, list[float]] = {}
-    ubm, extractor = read_if_there(exp / "ubm" / "likelihood.json"), read_if_there(exp / "ivector" / "likelihood.json")
-    for title, source, suffix, key in (
-        ("diagonal UBM", ubm, ".dubm", "loglike"),
-        ("full UBM", ubm, ".ubm", "loglike"),
-        ("extractor", extractor, ".ie", "objective"),
-    ):
-        steps = sorted(
-            (int(name.removesuffix(suffix)), values[key])
-            for name, values in source.items()
-            if name.endswith(suffix)
-            and name.removesuffix(suffix).isdecimal()
-            and isinstance(values, dict)
-            and isinstance(values.get(key), (int, float))
-        )
-        found[title] = [value for _, value in steps]
+    curves = {
+        "diagonal UBM": ("loglike", _iterations(exp / "ubm", ".dubm")),
+        "full UBM": ("loglike", _iterations(exp / "ubm", ".ubm")),
+        "extractor": ("objective", _iterations(exp / "ivector", ".ie")),
+    }
+    found = {title: [row[key] for row in rows if _is_number(row.get(key))] for title, (key, rows) in curves.items()}
     return {title: values for title, values in found.items() if values}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _iterations(directory: Path, suffix: str) -> list[dict[str, Any]]:
+    """What each iteration of a model measured, in order, from its likelihood.json."""
+    history = read_json_if_there(directory / "likelihood.json")
+    stems = (name.removesuffix(suffix) for name, row in history.items() if isinstance(row, dict))
+    return [history[f"{number}{suffix}"] for number in sorted(int(stem) for stem in stems if stem.isdecimal())]
 
 
 def durations(data: Path) -> dict[str, np.ndarray]:
@@ -90,11 +86,9 @@ def _row(directory: DataDir) -> list[str]:
     frames, voiced, seconds = column("utt2num_frames"), column("utt2num_voiced"), column("utt2dur")
     if seconds is None and frames is not None:
         seconds = frames / FRAMES_PER_SECOND
-    share = (
-        f"{100 * voiced.sum() / frames.sum():.1f}"
-        if voiced is not None and frames is not None and frames.sum()
-        else "-"
-    )
+    share = "-"
+    if voiced is not None and frames is not None and frames.sum():
+        share = f"{100 * voiced.sum() / frames.sum():.1f}"
     hours, middle = ("-", "-") if seconds is None else (f"{seconds.sum() / 3600:.2f}", f"{np.median(seconds):.2f}")
     return [grouped(len(set(directory.utt2spk.values()))), grouped(len(directory.utt2spk)), hours, middle, share]
 
@@ -132,30 +126,24 @@ def dropped_table(data: Path) -> Table:
 
 def options(exp: Path, conf: Path | None) -> list[tuple[str, str]]:
     """(name, text) of every resolved options.conf of the run, and of the conf directory's files."""
-    found = [
-        (str(path.relative_to(exp)), path.read_text(encoding="utf-8")) for path in sorted(exp.glob("**/options.conf"))
-    ]
-    files = sorted(conf.glob("*.conf")) if conf else []
-    return [(f"{path.parent.name}/{path.name}", path.read_text(encoding="utf-8")) for path in files] + found
+    ours, given = sorted(exp.glob("**/options.conf")), sorted(conf.glob("*.conf")) if conf else []
+    named = [(f"{path.parent.name}/{path.name}", path) for path in given]
+    named += [(str(path.relative_to(exp)), path) for path in ours]
+    return [(name, path.read_text(encoding="utf-8")) for name, path in named]
 
 
-def seeds(exp: Path, data: Path) -> dict[str, int]:
-    """{artefact: the seed it was made with}."""
-    places = [
-        (exp, "ubm/final.ubm"),
-        (exp, "ivector/final.ie"),
-        (data, "train_sel/utt2spk"),
-        (data, "dev/utt2spk"),
-        (data, "train_aug/cuts.jsonl.gz"),
-        *((exp, f"{path.parent.name}/final.pt") for path in sorted(exp.glob("*/final.pt"))),
-    ]
-    records = {name: read_if_there(Path(f"{root / name}.made.json")) for root, name in places}
-    return {name: record["seed"] for name, record in records.items() if record.get("seed") is not None}
+def seeds(exp: Path, data: Path) -> Table:
+    """The seed that each artefact was made with."""
+    places = [*(exp / name for name in MODELS), *(data / name for name in CHOSEN), *sorted(exp.glob("*/final.pt"))]
+    records = {"/".join(path.parts[-2:]): read_json_if_there(Path(f"{path}.made.json")) for path in places}
+    known = {name: record["seed"] for name, record in records.items() if record.get("seed") is not None}
+    return [["seed of", "value"], *([name, str(seed)] for name, seed in known.items())]
 
 
-def versions(exp: Path) -> dict[str, str]:
+def versions(exp: Path) -> Table:
     """Versions of Python and packages that made the results."""
-    return read_if_there(exp / "results.json.made.json").get("versions", {})
+    found = read_json_if_there(exp / "results.json.made.json").get("versions", {})
+    return [["package", "version"], *map(list, found.items())]
 
 
 def _name(stage: object, title: str) -> str:
@@ -172,25 +160,22 @@ def stages_table(rows: list[dict[str, Any]]) -> Table:
     known = [row for row in rows if row["seconds"] is not None]
     for row in rows:
         used, there = row.get("cpu_seconds"), row["seconds"] is not None
-        table.append(
-            [
-                _name(row["stage"], row["title"]),
-                f"{row['seconds']:.1f}" if there else "-",
-                "" if used is None else f"{used:.1f}",
-                f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "",
-                _hidden(row, known) if there and row.get("spans") else "",
-                grouped(round(row["peak_mb"])) if "peak_mb" in row else "",
-                row.get("tool", ""),
-            ]
-        )
+        seconds = [f"{row['seconds']:.1f}" if there else "-", "" if used is None else f"{used:.1f}"]
+        seconds.append(f"{max(0.0, row['seconds'] - used):.1f}" if there and used is not None else "")
+        seconds.append(_hidden(row, known) if there and row.get("spans") else "")
+        table.append([_name(row["stage"], row["title"]), *seconds, *_peak(row)])
     if len(known) > 1:
         spans = [span for row in known for span in row.get("spans", ())]
         wall = costs.covered(spans) if all(row.get("spans") for row in known) else sum(row["seconds"] for row in known)
-        largest = max(rows, key=lambda row: row.get("peak_mb", 0.0))
-        peak = [grouped(round(largest["peak_mb"])), largest["tool"]] if "peak_mb" in largest else ["", ""]
         used = sum(row.get("cpu_seconds", 0.0) for row in rows)
-        table.append(["all", f"{wall:.1f}", f"{used:.1f}", "", "", *peak])
+        largest = max(rows, key=lambda row: row.get("peak_mb", 0.0))
+        table.append(["all", f"{wall:.1f}", f"{used:.1f}", "", "", *_peak(largest)])
     return table if rows else []
+
+
+def _peak(row: dict[str, Any]) -> list[str]:
+    """Memory of the largest process, and which tool it was."""
+    return [grouped(round(row["peak_mb"])) if "peak_mb" in row else "", row.get("tool", "")]
 
 
 def _hidden(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -205,7 +190,7 @@ def _hidden(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     """[where, what] of everything that the figures suffer from and that is not an error: sentences."""
-    prepared = read_if_there(data / "prep.json")
+    prepared = read_json_if_there(data / "prep.json")
     told = prepared.get("warnings", [])  # of labels, trials, training, rates
     dropped_early = (
         f"{grouped(each['dropped'])} recordings of {name} could not be used (dropped.tsv)"
@@ -275,32 +260,21 @@ def _setting(path: Path, key: str) -> float | None:
 
 def _lost_gaussians(exp: Path, data: Path) -> Iterator[str]:
     """Gaussians removed or left as they were, variances at their floor, recordings not used, in the last iterations."""
-    ubm, extractor = read_if_there(exp / "ubm" / "likelihood.json"), read_if_there(exp / "ivector" / "likelihood.json")
-    asked, last = _setting(exp / "ubm/options.conf", "num-gauss"), _last(ubm, ".ubm")
-    there = last.get("gaussians")
+    ubm, extractor = ([{}, *_iterations(exp / name, end)][-1] for name, end in (("ubm", ".ubm"), ("ivector", ".ie")))
+    asked, there = _setting(exp / "ubm/options.conf", "num-gauss"), ubm.get("gaussians")
     if asked and there and there < asked:
-        much = there < (1 - MUCH) * asked
-        yield (
-            f"{there} of {asked:.0f} Gaussians of the UBM are left: too few frames for the others"
-            + (". Fewer of them (--num-gauss) would serve this data better" if much else "")
-        )
+        cure = ". Fewer of them (--num-gauss) would serve this data better" * (there < (1 - MUCH) * asked)
+        yield f"{there} of {asked:.0f} Gaussians of the UBM are left: too few frames for the others{cure}"
     ceps, order = (_setting(exp / "ubm/options.conf", key) for key in ("num-ceps", "delta-order"))
     values = there * ceps * (order + 1) if there and ceps and order is not None else 0
-    for name, floored in (("UBM", last.get("floored", 0)), ("extractor", _last(extractor, ".ie").get("floored", 0))):
+    for name, floored in (("UBM", ubm.get("floored", 0)), ("extractor", extractor.get("floored", 0))):
         if values and floored > MUCH * 2.5 * values:
             yield f"{100 * floored / values:.0f} % of the variances of the {name} are at their floor: too few frames"
-    low, used = _last(extractor, ".ie").get("low_count", 0), _last(extractor, ".ie").get("recordings")
-    chosen = DataDir(data / "train_ubm")
+    low, used, chosen = extractor.get("low_count", 0), extractor.get("recordings"), DataDir(data / "train_ubm")
     if used and chosen.has("utt2spk") and used < len(chosen.utt2spk):
         yield f"{used:.0f} of {len(chosen.utt2spk)} recordings of train_ubm served to train the extractor"
     if low:
         yield f"{low} Gaussians had too few frames for the extractor and stayed as they were"
-
-
-def _last(history: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
-    """What the last iteration of a likelihood.json says; nothing without any."""
-    numbers = [int(name.removesuffix(suffix)) for name in history if name.removesuffix(suffix).isdecimal()]
-    return history[f"{max(numbers)}{suffix}"] if numbers else {}
 
 
 def _lost_directions(system: Path, data: Path) -> Iterator[str]:
@@ -318,6 +292,6 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
 
 def _doubts(system: Path) -> list[str]:
     """What is to be said against a calibration."""
-    lists = read_if_there(system / "calibration.json").get("lists", {}).values()
+    lists = read_json_if_there(system / "calibration.json").get("lists", {}).values()
     found = dict.fromkeys(text for models in lists for model in models for text in model.get("doubts", ()))
     return [f"calibrated on {text}" for text in found]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pyasp.core.text import cost, percent
-from pyasp.evaluation.llr import classes_text, eer_text, unsure
+from pyasp.evaluation.llr import Entry, classes_text, eer_text, unsure
+from pyasp.report import results as report
 from pyasp.report.results import Results, entries, is_variant
-from pyasp.report.tables import between, probability
+from pyasp.report.tables import interval, probability
 
 SURE = 0.05  # p below it: more than chance
+NO_TELLING = "No difference to {} can be told from chance."
 FEW_SPEAKERS = 40  # fewer: intervals are wide, and said to be so
 
 
@@ -21,20 +20,15 @@ def listed(names: list[str]) -> str:
 
 def title(results: Results) -> str:
     """The corpus and what was compared."""
-    names = [name for name in results["systems"] if not is_variant(name)]
+    names = report.plain(results["systems"])
     compared = listed(names) if len(names) <= 6 else f"{len(names)} systems"
     return f"{results['corpus']}: {compared}{' compared' if len(names) > 1 else ''}"
 
 
-def _best(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The system of the lowest EER."""
-    return min(found, key=lambda name: found[name]["eer"])
-
-
-def _interval(entry: Mapping[str, Any]) -> str:
+def _interval(entry: Entry) -> str:
     """' (95 %: 4.00 to 10.88 %)'; nothing without an interval."""
-    ends = entry.get("ci", {}).get("eer")
-    return f" (95 %: {between(ends, percent)} %)" if ends else ""
+    ci = interval(entry)
+    return ci and f" ({ci})"
 
 
 def _differences(results: Results, name: str, best: str, others: list[str]) -> str:
@@ -46,25 +40,17 @@ def _differences(results: Results, name: str, best: str, others: list[str]) -> s
     }
     told, chance = ([each for each in tested if (tested[each] < SURE) == sure] for sure in (True, False))
     text = []
-    if told:
-        each = listed([f"{each} (p {_p(tested[each])})" for each in told])
-        text.append(f"Its lead over {each} is more than chance.")
-    if chance:
-        each = listed([f"{each} (p {_p(tested[each])})" for each in chance])
-        text.append(f"No difference to {each} can be told from chance.")
+    p = {each: f"{each} (p {'' if value < 0.001 else '= '}{probability(value)})" for each, value in tested.items()}
+    for names, sentence in ((told, "Its lead over {} is more than chance."), (chance, NO_TELLING)):
+        text += [sentence.format(listed([p[each] for each in names]))] if names else []
     return " ".join(text)
-
-
-def _p(p: float) -> str:
-    shown = probability(p)
-    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def found(results: Results, name: str) -> str:
     """Of one list, a paragraph: the lowest EER, that of the networks, what can be told from chance, how sure it is."""
     everything = entries(results, name)
-    plain = {system: entry for system, entry in everything.items() if not is_variant(system)} or everything
-    best, first = _best(plain), next(iter(plain.values()))
+    plain = {system: everything[system] for system in report.plain(everything)} or everything
+    best, first = report.lowest(plain, plain), next(iter(plain.values()))
     speakers = first.get("ci", {}).get("speakers")
     among = f" of {speakers} speakers" if speakers else ""
     rank = f"has the lowest EER of {len(plain)} systems," if len(plain) > 1 else "has an EER of"
@@ -72,16 +58,15 @@ def found(results: Results, name: str) -> str:
     text.append(_differences(results, name, best, list(plain)))
     networks = {system: entry for system, entry in plain.items() if system != "ivector"}
     if len(networks) > 1 and best not in networks:
-        second = _best(networks)
-        text.append(
-            f"Of the networks {second} has the lowest, {eer_text(networks[second])} %{_interval(networks[second])}."
-        )
+        second = report.lowest(networks, networks)
+        their = networks[second]
+        text.append(f"Of the networks {second} has the lowest, {eer_text(their)} %{_interval(their)}.")
         text.append(_differences(results, name, second, list(networks)))
     text.append(_how_sure(plain[best], speakers))
     return " ".join(filter(None, text))
 
 
-def _how_sure(entry: Mapping[str, Any], speakers: int | None) -> str:
+def _how_sure(entry: Entry, speakers: int | None) -> str:
     """What the number of speakers and of errors lets one say."""
     text = []
     ends = entry.get("ci", {}).get("eer")
@@ -90,10 +75,8 @@ def _how_sure(entry: Mapping[str, Any], speakers: int | None) -> str:
     elif not ends:
         text.append(f"{speakers} speakers are too few for an interval: these figures tell next to nothing.")
     elif speakers < FEW_SPEAKERS:
-        text.append(
-            f"{speakers} speakers are few: with others the EER might well be {percent(ends[0])} or "
-            f"{percent(ends[1])} %."
-        )
+        might = f"with others the EER might well be {percent(ends[0])} or {percent(ends[1])} %"
+        text.append(f"{speakers} speakers are few: {might}.")
     if unsure(entry):
         text.append("It hangs on few errors or on equal scores (*), and may be far off.")
     return " ".join(text)

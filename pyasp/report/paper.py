@@ -51,28 +51,25 @@ def paper_rows(corpus: str, trial_list: str) -> dict[str, PaperRow]:
     return rows if name == trial_list else {}
 
 
+AUGMENTATION = """Augmentation: MUSAN and RIRS_NOISES, or generated noises and rooms, for PRISM noises and REVERB
+impulse responses""".replace("\n", " ")
+CHOICES = """Choices the paper leaves open (optimiser, chunks, epochs, UBM covariance, what trains PLDA) are marked
+(choice) in the conf files.""".replace("\n", " ")
+DURATIONS = """Duration classes: nearest of 30, 100 and 300 s in log duration of the header's length; the paper does not
+say how it divides.""".replace("\n", " ")
+
 # {corpus: why figures on the paper's own trials differ from the paper's, one line each}
 DIFFERENCES: dict[str, list[str]] = {
     "voxceleb": [
-        "Training data: VoxCeleb1 dev as it is today (1 211 speakers); the paper found 1 206 speakers and 140 286 "
-        "segments.",
-        "Augmentation: MUSAN and RIRS_NOISES, or generated noises and rooms, for PRISM noises and REVERB impulse "
-        "responses.",
-        "Choices the paper leaves open (optimiser, chunks, epochs, UBM covariance, what trains PLDA) are marked "
-        "(choice) in the "
-        "conf files.",
+        "Training data: VoxCeleb1 dev as it is today (1 211 speakers); the paper found 1 206 and 140 286 segments.",
+        f"{AUGMENTATION}.",
+        CHOICES,
     ],
     "sre12": [
         "Training data: the corpora given to this run; the paper's are SRE04-10, Switchboard and Fisher English.",
-        "Augmentation: MUSAN and RIRS_NOISES, or generated noises and rooms, for PRISM noises and REVERB impulse "
-        "responses; AMR where "
-        "an encoder is at hand.",
-        "Duration classes: nearest of 30, 100 and 300 s in log duration of the header's length; the paper does not "
-        "say how it "
-        "divides.",
-        "Choices the paper leaves open (optimiser, chunks, epochs, UBM covariance, what trains PLDA) are marked "
-        "(choice) in the "
-        "conf files.",
+        f"{AUGMENTATION}; AMR where an encoder is at hand.",
+        DURATIONS,
+        CHOICES,
     ],
 }
 

@@ -12,8 +12,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyasp.core.text import Table, as_markdown, as_text, cost, percent
-from pyasp.evaluation.llr import MARK, classes_text, eer_text, marked, metrics_table, priors_of, trials_text
-from pyasp.report.paper import PAPER, paper_rows
+from pyasp.evaluation.llr import (
+    MARK,
+    Entries,
+    Entry,
+    classes_text,
+    eer_text,
+    marked,
+    metrics_table,
+    priors_of,
+    trials_text,
+)
+from pyasp.report.paper import PAPER, PaperRow, paper_rows
 
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
 Tables = Iterable[tuple[str, Table]]  # with their titles
@@ -56,6 +66,21 @@ def is_variant(system: str) -> bool:
     return "+" in system or ":" in system
 
 
+def plain(systems: Iterable[str]) -> list[str]:
+    """Those of some systems that are no variant."""
+    return [system for system in systems if not is_variant(system)]
+
+
+def lowest(found: Entries, systems: Iterable[str]) -> str:
+    """Which of some systems has the lowest EER; found: {system: entry}."""
+    return min(systems, key=lambda system: found[system]["eer"])
+
+
+def paper_durations(row: PaperRow, values: Iterable[str]) -> list[float | None]:
+    """The paper's EERs for the values of the column `duration_class`."""
+    return [row.by_duration.get(value.removesuffix("s").strip()) for value in values]
+
+
 def main_table(results: Results, trial_list: str) -> Table:
     """One list: system, EER, one minDCF a prior, trials; a row labelled "paper" follows where the paper has one."""
     ours, paper = entries(results, trial_list), paper_rows(results["corpus"], trial_list)
@@ -75,19 +100,21 @@ def numeric(value: str) -> tuple[float, str]:
     return (float(found[1]) - value.startswith("<") if found else float("inf")), value
 
 
+def by_column(found: Entries, column: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """{system: {value: entry}} of one column, and its values in order; found: {system: entry}."""
+    groups = {system: entry["by"][column] for system, entry in found.items() if column in entry.get("by", {})}
+    return groups, sorted({value for each in groups.values() for value in each}, key=numeric)
+
+
 def by_table(results: Results, trial_list: str, column: str) -> Table:
     """EER in percent by the values of one column of a list; the paper's rows for its duration classes."""
-    found = entries(results, trial_list)
-    ours = {name: entry["by"][column] for name, entry in found.items() if column in entry.get("by", {})}
-    values = sorted({value for groups in ours.values() for value in groups}, key=numeric)
+    ours, values = by_column(entries(results, trial_list), column)
     paper = paper_rows(results["corpus"], trial_list) if column == "duration_class" else {}
     table = [["system", *values]]
     for system, groups in ours.items():
         table.append([system, *(eer_text(groups.get(value, {})) for value in values)])
         if system in paper and paper[system].by_duration:
-            known = paper[system].by_duration
-            figures = (known.get(value.removesuffix("s").strip()) for value in values)
-            table.append([f"{system} (paper)", *map(percent, figures)])
+            table.append([f"{system} (paper)", *map(percent, paper_durations(paper[system], values))])
     groups = next(iter(ours.values()), {})
     counts = (groups.get(value, {"n_target": 0, "n_nontarget": 0}) for value in values)
     return [*table, ["trials", *map(trials_text, counts)]]
@@ -98,7 +125,7 @@ def columns_of(results: Results, trial_list: str) -> list[str]:
     return sorted({column for entry in entries(results, trial_list).values() for column in entry.get("by", {})})
 
 
-def every_entry(results: Results) -> Iterator[Mapping[str, Any]]:
+def every_entry(results: Results) -> Iterator[Entry]:
     """The entries of all systems and lists, and of all their parts by columns."""
     for name in list_names(results):
         for entry in entries(results, name).values():
@@ -139,7 +166,7 @@ def screen(results: Results, where: str) -> str:
     """The report on screen: what was lost, EER by duration class where there is one, a table a list of the systems
     without variants and fusions, and where the rest is. where: the experiment's directory."""
     names = list_names(results)
-    shown = [name for name in results["systems"] if not is_variant(name)] or list(results["systems"])
+    shown = plain(results["systems"]) or list(results["systems"])
     lost = [f"- {place}: {what}" for place, what in results.get("losses", ())]
     blocks = ["\n".join(["Worth knowing", *lost])] if lost else []
     for name in (name for name in names if "duration_class" in columns_of(results, name)):
@@ -192,6 +219,6 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def merge(corpus: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def merge(corpus: str, metrics: Entries) -> dict[str, Any]:
     """The content of results.json from {system: content of its metrics.json}."""
     return {"corpus": corpus, "systems": {name: {"trials": each["trials"]} for name, each in metrics.items()}}

@@ -13,10 +13,12 @@ import numpy as np
 from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
-from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, trials_text
+from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, Entry, priors_of, trials_text
+from pyasp.report import results as report
 from pyasp.report.results import Results, columns_of, entries, is_variant, list_names
 
 FIGURES = ("eer", "min_dcf/0.01", "min_dcf/0.001", "cllr")  # compared pair by pair; the table shows the first two
+Judged = tuple[Entry, Mapping[str, np.ndarray]]  # a system: its entry of a list, and all its replicates
 HALVES = "halves"  # column of scores calibrated on the other half of the speakers
 
 
@@ -30,30 +32,35 @@ def between(ends: list[float] | None, show: Any) -> str:
     return f"{show(ends[0])} to {show(ends[1])}" if ends else "-"
 
 
+def interval(entry: Entry) -> str:
+    """'95 %: 4.00 to 10.88 %', of an entry's EER; nothing without an interval."""
+    ends = entry.get("ci", {}).get("eer")
+    return f"95 %: {between(ends, percent)} %" if ends else ""
+
+
 def intervals_table(results: Results, trial_list: str) -> Table:
     """95 % intervals over speakers of EER, minDCF and Cllr; nothing where no system has any."""
     found = {name: entry["ci"] for name, entry in entries(results, trial_list).items() if "ci" in entry}
-    priors = list(dict.fromkeys(prior for ci in found.values() for prior in ci.get("min_dcf", {})))
+    priors = priors_of(found)
     table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "Cllr"]]
     for system, ci in found.items():
-        table.append(
-            [
-                system,
-                between(ci.get("eer"), percent),
-                *(between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors),
-                between(ci.get("cllr"), cost),
-            ]
-        )
+        costs = (between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors)
+        table.append([system, between(ci.get("eer"), percent), *costs, between(ci.get("cllr"), cost)])
     return table if found else []
 
 
-def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Mapping[str, Any]]]:
+def disjoint(entry: Entry) -> Entry | None:
+    """Of a system calibrated by halves: the trials whose speakers were not in its training."""
+    return entry["by"].get(HALVES, {}).get("disjoint")
+
+
+def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Entry]]:
     """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its
     training."""
-    rows: list[tuple[str, Mapping[str, Any]]] = []
+    rows: list[tuple[str, Entry]] = []
     for system, entry in entries(results, trial_list).items():
-        disjoint = entry["by"].get(HALVES, {}).get("disjoint")
-        rows += [(f"{system}, disjoint", disjoint)] if disjoint else [(system, entry)]
+        part = disjoint(entry)
+        rows += [(f"{system}, disjoint", part)] if part else [(system, entry)]
     return [(name, entry) for name, entry in rows if entry.get("calibration")]
 
 
@@ -79,13 +86,13 @@ def _errors(found: Mapping[str, Any] | None) -> list[str]:
 
 def errors_table(results: Results, trial_list: str) -> Table:
     """Numbers of misses and false alarms at the EER's threshold and at those of the minDCFs."""
-    found = entries(results, trial_list)
-    priors = list(dict.fromkeys(prior for entry in found.values() for prior in entry["errors"]["min_dcf"]))
+    found = {system: entry["errors"] for system, entry in entries(results, trial_list).items()}
+    priors = priors_of(found)
     places = ["EER", *(f"minDCF({prior})" for prior in priors)]
     table = [["system", *(f"{place} {kind}" for place in places for kind in ("misses", "false alarms"))]]
-    for system, entry in found.items():
-        errors = [entry["errors"]["eer"], *(entry["errors"]["min_dcf"].get(prior) for prior in priors)]
-        table.append([system, *(cell for each in errors for cell in _errors(each))])
+    for system, errors in found.items():
+        counts = [errors["eer"], *(errors["min_dcf"].get(prior) for prior in priors)]
+        table.append([system, *(cell for each in counts for cell in _errors(each))])
     return table
 
 
@@ -105,7 +112,7 @@ def c_primary_table(results: Results, trial_list: str) -> Table:
 def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]]:
     """Which systems are compared: each with the best, each network with the best network, each variant with what it
     was made from."""
-    plain = [name for name in systems if not is_variant(name)]
+    plain = report.plain(systems)
     best = min(plain, key=lambda name: eers[name]) if plain else systems[0]
     found = [(name, best) for name in plain if name != best]
     networks = [name for name in plain if name != "ivector"]
@@ -117,32 +124,32 @@ def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]
     return found
 
 
-def value_of(entry: Mapping[str, Any], figure: str) -> float | None:
+def value_of(entry: Entry, figure: str) -> float | None:
     """A figure such as `eer`, `min_dcf/0.01` or `cllr` of an entry of results.json."""
     outer, _, inner = figure.partition("/")
     found = entry["calibration"] if outer in ("cllr", "act_dcf") else entry
     return found[outer][inner] if inner else found[outer]
 
 
-def compare(
-    a: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
-    b: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
-    trial_list: str,
-) -> list[dict[str, Any]]:
-    """The comparison of two systems on one list, a row a figure; each is (entry of results.json, all replicates).
+def compare(a: Judged, b: Judged, trial_list: str) -> list[dict[str, Any]]:
+    """The comparison of two systems on one list, a row a figure.
 
     Nothing when one of them has no replicates, or of other draws.
     """
-    draws = [{key: entry.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers")} for entry, _ in (a, b)]
+    if draws_of(a[0]) != draws_of(b[0]):
+        return []
     found = []
     for figure in FIGURES:
         name = f"{trial_list}/{figure}"
-        if draws[0] != draws[1] or name not in a[1] or name not in b[1]:
-            continue
-        left, right = value_of(a[0], figure), value_of(b[0], figure)
-        if left is not None and right is not None:
-            found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], left - right)})
+        ends = [value_of(entry, figure) if name in replicates else None for entry, replicates in (a, b)]
+        if ends[0] is not None and ends[1] is not None:
+            found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], ends[0] - ends[1])})
     return found
+
+
+def draws_of(entry: Entry) -> tuple[Any, ...]:
+    """What the bootstrap's draws of an entry follow from; Nones without any."""
+    return tuple(entry.get("ci", {}).get(key) for key in ("seed", "replicates", "speakers"))
 
 
 def all_pairs(results: Results, replicates: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[dict[str, Any]]]:
@@ -165,11 +172,9 @@ def probability(p: float | None) -> str:
 
 def _shown(figure: str) -> tuple[str, Any]:
     """Heading and rounding of a figure's differences."""
-    return (
-        ("EER, points", lambda x: f"{x:+.2f}")
-        if figure == "eer"
-        else (figure.replace("min_dcf/", "minDCF ").replace("cllr", "Cllr"), lambda x: f"{x:+.3f}")
-    )
+    if figure == "eer":
+        return "EER, points", lambda x: f"{x:+.2f}"
+    return figure.replace("min_dcf/", "minDCF "), lambda x: f"{x:+.3f}"
 
 
 def paired_table(rows: list[Mapping[str, Any]]) -> Table:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -141,8 +141,8 @@ SPECAUGMENT = 1  # marks the random numbers of the masks: those of the chunks st
 class Sampler:
     """Batches of an endless sequence of epochs; `epoch` and `step` are its whole state.
 
-    Iterating yields the rest of the present epoch, then moves to the next: after k batches, `state()` resumes with the
-    k+1-th.
+    Iterating yields the rest of the present epoch, then moves to the next: a sampler at the same two numbers goes on
+    with the same batches.
     """
 
     def __init__(self, source: FrameSource, options: ChunkOptions, seed: int):
@@ -177,14 +177,6 @@ class Sampler:
             self.step += 1
             yield batch
         self.epoch, self.step = self.epoch + 1, 0
-
-    def state(self) -> dict[str, Any]:
-        """The sampler's position: seed, epoch, step."""
-        return {"seed": self.seed, "epoch": self.epoch, "step": self.step}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Goes to a position that `state` gave."""
-        self.seed, self.epoch, self.step = state["seed"], state["epoch"], state["step"]
 
 
 def mask_runs(x: Tensor, options: ChunkOptions, rng: np.random.Generator) -> None:

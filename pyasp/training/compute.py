@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from pyasp.core.device import DEVICES
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, lacks_memory
 from pyasp.core.options import option
 from pyasp.core.processes import joined
 from pyasp.network.model import Network
@@ -168,11 +168,7 @@ def explained_memory(
         raise told
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if (
-            isinstance(error, RuntimeError)
-            and not isinstance(error, torch.OutOfMemoryError)
-            and "can't allocate memory" not in str(error)
-        ):
-            raise
-        raise told from error
+    except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError) or lacks_memory(error):
+            raise told from error
+        raise

@@ -18,9 +18,9 @@ All read the stored features in place (memory maps) through the front end; nothi
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.progress import bar
+from pyasp.core.threads import in_threads
 from pyasp.data.datadir import DataDir
 from pyasp.features.frontend import FrontendOptions, frontend_chunk, output_dim
 from pyasp.features.stored import iterate
@@ -37,7 +38,11 @@ from pyasp.kaldi import ScpReader
 STORES = ("auto", "float", "byte", "archive")
 FREE_SHARE = 0.5  # of a GPU's free memory that features may take: the rest is the network's
 CPU = torch.device("cpu")
+
+# (which (B,), offsets (B,), length) -> chunks (B, length, D) float32 of recordings `which` from frame `offsets` on. A
+# recording that ends too early goes on from its beginning.
 Reader = Callable[[np.ndarray, np.ndarray, int], Tensor]
+Put = Callable[[int, slice, np.ndarray], None]  # takes a recording's number, the rows of its frames, and these (T, D)
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,8 @@ class FrameSource:
     labels: np.ndarray  # (U,) int64
     lengths: np.ndarray  # (U,) int64, at least 1
     dim: int  # D
-    read: Reader
+    gather: Reader
     kind: str = "float"  # one of STORES but auto
-
-    def gather(self, which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        """Chunks (B, length, D) float32 of recordings `which` (B,) from frame `offsets` (B,) on.
-
-        A recording that ends too early goes on from its beginning.
-        """
-        return self.read(which, offsets, length)
 
 
 def open_source(
@@ -90,9 +88,9 @@ def open_source(
     kind = choose_store(store, int(lengths.sum()) * dim, memory_gb, device)
     if kind == "archive":
         return FrameSource(utts, labels, lengths, dim, archive_reader(data, utts, decisions, options), kind)
-    stored = Stored(data, utts, lengths, dim, options, title)
-    read = byte_reader(stored, device) if kind == "byte" else memory_reader(stored)
-    return FrameSource(utts, labels, lengths, dim, read, kind)
+    fill = functools.partial(each_recording, data, utts, lengths, dim, options, title)
+    gather = byte_reader(fill, lengths, dim, device) if kind == "byte" else memory_reader(fill, lengths, dim)
+    return FrameSource(utts, labels, lengths, dim, gather, kind)
 
 
 def choose_store(store: str, values: int, memory_gb: float, device: torch.device) -> str:
@@ -123,59 +121,41 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
     return decisions
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The recordings that are to be read into memory."""
-
-    data: DataDir
-    utts: list[str]
-    lengths: np.ndarray  # (U,) int64
-    dim: int
-    options: FrontendOptions
-    title: str
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Row of each recording's first frame (U,) when all lie one behind the other."""
-        return self.lengths.cumsum() - self.lengths
+def starts_of(lengths: np.ndarray) -> np.ndarray:
+    """Row of each recording's first frame (U,) when all lie one behind the other."""
+    return lengths.cumsum() - lengths
 
 
-def each_recording(stored: Stored, put: Callable[[int, slice, np.ndarray], None]) -> None:
-    """Calls put(index, rows, frames (T, D) float32) for every recording, from as many threads as torch has.
+def each_recording(
+    data: DataDir, utts: list[str], lengths: np.ndarray, dim: int, options: FrontendOptions, title: str, put: Put
+) -> None:
+    """Calls `put` for every recording, from as many threads as torch has.
 
     Raises InputError for features of another dimension.
     """
-    data, utts, lengths, starts = stored.data, stored.utts, stored.lengths, stored.starts
-    progress = bar(total=len(utts), title=f"{stored.title}: features", unit="utt")
-    workers = min(torch.get_num_threads(), len(utts))
-
-    failed = threading.Event()  # in one thread: the others need not go on
+    starts, failed = starts_of(lengths), threading.Event()  # in one thread: the others need not go on
 
     def work(part: np.ndarray) -> None:
         try:
-            read(part)
+            for index, (utt, features) in zip(part, iterate(data, options, [utts[k] for k in part])):
+                if failed.is_set():
+                    return
+                if features.shape != (lengths[index], dim):
+                    raise InputError(
+                        data / options.table,
+                        f"{features.shape[1]} coefficients",
+                        f"{dim}, as in the first recording",
+                        rerun("features", force=True),
+                        item=utt,
+                    )
+                put(int(index), slice(starts[index], starts[index] + lengths[index]), features)
+                progress.update()
         except BaseException:
             failed.set()
             raise
 
-    def read(part: np.ndarray) -> None:
-        for index, (utt, features) in zip(part, iterate(data, stored.options, [utts[k] for k in part])):
-            if failed.is_set():
-                return
-            if features.shape != (lengths[index], stored.dim):
-                raise InputError(
-                    data / stored.options.table,
-                    f"{features.shape[1]} coefficients",
-                    f"{stored.dim}, as in the first recording",
-                    rerun("features", force=True),
-                    item=utt,
-                )
-            put(int(index), slice(starts[index], starts[index] + lengths[index]), features)
-            progress.update()
-
-    with ThreadPoolExecutor(workers) as pool, progress:
-        for done in [pool.submit(work, part) for part in np.array_split(np.arange(len(utts)), workers)]:
-            done.result()
+    with bar(total=len(utts), title=f"{title}: features", unit="utt") as progress:
+        in_threads(work, np.array_split(np.arange(len(utts)), min(torch.get_num_threads(), len(utts))))
 
 
 def rows_of(starts: Tensor, lengths: Tensor, which: Tensor, offsets: Tensor, length: int) -> Tensor:
@@ -184,33 +164,32 @@ def rows_of(starts: Tensor, lengths: Tensor, which: Tensor, offsets: Tensor, len
     return (starts[which][:, None] + steps).flatten()
 
 
-def memory_reader(stored: Stored) -> Reader:
+def memory_reader(fill: Callable[[Put], None], lengths: np.ndarray, dim: int) -> Reader:
     """All frames (N, D) in one block; a batch is one gather of its rows."""
-    frames = torch.empty(int(stored.lengths.sum()), stored.dim)
+    frames = torch.empty(int(lengths.sum()), dim)
+    starts, counts = torch.from_numpy(starts_of(lengths)), torch.from_numpy(lengths)
 
     def put(index: int, rows: slice, features: np.ndarray) -> None:
         frames[rows] = torch.from_numpy(features)
 
-    each_recording(stored, put)
-    sizes = torch.from_numpy(stored.starts), torch.from_numpy(stored.lengths)
-
     def read(which: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        rows = rows_of(*sizes, torch.from_numpy(which), torch.from_numpy(offsets), length)
-        return frames.index_select(0, rows).view(len(which), length, stored.dim)
+        rows = rows_of(starts, counts, torch.from_numpy(which), torch.from_numpy(offsets), length)
+        return frames.index_select(0, rows).view(len(which), length, dim)
 
+    fill(put)
     return read
 
 
-def byte_reader(stored: Stored, device: torch.device) -> Reader:
+def byte_reader(fill: Callable[[Put], None], lengths: np.ndarray, dim: int, device: torch.device) -> Reader:
     """All frames in 8 bits, on `device` where they fit, else on the host; batches are decoded on `device`."""
-    codes = torch.empty(int(stored.lengths.sum()), stored.dim, dtype=torch.uint8)
-    ranges = torch.empty(2, len(stored.utts), stored.dim)
+    codes = torch.empty(int(lengths.sum()), dim, dtype=torch.uint8)
+    ranges = torch.empty(2, len(lengths), dim)
 
     def put(index: int, rows: slice, features: np.ndarray) -> None:
         codes[rows], ranges[0, index], ranges[1, index] = map(torch.from_numpy, encode(features))
 
-    each_recording(stored, put)
-    return coded_reader(codes, torch.from_numpy(stored.starts), torch.from_numpy(stored.lengths), ranges, device)
+    fill(put)
+    return coded_reader(codes, torch.from_numpy(starts_of(lengths)), torch.from_numpy(lengths), ranges, device)
 
 
 def coded_reader(codes: Tensor, starts: Tensor, lengths: Tensor, ranges: Tensor, device: torch.device) -> Reader:
@@ -236,11 +215,7 @@ def archive_reader(data: DataDir, utts: list[str], decisions: list[np.ndarray], 
     feats = ScpReader(data / options.table)
 
     def chunk(index: int, offset: int, length: int) -> np.ndarray:
-        utt = utts[index]
-
-        def rows(start: int, end: int) -> np.ndarray:
-            return feats.rows(utt, start, end)
-
+        rows = functools.partial(feats.rows, utts[index])
         available = int(decisions[index].sum())
         if available >= offset + length:
             return frontend_chunk(rows, decisions[index], options, offset, offset + length)

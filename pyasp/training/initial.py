@@ -105,23 +105,18 @@ def layers(names: Any) -> list[str]:
 
 def _fitting(source: Donor, own: dict[str, Tensor], speakers: list[str]) -> dict[str, Tensor]:
     """The weights of `own` that are taken. InputError on another shape, and on an encoder of other layers."""
-
-    def outputs(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        """{name: shape} of the layer whose rows are the training speakers."""
-        return {name: tuple(value.shape) for name, value in weights.items() if name.split(".")[0] == OUTPUT}
-
-    same = source.speakers == speakers and outputs(source.weights) == outputs(own)
-    found = {
-        name: source.weights[name] for name in own if name in source.weights and (same or name not in outputs(own))
-    }
-    for name, value in {**own, **source.weights}.items():
-        theirs, ours = (
-            f"a shape of {tuple(each[name].shape)}" if name in each else "no such layer"
-            for each in (source.weights, own)
-        )
+    every = {**own, **source.weights}
+    theirs, ours = (
+        {name: f"a shape of {tuple(each[name].shape)}" if name in each else "no such layer" for name in every}
+        for each in (source.weights, own)
+    )
+    outputs = [name for name in every if name.split(".")[0] == OUTPUT]  # its rows are the training speakers
+    same = source.speakers == speakers and all(theirs[name] == ours[name] for name in outputs)
+    found = {name: source.weights[name] for name in own if name in source.weights and (same or name not in outputs)}
+    for name, value in every.items():
         of_encoder = name.split(".")[0] == ENCODER and value.is_floating_point()
-        if (name in found or of_encoder) and theirs != ours:
-            raise InputError(source.path, theirs, ours, CURE, item=name)
+        if (name in found or of_encoder) and theirs[name] != ours[name]:
+            raise InputError(source.path, theirs[name], ours[name], CURE, item=name)
     return found
 
 

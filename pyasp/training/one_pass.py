@@ -1,29 +1,29 @@
 """Training of the frame-level layers and the pooling on a CPU: one pass over memory a layer, no pass for batch norm.
 
-    r_l     (B, T_l, C_l)   output of the ReLU of layer l = 0..4;  u_l = r_l * m_l, m_l (B, C_l): dropout mask or ones
+    r_l     (B, T_l, C_l)   output of the ReLU of layer l = 0..4
     s, t    (C_l,)          batch norm as scale and shift: s = gamma / sqrt(v + eps), t = beta - mu s, where mu and v
                             are mean and variance of r_l over the N frames of the batch
-    z_{l+1} = sum_k W_k (s r_l + t) m_l + b        at the frames t + o_k of the context, o_k = 0 being its first
-            = sum_k (W_k diag s) u_l + [b + sum_k W_k (t m_l)]
+    z_{l+1} = sum_k W_k (s r_l + t) + b            at the frames t + o_k of the context, o_k = 0 being its first
+            = sum_k (W_k diag s) r_l + [b + sum_k W_k t]
 
 So batch norm costs nothing forward: it scales the next product. Backward, with dW' and g those of the scaled
 matrices and of the bracket (summed over the frames of a chunk), everything that batch norm needs is as small as they:
 
-    dW_k = dW'_k diag s + g (t m)^T    ds = sum_k,o dW'_k * W_k    dt = sum m (sum_k W_k^T g)
-    dr   = m (dz W') + c1 + c2 r,  c2 = 2 dv / N,  c1 = dmu / N - c2 mu          (dmu, dv: through s and t)
+    dW_k = dW'_k diag s + g t^T    ds = sum_k,o dW'_k * W_k    dt = sum_k W_k^T g
+    dr   = dz W' + c1 + c2 r,  c2 = 2 dv / N,  c1 = dmu / N - c2 mu              (dmu, dv: through s and t)
     dz   = dr where r > 0                                                        (ReLU)
 
 The batch is gone through in blocks of a few hundred frames, which stay in the cache from the product through ReLU, sums
 and gradient; dz_l takes the place of r_l, and the buffers are kept between steps (fresh memory costs page faults). The
-same values come out of the plain layers (pyasp.network.tdnn), up to rounding.
+same values come out of the plain layers (pyasp.network.tdnn), up to rounding. Layers with dropout train there.
 
-The pooling comes out of the last layer's r, with s and t of its batch norm and h = (s r + t) m:
+The pooling comes out of the last layer's r, with s and t of its batch norm and h = s r + t:
 
     alpha  (B, T)     weights over time: 1/T, or the attention of pyasp.network.pooling on h
-    mean, variance (B, C)   of r under alpha: those of h are s mean + t and s^2 variance, times m and m^2
+    mean, variance (B, C)   of r under alpha: those of h are s mean + t and s^2 variance
 
     d alpha_t = d mean . r_t + d variance . (r_t - mean)^2
-    d r_t     = alpha_t (d mean + 2 d variance (r_t - mean)) + (W_h diag(s m))^T d hidden_t + c1 + c2 r_t
+    d r_t     = alpha_t (d mean + 2 d variance (r_t - mean)) + (W_h diag s)^T d hidden_t + c1 + c2 r_t
 
 The attention network is small; its gradient is left to autograd, from its hidden layer on.
 """
@@ -102,14 +102,13 @@ def norm_of(sums: Tensor, frames: int, module: MaskedBatchNorm) -> Norm:
 
 @dataclass
 class Stage:
-    """One layer in one forward pass: z = sum_k u_{l-1}[o_k ...] scaled_k^T + bias of the chunk."""
+    """One layer in one forward pass: z = sum_k r_{l-1}[o_k ...] scaled_k^T + bias."""
 
     taps: tuple[int, ...]  # o_k
     weight: Tensor  # (K, O, C) as the optimiser sees it
     scaled: Tensor  # (K, O, C) times the scale below
-    bias: Tensor  # (B, 1, O)
-    below: Tensor  # u_{l-1}'s r (B, T_{l-1}, C)
-    keep: Tensor | None  # m_{l-1} (B, 1, C)
+    bias: Tensor  # (..., O)
+    below: Tensor  # r_{l-1} (B, T_{l-1}, C)
     out: Tensor  # r_l (B, T_l, O), later dz_l
     norm: Norm = field(init=False)  # of r_l, once they are there
 
@@ -121,22 +120,17 @@ def blocks(out: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + size, out.shape[0]))
 
 
-def operand(stage: Stage, part: slice) -> Tensor:
-    """u_{l-1} of a block (g, T, C)."""
-    return stage.below[part] if stage.keep is None else stage.below[part] * stage.keep[part]
-
-
 def run_stage(stage: Stage, work: Workspace) -> Tensor:
     """Products and ReLU of a layer, into stage.out. Returns the sums (2, O) float64 of r and r*r."""
     frames, width = stage.out.shape[1:]
     sums = torch.zeros(2, width, dtype=torch.float64)
     for part in blocks(stage.out):
-        u, out = operand(stage, part), stage.out[part]
+        below, out = stage.below[part], stage.out[part]
         count = len(out)
-        first = stage.bias[part].expand(count, frames, width)
+        first = stage.bias.expand(count, frames, width)
         for tap, matrix in zip(stage.taps, stage.scaled):
             turned = matrix.t().expand(count, *matrix.t().shape)
-            torch.baddbmm(first, u[:, tap : tap + frames], turned, out=out)
+            torch.baddbmm(first, below[:, tap : tap + frames], turned, out=out)
             first = out
         flat = out.view(-1, width).relu_()
         square = torch.mul(flat, flat, out=work.get("square", *flat.shape))
@@ -145,13 +139,13 @@ def run_stage(stage: Stage, work: Workspace) -> Tensor:
 
 
 def gradient_below(stage: Stage, part: slice, start: Tensor, work: Workspace) -> Tensor:
-    """start (C,) + m (dz W') of a block (g, T_{l-1}, C), in a buffer."""
+    """start (C,) + dz W' of a block (g, T_{l-1}, C), in a buffer."""
     grad = work.get("grad", *stage.below[part].shape)
-    grad.copy_(start if stage.keep is None else torch.zeros_like(start))
+    grad.copy_(start)
     frames = stage.out.shape[1]
     for tap, matrix in zip(stage.taps, stage.scaled):
         grad[:, tap : tap + frames].baddbmm_(stage.out[part], matrix.expand(len(grad), *matrix.shape))
-    return grad if stage.keep is None else grad.mul_(stage.keep[part]).add_(start)
+    return grad
 
 
 def finish_block(stage: Stage, part: slice, grad: Tensor, totals: Tensor, chunks: Tensor) -> None:
@@ -159,10 +153,9 @@ def finish_block(stage: Stage, part: slice, grad: Tensor, totals: Tensor, chunks
     r = stage.out[part]
     torch.ops.aten.threshold_backward.grad_input(grad, r, 0, grad_input=r)
     torch.sum(r, 1, out=chunks[part])
-    u, frames = operand(stage, part), r.shape[1]
-    for dz, row in zip(r, u):
+    for dz, row in zip(r, stage.below[part]):
         for total, tap in zip(totals, stage.taps):
-            total.addmm_(dz.t(), row[tap : tap + frames])
+            total.addmm_(dz.t(), row[tap : tap + r.shape[1]])
 
 
 def layer_gradients(
@@ -173,72 +166,52 @@ def layer_gradients(
     bias = chunks.sum(0)
     if below is None:
         return totals.permute(1, 0, 2).reshape(out, -1), bias, bias[:0], bias[:0]
-    shift = below.shift if stage.keep is None else stage.keep.squeeze(1) * below.shift  # t m
-    constant = chunks.t() @ shift.expand(len(chunks), dim)
+    constant = chunks.t() @ below.shift.expand(len(chunks), dim)
     weight = (totals * below.scale + constant).permute(1, 0, 2).reshape(out, -1)
     d_scale = (totals.double() * stage.weight).sum((0, 1))
-    d_shift = chunks @ stage.weight.sum(0)
-    d_shift = (d_shift if stage.keep is None else d_shift * stage.keep.squeeze(1)).double().sum(0)
-    return weight, bias, d_scale, d_shift
+    return weight, bias, d_scale, (chunks @ stage.weight.sum(0)).double().sum(0)
 
 
 @dataclass
 class Weighing:
     """The attention in one forward pass."""
 
-    module: Attention
-    scaled: Tensor  # (B or 1, A, C): W_h diag(s m)
+    scaled: Tensor  # (A, C): W_h diag s
     hidden: Tensor  # (B, T, A), a leaf of the small graph
     alpha: Tensor  # (B, T), of that graph
 
 
-@dataclass
-class Frames:
-    """What is computed for one batch."""
-
-    layers: list[Layer]
-    attention: Attention | None
-    deviation: bool  # the variance too
-    keeps: list[Tensor | None]  # m of each layer (B, 1, C)
-    work: Workspace
-
-
-def run_layers(frames: Frames, x: Tensor) -> list[Stage]:
+def run_layers(layers: list[Layer], x: Tensor, work: Workspace) -> list[Stage]:
     """All layers over spliced frames x (B, T, 5 D); the last stage's out is r."""
     stages: list[Stage] = []
-    below, norm, keep, work = x, None, None, frames.work
-    for number, (layer, kept) in enumerate(zip(frames.layers, frames.keeps)):
+    below, norm = x, None
+    for number, layer in enumerate(layers):
         taps = tuple(offset - layer.context[0] for offset in layer.context) if number else (0,)
         weight = layer.affine.weight.detach()
         weight = weight.view(len(weight), len(taps), -1).permute(1, 0, 2).contiguous()
-        scaled, bias = weight, layer.affine.bias.detach().expand(len(x), 1, -1)
+        scaled, bias = weight, layer.affine.bias.detach()
         if norm is not None:
-            scaled = weight * norm.scale
-            shift = norm.shift.expand(1, 1, -1) if keep is None else norm.shift * keep
-            bias = (shift @ weight.sum(0).t() + layer.affine.bias.detach()).expand(len(x), 1, -1)
+            scaled, bias = weight * norm.scale, norm.shift.expand(1, 1, -1) @ weight.sum(0).t() + bias
         out = work.get(f"r{number}", len(x), below.shape[1] - taps[-1], weight.shape[1])
-        stage = Stage(taps, weight, scaled, bias, below, keep, out)
+        stage = Stage(taps, weight, scaled, bias, below, out)
         stage.norm = norm_of(run_stage(stage, work), out.shape[0] * out.shape[1], layer.norm)
         stages.append(stage)
-        below, norm, keep = out, stage.norm, kept
+        below, norm = out, stage.norm
     return stages
 
 
-def weigh(frames: Frames, last: Stage) -> Weighing | None:
+def weigh(attention: Attention | None, last: Stage) -> Weighing | None:
     """The attention over the last stage's frames; None for uniform weights."""
-    if frames.attention is None:
+    if attention is None:
         return None
-    keep, r, weight = frames.keeps[-1], last.out, frames.attention.hidden.weight.detach()
-    shift = last.norm.shift if keep is None else last.norm.shift * keep
-    scaled = (weight * last.norm.scale).unsqueeze(0) if keep is None else weight * last.norm.scale * keep
-    bias = (shift @ weight.t() + frames.attention.hidden.bias.detach()).expand(len(r), 1, -1)
-    hidden = r.new_empty(*r.shape[:2], weight.shape[0])
+    r, weight = last.out, attention.hidden.weight.detach()
+    scaled, bias = weight * last.norm.scale, last.norm.shift @ weight.t() + attention.hidden.bias.detach()
+    hidden = r.new_empty(*r.shape[:2], len(weight))
     for part in blocks(r):
-        matrix = scaled.expand(len(r), *weight.shape)[part].transpose(1, 2)
-        torch.baddbmm(bias[part], r[part], matrix, out=hidden[part])
+        torch.baddbmm(bias, r[part], scaled.t().expand(len(r[part]), *weight.t().shape), out=hidden[part])
     with torch.enable_grad():
         hidden.requires_grad_()
-        return Weighing(frames.attention, scaled, hidden, frames.attention.from_hidden(hidden, None))
+        return Weighing(scaled, hidden, attention.from_hidden(hidden, None))
 
 
 def pool(r: Tensor, alpha: Tensor, deviation: bool, work: Workspace) -> tuple[Tensor, Tensor]:
@@ -261,22 +234,18 @@ def weights_gradient(r: Tensor, mean: Tensor, d_mean: Tensor, d_variance: Tensor
 
 
 def attention_gradient(
-    weighing: Weighing, keep: Tensor | None, last: Stage, d_alpha: Tensor
+    module: Attention, weighing: Weighing, last: Stage, d_alpha: Tensor
 ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
     """d hidden (B, T, A); gradients of the attention's parameters; ds, dt (C,) float64 of the last layer's norm."""
-    module, r, norm = weighing.module, last.out, last.norm
+    r, norm, weight = last.out, last.norm, module.hidden.weight.detach()
     small = [*module.norm.parameters(), *module.score.parameters()]
     d_hidden, *rest = torch.autograd.grad(weighing.alpha, [weighing.hidden, *small], d_alpha)
-    chunks, weight = d_hidden.sum(1), module.hidden.weight.detach()  # (B, A)
-    product = torch.zeros_like(weight)
+    chunks, product = d_hidden.sum(1), torch.zeros_like(weight)  # (B, A), (A, C)
     for part in blocks(r):
-        of_chunks = torch.bmm(d_hidden[part].transpose(1, 2), r[part])
-        product += (of_chunks if keep is None else of_chunks * keep[part]).sum(0)
-    shift = norm.shift if keep is None else norm.shift * keep.squeeze(1)
-    d_weight = product * norm.scale + chunks.t() @ shift.expand(len(chunks), -1)
-    d_shift = chunks @ weight
-    d_shift = d_shift if keep is None else d_shift * keep.squeeze(1)
-    return d_hidden, [d_weight, chunks.sum(0), *rest], (product.double() * weight).sum(0), d_shift.double().sum(0)
+        product += torch.bmm(d_hidden[part].transpose(1, 2), r[part]).sum(0)
+    d_weight = product * norm.scale + chunks.t() @ norm.shift.expand(len(chunks), -1)
+    of_norm = (product.double() * weight).sum(0), (chunks @ weight).double().sum(0)
+    return d_hidden, [d_weight, chunks.sum(0), *rest], *of_norm
 
 
 @dataclass
@@ -288,7 +257,7 @@ class PooledGradient:
     mean: Tensor
     d_mean: Tensor
     d_variance: Tensor
-    attention: tuple[Tensor, Tensor] | None  # d hidden (B, T, A) and W_h diag(s m)
+    attention: tuple[Tensor, Tensor] | None  # d hidden (B, T, A) and W_h diag s (A, C)
     work: Workspace
 
     def block(self, part: slice, c1: Tensor, c2: Tensor) -> Tensor:
@@ -303,39 +272,39 @@ class PooledGradient:
         if self.attention is not None:  # both products in one
             d_hidden, scaled = self.attention
             alpha = torch.cat([alpha, d_hidden[part]], 2)
-            plain = torch.cat([plain, scaled.expand(len(self.r), *scaled.shape[1:])[part]], 1)
+            plain = torch.cat([plain, scaled.expand(len(r), *scaled.shape)], 1)
         return torch.baddbmm(c1, alpha, plain, out=grad).addcmul_(r, factor)
 
 
 class FrameNetwork(torch.autograd.Function):
-    """(spliced frames, Frames, parameters) -> mean and variance of r (B, C), s and t (C,) of the last layer."""
+    """(spliced frames, OnePass, parameters) -> mean and variance of r (B, C), s and t (C,) of the last layer."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, frames: Frames, *parameters: Tensor) -> tuple[Tensor, ...]:
-        """x (B, T, 5 D). `parameters` are those of `frames`, named for autograd alone."""
-        frames.work.serial += 1
-        stages = run_layers(frames, x)
-        last, weighing = stages[-1], weigh(frames, stages[-1])
+    def forward(ctx: Any, x: Tensor, one: OnePass, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """x (B, T, 5 D). `parameters` are those of the layers and the attention, named for autograd alone."""
+        one.work.serial += 1
+        stages = run_layers(one.layers, x, one.work)
+        last, weighing = stages[-1], weigh(one.pooling.attention, stages[-1])
         uniform = x.new_full(last.out.shape[:2], 1 / last.out.shape[1])
         alpha = uniform if weighing is None else weighing.alpha.detach()
-        mean, variance = pool(last.out, alpha, frames.deviation, frames.work)
-        ctx.kept = frames, stages, weighing, alpha, mean, frames.work.serial
+        mean, variance = pool(last.out, alpha, one.pooling.deviation, one.work)
+        ctx.kept = one, stages, weighing, alpha, mean, one.work.serial
         return mean.clone(), variance, last.norm.scale.clone(), last.norm.shift.clone()
 
     @staticmethod
     def backward(ctx: Any, d_mean: Tensor, d_variance: Tensor, d_scale: Tensor, d_shift: Tensor) -> tuple:
         """Gradients of the parameters, from the last layer to the first."""
-        frames, stages, weighing, alpha, mean, serial = ctx.kept
-        assert serial == frames.work.serial, "a second forward pass came before this backward pass"
+        one, stages, weighing, alpha, mean, serial = ctx.kept
+        assert serial == one.work.serial, "a second forward pass came before this backward pass"
         last, ds, dt = stages[-1], d_scale.double(), d_shift.double()
         attention, of_attention = None, list[Tensor]()
         if weighing is not None:
-            d_alpha = weights_gradient(last.out, mean, d_mean, d_variance, frames.work)
-            d_hidden, of_attention, more_s, more_t = attention_gradient(weighing, frames.keeps[-1], last, d_alpha)
+            d_alpha = weights_gradient(last.out, mean, d_mean, d_variance, one.work)
+            found = attention_gradient(one.pooling.attention, weighing, last, d_alpha)
+            d_hidden, of_attention, more_s, more_t = found
             ds, dt, attention = ds + more_s, dt + more_t, (d_hidden, weighing.scaled)
-        pooled = PooledGradient(last.out, alpha, mean, d_mean, d_variance, attention, frames.work)
-        found = layers_backward(stages, pooled, ds, dt, frames.work)
-        return None, None, *found, *of_attention
+        pooled = PooledGradient(last.out, alpha, mean, d_mean, d_variance, attention, one.work)
+        return None, None, *layers_backward(stages, pooled, ds, dt, one.work), *of_attention
 
 
 def layers_backward(
@@ -363,7 +332,14 @@ class OnePass(nn.Module):
 
     def __init__(self, net: Network):
         super().__init__()
-        self.net, self.work = net, Workspace()
+        assert isinstance(net.frames, Tdnn), "see covers"
+        self.net, self.work, self.layers = net, Workspace(), net.frames.layers()
+
+    @property
+    def pooling(self) -> StatisticsPooling:
+        """That of the network."""
+        assert isinstance(self.net.pooling, StatisticsPooling), "see covers"
+        return self.net.pooling
 
     def forward(self, x: Tensor) -> Tensor:
         """What net(x) is."""
@@ -374,25 +350,21 @@ class OnePass(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> the pooled vector (B, P)."""
-        assert isinstance(self.net.frames, Tdnn) and isinstance(self.net.pooling, StatisticsPooling), "see covers"
-        layers, pooling = self.net.frames.layers(), self.net.pooling
-        keeps = [layer.keep_mask(x) for layer in layers]
-        parameters = [p for layer in layers for p in (*layer.affine.parameters(), *layer.norm.parameters())]
-        if pooling.attention is not None:
-            parameters += pooling.attention.parameters()
-        frames = Frames(layers, pooling.attention, pooling.deviation, keeps, self.work)
-        mean, variance, scale, shift = FrameNetwork.apply(splice(x, layers[0].context), frames, *parameters)
-        keep = 1.0 if keeps[-1] is None else keeps[-1].squeeze(1)
-        mean = (mean * scale + shift) * keep
-        if not pooling.deviation:
+        parameters = [p for layer in self.layers for p in (*layer.affine.parameters(), *layer.norm.parameters())]
+        if self.pooling.attention is not None:
+            parameters += self.pooling.attention.parameters()
+        spliced = splice(x, self.layers[0].context)
+        mean, variance, scale, shift = FrameNetwork.apply(spliced, self, *parameters)
+        mean = mean * scale + shift
+        if not self.pooling.deviation:
             return mean
-        return torch.cat([mean, (variance * (scale * keep) ** 2).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
+        return torch.cat([mean, (variance * scale**2).clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
 
 
 def covers(net: Network) -> bool:
     """True for the networks that OnePass knows, with layers wide enough for it to be faster."""
     if type(net.frames) is not Tdnn or type(net.pooling) is not StatisticsPooling:
         return False
-    if net.frames.layers()[0].affine.out_features < LEAST_WIDTH:
-        return False
-    return net.pooling.attention is None or net.pooling.attention.score.out_features == 1
+    first, attention = net.frames.layers()[0], net.pooling.attention
+    plain = bool(first.dropout) or first.affine.out_features < LEAST_WIDTH
+    return not plain and (attention is None or attention.score.out_features == 1)

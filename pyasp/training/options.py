@@ -103,19 +103,17 @@ class NetworkOptions(
 
     def phases(self) -> list[NetworkOptions]:
         """Settings of the training and, with --finetune-epochs, of what comes after it."""
-        later = (
-            replace(
-                self,
-                epochs=self.finetune_epochs,
-                min_chunk=self.finetune_chunk,
-                max_chunk=self.finetune_chunk,
-                learning_rate=self.finetune_learning_rate,
-                margin=self.finetune_margin,
-            )
-            if self.finetune_epochs
-            else None
+        if not self.finetune_epochs:
+            return [self]
+        later = replace(
+            self,
+            epochs=self.finetune_epochs,
+            min_chunk=self.finetune_chunk,
+            max_chunk=self.finetune_chunk,
+            learning_rate=self.finetune_learning_rate,
+            margin=self.finetune_margin,
         )
-        return [self, later] if later else [self]
+        return [self, later]
 
 
 def learning_rate(options: TrainOptions, step: int, total: int) -> float:

@@ -7,7 +7,6 @@ mid-epoch), <epoch>.pt (checkpoints of the last epochs, with --keep-epochs or --
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import shutil
 import signal
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from pyasp.core.device import device_of
-from pyasp.core.errors import InputError
 from pyasp.core.options import check_values, subset
 from pyasp.core.processes import rank, wait_for_all
 from pyasp.core.records import is_current, making, write_made
@@ -203,11 +201,7 @@ def start_or_resume(run: Run, directory: Path, made: dict[str, Any], force: bool
     if rank() == 0 and not is_current(last, made, force):
         for old in (last, directory / "final.pt", directory / "train.jsonl", *directory.glob("[0-9]*.pt")):
             old.unlink(missing_ok=True)
-        run.save_network(
-            directory / "init.pt",
-            made,
-            {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0, "model": run.weights()},
-        )
+        run.save_network(directory / "init.pt", made, {**checkpoint.UNTRAINED, "model": run.weights()})
         write_made(last, made)
     wait_for_all()
     if last.exists():
@@ -245,8 +239,6 @@ def mean_network(directory: Path, epochs: range) -> dict[str, Tensor]:
     Raises InputError when one of the checkpoints is missing.
     """
     states = [checkpoint.load(directory / f"{epoch}.pt", "model")["model"] for epoch in epochs]
-    if not states:
-        raise InputError(directory, "no epoch", "epochs to average", "Raise --average-epochs")
     return {
         name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
         for name, value in states[-1].items()

@@ -113,7 +113,7 @@ def settle(values: Later, batch: Batch, run: Run) -> tuple[bool, bool]:
 def train_epoch(run: Run, watch: Watch, last: Path) -> dict[str, float]:
     """The rest of the sampler's pass. Returns mean loss, frames, seconds and seconds waited for data of the epoch."""
     sampler, sums = run.phase.sampler, run.sums
-    sampler.load_state({"seed": sampler.seed, "epoch": run.epoch, "step": run.within})
+    sampler.epoch, sampler.step = run.epoch, run.within
     synchronise(run.device)
     pending, before, start = None, sums["seconds"], time.perf_counter()
     mark = start
@@ -265,15 +265,9 @@ def adopt(data: DataDir, directory: Path, options: NetworkOptions, made: dict[st
     options = dataclasses.replace(options, **net.settings(dim, rate), embedding_dim=net.embedding_dim)
     directory.mkdir(parents=True, exist_ok=True)
     write_conf(directory / "options.conf", subset(options, NetworkOptions))
-    state = checkpoint.network_state(
-        dim,
-        {ONNX: torch.frombuffer(bytearray(content), dtype=torch.uint8)},
-        dataclasses.asdict(options),
-        [],
-        {"epoch": 0, "valid_loss": math.inf, "valid_accuracy": 0.0},
-    )
+    weights = {ONNX: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     with making(directory / "final.pt", made) as temporary:
-        checkpoint.save(temporary, state)
+        checkpoint.save(temporary, checkpoint.network_state(dim, weights, dataclasses.asdict(options), []))
     print(
         f"{directory / 'final.pt'}: {net.description} of {options.model}; features at {rate or 'an unknown'} Hz",
         file=sys.stderr,

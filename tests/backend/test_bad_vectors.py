@@ -16,7 +16,7 @@ from pyasp.backend.transforms import lda
 from pyasp.bin import evaluate, score
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import write_table
-from pyasp.evaluation import llr, metrics
+from pyasp.evaluation import llr
 
 RNG = np.random.default_rng(0)
 
@@ -175,10 +175,7 @@ def test_infinite_and_equal_scores_have_figures_that_json_can_hold(scores, eer):
     entry, counts = llr.summarise(np.array(scores), target)
     json.dumps(entry, allow_nan=False)
     assert 0 <= entry["eer_rocch"] <= 50 and 0 <= entry["min_dcf"]["0.01"] <= 1
-    interpolated = 100 * metrics.eer_interpolated(
-        metrics.error_counts(*metrics.split(np.array(scores), target), every_threshold=True)
-    )
-    assert interpolated == pytest.approx(eer)
+    assert entry["eer_rocch"] == pytest.approx(eer)
 
 
 @pytest.mark.parametrize(

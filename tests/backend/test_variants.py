@@ -219,58 +219,39 @@ def embeddings(path, speakers, seed, shift=0.0):
     return utt2spk
 
 
+def write_data(data, known):
+    """Data directories of sets {name: {utterance: speaker}}, each recording a model, and trials of each with each."""
+    for name, utt2spk in known.items():
+        for place in {"train": ["train_sel"], "test": ["test", "enroll"], "dev": ["dev"]}[name]:
+            directory = DataDir(data / place)
+            directory.path.mkdir(parents=True, exist_ok=True)
+            directory.write_speakers(utt2spk)
+            directory.write("utt2dur", {utt: str(2 + int(utt[-1])) for utt in utt2spk})
+            directory.write("utt2clean", {utt: utt for utt in utt2spk})
+            directory.write("model2utts", {utt: utt for utt in utt2spk})
+    (data / "trials").mkdir(exist_ok=True)
+    for place, path in (("test", data / "trials/trials"), ("dev", data / "dev/trials")):
+        utt2spk = known[place]
+        pairs = [(a, b, "target" if utt2spk[a] == utt2spk[b] else "nontarget") for a in utt2spk for b in utt2spk]
+        path.write_text("".join(f"{a} {b} {label}\n" for a, b, label in pairs if a != b))
+
+
 @pytest.fixture
 def root(tmp_path):
     """Two systems with back ends, scores of a list `trials` and of dev trials."""
     for number, system in enumerate(("one", "two")):
-        exp = tmp_path / "exp" / system
-        known = {
-            name: embeddings(exp / name, TRAIN if name == "train" else EVAL, 10 * number + seed)
-            for seed, name in enumerate(("train", "test", "dev"))
-        }
+        exp, sizes = tmp_path / "exp" / system, {"train": TRAIN, "test": EVAL, "dev": EVAL}
+        sets = enumerate(sizes.items(), 10 * number)
+        write_data(tmp_path / "data", {name: embeddings(exp / name, size, seed) for seed, (name, size) in sets})
         (exp / "enroll").symlink_to("test")
-        data = tmp_path / "data"
-        for name, utt2spk in known.items():
-            for place in {"train": ["train_sel"], "test": ["test", "enroll"], "dev": ["dev"]}[name]:
-                directory = DataDir(data / place)
-                directory.path.mkdir(parents=True, exist_ok=True)
-                directory.write_speakers(utt2spk)
-                directory.write("utt2dur", {utt: str(2 + int(utt[-1])) for utt in utt2spk})
-                directory.write("utt2clean", {utt: utt for utt in utt2spk})
-                directory.write("model2utts", {utt: utt for utt in utt2spk})
-        (data / "trials").mkdir(exist_ok=True)
-        for place, path in (("test", data / "trials/trials"), ("dev", data / "dev/trials")):
-            utt2spk = known[place]
-            path.write_text(
-                "".join(
-                    f"{a} {b} {'target' if utt2spk[a] == utt2spk[b] else 'nontarget'}\n"
-                    for a in utt2spk
-                    for b in utt2spk
-                    if a != b
-                )
-            )
-        assert (
-            score.main(
-                ["train", str(exp / "train/embedding.scp"), str(data / "train_sel/utt2spk"), str(exp / "backend")]
-            )
-            == 0
-        )
-        for place, listed, out in (("enroll", "trials/trials", "scores/trials"), ("dev", "dev/trials", "dev/scores")):
-            test = "test" if place == "enroll" else "dev"
-            assert (
-                score.main(
-                    [
-                        "list",
-                        str(exp / place / "embedding.scp"),
-                        str(data / place / "model2utts"),
-                        str(exp / test / "embedding.scp"),
-                        str(exp / "backend"),
-                        str(data / listed),
-                        str(exp / out),
-                    ]
-                )
-                == 0
-            )
+        own = f"exp/{system}"
+        assert run("train", tmp_path, f"{own}/train/embedding.scp", "data/train_sel/utt2spk", f"{own}/backend") == 0
+        for enroll, test, listed, out in (
+            ("enroll", "test", "trials/trials", "scores/trials"),
+            ("dev", "dev", "dev/trials", "dev/scores"),
+        ):
+            vectors = (f"{own}/{enroll}/embedding.scp", f"data/{enroll}/model2utts", f"{own}/{test}/embedding.scp")
+            assert run("list", tmp_path, *vectors, f"{own}/backend", f"data/{listed}", f"{own}/{out}") == 0
     return tmp_path
 
 

@@ -9,17 +9,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `python tests/be
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before numpy is loaded: references run on one thread; ours sets torch's itself
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import features, gmm, growth, ivector, scoring, tdnn
+from bench import features, gmm, ivector, scoring, tdnn
 from bench.measure import Row, Setting, bandwidth, long_vectors, sgemm_rate
 from pyasp.core.command import command
 from pyasp.core.device import device_of
-from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
 
@@ -39,12 +39,11 @@ ROWS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "plda_cross_product": scoring.cross,
     "plda_stream_from_arrays": scoring.stream_arrays,
     "plda_stream_from_text": scoring.stream_text,
-    "growth": growth.growth,
+    "growth": ivector.growth,
     "tdnn": tdnn.tdnn,
 }
-HEAD = (
-    f"{'row':28} {'threads':>7} {'rate':>12} {'unit':14} {'ratio':>8} {'of peak':>8} {'GiB':>6} {'ref. bandwidth':>14}"
-)
+CELLS = "{:28} {:>7} {:>12} {:14} {:>8} {:>8} {:>6} {:>14}"
+HEAD = CELLS.format("row", "threads", "rate", "unit", "ratio", "of peak", "GiB", "ref. bandwidth")
 
 
 @dataclass(frozen=True)
@@ -53,27 +52,17 @@ class Options:
 
     full: bool = option(False, "the paper's size: 2048 Gaussians, 60 dimensions, i-vectors of 400")
     device: str = option("cpu", "where ours computes what can run there", ("cpu", "cuda"))
-    only: str = option("", f"one row: {' '.join(ROWS)}")
+    only: str = option("", "one row", ROWS)
     json: str = option("", "also write the rows to this file, one object each")
 
 
 def line(row: Row) -> str:
     """A row of the table on the screen."""
-    ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-    peak = "-" if row.fraction_of_peak is None else f"{row.fraction_of_peak:.2f}"
-    stream = "" if row.reference_bandwidth is None else f"{row.reference_bandwidth:14.2f}"
-    text = (
-        f"{row.name:28} {row.threads:7} {row.rate:12,.0f} {row.unit:14} {ratio:>8} {peak:>8} "
-        f"{row.peak_memory_bytes / 2**30:6.2f} {stream}"
-    )
+    parts = row.ratio, row.fraction_of_peak, row.reference_bandwidth
+    ratio, peak, stream = ("-" if part is None else f"{part:.2f}" for part in parts)
+    gib = f"{row.peak_memory_bytes / 2**30:.2f}"
+    text = CELLS.format(row.name, row.threads, f"{row.rate:,.0f}", row.unit, ratio, peak, gib, stream)
     return f"{text}  vs {row.reference}" if row.reference else text
-
-
-def setting_of(options: Options, folder: Path) -> Setting:
-    """Threads: one and two on a CPU with two cores or more, else one."""
-    device = device_of(options.device)
-    threads = (1, 2) if device.type == "cpu" and (os.cpu_count() or 1) > 1 else (1,)
-    return Setting(options.full, device, threads, folder)
 
 
 @command(Options)
@@ -83,12 +72,11 @@ def main(options: Options) -> None:
     References are single-threaded; on one thread times are processor times, on two wall times (measure on an idle
     machine). The peak is the rate of single-precision products, for listed trials the memory's bandwidth.
     """
-    if options.only and options.only not in ROWS:
-        raise InputError("command line", options.only, " or ".join(ROWS), "Choose one of these", item="--only")
     chosen = {options.only: ROWS[options.only]} if options.only else ROWS
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(options, Path(folder))
+        two = options.device == "cpu" and (os.cpu_count() or 1) > 1  # cores
+        setting = Setting(options.full, device_of(options.device), (1, 2) if two else (1,), Path(folder))
         rates = " and ".join(f"{sgemm_rate(setting, threads) / 1e9:.0f}" for threads in setting.threads)
         print(
             f"sgemm on {' and '.join(map(str, setting.threads))} thread(s): {rates} GFLOP/s; "
@@ -101,7 +89,7 @@ def main(options: Options) -> None:
                 print(line(row), flush=True)
     if options.json:
         with atomic_write(options.json, "w") as stream:
-            json.dump([row.json() for row in rows], stream, indent=1)
+            json.dump([dataclasses.asdict(row) for row in rows], stream, indent=1)
             stream.write("\n")
 
 

@@ -21,7 +21,7 @@ from lhotse import CutSet, MfccConfig, MonoCut, Recording
 from lhotse import Mfcc as LhotseMfcc
 
 from bench import models
-from bench.measure import PeakMemory, Row, Setting, in_turns
+from bench.measure import CPU, PeakMemory, Reference, Row, Setting, rows
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import make_mfcc
 from pyasp.features.frontend import FrontendOptions, frontend
@@ -61,17 +61,9 @@ def corpus(folder: Path, utterances: int, length: float, suffix: str = "wav", fi
 
 def arguments(data: Path, out: Path, job: int = 1, jobs: int = 1, compress: bool = True) -> list[str]:
     """Command line of make_mfcc with OPTIONS."""
-    kept = ("dither", "num_ceps", "num_mel_bins", "high_freq", "snip_edges")
-    options = [f"--{name.replace('_', '-')}={str(getattr(OPTIONS, name)).lower()}" for name in kept]
-    return [
-        *options,
-        "--force=true",
-        f"--compress={str(compress).lower()}",
-        f"--job={job}",
-        f"--num-jobs={jobs}",
-        str(data),
-        str(out),
-    ]
+    kept = {name: getattr(OPTIONS, name) for name in ("dither", "num_ceps", "num_mel_bins", "high_freq", "snip_edges")}
+    every = {**kept, "force": True, "compress": compress, "job": job, "num_jobs": jobs}
+    return [*(f"--{key.replace('_', '-')}={str(value).lower()}" for key, value in every.items()), str(data), str(out)]
 
 
 def _made(data: Path, compress: bool = True) -> Callable[[], None]:
@@ -120,7 +112,7 @@ def mfcc(setting: Setting) -> Iterator[Row]:
     count, length = setting.size(150, 600), 8.0
     data = corpus(setting.folder / "mfcc", count, length)
     samples = soundfile.read(data / "audio0.wav", dtype="int16")[0].astype(np.float32)
-    extractor, cpu = Mfcc(OPTIONS), dataclasses.replace(setting, device=torch.device("cpu"))
+    extractor, one_core = Mfcc(OPTIONS), dataclasses.replace(setting, device=CPU, threads=(1,))
     references = {"lhotse": (lhotse_work(samples, 10), 10)}
     if importlib.util.find_spec("kaldi_native_fbank"):
         references["kaldi-native-fbank"] = native_work(samples, 2), 2
@@ -131,46 +123,24 @@ def mfcc(setting: Setting) -> Iterator[Row]:
     }
     for name, (work, files) in works.items():
         for against, (reference, times) in references.items():
-            found = in_turns(work, reference, cpu, 1)
-            rate = files * length / found.own
-            yield Row(
-                name,
-                rate,
-                "x real time",
-                rate * found.reference / (times * length),
-                rate * 100 * FRAME_FLOP / found.sgemm,
-                found.memory,
-                1,
-                f"{against}, from memory",
-            )
+            other = Reference(f"{against}, from memory", lambda: reference, times * length)
+            yield from rows(one_core, name, "x real time", files * length, work, other, 100 * FRAME_FLOP)
 
 
 def short_files(setting: Setting) -> Iterator[Row]:
     """Files of one second, of each format: what a file costs beyond its frames."""
-    count = setting.size(400, 3000)
+    count, one_core = setting.size(400, 3000), dataclasses.replace(setting, threads=(1,))
     for suffix in FORMATS:
         work = _made(corpus(setting.folder / f"short_{suffix}", count, 1.0, suffix, 300))
-        found = in_turns(work, None, setting, 1)
-        yield Row(f"mfcc_one_second_files_{suffix}", count / found.own, "files/s", None, None, found.memory)
+        yield from rows(one_core, f"mfcc_one_second_files_{suffix}", "files/s", count, work)
 
 
 def two_jobs(setting: Setting) -> Iterator[Row]:
     """The same directory by one process and by two at once, start-up included: wall time, for an idle machine."""
     count = setting.size(4800, 12000)
     data = corpus(setting.folder / "jobs", count, 8.0)
-    walls = {}
-    for jobs in (1, 2):
-        walls[jobs] = min(_jobs_wall(data, jobs) for _ in range(setting.size(1, 2)))
-    yield Row(
-        "mfcc_two_jobs",
-        count * 8.0 / walls[2],
-        "x real time",
-        walls[1] / walls[2],
-        None,
-        PeakMemory(torch.device("cpu")).bytes(),
-        2,
-        "one job",
-    )
+    one, two = (min(_jobs_wall(data, jobs) for _ in range(setting.size(1, 2))) for jobs in (1, 2))
+    yield Row("mfcc_two_jobs", count * 8.0 / two, "x real time", one / two, None, PeakMemory().bytes(), 2, "one job")
 
 
 def _jobs_wall(data: Path, jobs: int) -> float:
@@ -211,6 +181,4 @@ def chain(setting: Setting) -> Iterator[Row]:
     def work() -> None:
         assert sum(1 for _ in extract(features(), aligner, estimator)) == count
 
-    for threads in setting.threads:
-        found = in_turns(work, None, setting, threads, 2)
-        yield Row("wav_to_ivector", count * length / found.own, "x real time", None, None, found.memory, threads)
+    yield from rows(setting, "wav_to_ivector", "x real time", count * length, work, turns=2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
 from bench import models
-from bench.measure import Row, Setting, in_turns
+from bench.measure import Reference, Row, Setting, rows
 from bench.reference import PairReference
 from pyasp.gmm.em import FullStats
 from pyasp.gmm.posteriors import Aligner, align
@@ -19,8 +20,8 @@ FULL_FLOP = 2 * DIM * DIM  # of one selected covariance
 class _Pieces:
     """The same frames for ours and the reference, which takes fewer of them: its time a frame does not depend on it."""
 
-    def __init__(self, setting: Setting, min_post: float):
-        self.num_gauss = setting.size(512, 2048)
+    def __init__(self, setting: Setting, min_post: float = MIN_POST):
+        self.setting, self.num_gauss = setting, setting.size(512, 2048)
         model = models.ubm(self.num_gauss, DIM)
         x = models.frames(model, setting.size(1 << 14, 1 << 16))
         self.x = torch.from_numpy(x).to(setting.device)
@@ -28,89 +29,70 @@ class _Pieces:
         self.aligner = Aligner(model.to_diag(), model, SELECTED, min_post, device=setting.device)
         self.reference = PairReference(model.to_diag(), model, SELECTED, min_post)
         self.chosen = self.reference.select(self.some)
-        self.weights = self.reference.posteriors(self.some, self.chosen)
+        self.diag_flop = 2 * self.num_gauss * (2 * DIM + 1)  # of a frame
+        self.scores = 2 * 8 * self.num_gauss  # bytes that selecting writes and reads again; its product is arithmetic
+        self.covariances = self.reference.bytes_per_frame()
 
-    def selection_bytes(self) -> int:
-        """Scores of a frame that the reference writes and reads again; the product before is bound by arithmetic."""
-        return 2 * 8 * self.num_gauss
-
-
-def _rows(setting: Setting, name: str, pieces: _Pieces, ours, reference, flop: float, traffic: int) -> Iterator[Row]:
-    """One row for each number of threads. flop and traffic (bytes of the reference): per frame."""
-    for threads in setting.threads:
-        found = in_turns(ours, reference, setting, threads, setting.size(3, 5))
-        rate, reference_rate = len(pieces.x) / found.own, len(pieces.some) / found.reference
-        yield Row(
-            name,
-            rate / models.FRAMES_PER_SECOND,
-            "x real time",
-            rate / reference_rate,
-            rate * flop / found.sgemm,
-            found.memory,
-            threads,
-            "a frame at a time, BLAS",
-            traffic * reference_rate / found.stream,
-        )
+    def rows(
+        self, name: str, ours: Callable[[], Any], reference: Callable[[], Any], flop: float, traffic: float
+    ) -> Iterator[Row]:
+        """flop, and traffic (bytes of the reference): per frame."""
+        second = models.FRAMES_PER_SECOND
+        other = Reference("a frame at a time, BLAS", lambda: reference, len(self.some) / second, traffic * second)
+        turns = self.setting.size(3, 5)
+        return rows(self.setting, name, "x real time", len(self.x) / second, ours, other, flop * second, turns=turns)
 
 
 def selection(setting: Setting) -> Iterator[Row]:
     """The 20 best Gaussians of each frame by the diagonal model."""
-    pieces = _Pieces(setting, MIN_POST)
-    yield from _rows(
-        setting,
+    p = _Pieces(setting)
+    return p.rows(
         "gaussian_selection",
-        pieces,
-        lambda: pieces.aligner.selector.select(pieces.x, SELECTED),
-        lambda: pieces.reference.select(pieces.some),
-        2 * pieces.num_gauss * (2 * DIM + 1),
-        pieces.selection_bytes(),
+        lambda: p.aligner.selector.select(p.x, SELECTED),
+        lambda: p.reference.select(p.some),
+        p.diag_flop,
+        p.scores,
     )
 
 
 def posteriors(setting: Setting) -> Iterator[Row]:
     """Full covariances of the selected Gaussians, softmax, pruning."""
-    pieces = _Pieces(setting, MIN_POST)
-    chosen = pieces.aligner.selector.select(pieces.x, SELECTED)[1]
-    yield from _rows(
-        setting,
+    p = _Pieces(setting)
+    chosen = p.aligner.selector.select(p.x, SELECTED)[1]
+    return p.rows(
         "pruned_posteriors",
-        pieces,
-        lambda: align(pieces.aligner.full.loglikes(pieces.x, chosen), chosen, MIN_POST),
-        lambda: pieces.reference.posteriors(pieces.some, pieces.chosen),
+        lambda: align(p.aligner.full.loglikes(p.x, chosen), chosen, MIN_POST),
+        lambda: p.reference.posteriors(p.some, p.chosen),
         SELECTED * FULL_FLOP,
-        pieces.reference.bytes_per_frame(),
+        p.covariances,
     )
 
 
 def alignment(setting: Setting) -> Iterator[Row]:
     """Both together: what each frame of the i-vector system costs."""
-    pieces = _Pieces(setting, MIN_POST)
-    yield from _rows(
-        setting,
+    p = _Pieces(setting)
+    return p.rows(
         "selection_and_posteriors",
-        pieces,
-        lambda: pieces.aligner(pieces.x),
-        lambda: pieces.reference.posteriors(pieces.some, pieces.reference.select(pieces.some)),
-        2 * pieces.num_gauss * (2 * DIM + 1) + SELECTED * FULL_FLOP,
-        pieces.selection_bytes() + pieces.reference.bytes_per_frame(),
+        lambda: p.aligner(p.x),
+        lambda: p.reference.posteriors(p.some, p.reference.select(p.some)),
+        p.diag_flop + SELECTED * FULL_FLOP,
+        p.scores + p.covariances,
     )
 
 
 def ubm_em(setting: Setting) -> Iterator[Row]:
     """E-step of a full-covariance UBM: selection, posteriors without pruning, second-order statistics."""
-    pieces = _Pieces(setting, 0.0)
-    stats = FullStats.zeros(pieces.num_gauss, DIM, setting.device)
+    p = _Pieces(setting, 0.0)
+    stats = FullStats.zeros(p.num_gauss, DIM, setting.device)
 
     def reference() -> None:
-        chosen = pieces.reference.select(pieces.some)
-        pieces.reference.accumulate(pieces.some, chosen, pieces.reference.posteriors(pieces.some, chosen))
+        chosen = p.reference.select(p.some)
+        p.reference.accumulate(p.some, chosen, p.reference.posteriors(p.some, chosen))
 
-    yield from _rows(
-        setting,
+    return p.rows(
         "ubm_em_iteration",
-        pieces,
-        lambda: stats.accumulate(pieces.x, pieces.aligner(pieces.x), torch.float32),
+        lambda: stats.accumulate(p.x, p.aligner(p.x), torch.float32),
         reference,
-        2 * pieces.num_gauss * (2 * DIM + 1) + 2 * SELECTED * FULL_FLOP,
-        pieces.selection_bytes() + 3 * pieces.reference.bytes_per_frame(),
-    )  # a sum: read and written
+        p.diag_flop + 2 * SELECTED * FULL_FLOP,
+        p.scores + 3 * p.covariances,  # a sum: read and written
+    )

@@ -8,7 +8,6 @@ behind go on waiting busily for some milliseconds. Ours and the reference run in
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from pyasp.core.device import synchronise
 TURNS = 3
 SGEMM_SIZE = {"cpu": 1024, "cuda": 8192}
 STREAM_BYTES = 1 << 28  # read to measure the memory's bandwidth: far larger than any cache
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,24 @@ class Row:
     reference: str = ""
     reference_bandwidth: float | None = None
 
-    def json(self) -> dict[str, Any]:
-        """As an object of the report file."""
-        return dataclasses.asdict(self)
+
+@dataclass(frozen=True)
+class Reference:
+    """make: gives the work of so many units, when ours has been measured once: its memory is not ours; apart: seconds
+    a unit that the work leaves out; traffic: bytes that it reads and writes for a unit."""
+
+    name: str
+    make: Callable[[], Callable[[], Any]]
+    units: float
+    traffic: float | None = None
+    apart: float = 0.0
 
 
-def seconds(work: Callable[[], Any], threads: int = 1, device: torch.device = torch.device("cpu")) -> float:
-    """Time of one call: of the processor on one thread, of the clock on the wall otherwise."""
-    return _seconds(work, time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter, device)
-
-
-def thread_seconds(work: Callable[[], Any]) -> float:
-    """Processor time that one call takes in this thread."""
-    return _seconds(work, time.thread_time, torch.device("cpu"))
-
-
-def _seconds(work: Callable[[], Any], clock: Callable[[], float], device: torch.device) -> float:
+def seconds(
+    work: Callable[[], Any], threads: int = 1, device: torch.device = CPU, clock: Callable[[], float] | None = None
+) -> float:
+    """Time of one call: of the processor on one thread, of the clock on the wall otherwise; or by another clock."""
+    clock = clock or (time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter)
     synchronise(device)
     start = clock()
     work()
@@ -105,23 +107,53 @@ class Timing:
 
 
 def in_turns(
-    ours: Callable[[], Any], reference: Callable[[], Any] | None, setting: Setting, threads: int, turns: int = TURNS
+    ours: Callable[[], Any],
+    make: Callable[[], Callable[[], Any]] | None,
+    setting: Setting,
+    threads: int,
+    turns: int = TURNS,
 ) -> Timing:
     """Ours, the reference and the limits, measured alternately: what else the machine does meets them all."""
-    own, other, sgemm, stream, vectors, peak = [], [], [], [], None, 0
+    own, other, sgemm, stream, vectors, peak, reference = [], [], [], [], None, 0, None
     memory = PeakMemory(setting.device)
     for turn in range(turns):
         with torch_threads(threads):
             own.append(seconds(ours, threads, setting.device))
         peak = memory.bytes() if turn == 0 else peak
         sgemm.append(sgemm_rate(setting, threads))
-        if reference is not None:
+        if make is not None:
             with torch_threads(1):
-                other.append(thread_seconds(reference))
+                reference = reference or make()
+                other.append(seconds(reference, clock=time.thread_time))
             vectors = vectors or long_vectors()
             stream.append(bandwidth(vectors))
     fastest, rate = min(zip(other, stream), default=(None, 0.0))
     return Timing(min(own), fastest, max(sgemm), rate, peak)
+
+
+def rows(
+    setting: Setting,
+    name: str,
+    unit: str,
+    units: float,
+    ours: Callable[[], Any],
+    reference: Reference | None = None,
+    most: float | None = None,
+    limit: str = "sgemm",
+    turns: int = TURNS,
+) -> Iterator[Row]:
+    """A row for each number of threads. units: what a call of ours does, in `unit` times seconds; most: what a unit
+    takes of the limit (a field of Timing): operations, or bytes."""
+    for threads in setting.threads:
+        found = in_turns(ours, reference and reference.make, setting, threads, turns)
+        rate = units / found.own
+        peak = most and rate * most / getattr(found, limit)
+        if reference is None:
+            yield Row(name, rate, unit, None, peak, found.memory, threads)
+            continue
+        each = found.reference / reference.units + reference.apart
+        stream = reference.traffic and reference.traffic / each / found.stream
+        yield Row(name, rate, unit, rate * each, peak, found.memory, threads, reference.name, stream)
 
 
 def sgemm_rate(setting: Setting, threads: int, turns: int = 4) -> float:
@@ -140,7 +172,7 @@ def long_vectors() -> tuple[np.ndarray, np.ndarray]:
 def bandwidth(vectors: tuple[np.ndarray, np.ndarray], turns: int = 2) -> float:
     """Bytes per second that one thread reads from memory, by a BLAS dot product of two long vectors."""
     a, b = vectors
-    return STREAM_BYTES / min(thread_seconds(lambda: blas.ddot(a, b)) for _ in range(turns))
+    return STREAM_BYTES / min(seconds(lambda: blas.ddot(a, b), clock=time.thread_time) for _ in range(turns))
 
 
 class PeakMemory:
@@ -149,7 +181,7 @@ class PeakMemory:
     Linux forgets the former peak on request; elsewhere the peak of the whole process is given.
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device = CPU):
         self.device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from pyasp.backend.plda import Plda
-from pyasp.gmm.model import LOG_2PI, DiagGmm, FullGmm, full_factors
+from pyasp.gmm.model import LOG_2PI, DiagGmm, FullGmm
 from pyasp.ivector.model import Estimator
 
 LINE = 8  # doubles of a cache line
@@ -37,14 +37,14 @@ class PairReference:
     """
 
     def __init__(self, selector: DiagGmm, full: FullGmm, num_gselect: int, min_post: float):
-        rows = [selector.gconsts[:, None], selector.means_invvars, -0.5 * selector.inv_vars]
+        rows = [selector.gconsts[:, None], selector.linear, -0.5 * selector.inverse]
         self.diagonal = np.asfortranarray(np.concatenate(rows, 1).astype(np.float64).T)
         self.num_gselect, self.min_post, self.wide = num_gselect, min_post, full.dim + 1
-        _, projected, constants = full_factors(full.weights, full.means_invcovars, full.inv_covars)
-        packed = -full.inv_covars.astype(np.float64)
+        _, projected, constants = full.factors()
+        packed = -full.inverse.astype(np.float64)
         packed[:, np.cumsum(np.arange(1, full.dim + 1)) - 1] *= 0.5  # the others stand for two elements each
         constants = constants - 0.5 * (projected * projected).sum(1)
-        packed = np.concatenate([packed, full.means_invcovars, constants[:, None]], 1)
+        packed = np.concatenate([packed, full.linear, constants[:, None]], 1)
         self.forms, self.sums = _aligned_rows(packed), _aligned_rows(np.zeros_like(packed))
 
     def select(self, x: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ training itself (sampler, prefetching, clipping, checks); the reference is fed o
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,13 @@ VOXCELEB_FRAMES = 122_000_000
 WORKERS = 2  # of the DataLoader
 
 
-def options_of(setting: Setting, steps: int) -> NetworkOptions:
+def options_of(setting: Setting) -> NetworkOptions:
     """The paper's network, batches of 64 chunks (24 where small)."""
     return NetworkOptions(
         batch_size=setting.size(24, 64),
         min_chunk=CHUNK,
         max_chunk=CHUNK,
-        steps_per_epoch=steps,
+        steps_per_epoch=setting.size(1, 2),
         device=setting.device.type,
         checkpoint_minutes=0.0,
     )
@@ -61,15 +61,8 @@ class PlainNetwork(nn.Module):
             )
         )
         self.attention = nn.Sequential(nn.Conv1d(1500, 64, 1), nn.ReLU(), nn.BatchNorm1d(64), nn.Conv1d(64, 1, 1))
-        self.rest = nn.Sequential(
-            nn.Linear(3000, 512),
-            nn.ReLU(),
-            nn.BatchNorm1d(512),
-            nn.Linear(512, 512),
-            nn.ReLU(),
-            nn.BatchNorm1d(512),
-            nn.Linear(512, SPEAKERS),
-        )
+        hidden = [part for n_in in (3000, 512) for part in (nn.Linear(n_in, 512), nn.ReLU(), nn.BatchNorm1d(512))]
+        self.rest = nn.Sequential(*hidden, nn.Linear(512, SPEAKERS))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> logits (B, speakers)."""
@@ -80,35 +73,36 @@ class PlainNetwork(nn.Module):
         return self.rest(torch.cat([mean, variance.clamp(min=1e-6).sqrt()], 1))
 
 
-def plain_step(
-    net: Callable[[Tensor], Tensor],
-    optimiser: torch.optim.Optimizer,
-    x: Tensor,
-    labels: Tensor,
-    options: NetworkOptions,
-) -> None:
-    """One step without the trainer."""
-    with autocast(options, x.device):
-        output = net(x)
-    loss = functional.cross_entropy(output.float(), labels)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], options.clip_norm)
-    optimiser.step()
+class Plain:
+    """Training of the plain network without the trainer."""
+
+    def __init__(self, options: NetworkOptions, device: torch.device):
+        self.options, self.net = options, PlainNetwork().to(device)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-3)
+
+    def step(self, x: Tensor, labels: Tensor, net: Callable[[Tensor], Tensor] | None = None) -> None:
+        """One step; net: the network in another form."""
+        with autocast(self.options, x.device):
+            output = (net or self.net)(x)
+        loss = functional.cross_entropy(output.float(), labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip_norm)
+        self.optimiser.step()
 
 
 def arks(folder: Path, recordings: int, frames: int) -> DataDir:
     """A data directory of normal features, nine tenths voiced, one recording a speaker."""
-    rng, data = np.random.default_rng(1), DataDir(folder)
+    rng, data, utts = np.random.default_rng(1), DataDir(folder), [f"u{number:05d}" for number in range(recordings)]
     folder.mkdir(parents=True)
     with (
         ArkWriter(folder / "feats.ark", folder / "feats.scp", compression_method=2) as feats,
         ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad,
     ):
-        for number in range(recordings):
-            feats.write(f"u{number:05d}", rng.standard_normal((frames, DIM)).astype(np.float32))
-            vad.write(f"u{number:05d}", (rng.random(frames) < 0.9).astype(np.float32))
-    data.write_speakers({f"u{number:05d}": f"u{number:05d}" for number in range(recordings)})
+        for utt in utts:
+            feats.write(utt, rng.standard_normal((frames, DIM)).astype(np.float32))
+            vad.write(utt, (rng.random(frames) < 0.9).astype(np.float32))
+    data.write_speakers(dict(zip(utts, utts)))
     return data
 
 
@@ -118,81 +112,33 @@ def resident(setting: Setting) -> FrameSource:
     codes = torch.randint(256, (count * 1000, DIM), dtype=torch.uint8, device=setting.device)
     starts, lengths = torch.arange(count) * 1000, torch.full((count,), 1000)
     ranges = torch.stack([torch.full((count, DIM), -3.0), torch.full((count, DIM), 6 / 255)])
-    labels = np.arange(count) % SPEAKERS
-    return FrameSource(
-        [f"u{k}" for k in range(count)],
-        labels,
-        lengths.numpy(),
-        DIM,
-        coded_reader(codes, starts, lengths, ranges, setting.device),
-        "byte",
-    )
+    read = coded_reader(codes, starts, lengths, ranges, setting.device)
+    return FrameSource([f"u{k}" for k in range(count)], np.arange(count) % SPEAKERS, lengths.numpy(), DIM, read, "byte")
 
 
-@dataclass
-class Contest:
-    """Everything that is measured, in turns."""
-
-    setting: Setting
-    options: NetworkOptions
-    threads: int
-    frames: int
-    flop: float
-
-    def measure(self, works: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], float]:
-        """Frames per second of each, the best of some turns; operations per second of products in the same turns."""
-        best, peak = dict.fromkeys(works, float("inf")), 0.0
-        with torch_threads(self.threads):
-            for _ in range(self.setting.size(2, 3)):
-                for name, work in works.items():
-                    best[name] = min(best[name], seconds(work, self.threads, self.setting.device))
-                    peak = max(peak, peak_of(self.setting, self.threads, self.options))
-        return {name: self.frames / least for name, least in best.items()}, peak
-
-    def row(self, name: str, rate: float, peak: float, reference: float | None, memory: int) -> Row:
-        """A row of frames per second."""
-        return Row(
-            name,
-            rate,
-            "frames/s",
-            reference and rate / reference,
-            rate * self.flop / peak,
-            memory,
-            self.threads,
-            "Conv1d, BatchNorm1d" if reference else "",
-        )
+def epoch_of(run: Run) -> dict[str, float]:
+    """One epoch of the trainer on a run that starts anew."""
+    run.within, run.step, run.sums = 0, 0, dict(NOTHING_DONE)
+    with contextlib.redirect_stderr(io.StringIO()):
+        return train_epoch(run, Watch(0), Path("last.pt"))
 
 
-def epoch_of(run: Run) -> Callable[[], dict[str, float]]:
-    """One epoch of the trainer on a run that starts anew each time it is called; keeps the last result in `done`."""
-
-    def work() -> dict[str, float]:
-        run.within, run.step, run.sums = 0, 0, dict(NOTHING_DONE)
-        with contextlib.redirect_stderr(io.StringIO()):
-            work.done = train_epoch(run, Watch(0), Path("last.pt"))
-        return work.done
-
-    return work
-
-
-def compiled_step(plain: PlainNetwork, step: Callable[[Callable], None]) -> Callable[[], None] | None:
-    """A step of the plain network under torch.compile; None where it does not compile."""
-    call = torch.compile(plain)
+def compiled(plain: Plain, x: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """The plain network under torch.compile; None where it does not compile."""
+    net = torch.compile(plain.net)
     try:
-        step(call)
+        plain.step(x, labels, net)
     except Exception as problem:  # no compiler, or one that fails: a row less
         print(f"torch.compile: {(str(problem).strip() or type(problem).__name__).splitlines()[0][:120]}")
         return None
-    return lambda: step(call)
+    return net
 
 
 def tdnn(setting: Setting) -> Iterator[Row]:
     """Training end to end, its kernels alone, the plain layers, a compiler, a DataLoader; data wait; 8 bits."""
-    steps, memory = setting.size(1, 2), PeakMemory(setting.device)
-    options = options_of(setting, steps)
+    options, memory = options_of(setting), PeakMemory(setting.device)
     data = arks(setting.folder / "tdnn", setting.size(100, 1000), 800)
     utts = sorted(data.utt2spk)
-    names = [f"s{k}" for k in range(SPEAKERS)]
     start = time.perf_counter()
     sources = {
         "tdnn": open_source(data, utts, utts, options, 32.0, "bench", "float"),
@@ -201,9 +147,9 @@ def tdnn(setting: Setting) -> Iterator[Row]:
     load = 2 * int(sources["tdnn"].lengths.sum()) / (time.perf_counter() - start)
     if setting.device.type == "cuda":
         sources = {"tdnn": resident(setting)}
-    runs = {name: prepare(source, names, options, 1) for name, source in sources.items()}
+    runs = {name: prepare(source, [f"s{k}" for k in range(SPEAKERS)], options, 1) for name, source in sources.items()}
     for threads in setting.threads:
-        yield from contest(setting, options, threads, runs, data, steps)
+        yield from contest(setting, options, threads, runs, data)
     flop = training_flop(runs["tdnn"].net, CHUNK)
     yield Row("tdnn_flop_per_frame", flop, "operations", None, None, memory.bytes())
     yield Row("tdnn_load_features", load, "frames/s", None, None, memory.bytes(), torch.get_num_threads())
@@ -218,18 +164,12 @@ def peak_of(setting: Setting, threads: int, options: NetworkOptions) -> float:
 
 
 def contest(
-    setting: Setting, options: NetworkOptions, threads: int, runs: dict[str, Run], data: DataDir, steps: int
+    setting: Setting, options: NetworkOptions, threads: int, runs: dict[str, Run], data: DataDir
 ) -> Iterator[Row]:
-    """All rows for one number of threads."""
-    run = runs["tdnn"]
+    """All rows for one number of threads, measured in turns: the best of some."""
+    run, steps, plain = runs["tdnn"], options.steps_per_epoch, Plain(options, setting.device)
     batch = next(iter(run.phase.sampler))
     x, labels = batch.features.to(setting.device), batch.labels.to(setting.device)
-    plain = PlainNetwork().to(setting.device)
-    optimiser = torch.optim.AdamW(plain.parameters(), lr=1e-3)
-
-    def many(net: Callable[[Tensor], Tensor]) -> None:
-        for _ in range(steps):
-            plain_step(net, optimiser, x, labels, options)
 
     def kernels() -> None:
         run.step = 0
@@ -237,21 +177,29 @@ def contest(
         for _ in range(steps):
             train_step(run, batch, Watch(0))
 
-    works: dict[str, Callable[[], Any]] = {name: epoch_of(each) for name, each in runs.items()}
-    works |= {"tdnn_kernels": kernels, "tdnn_conv1d": lambda: many(plain)}
-    if setting.full and (compiled := compiled_step(plain, many)):
-        works["tdnn_conv1d_compiled"] = compiled
-    memory = PeakMemory(setting.device)
-    game = Contest(setting, options, threads, steps * options.batch_size * CHUNK, training_flop(run.net, CHUNK))
-    rates, peak = game.measure(works)
-    for name, rate in rates.items():
-        yield game.row(name, rate, peak, None if name == "tdnn_conv1d" else rates["tdnn_conv1d"], memory.bytes())
-    done = works["tdnn"].done
+    def many(net: Callable[[Tensor], Tensor] | None = None) -> None:
+        for _ in range(steps):
+            plain.step(x, labels, net)
+
+    works: dict[str, Callable[[], Any]] = {name: functools.partial(epoch_of, each) for name, each in runs.items()}
+    works |= {"tdnn_kernels": kernels, "tdnn_conv1d": many}
+    if setting.full and (net := compiled(plain, x, labels)):
+        works["tdnn_conv1d_compiled"] = functools.partial(many, net)
+    memory, best, peak = PeakMemory(setting.device), dict.fromkeys(works, float("inf")), 0.0
+    with torch_threads(threads):
+        for name, work in setting.size(2, 3) * list(works.items()):
+            best[name] = min(best[name], seconds(work, threads, setting.device))
+            peak = max(peak, peak_of(setting, threads, options))
+        done = epoch_of(run)
+        loaded = dataloader_seconds(data, plain, setting.device)
+    frames, flop = steps * options.batch_size * CHUNK, training_flop(run.net, CHUNK)
+    for name, least in {**best, "tdnn_conv1d_dataloader": loaded}.items():
+        plainly = None if name == "tdnn_conv1d" else best["tdnn_conv1d"] / least
+        against = "" if plainly is None else "Conv1d, BatchNorm1d"
+        rate = frames / least
+        yield Row(name, rate, "frames/s", plainly, rate * flop / peak, memory.bytes(), threads, against)
     waited = 1e6 * done["waited"] / done["seconds"]
     yield Row("tdnn_data_wait", waited, "ppm of time", None, None, memory.bytes(), threads)
-    with torch_threads(threads):
-        loaded = dataloader_rate(data, plain, optimiser, options, steps, setting.device)
-    yield game.row("tdnn_conv1d_dataloader", loaded, peak, rates["tdnn_conv1d"], memory.bytes())
 
 
 class ArkChunks(torch.utils.data.Dataset):
@@ -269,26 +217,17 @@ class ArkChunks(torch.utils.data.Dataset):
         return self.source.gather(which, rng.integers(0, 300, self.batch), CHUNK)
 
 
-def dataloader_rate(
-    data: DataDir,
-    plain: PlainNetwork,
-    optimiser: torch.optim.Optimizer,
-    options: NetworkOptions,
-    steps: int,
-    device: torch.device,
-) -> float:
-    """Frames per second (wall) of the plain network fed by a DataLoader with two workers from the same arks."""
-    utts = sorted(data.utt2spk)
+def dataloader_seconds(data: DataDir, plain: Plain, device: torch.device) -> float:
+    """Seconds (wall) of an epoch of the plain network fed by a DataLoader with two workers from the same arks."""
+    utts, options = sorted(data.utt2spk), plain.options
     source = open_source(data, utts, utts, options, 0.0, "bench", "archive")
-    batches = ArkChunks(source, options.batch_size, steps + 2)
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=WORKERS)
+    batches = ArkChunks(source, options.batch_size, options.steps_per_epoch + 2)
     start = 0.0
-    for number, x in enumerate(loader):
+    for number, x in enumerate(torch.utils.data.DataLoader(batches, batch_size=None, num_workers=WORKERS)):
         if number == 2:  # the workers have started
             start = time.perf_counter()
-        labels = torch.zeros(len(x), dtype=torch.int64, device=device)
-        plain_step(plain, optimiser, x.to(device), labels, options)
-    return steps * options.batch_size * CHUNK / (time.perf_counter() - start)
+        plain.step(x.to(device), torch.zeros(len(x), dtype=torch.int64, device=device))
+    return time.perf_counter() - start
 
 
 def errors(memory: PeakMemory) -> Iterator[Row]:

@@ -84,7 +84,7 @@ def test_reference_of_plda_gives_our_score():
 def test_every_row_is_complete(tmp_path, monkeypatch):
     """A fast row through the command: table on the screen, one object a row in the file."""
     rows = [Row("nothing", 2.0, "things/s", None, 0.5, 7)]
-    monkeypatch.setattr(bench, "ROWS", {"nothing": lambda setting: iter(rows)})
+    monkeypatch.setitem(bench.ROWS, "nothing", lambda setting: iter(rows))
     monkeypatch.setattr(bench, "bandwidth", lambda vectors: 1e10)
     monkeypatch.setattr(bench, "sgemm_rate", lambda setting, threads: 1e11)
     assert bench.main(["--only=nothing", f"--json={tmp_path / 'rows.json'}"]) in (None, 0)
@@ -110,7 +110,7 @@ def test_peak_memory_and_turns():
     assert memory.bytes() > before + held.nbytes // 2
     calls = []
     setting = Setting(False, torch.device("cpu"), (1,), None)
-    found = in_turns(lambda: calls.append("o"), lambda: calls.append("r"), setting, 1, 3)
+    found = in_turns(lambda: calls.append("o"), lambda: lambda: calls.append("r"), setting, 1, 3)
     assert calls == list("ororor") and found.own >= 0 and found.reference >= 0
     assert found.sgemm > 0 and found.stream > 0 and found.memory > 0
     assert in_turns(lambda: None, None, setting, 1, 1).reference is None

@@ -1,7 +1,5 @@
 """Bootstrap over speakers against lists written out trial by trial; coverage; paired tests."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,14 +101,6 @@ def test_paired_difference():
     noise = np.random.default_rng(1).normal(size=999)
     brute = 2 * min((noise <= 0).sum() + 1, (noise >= 0).sum() + 1) / 1000
     assert bootstrap.paired(noise, np.zeros(999), 0.0)["p"] == pytest.approx(min(1, brute))
-
-
-def test_mcnemar_by_hand():
-    right_a = np.array([True] * 8 + [False] * 1 + [True] * 5)
-    right_b = np.array([False] * 8 + [True] * 1 + [True] * 5)
-    p = 2 * sum(math.comb(9, k) for k in (0, 1)) / 2**9
-    assert bootstrap.mcnemar(right_a, right_b) == {"only_a": 8, "only_b": 1, "p": pytest.approx(p)}
-    assert bootstrap.mcnemar(right_a, right_a)["p"] == 1.0
 
 
 def test_huge_lists_get_fewer_replicates():

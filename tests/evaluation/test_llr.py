@@ -88,7 +88,7 @@ def test_a_hand_made_c_primary():
 def test_hull_of_a_large_set_is_convex_and_below_every_point():
     generator = np.random.default_rng(1)
     counts = counts_of(generator.normal(1, 1, 30_000), generator.normal(0, 1.5, 50_000))
-    x, y = llr.hull(counts)
+    x, y = counts.hull
     assert (x[0], y[0]) == (50_000, 0) and (x[-1], y[-1]) == (0, 30_000) and len(x) < 2000
     slopes = np.diff(y) / np.diff(x)  # negative, steeper towards reject-all: x falls along the chain
     assert np.all(np.diff(slopes) < 0)

@@ -50,8 +50,7 @@ def test_against_brute_force(t, u, p, c_miss):
     assert metrics.min_dcf(counts, effective)[0] == pytest.approx(dcf, abs=1e-12)
     assert metrics.eer_kaldi(ts, us)[0] == brute_eer_kaldi(t, u)
     assert metrics.eer_rocch(counts) == pytest.approx(brute_eer_hull(points), abs=1e-12)
-    every = metrics.error_counts(ts, us, every_threshold=True)
-    assert list(zip(every.p_miss, every.p_fa)) == points
+    assert set(zip(counts.p_miss, counts.p_fa)) <= set(points)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

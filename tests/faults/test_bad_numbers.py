@@ -11,7 +11,7 @@ from tdnn_data import SMALL, write_data
 from pyasp.bin import train_tdnn, train_ubm
 from pyasp.core.errors import InputError
 from pyasp.features.frontend import FrontendOptions, frontend
-from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, update_diag, update_full
+from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, update
 from pyasp.gmm.files import read_full
 from pyasp.gmm.init import InitOptions, initialise
 from pyasp.gmm.model import DiagGmm, FullGmm
@@ -46,9 +46,9 @@ def one_gaussian(dim):
     ],
 )
 def test_covariances_that_are_singular_are_floored_and_counted(case, x):
-    model, report = update_full(one_gaussian(2), full_stats(x), UpdateOptions())
+    model, report = update(one_gaussian(2), full_stats(x), UpdateOptions())
     assert report.floored >= 1 and report.floored_gaussians == 1
-    assert np.isfinite(model.inv_covars).all() and np.linalg.eigvalsh(model.covariances[0]).min() > 0.0005
+    assert np.isfinite(model.inverse).all() and np.linalg.eigvalsh(model.covariances[0]).min() > 0.0005
 
 
 def test_dead_gaussians_are_kept_or_removed_and_counted():
@@ -58,7 +58,7 @@ def test_dead_gaussians_are_kept_or_removed_and_counted():
         stats.accumulate(
             torch.as_tensor(RNG.normal(size=(400, 1)), dtype=torch.float32), DiagScorer(far, CPU, torch.float64)
         )
-        model, report = update_diag(far, stats, UpdateOptions(remove_low_count=remove))
+        model, report = update(far, stats, UpdateOptions(remove_low_count=remove))
         assert (model.num_gauss, report.low_count, report.removed) == (left, 1, int(remove))
         assert np.isfinite(model.gconsts).all() and abs(model.weights.sum() - 1) < 1e-4
 
@@ -67,7 +67,7 @@ def test_one_constant_coefficient_is_modelled_and_all_constant_ones_are_refused(
     frames = RNG.normal(size=(400, 3)).astype(np.float32)
     frames[:, 1] = 2.5
     model, _ = initialise(frames, InitOptions(4, 2, 4, UpdateOptions()), np.random.default_rng(0), CPU, torch.float32)
-    assert np.isfinite(model.gconsts).all() and model.variances[:, 1].max() < 0.0011
+    assert np.isfinite(model.gconsts).all() and model.covariances[:, 1].max() < 0.0011
     with pytest.raises(InputError, match="all equal"):
         initialise(
             np.full((400, 3), 2.5, np.float32),
@@ -82,15 +82,9 @@ def test_one_constant_coefficient_is_modelled_and_all_constant_ones_are_refused(
 def test_statistics_that_are_not_finite_are_refused(value):
     frames = RNG.normal(size=(400, 2))
     frames[7, 1] = value
-    for update, model, stats in (
-        (update_full, one_gaussian(2), full_stats(frames)),
-        (update_diag, one_gaussian(2).to_diag(), full_stats(frames)),
-    ):
-        stats = (
-            stats
-            if update is update_full
-            else DiagStats(stats.count, stats.first, stats.second.diagonal(dim1=1, dim2=2))
-        )
+    full = full_stats(frames)
+    diagonal = DiagStats(full.count, full.first, full.second.diagonal(dim1=1, dim2=2))
+    for model, stats in ((one_gaussian(2), full), (one_gaussian(2).to_diag(), diagonal)):
         with pytest.raises(InputError, match="GMM statistics: found sums up to (nan|inf|1e.60); expected finite sums"):
             update(model, stats, UpdateOptions())
 

@@ -12,12 +12,13 @@ import stored_models
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from kaldi_steps import sliding_cmn
 from laws import FLOATS, SEED, both
 
 from pyasp import kaldi
 from pyasp.backend.files import read_plda, write_plda
 from pyasp.backend.plda import Plda
-from pyasp.features.frontend import FrontendOptions, sliding_cmn
+from pyasp.features.frontend import FrontendOptions
 from pyasp.features.vad import VadOptions, energy_vad
 from pyasp.gmm.model import DiagGmm, FullGmm
 from pyasp.ivector.model import IvectorExtractor

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from kaldi_steps import PLAIN, add_deltas, select_voiced, sliding_cmn
 
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
@@ -10,17 +11,12 @@ from pyasp.features.frontend import (
     BRIDGE,
     FrontendOptions,
     NetworkFrontendOptions,
-    add_deltas,
     frontend,
     frontend_chunk,
     output_dim,
-    select_voiced,
-    sliding_cmn,
 )
 from pyasp.features.stored import iterate
 from pyasp.kaldi import ArkWriter
-
-PLAIN = FrontendOptions(delta_order=0, cmn_window=0)
 
 
 def features(frames, dim=4, seed=0):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 from golden_cases import KALDI_CMN, KALDI_DELTAS, cases, compare, compare_tables, path, read_scp_lines, table
+from kaldi_steps import add_deltas, select_voiced, sliding_cmn
 from lhotse import MonoCut, MultiCut, Recording
 
 from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
-from pyasp.features.frontend import FrontendOptions, add_deltas, frontend, select_voiced, sliding_cmn
+from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.mfcc import Mfcc, MfccOptions, num_frames
 from pyasp.features.vad import VadOptions, energy_vad
 from pyasp.kaldi import ArkWriter, read_ark

@@ -8,6 +8,7 @@ import pytest
 import stored_models
 import torch
 from gmm_models import F64, draw, random_full, tensor
+from golden_models import all_loglikes
 from scipy.stats import multivariate_normal
 
 from pyasp.core.errors import InputError
@@ -19,11 +20,11 @@ from pyasp.gmm import posteriors as gmm_score
 from pyasp.gmm.em import DiagStats, FullStats
 from pyasp.gmm.files import read_diag, read_full
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.gmm.posteriors import Aligner, Alignment, DiagScorer, FullScorer, align, prune
+from pyasp.gmm.posteriors import Aligner, Alignment, DiagScorer, align, prune
 
 
 def scipy_loglikes(model, x):
-    covariances = model.covariances if isinstance(model, FullGmm) else [np.diag(v) for v in model.variances]
+    covariances = model.covariances if isinstance(model, FullGmm) else [np.diag(v) for v in model.covariances]
     return np.stack(
         [
             np.log(w) + multivariate_normal(m, c).logpdf(x)
@@ -64,32 +65,32 @@ def test_full_and_diagonal_forms():
     full = FullGmm.from_diag(diag)
     assert np.allclose(full.gconsts, diag.gconsts, atol=1e-5)
     back = full.to_diag()
-    assert np.allclose(back.inv_vars, diag.inv_vars, rtol=1e-6) and np.allclose(back.means, diag.means, atol=1e-6)
+    assert np.allclose(back.inverse, diag.inverse, rtol=1e-6) and np.allclose(back.means, diag.means, atol=1e-6)
 
 
 def test_constants_of_a_file_that_are_wrong_are_computed_again(tmp_path):
     model = random_full(np.random.default_rng(2)).to_diag()
-    wrong = DiagGmm(model.weights, model.means_invvars, model.inv_vars, model.gconsts + 3)
+    wrong = DiagGmm(model.weights, model.linear, model.inverse, model.gconsts + 3)
     stored_models.write(wrong, tmp_path / "m")
     assert np.array_equal(read_diag(tmp_path / "m").gconsts, model.gconsts)
 
 
 def test_damaged_models_are_refused(tmp_path):
     model = random_full(np.random.default_rng(3))
-    bad = model.inv_covars.copy()
+    bad = model.inverse.copy()
     bad[2, 0] = -1.0
     with pytest.raises(InputError, match="Gaussian 2: found an inverse covariance with eigenvalue"):
-        FullGmm.from_natural(model.weights, model.means_invcovars, bad)
+        FullGmm.from_natural(model.weights, model.linear, bad)
     diag = model.to_diag()
-    inverse = diag.inv_vars.copy()
+    inverse = diag.inverse.copy()
     inverse[0, 0] = np.nan
-    stored_models.write(DiagGmm(diag.weights, diag.means_invvars, inverse, diag.gconsts), tmp_path / "nan")
+    stored_models.write(DiagGmm(diag.weights, diag.linear, inverse, diag.gconsts), tmp_path / "nan")
     with pytest.raises(InputError, match="not finite"):
         read_diag(tmp_path / "nan")
-    stored_models.write(DiagGmm(diag.weights, diag.means_invvars, -diag.inv_vars, diag.gconsts), tmp_path / "negative")
+    stored_models.write(DiagGmm(diag.weights, diag.linear, -diag.inverse, diag.gconsts), tmp_path / "negative")
     with pytest.raises(InputError, match="positive variances"):
         read_diag(tmp_path / "negative")
-    stored_models.write(DiagGmm(diag.weights[1:], diag.means_invvars, diag.inv_vars, diag.gconsts), tmp_path / "short")
+    stored_models.write(DiagGmm(diag.weights[1:], diag.linear, diag.inverse, diag.gconsts), tmp_path / "short")
     with pytest.raises(InputError, match="shape"):
         read_diag(tmp_path / "short")
     with pytest.raises(InputError, match="<FullGMM>"):
@@ -107,8 +108,8 @@ def test_scores_equal_scipy(monkeypatch, small_groups):
     model = random_full(rng)
     x = draw(model, 150, rng)
     expected = scipy_loglikes(model, x)
-    assert np.allclose(FullScorer(model, dtype=F64).all_loglikes(tensor(x)), expected, atol=1e-4)
-    assert np.allclose(FullScorer(model).all_loglikes(tensor(x)), expected, atol=1e-3)
+    assert np.allclose(all_loglikes(model, tensor(x)), expected, atol=1e-4)
+    assert np.allclose(all_loglikes(model, tensor(x), torch.float32), expected, atol=1e-3)
     diag = model.to_diag()
     assert np.allclose(DiagScorer(diag, dtype=F64).loglikes(tensor(x)), scipy_loglikes(diag, x), atol=1e-4)
     values, indices = DiagScorer(diag, dtype=F64).select(tensor(x), 2)
@@ -134,9 +135,16 @@ def test_pruning_drops_small_posteriors_and_keeps_the_best():
     kept = prune(posteriors, 0.39)
     assert torch.allclose(kept, torch.tensor([[0.6 / 0.99, 0.39 / 0.99, 0.0], [0, 1.0, 0], [0, 1, 0]], dtype=F64))
     assert prune(posteriors, 0.0) is posteriors
-    result = align(posteriors.log(), torch.tensor([[7, 8, 9]] * 3), 0.39).scaled(0.5)
+    result = align(posteriors.log(), torch.tensor([[7, 8, 9]] * 3), 0.39)
     assert result.gauss.tolist() == [7, 8, 8, 8] and result.frame.tolist() == [0, 0, 1, 2]
-    assert result.weight.sum() == pytest.approx(1.5)
+    assert result.weight.sum() == pytest.approx(3.0)
+
+
+def test_posteriors_are_scaled():
+    model = random_full(np.random.default_rng(7))
+    x = tensor(draw(model, 20, np.random.default_rng(8))).float()
+    plain, half = (Aligner(model.to_diag(), model, 3, scale=scale)(x).weight for scale in (1.0, 0.5))
+    assert torch.equal(half, 0.5 * plain) and len(plain)
 
 
 def test_statistics_equal_brute_force_and_add_up():
@@ -147,9 +155,7 @@ def test_statistics_equal_brute_force_and_add_up():
     whole, parts = FullStats.zeros(5, 3), FullStats.zeros(5, 3)
     whole.accumulate(tensor(x), aligner(tensor(x)))
     for part in (x[:40], x[40:]):
-        stats = FullStats.zeros(5, 3)
-        stats.accumulate(tensor(part), aligner(tensor(part)))
-        parts.add(stats)
+        parts.accumulate(tensor(part), aligner(tensor(part)))
     alignment = aligner(tensor(x))
     dense = np.zeros((90, 5))
     dense[alignment.frame, alignment.gauss] = alignment.weight

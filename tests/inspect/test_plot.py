@@ -92,7 +92,7 @@ def test_lda_separates_speakers_better_than_pca(run):
         (["nonsense", "x"], "features or attention"),
         (["features", "DATA"], "DATA UTT"),
         (["features", "DATA", "u9"], "no such key"),
-        (["attention", "WAV"], "a bundle and one recording"),
+        (["attention", "WAV"], "no --model; expected a bundle"),
         (["training", "DATA"], "no such file"),
         (["det", "DATA"], "metrics"),
         (["det", "SYS"], "no --out"),

@@ -83,7 +83,7 @@ def our_ivectors(case) -> dict[str, np.ndarray]:
         group = torch.tensor([owner[utt] for utt in utts])
         count, first = (x.new_zeros((len(speakers), *x.shape[1:])).index_add_(0, group, x) for x in (count, first))
         utts = speakers
-    means = Estimator(model).posterior(*scale_stats(count, first, weight, limit)).mean.numpy()
+    means = Estimator(model).means(*scale_stats(count, first, weight, limit)).numpy()
     return dict(zip(utts, means))
 
 

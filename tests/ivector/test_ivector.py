@@ -29,23 +29,21 @@ def test_two_routes_and_batches_agree():
     model = random_extractor(rng)
     count, first = random_statistics(rng)
     estimator = Estimator(model)
-    batch = estimator.posterior(count, first)
+    batch = estimator.solve(estimator.terms(count, first))
     for u in range(len(count)):
         mean, covariance = direct_posterior(model, count[u].numpy(), first[u].numpy())
         mean[0] -= model.prior_offset
         assert np.allclose(batch.mean[u], mean, atol=1e-10)
         assert np.allclose(torch.cholesky_inverse(batch.root[u]), covariance, atol=1e-10)
-        assert torch.allclose(
-            estimator.posterior(count[u : u + 1], first[u : u + 1]).mean[0], batch.mean[u], atol=1e-12
-        )
+        assert torch.allclose(estimator.means(count[u : u + 1], first[u : u + 1])[0], batch.mean[u], atol=1e-12)
 
 
 def test_float32_products_keep_ivectors():
     rng = np.random.default_rng(1)
     model = random_extractor(rng, offset=100.0)
     count, first, _, _ = draw(model, 30, 2000, rng)
-    exact = Estimator(model).posterior(count, first).mean
-    single = Estimator(model, dtype=torch.float32).posterior(count, first).mean
+    exact = Estimator(model).means(count, first)
+    single = Estimator(model, dtype=torch.float32).means(count, first)
     assert float((single - exact).abs().max() / exact.abs().max()) < 1e-3
 
 
@@ -53,7 +51,7 @@ def test_float32_too_coarse_for_the_prior_is_factorised_in_float64():
     """At 2^30 frames 1 + N is N in float32, and the second pivot zero."""
     model = IvectorExtractor(np.ones(1), np.ones((1, 1, 2)), np.ones((1, 1)), 0.0, np.zeros((0, 0)))
     count, first = torch.tensor([[2.0**30], [10.0]], dtype=F64), torch.tensor([[[3 * 2.0**30]], [[30.0]]], dtype=F64)
-    exact, single = (Estimator(model, dtype=dtype).posterior(count, first).mean for dtype in (F64, torch.float32))
+    exact, single = (Estimator(model, dtype=dtype).means(count, first) for dtype in (F64, torch.float32))
     assert torch.allclose(exact, torch.tensor([[3 * 2.0**30 / (2.0**31 + 1)] * 2, [30.0 / 21.0] * 2], dtype=F64))
     assert torch.allclose(single, exact, rtol=1e-6)
 
@@ -81,7 +79,8 @@ def test_product_in_tiles_is_the_product(monkeypatch):
 
 def test_no_frames_give_the_prior():
     model = random_extractor(np.random.default_rng(2))
-    result = Estimator(model).posterior(torch.zeros(1, C, dtype=F64), torch.zeros(1, C, D, dtype=F64))
+    estimator = Estimator(model)
+    result = estimator.solve(estimator.terms(torch.zeros(1, C, dtype=F64), torch.zeros(1, C, D, dtype=F64)))
     assert torch.equal(result.mean, torch.zeros(1, R, dtype=F64))
     assert torch.equal(result.root[0], torch.eye(R, dtype=F64))
 
@@ -92,7 +91,7 @@ def test_latent_is_recovered_better_with_more_frames():
     found = []
     for frames in (3, 30, 3000):
         count, first, _, latent = draw(model, 60, frames, rng)
-        means = Estimator(model).posterior(count, first).mean.numpy()
+        means = Estimator(model).means(count, first).numpy()
         found.append(min(np.corrcoef(means[:, r], latent[:, r])[0, 1] for r in range(R)))
     assert found[0] < found[1] < found[2] and found[2] > 0.98
 
@@ -102,7 +101,7 @@ def test_weights_that_do_not_depend_on_h_change_nothing():
     model = random_extractor(rng)
     count, first = random_statistics(rng)
     regressing = dataclasses.replace(model, weights=np.zeros(0), weight_projections=np.zeros((C, R)))
-    found, expected = (Estimator(m).posterior(count, first).mean for m in (regressing, model))
+    found, expected = (Estimator(m).means(count, first) for m in (regressing, model))
     assert torch.allclose(found, expected)
 
 
@@ -114,8 +113,9 @@ def test_regressed_weights_reach_the_mode(monkeypatch):
     w = rng.standard_normal((C, R)) * 0.3
     regressing = IvectorExtractor(np.zeros(0), model.projections, model.inv_covars, model.prior_offset, w)
     count, first = random_statistics(rng)
-    z = Estimator(regressing).posterior(count, first).mean.requires_grad_()
-    plain = Estimator(model).posterior(count, first)
+    z = Estimator(regressing).means(count, first).requires_grad_()
+    estimator = Estimator(model)
+    plain = estimator.solve(estimator.terms(count, first))
     h = z + model.prior_offset * torch.eye(1, R, dtype=F64)
     precision = plain.root @ plain.root.mT
     log_posterior = (

@@ -12,14 +12,15 @@ from pathlib import Path
 import golden_cases
 import numpy as np
 import pytest
+import stored_models
 import torch
+from golden_models import all_loglikes
 from recipe import CONF, ROOT, run
 
 from pyasp.core.conf import read_conf
 from pyasp.core.options import subset
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.gmm.model import DiagGmm, FullGmm
-from pyasp.gmm.posteriors import DiagScorer, FullScorer
 from pyasp.ivector.train import IvectorOptions
 from pyasp.kaldi import ScpReader, read_ark, read_scalars
 
@@ -160,15 +161,13 @@ def test_features_and_decisions(ours, tmp_path):
 
 def test_models_give_the_same_likelihoods(ours, tmp_path):
     feats = front_end(ours / "data/test", tmp_path / "feats")
-    for name, program, kind, scorer in (
-        ("final.dubm", "gmm-global-get-frame-likes", DiagGmm, DiagScorer),
-        ("final.ubm", "fgmm-global-get-frame-likes", FullGmm, FullScorer),
+    for name, program, kind in (
+        ("final.dubm", "gmm-global-get-frame-likes", DiagGmm),
+        ("final.ubm", "fgmm-global-get-frame-likes", FullGmm),
     ):
         kaldi(program, "--average=true", ours / "exp/ubm" / name, feats, f"ark:{tmp_path}/likes")
-        model = kind.read(ours / "exp/ubm" / name)
-        score = scorer(model, dtype=torch.float64)
-        score = score.loglikes if kind is DiagGmm else score.all_loglikes
-        found = {utt: float(score(torch.as_tensor(x)).logsumexp(1).mean()) for utt, x in read_ark(feats)}
+        model = stored_models.read(kind, ours / "exp/ubm" / name)
+        found = {utt: float(all_loglikes(model, torch.as_tensor(x)).logsumexp(1).mean()) for utt, x in read_ark(feats)}
         deviation(f"log-likelihood, {name}", found, dict(read_scalars(tmp_path / "likes")), 1e-4)
 
 

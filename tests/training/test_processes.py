@@ -23,7 +23,12 @@ from pyasp.training.chunks import ChunkOptions, Sampler
 
 TDNN = [*SMALL, "--epochs=2", "--steps-per-epoch=6", "--dropout=0.2", "--mask-frames=4"]
 STEPS = ["--optimiser=sgd", "--learning-rate=0.05"]  # AdamW makes whole steps of gradients that are only rounding
-WIDE = ["--frame-dim=256", "--steps-per-epoch=2", "--learning-rate=0.01"]  # in one pass; few steps: rounding grows
+WIDE = [
+    "--frame-dim=256",
+    "--steps-per-epoch=2",
+    "--learning-rate=0.01",
+    "--dropout=0",
+]  # in one pass; steps: rounding grows
 HELD = [
     "--loss=am",
     "--learning-rate=0.002",

@@ -223,7 +223,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch,
 
 
 def test_a_training_killed_by_the_system_goes_on_to_the_same_bits(data, tmp_path):
-    words = [*SMALL, "--epochs=60", "--steps-per-epoch=2", "--dropout=0.2", str(data.path), str(tmp_path / "killed")]
+    words = [*SMALL, "--epochs=25", "--steps-per-epoch=2", "--dropout=0.2", str(data.path), str(tmp_path / "killed")]
     one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     environment = {**os.environ, **one, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pyasp.bin.train_tdnn", *words]
@@ -232,7 +232,7 @@ def test_a_training_killed_by_the_system_goes_on_to_the_same_bits(data, tmp_path
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
         time.sleep(0.002)
     process.kill()
-    assert process.wait() == -signal.SIGKILL and 1 <= checkpoint.load(tmp_path / "killed" / "last.pt")["epoch"] < 60
+    assert process.wait() == -signal.SIGKILL and 1 <= checkpoint.load(tmp_path / "killed" / "last.pt")["epoch"] < 25
     assert train_tdnn.main(words) == 0
     assert train_tdnn.main([*words[:-1], str(tmp_path / "straight")]) == 0
     assert_same_training(tmp_path / "straight", tmp_path / "killed")
