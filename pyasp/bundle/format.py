@@ -94,11 +94,10 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
     write_json(path / MANIFEST, {"format": FORMAT, "kind": kind, **facts, "files": digests})
 
 
-def changed_files(bundle: Bundle, among: tuple[str, ...] = ()) -> list[str]:
-    """Files (of some names, where any are given) that are not what the manifest says they were."""
+def changed_files(bundle: Bundle) -> list[str]:
+    """Files that are not what the manifest says they were."""
     return [
         name
         for name, digest in bundle.facts.get("files", {}).items()
-        if name in (among or (name,))
-        and (Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest)
+        if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest
     ]

@@ -286,13 +286,13 @@ class SpeakerModel:
 
 def read_calibration(bundle: Bundle) -> AffineMap | None:
     """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
-    back end is another one than the bundle was made with: its scores are on another scale."""
+    system is another one than the bundle was made with: its scores are on another scale."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
-    if other := changed_files(bundle, BACKEND):
-        cure = "Calibrate again and bundle again, or delete calibration.json: the ratio is then the back end's own"
-        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this back end", cure)
+    if other := [name for name in changed_files(bundle) if name != CALIBRATION]:
+        cure = "Copy or make the bundle again; without calibration.json its ratio is the back end's own"
+        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this bundle", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))

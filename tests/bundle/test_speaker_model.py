@@ -83,7 +83,7 @@ def test_calibration_is_an_affine_map(folder, tmp_path):
         SpeakerModel.load(tmp_path / "m")
 
 
-def test_a_calibration_of_another_back_end_is_refused(folder, tmp_path):
+def test_a_calibration_of_another_back_end_or_other_features_is_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "m")
     (tmp_path / "m/calibration.json").write_text('{"scale": 0.5, "offset": -2.0}')
     assert SpeakerModel.load(tmp_path / "m").calibrated
@@ -92,6 +92,11 @@ def test_a_calibration_of_another_back_end_is_refused(folder, tmp_path):
         SpeakerModel.load(tmp_path / "m")
     (tmp_path / "m/calibration.json").unlink()
     assert not SpeakerModel.load(tmp_path / "m").calibrated
+    shutil.copytree(folder, other := tmp_path / "other")
+    (other / "calibration.json").write_text('{"scale": 0.5, "offset": -2.0}')
+    (other / "mfcc.conf").write_text((other / "mfcc.conf").read_text().replace("high-freq=3700", "high-freq=3000"))
+    with pytest.raises(InputError, match="a calibration of another mfcc.conf; .* make the bundle again"):
+        SpeakerModel.load(other)
 
 
 def test_other_rates_are_resampled(model):
