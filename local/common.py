@@ -115,7 +115,7 @@ def _place(utt: Utterance) -> tuple[Any, ...]:
     return utt.path, utt.channel, utt.start, utt.speaker
 
 
-def _cut(utt: Utterance, audio: Header, since: str) -> dict[str, Any]:
+def _cut(utt: Utterance, audio: Header, since: str = "") -> dict[str, Any]:
     """A lhotse MonoCut with its recording and one supervision, as lhotse itself would store it. since: of a recording
     that came in place of another, which may differ from it in nothing else that a cut says."""
     recording = described(utt.recording or utt.id, utt.path, audio.rate, audio.samples, audio.channels)
