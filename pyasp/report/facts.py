@@ -63,9 +63,9 @@ def _is_number(value: Any) -> bool:
 
 def _iterations(directory: Path, suffix: str) -> list[dict[str, Any]]:
     """What each iteration of a model measured, in order, from its likelihood.json."""
-    history = read_json_if_there(directory / "likelihood.json")
-    stems = (name.removesuffix(suffix) for name, row in history.items() if isinstance(row, dict))
-    return [history[f"{number}{suffix}"] for number in sorted(int(stem) for stem in stems if stem.isdecimal())]
+    named = ((name.partition("."), row) for name, row in read_json_if_there(directory / "likelihood.json").items())
+    rows = [(int(stem), row) for (stem, *end), row in named if stem.isdecimal() and "".join(end) == suffix]
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0]) if isinstance(row, dict)]
 
 
 def durations(data: Path) -> dict[str, np.ndarray]:
