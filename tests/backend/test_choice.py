@@ -42,7 +42,8 @@ def test_too_few_recordings_for_plda_make_it_cosine():
 
 
 def test_the_settings_stay_unless_another_is_clearly_better():
-    (options, scoring), why = choose(*speech(100, 10, within=1.5), BackendTrainOptions())
+    """Loud directions, of which cosine without whitening knows nothing."""
+    (options, scoring), why = choose(*speech(100, 10, within=1.5, loud=3.0), BackendTrainOptions())
     assert (options, scoring) == (BackendTrainOptions(), "plda") and "no other is clearly better" in why
     (options, scoring), why = choose(*speech(4, 3), BackendTrainOptions())
     assert (options, scoring) == (BackendTrainOptions(), "plda") and "too few training speakers (4)" in why
@@ -71,6 +72,13 @@ def test_copies_go_for_a_little_and_plda_for_much(monkeypatch, plda, without_cop
     monkeypatch.setattr(choice, "evidence", lambda *_: {name: (each, name) for name, each in figures.items()})
     found, why = choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), BackendTrainOptions())
     assert found == chosen and f"back end: {chosen}" in why and ("no other" in why) == (chosen != "cosine")
+
+
+@pytest.mark.parametrize("cosine, chosen", [(18.9, "cosine without whitening"), (19.1, "PLDA")])
+def test_cosine_that_trains_the_mean_alone_needs_little(monkeypatch, cosine, chosen):
+    figures = {"PLDA": 20.0, "cosine": 18.0, "cosine without whitening": cosine, "LDA to 9, PLDA": 16.5}
+    monkeypatch.setattr(choice, "evidence", lambda *_: {name: (each, name) for name, each in figures.items()})
+    assert choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), BackendTrainOptions(whitening=True))[0] == chosen
 
 
 def test_an_lda_of_the_users_stays():
