@@ -4,8 +4,8 @@ The speakers fall into folds by their numbers' random order. Each back end is tr
 scores every pair of the fold's own; copies are never scored. Its figure is the mean over the folds of their equal error
 rates, weighted by their target pairs. The settings as they are (PLDA), without copies where that has a slightly lower
 figure, stay unless another back end has a clearly lower one: with few speakers differences are mostly chance. For
-cosine without whitening, of which only the mean is trained, slightly lower is enough (conf/folder/README.md has the
-measurements).
+cosine without whitening, of which only the mean is trained, slightly lower is enough with less than FEW_SPEAKERS
+(conf/folder/README.md has the measurements).
 
 Speakers that a network was trained on are easier to tell apart than others; figures of a network's vectors are lower
 than those of new speakers, whatever the back end, and flatter the one most in which most is trained.
@@ -27,7 +27,8 @@ FOLDS = 5
 FEWEST_SPEAKERS = 10  # with fewer nothing can be told from held-out ones
 MOST_SPEAKERS = 300  # enough to tell, and soon done
 CLEARLY = 0.8  # of the figure of the settings as they are
-SLIGHTLY = 0.95  # of that figure, for the same back end without copies, and for cosine that trains the mean alone
+SLIGHTLY = 0.95  # of that figure, for the same back end without copies
+FEW_SPEAKERS = 500  # with fewer a slight lead is enough for cosine that trains the mean alone; with 1000 PLDA is better
 WITHOUT_COPIES = "PLDA on clean recordings"
 
 Choice = tuple[BackendTrainOptions, str]
@@ -120,7 +121,11 @@ def choose(
     usual = WITHOUT_COPIES if lower(WITHOUT_COPIES, SLIGHTLY, "PLDA") else "PLDA"
     best = min(found, key=lambda name: (found[name][0], name))
     least_trained = "cosine without whitening" if options.whitening else "cosine"
-    name = best if lower(best, CLEARLY, usual) else least_trained if lower(least_trained, SLIGHTLY, usual) else usual
+    name = usual
+    if lower(best, CLEARLY, usual):
+        name = best
+    elif speakers < FEW_SPEAKERS and lower(least_trained, SLIGHTLY, usual):
+        name = least_trained
     figures = ", ".join(f"{each} {error:.1f} %" for each, (error, _) in found.items())
     kept = "" if name != usual else ", no other is clearly better"
     why = f"{kept}. EER of training speakers held out of the back end, not of what made the vectors: {figures}"

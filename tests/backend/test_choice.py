@@ -74,11 +74,14 @@ def test_copies_go_for_a_little_and_plda_for_much(monkeypatch, plda, without_cop
     assert found == chosen and f"back end: {chosen}" in why and ("no other" in why) == (chosen != "cosine")
 
 
-@pytest.mark.parametrize("cosine, chosen", [(18.9, "cosine without whitening"), (19.1, "PLDA")])
-def test_cosine_that_trains_the_mean_alone_needs_little(monkeypatch, cosine, chosen):
+@pytest.mark.parametrize(
+    "speakers, cosine, chosen", [(499, 18.9, "cosine without whitening"), (499, 19.1, "PLDA"), (500, 18.9, "PLDA")]
+)
+def test_cosine_that_trains_the_mean_alone_needs_little(monkeypatch, speakers, cosine, chosen):
     figures = {"PLDA": 20.0, "cosine": 18.0, "cosine without whitening": cosine, "LDA to 9, PLDA": 16.5}
     monkeypatch.setattr(choice, "evidence", lambda *_: {name: (each, name) for name, each in figures.items()})
-    assert choose(np.zeros((4, 2)), np.arange(4), np.ones(4, bool), BackendTrainOptions(whitening=True))[0] == chosen
+    data = np.zeros((speakers, 2)), np.arange(speakers), np.ones(speakers, bool)
+    assert choose(*data, BackendTrainOptions(whitening=True))[0] == chosen
 
 
 def test_an_lda_of_the_users_stays():
