@@ -369,24 +369,25 @@ on_exit() { end_stage; resume_line >"$exp/log/.resume"; }
 # supervise GROUP: waits for the stages, a process group under its first process, and ends with its code. A signal to run.sh is
 #   passed on; nothing of the run is alive behind it, or writes on behind a resumed one. The last words are the command that resumes.
 supervise() {
-  local group=$1 code=0 signal why resume
+  local group=$1 code=0 signal why resume told
   for signal in HUP INT TERM; do
     # shellcheck disable=SC2064
-    trap "signal=$signal; kill -TERM -- -$group 2>/dev/null || true" "$signal"
+    trap "signal=$signal; kill -TERM -- -$group || true" "$signal"
   done
   signal=
   exec 7>&- 9>&- # the locks are the stages'
-  until wait "$group" 2>/dev/null; code=$?; dead "$group"; do :; done
+  exec {told}>&2 2>/dev/null # where bash shows the source of what a signal ended, at whichever command it hears of that
+  until wait "$group"; code=$?; dead "$group"; do :; done
   trap '' HUP INT TERM
   if [ "$code" -ne 0 ]; then # what is left ends too (a training saves its checkpoint), within a minute: then the lock is free
-    resume=$(grep . "$exp/log/.resume" 2>/dev/null || resume_line)
-    kill -TERM -- "-$group" 2>/dev/null || true
+    resume=$(grep . "$exp/log/.resume" || resume_line)
+    kill -TERM -- "-$group" || true
     flock --wait 60 "$data/.lock" true || sleep 5
   fi
-  kill -KILL -- "-$group" 2>/dev/null || true
+  kill -KILL -- "-$group" || true
   [ "$code" -ne 0 ] || exit 0
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
   case $code in 129 | 130 | 143) why="asked to stop" ;; 137) why="a process was killed" ;; *) why="exit code $code" ;; esac
-  printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$resume" >&2 || true # the terminal may be gone
+  printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$resume" >&"$told" || true # the terminal may be gone
   exit "$code"
 }

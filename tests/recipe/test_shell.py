@@ -494,6 +494,20 @@ def test_a_stop_of_systems_side_by_side_is_no_failure(tmp_path, victim, sign, co
     assert ("x: asked to stop; the other systems went on" in told) == (victim.endswith("x") and code == 143)
 
 
+def test_a_stop_says_how_to_resume_and_nothing_else(tmp_path):
+    """Even when run.sh hears of the stages' end at another command than its `wait`: bash then shows their source."""
+    late = 'eval "$(declare -f dead | sed 1s/dead/is_dead/)"; dead() { sleep 0.5; is_dead "$@"; }'
+    script = STAGES.replace("set -m\n", f"{late}\nset -m\n".replace("{", "{{").replace("}", "}}"))
+    (tmp_path / "run.sh").write_text("set -euo pipefail\n" + script.format(root=ROOT, place=tmp_path, work="sleep 50"))
+    words = ["bash", tmp_path / "run.sh"]
+    run = subprocess.Popen(words, text=True, cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=hear_signals)
+    wait_for_number(tmp_path / "stages")
+    assert run.stderr.readline() == "begun\n"
+    run.terminate()
+    told = run.communicate(timeout=60)[1]
+    assert told == "\nrun.sh stopped (asked to stop). When the cause is mended, resume with:\n  ./run.sh --stage d\n"
+
+
 def test_a_run_that_is_killed_at_its_start_leaves_nothing(tmp_path):
     """At the instant after the stages began, and at many drawn ones: none is left, and the lock is free."""
     places = [tmp_path / str(number) for number in range(30)]
