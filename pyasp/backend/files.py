@@ -56,12 +56,9 @@ def read_plda(path: str | Path) -> Plda:
         stream.expect("</Plda>")
     found = [np.asarray(part, np.float64) for part in (mean, transform, psi)]
     if not all(np.isfinite(part).all() for part in found) or (found[2] < 0).any():
-        raise InputError(
-            path,
-            f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
-            "finite numbers, and variances of 0 or more",
-            "The model is damaged: train the back end again",
-        )
+        told = f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}"
+        expected, cure = "finite numbers, and variances of 0 or more", "The model is damaged: train the back end again"
+        raise InputError(path, told, expected, cure)
     return Plda(*found)
 
 
@@ -91,12 +88,9 @@ def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) ->
     plda = read_plda(paths[2])
     fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
     if not fits or transform.shape[0] != plda.dim:
-        raise InputError(
-            paths[2].parent,
-            f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
-            "(D,), (R, D) or (R, D + 1), and R",
-            "Train it again: its files do not belong together",
-        )
+        found = f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}"
+        expected, cure = "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together"
+        raise InputError(paths[2].parent, found, expected, cure)
     return BackEnd(mean, transform, plda)
 
 

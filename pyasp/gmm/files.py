@@ -33,9 +33,8 @@ def check_finite(where: object, **arrays: np.ndarray) -> None:
 def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
     """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
     if len({array.shape for array in arrays}) != 1:
-        raise InputError(
-            path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike", DAMAGED, item=token
-        )
+        found, expected, cure = f"{len(arrays)} arrays of unequal shapes", "at least one, all alike", DAMAGED
+        raise InputError(path, found, expected, cure, item=token)
     return np.stack(arrays)
 
 

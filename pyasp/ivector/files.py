@@ -36,12 +36,8 @@ def read_extractor(path: str | os.PathLike) -> IvectorExtractor:
         reader.expect("</IvectorExtractor>")
     dim = projections.shape[1]
     if inv_covars.shape[1] != dim * (dim + 1) // 2 or num_gauss not in (len(weights), len(weight_projections)):
-        raise InputError(
-            path,
-            f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
-            f"{num_gauss} and {dim}",
-            "The model is damaged: make it again",
-        )
+        found = f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}"
+        raise InputError(path, found, f"{num_gauss} and {dim}", "The model is damaged: make it again")
     check_finite(path, w=weight_projections, w_vec=weights, m=projections, sigmainv=inv_covars)
     return IvectorExtractor(weights, projections, inv_covars, offset, weight_projections)
 

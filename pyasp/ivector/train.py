@@ -92,12 +92,9 @@ def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> E
     """An extractor ready for extraction. Raises InputError when it does not fit the UBM."""
     extractor = read_extractor(path)
     if (extractor.num_gauss, extractor.dim) != (ubm.num_gauss, ubm.dim):
-        raise InputError(
-            path,
-            f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions",
-            f"the UBM's {ubm.num_gauss} of {ubm.dim}",
-            "Give the UBM the extractor was trained with",
-        )
+        found = f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions"
+        expected, cure = f"the UBM's {ubm.num_gauss} of {ubm.dim}", "Give the UBM the extractor was trained with"
+        raise InputError(path, found, expected, cure)
     return Estimator(extractor, device_of(options.device), DTYPES[options.precision])
 
 

@@ -107,13 +107,9 @@ class Embedder:
 
     def _prepare(self, utt: str, feats: np.ndarray) -> Recording:
         if feats.ndim != 2 or feats.shape[1] != self.net.in_dim:
-            raise InputError(
-                "features",
-                f"shape {feats.shape}",
-                f"frames of {self.net.in_dim} coefficients, as in training",
-                "Use features of the same mfcc.conf as the network's",
-                item=utt,
-            )
+            found, expected = f"shape {feats.shape}", f"frames of {self.net.in_dim} coefficients, as in training"
+            cure = "Use features of the same mfcc.conf as the network's"
+            raise InputError("features", found, expected, cure, item=utt)
         self.repeated += len(feats) < self.options.extract_min_frames
         feats = repeat_to(feats, self.options.extract_min_frames)
         return Recording(
@@ -131,13 +127,8 @@ class Embedder:
                 recording.total += len(chunk) * vector
         for recording in window:
             if not np.isfinite(recording.total).all():
-                raise InputError(
-                    "embedding",
-                    "a value that is not finite",
-                    "finite numbers",
-                    "Look at the features with pyasp.bin.show, then train again",
-                    item=recording.utt,
-                )
+                found, cure = "a value that is not finite", "Look at the features with pyasp.bin.show, then train again"
+                raise InputError("embedding", found, "finite numbers", cure, item=recording.utt)
             yield recording.utt, recording.result()
 
     def _batches(self, chunks: list[tuple[Recording, np.ndarray]]) -> Iterator[list[tuple[Recording, np.ndarray]]]:
