@@ -28,7 +28,7 @@ from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
-from pyasp.core.records import is_current, making
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
 
@@ -370,11 +370,37 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     return told + [text for name, text in summary.items() if name.startswith("warning")]
 
 
-def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> None:
-    """Prints what was prepared and writes the marker prep.json: written last, so that its presence means complete."""
-    for name, counts in summary.items():
-        told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
-        print(f"{data}: {name}: {told}")
-    with making(Path(data) / MARKER, made) as temporary:
-        kept = {**summary, "warnings": warnings_of(summary)}
-        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+class Preparation:
+    """What a preparation makes of a corpus: `current` first, then `begin`, each data directory, and `report`.
+
+    paths: the corpus's files; inputs: its tables and lists; further: facts beside the options that decide the result;
+    summary: what is told at the end, to be added to.
+    """
+
+    def __init__(
+        self, tool: str, options: PrepOptions, paths: Iterable[str], inputs: Iterable[str | Path], **further: Any
+    ):
+        self.options, self.data, self.paths = options, Path(options.data), list(paths)
+        self.made = describe(tool, recipe(options, self.paths, **further), inputs, seed=options.seed)
+        self.summary: dict[str, Any] = {}
+
+    def current(self) -> bool:
+        """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""
+        return not start(self.data, self.made, self.options.force, self.paths)
+
+    def begin(self) -> None:
+        """Once all that may fail has been read: takes away what an older preparation left."""
+        begin(self.data, self.paths)
+
+    def write(self, name: str, *contents: Any, **more: Any) -> None:
+        """A data directory, train, enroll or test; contents as those of `write_data_dir`."""
+        self.summary[name] = write_data_dir(self.data / name, *contents, **more)
+
+    def report(self) -> None:
+        """Prints what was prepared and writes the marker prep.json, last: its presence means complete."""
+        for name, counts in self.summary.items():
+            told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
+            print(f"{self.data}: {name}: {told}")
+        with making(self.data / MARKER, self.made) as temporary:
+            kept = {**self.summary, "warnings": warnings_of(self.summary)}
+            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
