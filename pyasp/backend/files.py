@@ -65,11 +65,7 @@ def read_plda(path: str | Path) -> Plda:
 def write_plda(path: str | Path, plda: Plda, binary: bool = True) -> None:
     """Writes Kaldi's `<Plda>` object (double precision)."""
     with write_object(path, binary=binary) as stream:
-        stream.token("<Plda>")
-        stream.vector(plda.mean)
-        stream.matrix(plda.transform)
-        stream.vector(plda.psi)
-        stream.token("</Plda>")
+        stream.put("<Plda>", plda.mean, plda.transform, plda.psi, "</Plda>")
 
 
 def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) -> BackEnd:

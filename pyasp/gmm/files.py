@@ -98,19 +98,11 @@ def write_gmm(model: Gmm, path: str | os.PathLike | IO[bytes], binary: bool = Tr
     """Writes Kaldi's <DiagGMM> or <FullGMM>."""
     name, form = TOKENS[type(model)]
     with write_object(path, binary) as writer:
-        writer.token(f"<{name}>")
-        writer.newline()
-        writer.token("<GCONSTS>")
-        writer.vector(model.gconsts)
-        writer.token("<WEIGHTS>")
-        writer.vector(model.weights)
-        writer.token(f"<MEANS_INV{form}>")
-        writer.matrix(model.linear)
-        writer.token(f"<INV_{form}>")
+        writer.put(f"<{name}>", "<GCONSTS>", model.gconsts, "<WEIGHTS>", model.weights)
+        writer.put(f"<MEANS_INV{form}>", model.linear, f"<INV_{form}>")
         if isinstance(model, DiagGmm):
             writer.matrix(model.inverse)
         else:
             for triangle in model.inverse:
                 writer.packed(triangle)
         writer.token(f"</{name}>")
-        writer.newline()
