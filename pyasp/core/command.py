@@ -167,7 +167,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
 
 def _tool_name(path: Path) -> str:
     if path.parent.name != "bin":
-        return f"python {path.parent.name}/{path.name}"
+        return f"python {os.path.relpath(path, Path(__file__).parents[2])}"
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
