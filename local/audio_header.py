@@ -1,7 +1,5 @@
 """Headers of all audio files of a corpus, what could not be read counted and named."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections import Counter

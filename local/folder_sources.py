@@ -5,8 +5,6 @@ that a user wrote and ids are two things: ids begin with their speaker, and one 
 leads from the ones to the others, for models and for test recordings apart.
 """
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from collections import defaultdict

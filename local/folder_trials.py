@@ -4,8 +4,6 @@ Two voices of one gender or language are harder to tell apart than any two: draw
 their speakers (`Conditions`), and how hard the trials are is said (`how_hard`).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

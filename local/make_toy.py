@@ -1,7 +1,5 @@
 """Makes the toy corpora: speech-like audio in the trees of VoxCeleb1 (`toy`) and SRE12 (`toy_sre12`)."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

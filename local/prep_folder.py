@@ -1,7 +1,5 @@
 """Prepares anybody's own data: a tree of audio, tables, lhotse manifests or Kaldi data directories."""
 
-from __future__ import annotations
-
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping

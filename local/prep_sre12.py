@@ -4,8 +4,6 @@ Test durations are classed by the nearest of 30, 100, 300 s in log duration (lim
 length. Who speaks in a test recording is not used: its speaker is the recording itself.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 The layouts are those of voxceleb_tree.py. A model is one utterance and bears its id.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections import Counter

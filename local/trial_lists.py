@@ -4,8 +4,6 @@ A list of somebody else has its columns in one order throughout, and its labels 
 is compared with what is known of its recordings, counted and said (`Check`).
 """
 
-from __future__ import annotations
-
 import contextlib
 from array import array
 from collections import Counter

@@ -4,8 +4,6 @@ Boxes of ISO/IEC 14496-12: `mdhd` holds the rate, `stsd` the channels, `stts` th
 edit list `elst` the priming samples that come before the sound. The length is what follows the priming.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO

@@ -1,7 +1,5 @@
 """Files of a back end, as Kaldi's programs read and write them: mean.vec, transform.mat and plda."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Embeddings of the recordings that a list names: of training, a trial list, or a cohort; and the scores of a list."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -12,8 +12,6 @@ Model of several recordings, `average`:
 Vectors are rows; arithmetic is double precision.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -15,8 +15,6 @@ recordings. Cohort members of model i's own speaker are left out of z_i, d_i, th
 stands for other speakers, as it will when it is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ ivector-compute-lda, ivector-normalize-length, transform-vec.
 Vectors are rows; arithmetic is double precision.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pyasp.backend import plda_em

@@ -3,8 +3,6 @@
 `--variant=snorm+cal` makes `<system>+snorm` and from it `<system>+snorm+cal`; `--fuse=a+b` makes `fusion:a+b`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

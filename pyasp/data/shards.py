@@ -5,8 +5,6 @@ Each shard is an artefact of its own (`PREFIX.S.ark`, `.scp`, tables), so a kill
 shards come out for any number of jobs. `merge` joins them and lets the counts decide.
 """
 
-from __future__ import annotations
-
 import bisect
 import dataclasses
 import glob

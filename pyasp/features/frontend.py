@@ -15,8 +15,6 @@ recordings holds. Of each run of such frames the first BRIDGE stand for it, as t
 twentieth; the rest are left out as if the file did not hold them (conf/folder/README.md has the measurement).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated

@@ -16,8 +16,6 @@ C0 instead of the raw log energy (lhotse's use_energy=True fails on broadcasting
 of mirroring at the ends of a file, and their own energy floors.
 """
 
-from __future__ import annotations
-
 import abc
 import hashlib
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Readers raise InputError for a file that is missing, damaged, or of another kind; writers are atomic.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable

@@ -11,8 +11,6 @@ All parameters are float32, the precision of the files: a model in memory and th
 Everything derived from them (means, covariances, constants) is computed in float64.
 """
 
-from __future__ import annotations
-
 import abc
 import math
 from dataclasses import dataclass, replace

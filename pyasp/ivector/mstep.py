@@ -3,8 +3,6 @@
 Symbols as in pyasp.ivector.em. Gaussians are handled in chunks: nothing of the size of the statistics is copied.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ B recordings, T frames of all of them one after the other, D dimensions, C Gauss
 count  N (B, C),  first  F (B, C, D)      float64
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np

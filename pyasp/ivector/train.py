@@ -4,8 +4,6 @@ The frames' posteriors come from the UBM alone and are the same in every iterati
 stored. Iterations, resuming and likelihood.json as in pyasp.gmm.train; the objective is per frame.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from dataclasses import dataclass

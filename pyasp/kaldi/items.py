@@ -5,8 +5,6 @@ says what comes next; text does not say its types, so a few names are known (fro
 tokens are followed by packed matrices or counts, and which models hold doubles.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

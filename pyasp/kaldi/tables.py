@@ -6,8 +6,6 @@ against the file. Compressed matrices, text and ranges are read here (kaldiio de
 rounding, and cuts ranges without Kaldi's rules).
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Generator, Iterator

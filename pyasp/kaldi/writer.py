@@ -3,8 +3,6 @@
 Text is what a C++ stream of precision 7 prints: 7 significant digits, a space after every number and token.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import struct

@@ -4,8 +4,6 @@ Okabe et al. 2018, eq. 4: alpha_t, one weight for each frame-level vector. It is
 frames that the vector sees. Frames without speech, and the voiced ones at either end that are context alone, have none.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

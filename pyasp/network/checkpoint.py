@@ -9,8 +9,6 @@ Checkpoints hold tensors, numbers, strings, lists and dicts only (torch.load wit
 into place when complete.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import json

@@ -9,8 +9,6 @@ shorter than `extract_min_frames` is left out. A recording shorter than that is 
 the training repeats recordings that are shorter than its chunk; `Embedder.repeated` counts them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

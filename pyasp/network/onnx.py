@@ -19,8 +19,6 @@ feature_normalize_type   global-mean: without the recording's mean
 framework                nemo's have axes and features of their own, and are refused
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import tempfile

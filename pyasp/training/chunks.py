@@ -12,8 +12,6 @@ rectangular, every frame of a batch is real speech, and no mask is needed; the s
 dropping unvoiced frames leaves anyway.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated

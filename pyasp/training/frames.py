@@ -16,8 +16,6 @@ All read the stored features in place (memory maps) through the front end; nothi
 `auto` takes, on a CPU, the first of them that fits into `--memory-gb`, and `byte` before `float` on a GPU.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable

@@ -8,8 +8,6 @@ other network does not have is new. The output layer is taken when the speakers 
 epochs; else it is new. Nothing here knows one encoder from another.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import sys
