@@ -137,12 +137,8 @@ KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
     ".flac": lambda path, channel, count: (
         f"flac -c -d -s {path} |" if count == 1 else f"sox {path} -t wav - remix {channel + 1} |"
     ),
-}
-
-
-def ffmpeg_entry(path: str, channel: int, count: int) -> str:
-    """The command for any other format."""
-    return f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
+    "": lambda path, channel, count: f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |",
+}  # "": any other format
 
 
 def kaldi_entry(utt: Utterance, audio: Header) -> str:
@@ -150,7 +146,7 @@ def kaldi_entry(utt: Utterance, audio: Header) -> str:
     if utt.path.endswith("|"):
         return utt.path
     form = ".sph" if audio.encoding in ("sphere", "shorten") else Path(utt.path).suffix.lower()
-    line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
+    line = KALDI_READERS.get(form, KALDI_READERS[""])(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
 
 

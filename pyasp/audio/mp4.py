@@ -30,11 +30,6 @@ def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int,
         start = stop
 
 
-def _content(stream: BinaryIO, start: int, end: int) -> bytes:
-    stream.seek(start)
-    return stream.read(min(end - start, 1 << 20))
-
-
 def _timescale(box: bytes) -> int:
     return struct.unpack_from(">I", box, 20 if box[0] == 1 else 12)[0]
 
@@ -80,7 +75,8 @@ def sound_track(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
         if kind == b"trak":
             tracks.append({b"elst": 0})
         elif kind in READERS and tracks:
-            tracks[-1][kind] = READERS[kind](_content(stream, start, end))
+            stream.seek(start)
+            tracks[-1][kind] = READERS[kind](stream.read(min(end - start, 1 << 20)))
     sound = [track for track in tracks if track.get(b"stsd")]
     if len(sound) != 1:
         raise ValueError(f"sound: {len(sound)} tracks of mp4a where one is expected")

@@ -175,7 +175,7 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
 
     w = np.zeros(x.shape[1])
     for _ in range(MOST_STEPS):
-        posterior = _sigmoid(x @ w + tau)
+        posterior = np.exp(-np.logaddexp(0.0, -(x @ w + tau)))
         gradient = x.T @ (share * (posterior - target)) + ridge * w
         curvature = (x.T * (share * posterior * (1 - posterior))) @ x + np.diag(ridge)
         step, before = np.linalg.lstsq(curvature, gradient, rcond=None)[0], value(w)
@@ -185,10 +185,6 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
         if np.abs(step).max() < 1e-9 * (1 + np.abs(w).max()):
             break
     return w
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -z))
 
 
 def lacking_in_halves(target: np.ndarray, half: Sides) -> list[str]:

@@ -92,11 +92,6 @@ def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:
     return np.concatenate([rng.permutation(count) for _ in range(-(-total // count))])[:total]
 
 
-def draw_utterances(rng: np.random.Generator, labels: np.ndarray, total: int) -> np.ndarray:
-    """Recordings (total,): every recording equally often."""
-    return _passes(rng, len(labels), total)
-
-
 def draw_speakers(rng: np.random.Generator, labels: np.ndarray, total: int) -> np.ndarray:
     """Recordings (total,): every speaker equally often, each going through his recordings in random order."""
     order = np.lexsort((rng.random(len(labels)), labels))  # grouped by speaker, shuffled inside
@@ -107,7 +102,7 @@ def draw_speakers(rng: np.random.Generator, labels: np.ndarray, total: int) -> n
 
 
 SAMPLINGS: dict[str, Callable[[np.random.Generator, np.ndarray, int], np.ndarray]] = {
-    "utterance": draw_utterances,
+    "utterance": lambda rng, labels, total: _passes(rng, len(labels), total),
     "speaker": draw_speakers,
 }
 
