@@ -92,13 +92,9 @@ class Calibration:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Calibration:
         """What `as_dict` gave."""
-        return cls(
-            tuple(stored["weights"]),
-            np.array(list(stored["weights"].values())),
-            stored["offset"],
-            stored["prior"],
-            trained_on(stored),
-        )
+        weights = stored["weights"]
+        values = np.array(list(weights.values()))
+        return cls(tuple(weights), values, stored["offset"], stored["prior"], trained_on(stored))
 
 
 def trained_on(stored: dict[str, Any]) -> Trained | None:

@@ -75,15 +75,8 @@ def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm,
     final.dubm of a UBM's training is another model and is not read.
     """
     ubm = read_full(Path(ubm_dir) / "final.ubm")
-    return ubm, Aligner(
-        ubm.to_diag(),
-        ubm,
-        options.gselect,
-        options.min_post,
-        options.posterior_scale,
-        device_of(options.device),
-        DTYPES[options.precision],
-    )
+    computed = device_of(options.device), DTYPES[options.precision]
+    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, options.posterior_scale, *computed)
 
 
 def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:

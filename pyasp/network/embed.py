@@ -110,11 +110,8 @@ class Embedder:
             raise InputError("features", found, expected, cure, item=utt)
         self.repeated += len(feats) < self.options.extract_min_frames
         feats = repeat_to(feats, self.options.extract_min_frames)
-        return Recording(
-            utt,
-            [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
-            np.zeros(self.net.embedding_dim),
-        )
+        chunks = [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)]
+        return Recording(utt, chunks, np.zeros(self.net.embedding_dim))
 
     def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:
         """Embeds the chunks of a window, shortest first, and gives the recordings in their order."""
