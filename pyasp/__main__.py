@@ -4,8 +4,6 @@ A verb's line is the first sentence of its module's docstring, read without impo
 libraries.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import importlib

@@ -5,8 +5,6 @@ A tool looks at what it makes itself; this looks at what a run starts from (`--s
 them: its options class (`main.options`) and its conf file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib

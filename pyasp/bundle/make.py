@@ -4,8 +4,6 @@ scores/<list> -> the back end's three files, the scoring options
 test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad.scp -> their options
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import shutil

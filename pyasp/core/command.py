@@ -4,8 +4,6 @@ The command line reads `--key=value` or `--key value`; `--config=FILE` reads a c
 alone, which means true. Precedence: default < conf file < command line. Help is generated from the declarations.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import functools

@@ -4,8 +4,6 @@ this does nothing.
     rank, world   number of this process from 0, and how many there are
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os

@@ -5,8 +5,6 @@ matches. The record of what a run asked for says by which command, too ("asked")
 files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

@@ -5,8 +5,6 @@ Everything else is an InputError that names the file: no reader of the recipe me
 or a nesting that exhausts Python's stack.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import gzip

@@ -1,7 +1,5 @@
 """Threads: independent parts of a computation, with the same bits for any number of threads, and reading ahead."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

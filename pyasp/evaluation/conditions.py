@@ -5,8 +5,6 @@ does not have are left out. Columns by which results can be split: those of `<li
 recordings say; a model whose recordings disagree is `mixed`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

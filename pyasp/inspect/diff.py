@@ -4,8 +4,6 @@ Every kind is turned into {key: value} first: arrays of archives, script files, 
 score files; text of tables and options. Arrays and numbers are compared by difference, everything else by equality.
 """
 
-from __future__ import annotations
-
 import filecmp
 import math
 import os

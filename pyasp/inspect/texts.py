@@ -1,7 +1,5 @@
 """Text files in words: trials, scores, maps, tables with a header, options, JSON."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

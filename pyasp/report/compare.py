@@ -1,8 +1,6 @@
 """Two runs side by side: every system and list that both have, with the significance of each difference; and several
 runs that differ in their seed: mean and spread of each system, and what one system has over each other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Tables come from results and tables, cell by cell those of RESULTS.md; what the 
 drawings from figures. Every text is escaped by the templates.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

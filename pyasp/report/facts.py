@@ -3,8 +3,6 @@
 Everything is optional: a run of the i-vector system alone has no training curve, a resumed one may lack times.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
