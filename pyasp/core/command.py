@@ -211,13 +211,9 @@ def command(
                 _drop_output()
                 return closed_pipe
             except (InputError, OSError, MemoryError, RuntimeError) as error:
-                told = refusal(error) or error if isinstance(error, OSError) else error
-                if isinstance(error, (MemoryError, RuntimeError)):
-                    if not lacks_memory(error):
-                        raise
-                    told = too_little_memory(words, error)
-                print(f"error: {told}", file=sys.stderr)
-                note_rerun(told)
+                if isinstance(error, RuntimeError) and not lacks_memory(error):
+                    raise
+                _tell(error, words)
                 return failure
             except SystemExit as request:  # help, or what a tool ends with itself
                 if request.code:
@@ -235,6 +231,16 @@ def command(
         return declared
 
     return decorate
+
+
+def _tell(error: Exception, words: list[str]) -> None:
+    """One line on stderr about what ended the command `words`. Where `main` named it, frames and error would keep each
+    other, and what the frames hold (open files, threads that read ahead) until some thread collects them."""
+    told = refusal(error) or error if isinstance(error, OSError) else error
+    if isinstance(error, (MemoryError, RuntimeError)):
+        told = too_little_memory(words, error)
+    print(f"error: {told}", file=sys.stderr)
+    note_rerun(told)
 
 
 def action_of(verb: str, table: Mapping[str, tuple[Any, str]], what: str, words: list[str]) -> Callable[..., Any]:
