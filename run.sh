@@ -113,7 +113,7 @@ fi
 
 if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
-  once "$data/train_aug/cuts.jsonl.gz" python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
+  python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
     --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
   steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
