@@ -265,29 +265,6 @@ def seen_in_training(
     return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
-def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[str, Any]:
-    """What decides the result of a preparation: its options, not where or how fast it runs, the corpus's files (as a
-    digest of their names and of what came in place of others), and the given facts."""
-    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
-    return json.loads(json.dumps({**kept, **further, "listing": Listing(options.data, LISTING).digest(paths)}))
-
-
-def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
-    """False when data is prepared by this very recipe. paths: files of the corpus, by whose names a change is told."""
-    listed = list(paths)
-    return not is_current(
-        Path(data) / MARKER, made, force, {"listing": lambda: Listing(data, LISTING).what_changed(listed)}
-    )
-
-
-def begin(data: str | Path, paths: Iterable[str] = ()) -> None:
-    """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's files."""
-    listing, listed = Listing(data, LISTING), list(paths)
-    (Path(data) / MARKER).unlink(missing_ok=True)
-    remove_tree(Path(data) / "trials")
-    listing.write(listed)
-
-
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What of a preparation the figures may suffer from, as sentences: the report prints them too."""
     lists = {name.removeprefix("trials/"): counts for name, counts in summary.items() if name.startswith("trials/")}
@@ -304,23 +281,35 @@ class Preparation:
     """What a preparation makes of a corpus: `current` first, then `begin`, each data directory, and `report`.
 
     paths: the corpus's files; inputs: its tables and lists; further: facts beside the options that decide the result;
-    summary: what is told at the end, to be added to.
+    summary: what is told at the end, to be added to. Where and how fast it runs decides nothing.
     """
 
     def __init__(
         self, tool: str, options: PrepOptions, paths: Iterable[str], inputs: Iterable[str | Path], **further: Any
     ):
-        self.options, self.data, self.paths = options, Path(options.data), list(paths)
-        self.made = describe(tool, recipe(options, self.paths, **further), inputs, seed=options.seed)
+        self.options: Any = options  # of a class of its own
+        self.data, self.paths = Path(options.data), list(paths)
+        kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
+        decides = {**kept, **further, "listing": self.listing.digest(self.paths)}
+        self.made = describe(tool, json.loads(json.dumps(decides)), inputs, seed=options.seed)
         self.summary: dict[str, Any] = {}
+
+    @property
+    def listing(self) -> Listing:
+        """What the preparation before knew of the files; read when asked, since it may be a million names."""
+        return Listing(self.data, LISTING)
 
     def current(self) -> bool:
         """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""
-        return not start(self.data, self.made, self.options.force, self.paths)
+        told = {"listing": lambda: self.listing.what_changed(self.paths)}
+        return is_current(self.data / MARKER, self.made, self.options.force, told)
 
     def begin(self) -> None:
-        """Once all that may fail has been read: takes away what an older preparation left."""
-        begin(self.data, self.paths)
+        """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's
+        files."""
+        (self.data / MARKER).unlink(missing_ok=True)
+        remove_tree(self.data / "trials")
+        self.listing.write(self.paths)
 
     def write(self, name: str, *contents: Any, **more: Any) -> None:
         """A data directory, train, enroll or test; contents as those of `write_data_dir`."""
