@@ -160,11 +160,8 @@ def survey(directory: Path) -> Found:
 
 
 def shortest_voiced(found: Found) -> float:
-    """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE), or SHORTEST."""
-    path = found.data / "utt2num_voiced"
-    if not path.is_file():
-        return SHORTEST
-    frames = [int(value) for value in read_table(path).values()]
+    """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE)."""
+    frames = [int(value) for value in read_table(found.data / "utt2num_voiced").values()]
     return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.mfcc.frame_shift / 1000, 2)
 
 
