@@ -75,8 +75,8 @@ def of_pairs(options: Options) -> int:
         warned += [f"warning: {itself} of {len(rows)} pairs are of a recording with itself"] if itself else []
         told = [f"{name}: failed: {reason}" for name, reason in use.reasons(failed).items()]
         print(*warned, *told, f"({use.scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
-    told_same = sum(row["same"] for row in rows)
-    decided = f", {told_same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
+    alike = sum(row["same"] for row in rows)
+    decided = f", {alike} of them the same speaker ({threshold_text(options)})" if model.decides else ""
     lost = f"{len(failed)} of {len(set(names))} recordings failed"
     print(f"done {len(rows)} of {len(pairs)} pairs{decided}; {lost}", file=sys.stderr)
     return int(bool(failed))
