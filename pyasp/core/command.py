@@ -51,12 +51,13 @@ def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool
     Options stand under the first sentence of the class that declares them, inherited ones last. A last paragraph of doc
     that begins with "Example" stands at the end of the help.
     """
+    width = min(120, shutil.get_terminal_size((120, 24)).columns)  # 120: what a file gets, too
     text, heading, example = inspect.cleandoc(doc or "").partition("\n\nExample")
     parser = Parser(
         usage=f"{tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
         description=text,
         epilog=(heading + example).lstrip() or None,
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=_width()),
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=width),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
@@ -72,11 +73,6 @@ def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool
     every.add_argument("--config", action="append", metavar="FILE", help="file of options")
     every.add_argument("--help", action="help", help="what it does, and its options")
     return parser
-
-
-def _width() -> int:
-    """Columns of the help: the terminal's up to 120, which is also what a file gets."""
-    return min(120, shutil.get_terminal_size((120, 24)).columns)
 
 
 def _add_options(group: Any, cls: type, fields: dict[str, dataclasses.Field]) -> None:

@@ -70,16 +70,11 @@ def load_record(record: Path) -> dict[str, Any]:
 
 
 def _plain(options: Any) -> dict[str, Any]:
-    """Options objects (one, a list, or a dict) as one JSON-able dict."""
+    """An options object as a JSON-able dict, without --force; a dict as it is."""
     if isinstance(options, dict):
         return options
-    if isinstance(options, (list, tuple)):
-        return {key: value for each in options for key, value in _plain(each).items()}
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(options).items()
-        if key != "force"
-    }
+    values = {key: value for key, value in dataclasses.asdict(options).items() if key != "force"}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def versions() -> dict[str, str]:

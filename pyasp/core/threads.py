@@ -30,18 +30,12 @@ def in_threads(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     time where Python's lock is free (torch, large numpy operations) and must not write where another part does.
     """
     parts, threads = list(parts), torch.get_num_threads()
-    if threads == 1 or len(parts) < 2:
-        return _alone(work, parts, threads)
-    with ThreadPoolExecutor(min(threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        results = list(pool.map(work, parts))
-    torch.set_num_threads(threads)  # what threads of others start with
-    return results
-
-
-def _alone(work: Callable[[T], R], parts: list[T], threads: int) -> list[R]:
     torch.set_num_threads(1)
     try:
-        return [work(part) for part in parts]
+        if threads == 1 or len(parts) < 2:
+            return [work(part) for part in parts]
+        with ThreadPoolExecutor(min(threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, parts))
     finally:
         torch.set_num_threads(threads)
 

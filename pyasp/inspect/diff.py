@@ -176,9 +176,8 @@ def kind_for(path: str) -> str:
     special = {"wav.scp": "table", "train.jsonl": "jsonl"}  # commands; an epoch alone is JSON by its look
     kind = special.get(Path(path).name) or kind_of(path)
     if kind not in READERS:
-        raise InputError(
-            path, f"a file of kind {kind}", "an archive, model, table or scores", "Compare the bytes with cmp"
-        )
+        expected = "an archive, model, table or scores"
+        raise InputError(path, f"a file of kind {kind}", expected, "Compare the bytes with cmp")
     return kind
 
 

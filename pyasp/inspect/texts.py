@@ -236,7 +236,7 @@ def _jsonl(path: str) -> Lines:
     count, last = 0, None
     keys: Counter[str] = Counter()
     for count, last in enumerate(objects(path), 1):
-        keys.update(last if isinstance(last, dict) else [])
+        keys.update(list(last) if isinstance(last, dict) else [])
     yield line(f"{path}: JSON lines, {count} objects", kind="jsonl", count=count)
     yield from (line(f"  {key} in {times}", key=key, objects=times) for key, times in keys.items())
     yield line(f"last: {json.dumps(last)[:300]}", last=last)
