@@ -82,7 +82,8 @@ end_with $$; trap on_exit EXIT; trap '' TTIN TTOU # nor does the terminal stop t
 [ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
-    --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
+    --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" --musan "${opt[musan]}" --rirs "${opt[rirs]}" \
+    "$data" "$exp" -- "${prep_options[@]}"
 
 if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check environment conf/requirements.txt

@@ -32,8 +32,8 @@ FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 class Options(augment.AugmentOptions):
     """Options of check."""
 
-    musan: str = option("", "augment: folder of noises that the copies will take")
-    rirs: str = option("", "augment: folder of impulse responses that the copies will take")
+    musan: str = option("", "augment, made: folder of noises that the copies will take")
+    rirs: str = option("", "augment, made: folder of impulse responses that the copies will take")
     select: str = option("", "variants: select.conf of the run, which may hold dev speakers out")
     max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
@@ -158,7 +158,7 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
     given = options.kaldi_ivector, options.kaldi_backend
     asked = systems, options.conf, options.seed, options.corpus, prep_options, *given
-    run = stale.Request(Path(data), Path(exp), *asked)
+    run = stale.Request(Path(data), Path(exp), *asked, options.musan, options.rirs)
     if found := stale.find(run, options.skipped.split()):
         raise stale.error(run, found)
 
