@@ -206,6 +206,7 @@ def command(
                 return result
             except UsageError as error:
                 print(f"error: {error}\n\n{parser.format_help()}", file=sys.stderr)
+                note_rerun(error, refused=True)
                 return 2
             except BrokenPipeError:  # `| head` has seen enough
                 _drop_output()
