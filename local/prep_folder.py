@@ -134,7 +134,7 @@ def trial_groups(options: FolderOptions, source: OwnData) -> dict[str, Callable[
         return {name: partial(read_trials, path, source, orders[path]) for name, path in lists.items()}
     conditions, used = folder_trials.Conditions(source.test.values()), options.same_condition
     allow = conditions.allow if used else operator.ne
-    drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed, allow)
+    drawn = folder_trials.draw_trials(source, options.targets, options.nontargets, options.seed, allow)
     source.drawn = folder_trials.how_hard(drawn, source.test, conditions, used)
     source.models.update({trial.model: [trial.model] for trial in drawn})
     source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
@@ -240,7 +240,7 @@ def _check(source: OwnData) -> trial_lists.Check:
     both = {**source.enroll, **source.test}
     speakers = {utt.speaker for utt in both.values() if utt.speaker != utt.id}
     speaker = {key: utt.speaker if utt.speaker in speakers else "" for key, utt in both.items()}
-    return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.place(both[key]))
+    return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.sound(both[key]))
 
 
 @command(FolderOptions)

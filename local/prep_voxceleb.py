@@ -172,7 +172,9 @@ def _write(
     for path, every in trials.items():
         kept, lost = present(path, every, known, options.max_missing)
         name = trial_lists.list_name(path)
-        check = trial_lists.Check(alone, lambda utt: index[utt].speaker, lambda utt: index[utt].path)
+        check = trial_lists.Check(
+            alone, lambda utt: index[utt].speaker, lambda utt: trial_lists.Stretch(index[utt].path)
+        )
         counts = trial_lists.write_list(prep.data, name, kept, (), known, known, check)
         prep.summary[f"trials/{name}"] = {**counts, "left out": lost}
         models.update(trial.model for trial in kept)
