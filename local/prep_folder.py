@@ -15,6 +15,7 @@ from local.folder_sources import OwnData, from_tables, from_tree, know_speakers
 from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
+from pyasp.audio.recording import same_samples
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Count, OpenShare, option
@@ -174,12 +175,14 @@ def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> No
     }
 
 
-def one_name_each(source: OwnData) -> None:
-    """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one.
+def one_name_each(source: OwnData) -> dict[str, str]:
+    """Raises InputError for a stretch of a recording under two speakers' names; the summary's entry of those under two
+    ids of one, none when there is none.
 
     A copy is no other recording.
     """
     source.real.take_for(copies_of(utt.path for utt in source.all()))
+    source.real.take_for(same_samples({path: each for path, each in source.audio.items() if not path.endswith("|")}))
     owner: dict[tuple[Any, ...], Utterance] = {}
     wrong, twice = [], []
     for utt in source.all():
@@ -193,8 +196,8 @@ def one_name_each(source: OwnData) -> None:
         found = f"{len(wrong)} recordings under two names: {some(wrong)}"
         cure = "Correct the labels: one person under two names spoils training and trials"
         raise InputError(source.where, found, "one speaker a recording", cure)
-    if twice := list(dict.fromkeys(twice)):
-        print(f"warning: {source.where}: {len(twice)} recordings have two ids: {some(twice)}")
+    twice = list(dict.fromkeys(twice))
+    return {"warning of copies": f"{len(twice)} recordings have two ids: {some(twice)}"} if twice else {}
 
 
 def settle_channels(source: OwnData) -> None:
@@ -262,7 +265,7 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    one_name_each(source)
+    prep.summary.update(one_name_each(source))
     settle_channels(source)
     groups = trial_groups(options, source)
     prep.begin()

@@ -222,7 +222,12 @@ class SpeakerModel:
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
         Calibrated when `calibrated`; else the back end's own ratio, which may be too sure of itself.
         """
-        vectors, tests, how = np.atleast_2d(enrol), np.atleast_2d(test), self._score_options
+        how = self._score_options
+        try:
+            vectors, tests = np.atleast_2d(enrol), np.atleast_2d(test)
+        except ValueError:
+            what = "recordings of several lengths", "embeddings of one length", "Give those of `embed`"
+            raise InputError("embeddings", *what) from None
         if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (vectors, tests)):
             raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
         model = enroll(self._back_end, vectors, [np.arange(len(vectors))], how.average)

@@ -121,7 +121,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
     gone = (None, "")
     for place in sorted(set(before) | set(after)):
         (mark, key), (now, name) = before.get(place, gone), after.get(place, gone)
-        changes += [f"input {name or key} changed"] if mark != now else []
+        how = "changed" if mark and now else "is new" if now else "is none now"  # a directory copied: both of these
+        changes += [f"input {name or key} {how}"] if mark != now else []
     changes += [f"{key}: {old.get(key)} -> {new[key]}" for key in ("tool", "seed") if old.get(key) != new[key]]
     return changes
 
