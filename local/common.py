@@ -5,8 +5,6 @@ since a million of them should take a minute; wav.scp (segments, reco2file_and_c
 programs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import gzip
 import json

@@ -4,8 +4,6 @@ A recording is what is on the disk, not its name: a file is known by its real pa
 links never give one recording twice, and never lead a walk in circles.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import hashlib
