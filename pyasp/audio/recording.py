@@ -5,8 +5,6 @@ X_f        mean power spectrum of the voiced stretch of x
 edge       the frequency above which less than EDGE_POWER of the power lies: what lies above was never recorded
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import dataclass, replace

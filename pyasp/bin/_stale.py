@@ -71,7 +71,8 @@ class Request:
 
     conf "": settings are not looked at; seed None: nor is the seed;
     ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
-    corpus, corpus_options: the preparation and its words; "": not looked at.
+    corpus, corpus_options: the preparation and its words; musan, rirs: folders of noises and responses that the run was
+    given; "": not looked at.
     """
 
     data: Path
@@ -83,6 +84,8 @@ class Request:
     corpus_options: tuple[str, ...] = ()
     ivector: str | None = None
     backend: str | None = None
+    musan: str = ""
+    rirs: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,9 @@ def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
+    if tool == "augment":  # its folders are no settings: a later stage may be asked for without them
+        given = {name: folder for name, folder in (("musan", run.musan), ("rirs", run.rirs)) if folder}
+        values = {name: value for name, value in values.items() if name not in ("musan", "rirs")} | given
     if tool in MAKERS and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":

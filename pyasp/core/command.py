@@ -5,8 +5,10 @@ alone, which means true. Precedence: default < conf file < command line. Help is
 """
 
 import argparse
+import atexit
 import dataclasses
 import functools
+import gc
 import inspect
 import os
 import re
@@ -161,7 +163,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
 
 def _tool_name(path: Path) -> str:
     if path.parent.name != "bin":
-        return f"python {path.parent.name}/{path.name}"
+        return f"python {os.path.relpath(path, Path(__file__).parents[2])}"
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
@@ -194,6 +196,8 @@ def command(
 
         def main(argv: list[str] | None = None) -> int:
             words: list[str] = []
+            if argv is None:
+                keep_imported()
             parser = parser_of(cls, names, function.__doc__, f"{_tool_name(path)} {action}".rstrip())
             try:
                 options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser, names)
@@ -202,18 +206,15 @@ def command(
                 return result
             except UsageError as error:
                 print(f"error: {error}\n\n{parser.format_help()}", file=sys.stderr)
+                note_rerun(error, refused=True)
                 return 2
             except BrokenPipeError:  # `| head` has seen enough
                 _drop_output()
                 return closed_pipe
             except (InputError, OSError, MemoryError, RuntimeError) as error:
-                told = refusal(error) or error if isinstance(error, OSError) else error
-                if isinstance(error, (MemoryError, RuntimeError)):
-                    if not lacks_memory(error):
-                        raise
-                    told = too_little_memory(words, error)
-                print(f"error: {told}", file=sys.stderr)
-                note_rerun(told)
+                if isinstance(error, RuntimeError) and not lacks_memory(error):
+                    raise
+                _tell(error, words)
                 return failure
             except SystemExit as request:  # help, or what a tool ends with itself
                 if request.code:
@@ -231,6 +232,27 @@ def command(
         return declared
 
     return decorate
+
+
+def keep_imported() -> None:
+    """In a process that is one tool's alone: what it has imported is no garbage, and what is left ends with it.
+
+    Python would look through torch's hundreds of thousands of objects again and again, and once more at the end: a
+    third of the processor time of a tool that has little to do. `pyasp.bin` does without while a tool is imported.
+    """
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.freeze)
+
+
+def _tell(error: Exception, words: list[str]) -> None:
+    """One line on stderr about what ended the command `words`. Where `main` named it, frames and error would keep each
+    other, and what the frames hold (open files, threads that read ahead) until some thread collects them."""
+    told = refusal(error) or error if isinstance(error, OSError) else error
+    if isinstance(error, (MemoryError, RuntimeError)):
+        told = too_little_memory(words, error)
+    print(f"error: {told}", file=sys.stderr)
+    note_rerun(told)
 
 
 def action_of(verb: str, table: Mapping[str, tuple[Any, str]], what: str, words: list[str]) -> Callable[..., Any]:
@@ -255,6 +277,8 @@ def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> 
 
     def main(argv: list[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else list(argv)
+        if argv is None:
+            keep_imported()
         if words[:1] == ["--help"] and not choose:
             options = f"Their options: one of {', '.join(actions)} with --help behind it."
             print_help("\n".join([*(action.summary() for action in actions.values()), options]))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -101,12 +102,16 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
     """The same items in the same order, made in a thread while the consumer computes; exceptions come through.
 
     At most `ahead` items wait. A consumer that stops early waits for the item in the making, and no thread is left.
+    Where the garbage collector ends it, in whichever thread that is, the maker's own cannot wait for itself: it ends
+    after the item in the making.
     """
-    maker, source, end = ThreadPoolExecutor(1), iter(items), object()
+    makers: list[int] = []
+    maker = ThreadPoolExecutor(1, initializer=lambda: makers.append(threading.get_ident()))
+    source, end = iter(items), object()
     try:
         waiting: deque[Future[Any]] = deque(maker.submit(next, source, end) for _ in range(ahead))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(maker.submit(next, source, end))
             yield item
     finally:
-        maker.shutdown(cancel_futures=True)
+        maker.shutdown(wait=threading.get_ident() not in makers, cancel_futures=True)
