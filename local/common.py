@@ -8,6 +8,7 @@ programs.
 import dataclasses
 import gzip
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,17 @@ from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
+MADE = (
+    "train",
+    "enroll",
+    "test",
+    "trials",
+    "dev",
+    "conf",
+    "train_aug",
+    "train_ubm",
+    "train_sel",
+)  # in --data, by a run
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
@@ -286,7 +298,8 @@ class Preparation:
         self, tool: str, options: PrepOptions, paths: Iterable[str], inputs: Iterable[str | Path], **further: Any
     ):
         self.options: Any = options  # of a class of its own
-        self.data, self.paths = Path(options.data), list(paths)
+        self.data, self.paths, inputs = Path(options.data), list(paths), list(inputs)
+        self._spare_what_is_not_ours([str(path) for path in inputs])
         kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
         decides = {**kept, **further, "listing": self.listing.digest(self.paths)}
         self.made = describe(tool, json.loads(json.dumps(decides)), inputs, seed=options.seed)
@@ -296,6 +309,19 @@ class Preparation:
     def listing(self) -> Listing:
         """What the preparation before knew of the files; read when asked, since it may be a million names."""
         return Listing(self.data, LISTING)
+
+    def _spare_what_is_not_ours(self, inputs: list[str]) -> None:
+        """InputError where a run would write into a directory of the user's: one that the preparation reads, or one of
+        a name that a run gives, with nothing that says that a run made it."""
+        ours = any((self.data / name).exists() for name in (MARKER, LISTING))
+        lost = [] if ours else [name for name in MADE if (self.data / name).exists()]
+        here, given = os.path.realpath(self.data), {k: v for k, v in vars(self.options).items() if k not in PLACES}
+        lost += [path for path in given.values() if path and isinstance(path, str) and os.path.realpath(path) == here]
+        places = [os.path.join(here, name) for name in MADE]
+        lost += [path for path in inputs if any(Path(os.path.realpath(path)).is_relative_to(each) for each in places)]
+        if lost:
+            found, cure = f"a directory with files that no run made ({some(lost)})", "Name another; nothing was changed"
+            raise InputError("--data", found, "one of the run's own", cure, item=self.data)
 
     def current(self) -> bool:
         """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""

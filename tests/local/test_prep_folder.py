@@ -405,3 +405,26 @@ def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path,
     table(known, [{"speaker": "other", "gender": "m"}])
     assert prepare(tmp_path / "wrong", *options) == 1
     refused(capsys, "speakers.tsv", "none of the speakers")
+
+
+@pytest.mark.parametrize("case", ["a list of its name", "the recordings", "a list below", "a folder of its name"])
+def test_no_run_writes_into_a_directory_of_the_users(tree, tmp_path, capsys, case):
+    data = tmp_path / "my"
+    data.mkdir()
+    listed = data / "trials"
+    if case == "the recordings":
+        data = tree
+    elif case == "a list below":  # of a run: its own lists are there, and one that the user put beside them
+        assert prepare(data, "--root", tree) == 0
+        listed = listed / "mine"
+    elif case == "a folder of its name":
+        listed = data / "conf/mfcc.conf"
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text("spk0-s0-0 spk0-s1-0 target\nspk0-s0-0 spk1-s0-0 nontarget\n")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    lists = ["--trials", listed] if "list" in case else []
+    capsys.readouterr()
+    assert prepare(data, "--root", tree, *lists, "--force=true") == 1
+    refused(capsys, "--data: ", "a directory with files that no run made", "Name another; nothing was changed")
+    after = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
