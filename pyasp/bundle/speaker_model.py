@@ -29,7 +29,7 @@ from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS, Extract
-from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import DecisionOptions, check_decides, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
@@ -286,14 +286,10 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> AffineMap | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
-    system is another one than the bundle was made with: its scores are on another scale."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
-    if other := [name for name in changed_files(bundle) if name != CALIBRATION]:
-        cure = "Copy or make the bundle again; without calibration.json its ratio is the back end's own"
-        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this bundle", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))
