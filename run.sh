@@ -25,7 +25,7 @@ check_options
 
 systems=${opt[systems]} device=${opt[device]} seed=${opt[seed]} force=${opt[force]} data=${opt[data]:-data/$corpus} exp=${opt[exp]:-exp/$corpus}
 first_of_systems=$(place_of ubm) first_stage=$(stage_number stage) last_stage=$(stage_number stop-stage) current_stage=$first_stage
-jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force") prep_options=()
+jobs=(--cmd "${opt[cmd]}" --nj "${opt[nj]}" --force="$force") prep_options=() sounds=(--musan "${opt[musan]}" --rirs "${opt[rirs]}")
 [ -f "$conf/prep.conf" ] && prep_options+=(--config "$conf/prep.conf")
 for name in "${corpus_options[@]}"; do
   while IFS= read -r value; do
@@ -82,11 +82,12 @@ end_with $$; trap on_exit EXIT; trap '' TTIN TTOU # nor does the terminal stop t
 [ "$first_stage" -le "$(place_of features)" ] || fit_conf
 [ "$first_stage" -eq 0 ] || # what the skipped stages left was made with these settings
   python -m pyasp.bin.check made --conf "$conf" --seed "$seed" --corpus "$corpus" --systems "$systems" --skipped "${stages[*]:0:first_stage}" \
-    --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "$data" "$exp" -- "${prep_options[@]}"
+    --kaldi-ivector "${opt[kaldi-ivector]}" --kaldi-backend "${opt[kaldi-backend]}" "${sounds[@]}" "$data" "$exp" -- "${prep_options[@]}"
 
 if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check environment conf/requirements.txt
-  python -m pyasp.bin.check augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" # not in stage augment
+  [ "$device" != cuda ] || "${opt[cmd]}" "$exp/log/device.log" python -m pyasp.bin.check device --device cuda
+  python -m pyasp.bin.check augment --config "$conf/augment.conf" "${sounds[@]}" # not in stage augment
   python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
     --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
   python -m pyasp.bin.check variants --select "$conf/select.conf" --systems "$systems" --kaldi-backend "${opt[kaldi-backend]}" "$conf/backend.conf" "$data"
@@ -113,8 +114,7 @@ fi
 
 if stage augment "augmented copies of the training set, and their features"; then
   need "$data/train/vad.scp" features
-  once "$data/train_aug/cuts.jsonl.gz" python -m pyasp.bin.augment --config "$conf/augment.conf" --musan "${opt[musan]}" --rirs "${opt[rirs]}" --seed "$seed" \
-    --force "$force" "$data/train" "$data/train_aug"
+  python -m pyasp.bin.augment --config "$conf/augment.conf" "${sounds[@]}" --seed "$seed" --force "$force" "$data/train" "$data/train_aug"
   make_features "$data/train_aug" "$data/train"
   steps/vad.sh --conf "$conf/vad.conf" --clean-of "$data/train" "${jobs[@]}" "$data/train_aug"
 fi

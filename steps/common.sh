@@ -198,22 +198,36 @@ fit_conf() {
 
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
-  local system
+  local system first last
   [ -f "local/prep_${opt[corpus]}.py" ] || die "--corpus is '${opt[corpus]}'; expected one of: $(corpora | xargs)"
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
+  [ "$(realpath -ms "${opt[data]:-data/${opt[corpus]}}")" != "$(realpath -ms "${opt[exp]:-exp/${opt[corpus]}}")" ] ||
+    die "--data and --exp are the same directory, ${opt[data]}; give two"
   [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
     [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && ! $system =~ ^(ubm|log)$ && -f $(system_conf "$system")) ]] ||
       die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
-  stage_number stage >/dev/null
-  stage_number stop-stage >/dev/null
+  first=$(stage_number stage)
+  last=$(stage_number stop-stage)
+  [ "$first" -le "$last" ] ||
+    die "--stop-stage ${opt[stop-stage]} comes before --stage ${opt[stage]}: nothing would be run"
+  given_models kaldi-ivector final.ubm final.ie
+  given_models kaldi-backend mean.vec transform.mat plda
   check_number nj "${opt[nj]}" 1
   check_number seed "${opt[seed]}"
   [ "${opt[at-once]}" = auto ] || check_number at-once "${opt[at-once]}" 1
   [[ " auto cpu cuda " == *" ${opt[device]} "* ]] || die "--device is '${opt[device]}'; expected auto, cpu or cuda"
   [[ -f ${opt[cmd]} && -x ${opt[cmd]} ]] || die "--cmd is '${opt[cmd]}'; expected a job runner such as steps/run_jobs"
+}
+
+# given_models OPTION FILE...: models in place of trained ones are there before the hours that come before them.
+given_models() {
+  local name
+  for name in "${@:2}"; do
+    [ -z "${opt[$1]}" ] || [ -f "${opt[$1]}/$name" ] || die "--$1 is '${opt[$1]}'; expected a directory with ${*:2}: there is no $name in it"
+  done
 }
 
 # feature_kinds: mfcc, which voice activity and i-vectors need, and what the settings of the chosen networks name beside it.
@@ -387,6 +401,7 @@ supervise() {
   kill -KILL -- "-$group" || true
   [ "$code" -ne 0 ] || exit 0
   [ -z "$signal" ] || code=$((128 + $(kill -l "$signal")))
+  ! grep -qsx refused "$PYASP_RERUN" || exit "$code" # the command line itself is to be corrected: it leads nowhere as it was
   case $code in 129 | 130 | 143) why="asked to stop" ;; 137) why="a process was killed" ;; *) why="exit code $code" ;; esac
   printf '\nrun.sh stopped (%s). When the cause is mended, resume with:\n%s\n' "$why" "$resume" >&"$told" || true # the terminal may be gone
   exit "$code"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +157,7 @@ BUNDLE = {
     "kind": "ivector",
     "rate": 8000,
     "shortest_voiced_seconds": 0.5,
-    "files": {"final.ubm": "00", "final.ie": "11"},
+    "files": dict.fromkeys(("final.ubm", "final.ie"), hashlib.sha256(b"x").hexdigest()),
     "results": {"trials": {"eer": 5.0}},
 }
 
@@ -168,7 +169,7 @@ def _bundle_folder(folder: Path) -> None:
 
 def _bundle(path: Path) -> None:
     found = format.read_bundle(path.parent)
-    found.shortest, found.identity, format.changed_files(found)
+    found.shortest, found.identity
     inside = path.parent.resolve()
     assert all(Path(file).resolve().is_relative_to(inside) for file in found.files.values())
 

@@ -4,41 +4,31 @@ A recording is what is on the disk, not its name: a file is known by its real pa
 links never give one recording twice, and never lead a walk in circles.
 """
 
-from __future__ import annotations
-
+import functools
+import gzip
 import hashlib
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pyasp.core.errors import InputError
-from pyasp.core.files import file_sha256
+from pyasp.core.files import atomic_write, file_sha256
 
 SUFFIXES = (  # in the order in which they are preferred where one recording lies in several formats
-    *(
-        ".wav",
-        ".flac",
-        ".sph",
-        ".ogg",
-        ".opus",
-        ".mp3",
-        ".aiff",
-        ".aif",
-        ".au",
-        ".w64",
-        ".caf",
-    ),  # libsndfile reads them
-    *(".m4a", ".mp4", ".aac"),  # ffmpeg
+    *".wav .flac .sph .ogg .opus .mp3 .aiff .aif .au .w64 .caf".split(),  # libsndfile reads them
+    *".m4a .mp4 .aac".split(),  # ffmpeg
 )
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}
 MIDDLE = 4096  # bytes by which files of one size are told apart
 THREADS = 16  # they wait for the disk
+LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")  # a line of a Listing
 BREAKS = set("\n\r")
 NO_TEXT = (  # whether all have line breaks: found, expected, the way out
     (
@@ -221,7 +211,10 @@ def copies_of(paths: Iterable[str]) -> dict[str, str]:
     with ThreadPoolExecutor(THREADS) as pool:
         for mark in (os.path.getsize, _middle, file_sha256):
             work = map if mark is os.path.getsize else pool.map
-            keys = {path: (*keys[path], found) for path, found in zip(keys, work(partial(_if_readable, mark), keys))}
+            keys = {
+                path: (*keys[path], found)
+                for path, found in zip(keys, work(functools.partial(_if_readable, mark), keys))
+            }
             counts = Counter(keys.values())
             keys = {path: key for path, key in keys.items() if counts[key] > 1 and None not in key}
     first: dict[tuple, str] = {}
@@ -261,6 +254,87 @@ class RealPaths:
     def take_for(self, copies: Mapping[str, str]) -> None:
         """From now on copies {path: another} go by the real path of the other."""
         self._known.update({path: self.of(other) for path, other in copies.items()})
+
+
+class Seen(NamedTuple):
+    """What is known of a file beside its name. status: its size and time ("-": none, of a command or a file that is not
+    there); since: "" of one that is as it was first found, else the status of what came in its place."""
+
+    status: str
+    since: str = ""
+
+
+class Listing:
+    """The files that something was made of, as they were then: what DIRECTORY/NAME holds, in lines `STATUS SINCE PATH`.
+
+    A file replaced by one of the same size and time is not seen, as make and rsync do not see it.
+    """
+
+    def __init__(self, directory: str | Path, name: str):
+        """Nothing is known where there is no such file yet."""
+        self.path = Path(directory) / name
+        self.old: dict[str, Seen] = {}
+        if self.path.is_file():
+            with gzip.open(self.path, "rt", encoding="utf-8") as stream:
+                lines = [LISTED.fullmatch(line) or line for line in stream.read().split("\n")[:-1]]
+            self.old = dict(
+                (line, Seen("")) if isinstance(line, str) else (line[3], Seen(line[1], line[2])) for line in lines
+            )  # status "" where an older release did not note it
+
+    def since(self) -> dict[str, str]:
+        """{file: what came in its place} of those that were replaced."""
+        return {path: seen.since for path, seen in self.old.items() if seen.since}
+
+    def seen(self, paths: Iterable[str]) -> dict[str, Seen]:
+        """Files as they are now; since: against what is listed."""
+        paths, known, found = list(paths), dict(zip(_in_real_folders(self.old), self.old.values())), {}
+        for path, place in zip(paths, _in_real_folders(paths)):
+            now, before = _status(path), known.get(place) if self.old else Seen("")
+            same = before and before.status in ("", now)
+            found[path] = Seen(now, before.since if before and same else now)
+        return found
+
+    def digest(self, paths: Iterable[str]) -> str:
+        """Digest of the names of files and of what came in place of others."""
+        digest = hashlib.sha256()
+        for path, seen in self.seen(paths).items():
+            digest.update(f"{path}{seen.since and ' '}{seen.since}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def what_changed(self, paths: list[str]) -> str:
+        """In which files these differ from those that are listed; "" where only the name of their place is another."""
+        if not self.old:
+            return "other files in the tree"
+        before = dict(zip(_in_real_folders(self.old), self.old.values()))
+        now = {place: Seen(_status(path)) for path, place in zip(paths, _in_real_folders(paths))}
+        others = {name for name in set(now) & set(before) if before[name].status not in ("", now[name].status)}
+        root = os.path.commonpath([*before, *now]) if before or now else ""
+        told = []
+        for names, how in ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced")):
+            if names:
+                below = some(os.path.relpath(name, root) for name in sorted(names))
+                told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
+        return "; ".join(told) or ("" if list(before) == list(now) else "the same files in another order")
+
+    def write(self, paths: Iterable[str]) -> None:
+        """Lists these files as they are now; the same bytes for the same files."""
+        seen = self.seen(paths)
+        with atomic_write(self.path) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
+            stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
+
+
+def _status(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "-"
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _in_real_folders(paths: Iterable[str]) -> list[str]:
+    """Paths with the links on the way to their files' folders followed, not those of the files themselves."""
+    real = functools.cache(os.path.realpath)
+    return [os.path.join(real(folder), name) for folder, name in map(os.path.split, paths)]
 
 
 def find_audio(*folders: str | Path) -> list[Path]:

@@ -5,8 +5,6 @@ A tool looks at what it makes itself; this looks at what a run starts from (`--s
 them: its options class (`main.options`) and its conf file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib
@@ -73,7 +71,8 @@ class Request:
 
     conf "": settings are not looked at; seed None: nor is the seed;
     ivector, backend: directories given in place of trained models ("": none; None: not known, not looked at);
-    corpus, corpus_options: the preparation and its words; "": not looked at.
+    corpus, corpus_options: the preparation and its words; musan, rirs: folders of noises and responses that the run was
+    given; "": not looked at.
     """
 
     data: Path
@@ -85,6 +84,8 @@ class Request:
     corpus_options: tuple[str, ...] = ()
     ivector: str | None = None
     backend: str | None = None
+    musan: str = ""
+    rirs: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,9 @@ def settings(run: Request, tool: str, system: str = "") -> dict[str, Any]:
     values = json.loads(json.dumps(dataclasses.asdict(found)))  # as a record holds them
     if preparing:  # a later stage may be asked for without what the preparation was given
         return {name: value for name, value in values.items() if value != getattr(main.options(), name)}
+    if tool == "augment":  # its folders are no settings: a later stage may be asked for without them
+        given = {name: folder for name, folder in (("musan", run.musan), ("rirs", run.rirs)) if folder}
+        values = {name: value for name, value in values.items() if name not in ("musan", "rirs")} | given
     if tool in MAKERS and not values["compress"]:
         values["compression_method"] = 0
     if tool == "train_ubm":
@@ -274,12 +278,15 @@ def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
-def error(run: Request, found: list[Stale]) -> InputError:
-    """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
-    first, stages = found[0], []
+def refuse(run: Request, stages: Collection[str] = STAGES) -> None:
+    """Raises InputError where these stages left what is out of date: the first artefact with the reason, how many
+    there are of each stage, and the way out."""
+    if not (found := find(run, stages)):
+        return
+    first, told = found[0], []
     for stage, group in itertools.groupby(found, lambda each: each.stage):
         mine = list(group)
-        stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
-    told = f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}"
+        told.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
+    what = f"{len(found)} artefacts out of date ({first.why}): {'; '.join(told)}"
     expected, cure = "artefacts made with the present settings and inputs", rerun(first.stage, force=True)
-    return InputError(first.path, told, expected, cure)
+    raise InputError(first.path, what, expected, cure)

@@ -1,5 +1,7 @@
 """Makes the augmented training set: clean recordings and lazy augmented copies."""
 
+from __future__ import annotations
+
 import heapq
 import json
 import sys
@@ -7,15 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from lhotse.cut import MonoCut
-from lhotse.serialization import deserialize_item
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyasp.audio.augment import Augmenter, AugmentOptions, at_speed, check, generate, json_line, renamed, speeds_of
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.audio.cuts import use_libsndfile
-from pyasp.audio.folders import musan_noises, responses_of
+from pyasp.audio.folders import Listing, musan_noises, responses_of
 from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
@@ -23,6 +21,11 @@ from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
 from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir
+
+if TYPE_CHECKING:
+    from lhotse.cut import MonoCut
+
+LISTING = "sources.files.gz"  # the noises and responses of the given folders, with their size and time
 
 
 class Entry(NamedTuple):
@@ -46,14 +49,18 @@ class Options(AugmentOptions):
     force: bool = option(False, "make again what is out of date")
 
 
-def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
-    """The augmenter at `rate` Hz, with the given folders' or generated noises and responses, and what they are."""
+def given(options: Options) -> tuple[list[Path], list[Path]]:
+    """Noises and impulse responses of the given folders; none of those that copies will not take."""
+    noises = musan_noises(options.musan) if options.musan and options.copies else []
+    return noises, responses_of(options.rirs) if options.rirs and options.copies else []
+
+
+def sources(options: Options, folder: Path, rate: int, found: tuple[list[Path], list[Path]]) -> tuple[Augmenter, str]:
+    """The augmenter at `rate` Hz, with noises and responses found in folders, or generated ones, and what they are."""
     chosen = subset(options, AugmentOptions)
-    noises, responses = generate(folder / str(rate), chosen, rate, options.seed)
-    if options.musan:
-        noises = musan_noises(options.musan)
-    if options.rirs:
-        responses = responses_of(options.rirs)
+    noises, responses = (
+        mine or made for mine, made in zip(found, generate(folder / str(rate), chosen, rate, options.seed))
+    )
     noise, room = options.musan or "a generator", options.rirs or "simulated rooms"
     told = f"{len(noises)} noises from {noise}, {len(responses)} impulse responses from {room} ({rate} Hz)"
     print(told, file=sys.stderr)
@@ -63,14 +70,20 @@ def sources(options: Options, folder: Path, rate: int) -> tuple[Augmenter, str]:
 class CopiesOfCuts:
     """Each clean cut and what is made of it; told: what noises and responses the copies have."""
 
-    def __init__(self, options: Options, clean: DataDir, folder: Path):
-        self.options, self.clean, self.folder = options, clean, folder
+    def __init__(self, options: Options, clean: DataDir, folder: Path, found: tuple[list[Path], list[Path]]):
+        """found: of `given`."""
+        self.options, self.clean, self.folder, self.found = options, clean, folder, found
         self.speeds, self.voiced = speeds_of(options), clean.read("vad.scp")
         self.augmenters: dict[int, Augmenter] = {}  # by rate
         self.told: list[str] = []
 
     def __iter__(self) -> Iterator[list[Entry]]:
         """A group for each clean cut, in file order: the cut, its copies, all of it at the other speeds."""
+        from lhotse.serialization import deserialize_item  # seconds, which whoever finds all up to date need not wait
+
+        from pyasp.audio.cuts import use_libsndfile
+
+        use_libsndfile()
         for utt, line in bar(read_cuts(self.clean / "cuts.jsonl.gz"), len(self.clean.utt2spk), "augment", "utt"):
             if utt not in self.voiced:  # dropped in stage features, and listed there
                 continue
@@ -86,7 +99,7 @@ class CopiesOfCuts:
         """The augmented copies of a cut, and their kinds; each turn draws others."""
         count, rate = self.options.copies, cut.sampling_rate
         if count and rate not in self.augmenters:
-            self.augmenters[rate], what = sources(self.options, self.folder, rate)
+            self.augmenters[rate], what = sources(self.options, self.folder, rate, self.found)
             self.told.append(what)
         for number in range(turn * count + 1, (turn + 1) * count + 1):
             yield self.augmenters[rate].copy(cut, number, self.voiced[cut.id])
@@ -166,17 +179,23 @@ def main(options: Options, clean: str, augmented: str) -> None:
     Example, after ./run.sh:
         pyasp augment --config conf/toy/augment.conf data/toy/train my_copies
     """
-    use_libsndfile()
     codec = check(subset(options, AugmentOptions))
     source, target = DataDir(clean), DataDir(augmented)
     inputs = source.require("utt2spk", "cuts.jsonl.gz", "vad.scp")
+    found, listing = given(options), Listing(target.path, LISTING)
+    files = [str(path) for each in found for path in each]
     made = describe("augment", options, inputs, options.seed)
-    if is_current(target / "cuts.jsonl.gz", made, options.force):
+    if files:
+        made["options"]["listing"] = listing.digest(files)
+    changed = {"listing": lambda: listing.what_changed(files) if listing.old else ""}  # older releases kept no list
+    if is_current(target / "cuts.jsonl.gz", made, options.force, changed):
         return
-    groups, tables = CopiesOfCuts(options, source, target / "sources"), Tables(source)
+    groups, tables = CopiesOfCuts(options, source, target / "sources", found), Tables(source)
     with making(target / "cuts.jsonl.gz", made) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
         tables.write(target)
+        (target / "cuts.jsonl.gz").unlink(missing_ok=True)  # which the new list would call up to date
+        listing.write(files) if files else listing.path.unlink(missing_ok=True)
         counts = ", ".join(f"{count} {kind}" for kind, count in tables.kinds.items())
         told = [f"{counts} (noise levels over the voiced frames)", *groups.told]
         with atomic_write(target / "augment.txt", "w") as stream:

@@ -32,8 +32,8 @@ FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 class Options(augment.AugmentOptions):
     """Options of check."""
 
-    musan: str = option("", "augment: folder of noises that the copies will take")
-    rirs: str = option("", "augment: folder of impulse responses that the copies will take")
+    musan: str = option("", "augment, made: folder of noises that the copies will take")
+    rirs: str = option("", "augment, made: folder of impulse responses that the copies will take")
     select: str = option("", "variants: select.conf of the run, which may hold dev speakers out")
     max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
     conf: str = option("", "made: conf directory of the run")
@@ -44,12 +44,19 @@ class Options(augment.AugmentOptions):
     kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "made, variants: back end given in place of a trained one")
     stages: str = option("", "time: stages to come, with spaces between")
-    device: str = option("auto", "time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
+    device: str = option("auto", "device, time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
 
 
 def check_environment(options: Options, requirements: str) -> None:
     """Every `name==version` of a requirements file against what is installed; another version is an error."""
     print(f"{requirements}: all {environment.check(requirements)} packages are of the pinned versions", file=sys.stderr)
+
+
+def check_device(options: Options) -> None:
+    """Fails now, not after hours of features, where the device asked for is not there."""
+    from pyasp.core.device import device_of  # and torch
+
+    print(f"--device {options.device}: {device_of(options.device)}", file=sys.stderr)
 
 
 def check_augment(options: Options) -> None:
@@ -158,9 +165,7 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
     given = options.kaldi_ivector, options.kaldi_backend
     asked = systems, options.conf, options.seed, options.corpus, prep_options, *given
-    run = stale.Request(Path(data), Path(exp), *asked)
-    if found := stale.find(run, options.skipped.split()):
-        raise stale.error(run, found)
+    stale.refuse(stale.Request(Path(data), Path(exp), *asked, options.musan, options.rirs), options.skipped.split())
 
 
 def check_time(options: Options, data: str, exp: str) -> None:
@@ -185,6 +190,7 @@ def check_time(options: Options, data: str, exp: str) -> None:
 
 CHECKS = {  # what: function, its arguments
     "environment": (check_environment, "REQUIREMENTS"),
+    "device": (check_device, ""),
     "augment": (check_augment, ""),
     "variants": (check_variants, "BACKEND_CONF DATA"),
     "data": (check_data, "DATA"),
@@ -196,11 +202,11 @@ CHECKS = {  # what: function, its arguments
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, augment, variants BACKEND_CONF DATA, data DATA, voiced DATA, made DATA
-    EXP [-- PREP_OPTION...], time DATA EXP.
+    """Checks one of: environment REQUIREMENTS, device, augment, variants BACKEND_CONF DATA, data DATA, voiced DATA,
+    made DATA EXP [-- PREP_OPTION...], time DATA EXP.
 
-    environment: installed packages are the pinned ones. augment: the copies that augment.conf asks for can be made.
-    variants: those of backend.conf; which of them the data will not allow.
+    environment: installed packages are the pinned ones. device: the one asked for is there. augment: the copies that
+    augment.conf asks for can be made. variants: those of backend.conf; which of them the data will not allow.
     data: directories and trial lists; what can be fixed is fixed. voiced: recordings of trials have voice. made: what
     earlier stages left was made with the present settings; PREP_OPTION: words of run.sh for the preparation.
     time: about how long the stages to come take.

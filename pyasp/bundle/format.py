@@ -16,8 +16,6 @@
 No pickles. A directory of Kaldi's own i-vector files is read in place: see pyasp.bundle.kaldi.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +65,8 @@ class Bundle:
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """The bundle in a directory. Raises InputError when it is none, of a newer format, or lacks a file."""
+    """The bundle in a directory. Raises InputError when it is none, of a newer format, or lacks a file, and when a file
+    is another one than it was made with: embeddings, or the scale of its scores, would be others without a word."""
     path, manifest = Path(path), Path(path) / MANIFEST
     if not manifest.is_file():
         raise InputError(path, f"no {MANIFEST}", "a bundle", "Make one: pyasp bundle EXP/SYSTEM MODEL")
@@ -84,6 +83,9 @@ def read_bundle(path: str | Path) -> Bundle:
     for name in names:
         if not (path / name).is_file():
             raise InputError(path / name, "no such file", "a file of the bundle", "Copy or make the bundle again")
+    if other := _changed(path, digests):
+        expected, cure = "the files that the bundle was made with", "Copy the bundle again, or make it again"
+        raise InputError(manifest, f"another {' and '.join(other)}", expected, cure)
     names += tuple(name for name in OPTIONAL if (path / name).is_file())
     return Bundle(path, kind, {name: path / name for name in names}, facts)
 
@@ -94,10 +96,8 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
     write_json(path / MANIFEST, {"format": FORMAT, "kind": kind, **facts, "files": digests})
 
 
-def changed_files(bundle: Bundle) -> list[str]:
-    """Files that are not what the manifest says they were."""
-    return [
-        name
-        for name, digest in bundle.facts.get("files", {}).items()
-        if Path(name).name != name or not (bundle.path / name).is_file() or file_sha256(bundle.path / name) != digest
-    ]
+def _changed(path: Path, digests: dict[str, str]) -> list[str]:
+    """Files of a bundle, but its calibration, which may come later or go, that are not what the manifest says."""
+    known = {name: digest for name, digest in digests.items() if name != CALIBRATION}
+    there = {name for name in known if Path(name).name == name and (path / name).is_file()}
+    return [name for name in known if name not in there or file_sha256(path / name) != known[name]]

@@ -29,7 +29,7 @@ from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
 from pyasp.bundle.extractors import EXTRACTORS, Extract
-from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, changed_files, read_bundle
+from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import DecisionOptions, check_decides, claimed, load_speakers, save_speaker, threshold
 from pyasp.core.conf import read_conf
@@ -38,7 +38,7 @@ from pyasp.core.options import subset
 from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.kinds import KINDS
-from pyasp.features.mfcc import MelFeatures, MelOptions, MfccOptions
+from pyasp.features.mfcc import MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions, decisions, recorded
 
 Waves = Iterable[tuple[np.ndarray, float]]  # samples (n,), and how many there are a second
@@ -115,7 +115,7 @@ class SpeakerModel:
         self._score_options = subset(read_conf(backend, BackendOptions) if backend else BackendOptions(), ScoreOptions)
         self._back_end = read_back_end("", (bundle.files[name] for name in BACKEND))
         self.calibration = read_calibration(bundle)
-        self._stored_options = {"mfcc": self._mfcc_options, **self._read_stored_options()}
+        self._kinds = {"mfcc": self._mfcc_options, **self._other_features()}
         self._local = threading.local()  # extractors have scratch memory: one of each for each thread
 
     @classmethod
@@ -155,7 +155,7 @@ class SpeakerModel:
         """False when scores have no threshold: cosines, unless calibrated."""
         return self.calibrated or self._score_options.scoring != "cosine"
 
-    def _read_stored_options(self) -> dict[str, MelOptions]:
+    def _other_features(self) -> dict[str, MelOptions]:
         """{kind: options} of what the network reads besides MFCC. InputError on a lack of them, or on another rate."""
         kind, cure = self._frontend.feature_type, "Make the bundle again"
         if kind == "mfcc":
@@ -169,12 +169,6 @@ class SpeakerModel:
             raise InputError(path, found, f"{self.rate}, as in mfcc.conf", cure)
         return {kind: options}
 
-    def _extractor(self, kind: str) -> MelFeatures:
-        """This thread's extractor of a kind of features."""
-        if not hasattr(self._local, kind):
-            setattr(self._local, kind, KINDS[kind].extractor(self._stored_options[kind]))
-        return getattr(self._local, kind)
-
     # waves to embeddings
 
     def _samples(self, sound: Sound) -> np.ndarray:
@@ -187,7 +181,9 @@ class SpeakerModel:
 
     def _stored(self, samples: np.ndarray, sound: Sound, kind: str) -> np.ndarray:
         """Features (T, C) float32 of a kind as the recipe stores them."""
-        matrix = self._extractor(kind).compute(samples, sound.name)
+        if not hasattr(self._local, kind):
+            setattr(self._local, kind, KINDS[kind].extractor(self._kinds[kind]))
+        matrix = getattr(self._local, kind).compute(samples, sound.name)
         if not np.isfinite(matrix).all():
             raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
@@ -226,7 +222,12 @@ class SpeakerModel:
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
         Calibrated when `calibrated`; else the back end's own ratio, which may be too sure of itself.
         """
-        vectors, tests, how = np.atleast_2d(enrol), np.atleast_2d(test), self._score_options
+        how = self._score_options
+        try:
+            vectors, tests = np.atleast_2d(enrol), np.atleast_2d(test)
+        except ValueError:
+            what = "recordings of several lengths", "embeddings of one length", "Give those of `embed`"
+            raise InputError("embeddings", *what) from None
         if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (vectors, tests)):
             raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
         model = enroll(self._back_end, vectors, [np.arange(len(vectors))], how.average)
@@ -285,14 +286,10 @@ class SpeakerModel:
 
 
 def read_calibration(bundle: Bundle) -> AffineMap | None:
-    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing, or the
-    system is another one than the bundle was made with: its scores are on another scale."""
+    """Scale and offset of a bundle's calibration.json; None when it has none. InputError when they are missing."""
     path = bundle.files.get(CALIBRATION)
     if path is None:
         return None
-    if other := [name for name in changed_files(bundle) if name != CALIBRATION]:
-        cure = "Copy or make the bundle again; without calibration.json its ratio is the back end's own"
-        raise InputError(path, f"a calibration of another {' and '.join(other)}", "that of this bundle", cure)
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))

@@ -1,11 +1,11 @@
 """The one exception that a user may see: bad input, with the way out; and what the system refuses, told in its form."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
 import re
+
+COMMAND_LINE = "command line"
 
 
 class InputError(Exception):
@@ -56,15 +56,19 @@ def rerun(stage: str, words: str = "", force: bool = False) -> Rerun:
     return way_out
 
 
-def note_rerun(error: Exception) -> None:
+def note_rerun(error: Exception, refused: bool = False) -> None:
     """A line `STAGE FORCE` in the file named by PYASP_RERUN, which run.sh sets: where its closing command goes on.
 
-    STAGE is `-` before the first of a run.
+    STAGE is `-` before the first of a run. `refused` where the command line is at fault, as an InputError on it is:
+    no closing command repeats it.
     """
     path, way_out = os.environ.get("PYASP_RERUN"), getattr(error, "rerun", None)
-    if path and way_out:
+    noted = f"{way_out[0] or os.environ.get('PYASP_STAGE', '-')} {str(way_out[1]).lower()}" if way_out else ""
+    if refused or str(error).startswith(f"{COMMAND_LINE}: "):
+        noted = "refused"
+    if path and noted:
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as stream:
-            stream.write(f"{way_out[0] or os.environ.get('PYASP_STAGE', '-')} {str(way_out[1]).lower()}\n")
+            stream.write(f"{noted}\n")
 
 
 AGAIN = "run the same command again: what is complete stays"

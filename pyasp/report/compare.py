@@ -1,8 +1,6 @@
 """Two runs side by side: every system and list that both have, with the significance of each difference; and several
 runs that differ in their seed: mean and spread of each system, and what one system has over each other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from pyasp.report.results import Results, entries, list_names
 SEEDS_SHOWN = (("eer", "EER %", percent), ("min_dcf/0.01", "minDCF(0.01)", cost))
 SEEDS_NOTE = """95 % and p: bootstrap over speakers, the same draws for all systems, and over the runs of each of them
 (few runs give (S - 1) / S of their variance). lower: pairs of a run of the one and a run of the other in which the
-first is lower."""
+first is lower. *: in one of the runs it hangs on few errors or on equal scores, as that run's report says."""
 
 COMPARE_NOTE = """95 % and p: bootstrap over speakers, the same draws for both runs; '-' where the trials or the draws
 are not the same, or more than a twentieth of the draws of so few speakers lack targets or nontargets."""
@@ -83,10 +81,12 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure of one system in S runs: values (S,), and its replicates (S, R) on the same draws of speakers."""
+    """A figure of one system in S runs: values (S,), and its replicates (S, R) on the same draws of speakers; mark: "*"
+    where it has one in a run."""
 
     values: np.ndarray
     replicates: np.ndarray
+    mark: str = ""
 
     def drawn(self, seed: int) -> np.ndarray:
         """Replicates (R,) of the mean of the runs."""
@@ -104,7 +104,8 @@ def _measured(exps: list[Path], runs: list[Results], trial_list: str, figure: st
             cure = rerun("scores", "Give each run the same data and settings")
             raise InputError(trial_list, told, "the same list and --replicates in every run", cure, item=system)
         replicates = np.stack([read_replicates(exp / system)[f"{trial_list}/{figure}"] for exp in exps])
-        found[system] = Measured(np.array([tables.value_of(row, figure) for row in rows]), replicates)
+        mark = "*" * any("*" in SHOWN[figure][1](row) for row in rows)
+        found[system] = Measured(np.array([tables.value_of(row, figure) for row in rows]), replicates, mark)
     return found
 
 
@@ -112,7 +113,11 @@ def _spread(found: Measured, number: int, show: Callable[[float], str]) -> list[
     """Mean of the runs, least and greatest, interval over speakers and runs."""
     ends = (float(found.values.min()), float(found.values.max()))
     interval = bootstrap.interval(found.drawn(number))
-    return [show(float(found.values.mean())), tables.between(list(ends), show), tables.between(interval, show)]
+    return [
+        show(float(found.values.mean())) + found.mark,
+        tables.between(list(ends), show),
+        tables.between(interval, show),
+    ]
 
 
 def _gain(ours: Measured, other: Measured, number: int, show: Callable[[float], str]) -> list[str]:

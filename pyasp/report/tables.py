@@ -3,8 +3,6 @@
 `paired` in results.json: {list: [{"a", "b", "figure", "difference", "ci", "p"}]}, differences a - b of the same trials.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Augmentation: rooms, levels over the speech, alignment, codecs, draws that depend on the id alone."""
 
 import json
+import os
 
 import lhotse
 import numpy as np
@@ -14,8 +15,10 @@ from pyasp.audio.augment import Augmenter, AugmentOptions, check, generate, json
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import vad as vad_verb
+from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
+from pyasp.data.shards import merge
 from pyasp.kaldi import ArkWriter, ScpReader
 from pyasp.report import results as report
 
@@ -226,6 +229,62 @@ def test_the_tool_counts_copies_and_says_what_they_are(tmp_path, speech, vad, ca
     copies = list(lhotse.CutSet.from_file(tmp_path / "aug/cuts.jsonl.gz"))
     assert len(copies) == 5 and {cut.id.split("-")[-1].rstrip("1234") for cut in copies} == {"u", "noise", "codec"}
     assert not list((tmp_path / "aug").glob("*.wav"))
+
+
+def test_files_that_come_go_or_are_replaced_in_given_folders_are_told_and_computed_again(tmp_path, speech, vad, capsys):
+    """Nothing in the cuts tells a noise from another of its length; its size and time do. Other copies stay."""
+    clean, aug, rng = DataDir(tmp_path / "train"), DataDir(tmp_path / "aug"), np.random.default_rng(5)
+    clean.path.mkdir()
+    utts = [f"s1-u{number}" for number in range(8)]
+    clean.write_speakers(dict.fromkeys(utts, "s1"))
+    clean.write("vad.scp", dict.fromkeys(utts, vad))
+    lhotse.CutSet.from_cuts([speech.with_id(utt) for utt in utts]).to_file(clean / "cuts.jsonl.gz")
+    noises = [tmp_path / f"sounds/noise/{number}.wav" for number in range(2)]
+
+    def fill(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * rng.normal(size=RATE), RATE)
+
+    def make(*options):
+        capsys.readouterr()
+        words = [f"--musan={tmp_path}/sounds", f"--rirs={tmp_path}/rooms", "--kinds=noise,reverb", *options]
+        return augment_tool.main([*words, str(clean.path), str(aug.path)]), capsys.readouterr().err
+
+    def features():
+        for job in ("1", "2"):
+            words = ["--sample-frequency=8000", "--dither=0", f"--job={job}", "--num-jobs=2", "--force=true"]
+            assert make_mfcc([*words, str(aug.path), str(aug.path / "mfcc")]) == 0
+        merge(aug, str(aug.path / "mfcc"), "", {}, str(aug / "feats.scp"), True)
+        return dict(ScpReader(aug / "feats.scp")), capsys.readouterr().err
+
+    for path in [*noises, tmp_path / "rooms/0.wav", tmp_path / "rooms/1.wav"]:
+        fill(path)
+    assert make()[0] == 0 and make() == (0, f"{aug.path}/cuts.jsonl.gz: up to date\n")
+    before, _ = features()
+    for path in (noises[0], tmp_path / "rooms/1.wav"):
+        used = {
+            cut.id for cut in lhotse.CutSet.from_file(aug / "cuts.jsonl.gz") if str(path) in json.dumps(cut.to_dict())
+        }
+        time = path.stat().st_mtime_ns
+        fill(path)
+        os.utime(path, ns=(time, time + 1))
+        code, told = make()
+        name = path.relative_to(tmp_path)
+        refused = f"found an out-of-date artefact (1 file replaced: {name}); expected"
+        assert code == 1 and refused in told and "--force" in told
+        assert make("--force=true")[0] == 0 and make()[0] == 0
+        now, told = features()
+        assert {utt for utt in now if not np.array_equal(now[utt], before[utt])} == used and 0 < len(used) < 8
+        assert f"{len(now) - len(used)} of them as they were" in told
+        before = now
+    fill(noises[0].with_name("9.wav"))
+    noises[1].unlink()
+    code, told = make()
+    assert code == 1 and "1 file more: 9.wav; 1 file fewer: 1.wav" in told.replace("sounds/noise/", "")
+    assert make("--force=true")[0] == 0 and make()[0] == 0
+    (aug / "sources.files.gz").unlink()  # of a set that an older release made
+    assert make()[0] == 0
+    assert make("--copies=0", "--force=true")[0] == 0 and not (aug / "sources.files.gz").exists()
 
 
 def test_the_report_says_what_the_copies_are():

@@ -206,7 +206,7 @@ def contents(where: Path, *places: Path) -> dict[str, bytes]:
         name = str(path.relative_to(where))
         if path.is_dir() or "/log/" in f"/{name}" or path.name in (".lock", "report.html", "report.html.made.json"):
             continue
-        if path.suffix == ".utt2mark" or path.name == "prep.files.gz":
+        if path.suffix == ".utt2mark" or path.name.endswith(".files.gz"):
             continue
         raw = path.read_bytes().partition(b"\n## Where the time goes")[0]  # the last part of RESULTS.md
         if path.suffix == ".gz":

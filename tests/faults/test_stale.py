@@ -2,6 +2,7 @@
 re-run. Every case on one finished run, which stays as it is."""
 
 import contextlib
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -81,6 +82,18 @@ def test_a_line_that_was_removed_is_a_changed_setting(finished, tmp_path, capsys
     conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
     (conf / "ubm.conf").write_text((conf / "ubm.conf").read_text().replace("--subsample=1\n", ""))
     assert check(finished[0], 10, conf) == 1 and "--subsample: 1 -> 5" in capsys.readouterr().err
+
+
+def test_a_later_stage_knows_the_folders_of_the_copies_or_is_asked_for_without_them(finished, tmp_path, capsys):
+    given, other = (str(tmp_path / name) for name in ("musan", "other"))
+    record = finished[0] / "data/train_aug/cuts.jsonl.gz.made.json"
+    with changed(record, lambda before: before.replace(b'"musan": ""', b'"musan": "%s"' % given.encode())):
+        data = finished[0] / "data"
+        run = stale.Request(data, finished[0] / "exp", ("ivector",), str(CONF))
+        for asked in (run, dataclasses.replace(run, musan=given)):
+            assert not [each for each in stale.find(asked, ("augment",)) if each.path.name == "cuts.jsonl.gz"]
+        assert check(finished[0], 4, CONF, f"--musan={other}") == 1
+        assert f"(--musan: {given} -> {other})" in capsys.readouterr().err
 
 
 def test_another_seed(finished, capsys):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from faults import kills
 
 from pyasp.core.options import REPEATABLE, option_fields, option_types
@@ -582,11 +583,45 @@ def test_a_terminal_never_stops_the_stages_and_ends_them(tmp_path, end):
         (["--conf", "absent"], "no conf directory absent"),
         (["--nj", "0"], "--nj is '0'"),
         (["toy"], "unexpected word 'toy'"),
+        (["--stage", "select", "--stop-stage", "1"], "--stop-stage 1 comes before --stage select"),
+        (
+            ["--kaldi-ivector", "/nowhere"],
+            "--kaldi-ivector is '/nowhere'; expected a directory with final.ubm final.ie",
+        ),
+        (
+            ["--kaldi-backend", "conf"],
+            "--kaldi-backend is 'conf'; expected a directory with mean.vec transform.mat plda",
+        ),
     ],
 )
 def test_run_sh_checks_its_options_before_any_work(words, message):
+    """The error is all: no command that resumes repeats what was refused."""
     result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
     assert result.returncode == 1 and message in result.stderr and "stage prepare" not in result.stderr
+    assert result.stderr.count("\n") == 1 and "resume" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--corpus folder --root {} --max-bad 20", "--max-bad: found 20; expected 0 to 1"),
+        ("--corpus folder --targets=0", "--targets: found 0"),
+        ("--corpus voxceleb --root {} --train-on=mine", "--train-on"),
+        ("--corpus folder", "command line: found "),
+        pytest.param(
+            "--device cuda",
+            "no usable CUDA device; expected one, for --device cuda",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it is there"),
+        ),
+    ],
+)
+def test_what_a_preparation_refuses_of_the_command_line_is_no_command_to_resume_with(tmp_path, words, message):
+    (tmp_path / "wav").mkdir()
+    places = ["--data", tmp_path / "data", "--exp", tmp_path / "exp", "--systems", "ivector"]
+    ran = [ROOT / "run.sh", *places, *words.format(tmp_path / "wav").split()]
+    result = subprocess.run(ran, text=True, capture_output=True, timeout=300)
+    assert result.returncode and message in result.stderr and "resume with" not in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr and not (tmp_path / "data/prep.json").exists()
 
 
 def test_run_sh_is_a_table_of_contents():
