@@ -24,7 +24,7 @@ from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
 from pyasp.core.errors import CannotBeMade, InputError
 
-FEW_SPEAKERS = 50  # from so many on PLDA was better than cosine whatever the cell (conf/folder/README.md)
+FEW_SPEAKERS = 50  # from so many on PLDA of i-vectors was always better than cosine (conf/folder/measurements.md)
 MOST_LOST = 0.5  # share of the directions that may be left out without a warning
 
 

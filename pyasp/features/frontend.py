@@ -12,7 +12,7 @@ add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations ove
 
 Digital silence (zeros) is no recording, but where a gate put it there was background, which the mean of other
 recordings holds. Of each run of such frames the first BRIDGE stand for it, as the mean of the file's quietest
-twentieth; the rest are left out as if the file did not hold them (conf/folder/README.md has the measurement).
+twentieth; the rest are left out as if the file did not hold them (conf/folder/measurements.md has the figures).
 """
 
 from collections.abc import Callable
