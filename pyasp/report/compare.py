@@ -12,7 +12,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.text import Table, as_text, cost, percent, read_json_if_there
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.evaluation.llr import MARK, between, eer_text, marked, min_dcf_text, trials_text
 from pyasp.report import tables
 from pyasp.report.results import Results, entries, list_names
 
@@ -57,7 +57,7 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
                 continue
             row = by_figure.get(figure)
             gap = "-" if left is None or right is None else signed(left - right)
-            test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
+            test = [between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             table.append([system, title, *(show(entry) for entry in both), gap, *test])
     return table
 
@@ -66,7 +66,7 @@ def _other_trials(exps: list[Path], runs: list[Results], trial_list: str) -> str
     """Says so where the lists of one name are not the same."""
     ours = [entries(run, trial_list) for run in runs]
     system = next(system for system in ours[0] if system in ours[1])
-    counts = [f"{name} {tables.trials_text(each[system])}" for name, each in zip("AB", ours)]
+    counts = [f"{name} {trials_text(each[system])}" for name, each in zip("AB", ours)]
     return "" if _same_trials(exps, system, trial_list) else f" (not the same trials: {', '.join(counts)})"
 
 
@@ -121,18 +121,14 @@ def _spread(found: Measured, number: int, show: Callable[[float], str]) -> list[
     """Mean of the runs, least and greatest, interval over speakers and runs."""
     ends = (float(found.values.min()), float(found.values.max()))
     interval = bootstrap.interval(found.drawn(number))
-    return [
-        show(float(found.values.mean())) + found.mark,
-        tables.between(list(ends), show),
-        tables.between(interval, show),
-    ]
+    return [show(float(found.values.mean())) + found.mark, between(list(ends), show), between(interval, show)]
 
 
 def _gain(ours: Measured, other: Measured, number: int, show: Callable[[float], str]) -> list[str]:
     """Difference of the means, interval, p, and in how many of all pairs of runs ours is lower."""
     gap = float(ours.values.mean() - other.values.mean())
     test, lower = bootstrap.paired(ours.drawn(0), other.drawn(number), gap), ours.values[:, None] < other.values
-    shown = tables.between(test["ci"], show), tables.probability(test["p"])
+    shown = between(test["ci"], show), tables.probability(test["p"])
     return [show(gap), *shown, f"{lower.sum()} of {lower.size}"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
-from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, Entry, priors_of, trials_text
+from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, Entry, between, priors_of, trials_text
 from pyasp.report import results as report
 from pyasp.report.results import Results, columns_of, entries, is_variant, list_names
 
@@ -23,11 +23,6 @@ HALVES = "halves"  # column of scores calibrated on the other half of the speake
 def calibrated(system: str) -> bool:
     """True of scores that are meant to be log-likelihood ratios by training on trials."""
     return system.startswith("fusion:") or system.rpartition("+")[2] in CALIBRATIONS
-
-
-def between(ends: list[float] | None, show: Any) -> str:
-    """'3.88 to 11.50'; '-' without an interval."""
-    return f"{show(ends[0])} to {show(ends[1])}" if ends else "-"
 
 
 def interval(entry: Entry) -> str:
