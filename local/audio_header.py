@@ -1,7 +1,5 @@
 """Headers of all audio files of a corpus, what could not be read counted and named."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections import Counter
@@ -51,7 +49,9 @@ def probe_all(
             raise InputError(Path(first).parent, told, f"at most {max_bad:g} of the files unusable", cure)
     print(told, file=sys.stderr)
     audio = {path: result for path, result in found.items() if isinstance(result, Header) and path not in failures}
-    _need_decoders(audio)
+    first_of = {header.encoding: path for path, header in reversed(audio.items()) if header.encoding in DECODERS}
+    for encoding, path in first_of.items():
+        require_program(encoding, path)
     return audio, failures
 
 
@@ -89,10 +89,3 @@ def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
             f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"
         )
     return found
-
-
-def _need_decoders(audio: Mapping[str, Header]) -> None:
-    """Raises InputError, naming the first file, when a program that some files need is not on PATH."""
-    first = {header.encoding: path for path, header in reversed(audio.items()) if header.encoding in DECODERS}
-    for encoding, path in first.items():
-        require_program(encoding, path)

@@ -5,11 +5,10 @@ since a million of them should take a minute; wav.scp (segments, reco2file_and_c
 programs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import gzip
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +23,22 @@ from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
-from pyasp.core.records import is_current, making
+from pyasp.core.records import describe, is_current, making
 from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
+MADE = (
+    "train",
+    "enroll",
+    "test",
+    "trials",
+    "dev",
+    "conf",
+    "train_aug",
+    "train_ubm",
+    "train_sel",
+)  # in --data, by a run
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
@@ -132,12 +142,8 @@ KALDI_READERS: dict[str, Callable[[str, int, int], str]] = {
     ".flac": lambda path, channel, count: (
         f"flac -c -d -s {path} |" if count == 1 else f"sox {path} -t wav - remix {channel + 1} |"
     ),
-}
-
-
-def ffmpeg_entry(path: str, channel: int, count: int) -> str:
-    """The command for any other format."""
-    return f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |"
+    "": lambda path, channel, count: f"ffmpeg -v 8 -i {path} -map_channel 0.0.{channel} -f wav -acodec pcm_s16le - |",
+}  # "": any other format
 
 
 def kaldi_entry(utt: Utterance, audio: Header) -> str:
@@ -145,7 +151,7 @@ def kaldi_entry(utt: Utterance, audio: Header) -> str:
     if utt.path.endswith("|"):
         return utt.path
     form = ".sph" if audio.encoding in ("sphere", "shorten") else Path(utt.path).suffix.lower()
-    line = KALDI_READERS.get(form, ffmpeg_entry)(shlex.quote(utt.path), utt.channel, audio.channels)
+    line = KALDI_READERS.get(form, KALDI_READERS[""])(shlex.quote(utt.path), utt.channel, audio.channels)
     return line if line.endswith("|") else utt.path
 
 
@@ -269,29 +275,6 @@ def seen_in_training(
     return {"seen in training": {what: len(ids) for what, ids in found.items()}, "warning": "; ".join(told)}
 
 
-def recipe(options: PrepOptions, paths: Iterable[str], **further: Any) -> dict[str, Any]:
-    """What decides the result of a preparation: its options, not where or how fast it runs, the corpus's files (as a
-    digest of their names and of what came in place of others), and the given facts."""
-    kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
-    return json.loads(json.dumps({**kept, **further, "listing": Listing(options.data, LISTING).digest(paths)}))
-
-
-def start(data: str | Path, made: dict[str, Any], force: bool, paths: Iterable[str] = ()) -> bool:
-    """False when data is prepared by this very recipe. paths: files of the corpus, by whose names a change is told."""
-    listed = list(paths)
-    return not is_current(
-        Path(data) / MARKER, made, force, {"listing": lambda: Listing(data, LISTING).what_changed(listed)}
-    )
-
-
-def begin(data: str | Path, paths: Iterable[str] = ()) -> None:
-    """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's files."""
-    listing, listed = Listing(data, LISTING), list(paths)
-    (Path(data) / MARKER).unlink(missing_ok=True)
-    remove_tree(Path(data) / "trials")
-    listing.write(listed)
-
-
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What of a preparation the figures may suffer from, as sentences: the report prints them too."""
     lists = {name.removeprefix("trials/"): counts for name, counts in summary.items() if name.startswith("trials/")}
@@ -304,11 +287,63 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     return told + [text for name, text in summary.items() if name.startswith("warning")]
 
 
-def report(data: str | Path, made: dict[str, Any], summary: dict[str, Any]) -> None:
-    """Prints what was prepared and writes the marker prep.json: written last, so that its presence means complete."""
-    for name, counts in summary.items():
-        told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
-        print(f"{data}: {name}: {told}")
-    with making(Path(data) / MARKER, made) as temporary:
-        kept = {**summary, "warnings": warnings_of(summary)}
-        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+class Preparation:
+    """What a preparation makes of a corpus: `current` first, then `begin`, each data directory, and `report`.
+
+    paths: the corpus's files; inputs: its tables and lists; further: facts beside the options that decide the result;
+    summary: what is told at the end, to be added to. Where and how fast it runs decides nothing.
+    """
+
+    def __init__(
+        self, tool: str, options: PrepOptions, paths: Iterable[str], inputs: Iterable[str | Path], **further: Any
+    ):
+        self.options: Any = options  # of a class of its own
+        self.data, self.paths, inputs = Path(options.data), list(paths), list(inputs)
+        self._spare_what_is_not_ours([str(path) for path in inputs])
+        kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
+        decides = {**kept, **further, "listing": self.listing.digest(self.paths)}
+        self.made = describe(tool, json.loads(json.dumps(decides)), inputs, seed=options.seed)
+        self.summary: dict[str, Any] = {}
+
+    @property
+    def listing(self) -> Listing:
+        """What the preparation before knew of the files; read when asked, since it may be a million names."""
+        return Listing(self.data, LISTING)
+
+    def _spare_what_is_not_ours(self, inputs: list[str]) -> None:
+        """InputError where a run would write into a directory of the user's: one that the preparation reads, or one of
+        a name that a run gives, with nothing that says that a run made it."""
+        ours = any((self.data / name).exists() for name in (MARKER, LISTING))
+        lost = [] if ours else [name for name in MADE if (self.data / name).exists()]
+        here, given = os.path.realpath(self.data), {k: v for k, v in vars(self.options).items() if k not in PLACES}
+        lost += [path for path in given.values() if path and isinstance(path, str) and os.path.realpath(path) == here]
+        places = [os.path.join(here, name) for name in MADE]
+        lost += [path for path in inputs if any(Path(os.path.realpath(path)).is_relative_to(each) for each in places)]
+        if lost:
+            found, cure = f"a directory with files that no run made ({some(lost)})", "Name another; nothing was changed"
+            raise InputError("--data", found, "one of the run's own", cure, item=self.data)
+
+    def current(self) -> bool:
+        """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""
+        told = {"listing": lambda: self.listing.what_changed(self.paths)}
+        return is_current(self.data / MARKER, self.made, self.options.force, told)
+
+    def begin(self) -> None:
+        """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's
+        files."""
+        (self.data / MARKER).unlink(missing_ok=True)
+        remove_tree(self.data / "trials")
+        self.listing.write(self.paths)
+
+    def write(self, name: str, *contents: Any, **more: Any) -> None:
+        """A data directory, train, enroll or test; contents as those of `write_data_dir`."""
+        self.summary[name] = write_data_dir(self.data / name, *contents, **more)
+
+    def report(self) -> None:
+        """Prints what was prepared and writes the marker prep.json, last: its presence means complete."""
+        for name, counts in self.summary.items():
+            told = ", ".join(f"{value} {key}" for key, value in counts.items()) if isinstance(counts, dict) else counts
+            print(f"{self.data}: {name}: {told}")
+        with making(self.data / MARKER, self.made) as temporary:
+            kept = {**self.summary, "warnings": warnings_of(self.summary)}
+            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -5,17 +5,17 @@ that a user wrote and ids are two things: ids begin with their speaker, and one 
 leads from the ones to the others, for models and for test recordings apart.
 """
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from local.common import GENDERS, Utterance, index_by_id, prefixed, walk_speakers
+from local.trial_lists import Stretch
 from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
@@ -118,8 +118,13 @@ class OwnData:
             yield from group.values()
 
     def place(self, utt: Utterance) -> tuple[Any, ...]:
-        """Which sound an utterance is, whatever its names."""
+        """Which recording or stretch of one an utterance is, whatever its names."""
         return self.real.of(utt.path), utt.channel, utt.start, utt.seconds
+
+    def sound(self, utt: Utterance) -> Stretch:
+        """The same, to see what it shares with others."""
+        end = inf if utt.seconds is None else utt.start + utt.seconds
+        return Stretch((self.real.of(utt.path), utt.channel), utt.start, end)
 
     def take(self, name: str, utterances: list[Utterance], where: object) -> dict[str, Utterance]:
         """Fills the set `name`; an id that another set gave to another recording becomes <speaker>-<name>-<rest>."""

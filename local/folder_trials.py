@@ -4,8 +4,6 @@ Two voices of one gender or language are harder to tell apart than any two: draw
 their speakers (`Conditions`), and how hard the trials are is said (`how_hard`).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +30,9 @@ def choose_speakers(source: OwnData, fraction: float, seed: int, where: object) 
     for utt in source.pool.values():
         by_speaker.setdefault(utt.speaker, []).append(utt)
     crossed = _has_sessions(by_speaker)
-    able = [speaker for speaker in c_sorted(by_speaker) if next(target_pairs(by_speaker[speaker], crossed), None)]
+    able = [
+        speaker for speaker in c_sorted(by_speaker) if next(target_pairs(source, by_speaker[speaker], crossed), None)
+    ]
     count = max(2, round(fraction * len(by_speaker)))
     if len(able) < 2 or len(by_speaker) <= count:
         found = f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed)
@@ -48,10 +48,11 @@ def _has_sessions(by_speaker: Mapping[str, list[Utterance]]) -> bool:
     return several >= 2
 
 
-def target_pairs(utterances: list[Utterance], crossed: bool) -> Iterator[tuple[Utterance, Utterance]]:
-    """Pairs of one speaker's utterances; crossed: of different sessions."""
-    for a, b in itertools.combinations(utterances, 2):
-        if not crossed or a.info.get("session") != b.info.get("session"):
+def target_pairs(source: OwnData, utterances: list[Utterance], crossed: bool) -> Iterator[tuple[Utterance, Utterance]]:
+    """Pairs of one speaker's utterances that share no sound; crossed: of different sessions."""
+    heard = [(utt, source.sound(utt)) for utt in utterances]
+    for (a, sound), (b, other) in itertools.combinations(heard, 2):
+        if (not crossed or a.info.get("session") != b.info.get("session")) and not sound.overlaps(other):
             yield a, b
 
 
@@ -101,36 +102,38 @@ class Conditions:
         return sum(count * (count - 1) for count in alike.values()) / pairs if pairs else 0.0
 
 
-def draw_trials(
-    test: Mapping[str, Utterance], most: int, ratio: int, seed: int, allow: Callable[[str, str], bool]
-) -> list[Trial]:
+def draw_trials(source: OwnData, most: int, ratio: int, seed: int, allow: Callable[[str, str], bool]) -> list[Trial]:
     """At most `most` target trials a speaker, `ratio` non-targets a target, of speakers that `allow` lets meet; each
-    pair once."""
+    pair once, and none that shares sound."""
     by_speaker: dict[str, list[Utterance]] = {}
-    for key in c_sorted(test):
-        by_speaker.setdefault(test[key].speaker, []).append(test[key])
+    for key in c_sorted(source.test):
+        by_speaker.setdefault(source.test[key].speaker, []).append(source.test[key])
     crossed, rng = _has_sessions(by_speaker), stream(seed, "trials")
     targets = []
     for utterances in by_speaker.values():
-        pairs = list(target_pairs(utterances, crossed))
+        pairs = list(target_pairs(source, utterances, crossed))
         targets += [pairs[i] for i in sorted(rng.permutation(len(pairs))[:most])]
     trials = {(a.id, b.id): True for a, b in targets}
     utterances = [utt for utts in by_speaker.values() for utt in utts]
-    trials.update(_nontargets(utterances, ratio * len(targets), rng, allow))
+
+    def may_meet(a: Utterance, b: Utterance) -> bool:
+        return allow(a.speaker, b.speaker) and not source.sound(a).overlaps(source.sound(b))
+
+    trials.update(_nontargets(utterances, ratio * len(targets), rng, may_meet))
     return [
         Trial(*pair, trials[pair]) for pair in sorted(trials, key=lambda pair: (pair[0].encode(), pair[1].encode()))
     ]
 
 
 def _nontargets(
-    utterances: list[Utterance], count: int, rng: np.random.Generator, allow: Callable[[str, str], bool]
+    utterances: list[Utterance], count: int, rng: np.random.Generator, allow: Callable[[Utterance, Utterance], bool]
 ) -> dict[tuple[str, str], bool]:
-    """Up to `count` pairs of utterances whose speakers may meet."""
+    """Up to `count` pairs of utterances that may meet."""
     found: dict[tuple[str, str], bool] = {}
     for _ in range(20):
         for i, j in np.sort(rng.integers(len(utterances), size=(count, 2)), axis=1):
             a, b = utterances[i], utterances[j]
-            if len(found) < count and allow(a.speaker, b.speaker):
+            if len(found) < count and allow(a, b):
                 found[a.id, b.id] = False
     return found
 

@@ -1,7 +1,5 @@
 """Makes the toy corpora: speech-like audio in the trees of VoxCeleb1 (`toy`) and SRE12 (`toy_sre12`)."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -79,19 +77,15 @@ def resolve_size(corpus: str, options: ToyOptions) -> Any:
     return size
 
 
-def sources_digest(corpus: str) -> str:
-    """Digest of the synthesiser's sources: another synthesiser is another corpus."""
-    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES[corpus]]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
-
-
 def make(corpus: str, options: ToyOptions) -> Path:
     """Writes the corpus under options.root unless it is there already; returns the root."""
     if not options.root:
         raise InputError("command line", "no --root", "a directory to write the corpus to", "Give --root=DIR")
     root, size = Path(options.root), resolve_size(corpus, options)
     marker, nj = root / "make_toy.json", options.nj or os.cpu_count() or 1
-    recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources_digest(corpus)}
+    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES[corpus]]
+    sources = hashlib.sha256(b"".join(texts)).hexdigest()[:16]  # another synthesiser is another corpus
+    recipe = {"corpus": corpus, **dataclasses.asdict(size), "sources": sources}
     made = describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
     if is_current(marker, made, options.force):
         return root

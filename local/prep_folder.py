@@ -1,7 +1,5 @@
 """Prepares anybody's own data: a tree of audio, tables, lhotse manifests or Kaldi data directories."""
 
-from __future__ import annotations
-
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,27 +10,15 @@ from typing import Any
 
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all, rates_of
-from local.common import (
-    PrepOptions,
-    Utterance,
-    begin,
-    fit,
-    index_by_id,
-    recipe,
-    report,
-    seen_in_training,
-    start,
-    unreadable,
-    write_data_dir,
-)
+from local.common import Preparation, PrepOptions, Utterance, fit, index_by_id, seen_in_training, unreadable
 from local.folder_sources import OwnData, from_tables, from_tree, know_speakers
 from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
+from pyasp.audio.recording import same_samples
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Count, OpenShare, option
-from pyasp.core.records import describe
 
 
 @dataclass(frozen=True)
@@ -149,7 +135,7 @@ def trial_groups(options: FolderOptions, source: OwnData) -> dict[str, Callable[
         return {name: partial(read_trials, path, source, orders[path]) for name, path in lists.items()}
     conditions, used = folder_trials.Conditions(source.test.values()), options.same_condition
     allow = conditions.allow if used else operator.ne
-    drawn = folder_trials.draw_trials(source.test, options.targets, options.nontargets, options.seed, allow)
+    drawn = folder_trials.draw_trials(source, options.targets, options.nontargets, options.seed, allow)
     source.drawn = folder_trials.how_hard(drawn, source.test, conditions, used)
     source.models.update({trial.model: [trial.model] for trial in drawn})
     source.enroll.update({trial.model: source.test[trial.model] for trial in drawn})
@@ -189,12 +175,14 @@ def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> No
     }
 
 
-def one_name_each(source: OwnData) -> None:
-    """Raises InputError for a stretch of a recording under two speakers' names; prints those under two ids of one.
+def one_name_each(source: OwnData) -> dict[str, str]:
+    """Raises InputError for a stretch of a recording under two speakers' names; the summary's entry of those under two
+    ids of one, none when there is none.
 
     A copy is no other recording.
     """
     source.real.take_for(copies_of(utt.path for utt in source.all()))
+    source.real.take_for(same_samples({path: each for path, each in source.audio.items() if not path.endswith("|")}))
     owner: dict[tuple[Any, ...], Utterance] = {}
     wrong, twice = [], []
     for utt in source.all():
@@ -208,8 +196,8 @@ def one_name_each(source: OwnData) -> None:
         found = f"{len(wrong)} recordings under two names: {some(wrong)}"
         cure = "Correct the labels: one person under two names spoils training and trials"
         raise InputError(source.where, found, "one speaker a recording", cure)
-    if twice := list(dict.fromkeys(twice)):
-        print(f"warning: {source.where}: {len(twice)} recordings have two ids: {some(twice)}")
+    twice = list(dict.fromkeys(twice))
+    return {"warning of copies": f"{len(twice)} recordings have two ids: {some(twice)}"} if twice else {}
 
 
 def settle_channels(source: OwnData) -> None:
@@ -228,27 +216,26 @@ def settle_channels(source: OwnData) -> None:
         print(f"{len(several)} utterances are one channel of several, the others are not used (first: {several[0]})")
 
 
-def _write(data: Path, source: OwnData, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> dict[str, Any]:
-    """Trial lists with the columns that tell their trials apart, then the data directories; returns the counts."""
-    summary: dict[str, Any] = {}
-    columns = folder_trials.split_columns(source)
+def _write(prep: Preparation, source: OwnData, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> None:
+    """Trial lists with the columns that tell their trials apart, then the data directories."""
+    columns, summary = folder_trials.split_columns(source), prep.summary
     examples = source.model_names.example(), source.test_names.example()
     for name, trials in groups.items():
         sizes = folder_trials.enrolment_sizes(trials(), source)
         described, header = folder_trials.with_columns(trials(), source, columns, sizes), [*columns]
         header += ["enroll_utts"] * sizes
         summary[f"trials/{name}"] = trial_lists.write_list(
-            data, name, described, header, source.models, source.test, _check(source), examples
+            prep.data, name, described, header, source.models, source.test, _check(source), examples
         )
         if source.drawn:
             summary[f"trials/{name}"] |= source.drawn[0]
             summary["drawn"] = source.drawn[1]
-    index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], data)
+    index_by_id([*source.train.values(), *source.enroll.values(), *source.test.values()], prep.data)
     for name in ("train", "enroll", "test"):
         models, dropped = source.models if name == "enroll" else None, source.dropped.get(name, {})
-        summary[name] = write_data_dir(data / name, getattr(source, name), source.audio, models, dropped)
+        prep.write(name, getattr(source, name), source.audio, models, dropped)
     evaluation = [*source.enroll.values(), *source.test.values()]
-    return {**summary, **seen_in_training(source.train.values(), evaluation, source.real)}
+    summary.update(seen_in_training(source.train.values(), evaluation, source.real))
 
 
 def _check(source: OwnData) -> trial_lists.Check:
@@ -256,7 +243,7 @@ def _check(source: OwnData) -> trial_lists.Check:
     both = {**source.enroll, **source.test}
     speakers = {utt.speaker for utt in both.values() if utt.speaker != utt.id}
     speaker = {key: utt.speaker if utt.speaker in speakers else "" for key, utt in both.items()}
-    return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.place(both[key]))
+    return trial_lists.Check(source.models, speaker.__getitem__, lambda key: source.sound(both[key]))
 
 
 @command(FolderOptions)
@@ -268,8 +255,8 @@ def main(options: FolderOptions) -> None:
     """
     source = read_source(options)
     paths = [utt.path for utt in source.all()]
-    made = describe("prep_folder", recipe(options, paths), index_files(options, source), seed=options.seed)
-    if not start(options.data, made, options.force, paths):
+    prep = Preparation("prep_folder", options, paths, index_files(options, source))
+    if prep.current():
         return
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)
@@ -278,11 +265,13 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    one_name_each(source)
+    prep.summary.update(one_name_each(source))
     settle_channels(source)
     groups = trial_groups(options, source)
-    begin(options.data, paths)
-    report(options.data, made, {**_write(Path(options.data), source, groups), **rates})
+    prep.begin()
+    _write(prep, source, groups)
+    prep.summary.update(rates)
+    prep.report()
 
 
 if __name__ == "__main__":

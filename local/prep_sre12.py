@@ -4,8 +4,6 @@ Test durations are classed by the nearest of 30, 100, 300 s in log duration (lim
 length. Who speaks in a test recording is not used: its speaker is the recording itself.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,17 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.audio_header import probe_all
-from local.common import (
-    Utterance,
-    begin,
-    index_by_id,
-    recipe,
-    report,
-    seen_in_training,
-    start,
-    unreadable,
-    write_data_dir,
-)
+from local.common import Preparation, Utterance, index_by_id, seen_in_training, unreadable
 from local.sre12_tables import CONDITIONS, SIDES, AudioFiles, Targets, TestSide, find_key, read_key, read_targets
 from local.sre12_training import ENROLMENT, TRAINING, TrainingOptions, read_training, training_names
 from local.training import within
@@ -32,7 +20,6 @@ from pyasp.audio.headers import Header
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Amount, Share, option
-from pyasp.core.records import describe
 
 DURATION_CLASSES = ((54.8, "30"), (173.2, "100"), (float("inf"), "300"))  # (below this many seconds, class)
 COLUMNS = ("known", "duration_class")
@@ -188,13 +175,13 @@ def main(options: Sre12Options) -> None:
     speakers are looked for in --root, --sre06, --sre08 and --sre10. How they must lie: local/README.md.
     """
     names = training_corpora(options)
-    root, data = Path(options.root), Path(options.data)
+    root = Path(options.root)
     targets, key = read_targets(root), find_key(root)
     recordings = AudioFiles([options.root, *filter(None, (getattr(options, name) for name in ENROLMENT))])
     train, summary = read_training(options, names)
     paths = [*recordings.paths, *(utt.path for utt in train.values())]
-    made = describe("prep_sre12", recipe(options, paths), [key, *targets.files], seed=options.seed)
-    if not start(data, made, options.force, paths):
+    prep = Preparation("prep_sre12", options, paths, [key, *targets.files])
+    if prep.current():
         return
     enroll, models = enrolment(targets, recordings, options.max_missing)
     used = [path for path in recordings.paths if Path(path).stem.endswith("_sre12")]
@@ -204,15 +191,14 @@ def main(options: Sre12Options) -> None:
     enroll = usable(enroll, audio, "enrolment", options.min_enroll_seconds)
     models = {model: kept for model, utts in models.items() if (kept := [utt for utt in utts if utt in enroll])}
     summary["enrolment"] = {"target speakers": len(models), "summed recordings dropped": targets.summed}
-    begin(data, paths)
-    summary.update(write_lists(data, key, models, tests, targets.gender, options.max_missing))
-    summary["train"] = write_data_dir(
-        data / "train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed)
-    )
-    summary["enroll"] = write_data_dir(data / "enroll", enroll, audio, models)
-    summary["test"] = write_data_dir(data / "test", tests.utterances, audio)
-    summary.update(seen_in_training(train.values(), [*enroll.values(), *tests.utterances.values()]))
-    report(data, made, summary)
+    prep.begin()
+    lists = write_lists(prep.data, key, models, tests, targets.gender, options.max_missing)
+    prep.summary = {**summary, **lists}
+    prep.write("train", usable(train, audio, "training"), audio, dropped=unreadable(train, failed))
+    prep.write("enroll", enroll, audio, models)
+    prep.write("test", tests.utterances, audio)
+    prep.summary |= seen_in_training(train.values(), [*enroll.values(), *tests.utterances.values()])
+    prep.report()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Prepares the toy corpus: makes it (make_toy), then goes through the real preparation of VoxCeleb."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Prepares the toy SRE12: makes it (make_toy),
 then goes through the real preparation of SRE12, trained on its CTS superset."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,30 +3,16 @@
 The layouts are those of voxceleb_tree.py. A model is one utterance and bears its id.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from local import trial_lists
 from local.audio_header import probe_all
-from local.common import (
-    PrepOptions,
-    Utterance,
-    begin,
-    index_by_id,
-    recipe,
-    report,
-    seen_in_training,
-    start,
-    unreadable,
-    write_data_dir,
-)
+from local.common import Preparation, PrepOptions, Utterance, index_by_id, seen_in_training, unreadable
 from local.trial_lists import Trial
 from local.voxceleb_tree import (
     Clip,
@@ -42,7 +28,6 @@ from pyasp.audio.decoders import require_program
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import Share, option
-from pyasp.core.records import describe
 
 DEFAULT_LIST = "veri_test.txt"
 META = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
@@ -170,41 +155,35 @@ def present(path: str, trials: list[Trial], known: set[str], max_missing: float)
 
 
 def _write(
-    options: VoxcelebOptions,
-    lists: list[str],
-    train: list[Utterance],
-    evaluation: list[Utterance],
-    metadata: Metadata,
-    summary: dict[str, Any],
-    paths: list[str],
+    prep: Preparation, lists: list[str], train: list[Utterance], evaluation: list[Utterance], metadata: Metadata
 ) -> None:
     """Trial lists first (they decide which recordings are used), then the three data directories."""
-    data, speakers = Path(options.data), {utt.speaker for utt in train}
+    options, speakers = prep.options, {utt.speaker for utt in train}
     trials = {path: list(read_trials(path, metadata, speakers)) for path in lists}
     wanted = {utt for group in trials.values() for trial in group for utt in (trial.model, trial.test)}
     index = index_by_id([utt for utt in evaluation if utt.id in wanted], options.root)
     train_index = index_by_id(train, options.root)
     used = (utt.path for group in (train_index, index) for utt in group.values())
     audio, failed = probe_all(used, options.max_bad, options.data)
-    begin(data, paths)
+    prep.begin()
     known = {key for key, utt in index.items() if utt.path in audio}
     alone = {key: [key] for key in index}
     models, tests = set(), set()
     for path, every in trials.items():
         kept, lost = present(path, every, known, options.max_missing)
         name = trial_lists.list_name(path)
-        check = trial_lists.Check(alone, lambda utt: index[utt].speaker, lambda utt: index[utt].path)
-        counts = trial_lists.write_list(data, name, kept, (), known, known, check)
-        summary[f"trials/{name}"] = {**counts, "left out": lost}
+        check = trial_lists.Check(
+            alone, lambda utt: index[utt].speaker, lambda utt: trial_lists.Stretch(index[utt].path)
+        )
+        counts = trial_lists.write_list(prep.data, name, kept, (), known, known, check)
+        prep.summary[f"trials/{name}"] = {**counts, "left out": lost}
         models.update(trial.model for trial in kept)
         tests.update(trial.test for trial in kept)
     readable = {key: utt for key, utt in train_index.items() if utt.path in audio}
-    summary["train"] = write_data_dir(data / "train", readable, audio, dropped=unreadable(train_index, failed))
-    summary["enroll"] = write_data_dir(
-        data / "enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models}
-    )
-    summary["test"] = write_data_dir(data / "test", {utt: index[utt] for utt in tests}, audio)
-    summary.update(seen_in_training(readable.values(), index.values()))
+    prep.write("train", readable, audio, dropped=unreadable(train_index, failed))
+    prep.write("enroll", {utt: index[utt] for utt in models}, audio, {utt: [utt] for utt in models})
+    prep.write("test", {utt: index[utt] for utt in tests}, audio)
+    prep.summary.update(seen_in_training(readable.values(), index.values()))
 
 
 @command(VoxcelebOptions)
@@ -222,7 +201,7 @@ def main(options: VoxcelebOptions) -> None:
         cure = "Give --voxceleb2=DIR, or a conf that trains on VoxCeleb1 (conf/voxceleb)"
         raise InputError("command line", f"--train-on={wanted} without --voxceleb2", "VoxCeleb2's directory", cure)
     roots = [root for root in (options.root, options.voxceleb2) if root]
-    summary: dict[str, Any] = {"archives verified": " ".join(check_md5(roots))} if options.check_md5 else {}
+    verified = {"archives verified": " ".join(check_md5(roots))} if options.check_md5 else {}
     lists = find_lists(options)
     second = voxceleb2_dev(options.voxceleb2) if options.voxceleb2 else []
     parts, metadata = voxceleb1(options.root)
@@ -230,13 +209,14 @@ def main(options: VoxcelebOptions) -> None:
         if not parts[part]:
             raise missing_audio(os.path.abspath(options.root), 1, part)
     paths = [utt.path for group in (parts["dev"], parts["test"], second) for utt in group]
-    made = describe("prep_voxceleb", recipe(options, paths, lists=lists), lists, seed=options.seed)
-    if not start(options.data, made, options.force, paths):
+    prep = Preparation("prep_voxceleb", options, paths, lists, lists=lists)
+    if prep.current():
         return
+    prep.summary.update(verified)
     pools = {"dev1": parts["dev"], "dev2": second}
     train = [utt for name in TRAINING[wanted] for utt in pools[name]]
-    _write(options, lists, train, parts["dev"] + parts["test"], metadata, summary, paths)
-    report(options.data, made, summary)
+    _write(prep, lists, train, parts["dev"] + parts["test"], metadata)
+    prep.report()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ EVALUATIONS (SRE08, SRE10: keys of models and trials), CALLS (Switchboard, Fishe
 CTS superset. All raise InputError for missing or foreign tables.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice

@@ -1,8 +1,6 @@
 """Tables of NIST SRE12: target speakers (both generations),
 the trial key, and finding recordings by their paths' ends."""
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Training corpora of SRE12: which are given, their readers, one set of utterances with one label a person."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any

@@ -4,8 +4,6 @@ Commands in wav.scp and manifests that only decode a file are recognised and the
 --allow-commands alone.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 from pathlib import Path

@@ -4,8 +4,6 @@ Corpora of the Mixer collections (SRE04 to SRE10, Mixer 6) know a person by the 
 merged, or one person would be several classes of the network. PINs of other collections are other numbers: prefixed.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

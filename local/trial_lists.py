@@ -4,8 +4,6 @@ A list of somebody else has its columns in one order throughout, and its labels 
 is compared with what is known of its recordings, counted and said (`Check`).
 """
 
-from __future__ import annotations
-
 import contextlib
 from array import array
 from collections import Counter
@@ -27,6 +25,18 @@ WRONG, ITSELF = "against the speakers of their recordings", "of a recording agai
 MIXED, AGAIN = "of a model with recordings of several speakers", "given before, which count twice"
 FAULTS = (WRONG, ITSELF, MIXED, AGAIN)
 ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
+
+
+class Stretch(NamedTuple):
+    """Which sound an utterance is, whatever its names. recording: file and channel; start, end: seconds."""
+
+    recording: Hashable
+    start: float = 0.0
+    end: float = float("inf")
+
+    def overlaps(self, other: "Stretch") -> bool:
+        """Whether more than a hundredth of a second is in both."""
+        return self.recording == other.recording and min(self.end, other.end) - max(self.start, other.start) > 0.01
 
 
 class Trial(NamedTuple):
@@ -111,32 +121,34 @@ def order_of(path: str | Path, known: Callable[[str, str], bool]) -> str:
 class Check:
     """What a list says, against what is known of its recordings.
 
-    models: {model: utterances}; speaker: of an utterance, "" where it is not known; place: which sound it is.
+    models: {model: utterances}; speaker: of an utterance, "" where it is not known; sound: which sound it is.
     """
 
     def __init__(
-        self, models: Mapping[str, Iterable[str]], speaker: Callable[[str], str], place: Callable[[str], Hashable]
+        self, models: Mapping[str, Iterable[str]], speaker: Callable[[str], str], sound: Callable[[str], Stretch]
     ):
-        self.models, self.speaker, self.place = models, speaker, place
+        self.models, self.speaker, self.sound = models, speaker, sound
         self.agree, self.disagree = Counter[bool](), Counter[bool]()
         self.found: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self._pairs = array("q")  # hashes of all trials: eight bytes each
-        self._known: dict[str, tuple[set[str], set[Hashable]]] = {}
+        self._known: dict[str, tuple[set[str], set[Stretch]]] = {}
 
-    def _model(self, model: str) -> tuple[set[str], set[Hashable]]:
+    def _model(self, model: str) -> tuple[set[str], set[Stretch]]:
         if model not in self._known:
             utts = list(self.models[model])
-            self._known[model] = {self.speaker(utt) for utt in utts} - {""}, {self.place(utt) for utt in utts}
+            self._known[model] = {self.speaker(utt) for utt in utts} - {""}, {self.sound(utt) for utt in utts}
         return self._known[model]
 
     def see(self, trial: Trial) -> None:
         """Takes one trial."""
-        (speakers, places), tested = self._model(trial.model), self.speaker(trial.test)
+        (speakers, enrolled), tested = self._model(trial.model), self.speaker(trial.test)
+        sound = self.sound(trial.test)
         right = len(speakers) != 1 or not tested or (tested in speakers) == trial.target
         if len(speakers) == 1 and tested:
             (self.agree if right else self.disagree)[trial.target] += 1
-        for what, so in ((WRONG, not right), (ITSELF, self.place(trial.test) in places), (MIXED, len(speakers) > 1)):
+        itself = any(sound.overlaps(each) for each in enrolled)
+        for what, so in ((WRONG, not right), (ITSELF, itself), (MIXED, len(speakers) > 1)):
             if so:
                 self.found[what] += 1
                 self.first.setdefault(what, f"{trial.model} {trial.test}")

@@ -1,7 +1,5 @@
 """Where VoxCeleb files lie and what they are called: layouts v1.0 and v1.1, VoxCeleb2, their metadata and archives."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

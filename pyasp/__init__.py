@@ -4,8 +4,6 @@ from pyasp import SpeakerModel      # a trained system: waves in, embeddings and
 from pyasp import InputError        # what it raises when it cannot use what it was given
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -4,16 +4,15 @@ A verb's line is the first sentence of its module's docstring, read without impo
 libraries.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
+import gc
 import importlib
 import sys
 from pathlib import Path
 
 from pyasp import __version__
-from pyasp.core.command import print_help
+from pyasp.core.command import keep_imported, print_help
 
 BIN = Path(__file__).parent / "bin"
 GROUPS = {
@@ -26,7 +25,12 @@ STEPS = "Steps of run.sh, each on its own"
 
 def verb_lines() -> dict[str, str]:
     """{verb: what it does in a line}, sorted."""
-    return {path.stem: _line(path) for path in sorted(BIN.glob("*.py")) if not path.stem.startswith("_")}
+    return {verb: _line(BIN / f"{verb}.py") for verb in verb_names()}
+
+
+def verb_names() -> list[str]:
+    """The verbs, sorted."""
+    return sorted(path.stem for path in BIN.glob("*.py") if not path.stem.startswith("_"))
 
 
 def _line(path: Path) -> str:
@@ -56,13 +60,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pyasp {__version__}")
         return 0
     verb = words[0].replace("-", "_")
-    if verb not in verb_lines():
-        near = difflib.get_close_matches(verb, verb_lines(), 1)
+    if verb not in verb_names():
+        near = difflib.get_close_matches(verb, verb_names(), 1)
         hint = f"did you mean {near[0]}? " if near else ""
         print(f"error: no verb {words[0]!r}: {hint}`pyasp --help` lists them", file=sys.stderr)
         return 2
     sys.argv[0] = "pyasp"
-    return importlib.import_module(f"pyasp.bin.{verb}").main(words[1:])
+    if argv is None:
+        gc.disable()
+    tool = importlib.import_module(f"pyasp.bin.{verb}")
+    if argv is None:
+        keep_imported()
+    return tool.main(words[1:])
 
 
 if __name__ == "__main__":

@@ -199,6 +199,8 @@ check_options() {
   local system first last
   [ -f "local/prep_${opt[corpus]}.py" ] || die "--corpus is '${opt[corpus]}'; expected one of: $(corpora | xargs)"
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
+  [ "$(realpath -ms "${opt[data]:-data/${opt[corpus]}}")" != "$(realpath -ms "${opt[exp]:-exp/${opt[corpus]}}")" ] ||
+    die "--data and --exp are the same directory, ${opt[data]}; give two"
   [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
     [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && ! $system =~ ^(ubm|log)$ && -f $(system_conf "$system")) ]] ||

@@ -4,8 +4,10 @@ Several processes (`tests/run.sh -n 4`) share what takes long: the run of the ti
 while the others test, and its tests come last. A file's tests stay in one process, in which its fixtures are made once.
 """
 
+import atexit
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import random
@@ -20,6 +22,7 @@ import pytest
 # Runs that are compared bit for bit must not each choose their number of threads by what the machine is doing.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYASP_THREADS", None)
+gc.disable()  # while tests and what they import are read: hardly anything of it is garbage
 SHARED = ("killed", "finished")  # fixtures over the run of the tiny recipe
 CODE = "code"  # of that run: written when it has ended
 
@@ -43,6 +46,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish(session):
     """The shared run begins with the first test; of several processes the quickest begins it."""
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.freeze)
     config = session.config
     wanted = any(name in item.fixturenames for item in session.items for name in SHARED)
     here = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)

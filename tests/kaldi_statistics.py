@@ -22,18 +22,12 @@ ALL_FLAGS = 0x007  # means, variances, weights: what gmm-global-acc-stats accumu
 def _read_stats(path: str | os.PathLike, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """float64 counts, first order and second order (diagonal rows or packed triangles) of a <GMMACCS> file."""
     with open_object(path) as reader:
-        reader.expect("<GMMACCS>")
-        reader.expect("<VECSIZE>")
-        dim = reader.int32()
-        reader.expect("<NUMCOMPONENTS>")
-        num_gauss = reader.int32()
-        reader.expect("<FLAGS>")
-        reader.integer()
-        reader.expect("<OCCUPANCY>")
-        count = reader.vector()
-        reader.expect("<MEANACCS>")
-        first = reader.matrix()
-        reader.expect(kind)
+        dim = reader.after("<GMMACCS>", "<VECSIZE>").int32()
+        num_gauss = reader.after("<NUMCOMPONENTS>").int32()
+        reader.after("<FLAGS>").integer()
+        count = reader.after("<OCCUPANCY>").vector()
+        first = reader.after("<MEANACCS>").matrix()
+        reader.after(kind)
         diagonal = kind == "<DIAGVARACCS>"
         second = reader.matrix() if diagonal else stacked(path, kind, [reader.packed()[1] for _ in range(num_gauss)])
         reader.expect("</GMMACCS>")
@@ -66,20 +60,11 @@ def write_gmm_stats(stats: DiagStats | FullStats, path: str | os.PathLike | IO[b
     """As Kaldi's accumulator file, float32; scatters of full covariances around the means."""
     count, first, second = (a.cpu().numpy() for a in (stats.count, stats.first, stats.second))
     with write_object(path, binary) as writer:
-        writer.token("<GMMACCS>")
-        writer.token("<VECSIZE>")
-        writer.int32(first.shape[1])
-        writer.token("<NUMCOMPONENTS>")
-        writer.int32(first.shape[0])
-        writer.token("<FLAGS>")
+        writer.put("<GMMACCS>", "<VECSIZE>", first.shape[1], "<NUMCOMPONENTS>", first.shape[0], "<FLAGS>")
         writer.integer(ALL_FLAGS, -2)
-        writer.token("<OCCUPANCY>")
-        writer.vector(count.astype(np.float32))
-        writer.token("<MEANACCS>")
-        writer.matrix(first.astype(np.float32))
+        writer.put("<OCCUPANCY>", count.astype(np.float32), "<MEANACCS>", first.astype(np.float32))
         if isinstance(stats, DiagStats):
-            writer.token("<DIAGVARACCS>")
-            writer.matrix(second.astype(np.float32))
+            writer.put("<DIAGVARACCS>", second.astype(np.float32))
         else:
             writer.token("<FULLVARACCS>")
             for triangle in pack(second - _around_zero(count, first)).astype(np.float32):
@@ -93,28 +78,19 @@ def read_ivector_stats(path: str | os.PathLike) -> IvectorStats:
     `second` is empty, (0, D, D), when they were accumulated with --update-variances=false.
     """
     with open_object(path) as reader:
-        reader.expect("<IvectorExtractorStats>")
-        reader.expect("<TotAuxf>")
-        objective = reader.float64()
-        reader.expect("<gamma>")
-        count = reader.vector(np.float64)
-        reader.expect("<Y>")
+        objective = reader.after("<IvectorExtractorStats>", "<TotAuxf>").float64()
+        count = reader.after("<gamma>").vector(np.float64)
+        reader.after("<Y>")
         linear = stacked(path, "<Y>", [reader.matrix(np.float64) for _ in range(reader.int32())])
-        reader.expect("<R>")
-        quadratic = reader.matrix(np.float64)
-        reader.expect("<Q>")
-        reader.matrix()
-        reader.expect("<G>")
-        reader.matrix()
-        reader.expect("<S>")
+        quadratic = reader.after("<R>").matrix(np.float64)
+        reader.after("<Q>").matrix()
+        reader.after("<G>").matrix()
+        reader.after("<S>")
         triangles = [reader.packed(np.float64)[1] for _ in range(reader.int32())]
-        reader.expect("<NumIvectors>")
-        recordings = reader.float64()
-        reader.expect("<IvectorSum>")
-        vector_sum = reader.vector(np.float64)
-        reader.expect("<IvectorScatter>")
-        scatter = unpack(reader.packed(np.float64)[1])
-        reader.expect("</IvectorExtractorStats>")
+        recordings = reader.after("<NumIvectors>").float64()
+        vector_sum = reader.after("<IvectorSum>").vector(np.float64)
+        scatter = unpack(reader.after("<IvectorScatter>").packed(np.float64)[1])
+        reader.after("</IvectorExtractorStats>")
     dim = linear.shape[1]
     second = unpack(stacked(path, "<S>", triangles)) if triangles else np.zeros((0, dim, dim))
     return IvectorStats(
@@ -132,28 +108,13 @@ def read_ivector_stats(path: str | os.PathLike) -> IvectorStats:
 def write_ivector_stats(stats: IvectorStats, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
     """As Kaldi's accumulator file: the quadratic term float32, the rest float64."""
     with write_object(path, binary) as writer:
-        writer.token("<IvectorExtractorStats>")
-        writer.token("<TotAuxf>")
-        writer.float64(stats.objective)
-        writer.token("<gamma>")
-        writer.vector(stats.count.cpu().numpy())
-        writer.token("<Y>")
-        writer.int32(len(stats.linear))
-        for matrix in stats.linear.cpu().numpy():
-            writer.matrix(matrix)
-        writer.token("<R>")
-        writer.matrix(stats.quadratic.cpu().numpy().astype(np.float32))
-        for token in ("<Q>", "<G>"):
-            writer.token(token)
-            writer.matrix(np.zeros((0, 0), np.float32 if token == "<Q>" else np.float64))
-        writer.token("<S>")
-        writer.int32(len(stats.second))
+        writer.put("<IvectorExtractorStats>", "<TotAuxf>", float(stats.objective), "<gamma>", stats.count.cpu().numpy())
+        writer.put("<Y>", len(stats.linear), *stats.linear.cpu().numpy())
+        writer.put("<R>", stats.quadratic.cpu().numpy().astype(np.float32))
+        writer.put("<Q>", np.zeros((0, 0), np.float32), "<G>", np.zeros((0, 0)), "<S>", len(stats.second))
         for matrix in stats.second.cpu().numpy():
             writer.packed(matrix[np.tril_indices(len(matrix))])
-        writer.token("<NumIvectors>")
-        writer.float64(stats.recordings)
-        writer.token("<IvectorSum>")
-        writer.vector(stats.vector_sum.cpu().numpy())
+        writer.put("<NumIvectors>", float(stats.recordings), "<IvectorSum>", stats.vector_sum.cpu().numpy())
         writer.token("<IvectorScatter>")
         scatter = stats.vector_scatter.cpu().numpy()
         writer.packed(scatter[np.tril_indices(len(scatter))])

@@ -4,8 +4,6 @@ AMR-NB (3GPP TS 26.071) needs an encoder: ffmpeg with libopencore_amrnb, or sox 
 user may choose a stand-in by name: GSM 06.10 (13 kbit/s) or G.711 mu-law (64 kbit/s), which libsndfile has.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import shutil

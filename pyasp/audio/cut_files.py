@@ -1,7 +1,5 @@
 """The index of audio, `cuts.jsonl.gz`: one lhotse cut a line, read and written as JSON. lhotse is not imported here."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

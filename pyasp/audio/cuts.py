@@ -5,8 +5,6 @@ int16 values exactly. Where a recording's length differs a little from its manif
 here that is an error. Resampling is `scipy.signal.resample_poly` in double precision, rounded and clipped to 16 bit.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
 from pathlib import Path

@@ -3,8 +3,6 @@ these are programs, each run as a process without a shell (shorten, AAC); MP3 ge
 without a length its length.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import os

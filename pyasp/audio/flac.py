@@ -4,8 +4,6 @@ The first frame's header is held against STREAMINFO; the count of STREAMINFO aga
 sum against what is decoded (`recording`).
 """
 
-from __future__ import annotations
-
 import io
 from bisect import bisect_left
 from pathlib import Path

@@ -4,8 +4,6 @@ A recording is what is on the disk, not its name: a file is known by its real pa
 links never give one recording twice, and never lead a walk in circles.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import hashlib
@@ -23,20 +21,8 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, file_sha256
 
 SUFFIXES = (  # in the order in which they are preferred where one recording lies in several formats
-    *(
-        ".wav",
-        ".flac",
-        ".sph",
-        ".ogg",
-        ".opus",
-        ".mp3",
-        ".aiff",
-        ".aif",
-        ".au",
-        ".w64",
-        ".caf",
-    ),  # libsndfile reads them
-    *(".m4a", ".mp4", ".aac"),  # ffmpeg
+    *".wav .flac .sph .ogg .opus .mp3 .aiff .aif .au .w64 .caf".split(),  # libsndfile reads them
+    *".m4a .mp4 .aac".split(),  # ffmpeg
 )
 ROOMS = ("simulated_rirs", "real_rirs_isotropic_noises")  # of RIRS_NOISES; the second holds noises too
 UNPACK = {".gz": "tar -xzf {} -C {}", ".zip": "unzip -q {} -d {}"}

@@ -7,8 +7,6 @@ Ogg    pages, RFC 3533: a whole stream has a first and a last page, which say so
 All raise ValueError, with what is wrong, for a file that does not end where a frame, or a page, ends.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import BinaryIO
 

@@ -9,8 +9,6 @@ sample_coding: `pcm`, `ulaw`, `alaw`, or one of them with `,embedded-shorten-v2.
 Chunks: RIFF and RF64 (EBU Tech 3306), AIFF, CAF, Sony's Wave64; a name and a length before each, the samples in one.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator

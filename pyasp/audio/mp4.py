@@ -4,8 +4,6 @@ Boxes of ISO/IEC 14496-12: `mdhd` holds the rate, `stsd` the channels, `stts` th
 edit list `elst` the priming samples that come before the sound. The length is what follows the priming.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -30,11 +28,6 @@ def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int,
         else:
             yield kind, content, stop
         start = stop
-
-
-def _content(stream: BinaryIO, start: int, end: int) -> bytes:
-    stream.seek(start)
-    return stream.read(min(end - start, 1 << 20))
 
 
 def _timescale(box: bytes) -> int:
@@ -82,7 +75,8 @@ def sound_track(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
         if kind == b"trak":
             tracks.append({b"elst": 0})
         elif kind in READERS and tracks:
-            tracks[-1][kind] = READERS[kind](_content(stream, start, end))
+            stream.seek(start)
+            tracks[-1][kind] = READERS[kind](stream.read(min(end - start, 1 << 20)))
     sound = [track for track in tracks if track.get(b"stsd")]
     if len(sound) != 1:
         raise ValueError(f"sound: {len(sound)} tracks of mp4a where one is expected")

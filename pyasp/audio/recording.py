@@ -5,10 +5,11 @@ X_f        mean power spectrum of the voiced stretch of x
 edge       the frequency above which less than EDGE_POWER of the power lies: what lies above was never recorded
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -145,6 +146,29 @@ def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None
     if digest and not start and seconds is None:
         _check_flac(path, header.samples, digest.digest())
     return samples, rate
+
+
+def same_samples(audio: Mapping[str, Header]) -> dict[str, str]:
+    """{file: the first that holds the same samples} among files of several kinds, as a wav and the flac made of it.
+
+    audio: {file: its header}. Only files whose rate, length and channels another kind has too are decoded.
+    """
+    kinds = defaultdict[tuple[int, int, int], set[str]](set)
+    for header in audio.values():
+        kinds[header.rate, header.samples, header.channels].add(header.encoding)
+    asked = [path for path, each in audio.items() if len(kinds[each.rate, each.samples, each.channels]) > 1]
+    with ThreadPoolExecutor() as pool:
+        sums = dict(zip(asked, pool.map(_sum_of_samples, asked)))
+    first: dict[bytes, str] = {}
+    return {path: first[digest] for path, digest in sums.items() if digest and first.setdefault(digest, path) != path}
+
+
+def _sum_of_samples(path: str) -> bytes:
+    """A digest of what is decoded; none where it cannot be."""
+    try:
+        return hashlib.sha256(read_file(path)[0].tobytes()).digest()
+    except (InputError, OSError):
+        return b""
 
 
 def read_delivered(

@@ -1,7 +1,5 @@
 """Change of sampling rate: `scipy.signal.resample_poly` in double precision over signals of any length, in blocks."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -7,8 +7,6 @@ acoustics"
 Legend: L room size (3,) m; s, r source and receiver (3,) m; c speed of sound m/s; beta wall reflection coefficient.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.signal import lfilter
 

@@ -5,8 +5,6 @@ the noise g d over the same frames (lhotse's own mix measures both over the whol
 Transcode: a telephone codec and back.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass

@@ -80,12 +80,8 @@ class Calibration:
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """Log-likelihood ratios (N,) float64 of inputs (N, F). InputError when F differs."""
         if inputs.shape[1] != len(self.weights):
-            raise InputError(
-                "calibration",
-                f"{inputs.shape[1]} inputs",
-                f"{len(self.weights)}: {', '.join(self.names)}",
-                "Use the systems and quality measures it was trained with",
-            )
+            found, cure = f"{inputs.shape[1]} inputs", "Use the systems and quality measures it was trained with"
+            raise InputError("calibration", found, f"{len(self.weights)}: {', '.join(self.names)}", cure)
         return inputs @ self.weights + self.offset
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,13 +92,9 @@ class Calibration:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Calibration:
         """What `as_dict` gave."""
-        return cls(
-            tuple(stored["weights"]),
-            np.array(list(stored["weights"].values())),
-            stored["offset"],
-            stored["prior"],
-            trained_on(stored),
-        )
+        weights = stored["weights"]
+        values = np.array(list(weights.values()))
+        return cls(tuple(weights), values, stored["offset"], stored["prior"], trained_on(stored))
 
 
 def trained_on(stored: dict[str, Any]) -> Trained | None:
@@ -135,21 +127,12 @@ def _check(inputs: np.ndarray, target: np.ndarray, names: tuple[str, ...], prior
     if not 0 < prior < 1:
         raise InputError("--calibration-prior", str(prior), "between 0 and 1", "Correct backend.conf")
     if target.all() or not target.any():
-        raise CannotBeMade(
-            "calibration",
-            f"{int(target.sum())} target and {int((~target).sum())} nontarget trials",
-            "some of each",
-            "Train it on more speakers, or on another list",
-        )
+        found, expected = f"{int(target.sum())} target and {int((~target).sum())} nontarget trials", "some of each"
+        raise CannotBeMade("calibration", found, expected, "Train it on more speakers, or on another list")
     for name, column in zip(names, inputs.T):
         if not np.isfinite(column).all():
-            raise InputError(
-                "calibration",
-                f"{int((~np.isfinite(column)).sum())} values that are not finite",
-                "finite inputs",
-                "Check the scores and durations",
-                item=name,
-            )
+            found, expected = f"{int((~np.isfinite(column)).sum())} values that are not finite", "finite inputs"
+            raise InputError("calibration", found, expected, "Check the scores and durations", item=name)
 
 
 Sides = tuple[np.ndarray, np.ndarray]  # numbers of the enrolment and of the test speaker of each trial, (N,) each
@@ -188,7 +171,7 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
 
     w = np.zeros(x.shape[1])
     for _ in range(MOST_STEPS):
-        posterior = _sigmoid(x @ w + tau)
+        posterior = np.exp(-np.logaddexp(0.0, -(x @ w + tau)))
         gradient = x.T @ (share * (posterior - target)) + ridge * w
         curvature = (x.T * (share * posterior * (1 - posterior))) @ x + np.diag(ridge)
         step, before = np.linalg.lstsq(curvature, gradient, rcond=None)[0], value(w)
@@ -198,10 +181,6 @@ def _newton(x: np.ndarray, target: np.ndarray, prior: float) -> np.ndarray:
         if np.abs(step).max() < 1e-9 * (1 + np.abs(w).max()):
             break
     return w
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -z))
 
 
 def lacking_in_halves(target: np.ndarray, half: Sides) -> list[str]:

@@ -5,7 +5,7 @@ scores every pair of the fold's own; copies are never scored. Its figure is the 
 rates, weighted by their target pairs. The settings as they are (PLDA), without copies where that has a slightly lower
 figure, stay unless another back end has a clearly lower one: with few speakers differences are mostly chance. For
 cosine without whitening, of which only the mean is trained, slightly lower is enough with less than FEW_SPEAKERS
-(conf/folder/README.md has the measurements).
+(conf/folder/measurements.md has the figures).
 
 Speakers that a network was trained on are easier to tell apart than others; figures of a network's vectors are lower
 than those of new speakers, whatever the back end, and flatter the one most in which most is trained.

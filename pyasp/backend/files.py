@@ -1,7 +1,5 @@
 """Files of a back end, as Kaldi's programs read and write them: mean.vec, transform.mat and plda."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -56,23 +54,16 @@ def read_plda(path: str | Path) -> Plda:
         stream.expect("</Plda>")
     found = [np.asarray(part, np.float64) for part in (mean, transform, psi)]
     if not all(np.isfinite(part).all() for part in found) or (found[2] < 0).any():
-        raise InputError(
-            path,
-            f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}",
-            "finite numbers, and variances of 0 or more",
-            "The model is damaged: train the back end again",
-        )
+        told = f"values that are not finite, or a variance of {found[2].min(initial=0.0):g}"
+        expected, cure = "finite numbers, and variances of 0 or more", "The model is damaged: train the back end again"
+        raise InputError(path, told, expected, cure)
     return Plda(*found)
 
 
 def write_plda(path: str | Path, plda: Plda, binary: bool = True) -> None:
     """Writes Kaldi's `<Plda>` object (double precision)."""
     with write_object(path, binary=binary) as stream:
-        stream.token("<Plda>")
-        stream.vector(plda.mean)
-        stream.matrix(plda.transform)
-        stream.vector(plda.psi)
-        stream.token("</Plda>")
+        stream.put("<Plda>", plda.mean, plda.transform, plda.psi, "</Plda>")
 
 
 def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) -> BackEnd:
@@ -91,12 +82,9 @@ def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) ->
     plda = read_plda(paths[2])
     fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
     if not fits or transform.shape[0] != plda.dim:
-        raise InputError(
-            paths[2].parent,
-            f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}",
-            "(D,), (R, D) or (R, D + 1), and R",
-            "Train it again: its files do not belong together",
-        )
+        found = f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}"
+        expected, cure = "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together"
+        raise InputError(paths[2].parent, found, expected, cure)
     return BackEnd(mean, transform, plda)
 
 

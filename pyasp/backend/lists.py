@@ -1,7 +1,5 @@
 """Embeddings of the recordings that a list names: of training, a trial list, or a cohort; and the scores of a list."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -20,12 +18,8 @@ def load_embeddings(reader: Mapping[str, np.ndarray], utterances: Iterable[str],
     utterances = list(utterances)
     missing = [utt for utt in utterances if utt not in reader]
     if missing:
-        raise InputError(
-            where,
-            _lacking(missing, utterances),
-            "one for each",
-            rerun("embeddings", "Correct the lists, or extract them"),
-        )
+        told, cure = _lacking(missing, utterances), rerun("embeddings", "Correct the lists, or extract them")
+        raise InputError(where, told, "one for each", cure)
     if not utterances:
         raise InputError(where, "no utterances", "at least one", "Check the lists")
     rows = np.empty((len(utterances), np.asarray(reader[utterances[0]]).size), np.float32)
@@ -48,12 +42,8 @@ def with_embedding(
     """Those of `utterances` that have an embedding. InputError when more than the share `max_missing` have none."""
     missing = [utt for utt in utterances if utt not in reader]
     if len(missing) > max_missing * len(utterances):
-        raise InputError(
-            where,
-            _lacking(missing, utterances),
-            f"at most a share of {max_missing:g} missing",
-            rerun("embeddings", "Raise --max-missing, or extract them"),
-        )
+        found, cure = _lacking(missing, utterances), rerun("embeddings", "Raise --max-missing, or extract them")
+        raise InputError(where, found, f"at most a share of {max_missing:g} missing", cure)
     extra = len(reader) + len(missing) - len(utterances)
     if extra:
         print(f"{where}: {extra} of {len(reader)} embeddings are not listed for training and not used")
@@ -92,12 +82,9 @@ def check_missing(
     mask = np.isin(trials.model, list(missing_models)) | np.isin(trials.test, list(missing_tests))
     count, first = int(mask.sum()), ", ".join(lacking[:3])
     if count > allowed * len(trials):
-        raise InputError(
-            where,
-            f"{count} of {len(trials)} trials without an embedding: {len(lacking)} ids (first: {first})",
-            "embeddings of every model and test recording",
-            rerun("embeddings", "Correct the list, raise --max-missing-trials, or extract them"),
-        )
+        found = f"{count} of {len(trials)} trials without an embedding: {len(lacking)} ids (first: {first})"
+        cure = rerun("embeddings", "Correct the list, raise --max-missing-trials, or extract them")
+        raise InputError(where, found, "embeddings of every model and test recording", cure)
     print(
         f"done {len(trials) - count} of {len(trials)} trials, {count} failed (first: {first}: no embedding): "
         "these get the lowest score of the list"

@@ -12,8 +12,6 @@ Model of several recordings, `average`:
 Vectors are rows; arithmetic is double precision.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import apply_transform, average_rows, global_mean, lda, length_normalise, pca
 from pyasp.core.errors import CannotBeMade, InputError
 
-FEW_SPEAKERS = 50  # from so many on PLDA was better than cosine whatever the cell (conf/folder/README.md)
+FEW_SPEAKERS = 50  # from so many on PLDA of i-vectors was always better than cosine (conf/folder/measurements.md)
 MOST_LOST = 0.5  # share of the directions that may be left out without a warning
 
 
@@ -41,12 +39,8 @@ class BackEnd:
     def process(self, vectors: np.ndarray) -> np.ndarray:
         """Mean, transform, length normalisation of each row of `vectors` (N, D): (N, R) float64."""
         if vectors.shape[1] != len(self.mean):
-            raise InputError(
-                "embeddings",
-                f"dimension {vectors.shape[1]}",
-                f"{len(self.mean)}, the back end's",
-                "Use the back end that was trained on embeddings of this system",
-            )
+            cure = "Use the back end that was trained on embeddings of this system"
+            raise InputError("embeddings", f"dimension {vectors.shape[1]}", f"{len(self.mean)}, the back end's", cure)
         return length_normalise(apply_transform(self.transform, vectors - self.mean))
 
 
@@ -76,12 +70,8 @@ def check_speakers(labels: np.ndarray, where: object) -> None:
     if len(counts) < 2:
         raise InputError(where, f"{len(counts)} speaker", "at least 2", "Give the back end recordings of more speakers")
     if single == len(counts):
-        raise InputError(
-            where,
-            "one recording for every speaker",
-            "speakers with two recordings or more",
-            "Add recordings: without them the variation within a speaker cannot be estimated",
-        )
+        cure = "Add recordings: without them the variation within a speaker cannot be estimated"
+        raise InputError(where, "one recording for every speaker", "speakers with two recordings or more", cure)
 
 
 def estimate_transform(centred: np.ndarray, labels: np.ndarray, options: BackendTrainOptions) -> np.ndarray:

@@ -15,8 +15,6 @@ recordings. Cohort members of model i's own speaker are left out of z_i, d_i, th
 stands for other speakers, as it will when it is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,22 +34,16 @@ def moments(scores: np.ndarray, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
     CannotBeMade when a row has fewer than two scores, or its scores are all the same.
     """
     if scores.shape[1] < 2:
-        raise CannotBeMade(
-            "score normalisation",
-            f"{scores.shape[1]} cohort members that are not the trial's own speaker",
-            "at least 2",
-            "Raise --cohort-size, or take more speakers into the cohort",
-        )
+        found, expected = f"{scores.shape[1]} cohort members that are not the trial's own speaker", "at least 2"
+        cure = "Raise --cohort-size, or take more speakers into the cohort"
+        raise CannotBeMade("score normalisation", found, expected, cure)
     if 0 < top < scores.shape[1]:
         scores = np.partition(scores, scores.shape[1] - top, axis=1)[:, -top:]
     deviation = scores.std(axis=1)
     if not (deviation > 0).all():
-        raise CannotBeMade(
-            "score normalisation",
-            f"{int((~(deviation > 0)).sum())} models or tests whose scores against the cohort do not vary",
-            "a cohort of different speakers",
-            "Raise --cohort-size or --cohort-top",
-        )
+        found = f"{int((~(deviation > 0)).sum())} models or tests whose scores against the cohort do not vary"
+        expected, cure = "a cohort of different speakers", "Raise --cohort-size or --cohort-top"
+        raise CannotBeMade("score normalisation", found, expected, cure)
     return scores.mean(axis=1), deviation
 
 

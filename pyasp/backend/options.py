@@ -1,7 +1,5 @@
 """Options of the back end: training, scoring, and everything that a backend.conf holds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pyasp.backend.variants import VariantOptions

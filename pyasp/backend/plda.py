@@ -28,12 +28,9 @@ EIGENVALUE_FLOOR = 1e-12  # of the largest: below it a within-speaker variance i
 def normalising_transform(covariance: np.ndarray, floor: float = EIGENVALUE_FLOOR) -> tuple[np.ndarray, int]:
     """A (D, D) with A C A' = I, and the number of eigenvalues raised to `floor` times the largest one."""
     if not np.isfinite(covariance).all() or not covariance.any():
-        raise InputError(
-            "within-class covariance",
-            "values that are not finite" if covariance.any() else "no variation at all",
-            "vectors that vary within a class",
-            "Look for identical recordings, and vectors that are not finite",
-        )
+        found = "values that are not finite" if covariance.any() else "no variation at all"
+        cure = "Look for identical recordings, and vectors that are not finite"
+        raise InputError("within-class covariance", found, "vectors that vary within a class", cure)
     values, vectors = np.linalg.eigh(covariance)
     low = values < floor * values[-1]
     return (vectors / np.sqrt(np.where(low, floor * values[-1], values))).T, int(low.sum())
@@ -62,12 +59,8 @@ class Plda:
     def __post_init__(self) -> None:
         dim = self.mean.shape[0]
         if self.transform.shape != (dim, dim) or self.psi.shape != (dim,):
-            raise InputError(
-                "PLDA",
-                f"mean {self.mean.shape}, transform {self.transform.shape}, psi {self.psi.shape}",
-                "(D,), (D, D) and (D,)",
-                "Train the back end again",
-            )
+            found = f"mean {self.mean.shape}, transform {self.transform.shape}, psi {self.psi.shape}"
+            raise InputError("PLDA", found, "(D,), (D, D) and (D,)", "Train the back end again")
 
     @property
     def dim(self) -> int:

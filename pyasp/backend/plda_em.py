@@ -11,8 +11,6 @@ E: posterior of class k in the space of T: covariance c = psi / (1 + n psi), mea
 M: B = sum_k (c + w w') / K;  W = (S + sum_k n_k (c + (w - z)(w - z)')) / N
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

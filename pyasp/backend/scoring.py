@@ -10,8 +10,6 @@ coefficients depend on the number of recordings n only, hence the groups. A bloc
 tests is one matrix product; a sparse one takes the products of the listed pairs alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ ivector-compute-lda, ivector-normalize-length, transform-vec.
 Vectors are rows; arithmetic is double precision.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pyasp.backend import plda_em
@@ -37,12 +35,9 @@ def apply_transform(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """
     matrix, dim = np.asarray(matrix, np.float64), vectors.shape[1]
     if matrix.shape[1] not in (dim, dim + 1):
-        raise InputError(
-            "transform",
-            f"{matrix.shape[0]} x {matrix.shape[1]} for vectors of dimension {dim}",
-            f"{dim} columns (linear) or {dim + 1} (affine)",
-            "Use the back end that was trained on these embeddings",
-        )
+        found = f"{matrix.shape[0]} x {matrix.shape[1]} for vectors of dimension {dim}"
+        cure = "Use the back end that was trained on these embeddings"
+        raise InputError("transform", found, f"{dim} columns (linear) or {dim + 1} (affine)", cure)
     result = vectors @ matrix[:, :dim].T
     return result + matrix[:, dim] if matrix.shape[1] > dim else result
 

@@ -3,8 +3,6 @@
 `--variant=snorm+cal` makes `<system>+snorm` and from it `<system>+snorm+cal`; `--fuse=a+b` makes `fusion:a+b`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -64,17 +62,12 @@ def steps_of(chain: str) -> list[str]:
     steps = chain.split("+")
     unknown = [step for step in steps if step not in STEPS]
     if unknown:
-        raise InputError(
-            "--variant", repr(chain), f"a chain of {' '.join(STEPS)}", "Correct backend.conf", item=unknown[0]
-        )
+        found, expected, cure = repr(chain), f"a chain of {' '.join(STEPS)}", "Correct backend.conf"
+        raise InputError("--variant", found, expected, cure, item=unknown[0])
     rank = [(step in NORMS) + 2 * (step in CALIBRATIONS) for step in steps]
     if rank != sorted(rank) or rank.count(2) > 1 or rank.count(1) > 1 or len(set(steps)) < len(steps):
-        raise InputError(
-            "--variant",
-            repr(chain),
-            "back ends, then at most one normalisation, then at most one calibration",
-            "Correct backend.conf",
-        )
+        found, expected = repr(chain), "back ends, then at most one normalisation, then at most one calibration"
+        raise InputError("--variant", found, expected, "Correct backend.conf")
     return steps
 
 

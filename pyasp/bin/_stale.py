@@ -5,8 +5,6 @@ A tool looks at what it makes itself; this looks at what a run starts from (`--s
 them: its options class (`main.options`) and its conf file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib
@@ -280,12 +278,15 @@ def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
-def error(run: Request, found: list[Stale]) -> InputError:
-    """What the user is told: the first artefact with the reason, how many there are of each stage, and the way out."""
-    first, stages = found[0], []
+def refuse(run: Request, stages: Collection[str] = STAGES) -> None:
+    """Raises InputError where these stages left what is out of date: the first artefact with the reason, how many
+    there are of each stage, and the way out."""
+    if not (found := find(run, stages)):
+        return
+    first, told = found[0], []
     for stage, group in itertools.groupby(found, lambda each: each.stage):
         mine = list(group)
-        stages.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
-    told = f"{len(found)} artefacts out of date ({first.why}): {'; '.join(stages)}"
+        told.append(f"stage {stage}: {mine[0].path}" + (f" and {len(mine) - 1} more" if mine[1:] else ""))
+    what = f"{len(found)} artefacts out of date ({first.why}): {'; '.join(told)}"
     expected, cure = "artefacts made with the present settings and inputs", rerun(first.stage, force=True)
-    return InputError(first.path, told, expected, cure)
+    raise InputError(first.path, what, expected, cure)

@@ -165,9 +165,7 @@ def check_made(options: Options, data: str, exp: str, *prep_options: str) -> Non
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
     given = options.kaldi_ivector, options.kaldi_backend
     asked = systems, options.conf, options.seed, options.corpus, prep_options, *given
-    run = stale.Request(Path(data), Path(exp), *asked, options.musan, options.rirs)
-    if found := stale.find(run, options.skipped.split()):
-        raise stale.error(run, found)
+    stale.refuse(stale.Request(Path(data), Path(exp), *asked, options.musan, options.rirs), options.skipped.split())
 
 
 def check_time(options: Options, data: str, exp: str) -> None:

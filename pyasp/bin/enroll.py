@@ -29,7 +29,7 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
     path = use.speaker_file(speakers, name)
     use.check_speaker(path, options.add, options.force)  # before any work
     model = use.load_model(options)
-    heard = use.hear_all(model, files, options.channel)
+    heard, _ = use.hear_each(model, files, options.channel, every=True)
     vectors = [(each.name, each.vector) for each in heard]
     count, new = use.save_speaker(speakers, name, vectors, model, options.add, options.force)
     others = use.enrolled_too(speakers, path.stem, [each.vector for each in heard])

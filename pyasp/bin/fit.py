@@ -10,15 +10,6 @@ from pyasp.data.datadir import DataDir
 from pyasp.data.fit import Facts, fitted
 
 
-def facts_of(train: DataDir) -> Facts:
-    """The facts of a training set that has its voice activity. Raises InputError when nothing in it is voiced."""
-    train.require("utt2spk", "utt2num_voiced")
-    facts = Facts.of(train.utt2spk, {utt: int(count) for utt, count in train.read("utt2num_voiced").items()})
-    if not facts.recordings:
-        raise InputError(train / "utt2num_voiced", "no voiced frame", "recordings with speech", "Check the audio")
-    return facts
-
-
 @command(NoOptions, "CONF", "TRAIN", "OUT")
 def main(options: NoOptions, conf: str, train: str, out: str) -> None:
     """Writes the conf files of the directory CONF to the directory OUT, with numbers where they say `auto`, by the
@@ -29,8 +20,11 @@ def main(options: NoOptions, conf: str, train: str, out: str) -> None:
     Example, after ./run.sh:
         pyasp fit conf/folder data/toy/train my_conf
     """
-    facts = facts_of(DataDir(train))
-    said: dict[str, str] = {}
+    data, said = DataDir(train), dict[str, str]()
+    data.require("utt2spk", "utt2num_voiced")
+    facts = Facts.of(data.utt2spk, {utt: int(count) for utt, count in data.read("utt2num_voiced").items()})
+    if not facts.recordings:
+        raise InputError(data / "utt2num_voiced", "no voiced frame", "recordings with speech", "Check the audio")
     for path in sorted(Path(conf).rglob("*.conf")):
         text, chosen = fitted(path.read_text(encoding="utf-8-sig"), facts)
         said |= {f"--{key}={value}": path.name for key, value in chosen.items()}

@@ -63,9 +63,7 @@ def gather(options: Options, trials_dir: str, exp_dir: Path, systems: list[str])
     earlier = old["systems"] if old.get("corpus") == options.corpus else {}
     for system in (name for name in earlier if name not in systems):
         try:
-            run = stale.Request(data, exp_dir, stale.family(system), options.conf)
-            if outdated := stale.find(run):
-                raise stale.error(run, outdated)
+            stale.refuse(stale.Request(data, exp_dir, stale.family(system), options.conf))
             found[system] = load_metrics(trials_dir, exp_dir / system, chosen)
         except InputError as error:
             print(f"{system} of the earlier report is left out: {error}")

@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from pyasp.bundle import verify as use
 from pyasp.bundle.verify import DecisionOptions, Heard, ModelOptions, threshold, threshold_text
@@ -51,41 +51,32 @@ def tell(options: Options, model: Any, answer: dict[str, Any], failed: use.Faile
     print(json.dumps({**facts, **answer, "failed": use.reasons(failed)}, indent=1))
 
 
-class ScoredPair(NamedTuple):
-    """A line of the answer to --pairs."""
-
-    enrol: str
-    test: str
-    llr: float
-    same: bool
-
-
 def of_pairs(options: Options) -> int:
     """Scores every pair of a list, each recording being heard once. Exit code 1 when some could not be used."""
     pairs, model = use.read_pairs(options.pairs), use.load_model(options)
     names = [name for pair in pairs for name in pair]
     heard, failed = use.hear_many(model, names, options.channel)
-    rows: list[ScoredPair] = []
+    rows: list[dict[str, Any]] = []
     itself = 0  # pairs of a recording with itself
     for enrol, test in pairs:
         if enrol in heard and test in heard:
             score = float(model.score(heard[enrol].vector, heard[test].vector))
-            rows.append(ScoredPair(enrol, test, score, model.decides and score >= threshold(options)))
+            same = model.decides and score >= threshold(options)
+            rows.append({"enrol": enrol, "test": test, "llr": score, "same": same})
             itself += use.is_among(heard[enrol].vector, [heard[test].vector])
     if options.json:
         files = [each.facts() for each in heard.values()]
-        answer = {"pairs": [row._asdict() for row in rows], "files": files, "itself": itself}
-        tell(options, model, answer, failed)
+        tell(options, model, {"pairs": rows, "files": files, "itself": itself}, failed)
     else:
         blanks = any(len(name.split()) != 1 for name in names)
         for row in rows:
-            print(row.enrol, row.test, f"{row.llr:.6g}", sep="\t" if blanks else " ")
+            print(row["enrol"], row["test"], f"{row['llr']:.6g}", sep="\t" if blanks else " ")
         warned = [f"warning: {each.name}: {warning}" for each in heard.values() for warning in each.warnings]
         warned += [f"warning: {itself} of {len(rows)} pairs are of a recording with itself"] if itself else []
         told = [f"{name}: failed: {reason}" for name, reason in use.reasons(failed).items()]
-        print(*warned, *told, f"({use.scale_text(model, [row.llr for row in rows])})", sep="\n", file=sys.stderr)
-    same = sum(row.same for row in rows)
-    decided = f", {same} of them the same speaker ({threshold_text(options)})" if model.decides else ""
+        print(*warned, *told, f"({use.scale_text(model, [row['llr'] for row in rows])})", sep="\n", file=sys.stderr)
+    alike = sum(row["same"] for row in rows)
+    decided = f", {alike} of them the same speaker ({threshold_text(options)})" if model.decides else ""
     lost = f"{len(failed)} of {len(set(names))} recordings failed"
     print(f"done {len(rows)} of {len(pairs)} pairs{decided}; {lost}", file=sys.stderr)
     return int(bool(failed))
@@ -118,7 +109,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     model = use.load_model(options)
     use.check_decides(model)
     enrolled = list(use.claimed(options.speakers, options.claim, model)) if options.claim else []
-    heard = use.hear_all(model, enrol, options.channel)
+    heard, _ = use.hear_each(model, enrol, options.channel, every=True)
     tests, failed = use.hear_each(model, test, options.channel)
     vectors = enrolled or [each.vector for each in heard]
     use.note_itself(tests, vectors)

@@ -1,7 +1,5 @@
 """The model card of a bundle: what it is, what it was measured on, and what it should not be used for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pyasp.core.text import as_markdown, grouped

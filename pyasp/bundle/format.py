@@ -16,8 +16,6 @@
 No pickles. A directory of Kaldi's own i-vector files is read in place: see pyasp.bundle.kaldi.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ What Kaldi's recipes leave, and what is published of them, is found by name, at 
 defaults.
 """
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

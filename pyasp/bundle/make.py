@@ -4,8 +4,6 @@ scores/<list> -> the back end's three files, the scoring options
 test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad.scp -> their options
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import shutil
@@ -28,7 +26,7 @@ from pyasp.core.records import ancestors, fingerprint, maker, record_of, version
 from pyasp.core.text import read_json, read_json_if_there, write_json
 from pyasp.data.datadir import read_table
 from pyasp.features.kinds import KINDS, MAKERS
-from pyasp.features.mfcc import MelOptions, MfccOptions
+from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
 
 EXTRACTIONS = {"extract_embedding": "network", "extract_ivector": "ivector"}
@@ -38,18 +36,14 @@ SHORT_PERCENTILE = 1  # of the voiced frames of the test recordings: shorter one
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What the records of an experiment say. directory: EXP/SYSTEM; model: record of the extraction (inputs resolved);
-    mfcc, vad, features, scoring: options (features None: MFCC); backend: the three files; data: the test set's
-    directory.
+    settings: options by the name of their conf file; backend: the three files; data: the test set's directory.
     """
 
     directory: Path
     model: dict[str, Any]
-    mfcc: MfccOptions
-    vad: VadOptions
-    scoring: ScoreOptions
+    settings: dict[str, Any]
     backend: dict[str, Path]
     data: Path
-    features: MelOptions | None = None
 
 
 def check_current(path: Path, besides: str = "") -> None:
@@ -149,25 +143,19 @@ def survey(directory: Path) -> Found:
     tables = inputs_named(model, "feats.scp", "vad.scp")
     features = maker(tables["feats.scp"], *MAKERS)
     kind = features["tool"].removeprefix("make_")
-    return Found(
-        directory,
-        model,
-        options_of(maker(tables["vad.scp"], "make_mfcc"), MfccOptions),
-        options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions),
-        options_of(scored, ScoreOptions),
-        inputs_named(scored, *BACKEND),
-        tables["vad.scp"].parent,
-        options_of(features, KINDS[kind].options) if kind != "mfcc" else None,
-    )
+    settings = {
+        kind: options_of(features, KINDS[kind].options),
+        "mfcc": options_of(maker(tables["vad.scp"], "make_mfcc"), MfccOptions),  # the voice activity's, whatever kind
+        "vad": options_of(maker(tables["vad.scp"], "compute_vad"), VadOptions),
+        "backend": options_of(scored, ScoreOptions),
+    }
+    return Found(directory, model, settings, inputs_named(scored, *BACKEND), tables["vad.scp"].parent)
 
 
 def shortest_voiced(found: Found) -> float:
-    """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE), or SHORTEST."""
-    path = found.data / "utt2num_voiced"
-    if not path.is_file():
-        return SHORTEST
-    frames = [int(value) for value in read_table(path).values()]
-    return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.mfcc.frame_shift / 1000, 2)
+    """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE)."""
+    frames = [int(value) for value in read_table(found.data / "utt2num_voiced").values()]
+    return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.settings["mfcc"].frame_shift / 1000, 2)
 
 
 def write_network(found: Found, target: Path) -> dict[str, Any]:
@@ -227,7 +215,7 @@ def facts_of(found: Found) -> dict[str, Any]:
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
-        "rate": int(found.mfcc.sample_frequency),
+        "rate": int(found.settings["mfcc"].sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {name: {key: entry[key] for key in kept} for name, entry in trials.items()},
         "versions": versions(),
@@ -237,10 +225,7 @@ def facts_of(found: Found) -> dict[str, Any]:
 def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None:
     """Writes every file of the bundle into `target`, the manifest last."""
     kind = EXTRACTIONS[found.model["tool"]]
-    settings = {"mfcc": found.mfcc, "vad": found.vad, "backend": found.scoring}
-    if found.features:
-        settings[found.features.kind] = found.features
-    for name, options in settings.items():
+    for name, options in found.settings.items():
         write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
@@ -248,7 +233,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         write_json(target / CALIBRATION, calibration)
-    (target / CARD).write_text(card(kind, facts | {"scoring": found.scoring.scoring}), encoding="utf-8")
+    (target / CARD).write_text(card(kind, facts | {"scoring": found.settings["backend"].scoring}), encoding="utf-8")
     write_manifest(target, kind, facts)
 
 

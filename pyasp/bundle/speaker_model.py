@@ -38,7 +38,7 @@ from pyasp.core.options import subset
 from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.features.kinds import KINDS
-from pyasp.features.mfcc import MelFeatures, MelOptions, MfccOptions
+from pyasp.features.mfcc import MelOptions, MfccOptions
 from pyasp.features.vad import VadOptions, decisions, recorded
 
 Waves = Iterable[tuple[np.ndarray, float]]  # samples (n,), and how many there are a second
@@ -115,7 +115,7 @@ class SpeakerModel:
         self._score_options = subset(read_conf(backend, BackendOptions) if backend else BackendOptions(), ScoreOptions)
         self._back_end = read_back_end("", (bundle.files[name] for name in BACKEND))
         self.calibration = read_calibration(bundle)
-        self._stored_options = {"mfcc": self._mfcc_options, **self._read_stored_options()}
+        self._kinds = {"mfcc": self._mfcc_options, **self._other_features()}
         self._local = threading.local()  # extractors have scratch memory: one of each for each thread
 
     @classmethod
@@ -155,7 +155,7 @@ class SpeakerModel:
         """False when scores have no threshold: cosines, unless calibrated."""
         return self.calibrated or self._score_options.scoring != "cosine"
 
-    def _read_stored_options(self) -> dict[str, MelOptions]:
+    def _other_features(self) -> dict[str, MelOptions]:
         """{kind: options} of what the network reads besides MFCC. InputError on a lack of them, or on another rate."""
         kind, cure = self._frontend.feature_type, "Make the bundle again"
         if kind == "mfcc":
@@ -169,12 +169,6 @@ class SpeakerModel:
             raise InputError(path, found, f"{self.rate}, as in mfcc.conf", cure)
         return {kind: options}
 
-    def _extractor(self, kind: str) -> MelFeatures:
-        """This thread's extractor of a kind of features."""
-        if not hasattr(self._local, kind):
-            setattr(self._local, kind, KINDS[kind].extractor(self._stored_options[kind]))
-        return getattr(self._local, kind)
-
     # waves to embeddings
 
     def _samples(self, sound: Sound) -> np.ndarray:
@@ -187,7 +181,9 @@ class SpeakerModel:
 
     def _stored(self, samples: np.ndarray, sound: Sound, kind: str) -> np.ndarray:
         """Features (T, C) float32 of a kind as the recipe stores them."""
-        matrix = self._extractor(kind).compute(samples, sound.name)
+        if not hasattr(self._local, kind):
+            setattr(self._local, kind, KINDS[kind].extractor(self._kinds[kind]))
+        matrix = getattr(self._local, kind).compute(samples, sound.name)
         if not np.isfinite(matrix).all():
             raise InputError(sound.name, "features that are not finite", "samples in [-1, 1]", "Replace the recording")
         return matrix
@@ -226,7 +222,12 @@ class SpeakerModel:
         enrol: an embedding (E,), or N recordings of a speaker (N, E); test: (E,) -> a float, (M, E) -> (M,) float64.
         Calibrated when `calibrated`; else the back end's own ratio, which may be too sure of itself.
         """
-        vectors, tests, how = np.atleast_2d(enrol), np.atleast_2d(test), self._score_options
+        how = self._score_options
+        try:
+            vectors, tests = np.atleast_2d(enrol), np.atleast_2d(test)
+        except ValueError:
+            what = "recordings of several lengths", "embeddings of one length", "Give those of `embed`"
+            raise InputError("embeddings", *what) from None
         if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (vectors, tests)):
             raise InputError("embeddings", "values that are no finite numbers", "those of `embed`", "Embed again")
         model = enroll(self._back_end, vectors, [np.arange(len(vectors))], how.average)

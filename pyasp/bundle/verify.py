@@ -122,27 +122,19 @@ def hear_many(model: SpeakerModel, paths: Iterable[str | Path], channel: int) ->
     return heard, {name: each for name, each in found.items() if not isinstance(each, Heard)}
 
 
-def hear_each(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> tuple[list[Heard], Failed]:
-    """Those of some files that can be used, and those that failed. Raises InputError that names all, if all failed."""
+def hear_each(
+    model: SpeakerModel, paths: Iterable[str | Path], channel: int, every: bool = False
+) -> tuple[list[Heard], Failed]:
+    """Those of some files that can be used, and those that failed; the same file twice counts once.
+
+    Raises InputError that names all that failed when none, or with `every` not every one, can be used.
+    """
     heard, failed = hear_many(model, paths, channel)
-    if failed and not heard:
-        raise _unusable(failed)
+    if failed and (every or not heard):
+        others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed.values()))}"
+        several = InputError("recordings", others, "audio with speech", "Replace them")
+        raise several if len(failed) > 1 else next(iter(failed.values()))
     return list(heard.values()), failed
-
-
-def hear_all(model: SpeakerModel, paths: Iterable[str | Path], channel: int) -> list[Heard]:
-    """Every one of some files; the same file twice counts once. Raises InputError that names all that are unusable."""
-    heard, failed = hear_many(model, paths, channel)
-    if failed:
-        raise _unusable(failed)
-    return list(heard.values())
-
-
-def _unusable(failed: Failed) -> InputError | OSError:
-    if len(failed) == 1:
-        return next(iter(failed.values()))
-    others = f"{len(failed)} unusable recordings: {'; '.join(map(str, failed.values()))}"
-    return InputError("recordings", others, "audio with speech", "Replace them")
 
 
 def reasons(failed: Failed) -> dict[str, str]:

@@ -4,11 +4,11 @@ The command line reads `--key=value` or `--key value`; `--config=FILE` reads a c
 alone, which means true. Precedence: default < conf file < command line. Help is generated from the declarations.
 """
 
-from __future__ import annotations
-
 import argparse
+import atexit
 import dataclasses
 import functools
+import gc
 import inspect
 import os
 import re
@@ -53,12 +53,13 @@ def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool
     Options stand under the first sentence of the class that declares them, inherited ones last. A last paragraph of doc
     that begins with "Example" stands at the end of the help.
     """
+    width = min(120, shutil.get_terminal_size((120, 24)).columns)  # 120: what a file gets, too
     text, heading, example = inspect.cleandoc(doc or "").partition("\n\nExample")
     parser = Parser(
         usage=f"{tool} [--config=FILE] [--option=value ...] {' '.join(names)}",
         description=text,
         epilog=(heading + example).lstrip() or None,
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=_width()),
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32, width=width),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
@@ -74,11 +75,6 @@ def parser_of(cls: type, names: tuple[str, ...] = (), doc: str | None = "", tool
     every.add_argument("--config", action="append", metavar="FILE", help="file of options")
     every.add_argument("--help", action="help", help="what it does, and its options")
     return parser
-
-
-def _width() -> int:
-    """Columns of the help: the terminal's up to 120, which is also what a file gets."""
-    return min(120, shutil.get_terminal_size((120, 24)).columns)
 
 
 def _add_options(group: Any, cls: type, fields: dict[str, dataclasses.Field]) -> None:
@@ -167,7 +163,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
 
 def _tool_name(path: Path) -> str:
     if path.parent.name != "bin":
-        return f"python {path.parent.name}/{path.name}"
+        return f"python {os.path.relpath(path, Path(__file__).parents[2])}"
     return f"pyasp {path.stem}" if Path(sys.argv[0]).name == "pyasp" else f"python -m pyasp.bin.{path.stem}"
 
 
@@ -200,6 +196,8 @@ def command(
 
         def main(argv: list[str] | None = None) -> int:
             words: list[str] = []
+            if argv is None:
+                keep_imported()
             parser = parser_of(cls, names, function.__doc__, f"{_tool_name(path)} {action}".rstrip())
             try:
                 options, words, behind = _parse_parts(cls, sys.argv[1:] if argv is None else argv, parser, names)
@@ -214,13 +212,9 @@ def command(
                 _drop_output()
                 return closed_pipe
             except (InputError, OSError, MemoryError, RuntimeError) as error:
-                told = refusal(error) or error if isinstance(error, OSError) else error
-                if isinstance(error, (MemoryError, RuntimeError)):
-                    if not lacks_memory(error):
-                        raise
-                    told = too_little_memory(words, error)
-                print(f"error: {told}", file=sys.stderr)
-                note_rerun(told)
+                if isinstance(error, RuntimeError) and not lacks_memory(error):
+                    raise
+                _tell(error, words)
                 return failure
             except SystemExit as request:  # help, or what a tool ends with itself
                 if request.code:
@@ -238,6 +232,27 @@ def command(
         return declared
 
     return decorate
+
+
+def keep_imported() -> None:
+    """In a process that is one tool's alone: what it has imported is no garbage, and what is left ends with it.
+
+    Python would look through torch's hundreds of thousands of objects again and again, and once more at the end: a
+    third of the processor time of a tool that has little to do. `pyasp.bin` does without while a tool is imported.
+    """
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.freeze)
+
+
+def _tell(error: Exception, words: list[str]) -> None:
+    """One line on stderr about what ended the command `words`. Where `main` named it, frames and error would keep each
+    other, and what the frames hold (open files, threads that read ahead) until some thread collects them."""
+    told = refusal(error) or error if isinstance(error, OSError) else error
+    if isinstance(error, (MemoryError, RuntimeError)):
+        told = too_little_memory(words, error)
+    print(f"error: {told}", file=sys.stderr)
+    note_rerun(told)
 
 
 def action_of(verb: str, table: Mapping[str, tuple[Any, str]], what: str, words: list[str]) -> Callable[..., Any]:
@@ -262,6 +277,8 @@ def one_of(choose: Callable[[list[str]], str] | None = None, **actions: Any) -> 
 
     def main(argv: list[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else list(argv)
+        if argv is None:
+            keep_imported()
         if words[:1] == ["--help"] and not choose:
             options = f"Their options: one of {', '.join(actions)} with --help behind it."
             print_help("\n".join([*(action.summary() for action in actions.values()), options]))

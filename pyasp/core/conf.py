@@ -1,7 +1,5 @@
 """Conf files as Kaldi writes them: one `--key=value` a line, comments after `#`; each key is a declared option."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where to compute, and how fast that place multiplies matrices."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The installed packages against the pinned ones: results are reproducible with these versions."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from pathlib import Path
 

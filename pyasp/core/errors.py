@@ -1,7 +1,5 @@
 """The one exception that a user may see: bad input, with the way out; and what the system refuses, told in its form."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

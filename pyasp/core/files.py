@@ -1,7 +1,5 @@
 """Complete or absent: a file under its final name is complete (temporary name in the same directory, fsync, rename)."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -4,8 +4,6 @@ Types: int, float, str, bool (true|false) and tuple[str, ...] (a repeatable opti
 must lie in an interval says so by its type: `Count`, `Share` or another Annotated one.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools

@@ -6,8 +6,6 @@ On CUDA one gather moves them; on a CPU rows are copied one after the other over
 than by an index of every element.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ this does nothing.
     rank, world   number of this process from 0, and how many there are
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
@@ -37,18 +35,14 @@ def world() -> int:
     return distributed.get_world_size() if joined() else 1
 
 
-def asked_for() -> bool:
-    """True where torchrun or srun has started this process as one of several (RANK, WORLD_SIZE, MASTER_ADDR)."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextlib.contextmanager
 def together(device_type: str) -> Iterator[None]:
     """Joins the processes that torchrun started, for the time of the block: gloo on CPU, NCCL on CUDA.
 
     Raises InputError when only a part of the environment is there.
     """
-    if not asked_for() or joined():
+    several = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun or srun has said so
+    if not several or joined():
         yield
         return
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
@@ -92,12 +86,9 @@ def sum_statistics(statistics: Any) -> None:
         if isinstance(value, Tensor):
             sum_over(value)
         else:
-            number = torch.tensor(float(value), dtype=torch.float64, device=_device())
+            place = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+            number = torch.tensor(float(value), dtype=torch.float64, device=place)
             setattr(statistics, field.name, type(value)(sum_over(number).item()))
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def wait_for_all() -> None:

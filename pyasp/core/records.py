@@ -5,8 +5,6 @@ matches. The record of what a run asked for says by which command, too ("asked")
 files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
@@ -72,16 +70,11 @@ def load_record(record: Path) -> dict[str, Any]:
 
 
 def _plain(options: Any) -> dict[str, Any]:
-    """Options objects (one, a list, or a dict) as one JSON-able dict."""
+    """An options object as a JSON-able dict, without --force; a dict as it is."""
     if isinstance(options, dict):
         return options
-    if isinstance(options, (list, tuple)):
-        return {key: value for each in options for key, value in _plain(each).items()}
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(options).items()
-        if key != "force"
-    }
+    values = {key: value for key, value in dataclasses.asdict(options).items() if key != "force"}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def versions() -> dict[str, str]:
@@ -128,7 +121,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
     gone = (None, "")
     for place in sorted(set(before) | set(after)):
         (mark, key), (now, name) = before.get(place, gone), after.get(place, gone)
-        changes += [f"input {name or key} changed"] if mark != now else []
+        how = "changed" if mark and now else "is new" if now else "is none now"  # a directory copied: both of these
+        changes += [f"input {name or key} {how}"] if mark != now else []
     changes += [f"{key}: {old.get(key)} -> {new[key]}" for key in ("tool", "seed") if old.get(key) != new[key]]
     return changes
 

@@ -5,8 +5,6 @@ Everything else is an InputError that names the file: no reader of the recipe me
 or a nesting that exhausts Python's stack.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import gzip
@@ -49,7 +47,10 @@ def _not_utf8(path: str | Path) -> InputError:
     """The error for a file that is no UTF-8: the first such line, and how to convert the file."""
     with _opened(path, "rb") as stream:
         wide = _is_utf16(stream.peek(PEEKED)[:PEEKED])
-        number, bad = next(((n, line) for n, line in enumerate(stream, 1) if wide or not _decodes(line)), (1, b""))
+        number, bad = next(
+            ((n, line) for n, line in enumerate(stream, 1) if wide or line.decode(errors="ignore").encode() != line),
+            (1, b""),
+        )
     found = "UTF-16: bytes that are not UTF-8" if wide else f"bytes that are not UTF-8 ({bad[:40].rstrip()!r})"
     cure = f"Convert it: iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8 FILE > NEW"
     return InputError(path, found, "UTF-8 text", cure, item=f"line {number}")
@@ -57,13 +58,6 @@ def _not_utf8(path: str | Path) -> InputError:
 
 def _is_utf16(start: bytes) -> bool:
     return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or start.count(0) > len(start) // 4
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        return line.decode() is not None
-    except UnicodeDecodeError:
-        return False
 
 
 def read_lines(path: str | Path) -> list[str]:

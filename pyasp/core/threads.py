@@ -1,9 +1,8 @@
 """Threads: independent parts of a computation, with the same bits for any number of threads, and reading ahead."""
 
-from __future__ import annotations
-
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,18 +30,12 @@ def in_threads(work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     time where Python's lock is free (torch, large numpy operations) and must not write where another part does.
     """
     parts, threads = list(parts), torch.get_num_threads()
-    if threads == 1 or len(parts) < 2:
-        return _alone(work, parts, threads)
-    with ThreadPoolExecutor(min(threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        results = list(pool.map(work, parts))
-    torch.set_num_threads(threads)  # what threads of others start with
-    return results
-
-
-def _alone(work: Callable[[T], R], parts: list[T], threads: int) -> list[R]:
     torch.set_num_threads(1)
     try:
-        return [work(part) for part in parts]
+        if threads == 1 or len(parts) < 2:
+            return [work(part) for part in parts]
+        with ThreadPoolExecutor(min(threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, parts))
     finally:
         torch.set_num_threads(threads)
 
@@ -109,12 +102,16 @@ def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
     """The same items in the same order, made in a thread while the consumer computes; exceptions come through.
 
     At most `ahead` items wait. A consumer that stops early waits for the item in the making, and no thread is left.
+    Where the garbage collector ends it, in whichever thread that is, the maker's own cannot wait for itself: it ends
+    after the item in the making.
     """
-    maker, source, end = ThreadPoolExecutor(1), iter(items), object()
+    makers: list[int] = []
+    maker = ThreadPoolExecutor(1, initializer=lambda: makers.append(threading.get_ident()))
+    source, end = iter(items), object()
     try:
         waiting: deque[Future[Any]] = deque(maker.submit(next, source, end) for _ in range(ahead))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(maker.submit(next, source, end))
             yield item
     finally:
-        maker.shutdown(cancel_futures=True)
+        maker.shutdown(wait=threading.get_ident() not in makers, cancel_futures=True)

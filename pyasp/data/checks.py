@@ -6,8 +6,6 @@ recordings. `problems` changes nothing. `Checker` drops what tables do not agree
 reason and keeps the old tables in `.backup`. Audio that is not there now is no reason: its disk may come back.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

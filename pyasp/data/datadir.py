@@ -4,8 +4,6 @@
 `model2utts`: `<model> <utt> <utt> ...`. `utt2info.tsv` (header, utt first) keeps every further column of a corpus.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import re

@@ -1,8 +1,8 @@
 """Sizes that fit the data: what `auto` in a conf file stands for, from the training set's voiced frames.
 
-A rule is a function of the facts below; its measurements stand in conf/folder/README.md. What it decides depends on the
-training set and its own line alone, so that a resumed run decides the same; an option with another value than `auto` is
-the user's and stays. `auto` of an option that knows it itself (--store, --device) is not touched.
+A rule is a function of the facts below; its measurements stand in conf/folder/measurements.md. What it decides depends
+on the training set and its own line alone, so that a resumed run decides the same; an option with another value than
+`auto` is the user's and stays. `auto` of an option that knows it itself (--store, --device) is not touched.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ A directory keeps the manifests' own content in cuts.jsonl.gz (recording and sup
 supervision uses are kept beside it. Manifests are read and written as JSON, as lhotse stores them.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

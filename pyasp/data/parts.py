@@ -5,8 +5,6 @@ segments); a part of a directory keeps the entries that its utterances need. Unk
 fields are utterances or speakers.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path

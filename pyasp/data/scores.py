@@ -6,8 +6,6 @@ lie the scores alone as float32 (`<scores>.f32.npy`) and, where a step says some
 made of is in its `left_out.tsv`: the list, or `*` for all of them, and the reason.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import sys

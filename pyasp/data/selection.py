@@ -7,8 +7,6 @@
   its copies are not trained on. Empty where every speaker has one recording: then networks cannot be trained.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ Each shard is an artefact of its own (`PREFIX.S.ark`, `.scp`, tables), so a kill
 shards come out for any number of jobs. `merge` joins them and lets the counts decide.
 """
 
-from __future__ import annotations
-
 import bisect
 import dataclasses
 import glob
@@ -150,19 +148,28 @@ def _set_aside(prefix: str, made: Mapping[str, Any]) -> list[Path]:
     name, target = Path(prefix).name, Path(f"{prefix}.earlier.{digest}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.is_dir():
-        older, temporary = _asides(prefix, "."), Path(tempfile.mkdtemp(prefix=f"{name}.earlier-", dir=target.parent))
-        files = _files(target.parent, name)
-        whole = {path.stem for path in files if path.suffix == ".scp"}
-        whole &= {path.stem for path in files if path.suffix == f".{MARKS}"}
-        for path in (path for path in files if path.stem in whole):
-            link_or_copy(path, temporary / path.name)
+        older = [path for path in _asides(prefix, ".") if path != target]
+        temporary = Path(tempfile.mkdtemp(prefix=f"{name}.earlier-", dir=target.parent))
         try:
+            (temporary / "whole").touch()  # a directory that is empty would be replaced by the next job's
+            _link_whole_shards(name, temporary)
             temporary.rename(target)
-        except OSError:  # another job was first
-            older = [temporary]
+        except OSError:
+            if not target.is_dir():
+                raise
+            older = [temporary]  # another job was first, and makes shards anew by now
         for path in older:
             remove_tree(path)
     return [path for path in _files(target, name) if path.suffix == ".scp"]
+
+
+def _link_whole_shards(name: str, directory: Path) -> None:
+    """Links to the files of the complete shards with marks beside a directory, in it."""
+    files = _files(directory.parent, name)
+    whole = {path.stem for path in files if path.suffix == ".scp"}
+    whole &= {path.stem for path in files if path.suffix == f".{MARKS}"}
+    for path in (path for path in files if path.stem in whole):
+        link_or_copy(path, directory / path.name)
 
 
 def _asides(prefix: str, kind: str) -> list[Path]:

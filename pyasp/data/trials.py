@@ -4,8 +4,6 @@ A list has lines `<model> <test> target|nontarget`. It is streamed in blocks of 
 `<list>.tsv` (header, then one line per trial) may hold further columns; categorical ones become 1 byte a trial.
 """
 
-from __future__ import annotations
-
 import itertools
 from array import array
 from codecs import BOM_UTF8

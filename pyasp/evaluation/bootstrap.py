@@ -11,8 +11,6 @@ intervals between the K distinct target scores (as metrics.py does). Lists with 
 MOST_THRESHOLDS are counted in as many quantiles.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypedDict
 

@@ -5,8 +5,6 @@ does not have are left out. Columns by which results can be split: those of `<li
 recordings say; a model whose recordings disagree is `mixed`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -73,17 +71,14 @@ class Evaluation:
         names, model, test = self.speakers(trials)
         return names, Speakers(model[trials.model], test[trials.test], len(names))
 
-    def _recordings(self, model: str) -> list[str]:
-        return self.enroll.model2utts[model]
-
     def qualities(self, trials: TrialList, names: Sequence[str]) -> np.ndarray:
         """Natural logarithms (N, Q) of quality measures of each trial, in the order of `names` (variants.QUALITIES)."""
-        enroll, test = self.enroll.seconds, self.test.seconds
+        enroll, test, recordings = self.enroll.seconds, self.test.seconds, self.enroll.model2utts
         of_model, of_test = (trials.models, trials.model), (trials.tests, trials.test)
         measures: dict[str, tuple[Callable[[str], float], tuple[list[str], np.ndarray]]] = {
-            "enroll_seconds": (lambda model: sum(enroll[utt] for utt in self._recordings(model)), of_model),
+            "enroll_seconds": (lambda model: sum(enroll[utt] for utt in recordings[model]), of_model),
             "test_seconds": (lambda utt: test[utt], of_test),
-            "enroll_utts": (lambda model: len(set(self._recordings(model))), of_model),
+            "enroll_utts": (lambda model: len(set(recordings[model])), of_model),
         }
         unknown = [name for name in names if name not in measures]
         if unknown:
@@ -138,7 +133,7 @@ class Evaluation:
         found = dict(given)
         if not self.known:
             return found
-        of_models = self._columns("enroll", self._recordings)
+        of_models = self._columns("enroll", self.enroll.model2utts.__getitem__)
         of_tests = self._columns("test", lambda utt: [utt])
         for columns, ids, index in ((of_models, trials.models, trials.model), (of_tests, trials.tests, trials.test)):
             for name, value in columns.items():

@@ -7,8 +7,6 @@ bootstrap.npz `<list>/<figure>`: the figure in each replicate; systems with equa
 Columns are those of `<list>.tsv`, of `scores/<list>.tsv` (what a step says about its own scores), and of conditions.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

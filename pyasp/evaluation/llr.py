@@ -13,8 +13,6 @@ Symbols
   C_primary = mean over p in (0.01, 0.001) of the DCF with P_fa = P_known P_fa(known) + (1 - P_known) P_fa(unknown)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

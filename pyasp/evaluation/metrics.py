@@ -14,8 +14,6 @@ nontargets costs one sort). Everything is O((n + m) log (n + m)), and work array
 number of trials is the scores themselves and, for each target, one ErrorCounts entry of 24 bytes.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Samples on the int16 scale, as Kaldi's. Toolkits that scale them to [-1, 1] have
 constant that every mean normalisation takes away.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -12,10 +12,8 @@ add-deltas | apply-cmvn-sliding | select-voiced-frames, as matrix operations ove
 
 Digital silence (zeros) is no recording, but where a gate put it there was background, which the mean of other
 recordings holds. Of each run of such frames the first BRIDGE stand for it, as the mean of the file's quietest
-twentieth; the rest are left out as if the file did not hold them (conf/folder/README.md has the measurement).
+twentieth; the rest are left out as if the file did not hold them (conf/folder/measurements.md has the figures).
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,12 +49,8 @@ class FrontendOptions:
     def __post_init__(self) -> None:
         check_options(self, "front end options")
         if 0 < self.cmn_window < self.min_cmn_window:  # Kaldi aborts here, with --center=true too
-            raise InputError(
-                "front end options",
-                f"--cmn-window={self.cmn_window}",
-                f"at least --min-cmn-window={self.min_cmn_window}",
-                "Lower --min-cmn-window",
-            )
+            found, expected = f"--cmn-window={self.cmn_window}", f"at least --min-cmn-window={self.min_cmn_window}"
+            raise InputError("front end options", found, expected, "Lower --min-cmn-window")
 
     @property
     def table(self) -> str:
@@ -159,19 +153,11 @@ def frontend(feats: np.ndarray, voiced: np.ndarray, options: FrontendOptions) ->
     no frame is voiced, or when fewer than --num-ceps coefficients are stored.
     """
     if len(voiced) != len(feats):
-        raise InputError(
-            "front end",
-            f"{len(voiced)} voicing decisions for {len(feats)} frames",
-            "one decision per frame",
-            rerun("features", "feats.scp and vad.scp are of different runs"),
-        )
+        expected, cure = "one decision per frame", rerun("features", "feats.scp and vad.scp are of different runs")
+        raise InputError("front end", f"{len(voiced)} voicing decisions for {len(feats)} frames", expected, cure)
     if not np.any(voiced):
-        raise InputError(
-            "front end",
-            f"no voiced frame among {len(feats)}",
-            "at least one voiced frame",
-            "Leave the recording out, or lower --vad-energy-threshold",
-        )
+        found, expected = f"no voiced frame among {len(feats)}", "at least one voiced frame"
+        raise InputError("front end", found, expected, "Leave the recording out, or lower --vad-energy-threshold")
     return frontend_chunk(lambda start, end: feats[start:end], voiced, options)
 
 
@@ -190,9 +176,8 @@ def frontend_chunk(
         rows, voiced = _bridged(rows(0, len(voiced)), there, voiced, options)
     frames, times = len(voiced), np.flatnonzero(voiced)[start:end]
     if len(times) == 0:
-        raise InputError(
-            "front end", f"no voiced frame in {start}:{end}", "at least one", "Choose a chunk inside the recording"
-        )
+        found, cure = f"no voiced frame in {start}:{end}", "Choose a chunk inside the recording"
+        raise InputError("front end", found, "at least one", cure)
     first, last = times[0], times[-1] + 1
     if options.cmn_window:
         firsts, ends = cmn_windows(times[[0, -1]], frames, options)
@@ -220,10 +205,6 @@ def _bridged(
 
 def _first_ceps(stored: np.ndarray, num_ceps: int) -> np.ndarray:
     if num_ceps > stored.shape[1]:
-        raise InputError(
-            "front end",
-            f"{stored.shape[1]} stored coefficients",
-            f"at least --num-ceps={num_ceps}",
-            rerun("features", "Lower --num-ceps, or store more coefficients (mfcc.conf)"),
-        )
+        cure = rerun("features", "Lower --num-ceps, or store more coefficients (mfcc.conf)")
+        raise InputError("front end", f"{stored.shape[1]} stored coefficients", f"at least --num-ceps={num_ceps}", cure)
     return np.asarray(stored[:, : num_ceps or None], dtype=np.float32)

@@ -1,7 +1,5 @@
 """Every kind of stored features, by the name of its conf file: its options and what computes it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pyasp.features.fbank import Fbank, FbankOptions

@@ -16,8 +16,6 @@ C0 instead of the raw log energy (lhotse's use_energy=True fails on broadcasting
 of mirroring at the ends of a file, and their own energy floors.
 """
 
-from __future__ import annotations
-
 import abc
 import hashlib
 from collections.abc import Iterator
@@ -167,13 +165,8 @@ def mel_banks(options: MelOptions) -> np.ndarray:
     banks = np.maximum(np.minimum(rising, falling), 0.0)
     empty = np.flatnonzero(~np.any(banks > 0, axis=0))
     if len(empty):
-        raise InputError(
-            f"{options.kind} options",
-            f"no FFT bin in mel bin {empty[0]}",
-            "at least one in every mel bin",
-            "Lower --num-mel-bins, or lengthen the frame",
-            item="--num-mel-bins",
-        )
+        found, cure = f"no FFT bin in mel bin {empty[0]}", "Lower --num-mel-bins, or lengthen the frame"
+        raise InputError(f"{options.kind} options", found, "at least one in every mel bin", cure, item="--num-mel-bins")
     return banks
 
 
@@ -241,13 +234,8 @@ class MelFeatures(abc.ABC):
         """
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         if not np.isfinite(samples).all():
-            raise InputError(
-                self.options.kind,
-                "samples that are not finite",
-                "finite samples",
-                "Replace the recording",
-                item=utt or None,
-            )
+            found, expected, cure = "samples that are not finite", "finite samples", "Replace the recording"
+            raise InputError(self.options.kind, found, expected, cure, item=utt or None)
         frames = num_frames(len(samples), self.options)
         if frames == 0:
             return np.zeros((0, 0), dtype=np.float32)

@@ -60,13 +60,9 @@ def _block(names: list[str], parts: list[np.ndarray]) -> Block:
 def check_feats(name: str, feats: np.ndarray, dim: int) -> None:
     """Raises InputError unless feats is (frames, dim) and finite."""
     if feats.ndim != 2 or feats.shape[1] != dim:
-        raise InputError(
-            "features",
-            f"{feats.shape[-1]} dimensions after the front end",
-            f"the model's {dim}",
-            "Use the front-end options (--num-ceps, --delta-order) of the model's training",
-            item=name,
-        )
+        found, expected = f"{feats.shape[-1]} dimensions after the front end", f"the model's {dim}"
+        cure = "Use the front-end options (--num-ceps, --delta-order) of the model's training"
+        raise InputError("features", found, expected, cure, item=name)
     if not np.isfinite(feats).all():
         raise InputError("features", "values that are not finite", "finite features", rerun("features"), item=name)
 
@@ -103,12 +99,9 @@ class Recordings:
             print(f"{self.data.path}: {told}", file=sys.stderr if failed else sys.stdout)
             self.said = True
         if len(failed) == count or len(failed) > self.allowed * count:
-            raise InputError(
-                self.data.path,
-                f"{len(failed)} of {count} recordings that cannot be used{note}",
-                f"some recordings, and at most {self.allowed:.1%} unusable",
-                rerun("features", "Leave them out, raise --allow-fail-fraction, or make them anew", force=True),
-            )
+            found = f"{len(failed)} of {count} recordings that cannot be used{note}"
+            cure = rerun("features", "Leave them out, raise --allow-fail-fraction, or make them anew", force=True)
+            raise InputError(self.data.path, found, f"some recordings, and at most {self.allowed:.1%} unusable", cure)
 
 
 def iterate(
@@ -128,15 +121,13 @@ def iterate(
         try:
             for table, name in ((feats, options.table), (vad, "vad.scp")):
                 if utt not in table:
-                    raise InputError(
-                        data / name, "no entry", "an entry of every utterance", rerun("features"), item=utt
-                    )
+                    found, expected, cure = "no entry", "an entry of every utterance", rerun("features")
+                    raise InputError(data / name, found, expected, cure, item=utt)
             result = frontend(feats[utt], vad[utt], options)
         except InputError as error:
             if failed is None:
-                raise InputError(
-                    data.path, str(error), "usable features", rerun("features", "See dropped.tsv"), item=utt
-                ) from error
+                found, expected, cure = str(error), "usable features", rerun("features", "See dropped.tsv")
+                raise InputError(data.path, found, expected, cure, item=utt) from error
             failed[utt] = str(error)
         else:
             yield utt, result

@@ -10,8 +10,6 @@ window here, as if they had been cut out (the front end: pyasp.features.frontend
 (unvoiced) or -0 (digital silence), which every reader of Kaldi's decisions takes for unvoiced.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

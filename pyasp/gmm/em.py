@@ -165,12 +165,8 @@ def _arrays(stats: Stats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count, first, second = stats.count.cpu().numpy(), stats.first.cpu().numpy(), stats.second.cpu().numpy()
     largest = float(np.max([np.abs(part).max(initial=0.0) for part in (count, first, second)]))  # NaN stays NaN
     if not largest < LARGEST:
-        raise InputError(
-            "GMM statistics",
-            f"sums up to {largest:g}",
-            f"finite sums below {LARGEST:g}",
-            "Look for features that are not finite, or huge: pyasp show DATA/feats.scp",
-        )
+        cure = "Look for features that are not finite, or huge: pyasp show DATA/feats.scp"
+        raise InputError("GMM statistics", f"sums up to {largest:g}", f"finite sums below {LARGEST:g}", cure)
     return count, first, second
 
 
@@ -178,12 +174,8 @@ def _weights(count: np.ndarray, model: Gmm, options: UpdateOptions) -> tuple[np.
     """New weights (C,), and the mask of Gaussians with enough data to estimate the rest."""
     total = count.sum()
     if not np.isfinite(total) or total <= 0.0:
-        raise InputError(
-            "GMM statistics",
-            f"a total count of {total}",
-            "at least one frame",
-            "Check that the training recordings have voiced frames",
-        )
+        found, cure = f"a total count of {total}", "Check that the training recordings have voiced frames"
+        raise InputError("GMM statistics", found, "at least one frame", cure)
     share = count / total
     enough = (count > options.min_gaussian_occupancy) & (share > options.min_gaussian_weight)
     if "w" not in options.update_flags:

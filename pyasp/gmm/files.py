@@ -3,8 +3,6 @@
 Readers raise InputError for a file that is missing, damaged, or of another kind; writers are atomic.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable
@@ -33,9 +31,8 @@ def check_finite(where: object, **arrays: np.ndarray) -> None:
 def stacked(path: object, token: str, arrays: list[np.ndarray]) -> np.ndarray:
     """Arrays of one shape as one array (C, ...). Raises InputError when there is none, or the shapes differ."""
     if len({array.shape for array in arrays}) != 1:
-        raise InputError(
-            path, f"{len(arrays)} arrays of unequal shapes", "at least one, all alike", DAMAGED, item=token
-        )
+        found, expected, cure = f"{len(arrays)} arrays of unequal shapes", "at least one, all alike", DAMAGED
+        raise InputError(path, found, expected, cure, item=token)
     return np.stack(arrays)
 
 
@@ -99,19 +96,11 @@ def write_gmm(model: Gmm, path: str | os.PathLike | IO[bytes], binary: bool = Tr
     """Writes Kaldi's <DiagGMM> or <FullGMM>."""
     name, form = TOKENS[type(model)]
     with write_object(path, binary) as writer:
-        writer.token(f"<{name}>")
-        writer.newline()
-        writer.token("<GCONSTS>")
-        writer.vector(model.gconsts)
-        writer.token("<WEIGHTS>")
-        writer.vector(model.weights)
-        writer.token(f"<MEANS_INV{form}>")
-        writer.matrix(model.linear)
-        writer.token(f"<INV_{form}>")
+        writer.put(f"<{name}>", "<GCONSTS>", model.gconsts, "<WEIGHTS>", model.weights)
+        writer.put(f"<MEANS_INV{form}>", model.linear, f"<INV_{form}>")
         if isinstance(model, DiagGmm):
             writer.matrix(model.inverse)
         else:
             for triangle in model.inverse:
                 writer.packed(triangle)
         writer.token(f"</{name}>")
-        writer.newline()

@@ -92,12 +92,9 @@ def initialise(
 def random_start(frames: np.ndarray, num_gauss: int, rng: np.random.Generator, variance_floor: float) -> DiagGmm:
     """Means: distinct random frames; variances: of all frames, floored; equal weights."""
     if len(frames) < FRAMES_PER_GAUSSIAN * num_gauss:
-        raise InputError(
-            "UBM training data",
-            f"{len(frames)} frames for {num_gauss} Gaussians at the start",
-            f"at least {FRAMES_PER_GAUSSIAN * num_gauss}",
-            "Use more data, or a smaller --num-gauss",
-        )
+        found = f"{len(frames)} frames for {num_gauss} Gaussians at the start"
+        expected, cure = f"at least {FRAMES_PER_GAUSSIAN * num_gauss}", "Use more data, or a smaller --num-gauss"
+        raise InputError("UBM training data", found, expected, cure)
     variance = frames.var(0, dtype=np.float64)
     if variance.max() <= 0.0:
         raise InputError("UBM training data", "frames that are all equal", "features that vary", "Check the features")

@@ -11,8 +11,6 @@ All parameters are float32, the precision of the files: a model in memory and th
 Everything derived from them (means, covariances, constants) is computed in float64.
 """
 
-from __future__ import annotations
-
 import abc
 import math
 from dataclasses import dataclass, replace
@@ -165,10 +163,6 @@ def cholesky(precisions: np.ndarray, where: object) -> np.ndarray:
         return np.linalg.cholesky(precisions)
     except np.linalg.LinAlgError:
         lowest = np.linalg.eigvalsh(precisions)[:, 0]
-        raise InputError(
-            where,
-            f"an inverse covariance with eigenvalue {lowest.min():.3g}",
-            "positive definite matrices",
-            "Train again with a larger variance floor",
-            item=f"Gaussian {int(lowest.argmin())}",
-        ) from None
+        found, expected = f"an inverse covariance with eigenvalue {lowest.min():.3g}", "positive definite matrices"
+        cure = "Train again with a larger variance floor"
+        raise InputError(where, found, expected, cure, item=f"Gaussian {int(lowest.argmin())}") from None

@@ -10,8 +10,6 @@ since short calls of many threads wait for Python's lock. On CUDA Gaussians of s
 loop runs over frames.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Protocol
 

@@ -14,8 +14,6 @@ column.
 Formulas and pruning: Kaldi's gmm-gselect, fgmm-global-gselect-to-post.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 

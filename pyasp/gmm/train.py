@@ -63,9 +63,8 @@ class UbmOptions:
     def __post_init__(self) -> None:
         check_options(self, "UBM options")
         if not set(self.update_flags) <= set("mvw"):
-            raise InputError(
-                "UBM options", self.update_flags, "letters of m, v and w", "Correct ubm.conf", item="--update-flags"
-            )
+            found, expected, cure = self.update_flags, "letters of m, v and w", "Correct ubm.conf"
+            raise InputError("UBM options", found, expected, cure, item="--update-flags")
 
 
 def operations(options: UbmOptions, frames: int, dim: int) -> float:

@@ -1,7 +1,5 @@
 """Arrays of other programs in words: torch checkpoints, NumPy, audio."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ A `Line` is text with `cells`, the columns that are aligned with those of its ne
 have a `key` are entries of a file (or of a directory); the other facts are of the file as a whole.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ Every kind is turned into {key: value} first: arrays of archives, script files, 
 score files; text of tables and options. Arrays and numbers are compared by difference, everything else by equality.
 """
 
-from __future__ import annotations
-
 import filecmp
 import math
 import os
@@ -178,9 +176,8 @@ def kind_for(path: str) -> str:
     special = {"wav.scp": "table", "train.jsonl": "jsonl"}  # commands; an epoch alone is JSON by its look
     kind = special.get(Path(path).name) or kind_of(path)
     if kind not in READERS:
-        raise InputError(
-            path, f"a file of kind {kind}", "an archive, model, table or scores", "Compare the bytes with cmp"
-        )
+        expected = "an archive, model, table or scores"
+        raise InputError(path, f"a file of kind {kind}", expected, "Compare the bytes with cmp")
     return kind
 
 

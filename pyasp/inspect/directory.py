@@ -1,7 +1,5 @@
 """Directories in words: data directories, experiments, systems, bundles, and any other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Kaldi's files in words: vectors and matrices, archives, script files, models, posteriors, selections, numbers."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

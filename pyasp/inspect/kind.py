@@ -1,7 +1,5 @@
 """What kind of file is this? Decided by its first bytes (and, among plain text tables, by the first line)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -5,8 +5,6 @@ archive come at once. An scp is listed without reading the data, unless a key is
 or unpickled.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

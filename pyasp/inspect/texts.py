@@ -1,7 +1,5 @@
 """Text files in words: trials, scores, maps, tables with a header, options, JSON."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -238,7 +236,7 @@ def _jsonl(path: str) -> Lines:
     count, last = 0, None
     keys: Counter[str] = Counter()
     for count, last in enumerate(objects(path), 1):
-        keys.update(last if isinstance(last, dict) else [])
+        keys.update(list(last) if isinstance(last, dict) else [])
     yield line(f"{path}: JSON lines, {count} objects", kind="jsonl", count=count)
     yield from (line(f"  {key} in {times}", key=key, objects=times) for key, times in keys.items())
     yield line(f"last: {json.dumps(last)[:300]}", last=last)

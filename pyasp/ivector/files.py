@@ -3,8 +3,6 @@
 Readers raise InputError for a file that is missing, damaged, or of another kind; writers are atomic.
 """
 
-from __future__ import annotations
-
 import os
 from typing import IO
 
@@ -21,27 +19,18 @@ from pyasp.kaldi.writer import write_object
 def read_extractor(path: str | os.PathLike) -> IvectorExtractor:
     """From a Kaldi file, binary or text. Raises InputError when it is not a usable extractor."""
     with open_object(path) as reader:
-        reader.expect("<IvectorExtractor>")
-        reader.expect("<w>")
-        weight_projections = reader.matrix(np.float64)
-        reader.expect("<w_vec>")
-        weights = reader.vector(np.float64)
-        reader.expect("<M>")
-        num_gauss = reader.int32()
+        weight_projections = reader.after("<IvectorExtractor>", "<w>").matrix(np.float64)
+        weights = reader.after("<w_vec>").vector(np.float64)
+        num_gauss = reader.after("<M>").int32()
         projections = stacked(path, "<M>", [reader.matrix(np.float64) for _ in range(num_gauss)])
-        reader.expect("<SigmaInv>")
+        reader.after("<SigmaInv>")
         inv_covars = stacked(path, "<SigmaInv>", [reader.packed(np.float64)[1] for _ in range(num_gauss)])
-        reader.expect("<IvectorOffset>")
-        offset = reader.float64()
-        reader.expect("</IvectorExtractor>")
+        offset = reader.after("<IvectorOffset>").float64()
+        reader.after("</IvectorExtractor>")
     dim = projections.shape[1]
     if inv_covars.shape[1] != dim * (dim + 1) // 2 or num_gauss not in (len(weights), len(weight_projections)):
-        raise InputError(
-            path,
-            f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}",
-            f"{num_gauss} and {dim}",
-            "The model is damaged: make it again",
-        )
+        found = f"{len(weights)} weights and covariances of {triangle_size(inv_covars.shape[1])}"
+        raise InputError(path, found, f"{num_gauss} and {dim}", "The model is damaged: make it again")
     check_finite(path, w=weight_projections, w_vec=weights, m=projections, sigmainv=inv_covars)
     return IvectorExtractor(weights, projections, inv_covars, offset, weight_projections)
 
@@ -49,18 +38,8 @@ def read_extractor(path: str | os.PathLike) -> IvectorExtractor:
 def write_extractor(extractor: IvectorExtractor, path: str | os.PathLike | IO[bytes], binary: bool = True) -> None:
     """Writes Kaldi's <IvectorExtractor>, atomically."""
     with write_object(path, binary) as writer:
-        writer.token("<IvectorExtractor>")
-        writer.token("<w>")
-        writer.matrix(extractor.weight_projections)
-        writer.token("<w_vec>")
-        writer.vector(extractor.weights)
-        writer.token("<M>")
-        writer.int32(extractor.num_gauss)
-        for projection in extractor.projections:
-            writer.matrix(projection)
-        writer.token("<SigmaInv>")
+        writer.put("<IvectorExtractor>", "<w>", extractor.weight_projections, "<w_vec>", extractor.weights)
+        writer.put("<M>", extractor.num_gauss, *extractor.projections, "<SigmaInv>")
         for triangle in extractor.inv_covars:
             writer.packed(triangle)
-        writer.token("<IvectorOffset>")
-        writer.float64(extractor.prior_offset)
-        writer.token("</IvectorExtractor>")
+        writer.put("<IvectorOffset>", float(extractor.prior_offset), "</IvectorExtractor>")

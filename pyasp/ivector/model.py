@@ -210,12 +210,9 @@ def solve(linear: torch.Tensor, precision: torch.Tensor) -> Posterior:
     except torch.linalg.LinAlgError:
         if precision.dtype != torch.float64:
             raise
-        raise InputError(
-            "i-vectors",
-            "counts beside which the prior's precision 1 is lost in round-off",
-            "precisions that are positive definite",
-            "Bound the counts with --max-count, or compute with --precision float64",
-        ) from None
+        found = "counts beside which the prior's precision 1 is lost in round-off"
+        cure = "Bound the counts with --max-count, or compute with --precision float64"
+        raise InputError("i-vectors", found, "precisions that are positive definite", cure) from None
     half = torch.linalg.solve_triangular(root, linear.to(root.dtype)[..., None], upper=False)
     mean = torch.linalg.solve_triangular(root.mT, half, upper=True)[..., 0]  # twice: faster than cholesky_solve
     return Posterior(mean.double(), root, linear)

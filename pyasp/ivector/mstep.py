@@ -3,8 +3,6 @@
 Symbols as in pyasp.ivector.em. Gaussians are handled in chunks: nothing of the size of the statistics is copied.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,20 +53,14 @@ def update(
     the weights (extraction with one is offered, training is not).
     """
     if extractor.weight_projections.size:
-        raise InputError(
-            "i-vector extractor",
-            "regressed weights",
-            "constant weights",
-            "Train with Kaldi, or start from an extractor made without --use-weights",
-        )
+        found, cure = "regressed weights", "Train with Kaldi, or start from an extractor made without --use-weights"
+        raise InputError("i-vector extractor", found, "constant weights", cure)
     enough = stats.count >= options.gaussian_min_count
     if stats.recordings <= 0 or not bool(enough.any()):
-        raise InputError(
-            "i-vector statistics",
-            f"{int(stats.recordings)} recordings and a largest count of {float(stats.count.max()):.1f}",
-            f"a Gaussian with at least {options.gaussian_min_count} frames",
-            "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count",
-        )
+        found = f"{int(stats.recordings)} recordings and a largest count of {float(stats.count.max()):.1f}"
+        expected = f"a Gaussian with at least {options.gaussian_min_count} frames"
+        cure = "Use more training data, fewer Gaussians, or a smaller --gaussian-min-count"
+        raise InputError("i-vector statistics", found, expected, cure)
     projections, scatters, floored_quadratic = _projections(extractor, stats, enough)
     inv_covars, floored, floored_floor = extractor.inv_covars, 0, 0
     if options.update_variances and len(stats.second):

@@ -4,13 +4,10 @@ B recordings, T frames of all of them one after the other, D dimensions, C Gauss
 count  N (B, C),  first  F (B, C, D)      float64
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from pyasp.features.stored import Block, Recording, blocks
 from pyasp.gmm.posteriors import Aligner, Alignment
@@ -32,6 +29,8 @@ def weighted_sums_cpu(
     rows: torch.Tensor, frame: torch.Tensor, weight: torch.Tensor, keys: torch.Tensor, size: int
 ) -> torch.Tensor:
     """sum of weight_p rows[frame_p] over the pairs p of each key: (size, D). rows: (T, D) float64; the others (P,)."""
+    from scipy import sparse  # here, so that networks do not wait for its import
+
     member = sparse.csr_matrix((weight.numpy(), (keys.numpy(), frame.numpy())), shape=(size, len(rows)))
     return torch.from_numpy(member @ rows.numpy())
 

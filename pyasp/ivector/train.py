@@ -4,8 +4,6 @@ The frames' posteriors come from the UBM alone and are the same in every iterati
 stored. Iterations, resuming and likelihood.json as in pyasp.gmm.train; the objective is per frame.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from dataclasses import dataclass
@@ -77,27 +75,17 @@ def load_aligner(ubm_dir: str | Path, options: IvectorOptions) -> tuple[FullGmm,
     final.dubm of a UBM's training is another model and is not read.
     """
     ubm = read_full(Path(ubm_dir) / "final.ubm")
-    return ubm, Aligner(
-        ubm.to_diag(),
-        ubm,
-        options.gselect,
-        options.min_post,
-        options.posterior_scale,
-        device_of(options.device),
-        DTYPES[options.precision],
-    )
+    computed = device_of(options.device), DTYPES[options.precision]
+    return ubm, Aligner(ubm.to_diag(), ubm, options.gselect, options.min_post, options.posterior_scale, *computed)
 
 
 def load_estimator(path: str | Path, ubm: FullGmm, options: IvectorOptions) -> Estimator:
     """An extractor ready for extraction. Raises InputError when it does not fit the UBM."""
     extractor = read_extractor(path)
     if (extractor.num_gauss, extractor.dim) != (ubm.num_gauss, ubm.dim):
-        raise InputError(
-            path,
-            f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions",
-            f"the UBM's {ubm.num_gauss} of {ubm.dim}",
-            "Give the UBM the extractor was trained with",
-        )
+        found = f"an extractor of {extractor.num_gauss} Gaussians of {extractor.dim} dimensions"
+        expected, cure = f"the UBM's {ubm.num_gauss} of {ubm.dim}", "Give the UBM the extractor was trained with"
+        raise InputError(path, found, expected, cure)
     return Estimator(extractor, device_of(options.device), DTYPES[options.precision])
 
 

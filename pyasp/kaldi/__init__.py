@@ -9,8 +9,6 @@ Extended names: `x.ark:12[0:9]`, gzip, `-`; tables also `ark:...` and `scp:...` 
 Commands, pickles, NPY and AUDIO entries are refused: see `tables`.
 """
 
-from __future__ import annotations
-
 from pyasp.kaldi.archives import ArkWriter, save, serialise
 from pyasp.kaldi.posteriors import (
     read_gselect,

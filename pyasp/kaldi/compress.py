@@ -10,8 +10,6 @@ rounding (+0.499 or +0.5 in double, then truncation), so that encoded bytes and 
 Symbols: lo, range = minimum and width of the whole matrix (header); R x C = rows x columns.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 from typing import IO

@@ -5,8 +5,6 @@ says what comes next; text does not say its types, so a few names are known (fro
 tokens are followed by packed matrices or counts, and which models hold doubles.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 
@@ -28,7 +26,6 @@ DOUBLE = {"<Plda>", "<IvectorExtractor>", "<IvectorExtractorStats>"}  # models o
 PACKED = {"<INV_COVARS>", "<SigmaInv>", "<FULLVARACCS>", "<S>", "<IvectorScatter>"}  # before packed matrices (text)
 MATRICES = {"<w>", "<Q>", "<G>"}  # tokens before a matrix that may be empty (text cannot tell it from a vector)
 COUNTS = {"<M>", "<Y>", "<S>", "<VECSIZE>", "<NUMCOMPONENTS>"}  # tokens before an int32 (text)
-LINES = {"<DiagGMM>", "</DiagGMM>", "<FullGMM>", "</FullGMM>"}  # tokens that end a line of text
 FLAGS = "<FLAGS>"  # before an unsigned 16-bit set of flags
 NUMBER_SIZES = {size % 256 for size in INTEGERS}
 
@@ -113,8 +110,6 @@ def write_items(writer: Writer, items: list[Item]) -> None:
             writer.integer(int(item.value), item.size) if item.kind == "int" else writer.float64(item.value)
         else:
             writer.token(item.name)
-            if item.name in LINES:
-                writer.newline()
 
 
 def copy_model(source: str | os.PathLike, target: str | os.PathLike, binary: bool = True) -> None:

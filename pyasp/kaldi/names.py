@@ -4,8 +4,6 @@ They follow Kaldi's "rxfilename" and script-file range conventions (https://kald
 refused unless the user admitted commands; nothing here runs one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ Text puts an entry on one line: `[ 0 0.7 3 0.3 ] [ 1 1 ]`, `0 3 ; 1 ;` and `4 5 
 util/kaldi-holder-inl.h of Kaldi.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 

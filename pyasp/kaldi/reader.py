@@ -100,6 +100,12 @@ class Reader:
             raise self.source.error(found, " or ".join(tokens), offset=start)
         return found
 
+    def after(self, *tokens: str) -> Reader:
+        """Itself, once these tokens have been read, which must follow."""
+        for token in tokens:
+            self.expect(token)
+        return self
+
     def at_end(self) -> bool:
         """True when only white space (text) or nothing (binary) is left."""
         if not self.binary:
@@ -144,9 +150,6 @@ class Reader:
 
     # arrays
 
-    def _values(self, dtype: np.dtype, count: int, what: str) -> np.ndarray:
-        return np.frombuffer(self.source.take(count * dtype.itemsize, what), dtype)
-
     def _brackets(self) -> list[bytes]:
         """Rows of numbers between `[` and `]`; the rest of the last line is consumed."""
         self.source.skip_space()
@@ -179,13 +182,10 @@ class Reader:
         rows = [row for row in (line.split() for line in lines) if row]
         if len(lines) == 1:
             return self._parse(rows[0] if rows else [], np.dtype(dtype))
-        return self._as_matrix(rows, np.dtype(dtype))
-
-    def _as_matrix(self, rows: list[list[bytes]], dtype: np.dtype) -> np.ndarray:
         widths = {len(row) for row in rows}
         if len(widths) > 1:
             raise self.source.error(f"rows of {min(widths)} and {max(widths)} numbers", "rows of equal length")
-        values = self._parse([word for row in rows for word in row], dtype)
+        values = self._parse([word for row in rows for word in row], np.dtype(dtype))
         return values.reshape(len(rows), widths.pop() if widths else 0)
 
     def head(self) -> Plain | compress.Compressed:
@@ -228,9 +228,9 @@ class Reader:
         """(n, values): a symmetric (or triangular) n x n matrix as its n(n+1)/2 lower-triangle values, row by row."""
         start = self.source.tell()
         if self.binary:
-            kind = self.expect("FP", "DP")
+            stored = DTYPES[self.expect("FP", "DP")[0]]
             size = self.dimension("rows")
-            values = self._values(DTYPES[kind[0]], size * (size + 1) // 2, "packed matrix")
+            values = np.frombuffer(self.source.take(size * (size + 1) // 2 * stored.itemsize, "packed matrix"), stored)
             return size, values if dtype is None else values.astype(dtype, copy=False)
         values = self._parse(b"\n".join(self._brackets()).split(), np.dtype(dtype or np.float32))
         size = int((2 * len(values) + 0.25) ** 0.5)

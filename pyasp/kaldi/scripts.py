@@ -4,8 +4,6 @@ Archives are memory-mapped (a bounded number at a time), so a slice of a float o
 pages. gzip, standard input and commands cannot be mapped; they are read whole and then cut.
 """
 
-from __future__ import annotations
-
 import functools
 import mmap
 import os

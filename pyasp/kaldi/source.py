@@ -5,8 +5,6 @@ holds, and where that is unknown (gzip, pipes) bytes are taken in bounded pieces
 offset.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import io

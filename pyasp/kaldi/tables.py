@@ -6,8 +6,6 @@ against the file. Compressed matrices, text and ranges are read here (kaldiio de
 rounding, and cuts ranges without Kaldi's rules).
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -51,20 +49,14 @@ def read_scp(path: PathLike, allow_commands: bool = False) -> dict[str, str]:
         raise _duplicate(path, lines)
     if TRAILING_SPACE.search(data):
         entries = {key: value.rstrip() for key, value in entries.items()}
-    if b" -" in data or b"\t-" in data:
-        _refuse_standard_input(path, entries)
-    if b"|" in data:
+    if b"|" in data or b" -" in data or b"\t-" in data:
         for number, value in enumerate(entries.values(), 1):
-            if is_command(value) or is_command(value.split("[")[0]):
+            name = value.split("[")[0]
+            if name.strip() == "-":  # it would wait for what nobody types
+                raise InputError(path, "standard input (-)", "<key> <file>", "Name a file", f"line {number}")
+            if is_command(value) or is_command(name):
                 refuse_command(value, allow_commands, path, f"line {number}")
     return entries
-
-
-def _refuse_standard_input(path: PathLike, entries: dict[str, str]) -> None:
-    """Raises InputError for an entry `-`: it would wait for what nobody types."""
-    for number, value in enumerate(entries.values(), 1):
-        if value.split("[")[0].strip() == "-":
-            raise InputError(path, "standard input (-)", "<key> <file>", "Name a file", f"line {number}")
 
 
 def _lines(path: PathLike, data: bytes) -> list[str]:

@@ -3,8 +3,6 @@
 Text is what a C++ stream of precision 7 prints: 7 significant digits, a space after every number and token.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import struct
@@ -21,6 +19,7 @@ DTYPES: dict[str, np.dtype] = {"F": np.dtype("<f4"), "D": np.dtype("<f8")}
 LETTERS = {np.dtype(np.float32): "F", np.dtype(np.float64): "D"}
 INTEGERS = {1: "<b", 2: "<h", 4: "<i", 8: "<q", -1: "<B", -2: "<H", -4: "<I", -8: "<Q"}  # size byte < 0: unsigned
 FLOATS = {4: "<f", 8: "<d"}
+LINES = {"<DiagGMM>", "</DiagGMM>", "<FullGMM>", "</FullGMM>"}  # tokens that end a line of text
 
 
 class Output(Protocol):
@@ -45,14 +44,23 @@ class Writer:
         if binary:
             file.write(BINARY)
 
-    def token(self, token: str) -> None:
-        """`token` and a space."""
-        self.file.write(token.encode("ascii") + b" ")
+    def put(self, *values: str | float | np.ndarray) -> None:
+        """Tokens, int32 and float64 numbers, vectors and matrices, one after the other, as their types say."""
+        for value in values:
+            match value:
+                case str():
+                    self.token(value)
+                case int():
+                    self.int32(value)
+                case float():
+                    self.float64(value)
+                case _:
+                    self.array(value)
 
-    def newline(self) -> None:
-        """A line break in text; nothing in binary (Kaldi breaks lines after some tokens)."""
-        if not self.binary:
-            self.file.write(b"\n")
+    def token(self, token: str) -> None:
+        """`token` and a space; in text a line break behind one of LINES."""
+        ending = b" \n" if token in LINES and not self.binary else b" "
+        self.file.write(token.encode("ascii") + ending)
 
     def integer(self, value: int, size: int = 4) -> None:
         """An integer of `size` bytes (negative size: unsigned)."""

@@ -4,8 +4,6 @@ Okabe et al. 2018, eq. 4: alpha_t, one weight for each frame-level vector. It is
 frames that the vector sees. Frames without speech, and the voiced ones at either end that are context alone, have none.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
@@ -38,16 +36,11 @@ def frame_weights(net: Embeds, feats: np.ndarray, voiced: np.ndarray) -> np.ndar
     InputError when the network has no attention, or the recording fewer voiced frames than the network sees at once.
     """
     if len(feats) < net.shortest:
-        raise InputError(
-            "attention", f"{len(feats)} voiced frames", f"at least {net.shortest}", "Give a longer recording"
-        )
+        found, expected, cure = f"{len(feats)} voiced frames", f"at least {net.shortest}", "Give a longer recording"
+        raise InputError("attention", found, expected, cure)
     if not (isinstance(net, Network) and net.attends):
-        raise InputError(
-            "attention",
-            "a pooling whose weights are uniform",
-            "attention",
-            "Give an attention or attentive_statistics system",
-        )
+        found, cure = "a pooling whose weights are uniform", "Give an attention or attentive_statistics system"
+        raise InputError("attention", found, "attention", cure)
     device = next(net.parameters()).device
     alpha = net.eval().attention(torch.from_numpy(np.ascontiguousarray(feats, np.float32))[None].to(device))
     assert alpha is not None  # a pooling that attends has weights

@@ -9,8 +9,6 @@ Checkpoints hold tensors, numbers, strings, lists and dicts only (torch.load wit
 into place when complete.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import json
@@ -63,12 +61,8 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         kept = "The checkpoint of before is whole. " if Path(path).exists() else ""
-        raise InputError(
-            final_name(path),
-            f"a full disk ({cause.strerror})",
-            f"room for {stream.tell() / 1e6:.0f} MB",
-            f"{kept}Make room and run the same command again",
-        ) from error
+        expected, cure = f"room for {stream.tell() / 1e6:.0f} MB", f"{kept}Make room and run the same command again"
+        raise InputError(final_name(path), f"a full disk ({cause.strerror})", expected, cure) from error
 
 
 def canonical(value: Any) -> Any:
@@ -89,14 +83,12 @@ def load(path: str | Path, *keys: str) -> dict[str, Any]:
         raise InputError(path, "no such file", "a network checkpoint", rerun("networks")) from None
     except Exception as error:  # on damaged bytes torch's unpickler raises whatever it runs into
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            path, f"an unreadable file ({reason})", "a network checkpoint", rerun("networks", "Delete it")
-        ) from None
+        found, expected, cure = f"an unreadable file ({reason})", "a network checkpoint", rerun("networks", "Delete it")
+        raise InputError(path, found, expected, cure) from None
     missing = [key for key in keys if not isinstance(state, dict) or key not in state]
     if missing:
-        raise InputError(
-            path, f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe", rerun("networks")
-        )
+        found, expected = f"no {' or '.join(map(repr, missing))}", "a checkpoint of this recipe"
+        raise InputError(path, found, expected, rerun("networks"))
     return state
 
 
@@ -105,12 +97,9 @@ def load_weights(net: nn.Module, weights: dict[str, torch.Tensor], path: str | P
     try:
         net.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise InputError(
-            path,
-            "weights of another network (" + " ".join(str(error).split())[:200] + ")",
-            "weights of this one",
-            "Give the options it was trained with, or train again",
-        ) from None
+        found = "weights of another network (" + " ".join(str(error).split())[:200] + ")"
+        expected, cure = "weights of this one", "Give the options it was trained with, or train again"
+        raise InputError(path, found, expected, cure) from None
 
 
 def rng_state() -> dict[str, Any]:
@@ -210,12 +199,7 @@ def truncate_records(path: str | Path, epochs: int) -> None:
         except (ValueError, KeyError, TypeError, RecursionError):
             complete = False
         if not complete:
-            raise InputError(
-                path,
-                repr(line[:60]),
-                f"the JSON line of epoch {number}",
-                rerun("networks", "Delete last.pt beside it: training starts anew"),
-                item=f"line {number}",
-            )
+            found, cure = repr(line[:60]), rerun("networks", "Delete last.pt beside it: training starts anew")
+            raise InputError(path, found, f"the JSON line of epoch {number}", cure, item=f"line {number}")
     with atomic_write(path, "w") as stream:
         stream.writelines(line + "\n" for line in kept)

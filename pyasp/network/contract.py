@@ -10,8 +10,6 @@ pyasp.network.pooling and a line in POOLINGS there; a test. Layers hold their pr
 (out, in, ...), as torch's do: the cost of a network is counted from them.
 """
 
-from __future__ import annotations
-
 import abc
 from typing import Protocol, Self
 

@@ -9,8 +9,6 @@ shorter than `extract_min_frames` is left out. A recording shorter than that is 
 the training repeats recordings that are shorter than its chunk; `Embedder.repeated` counts them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -107,20 +105,13 @@ class Embedder:
 
     def _prepare(self, utt: str, feats: np.ndarray) -> Recording:
         if feats.ndim != 2 or feats.shape[1] != self.net.in_dim:
-            raise InputError(
-                "features",
-                f"shape {feats.shape}",
-                f"frames of {self.net.in_dim} coefficients, as in training",
-                "Use features of the same mfcc.conf as the network's",
-                item=utt,
-            )
+            found, expected = f"shape {feats.shape}", f"frames of {self.net.in_dim} coefficients, as in training"
+            cure = "Use features of the same mfcc.conf as the network's"
+            raise InputError("features", found, expected, cure, item=utt)
         self.repeated += len(feats) < self.options.extract_min_frames
         feats = repeat_to(feats, self.options.extract_min_frames)
-        return Recording(
-            utt,
-            [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)],
-            np.zeros(self.net.embedding_dim),
-        )
+        chunks = [feats[start:end] for start, end in chunk_bounds(len(feats), self.options)]
+        return Recording(utt, chunks, np.zeros(self.net.embedding_dim))
 
     def _finish(self, window: list[Recording]) -> Iterator[tuple[str, np.ndarray]]:
         """Embeds the chunks of a window, shortest first, and gives the recordings in their order."""
@@ -131,13 +122,8 @@ class Embedder:
                 recording.total += len(chunk) * vector
         for recording in window:
             if not np.isfinite(recording.total).all():
-                raise InputError(
-                    "embedding",
-                    "a value that is not finite",
-                    "finite numbers",
-                    "Look at the features with pyasp.bin.show, then train again",
-                    item=recording.utt,
-                )
+                found, cure = "a value that is not finite", "Look at the features with pyasp.bin.show, then train again"
+                raise InputError("embedding", found, "finite numbers", cure, item=recording.utt)
             yield recording.utt, recording.result()
 
     def _batches(self, chunks: list[tuple[Recording, np.ndarray]]) -> Iterator[list[tuple[Recording, np.ndarray]]]:

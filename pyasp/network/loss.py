@@ -10,8 +10,6 @@
 Where theta_y + m would pass pi, aam goes on with cos_y - m sin m, so that a larger angle always costs more.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

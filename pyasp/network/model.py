@@ -8,8 +8,6 @@ Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3, with any encoder of ENCO
 Training, extraction, checkpoints, bundles, the views of the attention and the export know what is here, no more.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from dataclasses import dataclass
 from typing import Any

@@ -19,8 +19,6 @@ feature_normalize_type   global-mean: without the recording's mean
 framework                nemo's have axes and features of their own, and are refused
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import tempfile
@@ -55,12 +53,8 @@ def require(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise InputError(
-            "ONNX",
-            f"no package {package}",
-            "onnx to write, onnxruntime to run a network",
-            "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime",
-        ) from None
+        cure = "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime"
+        raise InputError("ONNX", f"no package {package}", "onnx to write, onnxruntime to run a network", cure) from None
 
 
 class Embedding(nn.Module):
@@ -128,26 +122,17 @@ class OnnxModel(nn.Module):
         Raises InputError when the features are not the model's, or its output is not what it says.
         """
         if self.in_dim not in (0, dim):
-            raise InputError(
-                self.where,
-                f"a model of {self.in_dim} coefficients",
-                f"{dim}, as the features have",
-                f"Set --num-mel-bins={self.in_dim} in fbank.conf, or take another --feature-type",
-            )
+            cure = f"Set --num-mel-bins={self.in_dim} in fbank.conf, or take another --feature-type"
+            raise InputError(self.where, f"a model of {self.in_dim} coefficients", f"{dim}, as the features have", cure)
         wanted = self.facts.get("sample_rate", "")
         if wanted and rate and wanted != str(rate):
-            raise InputError(
-                self.where,
-                f"a model of audio at {wanted} Hz",
-                f"{rate} Hz, as the features' audio",
-                "Take a model of that rate, or a conf directory whose features have the model's",
-            )
+            cure = "Take a model of that rate, or a conf directory whose features have the model's"
+            raise InputError(self.where, f"a model of audio at {wanted} Hz", f"{rate} Hz, as the features' audio", cure)
         self.in_dim = dim
         self.embedding_dim = size = self.embed(torch.zeros(1, 200, dim)).shape[1]
         if self.facts.get("output_dim", str(size)) != str(size):
-            raise InputError(
-                self.where, f"{size} outputs", f"{self.facts['output_dim']}, as its metadata say", "Download it again"
-            )
+            cure = "Download it again"
+            raise InputError(self.where, f"{size} outputs", f"{self.facts['output_dim']}, as its metadata say", cure)
         found: dict[str, Any] = {}
         for key, values in KNOWN.items():
             value, expected = self.facts.get(key, ""), " or ".join(filter(None, values))

@@ -1,8 +1,6 @@
 """Two runs side by side: every system and list that both have, with the significance of each difference; and several
 runs that differ in their seed: mean and spread of each system, and what one system has over each other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,7 @@ SHOWN: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {  # figure: 
     "eer": ("EER %", eer_text),
     "min_dcf/0.01": ("minDCF(0.01)", lambda entry: min_dcf_text(entry, "0.01")),
     "min_dcf/0.001": ("minDCF(0.001)", lambda entry: min_dcf_text(entry, "0.001")),
-    "cllr": ("Cllr", lambda entry: cost(entry["calibration"]["cllr"])),
+    "cllr": ("Cllr", lambda entry: cost(tables.as_ratios(entry)["cllr"])),
 }
 
 
@@ -64,13 +62,21 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
     return table
 
 
+def _other_trials(exps: list[Path], runs: list[Results], trial_list: str) -> str:
+    """Says so where the lists of one name are not the same."""
+    ours = [entries(run, trial_list) for run in runs]
+    system = next(system for system in ours[0] if system in ours[1])
+    counts = [f"{name} {tables.trials_text(each[system])}" for name, each in zip("AB", ours)]
+    return "" if _same_trials(exps, system, trial_list) else f" (not the same trials: {', '.join(counts)})"
+
+
 def side_by_side(exps: list[Path], runs: list[Results]) -> str:
     """The whole comparison as text. InputError when the runs share no list and system."""
     blocks = [f"A: {exps[0]} ({runs[0]['corpus']})\nB: {exps[1]} ({runs[1]['corpus']})"]
     for name in (name for name in list_names(runs[0]) if name in list_names(runs[1])):
         table = list_table(exps, runs, name)
         if len(table) > 1:
-            blocks.append(f"{name}\n{as_text(table, 2)}")
+            blocks.append(f"{name}{_other_trials(exps, runs, name)}\n{as_text(table, 2)}")
     if len(blocks) == 1:
         found = "no system and list in common with the other run"
         raise InputError(exps[1], found, "runs of the same trials", "Compare runs of one corpus")

@@ -4,8 +4,6 @@ Tables come from results and tables, cell by cell those of RESULTS.md; what the 
 drawings from figures. Every text is escaped by the templates.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ POINTS = """Markers: EER (circle), minDCF(0.01) (square), minDCF(0.001) (triangl
 error. Bands: 95 % over speakers.""".replace("\n", " ")
 FOLDED = (tables.INTERVALS, tables.ERRORS)  # tables that open when asked for, and in print
 MARKERS = {"eer": "o", "0.01": "s", "0.001": "^"}
-Panels = list[tuple[Markup, str, str]]  # drawings with their captions, and `variants` for those behind the switch
+Panel = tuple[Markup, str, str]  # a drawing with its caption; `variants` for one behind the switch
 
 
 def _filter(pattern: str, replacement: str) -> Callable[[str], Markup]:
@@ -55,20 +53,11 @@ def environment() -> Environment:
     return found
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Where a drawing stands: how its ids begin, what it shows, its size in inches, its caption and its class."""
-
-    prefix: str
-    label: str
-    size: tuple[float, float]
-    caption: str
-    kind: str = ""
-
-    def of(self, draw: Callable, *drawn: Any) -> tuple[Markup, str, str]:
-        """What `draw` puts on a figure, of `drawn`."""
-        image = figures.svg(lambda figure: draw(figure, *drawn), self.prefix, self.label, self.size)
-        return Markup(image), self.caption, self.kind
+def _panel(
+    prefix: str, label: str, size: tuple[float, float], caption: str, draw: Callable, *drawn: Any, kind: str = ""
+) -> Panel:
+    """What `draw` puts on a figure of a size in inches, of `drawn`; prefix: of its ids; label: what it shows."""
+    return Markup(figures.svg(lambda figure: draw(figure, *drawn), prefix, label, size)), caption, kind
 
 
 @dataclass(frozen=True)
@@ -115,7 +104,7 @@ def _cards(section: Section) -> list[tuple[str, str, str]]:
             ci = tables.interval(found[best])
             cards.append((f"{name}: {title}", f"{eer_text(found[best])} %", f"{best}{ci and f'; {ci}'}"))
     own = [system for system in found if calibrated(system)]
-    judged = {system: (tables.disjoint(found[system]) or found[system])["calibration"] for system in own}
+    judged = {system: tables.as_ratios(found[system]) for system in own}
     if own:
         best = min(own, key=lambda system: judged[system]["cllr"] or np.inf)
         told = judged[best]
@@ -143,7 +132,7 @@ def _operating_points(entry: Mapping[str, Any]) -> list[tuple[str, float, float]
     ]
 
 
-def _intervals(section: Section) -> Panels:
+def _intervals(section: Section) -> list[Panel]:
     """EER with intervals and the paper's values: of the systems, and behind the switch of those that are not merely
     recalibrated."""
     name, found, paper, colour, panels = section.name, section.found, section.paper, section.run.colour, []
@@ -156,8 +145,7 @@ def _intervals(section: Section) -> Panels:
             caption = f"EER{' of variants and fusions' if kind else ''}; bars: 95 % intervals over speakers."
             caption += HOLLOW if paper and not kind else ""
             size, label = (4.6, 0.9 + 0.24 * len(rows)), f"EER of {name} {kind}".strip()
-            panel = Panel(f"eer-{name}{kind}", label, size, caption, kind)
-            panels.append(panel.of(figures.intervals, rows))
+            panels.append(_panel(f"eer-{name}{kind}", label, size, caption, figures.intervals, rows, kind=kind))
     return panels
 
 
@@ -186,13 +174,13 @@ def _det(section: Section) -> dict[str, Any]:
         if chosen:
             points = {system: _operating_points(found[system]) for system in chosen}
             curves = {system: run.metrics[system]["det"][name] for system in chosen}
-            caption, kind = f"DET curves: {title}. {POINTS}", "variants" if number else ""
-            panel = Panel(f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), caption, kind)
-            panels.append(panel.of(figures.det, curves, run.colour, dashed, points))
+            place = f"det-{name}-{number}", f"DET curves of {name}", (4.6, 4.3), f"DET curves: {title}. {POINTS}"
+            drawn = curves, run.colour, dashed, points
+            panels.append(_panel(*place, figures.det, *drawn, kind="variants" if number else ""))
     return {"det": panels, "det_colour": {system: run.colour[system] for system in found}, "dashed": dashed}
 
 
-def _histograms(section: Section) -> Panels:
+def _histograms(section: Section) -> list[Panel]:
     thresholds = {f"p={p:g}": bayes_threshold(p) for p in DECISION_PRIORS}
     name, run, panels = section.name, section.run, []
     for system in (system for system in section.found if calibrated(system)):
@@ -200,12 +188,12 @@ def _histograms(section: Section) -> Panels:
         for kind, each in (("before", base), ("after", system)):
             if each in run.metrics and not each.startswith("fusion:") or kind == "after":
                 drawn = run.metrics[each]["scores"][name], thresholds, run.colour[each]
-                place = f"hist-{name}-{system}-{kind}", f"scores of {each}", (4.2, 2.3)
-                panels.append(Panel(*place, f"{each}: {kind} calibration").of(figures.histogram, *drawn))
+                place = f"hist-{name}-{system}-{kind}", f"scores of {each}", (4.2, 2.3), f"{each}: {kind} calibration"
+                panels.append(_panel(*place, figures.histogram, *drawn))
     return panels
 
 
-def _duration(section: Section) -> Panels:
+def _duration(section: Section) -> list[Panel]:
     name, panels = section.name, []
     for column in ("duration_class", "test_seconds", "enroll_seconds", "enroll_utts"):
         if column not in report.columns_of(section.run.results, name):
@@ -216,8 +204,8 @@ def _duration(section: Section) -> Panels:
         paper = {system: report.paper_durations(rows[system], values) for system in groups if system in rows}
         title = f"EER by {column.replace('_', ' ')}"
         drawn = values, ours, paper, section.run.colour, column.replace("_", " ")
-        panel = Panel(f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8), f"{title}.{HOLLOW if paper else ''}")
-        panels.append(panel.of(figures.by_class, *drawn))
+        place = f"by-{name}-{column}", f"EER by {column}", (4.2, 2.8), f"{title}.{HOLLOW if paper else ''}"
+        panels.append(_panel(*place, figures.by_class, *drawn))
     return panels
 
 
@@ -251,20 +239,19 @@ def _networks(run: ReportedRun) -> dict[str, Any]:
     colour = {name: run.colour[name] for name in curves if name in run.colour} | dict(zip(others, unused))
     for axis, (keys, more) in figures.TRAINING.items():
         if drawn := figures.training_lines(curves, keys, colour):
-            title = f"{axis}{more}"
-            panel = Panel(f"train-{keys[0]}", title, (4.2, 2.8), f"Networks: {title}.")
-            panels.append(panel.of(figures.lines, drawn, "epoch", axis, axis == "learning rate"))
+            place = f"train-{keys[0]}", f"{axis}{more}", (4.2, 2.8), f"Networks: {axis}{more}."
+            panels.append(_panel(*place, figures.lines, drawn, "epoch", axis, axis == "learning rate"))
     return {"colour": colour, "panels": panels}
 
 
-def _em(run: ReportedRun) -> Panels:
+def _em(run: ReportedRun) -> list[Panel]:
     panels = []
     for number, (title, values) in enumerate(facts.likelihoods(run.exp).items()):
         unit = "objective a frame" if title == "extractor" else "log-likelihood a frame"
         curve = list(range(1, len(values) + 1)), values, figures.PALETTE[number], "-"
         caption = f"{title}: {unit}, from {values[0]:.3f} to {values[-1]:.3f}."
-        panel = Panel(f"em-{number}", title, (4.2, 2.5), caption)
-        panels.append(panel.of(figures.lines, {title: curve}, "iteration", unit))
+        place = f"em-{number}", title, (4.2, 2.5), caption
+        panels.append(_panel(*place, figures.lines, {title: curve}, "iteration", unit))
     return panels
 
 
@@ -273,8 +260,8 @@ def _durations(run: ReportedRun) -> dict[str, Any]:
     if not seconds:
         return {}
     colour = figures.colours(list(seconds))
-    panel = Panel("durations", "durations", (4.6, 2.6), "Durations of the recordings.")
-    return {"colour": colour, "panels": [panel.of(figures.duration_histograms, seconds, colour)]}
+    place = "durations", "durations", (4.6, 2.6), "Durations of the recordings."
+    return {"colour": colour, "panels": [_panel(*place, figures.duration_histograms, seconds, colour)]}
 
 
 def _attention(run: ReportedRun) -> dict[str, Any]:
@@ -287,8 +274,11 @@ def _attention(run: ReportedRun) -> dict[str, Any]:
         for number, utt in enumerate(utts):
             weights = {name: stored[f"{number}/{name}"] for name in systems}
             image, voiced, highest = (stored[f"{number}/{what}"] for what in ("spectrogram", "voiced", "highest"))
-            panel = Panel(f"attention-{number}", f"attention on {utt}", (4.6, 3.4), utt)
-            panels.append(panel.of(figures.attention, image, voiced, float(highest), weights, colour))
+            place, drawn = (
+                (f"attention-{number}", f"attention on {utt}", (4.6, 3.4), utt),
+                (image, voiced, float(highest)),
+            )
+            panels.append(_panel(*place, figures.attention, *drawn, weights, colour))
     return {"colour": colour, "panels": panels}
 
 

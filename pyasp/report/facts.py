@@ -3,8 +3,6 @@
 Everything is optional: a run of the i-vector system alone has no training curve, a resumed one may lack times.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,12 +51,11 @@ def likelihoods(exp: Path) -> dict[str, list[float]]:
         "full UBM": ("loglike", _iterations(exp / "ubm", ".ubm")),
         "extractor": ("objective", _iterations(exp / "ivector", ".ie")),
     }
-    found = {title: [row[key] for row in rows if _is_number(row.get(key))] for title, (key, rows) in curves.items()}
+    found = {
+        title: [row[key] for row in rows if isinstance(row.get(key), (int, float))]
+        for title, (key, rows) in curves.items()
+    }
     return {title: values for title, values in found.items() if values}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
 
 
 def _iterations(directory: Path, suffix: str) -> list[dict[str, Any]]:
@@ -197,7 +194,9 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
         for name, each in prepared.items()
         if isinstance(each, dict) and each.get("dropped")
     )
-    sets = (*_lost_recordings(data), *_lopsided(data), *_silent_recordings(data))
+    chosen = DataDir(data / "train_sel")
+    most = filter(None, [lopsided(chosen.utt2spk)] if chosen.has("utt2spk") else [])
+    sets = (*_lost_recordings(data), *most, *_silent_recordings(data))
     found = [["data", text] for text in (*told, *dropped_early, *sets)]
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
@@ -232,13 +231,6 @@ def _lost_recordings(data: Path) -> Iterator[str]:
                 people = [len(set(each.utt2spk.values())) for each in (kept, before)]
                 share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
                 yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
-
-
-def _lopsided(data: Path) -> Iterator[str]:
-    """One speaker with most of the training material."""
-    chosen = DataDir(data / "train_sel")
-    if told := lopsided(chosen.utt2spk) if chosen.has("utt2spk") else "":
-        yield told
 
 
 def _silent_recordings(data: Path) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """What was found, in words, and how sure it is: the paragraph on top of the page."""
 
-from __future__ import annotations
-
 from pyasp.core.text import cost, percent
 from pyasp.evaluation.llr import Entry, classes_text, eer_text, unsure
 from pyasp.report import results as report

@@ -2,8 +2,6 @@
 (Interspeech 2018), Tables 1 to 3. They are shown, labelled "paper", beside results on the same trials and nowhere else.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 

@@ -4,8 +4,6 @@ results.json holds the numbers as computed; RESULTS.md, report.html and the scre
 here and in `tables`. The paper's figures stand beside ours only on the paper's own trials (`paper`).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

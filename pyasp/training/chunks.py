@@ -12,8 +12,6 @@ rectangular, every frame of a batch is real speech, and no mask is needed; the s
 dropping unvoiced frames leaves anyway.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -38,30 +36,18 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
     held_out = data.read("valid_utts")
     stranger = next((utt for utt in held_out if utt not in data.utt2spk), None)
     if stranger is not None:
-        raise InputError(
-            data / "valid_utts",
-            "a recording that is not in utt2spk",
-            "recordings of this directory",
-            rerun("select"),
-            item=stranger,
-        )
+        found, expected = "a recording that is not in utt2spk", "recordings of this directory"
+        raise InputError(data / "valid_utts", found, expected, rerun("select"), item=stranger)
     utts = sorted(data.utt2spk, key=str.encode)
     train = [utt for utt in utts if utt not in held_out]
     speakers = sorted({data.utt2spk[utt] for utt in train}, key=str.encode)
     if len(speakers) < 2:
-        raise InputError(
-            data.path,
-            f"{len(speakers)} training speakers",
-            "at least two",
-            rerun("select", "Lower the minimum recordings per speaker (select.conf), or give more data"),
-        )
+        run = rerun("select", "Lower the minimum recordings per speaker (select.conf), or give more data")
+        raise InputError(data.path, f"{len(speakers)} training speakers", "at least two", run)
     if not held_out:
-        raise InputError(
-            data / "valid_utts",
-            "an empty list: every speaker has one recording",
-            "speakers with two recordings or more, for the validation that a network needs",
-            "Bring more recordings a speaker, loosen --min-voiced in select.conf, or ask for --systems ivector alone",
-        )
+        expected = "speakers with two recordings or more, for the validation that a network needs"
+        cure = "Bring more recordings a speaker, loosen --min-voiced in select.conf, or ask for --systems ivector alone"
+        raise InputError(data / "valid_utts", "an empty list: every speaker has one recording", expected, cure)
     return train, [utt for utt in utts if utt in held_out], speakers
 
 
@@ -106,11 +92,6 @@ def _passes(rng: np.random.Generator, count: int, total: int) -> np.ndarray:
     return np.concatenate([rng.permutation(count) for _ in range(-(-total // count))])[:total]
 
 
-def draw_utterances(rng: np.random.Generator, labels: np.ndarray, total: int) -> np.ndarray:
-    """Recordings (total,): every recording equally often."""
-    return _passes(rng, len(labels), total)
-
-
 def draw_speakers(rng: np.random.Generator, labels: np.ndarray, total: int) -> np.ndarray:
     """Recordings (total,): every speaker equally often, each going through his recordings in random order."""
     order = np.lexsort((rng.random(len(labels)), labels))  # grouped by speaker, shuffled inside
@@ -121,7 +102,7 @@ def draw_speakers(rng: np.random.Generator, labels: np.ndarray, total: int) -> n
 
 
 SAMPLINGS: dict[str, Callable[[np.random.Generator, np.ndarray, int], np.ndarray]] = {
-    "utterance": draw_utterances,
+    "utterance": lambda rng, labels, total: _passes(rng, len(labels), total),
     "speaker": draw_speakers,
 }
 
@@ -147,13 +128,9 @@ class Sampler:
 
     def __init__(self, source: FrameSource, options: ChunkOptions, seed: int):
         if options.batch_size % world():
-            raise InputError(
-                "chunk options",
-                str(options.batch_size),
-                f"a multiple of the {world()} processes",
-                "Correct tdnn.conf, or start another number of processes",
-                item="--batch-size",
-            )
+            found, expected = str(options.batch_size), f"a multiple of the {world()} processes"
+            cure = "Correct tdnn.conf, or start another number of processes"
+            raise InputError("chunk options", found, expected, cure, item="--batch-size")
         self.source, self.options, self.seed = source, options, seed
         self.epoch = self.step = 0
         self.steps = options.steps(int(source.lengths.sum()), len(source.utts))

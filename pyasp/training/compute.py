@@ -5,8 +5,6 @@ precision  float32: single precision throughout; bfloat16: products and activati
 tf32       single-precision products on CUDA may round their factors to 10 bits of mantissa (NVIDIA's TF32)
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -16,8 +16,6 @@ All read the stored features in place (memory maps) through the front end; nothi
 `auto` takes, on a CPU, the first of them that fits into `--memory-gb`, and `byte` before `float` on a GPU.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable
@@ -74,13 +72,8 @@ def open_source(
     number = {speaker: index for index, speaker in enumerate(speakers)}
     unknown = next((utt for utt in utts if data.utt2spk[utt] not in number), None)
     if unknown is not None:
-        raise InputError(
-            data / "valid_utts",
-            f"speaker {data.utt2spk[unknown]}, who has no training recording",
-            "validation recordings of training speakers",
-            rerun("select"),
-            item=unknown,
-        )
+        found, cure = f"speaker {data.utt2spk[unknown]}, who has no training recording", rerun("select")
+        raise InputError(data / "valid_utts", found, "validation recordings of training speakers", cure, item=unknown)
     labels = np.array([number[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
     decisions = read_decisions(data, utts, title)
     lengths = np.array([voiced.sum() for voiced in decisions], dtype=np.int64)
@@ -111,13 +104,8 @@ def read_decisions(data: DataDir, utts: list[str], title: str) -> list[np.ndarra
             raise InputError(data / "vad.scp", "no entry", "decisions for every recording", rerun("features"), item=utt)
         decisions.append(vad[utt])
         if not decisions[-1].any():
-            raise InputError(
-                data / "vad.scp",
-                "no voiced frame",
-                "at least one",
-                rerun("select", "It leaves such recordings out"),
-                item=utt,
-            )
+            found, expected, cure = "no voiced frame", "at least one", rerun("select", "It leaves such recordings out")
+            raise InputError(data / "vad.scp", found, expected, cure, item=utt)
     return decisions
 
 
@@ -141,13 +129,8 @@ def each_recording(
                 if failed.is_set():
                     return
                 if features.shape != (lengths[index], dim):
-                    raise InputError(
-                        data / options.table,
-                        f"{features.shape[1]} coefficients",
-                        f"{dim}, as in the first recording",
-                        rerun("features", force=True),
-                        item=utt,
-                    )
+                    found, expected = f"{features.shape[1]} coefficients", f"{dim}, as in the first recording"
+                    raise InputError(data / options.table, found, expected, rerun("features", force=True), item=utt)
                 put(int(index), slice(starts[index], starts[index] + lengths[index]), features)
                 progress.update()
         except BaseException:

@@ -8,8 +8,6 @@ other network does not have is new. The output layer is taken when the speakers 
 epochs; else it is new. Nothing here knows one encoder from another.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import sys
@@ -65,13 +63,8 @@ def weights_file(init: str, directory: Path) -> Path:
         expected = "a checkpoint (final.pt), or the bundle of a network"
         raise InputError(path, found, expected, "Correct --init", item="--init")
     if path.resolve().parent == directory.resolve():
-        raise InputError(
-            path,
-            "the network that is to be trained",
-            "another one's weights",
-            "Train more epochs into a directory of their own: a system with a name of its own",
-            item="--init",
-        )
+        cure = "Train more epochs into a directory of their own: a system with a name of its own"
+        raise InputError(path, "the network that is to be trained", "another one's weights", cure, item="--init")
     return path
 
 

@@ -10,8 +10,6 @@ not, on a CPU with the same number of threads. Several processes (torchrun) shar
 up to the order of sums; the first of them writes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

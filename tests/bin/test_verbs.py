@@ -181,3 +181,27 @@ def test_completion_knows_every_declared_option(parser):
 
 def test_an_unknown_shell_is_told(capsys):
     assert completion.main(["fish"]) == 1 and "bash or zsh" in capsys.readouterr().err
+
+
+END = """
+import atexit, gc, sys
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(phase))
+atexit.register(lambda: print(gc.isenabled(), len(gc.get_objects()) < 100, len(collected) < 60, file=sys.stderr))
+"""
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["-m", "pyasp.bin.show", "--help"], "True True True"),
+        (["-m", "pyasp", "show", "--help"], "True True True"),
+        (["-c", "import pyasp.bin.show"], "True False False"),
+    ],
+)
+def test_a_tool_does_not_look_for_garbage_in_what_it_imports_or_leaves(tmp_path, words, told):
+    """But in what its main makes; a program that imports ours stays as it is."""
+    (tmp_path / "sitecustomize.py").write_text(END)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    result = subprocess.run([sys.executable, *words], env=environment, text=True, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, f"{told}\n")

@@ -144,7 +144,14 @@ def test_rates_that_no_recording_has(model, rate):
 
 def test_what_is_no_embedding_has_no_score(model):
     right = np.ones(model.dim)
-    for wrong in (right * np.nan, np.full(model.dim, np.inf), np.full(model.dim, "1"), right[:5], []):
+    for wrong in (
+        right * np.nan,
+        np.full(model.dim, np.inf),
+        np.full(model.dim, "1"),
+        right[:5],
+        [],
+        [right, right[:5]],
+    ):
         for pair in ((right, wrong), (wrong, right)):
             with pytest.raises(InputError, match="embeddings: found"):
                 model.score(*pair)

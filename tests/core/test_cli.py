@@ -1,5 +1,7 @@
 """Options: precedence, types, errors that list what is known, generated help."""
 
+import gc
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -34,6 +36,27 @@ def test_precedence_is_default_conf_command_line(tmp_path):
     conf.write_text("--num-gauss=16  # why\n\n# a comment\n--scale=2\n--lists=p\n--lists=q\n")
     options, words = parse(Options, ["--config", str(conf), "--num-gauss=32", "in", "--flag", "true"])
     assert (options, words) == (Options(32, 2.0, "a", True, ("p", "q")), ["in"])
+
+
+@pytest.mark.parametrize(
+    "error", [lambda: InputError("here", "x", "y", "z"), lambda: FileNotFoundError(2, "none", "f"), MemoryError]
+)
+def test_what_a_refused_tool_held_is_given_back_at_once(error):
+    """Its threads that read ahead end with it, not where the garbage collector finds them."""
+    held = []
+
+    @command(Options)
+    def refuse(options):
+        """Holds something, and refuses."""
+        something = set()
+        held.append(weakref.ref(something))
+        raise error()
+
+    gc.disable()
+    try:
+        assert refuse([]) == 1 and held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_conf_round_trip(tmp_path):

@@ -14,7 +14,6 @@ from local.trial_lists import Trial
 from pyasp.audio.folders import audio_below
 from pyasp.audio.headers import Header, read_header
 from pyasp.core.errors import InputError
-from pyasp.core.records import describe
 from pyasp.data.datadir import DataDir
 
 
@@ -136,19 +135,23 @@ def test_a_list_goes_by_its_file_name(name, wanted):
 
 
 def test_the_marker_is_written_last_and_an_older_preparation_goes_when_a_new_one_begins(tmp_path):
-    made = describe("prep", {"a": 1}, [])
+    def prepared(a, force=False):
+        return common.Preparation("prep", common.PrepOptions(data=str(tmp_path), force=force), [], [], a=a)
+
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials/old").write_text("x\n")
-    assert common.start(tmp_path, made, False) and (tmp_path / "trials/old").exists()  # it may yet fail
-    common.begin(tmp_path)
+    prep = prepared(1)
+    assert not prep.current() and (tmp_path / "trials/old").exists()  # it may yet fail
+    prep.begin()
     assert not (tmp_path / "trials").exists()
-    common.report(tmp_path, made, {"train": {"utterances": 1}})
-    assert not common.start(tmp_path, made, False)
-    changed = describe("prep", {"a": 2}, [])
+    prep.summary["train"] = {"utterances": 1}
+    prep.report()
+    assert prep.current() and prepared(1).current()
     with pytest.raises(InputError, match="--a: 1 -> 2"):
-        common.start(tmp_path, changed, False)
-    assert common.start(tmp_path, changed, True) and (tmp_path / common.MARKER).exists()
-    common.begin(tmp_path)
+        prepared(2).current()
+    changed = prepared(2, force=True)
+    assert not changed.current() and (tmp_path / common.MARKER).exists()
+    changed.begin()
     assert not (tmp_path / common.MARKER).exists()
 
 

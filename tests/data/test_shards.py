@@ -7,8 +7,9 @@ import pytest
 
 from pyasp.core.errors import InputError
 from pyasp.core.records import made_path
+from pyasp.data import shards as module
 from pyasp.data.datadir import DataDir, read_table
-from pyasp.data.shards import JobOptions, merge, run_shards, shards, shards_of_job
+from pyasp.data.shards import MARKS, JobOptions, merge, run_shards, shards, shards_of_job
 from pyasp.kaldi import ScpReader
 
 
@@ -83,6 +84,32 @@ def test_finished_shards_are_kept_and_lost_ones_made_again(data, tmp_path):
     assert 0 < len(CALLS) < 20 and set(CALLS) == set(read_table(tmp_path / "out" / "x.3.length"))
     merge(data, prefix, "", {}, str(tmp_path / "all.scp"), False)
     assert content(tmp_path / "all.scp") == {utt: [float(utt[-2:])] * 3 for utt in data.utt2spk}
+
+
+@pytest.mark.parametrize("moment", ["_asides", "_files", "link_or_copy", "remove_tree"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_jobs_that_begin_at_the_same_instant_share_what_is_kept_of_earlier_shards(
+    tmp_path, monkeypatch, moment, before
+):
+    """The other job comes first, and replaces a shard, in the midst of this one's beginning."""
+    prefix, found = str(tmp_path / "x"), []
+    for shard in range(1, before + 1):
+        for kind, text in (("scp", f"u{shard} x.{shard}.ark:3\n"), (MARKS, f"u{shard} old\n"), ("ark", "")):
+            (tmp_path / f"x.{shard}.{kind}").write_text(text)
+    (tmp_path / "x.earlier.older").mkdir()
+    function = getattr(module, moment)
+
+    def meanwhile(*words):
+        monkeypatch.setattr(module, moment, function)
+        found.append(module.Earlier(prefix, {"options": 1}))
+        (tmp_path / "x.1.scp").unlink(missing_ok=True)
+        return function(*words)
+
+    monkeypatch.setattr(module, moment, meanwhile)
+    found.append(module.Earlier(prefix, {"options": 1}))
+    assert [[first for first, _ in each._shards] for each in found[-2:]] == [[b"u1", b"u2"][:before]] * 2 or not before
+    asides = list(tmp_path.glob("*earlier*"))
+    assert len(asides) == 1 and len(list(asides[0].glob("*.scp"))) == before
 
 
 def test_changed_settings_are_an_error_without_force(data, tmp_path):

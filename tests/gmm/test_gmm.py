@@ -1,6 +1,8 @@
 """GMM: formats, scores against scipy, selection, statistics against brute force, EM, initialisation, failure paths."""
 
+import gc
 import io
+import sys
 import threading
 
 import numpy as np
@@ -222,6 +224,32 @@ def test_prefetching_keeps_order_and_passes_exceptions_on():
     next(stopped)
     stopped.close()
     assert threading.active_count() == before
+
+
+def test_reading_ahead_that_is_collected_in_its_own_thread_ends(monkeypatch):
+    """The garbage collector works in whichever thread has made much: here in the one that makes the items."""
+    found, dropped, makers = [], threading.Event(), []
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+
+    def items():
+        makers.append(threading.current_thread())
+        yield 1
+        dropped.wait(60)
+        gc.collect()
+        yield 2
+
+    stream = prefetched(items())
+    gc.disable()
+    try:
+        next(stream)
+        cycle = [stream]
+        cycle.append(cycle)
+        del cycle, stream
+        dropped.set()
+        makers[0].join(60)
+    finally:
+        gc.enable()
+    assert not makers[0].is_alive() and found == []
 
 
 def test_recordings_need_features_and_vad(tmp_path):

@@ -150,7 +150,8 @@ def test_json(folder):
     with pytest.raises(InputError, match="no entry"):
         shown("results.json", "systems.c")
     with gzip.open("cuts.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps({"id": f"c{i}", "start": i}) + "\n" for i in range(3))
+        file.writelines(json.dumps({"id": f"c{i}", "start": i, "recording": {}}) + "\n" for i in range(3))
+    assert "start in 3" in shown("cuts.jsonl.gz") and "recording in 3" in shown("cuts.jsonl.gz")
     assert "JSON lines, 3 objects" in shown("cuts.jsonl.gz") and '"start": 2' in shown("cuts.jsonl.gz", "c2")
     Path("bad.json").write_text('{"a": ')
     with pytest.raises(InputError, match="broken JSON"):

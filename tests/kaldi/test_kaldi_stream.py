@@ -72,8 +72,11 @@ def test_the_text_is_what_a_cpp_stream_prints():
     assert written(False, lambda w: w.packed(np.float64([1, 2, 3]))) == b"[\n1 \n2 3 ]\n"
     assert written(False, lambda w: w.matrix(np.zeros((0, 4)))) == b" [ ]\n"
     assert written(True, lambda w: w.matrix(np.zeros((0, 4)))) == b"\0BDM \4\0\0\0\0\4\0\0\0\0"
-    assert written(False, lambda w: (w.int32(-3), w.float64(0.1), w.token("<A>"), w.newline())) == b"-3 0.1 <A> \n"
-    assert written(True, lambda w: (w.int32(-3), w.newline())) == b"\0B\4\xfd\xff\xff\xff"
+    assert (
+        written(False, lambda w: w.put(-3, 0.1, "<A>", "<DiagGMM>", np.float32([1])))
+        == b"-3 0.1 <A> <DiagGMM> \n [ 1 ]\n"
+    )
+    assert written(True, lambda w: w.put(-3, "<DiagGMM>")) == b"\0B\4\xfd\xff\xff\xff<DiagGMM> "
 
 
 def test_arrays_of_other_layout_are_written_as_their_values():

@@ -5,6 +5,7 @@ import shutil
 import unicodedata
 
 import pytest
+import soundfile
 from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
 
 from local import prep_folder, trial_lists
@@ -208,9 +209,23 @@ def test_a_copy_is_no_other_recording(tree, tmp_path, capsys):
     assert prepare(tmp_path / "data", "--root", tree) == 0
     told = f"1 recordings have two ids: spk0-s0-0 and spk0-s1-copy (a copy of {tree}/spk0/s0/0.wav)"
     assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"]
     shutil.copy(tree / "spk4/s0/0.wav", tree / "spk5/s0/robert.wav")
     assert prepare(tmp_path / "other", "--root", tree) == 1
     refused(capsys, "robert.wav of the speakers spk4 and spk5 (a copy of ", "spk4/s0/0.wav)")
+
+
+def test_a_flac_of_a_wav_is_no_other_recording(tree, tmp_path, capsys):
+    """Of as many samples as all: those of the one wav, of none, and of one with another rate."""
+    samples, rate = soundfile.read(tree / "spk0/s0/0.wav", dtype="int16")
+    for name, what, hertz in (("same", samples, rate), ("other", samples[::-1], rate), ("faster", samples, 2 * rate)):
+        soundfile.write(tree / f"spk0/s1/{name}.flac", what, hertz)
+    assert prepare(tmp_path / "data", "--root", tree, "--rate", rate) == 0
+    told = f"1 recordings have two ids: spk0-s0-0 and spk0-s1-same (a copy of {tree}/spk0/s0/0.wav)"
+    assert told in capsys.readouterr().out
+    soundfile.write(tree / "spk5/s0/robert.flac", soundfile.read(tree / "spk4/s0/0.wav", dtype="int16")[0], rate)
+    assert prepare(tmp_path / "other", "--root", tree) == 1
+    refused(capsys, "robert.flac of the speakers spk4 and spk5 (a copy of ", "spk4/s0/0.wav)")
 
 
 def test_a_copy_of_a_training_recording_is_seen_in_training(protocol, tree, tmp_path, capsys):

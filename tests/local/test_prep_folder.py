@@ -10,8 +10,10 @@ import pytest
 import soundfile
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, speech, tables, trial_lines, wav
 
-from local import folder_trials, prep_folder
+from local import folder_trials, prep_folder, trial_lists
 from local.common import Utterance
+from local.folder_sources import OwnData
+from local.trial_lists import Stretch, Trial
 
 
 def prepare(data, *options):
@@ -288,7 +290,7 @@ def voices(*, male=4, female=4, takes=3, **columns):
         f"{gender}{k}-{take}": Utterance(
             f"{gender}{k}-{take}",
             f"{gender}{k}",
-            "",
+            f"{gender}{k}/{take}.wav",
             gender,
             info={name: values[k % len(values)] for name, values in columns.items()},
         )
@@ -299,7 +301,7 @@ def voices(*, male=4, female=4, takes=3, **columns):
 
 def nontargets(test, allow):
     """(speaker, speaker) of the drawn non-targets."""
-    drawn = folder_trials.draw_trials(test, 40, 5, 1, allow)
+    drawn = folder_trials.draw_trials(OwnData(test=test), 40, 5, 1, allow)
     return [(test[trial.model].speaker, test[trial.test].speaker) for trial in drawn if not trial.target]
 
 
@@ -312,6 +314,40 @@ def test_drawn_nontargets_share_what_is_known_of_their_speakers():
     assert len(pairs) > 100 and all(speakers[a] == speakers[b] for a, b in pairs)
     assert conditions.by_chance() == pytest.approx(3 / 15)
     assert any(speakers[a] != speakers[b] for a, b in nontargets(test, operator.ne))
+
+
+def test_no_drawn_trial_has_one_sound_on_both_sides():
+    """Windows of a second every half a second, one of them under two ids; a voice over another's; whole recordings."""
+    test = {
+        f"{speaker}-{k}": Utterance(f"{speaker}-{k}", speaker, f"{speaker}.wav", start=k / 2, seconds=1.0)
+        for speaker in "ab"
+        for k in range(4)
+    }
+    test["a-again"] = Utterance("a-again", "a", "a.wav", start=0.0, seconds=1.0)
+    test["c-0"], test["c-1"] = Utterance("c-0", "c", "a.wav", start=0.5), Utterance("c-1", "c", "c.wav")
+    source = OwnData(test=test)
+    drawn = folder_trials.draw_trials(source, 100, 20, 1, operator.ne)
+    targets = {(trial.model, trial.test) for trial in drawn if trial.target}
+    apart = {(f"{speaker}-{a}", f"{speaker}-{b}") for speaker in "ab" for a, b in ((0, 2), (0, 3), (1, 3))}
+    assert targets == {*apart, ("a-2", "a-again"), ("a-3", "a-again"), ("c-0", "c-1")}
+    others = {(trial.model, trial.test) for trial in drawn if not trial.target}
+    assert {("a-0", "c-1"), ("b-0", "c-0")} < others and not {("a-1", "c-0"), ("a-2", "c-0"), ("a-3", "c-0")} & others
+    alike = OwnData(pool={key: test[key] for key in ("a-0", "a-1", "a-again", "b-0", "b-3", "c-0", "c-1")})
+    assert folder_trials.choose_speakers(alike, 0.1, 1, "x") == {"b", "c"}  # of `a` all recordings overlap
+
+
+def test_trials_whose_sides_overlap_are_counted(capsys):
+    sounds = {
+        "a": Stretch("r", 0.0, 1.0),
+        "b": Stretch("r", 0.985, 2.0),
+        "c": Stretch("r", 1.0, 2.0),
+        "d": Stretch("s"),
+    }
+    check = trial_lists.Check({"m": ["a", "d"]}, lambda utt: "", sounds.__getitem__)
+    for name in "abcd":
+        check.see(Trial("m", name, True))
+    assert check.counts("list") == {trial_lists.ITSELF: 3}
+    assert "3 trials of a recording against itself (first: m a)" in capsys.readouterr().out
 
 
 def test_speakers_with_too_few_of_their_kind_meet_those_who_share_less():
@@ -369,3 +405,26 @@ def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path,
     table(known, [{"speaker": "other", "gender": "m"}])
     assert prepare(tmp_path / "wrong", *options) == 1
     refused(capsys, "speakers.tsv", "none of the speakers")
+
+
+@pytest.mark.parametrize("case", ["a list of its name", "the recordings", "a list below", "a folder of its name"])
+def test_no_run_writes_into_a_directory_of_the_users(tree, tmp_path, capsys, case):
+    data = tmp_path / "my"
+    data.mkdir()
+    listed = data / "trials"
+    if case == "the recordings":
+        data = tree
+    elif case == "a list below":  # of a run: its own lists are there, and one that the user put beside them
+        assert prepare(data, "--root", tree) == 0
+        listed = listed / "mine"
+    elif case == "a folder of its name":
+        listed = data / "conf/mfcc.conf"
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text("spk0-s0-0 spk0-s1-0 target\nspk0-s0-0 spk1-s0-0 nontarget\n")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    lists = ["--trials", listed] if "list" in case else []
+    capsys.readouterr()
+    assert prepare(data, "--root", tree, *lists, "--force=true") == 1
+    refused(capsys, "--data: ", "a directory with files that no run made", "Name another; nothing was changed")
+    after = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert {path: after.get(path) for path in before} == before

@@ -8,7 +8,7 @@ import pytest
 from prep_trees import check_data_dir, refused, tables, trial_lines, wav
 from voxceleb_made import LAYOUTS, LIST_O, SPEAKERS, VIDEOS, clip, make_tree, meta, prepare, trials
 
-from local import prep_voxceleb, voxceleb_tree
+from local import common, prep_voxceleb, voxceleb_tree
 
 
 @pytest.fixture
@@ -224,17 +224,17 @@ def test_current_data_is_kept_changed_data_needs_force(tree, tmp_path, capsys):
 
 
 def test_an_interrupted_preparation_starts_again(tree, tmp_path, monkeypatch):
-    data, whole = tmp_path / "data", prep_voxceleb.write_data_dir
+    data, whole = tmp_path / "data", common.write_data_dir
 
     def killed(directory, *rest, **named):
         if directory.name == "test":
             raise KeyboardInterrupt
         return whole(directory, *rest, **named)
 
-    monkeypatch.setattr(prep_voxceleb, "write_data_dir", killed)
+    monkeypatch.setattr(common, "write_data_dir", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(tree, data)
     assert not (data / "prep.json").exists()
-    monkeypatch.setattr(prep_voxceleb, "write_data_dir", whole)
+    monkeypatch.setattr(common, "write_data_dir", whole)
     assert prepare(tree, data) == 0
     check_data_dir(data / "test", 2, 2)

@@ -119,7 +119,7 @@ def trained(system, tmp_path):
 def bundle(system, trained, tmp_path):
     """The trained network as pyasp.bundle.make writes it, among the other files of a bundle."""
     model, record = make_bundle(tmp_path / "model"), {"inputs": {str(trained[1] / "final.pt"): ""}, "options": {}}
-    found = Found(trained[1], record, None, None, None, {}, trained[1])
+    found = Found(trained[1], record, {}, {}, trained[1])
     if "--feature-type=fbank" in system[1]:
         options = FbankOptions(RATE, dither=0.0, num_mel_bins=CEPS, high_freq=3700.0, snip_edges=False)
         write_conf(model / "fbank.conf", options)

@@ -154,7 +154,7 @@ def test_it_is_bundled_and_verified(tmp_path, capsys):
     (model / "network.ark").unlink()
     record = {"inputs": {str(directory / "final.pt"): ""}, "options": {}}
     facts = {"system": "my", "rate": RATE, "calibrated": False}
-    facts |= write_network(Found(directory, record, None, None, None, {}, directory), model)
+    facts |= write_network(Found(directory, record, {}, {}, directory), model)
     options = FbankOptions(RATE, dither=0.0, num_mel_bins=CEPS, high_freq=3700.0, snip_edges=False)
     write_conf(model / "fbank.conf", options)
     write_manifest(model, "onnx", facts)

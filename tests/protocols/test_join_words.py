@@ -1,11 +1,12 @@
 """Joined recordings: lengths, words that model and test do not share, the same pairs in every list."""
 
+import join_words
 import numpy as np
 import pytest
 import soundfile
 from prep_trees import refused
 
-from local import join_words, prep_folder
+from local import prep_folder
 
 RATE = 8000
 WORDS = "one two three four five".split()
