@@ -750,6 +750,15 @@ def test_a_missing_or_old_python_is_named_with_the_cure(bare_root):
     assert not (bare_root / ".venv").exists()
 
 
+def test_a_clone_that_cannot_be_written_says_so(bare_root):
+    (bare_root / ".venv.lock").mkdir()  # which root cannot write either
+    result = source_path(bare_root)
+    assert result.returncode != 0 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(
+        f"error: {bare_root} cannot be written, and its .venv is not complete for this user"
+    )
+
+
 SYSTEMS = """
 declare -A opt=([cmd]=run [nj]=4 [device]=cpu [at-once]={at_once}) exp={place}
 force=false stages=(a b) first_stage=0 last_stage=1 current_stage=0 PYASP_RERUN={place}/rerun
