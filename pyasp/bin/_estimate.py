@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyasp.audio.augment import AugmentOptions, speeds_of
 from pyasp.bin._stale import system_conf
-from pyasp.core.conf import conf_values, read_conf
+from pyasp.core.conf import read_conf
 from pyasp.core.costs import Work
 from pyasp.core.options import subset
 from pyasp.data.datadir import DataDir
@@ -140,8 +140,7 @@ class Plan:
         return read_conf(self.conf / "ubm.conf", gmm.UbmOptions), extractor
 
     def _network(self, system: str) -> NetworkOptions:
-        values = conf_values(self.conf / "tdnn.conf", NetworkOptions)
-        return NetworkOptions(**values | conf_values(system_conf(self.conf, system), NetworkOptions))
+        return read_conf(self.conf / "tdnn.conf", NetworkOptions, system_conf(self.conf, system))
 
     def _net(self, options: NetworkOptions) -> Network:
         return Network(subset(options, ArchitectureOptions), self.dim(options), max(1, self.trained.speakers))

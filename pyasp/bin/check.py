@@ -13,13 +13,15 @@ from pyasp.backend import variants
 from pyasp.backend.calibration import lacking_in_halves
 from pyasp.backend.options import BackendOptions
 from pyasp.bin import _stale as stale
-from pyasp.core import environment
+from pyasp.core import environment, records
 from pyasp.core.command import action_of, command
 from pyasp.core.conf import conf_values, read_conf
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import atomic_write
 from pyasp.core.options import Share, option
 from pyasp.data.checks import LEAVE_OUT, Checker
 from pyasp.data.datadir import DataDir, read_reasons, read_table
+from pyasp.data.fit import EXTREMES
 from pyasp.data.parts import DROPPED
 from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
@@ -39,9 +41,9 @@ class Options(augment.AugmentOptions):
     conf: str = option("", "made: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")
-    systems: str = option("", "made, variants: systems of the run, with spaces between")
+    systems: str = option("", "made, settings, variants: systems of the run, with spaces between")
     skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
-    kaldi_ivector: str = option("", "made: UBM and extractor given in place of trained ones")
+    kaldi_ivector: str = option("", "made, settings: UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "made, variants: back end given in place of a trained one")
     stages: str = option("", "time: stages to come, with spaces between")
     device: str = option("auto", "device, time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))
@@ -70,6 +72,42 @@ def check_augment(options: Options) -> None:
             print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
 
 
+def check_settings(options: Options, conf: str, exp: str) -> None:
+    """Fails now, not after hours, for what a later stage would refuse of the conf files; and as `check_augment`.
+
+    Whoever changed none of them since it was last found good waits for no torch.
+    """
+    check_augment(options)
+    check_fusions(options, Path(conf), Path(exp))
+    systems, good = options.systems.split(), Path(exp) / "log" / ".settings"
+    given = [*systems, options.kaldi_ivector, *map(str, sorted(Path(conf).rglob("*.conf")))]
+    asked = records.digest_of(good, [*given, *(str(stale.system_conf(conf, each)) for each in systems)])
+    if not (good.is_file() and good.read_text() == asked):
+        from pyasp.bin import _settings as settings  # with torch
+
+        settings.check(stale.Request(Path(), Path(exp), tuple(systems), conf, ivector=options.kaldi_ivector))
+        good.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(good, "w") as stream:
+            stream.write(asked)
+
+
+def check_fusions(options: Options, conf: Path, exp: Path) -> None:
+    """Says which fusions of backend.conf a run leaves out. InputError for a system that there is none of, and as
+    `variants.check`."""
+    settings = read_conf(conf / "backend.conf", BackendOptions)
+    variants.check(settings)
+    for text in settings.fuse:
+        others = [each for each in text.split("+") if each not in options.systems.split()]
+        others = [each for each in others if not (exp / each / "scores").is_dir()]
+        for each in others:
+            if each != "ivector" and not stale.system_conf(conf, each).is_file():
+                expected, cure = f"a system of {conf}/systems or conf/systems, or ivector", "Correct --fuse"
+                raise InputError(conf / "backend.conf", repr(each), expected, cure, item=f"--fuse={text}")
+        if others:
+            told = f"{' and '.join(others)} not among --systems, nor scored before"
+            print(f"warning: {conf / 'backend.conf'}: --fuse={text} will be left out: {told}", file=sys.stderr)
+
+
 def held_out(options: Options, train: Path) -> int:
     """How many speakers select.conf will hold out of the training set, 1 where that is not known.
 
@@ -77,7 +115,7 @@ def held_out(options: Options, train: Path) -> int:
     """
     if not (options.select and (train / "utt2spk").is_file()):
         return 1
-    known = conf_values(options.select, SelectOptions, undecided="auto")  # what the training set decides comes later
+    known = conf_values(options.select, SelectOptions, EXTREMES[0])  # what the training set decides comes later
     fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
     least = known.get("min_utts", SelectOptions.min_utts)
     counts = Counter(read_table(train / "utt2spk").values())
@@ -192,6 +230,7 @@ CHECKS = {  # what: function, its arguments
     "environment": (check_environment, "REQUIREMENTS"),
     "device": (check_device, ""),
     "augment": (check_augment, ""),
+    "settings": (check_settings, "CONF EXP"),
     "variants": (check_variants, "BACKEND_CONF DATA"),
     "data": (check_data, "DATA"),
     "voiced": (check_voiced, "DATA"),
@@ -202,14 +241,14 @@ CHECKS = {  # what: function, its arguments
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, device, augment, variants BACKEND_CONF DATA, data DATA, voiced DATA,
-    made DATA EXP [-- PREP_OPTION...], time DATA EXP.
+    """Checks one of: environment REQUIREMENTS, device, augment, settings CONF EXP, variants BACKEND_CONF DATA,
+    data DATA, voiced DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. device: the one asked for is there. augment: the copies that
-    augment.conf asks for can be made. variants: those of backend.conf; which of them the data will not allow.
-    data: directories and trial lists; what can be fixed is fixed. voiced: recordings of trials have voice. made: what
-    earlier stages left was made with the present settings; PREP_OPTION: words of run.sh for the preparation.
-    time: about how long the stages to come take.
+    augment.conf asks for can be made. settings: the same, and the conf files that --systems need can be read and agree.
+    variants: those of backend.conf; which of them the data will not allow. data: directories and trial lists; what can
+    be fixed is fixed. voiced: recordings of trials have voice. made: what earlier stages left was made with the present
+    settings; PREP_OPTION: words of run.sh for the preparation. time: about how long the stages to come take.
 
     Example, after ./run.sh:
         pyasp check environment conf/requirements.txt

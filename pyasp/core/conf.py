@@ -1,5 +1,6 @@
 """Conf files as Kaldi writes them: one `--key=value` a line, comments after `#`; each key is a declared option."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ from pyasp.core.files import atomic_write
 from pyasp.core.options import REPEATABLE, T, option_fields, option_types, value_of
 
 
-def conf_values(path: str | Path, cls: type, undecided: str = "") -> dict[str, Any]:
-    """{field: value} of the options in a conf file, without those of the value `undecided`. Errors as `read_conf`."""
+def conf_values(path: str | Path, cls: type, auto: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """{field: value} of the options in a conf file. auto: {option: what `auto` stands for}. Errors as `read_conf`."""
     values: dict[str, Any] = {}
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -23,20 +24,30 @@ def conf_values(path: str | Path, cls: type, undecided: str = "") -> dict[str, A
         key, equals, text = line.partition("=")
         if not key.startswith("--") or not equals:
             raise InputError(where, repr(line), "--key=value", "Write one option a line, comments after #")
-        if undecided and text.strip() == undecided:
-            continue
-        value, name = value_of(cls, key[2:].strip(), text.strip(), where), key[2:].strip().replace("-", "_")
+        key, text = key[2:].strip(), text.strip()
+        if auto and text == "auto" and key in auto:
+            text = str(auto[key])
+        value, name = value_of(cls, key, text, where), key.replace("-", "_")
         if option_types(cls)[name] == REPEATABLE:
             value = (*values.get(name, ()), value)
         elif name in values:
-            raise InputError(where, f"{key} a second time", "each option once", "Delete one of the two lines")
+            raise InputError(where, f"--{key} a second time", "each option once", "Delete one of the two lines")
         values[name] = value
     return values
 
 
-def read_conf(path: str | Path, cls: type[T]) -> T:
-    """Options from a conf file alone, the rest at their defaults. Raises InputError on unknown keys and wrong types."""
-    return cls(**conf_values(path, cls))
+def read_conf(path: str | Path, cls: type[T], *over: str | Path, auto: Mapping[str, Any] | None = None) -> T:
+    """Options from a conf file and those `over` it, the rest at their defaults; auto: as `conf_values`.
+
+    Raises InputError on unknown keys, wrong types and values that do not go together.
+    """
+    values: dict[str, Any] = {}
+    for each in (path, *over):
+        values |= conf_values(each, cls, auto)
+    try:
+        return cls(**values)
+    except InputError as error:  # which knows no file
+        raise error.within(" over ".join(map(str, (*reversed(over), path)))) from None
 
 
 def value_text(value: Any) -> str:

@@ -20,6 +20,10 @@ class InputError(Exception):
         super().__init__(f"{place}: found {found}; expected {expected}. {cure.rstrip('.')}.")
         self.rerun = (cure.stage, cure.force) if isinstance(cure, Rerun) else None
 
+    def within(self, where: object) -> "InputError":
+        """The same, with the place that its own lies in before it."""
+        return _told(f"{where}: {self}", self.rerun)
+
     def __reduce__(self) -> tuple:
         """Pickled as its text and way out, so that it comes out of a worker process."""
         return _told, (str(self), self.rerun)

@@ -95,6 +95,12 @@ RULES: dict[str, Callable[[Facts], int]] = {
 }
 
 
+# The same at the smallest and at the largest training set: what fits neither of them will fit none.
+EXTREMES = [
+    {key: rule(facts) for key, rule in RULES.items()} for facts in (Facts(2, 2, 1, 1, 10), Facts(*[1 << 30] * 5))
+]
+
+
 def fitted(text: str, facts: Facts) -> tuple[str, dict[str, int]]:
     """A conf file's text with the rules' values in place of `auto`, and {option: value} of those."""
     lines, chosen = [], {}

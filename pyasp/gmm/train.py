@@ -21,7 +21,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.options import Amount, Count, Fraction, Share, check_options, option
 from pyasp.core.processes import sum_statistics
 from pyasp.core.records import Iterations
-from pyasp.data.fit import FRAMES_PER_GAUSSIAN
+from pyasp.data.fit import FEWEST_GAUSSIANS, FRAMES_PER_GAUSSIAN
 from pyasp.features.stored import Recordings, blocks
 from pyasp.gmm.em import DiagStats, FullStats, Stats, UpdateOptions, UpdateReport, update
 from pyasp.gmm.files import read_diag, read_full
@@ -101,13 +101,26 @@ def complaints(history: dict[str, dict[str, Any]], options: UbmOptions) -> list[
         return []
     found = []
     left, frames = last["gaussians"], last["frames"] * options.subsample
-    fitting = f"about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: lower --num-gauss, or bring more speech"
     if left < (1 - MOST_LOST) * options.num_gauss:
-        found.append(f"{left} of {options.num_gauss} Gaussians are left, too few frames ({frames}) for more; {fitting}")
+        found.append(f"{left} of {options.num_gauss} Gaussians are left, {_why(frames, options.num_gauss, 'more')}")
     if last["floored"] > MOST_FLOORED * left:
         floored = f"{last['floored']} eigenvalues of {left} covariances were floored"
-        found.append(f"{floored}, too few frames ({frames}) for them; {fitting}")
+        found.append(f"{floored}, {_why(frames, options.num_gauss, 'them')}")
     return found
+
+
+def _why(frames: int, num_gauss: int, what: str) -> str:
+    """Why a UBM of so many Gaussians has too little from these voiced frames, and the way out."""
+    if frames >= num_gauss * FRAMES_PER_GAUSSIAN / 2:  # what `auto` may give them, to the nearest power of two and more
+        return (
+            f"though {frames} frames are enough for {num_gauss} as a rule: those of single Gaussians are few, or vary "
+            "little. Recordings of a lower rate, whose upper bands are empty, do this (stage prepare counts them), and "
+            "so do few voices or channels that make up most of the speech; leave them out, or bring more of the others"
+        )
+    cure = "lower --num-gauss, or bring more speech" if num_gauss > FEWEST_GAUSSIANS else "bring more speech"
+    return (
+        f"too few frames ({frames}) for {what}; about one Gaussian to {FRAMES_PER_GAUSSIAN} voiced frames fits: {cure}"
+    )
 
 
 def summary(history: dict[str, dict[str, Any]]) -> str:

@@ -228,18 +228,23 @@ def average(run: Run, directory: Path, held_out: FrameSource) -> None:
         run.best = {"epoch": run.epoch, "valid_loss": loss, "valid_accuracy": accuracy, "model": mean}
 
 
+def init_of(options: NetworkOptions, directory: Path) -> Path | None:
+    """The file that --init names, for a training into `directory`. InputError where it, or that of --model, is not."""
+    missing = options.encoder == ONNX and not Path(options.model or "/").is_file()
+    check_values(options, "network options", "the file of a network, for --encoder=onnx", model=missing)
+    useless = options.encoder == ONNX and bool(options.init)
+    check_values(options, "training options", "none: --encoder=onnx takes a whole network from --model", init=useless)
+    return weights_file(options.init, directory) if options.init else None
+
+
 def train(data: DataDir, directory: Path, options: NetworkOptions, seed: int, force: bool = False) -> None:
     """Trains one network on `data` (as stage select leaves it) into `directory`; goes on where a killed run stopped.
 
     Raises InputError for unusable data, options that changed since last.pt or final.pt, a loss that is not finite, and
     too little memory; SystemExit after a checkpoint when SIGTERM or SIGUSR1 came.
     """
-    missing = options.encoder == ONNX and not Path(options.model or "/").is_file()
-    check_values(options, "network options", "the file of a network, for --encoder=onnx", model=missing)
-    useless = options.encoder == ONNX and bool(options.init)
-    check_values(options, "training options", "none: --encoder=onnx takes a whole network from --model", init=useless)
+    init = init_of(options, directory)
     data.require("utt2spk", options.table, "vad.scp", "valid_utts")  # names the stage; a fingerprint would not
-    init = weights_file(options.init, directory) if options.init else None
     made = recipe_of(data, options, seed, init)
     device = device_of(options.device)
     with together(device.type):

@@ -6,6 +6,7 @@ import torch
 from gmm_models import F64, NO_LIMITS, draw, random_full, tensor
 
 from pyasp.core.errors import InputError
+from pyasp.data.fit import Facts, gaussians
 from pyasp.gmm.em import DiagStats, FullStats, UpdateOptions, objective, update
 from pyasp.gmm.init import InitOptions, initialise, random_start, sample_frames, split
 from pyasp.gmm.model import DiagGmm, FullGmm
@@ -183,4 +184,18 @@ def test_a_ubm_that_is_too_large_for_its_data_is_complained_of():
     (text,) = complaints({"1.ubm": last | {"floored": 2816}}, UbmOptions(256, subsample=2))
     assert text.startswith("2816 eigenvalues of 240 covariances were floored, too few frames (40000)")
     assert not complaints(before | {"1.ubm": last}, UbmOptions(256))
+
+
+def test_no_fewer_gaussians_are_advised_than_the_rule_gives():
+    """As `auto` chooses 8 for 17575 frames, and never fewer than 4."""
+    last = {"loglike": -1.0, "frames": 17575, "gaussians": 8, "removed": 0, "floored": 118}
+    (text,) = complaints({"1.ubm": last}, UbmOptions(gaussians(Facts(9, 90, 17575, 200, 50)), subsample=1))
+    assert "17575 frames are enough for 8 as a rule" in text and "lower rate" in text and "num-gauss" not in text
+    (text,) = complaints({"1.ubm": last | {"gaussians": 16, "floored": 170}}, UbmOptions(16, subsample=1))
+    assert "too few frames (17575) for them" in text and "lower --num-gauss" in text
+    (text,) = complaints({"1.ubm": last | {"frames": 900, "gaussians": 4}}, UbmOptions(4, subsample=1))
+    assert text.endswith("fits: bring more speech")
+
+
+def test_a_ubm_of_no_iteration_is_not_complained_of():
     assert not complaints({"0.dubm": {}}, UbmOptions(256))
