@@ -15,6 +15,8 @@ import io
 import json
 import math
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ import numpy as np
 import soundfile
 
 from pyasp.audio import codec as codecs
+from pyasp.audio.folders import THREADS, some
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import Natural, Positive, option
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 KINDS = ("noise", "reverb", "codec")
 SPEEDS = 0.5, 2.0  # slowest and fastest
+PROBES = 8  # places in a sound, evenly apart, that are listened to before all of it
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,34 @@ def recording(path: Path, rate: int) -> lhotse.Recording:
     except (OSError, RuntimeError, AssertionError) as error:
         raise InputError(path, f"{type(error).__name__}: {error}", "audio", "Take it out of the folder") from None
     return found if found.sampling_rate == rate else found.resample(rate)
+
+
+def require_sound(folder: object, paths: Iterable[Path]) -> None:
+    """Raises InputError that names all of some sounds whose first channel, the one that copies take, is silent.
+
+    Of most a tenth of a second is read; what libsndfile cannot read is not looked at.
+    """
+    paths = list(paths)
+    with ThreadPoolExecutor(THREADS) as pool:
+        silent = [path for path, heard in zip(paths, pool.map(_heard, paths)) if not heard]
+    if silent:
+        found = f"{len(silent)} silent sounds of {len(paths)} ({some(map(str, silent), 100)})"
+        expected = "sounds that can be heard; of several channels copies take the first"
+        raise InputError(folder, found, expected, "Repair these files, or take them out of the folder")
+
+
+def _heard(path: Path) -> bool:
+    """Whether the first channel of a file has samples that are not zero: looked for at PROBES places, then all over."""
+    try:
+        with soundfile.SoundFile(path) as stream:
+            for place in range(PROBES):
+                stream.seek(stream.frames * place // PROBES)
+                if stream.read(stream.samplerate // 10, "float32", always_2d=True)[:, 0].any():
+                    return True
+            stream.seek(0)
+            return any(block[:, 0].any() for block in stream.blocks(1 << 20, dtype="float32", always_2d=True))
+    except (OSError, RuntimeError):  # not libsndfile's, or none at all: who takes it will say so
+        return True
 
 
 class Augmenter:

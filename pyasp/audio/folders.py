@@ -38,6 +38,7 @@ NO_TEXT = (  # whether all have line breaks: found, expected, the way out
     ),
     ("with line breaks", "names of one line", "Rename them"),
 )
+HEARD = "a noise that can be heard"  # expected of the sounds that copies take
 NAMED, KINDS = 5, 20  # names, and kinds of files, that a message shows
 
 

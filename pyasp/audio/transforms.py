@@ -14,6 +14,7 @@ from lhotse import Recording
 from lhotse.augmentation import AudioTransform
 
 from pyasp.audio import codec as codecs
+from pyasp.audio.folders import HEARD
 from pyasp.audio.resample import resample
 from pyasp.core.errors import InputError
 from pyasp.kaldi import load
@@ -83,8 +84,8 @@ class AddNoise(InPlace):
             found = self.stretch(recording, samples, self.offset + number * recording.duration / STRETCHES)
             if _power(found[voiced]) > SILENT * _power(found) > 0:
                 return found
-        told = "silence"
-        raise InputError(recording.sources[0].source, told, "a noise that can be heard", "Take it out of the noises")
+        told = "silence on its first channel, which is the one that is taken"
+        raise InputError(recording.sources[0].source, told, HEARD, "Take it out of the noises")
 
     def __call__(self, samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         """(1, n) float32 of speech with the noise."""

@@ -10,6 +10,7 @@ import functools
 import importlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
-from pyasp.core.errors import InputError, rerun
+from pyasp.core.errors import COMMAND_LINE, InputError, rerun
 from pyasp.core.options import subset
 from pyasp.core.records import fingerprint, load_record, same_value
 from pyasp.features.frontend import FEATURE_TYPES
@@ -235,7 +236,13 @@ def changed_settings(
     for key, old in recorded_options(made).items():
         decided = key == "scoring" and now.get(key) == "auto"  # by the back end, which is an input
         if key in now and key not in ("seed", "force", *CHOSEN) and not same_value(old, now[key]) and not decided:
-            yield f"--{key.replace('_', '-')}: {old} -> {now[key]}"
+            remark = not_there(now[key]) if tool.stage == "prepare" else ""
+            yield f"--{key.replace('_', '-')}: {old} -> {now[key]}{remark}"
+
+
+def not_there(value: Any) -> str:
+    """A remark on an option's value that is a path to nothing; "" of others."""
+    return ", which is not there" if isinstance(value, str) and os.sep in value and not os.path.exists(value) else ""
 
 
 def models_of(run: Request, artefact: Path, tool: str) -> list[Path]:
@@ -278,9 +285,32 @@ def find(run: Request, stages: Collection[str] = STAGES) -> list[Stale]:
     return sorted(found, key=lambda each: (STAGES.index(each.stage), str(each.path)))
 
 
+def data_of(path: Path) -> Path | None:
+    """The data directory that an input of a record lies in, by the name of its set; None of others."""
+    sets = [place for place, part in enumerate(path.parts) if part in (*SETS, "trials")]
+    return Path(*path.parts[: sets[-1]]) if sets else None
+
+
+def require_data(run: Request) -> None:
+    """Raises InputError where the run's experiment was made from another data directory, which is still there.
+
+    One that was copied or moved with the experiment holds the same files: it is the same.
+    """
+    for artefact, made in records(run):
+        for name, mark in made["inputs"].items() if artefact.is_relative_to(run.exp) else ():
+            other = None if (path := Path(name)).is_relative_to(run.exp) else data_of(path)
+            if not other or not (other / "prep.json").is_file() or same_value(str(other), str(run.data)):
+                continue
+            ours = run.data / path.relative_to(other)
+            if not ours.is_file() or fingerprint(ours) != mark:
+                found, expected = f"{run.exp}, which was made from {other}", f"one made from {run.data}"
+                raise InputError(COMMAND_LINE, found, expected, f"Give --data {other}, or another --exp", item="--exp")
+
+
 def refuse(run: Request, stages: Collection[str] = STAGES) -> None:
     """Raises InputError where these stages left what is out of date: the first artefact with the reason, how many
-    there are of each stage, and the way out."""
+    there are of each stage, and the way out. Before that as `require_data`."""
+    require_data(run)
     if not (found := find(run, stages)):
         return
     first, told = found[0], []

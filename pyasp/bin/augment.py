@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyasp.audio.augment import Augmenter, AugmentOptions, at_speed, check, generate, json_line, renamed, speeds_of
+from pyasp.audio.augment import (
+    Augmenter,
+    AugmentOptions,
+    at_speed,
+    check,
+    generate,
+    json_line,
+    renamed,
+    require_sound,
+    speeds_of,
+)
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.audio.folders import Listing, musan_noises, responses_of
 from pyasp.core.command import command
@@ -190,6 +200,8 @@ def main(options: Options, clean: str, augmented: str) -> None:
     changed = {"listing": lambda: listing.what_changed(files) if listing.old else ""}  # older releases kept no list
     if is_current(target / "cuts.jsonl.gz", made, options.force, changed):
         return
+    for folder, sounds in zip((options.musan, options.rirs), found):
+        require_sound(folder, sounds)
     groups, tables = CopiesOfCuts(options, source, target / "sources", found), Tables(source)
     with making(target / "cuts.jsonl.gz", made) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))

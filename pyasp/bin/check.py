@@ -1,5 +1,6 @@
 """Checks what a run stands on: environment, augmentation, variants, data, stages before; tells its time."""
 
+import hashlib
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -61,34 +62,43 @@ def check_device(options: Options) -> None:
     print(f"--device {options.device}: {device_of(options.device)}", file=sys.stderr)
 
 
-def check_augment(options: Options) -> None:
+def check_augment(options: Options) -> list[tuple[str, list[Path]]]:
     """Fails now, not after hours, when the augmentation asked for cannot be done: a codec without its encoder, a folder
-    without sounds."""
+    without sounds. Returns (folder, its sounds) of those that copies will take."""
     found = augment.check(options)
     if found:
         print(f"codec of the augmented copies: {found}", file=sys.stderr)
-    for folder, sounds in ((options.musan, musan_noises), (options.rirs, responses_of)):
-        if folder and options.copies:
-            print(f"{folder}: {len(sounds(folder))} sounds for the augmented copies", file=sys.stderr)
+    folders = [(options.musan, musan_noises), (options.rirs, responses_of)] if options.copies else []
+    sounds = [(folder, find(folder)) for folder, find in folders if folder]
+    for folder, files in sounds:
+        print(f"{folder}: {len(files)} sounds for the augmented copies", file=sys.stderr)
+    return sounds
 
 
-def check_settings(options: Options, conf: str, exp: str) -> None:
-    """Fails now, not after hours, for what a later stage would refuse of the conf files; and as `check_augment`.
+def check_settings(options: Options, conf: str, data: str, exp: str) -> None:
+    """Fails now, not after hours, for what a later stage would refuse of the conf files, for an EXP that was made from
+    other data, and as `check_augment`; for noises and responses that are silent, too.
 
-    Whoever changed none of them since it was last found good waits for no torch.
+    Whoever changed nothing of it since it was last found good waits for no torch, and for no sound to be read.
     """
-    check_augment(options)
+    sounds = check_augment(options)
     check_fusions(options, Path(conf), Path(exp))
     systems, good = options.systems.split(), Path(exp) / "log" / ".settings"
-    given = [*systems, options.kaldi_ivector, *map(str, sorted(Path(conf).rglob("*.conf")))]
-    asked = records.digest_of(good, [*given, *(str(stale.system_conf(conf, each)) for each in systems)])
-    if not (good.is_file() and good.read_text() == asked):
+    run = stale.Request(Path(data), Path(exp), tuple(systems), conf, ivector=options.kaldi_ivector)
+    stale.require_data(run)
+    given = [options.kaldi_ivector, *map(str, [*sorted(Path(conf).rglob("*.conf")), *sorted(stale.SYSTEMS.iterdir())])]
+    given += [hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest() for _, files in sounds]
+    asked = records.digest_of(good, given)
+    found_good = {line for line in good.read_text().splitlines() if asked in line} if good.is_file() else set()
+    if not found_good >= (marks := {f"{asked} {each}" for each in systems}):
         from pyasp.bin import _settings as settings  # with torch
 
-        settings.check(stale.Request(Path(), Path(exp), tuple(systems), conf, ivector=options.kaldi_ivector))
+        settings.check(run)
+        for folder, files in sounds:
+            augment.require_sound(folder, files)
         good.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(good, "w") as stream:
-            stream.write(asked)
+            stream.write("\n".join(sorted(found_good | marks)) + "\n")
 
 
 def check_fusions(options: Options, conf: Path, exp: Path) -> None:
@@ -108,13 +118,14 @@ def check_fusions(options: Options, conf: Path, exp: Path) -> None:
             print(f"warning: {conf / 'backend.conf'}: --fuse={text} will be left out: {told}", file=sys.stderr)
 
 
-def held_out(options: Options, train: Path) -> int:
-    """How many speakers select.conf will hold out of the training set, 1 where that is not known.
+def split_of(options: Options, train: Path) -> tuple[int, int]:
+    """How many speakers of the training set select.conf will hold out, and how many are left to train on at most; 1 and
+    0 where that is not known.
 
     Raises InputError where it leaves fewer than two to train on, and the run is to train.
     """
     if not (options.select and (train / "utt2spk").is_file()):
-        return 1
+        return 1, 0
     known = conf_values(options.select, SelectOptions, EXTREMES[0])  # what the training set decides comes later
     fraction = known.get("dev_fraction", SelectOptions.dev_fraction)
     least = known.get("min_utts", SelectOptions.min_utts)
@@ -126,14 +137,27 @@ def held_out(options: Options, train: Path) -> int:
         more = f"; {held} of {len(counts)} are held out (--dev-fraction)" if held else ""
         cure = "Bring more speakers: besides those of the trials, networks and back ends need two at least"
         raise InputError(train, found + more, "at least 2", rerun("prepare", cure, force=True))
-    return held
+    return held, left
+
+
+def check_lda(conf: str, dim: int, speakers: int) -> None:
+    """Raises InputError where --lda-dim of a backend.conf is more than so many speakers allow; each other speed of
+    augment.conf beside it makes speakers of its own."""
+    beside = Path(conf).with_name("augment.conf")
+    speakers *= 1 + len(augment.speeds_of(read_conf(beside, augment.AugmentOptions))) if beside.is_file() else 1
+    if dim >= speakers:
+        expected, cure = f"at most {speakers - 1}, one less than the speakers to train on", "Lower it, or bring more"
+        raise InputError(conf, str(dim), expected, cure, item="--lda-dim")
 
 
 def check_variants(options: Options, conf: str, data: str) -> None:
     """Tells, before any model is trained, which variants of backend.conf cannot be made of DATA; unknown ones, and too
-    few speakers to train on, are an error."""
+    few speakers to train on, or for --lda-dim, are an error."""
     settings, evaluation = read_conf(conf, BackendOptions), Evaluation(data)
-    found = variants.impossible(settings, held_out(options, Path(data) / "train"))
+    held, left = split_of(options, Path(data) / "train")
+    if left and not options.kaldi_backend:
+        check_lda(conf, settings.lda_dim, left)
+    found = variants.impossible(settings, held)
     lacking = [f"+{chain}: {why}" for chain, why in found.items()]
     halves = any(chain.split("+")[-1] == "calhalf" for chain in variants.check(settings))
     for name in trial_lists(Path(data) / "trials") if evaluation.known and halves else ():
@@ -200,6 +224,9 @@ def check_voiced(options: Options, data: str) -> None:
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:
     """Every record X.made.json that the --skipped stages left under DATA and EXP: made with other settings, another
     seed or from other inputs, it is an error that names the stage to re-run from."""
+    for name, place in zip(prep_options, prep_options[1:]):
+        if name.startswith("--") and (why := stale.not_there(place)):
+            print(f"warning: {name} is {place}{why}: the run goes on with what was prepared of it", file=sys.stderr)
     systems = stale.with_variants(tuple(options.systems.split()), Path(exp), options.conf)
     given = options.kaldi_ivector, options.kaldi_backend
     asked = systems, options.conf, options.seed, options.corpus, prep_options, *given
@@ -230,7 +257,7 @@ CHECKS = {  # what: function, its arguments
     "environment": (check_environment, "REQUIREMENTS"),
     "device": (check_device, ""),
     "augment": (check_augment, ""),
-    "settings": (check_settings, "CONF EXP"),
+    "settings": (check_settings, "CONF DATA EXP"),
     "variants": (check_variants, "BACKEND_CONF DATA"),
     "data": (check_data, "DATA"),
     "voiced": (check_voiced, "DATA"),
@@ -241,8 +268,8 @@ CHECKS = {  # what: function, its arguments
 
 @command(Options, "WHAT", "[ARGUMENT]...", "--", "[PREP_OPTION]...")
 def main(options: Options, what: str, words: list[str] | None, prep_options: list[str] | None) -> None:
-    """Checks one of: environment REQUIREMENTS, device, augment, settings CONF EXP, variants BACKEND_CONF DATA,
-    data DATA, voiced DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
+    """Checks one of: environment REQUIREMENTS, device, augment, settings CONF DATA EXP,
+    variants BACKEND_CONF DATA, data DATA, voiced DATA, made DATA EXP [-- PREP_OPTION...], time DATA EXP.
 
     environment: installed packages are the pinned ones. device: the one asked for is there. augment: the copies that
     augment.conf asks for can be made. settings: the same, and the conf files that --systems need can be read and agree.

@@ -101,11 +101,14 @@ Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, in
 
 
 def same_value(old: Any, new: Any) -> bool:
-    """True of equal values of an option, and of two names of one place (through a link, `..`, a slash at its end)."""
+    """True of equal values of an option, and of two names of one place (through a link, `..`, a slash at its end),
+    whether or not anything is there still."""
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(same_value, old, new))
-    places = isinstance(old, str) and isinstance(new, str) and os.path.exists(old) and os.path.exists(new)
-    return old == new or (places and os.path.samefile(old, new))
+    places = isinstance(old, str) and isinstance(new, str) and "" not in (old, new)
+    if places and os.path.exists(old) and os.path.exists(new):
+        return os.path.samefile(old, new)
+    return old == new or (places and os.sep in old + new and os.path.realpath(old) == os.path.realpath(new))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pyasp.audio.folders import HEARD
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
@@ -319,5 +320,8 @@ def check_counts(
         print(counts, file=sys.stderr)
         told = f"{len(failures)} of {len(utts)} utterances failed{note}"
         cure = rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)")
+        silent = {why.split(": found ")[0] for why in failures.values() if HEARD in why}
+        if silent and all(HEARD in why for why in failures.values()):  # of copies: no recording is at fault
+            cure = rerun("augment", f"Repair the noises, or take them out: {', '.join(sorted(silent))}", force=True)
         raise InputError(where, told, f"at most {allowed:.1%}", cure)
     return counts

@@ -1,5 +1,7 @@
 """Simulated rooms, generated noises, and the folders that sounds are taken from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,6 +12,7 @@ from pyasp.bin import check
 from pyasp.core.errors import InputError
 
 RATE = 8000
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_room_response_starts_with_the_direct_path_and_decays_as_told():
@@ -83,3 +86,25 @@ def test_folders_without_sounds_are_told_before_any_work(tmp_path, capsys):
     assert check.main(["augment", f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
     assert capsys.readouterr().err.count("1 sounds for the augmented copies") == 2
     assert check.main(["augment", "--copies=0", f"--musan={tmp_path}/nowhere"]) == 0
+
+
+def test_silent_sounds_are_told_before_any_work_all_of_them(tmp_path, capsys):
+    """Of several channels the first is taken."""
+    tone, zeros = np.full(RATE, 0.1), np.zeros(RATE)
+    left, right = np.stack([tone, zeros], 1), np.stack([zeros, tone], 1)
+    click = np.zeros(RATE)
+    click[7654] = 0.5
+    sounds = {"tone": tone, "click": click, "left": left, "short": tone[:3], "zeros": zeros, "right": right}
+    for name, samples in {**sounds, "empty": tone[:0]}.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
+    (tmp_path / "no_sound.wav").write_bytes(b"RIFF")  # is told where it is read
+    words = ["--kinds=noise", f"--musan={tmp_path}", str(ROOT / "conf/folder"), str(tmp_path / "data")]
+    for again in range(2):
+        assert check.main(["settings", "--systems=ivector", *words, str(tmp_path / "exp")]) == 1
+        said = capsys.readouterr().err
+        told = ", ".join(f"{tmp_path}/{name}.wav" for name in ("empty", "right", "zeros"))
+        assert f"error: {tmp_path}: found 3 silent sounds of 8 ({told}); expected sounds that can be heard" in said
+        assert "the first. Repair these files, or take them out of the folder." in said
+    for name in ("empty", "right", "zeros"):
+        (tmp_path / f"{name}.wav").unlink()
+    assert check.main(["settings", "--systems=ivector", *words, str(tmp_path / "exp")]) == 0

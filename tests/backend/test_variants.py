@@ -351,6 +351,15 @@ def test_too_few_speakers_to_train_on_are_said_before_any_work(tmp_path, capsys)
     assert check_tool.main([*asked, "--systems=ivector statistics", "--kaldi-backend=given"]) == 1
     train.write_speakers({f"{speaker}-{take}": speaker for speaker in "abc" for take in range(2)})
     assert check_tool.main([*asked, "--systems=ivector statistics"]) == 0
+    (tmp_path / "b.conf").write_text("--lda-dim=1\n")
+    assert check_tool.main([*asked, "--systems=ivector"]) == 0  # one of three speakers is held out
+    (tmp_path / "b.conf").write_text("--lda-dim=2\n")
+    assert check_tool.main([*asked, "--systems=ivector", "--kaldi-backend=given"]) == 0
+    assert check_tool.main([*asked, "--systems=ivector"]) == 1
+    assert "b.conf: --lda-dim: found 2; expected at most 1, one less than the speakers" in capsys.readouterr().err
+    (tmp_path / "augment.conf").write_text("--speeds=0.9,1.1\n")  # two speakers are six
+    (tmp_path / "b.conf").write_text("--lda-dim=5\n")
+    assert check_tool.main([*asked, "--systems=ivector"]) == 0
 
 
 def test_halves_of_three_speakers_leave_that_list_out_alone(root, capsys):

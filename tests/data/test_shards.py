@@ -9,7 +9,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.records import made_path
 from pyasp.data import shards as module
 from pyasp.data.datadir import DataDir, read_table
-from pyasp.data.shards import MARKS, JobOptions, merge, run_shards, shards, shards_of_job
+from pyasp.data.shards import MARKS, JobOptions, check_counts, merge, run_shards, shards, shards_of_job
 from pyasp.kaldi import ScpReader
 
 
@@ -188,3 +188,17 @@ def test_a_script_file_leads_to_its_archive_from_any_directory(data, tmp_path, m
     found = [len(ScpReader(scp)) for scp in sorted((tmp_path / prefix).parent.glob("x.*.scp"))]
     assert len(found) == 8 and sum(found) == 20
     assert all(ScpReader(scp)[key].size == 3 for scp in (tmp_path / "out").glob("x.*.scp") for key in ScpReader(scp))
+
+
+def test_copies_that_fail_by_their_noise_blame_the_noises_all_of_them():
+    """And no recording; with another failure among them, that is the recordings' affair."""
+    silent = "n/{}.wav: found silence on its first channel; expected a noise that can be heard. Take it out."
+    failed = {f"u{k}": silent.format(k % 2) for k in range(4)}
+    with pytest.raises(
+        InputError, match=r"4 of 5 .*Repair the noises, or take them out: n/0.wav, n/1.wav\. "
+    ) as caught:
+        check_counts("feats.scp", ["u0", "u1", "u2", "u3", "u4"], {"u4": "x"}, failed, 0.0)
+    assert caught.value.rerun == ("augment", True)
+    with pytest.raises(InputError, match="Repair those recordings") as caught:
+        check_counts("feats.scp", ["u0", "u1", "u4"], {}, {"u0": failed["u0"], "u1": failed["u1"], "u4": "x: bad"}, 0.0)
+    assert caught.value.rerun == ("prepare", False)

@@ -3,8 +3,10 @@ re-run. Every case on one finished run, which stays as it is."""
 
 import contextlib
 import dataclasses
+import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pyasp.bin import _stale as stale
 from pyasp.bin import check as verb
 from pyasp.bin import report
 from pyasp.core.command import parse
+from pyasp.core.errors import InputError
 
 CONF = recipe.ROOT / recipe.CONF
 STAGES = re.search(r"^stages=\((.*?)\)", (recipe.ROOT / "run.sh").read_text(), re.M)[1].split()
@@ -154,6 +157,50 @@ def test_run_sh_stops_before_it_reports_old_scores(finished, tmp_path):
     assert process.returncode == 1
     assert re.search("--average: normalised -> raw.*--stage scores --force", process.stderr), process.stderr
     assert "stage report: " not in process.stderr and (where / "exp/results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["report", "prepare"])
+def test_an_experiment_of_other_data_is_named_with_its_own(finished, tmp_path, stage):
+    """Neither the advice nor anything else makes it again from those."""
+    where, other, exp = finished[0], tmp_path / "other", tmp_path / "exp"
+    (other / "test").mkdir(parents=True)
+    (other / "test/utt2spk").write_text("a-1 a\n")
+    shutil.copytree(where / "exp", exp, ignore=shutil.ignore_patterns("*.ark", "*.ie", "*.ubm", "*.dubm"))
+    for path in exp.rglob("*.made.json"):
+        path.write_text(path.read_text().replace(f"{where}/exp", str(exp)))
+    before = {path: path.read_bytes() for path in exp.rglob("*.made.json")}
+    words = ["--data", other, "--exp", exp, "--conf", CONF, "--nj", "1", "--systems", "average", "--stage", stage]
+    ran = subprocess.run([recipe.ROOT / "run.sh", *words], text=True, capture_output=True, timeout=300)
+    told = f"--exp: found {exp}, which was made from {where}/data; expected one made from {other}."
+    assert ran.returncode == 1 and f"{told} Give --data {where}/data, or another --exp." in ran.stderr, ran.stderr
+    assert "resume" not in ran.stderr and before == {path: path.read_bytes() for path in exp.rglob("*.made.json")}
+
+
+def test_an_experiment_copied_with_its_data_is_of_these(finished, tmp_path):
+    where = finished[0]
+    shutil.copytree(where / "data", tmp_path / "data", ignore=shutil.ignore_patterns("*.ark"))
+    stale.require_data(stale.Request(tmp_path / "data", where / "exp", recipe.SYSTEMS))
+    (tmp_path / "data/train_sel/feats.scp").unlink()
+    with pytest.raises(InputError, match="which was made from"):
+        stale.require_data(stale.Request(tmp_path / "data", where / "exp", recipe.SYSTEMS))
+
+
+def test_a_tree_that_is_gone_is_told_as_gone(tmp_path, capsys, monkeypatch):
+    """Under its own name it is no other setting; under another one it is said that nothing is there."""
+    monkeypatch.chdir(tmp_path)
+    asked = {"tool": "prep_folder", "options": {"root": "tree/base"}, "inputs": {}, "seed": 1}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/prep.json").write_text("{}")
+    (tmp_path / "data/prep.json.made.json").write_text(json.dumps(asked))
+
+    def told(root):
+        words = ["--skipped=prepare", "--corpus=folder", "--conf=none", "data", "exp", "--", "--root", root]
+        return verb.main(["made", *words]), capsys.readouterr().err
+
+    code, said = told(f"{tmp_path}/tree/base")
+    assert code == 0 and f"--root is {tmp_path}/tree/base, which is not there: the run goes on" in said
+    code, said = told(f"{tmp_path}/elsewhere/base")
+    assert code == 1 and f"--root: tree/base -> {tmp_path}/elsewhere/base, which is not there" in said
 
 
 @pytest.fixture(scope="module")
