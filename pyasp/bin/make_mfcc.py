@@ -71,7 +71,9 @@ def process(compute: Compute, cuts: CutStream, marks: Any, earlier: Earlier, utt
 
 
 def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
-    """The shards of a job. options: StoreOptions and the extractor's, in one."""
+    """The shards of a job. options: StoreOptions and the extractor's, in one. Raises InputError for another frame shift
+    than 10 ms."""
+    extractor.options.check_counted()
     use_libsndfile()
     source = DataDir(data)
     _, table = source.require("utt2spk", "cuts.jsonl.gz")
