@@ -164,9 +164,27 @@ def know_speakers(source: OwnData, path: str) -> None:
         raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
     for utt in source.all():
         row = rows.get(utt.speaker, {})
-        utt.gender = utt.gender or GENDERS.get(row.get("gender", "").lower(), "")
+        utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
         known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
         utt.info = known | {name: value for name, value in utt.info.items() if value}
+
+
+def _gender(text: str) -> str:
+    """m or f; nothing of a word that is none of GENDERS."""
+    return GENDERS.get(text.strip().lower(), "")
+
+
+def settle_genders(source: OwnData) -> None:
+    """Genders as a user wrote them become m and f; others are said, and count as not known."""
+    other: dict[str, set[str]] = defaultdict(set)
+    for utt in source.all():
+        if not (found := _gender(utt.gender)) and utt.gender.strip():
+            other[utt.gender.strip()].add(utt.speaker)
+        utt.gender = found
+    if other:
+        speakers = {speaker for each in other.values() for speaker in each}
+        told = f"the gender of {len(speakers)} speakers is none of {' '.join(GENDERS)} ({some(sorted(other))})"
+        print(f"warning: {source.where}: {told}: it counts as not known")
 
 
 # ---------------------------------------------------------------- a tree
@@ -246,7 +264,7 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
         prefixed(row["utt"], speaker),
         speaker,
         os.path.normpath(os.path.join(root, row["path"])),
-        GENDERS.get(row.get("gender", "").lower(), ""),
+        row.get("gender", ""),
         info=info,
     )
 
