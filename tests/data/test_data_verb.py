@@ -285,6 +285,7 @@ def test_fix_drops_no_recording_whose_disk_is_away(folder, capsys):
 def test_a_kaldi_directorys_trials_and_frame_shift_are_no_tables(folder, capsys):
     Path("d/trials").write_text("a a-1 target\na b-1 nontarget\n")
     Path("d/frame_shift").write_text("0.01\n")
+    Path("d/augment.txt").write_text("5 recordings, 5 copies\n")  # what stage augment says of its copies
     reverse("d/utt2spk")
     assert main(["fix", "d"]) == 0 and main(["validate", "d"]) == 0
     assert Path("d/frame_shift").read_text() == "0.01\n" and Path("d/.backup/utt2spk").exists()
