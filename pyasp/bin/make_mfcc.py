@@ -31,6 +31,10 @@ class StoreOptions(JobOptions):
 class Options(StoreOptions, MfccOptions):
     """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_counted()
+
 
 def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tuple[np.ndarray, str]:
     """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""
@@ -71,9 +75,7 @@ def process(compute: Compute, cuts: CutStream, marks: Any, earlier: Earlier, utt
 
 
 def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
-    """The shards of a job. options: StoreOptions and the extractor's, in one. Raises InputError for another frame shift
-    than 10 ms."""
-    extractor.options.check_counted()
+    """The shards of a job. options: StoreOptions and the extractor's, in one."""
     use_libsndfile()
     source = DataDir(data)
     _, table = source.require("utt2spk", "cuts.jsonl.gz")
