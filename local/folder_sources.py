@@ -200,7 +200,7 @@ def from_tree(source: OwnData, root: str) -> None:
 
 
 def doubt_of_levels(parts: list[list[str]]) -> str:
-    """Why the uppermost folders may be no speakers but something above or below them; "" where nothing speaks for it."""
+    """Why the uppermost folders may be no speakers ; "" where nothing speaks for it."""
     deep = [part for part in parts if len(part) > 3]
     above: dict[str, set[str]] = defaultdict(set)  # {folder of the second level: those of the first that have one}
     for part in parts:
