@@ -63,7 +63,10 @@ _make_venv() {
 
 if [ ! -x "$PYASP_ROOT/.venv/bin/python" ] || [ ! -e "$(_ready "$PYASP_ROOT/conf/requirements.txt")" ]; then
   if command -v flock >/dev/null; then
-    exec 8>"$PYASP_ROOT/.venv.lock"
+    { exec 8>"$PYASP_ROOT/.venv.lock"; } 2>/dev/null || {
+      echo "error: $PYASP_ROOT cannot be written, and its .venv is not complete for this user: whoever owns it runs \`. ./path.sh\` there once, or clone it to a place of yours" >&2
+      return 1
+    }
     flock 8
     _make_venv || { exec 8>&-; return 1; }
     exec 8>&-

@@ -83,11 +83,9 @@ end_stage() {
 #   What a killed run left half-written is deleted.
 hold_locks() {
   local each
-  for each in "$1" "$2"; do
-    mkdir -p "$each" 2>/dev/null && [ -w "$each" ] ||
-      die "$each cannot be made or cannot be written: mount it writable, mend its permissions, or name another (--data, --exp)"
+  for each in "$1" "$2" "$2/log"; do
+    mkdir -p "$each" 2>/dev/null && [ -w "$each" ] || die "$each cannot be made or cannot be written: $WRITABLE"
   done
-  mkdir -p "$2/log"
   export PYASP_USAGE=$2/log/usage.jsonl PYASP_RERUN=$2/log/.rerun
   command -v flock >/dev/null || return 0
   exec 9>>"$1/.lock" 7>>"$2/.lock"

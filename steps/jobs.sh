@@ -1,6 +1,8 @@
 # Sourced by common.sh and the job runners run_jobs and slurm_jobs: a runner's command line, [JOB=1:N] LOG COMMAND [ARG ...], what
 # both say, and how processes end with those that started them.
 
+WRITABLE="mount it writable, mend its permissions, or name another place (--data, --exp)"
+
 usage_error() { echo "error: ${0##*/}: $*" >&2; exit 2; }
 
 # parse_jobs WORDS...: sets job_name, first, last, array, log_pattern and command; makes the log's directory. As with Kaldi's
@@ -14,7 +16,12 @@ parse_jobs() {
   fi
   [ $# -ge 2 ] || usage_error "expected [JOB=1:N] LOG COMMAND [ARG ...]"
   log_pattern=$1 command=("${@:2}")
-  mkdir -p "$(dirname "$log_pattern")" || exit 1
+  mkdir -p "$(dirname "$log_pattern")" 2>/dev/null
+  local job log
+  for ((job = first; job <= last; job++)); do # a job without one would be told by what an older one says
+    log=$(log_of "$job")
+    { : >>"$log"; } 2>/dev/null || { echo "error: $log cannot be written: $WRITABLE" >&2; exit 1; }
+  done
 }
 
 # words_for NAME NUMBER WORD...: sets `words`, with the number wherever the name stands between what is no letter and no digit:

@@ -1,9 +1,10 @@
 """The model card of a bundle: what it is, what it was measured on, and what it should not be used for."""
 
+from collections.abc import Callable
 from typing import Any
 
-from pyasp.core.text import as_markdown, grouped
-from pyasp.evaluation.llr import MARK, marked, metrics_table
+from pyasp.core.text import as_markdown, grouped, percent
+from pyasp.evaluation.llr import MARK, between, marked, metrics_table
 
 KINDS = {
     "network": "A {encoder} with {pooling} pooling; the embedding is the first fully connected layer's affine output.",
@@ -13,9 +14,16 @@ KINDS = {
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """EER and minDCF of each trial list, as Markdown."""
-    counts = {f"{kind}s": lambda entry, kind=kind: grouped(entry[f"n_{kind}"]) for kind in ("target", "nontarget")}
-    return as_markdown(metrics_table("trials", results, counts)) if results else "No results were recorded with it."
+    """EER and minDCF of each trial list, with what they are worth, as Markdown."""
+    if not results:
+        return "No results were recorded with it."
+    told: dict[str, Callable[[Any], str]] = {
+        "targets": lambda entry: grouped(entry["n_target"]),
+        "nontargets": lambda entry: grouped(entry["n_nontarget"]),
+        "speakers": lambda entry: grouped(entry["ci"]["speakers"]) if "ci" in entry else "-",
+        "95 % of the EER": lambda entry: between(entry.get("ci", {}).get("eer"), percent),
+    }
+    return as_markdown(metrics_table("trials", results, told))
 
 
 def card(kind: str, facts: dict[str, Any]) -> str:
@@ -35,6 +43,8 @@ def card(kind: str, facts: dict[str, Any]) -> str:
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
     introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+    losses = "".join(f"\n- {what}" for what in facts.get("losses", ()))
+    losses = f"\nWhat the figures may suffer from, as its run told:\n{losses}\n" if losses else ""
     mark = f" {MARK}" if any(map(marked, facts.get("results", {}).values())) else ""
     return f"""# Speaker verification model: {facts.get("system", kind)}
 
@@ -48,7 +58,7 @@ Recordings are analysed at {facts["rate"]} Hz. {scores}
 {results_table(facts.get("results", {}))}
 
 EER by the rule of Kaldi's compute-eer; minDCF with C_miss = C_fa = 1, normalised.{mark}
-
+{losses}
 ## Limits
 
 Another channel, language or kind of speech than the training's gives other error rates, and a threshold that is no

@@ -211,13 +211,15 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 def facts_of(found: Found) -> dict[str, Any]:
     """What bundle.json says beyond the files; no results before stage report."""
     trials = read_json_if_there(found.directory / "metrics.json").get("trials", {})
-    kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors")
+    kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors", "ci")
+    losses = read_json_if_there(found.directory.parent / "results.json").get("losses", [])
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
         "rate": int(found.settings["mfcc"].sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
-        "results": {name: {key: entry[key] for key in kept} for name, entry in trials.items()},
+        "results": {name: {key: entry[key] for key in kept if key in entry} for name, entry in trials.items()},
+        "losses": [what for place, what in losses if place in ("data", found.directory.name)],
         "versions": versions(),
     }
 

@@ -191,6 +191,11 @@ MARK = (
 )
 
 
+def between(ends: list[float] | None, show: Callable[[float], str]) -> str:
+    """'3.88 to 11.50'; '-' without an interval."""
+    return f"{show(ends[0])} to {show(ends[1])}" if ends else "-"
+
+
 def trials_text(entry: Entry) -> str:
     """How many trials an entry is of: '4 000'."""
     return grouped(entry["n_target"] + entry["n_nontarget"])

@@ -12,7 +12,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.text import Table, as_text, cost, percent, read_json_if_there
 from pyasp.evaluation import bootstrap
 from pyasp.evaluation.evaluate import read_replicates
-from pyasp.evaluation.llr import MARK, eer_text, marked, min_dcf_text
+from pyasp.evaluation.llr import MARK, between, eer_text, marked, min_dcf_text, trials_text
 from pyasp.report import tables
 from pyasp.report.results import Results, entries, list_names
 
@@ -27,7 +27,7 @@ SHOWN: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {  # figure: 
     "eer": ("EER %", eer_text),
     "min_dcf/0.01": ("minDCF(0.01)", lambda entry: min_dcf_text(entry, "0.01")),
     "min_dcf/0.001": ("minDCF(0.001)", lambda entry: min_dcf_text(entry, "0.001")),
-    "cllr": ("Cllr", lambda entry: cost(entry["calibration"]["cllr"])),
+    "cllr": ("Cllr", lambda entry: cost(tables.as_ratios(entry)["cllr"])),
 }
 
 
@@ -57,9 +57,17 @@ def list_table(exps: list[Path], runs: list[Results], trial_list: str) -> Table:
                 continue
             row = by_figure.get(figure)
             gap = "-" if left is None or right is None else signed(left - right)
-            test = [tables.between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
+            test = [between(row["ci"], signed), tables.probability(row["p"])] if row else ["-", "-"]
             table.append([system, title, *(show(entry) for entry in both), gap, *test])
     return table
+
+
+def _other_trials(exps: list[Path], runs: list[Results], trial_list: str) -> str:
+    """Says so where the lists of one name are not the same."""
+    ours = [entries(run, trial_list) for run in runs]
+    system = next(system for system in ours[0] if system in ours[1])
+    counts = [f"{name} {trials_text(each[system])}" for name, each in zip("AB", ours)]
+    return "" if _same_trials(exps, system, trial_list) else f" (not the same trials: {', '.join(counts)})"
 
 
 def side_by_side(exps: list[Path], runs: list[Results]) -> str:
@@ -68,7 +76,7 @@ def side_by_side(exps: list[Path], runs: list[Results]) -> str:
     for name in (name for name in list_names(runs[0]) if name in list_names(runs[1])):
         table = list_table(exps, runs, name)
         if len(table) > 1:
-            blocks.append(f"{name}\n{as_text(table, 2)}")
+            blocks.append(f"{name}{_other_trials(exps, runs, name)}\n{as_text(table, 2)}")
     if len(blocks) == 1:
         found = "no system and list in common with the other run"
         raise InputError(exps[1], found, "runs of the same trials", "Compare runs of one corpus")
@@ -113,18 +121,14 @@ def _spread(found: Measured, number: int, show: Callable[[float], str]) -> list[
     """Mean of the runs, least and greatest, interval over speakers and runs."""
     ends = (float(found.values.min()), float(found.values.max()))
     interval = bootstrap.interval(found.drawn(number))
-    return [
-        show(float(found.values.mean())) + found.mark,
-        tables.between(list(ends), show),
-        tables.between(interval, show),
-    ]
+    return [show(float(found.values.mean())) + found.mark, between(list(ends), show), between(interval, show)]
 
 
 def _gain(ours: Measured, other: Measured, number: int, show: Callable[[float], str]) -> list[str]:
     """Difference of the means, interval, p, and in how many of all pairs of runs ours is lower."""
     gap = float(ours.values.mean() - other.values.mean())
     test, lower = bootstrap.paired(ours.drawn(0), other.drawn(number), gap), ours.values[:, None] < other.values
-    shown = tables.between(test["ci"], show), tables.probability(test["p"])
+    shown = between(test["ci"], show), tables.probability(test["p"])
     return [show(gap), *shown, f"{lower.sum()} of {lower.size}"]
 
 

@@ -104,7 +104,7 @@ def _cards(section: Section) -> list[tuple[str, str, str]]:
             ci = tables.interval(found[best])
             cards.append((f"{name}: {title}", f"{eer_text(found[best])} %", f"{best}{ci and f'; {ci}'}"))
     own = [system for system in found if calibrated(system)]
-    judged = {system: (tables.disjoint(found[system]) or found[system])["calibration"] for system in own}
+    judged = {system: tables.as_ratios(found[system]) for system in own}
     if own:
         best = min(own, key=lambda system: judged[system]["cllr"] or np.inf)
         told = judged[best]

@@ -11,7 +11,7 @@ import numpy as np
 from pyasp.backend.variants import CALIBRATIONS, explained
 from pyasp.core.text import Table, cost, grouped, percent
 from pyasp.evaluation import bootstrap
-from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, Entry, priors_of, trials_text
+from pyasp.evaluation.llr import DECISION_PRIORS, FEW_ERRORS, Entry, between, priors_of, trials_text
 from pyasp.report import results as report
 from pyasp.report.results import Results, columns_of, entries, is_variant, list_names
 
@@ -23,11 +23,6 @@ HALVES = "halves"  # column of scores calibrated on the other half of the speake
 def calibrated(system: str) -> bool:
     """True of scores that are meant to be log-likelihood ratios by training on trials."""
     return system.startswith("fusion:") or system.rpartition("+")[2] in CALIBRATIONS
-
-
-def between(ends: list[float] | None, show: Any) -> str:
-    """'3.88 to 11.50'; '-' without an interval."""
-    return f"{show(ends[0])} to {show(ends[1])}" if ends else "-"
 
 
 def interval(entry: Entry) -> str:
@@ -43,13 +38,22 @@ def intervals_table(results: Results, trial_list: str) -> Table:
     table = [["system", "EER %", *(f"minDCF({prior})" for prior in priors), "Cllr"]]
     for system, ci in found.items():
         costs = (between(ci.get("min_dcf", {}).get(prior), cost) for prior in priors)
-        table.append([system, between(ci.get("eer"), percent), *costs, between(ci.get("cllr"), cost)])
+        halves = disjoint(entries(results, trial_list)[system])  # the draws are of all trials
+        table.append(
+            [system, between(ci.get("eer"), percent), *costs, between(None if halves else ci.get("cllr"), cost)]
+        )
     return table if found else []
 
 
 def disjoint(entry: Entry) -> Entry | None:
     """Of a system calibrated by halves: the trials whose speakers were not in its training."""
     return entry["by"].get(HALVES, {}).get("disjoint")
+
+
+def as_ratios(entry: Entry) -> Entry:
+    """What tells how good an entry's scores are as log-likelihood ratios: calibration of the trials whose speakers were
+    not in its training, where there are others."""
+    return (disjoint(entry) or entry)["calibration"]
 
 
 def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Entry]]:
@@ -125,7 +129,7 @@ def pairs(systems: list[str], eers: Mapping[str, float]) -> list[tuple[str, str]
 def value_of(entry: Entry, figure: str) -> float | None:
     """A figure such as `eer`, `min_dcf/0.01` or `cllr` of an entry of results.json."""
     outer, _, inner = figure.partition("/")
-    found = entry["calibration"] if outer in ("cllr", "act_dcf") else entry
+    found = as_ratios(entry) if outer in ("cllr", "act_dcf") else entry
     return found[outer][inner] if inner else found[outer]
 
 
@@ -139,6 +143,8 @@ def compare(a: Judged, b: Judged, trial_list: str) -> list[dict[str, Any]]:
     found = []
     for figure in FIGURES:
         name = f"{trial_list}/{figure}"
+        if figure == "cllr" and (disjoint(a[0]) or disjoint(b[0])):
+            continue  # the draws are of all trials
         ends = [value_of(entry, figure) if name in replicates else None for entry, replicates in (a, b)]
         if ends[0] is not None and ends[1] is not None:
             found.append({"figure": figure, **bootstrap.paired(a[1][name], b[1][name], ends[0] - ends[1])})

@@ -9,6 +9,7 @@ import soundfile
 
 from pyasp import SpeakerModel
 from pyasp.bin.bundle import main
+from pyasp.bundle.card import card
 from pyasp.bundle.make import affine_map, calibration_file, check_current
 from pyasp.core import records
 from pyasp.core.errors import InputError
@@ -44,8 +45,18 @@ def test_the_card_and_the_manifest_say_what_it_is(finished, tmp_path):
     assert facts["results"]["veri_test"]["eer"] == result["eer"] and facts["rate"] == 16000
     card = (tmp_path / "m/README.md").read_text()
     assert f"{result['eer']:.2f}" in card and "Limits" in card
+    low, high = result["ci"]["eer"]
+    assert f"| {result['ci']['speakers']} | {low:.2f} to {high:.2f} |" in card
     assert str(where) not in card + (tmp_path / "m/bundle.json").read_text()
     assert "ivector: ivector, 16000 Hz" in "\n".join(describe(tmp_path / "m"))
+
+
+def test_the_card_tells_what_the_figures_may_suffer_from():
+    page = card(
+        "ivector", {"rate": 8000, "shortest_voiced_seconds": 1, "losses": ["5 recordings seen in training", "x"]}
+    )
+    assert "as its run told:\n\n- 5 recordings seen in training\n- x\n\n## Limits" in page
+    assert "suffer" not in card("ivector", {"rate": 8000, "shortest_voiced_seconds": 1})
 
 
 def test_mistakes(finished, tmp_path, capsys):

@@ -228,6 +228,28 @@ def test_a_read_only_directory_stops_the_run_before_any_work(small_disk):
     assert re.search(rf"error: {place}/data .*cannot be written.*--data", process.stderr), process.stderr
 
 
+def test_logs_that_cannot_be_written_are_named_and_no_older_one_is_shown(small_disk):
+    place, change = small_disk
+    for name in ("data", "exp/log"):
+        (place / name).mkdir(parents=True)
+    (place / "data/x.1.log").write_text("all was well\n")
+    runner = [recipe.ROOT / "steps/run_jobs", "JOB=1:2", place / "data/x.JOB.log", "echo", "JOB"]
+    assert subprocess.run(runner, capture_output=True).returncode == 0
+    change("ro")
+    process = subprocess.run(runner, text=True, capture_output=True)
+    told = f"error: {place}/data/x.1.log cannot be written: mount it writable, mend its permissions, or name another"
+    assert process.returncode == 1 and process.stderr.startswith(told) and process.stderr.count("\n") == 1
+    change("rw")
+    subprocess.run(["mount", "--bind", place / "exp/log", place / "exp/log"], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", place / "exp/log"], check=True)
+        process = recipe.run(place)
+        assert process.returncode == 1 and f"error: {place}/exp/log cannot be made or cannot be" in process.stderr
+        assert len(process.stderr.splitlines()) <= 2 and "rm:" not in process.stderr
+    finally:
+        subprocess.run(["umount", place / "exp/log"], check=True)
+
+
 def test_a_job_killed_for_memory_is_said_to_be(tmp_path):
     words = [recipe.ROOT / "steps/run_jobs", "log", "bash", "-c", "kill -KILL $$"]
     process = subprocess.run(words, cwd=tmp_path, text=True, capture_output=True)

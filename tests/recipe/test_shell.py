@@ -539,6 +539,67 @@ def test_a_runner_that_is_killed_at_its_start_leaves_no_job(tmp_path):
     assert run.returncode == -signal.SIGKILL and kills.left_alive(tmp_path, 30) == {}
 
 
+# A cluster in a directory: jobs begin at once. While there is a file `kill`, their runner is killed when they are taken.
+SLURM = {
+    "sbatch": """
+while [[ $1 == --* ]]; do case $1 in --output=*) log=${1#*=} ;; --array=*) tasks=${1#*=} ;; esac; shift; done
+export SLURM_JOB_ID=$$ ${tasks:+SLURM_ARRAY_JOB_ID=$$}
+(for task in $(tr , ' ' <<<"${tasks:-0}"); do SLURM_ARRAY_TASK_ID=$task "$@" >>"${log//%a/$task}" 2>&1; done; touch "$FAKE/over.$$") >/dev/null 2>&1 &
+[ ! -e "$FAKE/kill" ] || kill -KILL $PPID
+echo $$
+""",
+    "squeue": """
+for word in "$@"; do case $word in --jobs=*) id=${word#*=} ;; esac; done
+[ ! -e "$FAKE/over.$id" ] || { echo "Invalid job id specified" >&2; exit 1; }
+echo "RUNNING None"
+""",
+    "scancel": 'echo "$@" >>"$FAKE/cancelled"; for id in "$@"; do :; done; touch "$FAKE/over.$id"',
+}
+
+
+@pytest.fixture
+def slurm_jobs(tmp_path):
+    """Starts steps/slurm_jobs in a directory with such a cluster."""
+    for name, script in SLURM.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    more = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE": str(tmp_path), "PYASP_SLURM_POLL": "0.1"}
+    environment = {**os.environ, **more, "PYASP_SLURM_WAIT": "2", "PYASP_SLURM_RETRIES": "0"}
+    return lambda *words: subprocess.Popen(
+        [ROOT / "steps/slurm_jobs", *words], cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+    )
+
+
+def test_each_task_of_an_array_has_its_number_and_its_log(slurm_jobs, tmp_path):
+    run = slurm_jobs("JOB=1:3", "x.JOB.log", "bash", "-c", "echo task JOB")
+    assert run.wait(60) == 0, run.stderr.read()
+    assert [(tmp_path / f"x.{task}.log").read_text().splitlines()[2] for task in (1, 2, 3)] == [
+        f"task {task}" for task in (1, 2, 3)
+    ]
+
+
+def test_a_job_that_is_taken_from_a_killed_runner_does_not_begin(slurm_jobs, tmp_path):
+    """Killed after Slurm has its job and before it knows the job's number."""
+    (tmp_path / "kill").touch()
+    assert slurm_jobs("x.log", "touch", "begun").wait(60) == -signal.SIGKILL
+    assert wait_until(lambda: list(tmp_path.glob("over.*")))
+    assert (
+        not (tmp_path / "begun").exists()
+        and "did not begin: ./.x.log.job does not name it" in (tmp_path / "x.log").read_text()
+    )
+    (tmp_path / "kill").unlink()
+    again = slurm_jobs("x.log", "touch", "begun")
+    assert again.wait(60) == 0 and (tmp_path / "begun").exists(), again.stderr.read()
+    assert not (tmp_path / ".x.log.job").exists() and not (tmp_path / "cancelled").exists()
+
+
+def test_a_resumed_runner_cancels_what_a_killed_one_left(slurm_jobs, tmp_path):
+    """By its number and its name: the number may be another's job by now."""
+    (tmp_path / ".x.log.job").write_text("17\n")
+    assert slurm_jobs("x.log", "true").wait(60) == 0
+    assert (tmp_path / "cancelled").read_text() == "--name=pyasp-x 17\n" and not (tmp_path / ".x.log.job").exists()
+
+
 def test_a_run_started_at_once_after_a_killed_one_is_not_ended_with_it(tmp_path):
     """It waits until what was left is dead, and what ends that does not reach it."""
     run, numbers = start_stages(tmp_path, stderr=subprocess.DEVNULL)
@@ -687,6 +748,15 @@ def test_a_missing_or_old_python_is_named_with_the_cure(bare_root):
         and "apt install" in result.stderr
     )
     assert not (bare_root / ".venv").exists()
+
+
+def test_a_clone_that_cannot_be_written_says_so(bare_root):
+    (bare_root / ".venv.lock").mkdir()  # which root cannot write either
+    result = source_path(bare_root)
+    assert result.returncode != 0 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(
+        f"error: {bare_root} cannot be written, and its .venv is not complete for this user"
+    )
 
 
 SYSTEMS = """

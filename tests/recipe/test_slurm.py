@@ -1,6 +1,7 @@
 """steps/slurm_jobs on a real cluster of one node: run_jobs' command line, kills, retries, and the recipe through it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -89,6 +90,25 @@ def test_no_task_outlives_its_run(cluster, tmp_path, victim, sign):
     caller.kill()
     caller.wait()
     assert not (tmp_path / "survived").exists()
+
+
+def test_a_job_that_is_taken_from_a_killed_runner_does_not_begin(cluster, tmp_path):
+    """Nor does one that a killed runner had noted, once a resumed one is there."""
+    wrapper = tmp_path / "bin/sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@"\nkill -KILL $PPID\n')
+    wrapper.chmod(0o755)
+    killing = {**cluster, "PATH": f"{wrapper.parent}:{os.environ['PATH']}", "PYASP_SLURM_WAIT": "5"}
+    words = ("JOB=1:2", "x.JOB.log", "bash", "-c", "echo x >>begun.JOB; sleep 3")
+    assert jobs(killing, tmp_path, *words).returncode == -signal.SIGKILL
+    assert len(slurm(cluster, "squeue", "--noheader", "--array", "--format=%i")) == 2
+    wait_until(lambda: not slurm(cluster, "squeue", "--noheader", "--format=%i"), 60)
+    assert not list(tmp_path.glob("begun.*")) and "did not begin" in (tmp_path / "x.1.log").read_text()
+    left = slurm(cluster, "sbatch", "--parsable", "--job-name=pyasp-x", "--output=/dev/null", "--wrap=sleep 100")[0]
+    (tmp_path / ".x.JOB.log.job").write_text(f"{left}\n")
+    assert jobs(cluster, tmp_path, *words).returncode == 0
+    assert [(tmp_path / f"begun.{task}").read_text() for task in (1, 2)] == ["x\n", "x\n"]
+    assert not slurm(cluster, "squeue", "--noheader", "--format=%i") and not (tmp_path / ".x.JOB.log.job").exists()
 
 
 def test_the_recipe_runs_through_slurm_with_a_node_drained_and_a_job_killed(cluster, tmp_path):

@@ -22,7 +22,7 @@ from pyasp.core import costs
 from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
 from pyasp.data.scores import note_left_out
-from pyasp.evaluation.llr import unsure
+from pyasp.evaluation.llr import trials_text, unsure
 from pyasp.network.attention import BINS, frame_weights, spectrogram
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.report import document, facts, figures, findings
@@ -268,6 +268,10 @@ def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
     found = results["systems"]["statistics+calhalf"]["trials"]["cc2"]["by"]["halves"]["disjoint"]
     assert row[1] == f"{found['calibration']['cllr']:.3f}" and found["n_nontarget"] < 40 * 36
     assert float(row[3]) < 1.3 < float(next(row for row in table if row[0] == "statistics")[3])
+    entry = results["systems"]["statistics+calhalf"]["trials"]["cc2"]
+    assert report_tables.value_of(entry, "cllr") == found["calibration"]["cllr"] != entry["calibration"]["cllr"]
+    intervals = {row[0]: row[-1] for row in report_tables.intervals_table(results, "cc2")}
+    assert intervals["statistics+calhalf"] == "-" != intervals["statistics"]  # the draws are of all trials
 
 
 def test_the_page_has_every_part(html):
@@ -396,6 +400,12 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
     assert costs[6] == "to" and float(costs[5]) <= float(costs[7]) and len(costs) >= 9  # every figure has its test
     same = next(re.split(r" {2,}", line) for line in shown.splitlines() if line.startswith("ivector     EER"))
     assert same[4] == "+0.000" and same[6:] == ["1.000"]
+    assert "not the same trials" not in shown
+    metrics = json.loads((other / "ivector/metrics.json").read_text())
+    metrics["fingerprints"]["cc2"] = "another list"
+    (other / "ivector/metrics.json").write_text(json.dumps(metrics))
+    assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
+    assert f"cc2 (not the same trials: A {trials_text(both[0])}, B {trials_text(both[1])})\n" in capsys.readouterr().out
     assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1
     assert "results.json" in capsys.readouterr().err
 
