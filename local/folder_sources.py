@@ -105,6 +105,7 @@ class OwnData:
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
     drawn: tuple[dict[str, int], str] | None = None  # of trials that were drawn: counts, and how hard they are
+    doubts: dict[str, str] = field(default_factory=dict)  # entries of the summary: whether it was read as it was meant
     real: RealPaths = field(default_factory=RealPaths)
     _owners: dict[str, Utterance] = field(default_factory=dict)  # {id: who has it in any set}
 
@@ -205,6 +206,8 @@ def from_tree(source: OwnData, root: str) -> None:
         found = f"{len(loose)} audio files without a speaker's directory"
         raise InputError(root, found, shape, cure, item=some(loose))
     say_empty_speakers(root, {part[0] for part in parts})
+    if doubt := doubt_of_levels(parts):
+        source.doubts["warning of levels"] = f"{root}: {doubt}"
     ids = tree_ids(root, parts)
     pool = [
         Utterance(name, usable(part[0]), path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
@@ -212,6 +215,24 @@ def from_tree(source: OwnData, root: str) -> None:
     ]
     source.take("pool", pool, root)
     source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+
+
+def doubt_of_levels(parts: list[list[str]]) -> str:
+    """Why the uppermost folders may be no speakers ; "" where nothing speaks for it."""
+    deep = [part for part in parts if len(part) > 3]
+    above: dict[str, set[str]] = defaultdict(set)  # {folder of the second level: those of the first that have one}
+    for part in parts:
+        if len(part) > 2:
+            above[part[1]].add(part[0])
+    speakers, shared = {part[0] for part in parts}, [name for name, owners in above.items() if len(owners) > 1]
+    cure = f"{len(speakers)} uppermost folders are taken for speakers ({some(sorted(speakers))}): if they are none, "
+    if 2 * len(deep) > len(parts):
+        where = f"Recordings such as {'/'.join(deep[0])} lie three folders deep"
+        return f"{cure}give --root one level deeper, or --tables. {where}"
+    if len(shared) > len(speakers) and 2 * len(shared) > len(above):
+        where = f"{len(shared)} folders below ({some(sorted(shared))}) are in several of them"
+        return f"{cure}turn the tree about, or give --tables. {where}"
+    return ""
 
 
 def path_names(part: list[str]) -> tuple[str, ...]:

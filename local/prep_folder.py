@@ -266,7 +266,7 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    prep.summary.update(one_name_each(source))
+    prep.summary.update(source.doubts | one_name_each(source))
     settle_channels(source)
     groups = trial_groups(options, source)
     prep.begin()

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
 
-from local import prep_folder, trial_lists
+from local import folder_sources, prep_folder, trial_lists
 from local.trial_lists import AGAIN, TURNED, Check, Stretch, Trial
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
@@ -203,6 +203,34 @@ def test_folders_whose_joined_names_are_one_have_ids_of_their_own(tree, tmp_path
     assert prepare(tmp_path / "data", "--root", tree) == 0
     utts = {utt: spk for each in ("train", "test") for utt, spk in DataDir(tmp_path / "data" / each).utt2spk.items()}
     assert len(utts) == 26 and utts["spk0--s0--7"] == "spk0" and utts["spk0-s0--7"] == "spk0-s0"
+
+
+@pytest.mark.parametrize(
+    "shape, doubt",
+    [
+        ("{speaker}/{session}/{take}.wav", ""),
+        ("{session}/{speaker}/{take}.wav", "turn the tree about, or give --tables. 9 folders below (spk0, spk1, "),
+        ("set{half}/{speaker}/{session}/{take}.wav", "Recordings such as set0/spk0/s0/0.wav lie three folders deep"),
+    ],
+)
+def test_uppermost_folders_that_may_be_no_speakers_are_said(shape, doubt):
+    parts = [
+        shape.format(speaker=f"spk{k}", session=f"s{session}", take=take, half=k % 2).split("/")
+        for k in range(9)
+        for session in range(4)
+        for take in range(2)
+    ]
+    told = folder_sources.doubt_of_levels(parts)
+    assert doubt in told and bool(doubt) == ("are taken for speakers" in told)
+
+
+def test_a_doubt_of_the_levels_is_in_the_report(tmp_path, capsys):
+    for k in range(24):
+        wav(tmp_path / "own" / f"set{k % 4}" / f"spk{k % 8}" / "c" / f"{k}.wav", k)
+    assert prepare(tmp_path / "data", "--root", tmp_path / "own") == 0
+    told = "4 uppermost folders are taken for speakers (set0, set1, set2, set3)"
+    assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"][0]
 
 
 def test_a_copy_is_no_other_recording(tree, tmp_path, capsys):
