@@ -105,6 +105,7 @@ class OwnData:
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
     drawn: tuple[dict[str, int], str] | None = None  # of trials that were drawn: counts, and how hard they are
+    doubts: dict[str, str] = field(default_factory=dict)  # entries of the summary: whether it was read as it was meant
     real: RealPaths = field(default_factory=RealPaths)
     _owners: dict[str, Utterance] = field(default_factory=dict)  # {id: who has it in any set}
 
@@ -164,9 +165,27 @@ def know_speakers(source: OwnData, path: str) -> None:
         raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
     for utt in source.all():
         row = rows.get(utt.speaker, {})
-        utt.gender = utt.gender or GENDERS.get(row.get("gender", "").lower(), "")
+        utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
         known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
         utt.info = known | {name: value for name, value in utt.info.items() if value}
+
+
+def _gender(text: str) -> str:
+    """m or f; nothing of a word that is none of GENDERS."""
+    return GENDERS.get(text.strip().lower(), "")
+
+
+def settle_genders(source: OwnData) -> None:
+    """Genders as a user wrote them become m and f; others are said, and count as not known."""
+    other: dict[str, set[str]] = defaultdict(set)
+    for utt in source.all():
+        if not (found := _gender(utt.gender)) and utt.gender.strip():
+            other[utt.gender.strip()].add(utt.speaker)
+        utt.gender = found
+    if other:
+        speakers = {speaker for each in other.values() for speaker in each}
+        told = f"the gender of {len(speakers)} speakers is none of {' '.join(GENDERS)} ({some(sorted(other))})"
+        print(f"warning: {source.where}: {told}: it counts as not known")
 
 
 # ---------------------------------------------------------------- a tree
@@ -187,6 +206,8 @@ def from_tree(source: OwnData, root: str) -> None:
         found = f"{len(loose)} audio files without a speaker's directory"
         raise InputError(root, found, shape, cure, item=some(loose))
     say_empty_speakers(root, {part[0] for part in parts})
+    if doubt := doubt_of_levels(parts):
+        source.doubts["warning of levels"] = f"{root}: {doubt}"
     ids = tree_ids(root, parts)
     pool = [
         Utterance(name, usable(part[0]), path, info={"session": "-".join(part[1:-1])} if len(part) > 2 else {})
@@ -194,6 +215,24 @@ def from_tree(source: OwnData, root: str) -> None:
     ]
     source.take("pool", pool, root)
     source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+
+
+def doubt_of_levels(parts: list[list[str]]) -> str:
+    """Why the uppermost folders may be no speakers ; "" where nothing speaks for it."""
+    deep = [part for part in parts if len(part) > 3]
+    above: dict[str, set[str]] = defaultdict(set)  # {folder of the second level: those of the first that have one}
+    for part in parts:
+        if len(part) > 2:
+            above[part[1]].add(part[0])
+    speakers, shared = {part[0] for part in parts}, [name for name, owners in above.items() if len(owners) > 1]
+    cure = f"{len(speakers)} uppermost folders are taken for speakers ({some(sorted(speakers))}): if they are none, "
+    if 2 * len(deep) > len(parts):
+        where = f"Recordings such as {'/'.join(deep[0])} lie three folders deep"
+        return f"{cure}give --root one level deeper, or --tables. {where}"
+    if len(shared) > len(speakers) and 2 * len(shared) > len(above):
+        where = f"{len(shared)} folders below ({some(sorted(shared))}) are in several of them"
+        return f"{cure}turn the tree about, or give --tables. {where}"
+    return ""
 
 
 def path_names(part: list[str]) -> tuple[str, ...]:
@@ -246,7 +285,7 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
         prefixed(row["utt"], speaker),
         speaker,
         os.path.normpath(os.path.join(root, row["path"])),
-        GENDERS.get(row.get("gender", "").lower(), ""),
+        row.get("gender", ""),
         info=info,
     )
 

@@ -36,6 +36,7 @@ def choose_speakers(source: OwnData, fraction: float, seed: int, where: object) 
     count = max(2, round(fraction * len(by_speaker)))
     if len(able) < 2 or len(by_speaker) <= count:
         found = f"{len(by_speaker)} speakers, {len(able)} of them with two utterances" + (" in two sessions" * crossed)
+        found += " that share no sound" * any(len(each) > 1 for each in by_speaker.values())
         expected = "at least 2 for evaluation and others for training"
         raise InputError(where, found, expected, "Add speakers, or give a trial list with --trials")
     rng = stream(seed, "split")

@@ -11,7 +11,7 @@ from typing import Any
 from local import folder_trials, trial_lists
 from local.audio_header import probe_all, rates_of
 from local.common import Preparation, PrepOptions, Utterance, fit, index_by_id, seen_in_training, unreadable
-from local.folder_sources import OwnData, from_tables, from_tree, know_speakers
+from local.folder_sources import OwnData, from_tables, from_tree, know_speakers, settle_genders
 from local.toolkit_sources import from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
@@ -65,6 +65,7 @@ def read_source(options: FolderOptions) -> OwnData:
     read(source)
     if options.speaker_table:
         know_speakers(source, options.speaker_table)
+    settle_genders(source)
     return source
 
 
@@ -265,7 +266,7 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    prep.summary.update(one_name_each(source))
+    prep.summary.update(source.doubts | one_name_each(source))
     settle_channels(source)
     groups = trial_groups(options, source)
     prep.begin()

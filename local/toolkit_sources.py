@@ -8,7 +8,7 @@ import os
 import shlex
 from pathlib import Path
 
-from local.common import GENDERS, Utterance, prefixed
+from local.common import Utterance, prefixed
 from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
 from pyasp.audio.headers import Header
@@ -65,7 +65,7 @@ def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
         prefixed(name, speaker),
         speaker,
         path,
-        GENDERS.get((item.get("gender") or "").lower(), ""),
+        str(item.get("gender") or ""),
         channel,
         0.0 if whole else item["start"],
         None if whole else item["duration"],
@@ -151,7 +151,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
             prefixed(utt, speaker),
             speaker,
             path,
-            GENDERS.get(genders.get(speaker, "").lower(), ""),
+            genders.get(speaker, ""),
             hint or channel,
             start,
             seconds,

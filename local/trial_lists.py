@@ -23,7 +23,8 @@ from pyasp.data.trials import check_classes
 
 WRONG, ITSELF = "against the speakers of their recordings", "of a recording against itself"
 MIXED, AGAIN = "of a model with recordings of several speakers", "given before, which count twice"
-FAULTS = (WRONG, ITSELF, MIXED, AGAIN)
+TURNED = "of two recordings compared before, the other way about or by another name, which count twice"
+FAULTS = (WRONG, ITSELF, MIXED, AGAIN, TURNED)
 ORDERS = {"enrolment, test, label": (0, 1, 2), "label, enrolment, test": (1, 2, 0)}  # places of the three
 
 
@@ -131,7 +132,7 @@ class Check:
         self.agree, self.disagree = Counter[bool](), Counter[bool]()
         self.found: Counter[str] = Counter()
         self.first: dict[str, str] = {}
-        self._pairs = array("q")  # hashes of all trials: eight bytes each
+        self._pairs, self._sounds = array("q"), array("q")  # hashes of all trials and of their sounds: eight bytes each
         self._known: dict[str, tuple[set[str], set[Stretch]]] = {}
 
     def _model(self, model: str) -> tuple[set[str], set[Stretch]]:
@@ -152,7 +153,11 @@ class Check:
             if so:
                 self.found[what] += 1
                 self.first.setdefault(what, f"{trial.model} {trial.test}")
-        self._pairs.append(hash((trial.model, trial.test)))
+        pair = trial.model, trial.test
+        self._pairs.append(hash(pair))
+        self._sounds.append(
+            hash(frozenset((*enrolled, sound)) if len(enrolled) == 1 else pair)
+        )  # the score is the same
 
     def counts(self, where: object) -> dict[str, int]:
         """{what is wrong: number of trials}, printed with the first of each. InputError for labels turned about."""
@@ -161,13 +166,19 @@ class Check:
             found = f"{wrong} of {wrong + self.agree.total()} labels against the speakers of their recordings"
             cure = "The labels look turned about: correct them, or the speakers"
             raise InputError(where, found, "target where both are one speaker", cure, item=self.first[WRONG])
-        once = np.unique(np.asarray(self._pairs), return_index=True)[1]
-        if again := len(self._pairs) - len(once):
-            self.found[AGAIN] = again
-            self.first[AGAIN] = f"trial {np.setdiff1d(np.arange(len(self._pairs)), once)[0] + 1}"
+        again = _repeated(np.asarray(self._pairs))
+        once = np.delete(np.arange(len(self._pairs)), again)
+        for what, places in ((AGAIN, again), (TURNED, once[_repeated(np.asarray(self._sounds)[once])])):
+            if len(places):
+                self.found[what], self.first[what] = len(places), f"trial {places[0] + 1}"
         for what, count in self.found.items():
             print(f"warning: {where}: {count} trials {what} (first: {self.first[what]})")
         return {what: self.found[what] for what in FAULTS if self.found[what]}
+
+
+def _repeated(keys: np.ndarray) -> np.ndarray:
+    """The places in keys (N,) of those that are there before, ascending."""
+    return np.delete(np.arange(len(keys)), np.unique(keys, return_index=True)[1])
 
 
 class ListWriter:

@@ -1,6 +1,7 @@
 """Puts a trained system into one directory that scores anywhere."""
 
 import functools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main(options: Options, system: str, model: str) -> None:
         calibration = affine_map(path, options.trials, Path(system).name) if path else None
         write = functools.partial(fill, survey(Path(system)), calibration)
         print(f"calibration: {path or 'none'}" + (f", of {calibration['trials']}" if calibration else ""))
+        for loss in calibration.get("losses", ()) if calibration else ():
+            print(f"warning: {path}: {loss}", file=sys.stderr)
     make(write, Path(model), options.force)
     loaded = SpeakerModel.load(model)
     size = sum(path.stat().st_size for path in Path(model).iterdir())

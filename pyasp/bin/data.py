@@ -1,6 +1,7 @@
 """Validates, fixes, cuts, joins, counts and converts data directories."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def split(options: Options, path: str, count: str, out: str | None) -> None:
 
 def combine(options: Options, out: str, paths: list[str]) -> None:
     """Writes the union."""
-    sources = [existing(path) for path in paths]
+    once = {os.path.realpath(path): path for path in paths}.values()
+    if len(once) < len(paths):
+        print(f"{len(paths) - len(once)} of {len(paths)} directories given a second time: they count once")
+    sources = [existing(path) for path in once]
     parts.combine(sources, fresh(out))
     print(f"{out}: {len(DataDir(out).utt2spk)} utterances of {len(sources)} directories")
 

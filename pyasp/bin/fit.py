@@ -29,7 +29,11 @@ def main(options: NoOptions, conf: str, train: str, out: str) -> None:
         text, chosen = fitted(path.read_text(encoding="utf-8-sig"), facts)
         said |= {f"--{key}={value}": path.name for key, value in chosen.items()}
         target = Path(out) / path.relative_to(conf)
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        old = target.read_text(encoding="utf-8") if target.is_file() else None
+        if old != text:
+            if other := sorted(set((old or "").splitlines()) - set(text.splitlines())):
+                told = f"{target}: written anew, it had {' '.join(other)}; a value of your own belongs in {path}"
+                print(told, file=sys.stderr)
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target, "w") as stream:
                 stream.write(text)

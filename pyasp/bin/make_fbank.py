@@ -12,6 +12,10 @@ from pyasp.features.fbank import Fbank, FbankOptions
 class Options(StoreOptions, FbankOptions):
     """Options of make_fbank: compute-fbank-feats' own and the job's."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_counted()
+
 
 @command(Options, "DATA", "PREFIX")
 def main(options: Options, data: str, prefix: str) -> None:

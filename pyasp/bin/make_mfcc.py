@@ -31,6 +31,10 @@ class StoreOptions(JobOptions):
 class Options(StoreOptions, MfccOptions):
     """Options of make_mfcc: compute-mfcc-feats' own and the job's."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_counted()
+
 
 def features(options: Any, extractor: MelFeatures, item: dict[str, Any]) -> tuple[np.ndarray, str]:
     """((T, C) float32, seconds as text) of a cut's JSON object. Raises InputError when there is nothing to store."""

@@ -80,9 +80,11 @@ def read_bundle(path: str | Path) -> Bundle:
         found = f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}"
         raise InputError(manifest, found, "a number and an object", "Make the bundle again")
     names = (*FILES[kind], *COMMON)
-    for name in names:
+    for name in (*names, CALIBRATION) if facts.get("calibrated") is True else names:
         if not (path / name).is_file():
-            raise InputError(path / name, "no such file", "a file of the bundle", "Copy or make the bundle again")
+            without = ", or without a calibration: pyasp bundle --calibration none" * (name == CALIBRATION)
+            cure = f"Copy or make the bundle again{without}"
+            raise InputError(path / name, "no such file", "a file of the bundle", cure)
     if other := _changed(path, digests):
         expected, cure = "the files that the bundle was made with", "Copy the bundle again, or make it again"
         raise InputError(manifest, f"another {' and '.join(other)}", expected, cure)
@@ -97,7 +99,8 @@ def write_manifest(path: Path, kind: str, facts: dict[str, Any]) -> None:
 
 
 def _changed(path: Path, digests: dict[str, str]) -> list[str]:
-    """Files of a bundle, but its calibration, which may come later or go, that are not what the manifest says."""
+    """Files of a bundle, but its calibration, which may come later or be another, that are not what the manifest
+    says."""
     known = {name: digest for name, digest in digests.items() if name != CALIBRATION}
     there = {name for name in known if Path(name).name == name and (path / name).is_file()}
     return [name for name in known if name not in there or file_sha256(path / name) != known[name]]

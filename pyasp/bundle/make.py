@@ -6,6 +6,7 @@ test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad
 
 import dataclasses
 import functools
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,7 @@ def calibration_file(directory: Path, given: str) -> Path | None:
 
 def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]:
     """{scale, offset, prior, trained_on} of a calibration.json of the recipe, and on how many trials; the mean of two
-    halves' models.
+    halves' models; `losses`: what the run's report says of the variant.
 
     trials: the list whose calibration it is, the first without. Raises InputError when there is no such list, when the
     map takes another score than that of `system` ("": any), and when the scores that it was trained on have changed.
@@ -120,6 +121,8 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     if system and of != expected:
         raise InputError(path, f"a calibration of {of}", f"one of {expected}", "Correct --calibration")
     check_current(path.parent / "scores" / trials, "Bundle it without: --calibration none")
+    variant = path.absolute().parent
+    losses = losses_of(variant.parent, variant.name) if variant.name != system else []
     return {
         "scale": float(np.mean(weights)),
         "offset": float(np.mean(offsets)),
@@ -127,7 +130,14 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
         "trained_on": stored.get("trained_on", ""),
         "trials": trials,
         **pooled(models),
+        **({"losses": losses} if losses else {}),
     }
+
+
+def losses_of(exp: Path, *places: str) -> list[str]:
+    """What the report of a run says that its figures may suffer from, of some systems or of its `data`."""
+    told = read_json_if_there(exp / "results.json").get("losses", [])
+    return [what for where, what in told if {*places} & {*re.split(", | and ", where)}]
 
 
 def survey(directory: Path) -> Found:
@@ -212,14 +222,13 @@ def facts_of(found: Found) -> dict[str, Any]:
     """What bundle.json says beyond the files; no results before stage report."""
     trials = read_json_if_there(found.directory / "metrics.json").get("trials", {})
     kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors", "ci")
-    losses = read_json_if_there(found.directory.parent / "results.json").get("losses", [])
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
         "rate": int(found.settings["mfcc"].sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {name: {key: entry[key] for key in kept if key in entry} for name, entry in trials.items()},
-        "losses": [what for place, what in losses if place in ("data", found.directory.name)],
+        "losses": losses_of(found.directory.parent, "data", found.directory.name),
         "versions": versions(),
     }
 
@@ -232,6 +241,7 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
     facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
+    facts["losses"] += calibration.get("losses", []) if calibration else []
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:
         write_json(target / CALIBRATION, calibration)

@@ -7,6 +7,7 @@ reason and keeps the old tables in `.backup`. Audio that is not there now is no 
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -15,14 +16,16 @@ from typing import Any
 
 from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
 from pyasp.audio.folders import some
-from pyasp.audio.headers import read_headers
+from pyasp.audio.headers import Header, read_headers
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, joined, read_reasons, write_reasons
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
+from pyasp.kaldi.names import parse_location
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
+NEAR = 0.1  # seconds (and a hundredth) by which utt2dur may be off: it may be rounded, or counted in frames
 BACKUP = ".backup"
 PREFIX = (
     "Ids are not changed, which other lists may have: ./run.sh --corpus folder --kaldi-data DIR puts the speakers first"
@@ -32,6 +35,14 @@ LEAVE_OUT = rerun(  # the way out of a recording of the evaluation that cannot b
     "Put a usable recording in its place, or take it out of the data and of trial lists that name it",
     force=True,
 )
+
+
+def number(text: str) -> float:
+    """The number that a text is, NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def too_short(seconds: float) -> str:
@@ -58,8 +69,21 @@ def problems(path: str | Path) -> Iterator[str]:
         yield f"audio: {len(checker.faults)} recordings cannot be read as they are (first: {first(checker.faults)})"
     if checker.gone:
         yield f"audio: {len(checker.gone)} files are not there (first: {checker.gone[0]})"
+    if wrong := checker.wrong_seconds():
+        yield f"utt2dur: {len(wrong)} entries are not the audio's (first: {first(wrong)})"
+    for name in ("feats.scp", "vad.scp"):
+        if lost := [utt for utt, entry in checker.data.read_if_there(name).items() if _leads_nowhere(entry, utt)]:
+            yield f"{name}: {len(lost)} entries lead to no file (first: {lost[0]}: {checker.data.read(name)[lost[0]]})"
     if strangers := {utt for utts in checker.data.models.values() for utt in utts} - set(checker.data.utt2spk):
         yield f"{MODELS}: {len(strangers)} unknown recordings (first: {min(strangers)})"
+
+
+def _leads_nowhere(entry: str, utt: str) -> bool:
+    """Whether the file of an entry of a script file is not there, or ends before the place that it names."""
+    place = parse_location(entry, allow_commands=True, item=utt)
+    if place.command:
+        return False  # it is not run here
+    return not os.path.isfile(place.path) or os.path.getsize(place.path) <= place.offset
 
 
 def first(reasons: Mapping[str, str]) -> str:
@@ -96,6 +120,7 @@ class Checker:
         self.unprefixed: list[str] = []
         self.faults: dict[str, str] = {}
         self.gone: list[str] = []
+        self.headers: Mapping[str, Header | str] = {}
         self.dropped: dict[str, str] = {}
         self.repaired: dict[str, list[str]] = {}
         self.cuts: dict[str, str] = {}
@@ -145,7 +170,7 @@ class Checker:
 
     def _listen(self) -> None:
         """Audio that is not there, or does not hold what it and its cuts say."""
-        headers = read_headers(path for _, files, _ in self._audio() for path in files)
+        self.headers = headers = read_headers(path for _, files, _ in self._audio() for path in files)
         gone = {path for path in headers if not os.path.isfile(path)}
         for utt, files, cut in self._audio():
             fault: object = too_short(cut.get("duration", 0.0)) if cut else ""
@@ -156,6 +181,28 @@ class Checker:
             if fault and isinstance(fault, str):
                 self.faults[utt] = fault
         self.gone = list(dict.fromkeys(self.gone))
+
+    def wrong_seconds(self) -> dict[str, str]:
+        """{utterance: what utt2dur says and what is there}, where cuts, segments or headers tell; after `look`."""
+        told, wrong = self.data.read_if_there("utt2dur"), {}
+        for utt, files, cut in self._audio():
+            seconds = self._seconds(utt, files, cut) if utt in told else None
+            if seconds is not None and not abs(number(told[utt]) - seconds) <= NEAR + 0.01 * seconds:
+                wrong[utt] = f"{told[utt]} s, where there are {seconds:.3f}"
+        return wrong
+
+    def _seconds(self, utt: str, files: list[str], cut: dict[str, Any] | None) -> float | None:
+        """How long an utterance is; None where that is not known without running a command."""
+        if cut is not None:
+            return cut.get("duration")
+        header = self.headers.get(files[0]) if files else None
+        whole = header.samples / header.rate if isinstance(header, Header) else None
+        if not self.data.segments:
+            return whole
+        if utt not in self.data.segments:
+            return None
+        _, start, seconds = self.data.stretch(utt, {self.data.recording(utt)})
+        return whole - start if seconds is None and whole is not None else seconds
 
     def faulty_tables(self) -> Iterator[str]:
         """What is wrong with tables, in lines."""

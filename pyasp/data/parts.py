@@ -19,7 +19,7 @@ from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, read_table
 
 BY_RECORDING = ("wav.scp", "reco2file_and_channel", "reco2dur", "reco2num_frames")  # else: by utterance
 DERIVED = ("spk2utt",)
-NO_TABLES = ("trials", "frame_shift", "feats_type")  # of Kaldi's directories: their first fields are no keys
+NO_TABLES = ("trials", "frame_shift", "feats_type", "augment.txt")  # whose first fields are no keys
 NAMED = 10  # recordings that statistics name
 CUTS, MODELS, DROPPED = "cuts.jsonl.gz", "model2utts", "dropped.tsv"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import Natural, option
-from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path
+from pyasp.core.records import describe, fingerprint, is_current, load_record, made_path, record_of
 from pyasp.core.text import read_json
 from pyasp.data.scores import read_scored, scored_names
 from pyasp.data.trials import Columns, TrialList, read_categories
@@ -125,6 +125,19 @@ def split_by(
     }
 
 
+def raw_on_disjoint(listed: Path, scores: Path, columns: Columns, priors: tuple[float, ...]) -> dict[str, Any] | None:
+    """What the scores that were calibrated by halves are as log-likelihood ratios, on the trials whose speakers were
+    not in the training; None for others, and for a fusion, which has no such scores of its own."""
+    names, codes = columns.get("halves", ([], np.zeros(0)))
+    record = record_of(scores) if "disjoint" in names else None
+    given = [path for path in map(Path, record["inputs"]) if path.parent.name == "scores"] if record else []
+    if len(given) != 1 or not given[0].is_file():
+        return None
+    values, trials = read_scored(listed, given[0])
+    mask = codes == names.index("disjoint")
+    return split_by(values, trials.target, {"": (["disjoint"], 1 - mask)}, priors, None)[""]["disjoint"]["calibration"]
+
+
 def evaluate_list(
     listed: Path, scores: Path, evaluation: Evaluation, options: EvaluateOptions
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -140,6 +153,8 @@ def evaluate_list(
     curve: dict[str, Any] = metrics.det_points(counts)
     del counts
     entry["by"] = split_by(values, trials.target, evaluation.columns(trials, columns), options.priors, known)
+    if raw := raw_on_disjoint(listed, scores, columns, options.priors):
+        entry["by"]["halves"]["disjoint"]["raw"] = raw
     ci, found, band = intervals(values, trials, evaluation, options)
     entry.update({"ci": ci} if ci else {})
     curve.update({"band": band} if band else {})

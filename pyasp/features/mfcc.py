@@ -106,6 +106,12 @@ class MelOptions:
             value = getattr(self, key[2:].replace("-", "_"))
             raise InputError(f"{self.kind} options", f"{key}={value}", wanted, f"Correct {self.kind}.conf", item=key)
 
+    def check_counted(self) -> None:
+        """Raises InputError for frames by which a data directory's seconds cannot be told: everything counts 100 of
+        them a second, as Kaldi's recipes do."""
+        wanted = "10: seconds of voice are counted in frames of 10 ms, by every stage and report"
+        self.check("--frame-shift", self.frame_shift == 10.0, wanted)
+
     @property
     def shift(self) -> int:
         """Samples between frames, truncated as Kaldi truncates."""

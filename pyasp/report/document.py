@@ -109,7 +109,9 @@ def _cards(section: Section) -> list[tuple[str, str, str]]:
         best = min(own, key=lambda system: judged[system]["cllr"] or np.inf)
         told = judged[best]
         what = "lowest Cllr of the calibrated scores (0: perfect, 1: says nothing)"
-        cards.append((f"{name}: {what}", cost(told["cllr"]), f"{best}; {cost(told['min_cllr'])} possible"))
+        worse = tables.harm(found, best)
+        text = f"{best}; {cost(told['min_cllr'])} possible{worse and f'. Calibration helps nothing: {worse}'}"
+        cards.append((f"{name}: {what}", cost(told["cllr"]), text))
     return cards
 
 
@@ -118,6 +120,7 @@ def _classes(section: Section) -> dict[str, str]:
     return {
         **{f"{system} (paper)": "paper" for system in section.found},
         **{f"{system}{end}": "variant" for system in section.hidden for end in ("", ", disjoint")},
+        **{f"{tables.made_of(system)}, disjoint": "variant" for system in section.hidden},
         **{f"{a} - {b}": "variant" for a in section.hidden for b in section.found},
     }
 

@@ -4,7 +4,7 @@ from pyasp.core.text import cost, percent
 from pyasp.evaluation.llr import Entry, classes_text, eer_text, unsure
 from pyasp.report import results as report
 from pyasp.report.results import Results, entries, is_variant
-from pyasp.report.tables import interval, probability
+from pyasp.report.tables import harm, interval, probability
 
 SURE = 0.05  # p below it: more than chance
 NO_TELLING = "No difference to {} can be told from chance."
@@ -81,9 +81,16 @@ def _how_sure(entry: Entry, speakers: int | None) -> str:
 
 
 def unfit(results: Results, name: str) -> list[list[str]]:
-    """[systems, what] of scores that are worth less than nothing as log-likelihood ratios: Cllr above 1."""
+    """[systems, what] of scores that are worth less than nothing as log-likelihood ratios: Cllr above 1; and of those
+    that calibration helped nothing."""
     found = {system: each["calibration"]["cllr"] for system, each in entries(results, name).items()}
     bad = [system for system, cllr in found.items() if not is_variant(system) and (cllr is None or cllr > 1)]
     values = listed([cost(found[system]) for system in bad])
     what = f"scores on {name} are no log-likelihood ratios: Cllr {values}, where 1 says nothing (calibrate)"
-    return [[listed(bad), what]] if bad else []
+    everything = entries(results, name)
+    worse = [
+        [system, f"calibration helps nothing on {name}: {told}"]
+        for system in everything
+        if (told := harm(everything, system))
+    ]
+    return [*([[listed(bad), what]] if bad else []), *worse]

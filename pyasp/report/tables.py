@@ -56,12 +56,33 @@ def as_ratios(entry: Entry) -> Entry:
     return (disjoint(entry) or entry)["calibration"]
 
 
+def made_of(system: str) -> str:
+    """The system that a variant was made from."""
+    return system.rpartition("+")[0]
+
+
+def harm(found: Mapping[str, Entry], system: str) -> str:
+    """Of scores that calibration helped nothing, a Cllr above 1 or above that of the raw scores on the same trials:
+    what both are; nothing of others. found: {system: entry} of a list."""
+    if not calibrated(system) or as_ratios(found[system])["min_cllr"] is None:  # a class is missing
+        return ""
+    part, source, after = disjoint(found[system]), found.get(made_of(system)), as_ratios(found[system])["cllr"]
+    raw = part.get("raw") if part else source and as_ratios(source)
+    before = raw["cllr"] if raw else None
+    if after is not None and round(after, 3) <= min(1.0, np.inf if before is None else round(before, 3)):
+        return ""
+    told = f"; {cost(before)} of the raw scores on the same trials" if raw else ""
+    return f"Cllr {cost(after)}, where 1 says nothing{told}"
+
+
 def calibration_rows(results: Results, trial_list: str) -> list[tuple[str, Entry]]:
     """(name, entry): every system, and for one calibrated by halves the trials whose speakers were not in its
-    training."""
+    training, those of the raw scores first."""
     rows: list[tuple[str, Entry]] = []
     for system, entry in entries(results, trial_list).items():
         part = disjoint(entry)
+        if part and "raw" in part:
+            rows.append((f"{made_of(system)}, disjoint", {**part, "calibration": part["raw"]}))
         rows += [(f"{system}, disjoint", part)] if part else [(system, entry)]
     return [(name, entry) for name, entry in rows if entry.get("calibration")]
 
@@ -214,7 +235,7 @@ MEANING = {
     "that keeps the scores' order (ROC convex hull); ratio: Cllr / min Cllr. actDCF(p): (p P_miss + (1-p) P_fa) / "
     "min(p, 1-p) of decisions at the threshold ln((1-p)/p), C_miss = C_fa = 1; minDCF(p): at the best threshold. "
     "disjoint: trials of two speakers of one half, calibrated by the model trained on the other half; trials across "
-    "the halves are left out.",
+    "the halves are left out. The same trials of the system itself show what calibration did.",
     PRIMARY: "C_primary: mean of the DCFs at p = 0.01 and 0.001 with false alarms half of known and half of unknown "
     "nontarget speakers; at the thresholds ln 99 and ln 999, and (min) at the best ones.",
     PAIRED: "Differences: A - B of the same draws as the intervals; p: two-sided, from the share of draws on the other "

@@ -493,6 +493,7 @@ def kaldi_dir(tmp_path, segments):
     put(kaldi / "segments", *rows)
     put(kaldi / "utt2spk", *(f"{row.split()[0]} {row[0]}" for row in rows))
     put(kaldi / "spk2utt", *(f"{spk} {' '.join(row.split()[0] for row in rows if row[0] == spk)}" for spk in "abcd"))
+    put(tmp_path / "list", "a-0 a-3 target", "a-0 b-0 nontarget")  # stretches that overlap are never drawn
     return kaldi
 
 
@@ -500,7 +501,7 @@ def test_stretches_a_little_too_long_end_with_their_recording(tmp_path, capsys):
     """Kaldi writes times in hundredths; extract-segments cuts up to half a second."""
     kaldi = kaldi_dir(tmp_path, ["0.0 1.005", "0.25 1.4", "0.5 -1", "0.25 0.75"])
     data = tmp_path / "data"
-    assert prep_folder.main(["--kaldi-data", str(kaldi), "--data", str(data), "--eval-fraction=0.5"]) == 0
+    assert prep_folder.main([f"--kaldi-data={kaldi}", f"--data={data}", f"--trials={tmp_path}/list"]) == 0
     told = capsys.readouterr().out
     assert sum(map(int, re.findall(r"(\d+) utterances that ended behind their recordings are shortened", told))) == 8
     found = 0
@@ -514,7 +515,7 @@ def test_stretches_a_little_too_long_end_with_their_recording(tmp_path, capsys):
 
 def test_stretches_behind_their_recording_are_named_by_the_preparation(tmp_path, capsys):
     kaldi = kaldi_dir(tmp_path, ["0.25 0.75", "0.25 1.6", "1.0 1.2", "0.5 0.9"])
-    words = ["--kaldi-data", str(kaldi), "--data", str(tmp_path / "data"), "--eval-fraction=0.5"]
+    words = ["--kaldi-data", str(kaldi), "--data", str(tmp_path / "data"), f"--trials={tmp_path}/list"]
     assert prep_folder.main(words) == 1
     assert "a-1: found 8 utterances behind the end" in (told := capsys.readouterr().err) and "--max-bad" in told
     assert prep_folder.main([*words, "--max-bad=0.7"]) == 0
@@ -586,7 +587,8 @@ def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):
     for name, rows in (("recordings", recordings), ("supervisions", supervisions)):
         put(tmp_path / f"{name}.jsonl", *map(json.dumps, rows))
     words = [f"--{name}={tmp_path}/{name}.jsonl" for name in ("recordings", "supervisions")]
-    assert prep_folder.main([*words, "--data", str(tmp_path / "data"), "--eval-fraction=0.5"]) == 0
+    put(tmp_path / "list", "a-0 a-1 target", "a-0 b-0 nontarget")
+    assert prep_folder.main([*words, "--data", str(tmp_path / "data"), f"--trials={tmp_path}/list"]) == 0
     told = capsys.readouterr().out
     assert "4 of 4 files are not what the manifest says (first: " in told
     assert "found 16000 samples, 16000 Hz, 1 channels; expected 16080 samples" in told

@@ -146,6 +146,9 @@ def test_calibrations_of_the_recipe(tmp_path):
     )
     assert affine_map(path) == {"scale": 3.0, "offset": 1.5, "prior": 0.5, "trained_on": "dev", "trials": "a"}
     assert affine_map(path, "b")["scale"] == 1.0
+    losses = [["data", "x"], ["other and sys+calhalf", "helps nothing"], ["sys", "y"]]
+    (tmp_path / "results.json").write_text(json.dumps({"losses": losses}))
+    assert affine_map(path)["losses"] == ["helps nothing"]
     counts = {"n_target": 20, "n_nontarget": 90, "speakers": 6, "separable": False}
     path = calibration(
         path, a=[model_of(2.0, 1.0) | counts, model_of(4.0, 2.0) | counts | {"n_target": 40}], b=[model_of(1.0, 0.0)]

@@ -83,6 +83,20 @@ def test_calibration_is_an_affine_map(folder, tmp_path):
         SpeakerModel.load(tmp_path / "m")
 
 
+def test_a_calibration_that_is_gone_is_missed_where_the_bundle_was_made_with_one(folder, tmp_path):
+    """Raw scores, and the threshold of calibrated ones, would take its place."""
+    shutil.copytree(folder, tmp_path / "m")
+    manifest, facts = tmp_path / "m/bundle.json", json.loads((folder / "bundle.json").read_text())
+    manifest.write_text(json.dumps({**facts, "calibrated": True}))
+    with pytest.raises(InputError, match="calibration.json: found no such file; .* --calibration none"):
+        SpeakerModel.load(tmp_path / "m")
+    (tmp_path / "m/calibration.json").write_text('{"scale": 0.5, "offset": -2.0}')
+    assert SpeakerModel.load(tmp_path / "m").calibrated
+    (tmp_path / "m/calibration.json").unlink()
+    manifest.write_text(json.dumps({**facts, "calibrated": False}))
+    assert not SpeakerModel.load(tmp_path / "m").calibrated
+
+
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_a_bundle_in_which_a_file_is_another_one_is_refused(folder, tmp_path, calibrated):
     """Embeddings, or the scale of the scores, would be others without a word."""

@@ -175,6 +175,18 @@ DEFECTS = {
     "1 files are not there": lambda: Path("b-3.wav").unlink(),
     "not their prefix": lambda: DataDir("d").write("utt2spk", {**read_table("d/utt2spk"), "a-1": "b"}),
     "not the inverse": lambda: DataDir("d").write("spk2utt", {"a": "a-1"}),
+    "utt2dur: 1 entries are not the audio's (first: b-3: 99 s, where there are 1.030)": lambda: DataDir("d").write(
+        "utt2dur", {**read_table("d/utt2dur"), "b-3": "99"}
+    ),
+    "(first: a-1: long s, where there are 1.010)": lambda: DataDir("d").write(
+        "utt2dur", {**read_table("d/utt2dur"), "a-1": "long"}
+    ),
+    "feats.scp: 5 entries lead to no file (first: a-1: x.ark:7)": lambda: DataDir("d").write(
+        "feats.scp", dict.fromkeys(DataDir("d").utt2spk, "x.ark:7")
+    ),
+    "vad.scp: 1 entries lead to no file (first: b-1: a-1.wav:99999)": lambda: DataDir("d").write(
+        "vad.scp", {utt: f"a-1.wav:{99999 if utt == 'b-1' else 5}" for utt in DataDir("d").utt2spk}
+    ),
     "1 unknown recordings": lambda: DataDir("d").write("model2utts", {"m": "a-1 q"}),
 }
 
@@ -184,6 +196,25 @@ def test_validate_names_each_defect(folder, capsys, told):
     assert main(["validate", "d", "s"]) == 0 and "2 directories, 0 problems" in capsys.readouterr().out
     DEFECTS[told]()
     assert main(["validate", "d"]) == 1 and told in capsys.readouterr().out
+
+
+def test_validate_compares_durations_with_segments(folder, capsys):
+    """Where they do not end with the recording the file is not asked, so that entries which are commands are looked at
+    too; a tenth of a second may be rounding."""
+    Path("s/segments").write_text("a-x rec1 0.1 0.5\na-y rec1 0.5 -1\nb-z rec2 0.00 1.01\n")
+    DataDir("s").write("utt2dur", {"a-x": "0.45", "a-y": "0.51", "b-z": "1"})
+    assert main(["validate", "s"]) == 0
+    DataDir("s").write("utt2dur", {"a-x": "0.1", "a-y": "0.9", "b-z": "2"})
+    assert main(["validate", "s"]) == 1
+    assert (
+        "utt2dur: 3 entries are not the audio's (first: a-x: 0.1 s, where there are 0.400)" in capsys.readouterr().out
+    )
+
+
+def test_a_directory_given_twice_counts_once(folder, capsys):
+    assert main(["combine", "joined", "d", str(Path("d").absolute())]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 2 directories given a second time" in said and "joined: 5 utterances of 1 directories" in said
 
 
 def test_fix_mends_or_drops_and_keeps_the_old_tables(folder, capsys):
@@ -254,6 +285,7 @@ def test_fix_drops_no_recording_whose_disk_is_away(folder, capsys):
 def test_a_kaldi_directorys_trials_and_frame_shift_are_no_tables(folder, capsys):
     Path("d/trials").write_text("a a-1 target\na b-1 nontarget\n")
     Path("d/frame_shift").write_text("0.01\n")
+    Path("d/augment.txt").write_text("5 recordings, 5 copies\n")  # what stage augment says of its copies
     reverse("d/utt2spk")
     assert main(["fix", "d"]) == 0 and main(["validate", "d"]) == 0
     assert Path("d/frame_shift").read_text() == "0.01\n" and Path("d/.backup/utt2spk").exists()

@@ -140,6 +140,9 @@ def test_the_marker_is_written_last_and_an_older_preparation_goes_when_a_new_one
 
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials/old").write_text("x\n")
+    with pytest.raises(InputError, match="files that no run made .trials.*nothing was changed"):
+        prepared(1)
+    (tmp_path / common.LISTING).touch()  # now an older preparation has begun here
     prep = prepared(1)
     assert not prep.current() and (tmp_path / "trials/old").exists()  # it may yet fail
     prep.begin()

@@ -98,6 +98,17 @@ def test_the_same_again_writes_nothing_and_other_data_decide_anew(tmp_path):
     assert read_conf(out / "ubm.conf", UbmOptions).num_gauss == 64
 
 
+def test_an_edit_of_what_was_fitted_is_said_before_it_is_undone(tmp_path, capsys):
+    words = [str(FOLDER), folder_of(tmp_path / "a", (10, 5, 80)), str(tmp_path / "conf")]
+    assert main(words) == 0
+    ubm = tmp_path / "conf/ubm.conf"
+    before = ubm.read_text()
+    ubm.write_text(before.replace("--num-gauss=", "--num-gauss=1"))
+    capsys.readouterr()
+    assert main(words) == 0 and ubm.read_text() == before
+    assert f"{ubm}: written anew, it had --num-gauss=1" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_told(tmp_path, capsys):
     assert main([str(FOLDER), folder_of(tmp_path / "mute", (2, 2, 0)), str(tmp_path / "conf")]) == 1
     assert "no voiced frame" in capsys.readouterr().err

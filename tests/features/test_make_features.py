@@ -1,5 +1,6 @@
 """make_mfcc and vad over a data directory: contents, failures, jobs, compression, what is made again."""
 
+import dataclasses
 import gzip
 import json
 
@@ -81,6 +82,16 @@ def test_features_tables_and_decisions(data):
             expected = energy_vad(feats[utt][:, 0], VadOptions(vad_frames_context=2, vad_proportion_threshold=0.12))
             np.testing.assert_array_equal(decisions, expected.astype(np.float32))
             assert voiced[utt] == str(expected.sum()) and 0 < expected.sum() < 50
+
+
+@pytest.mark.parametrize("tool", [make_mfcc, make_fbank])
+def test_frames_of_another_shift_are_not_stored(data, capsys, tool):
+    raw = data.path / "raw"
+    assert tool.main(["--frame-shift=20", str(data.path), str(raw)]) == 1
+    error = capsys.readouterr().err
+    assert "--frame-shift=20.0" in error and "expected 10: seconds of voice are counted in frames of 10 ms" in error
+    assert not list(data.path.glob("raw*"))
+    assert len(Mfcc(dataclasses.replace(OPTIONS, frame_shift=20.0)).compute(signal(1), "u")) == 25  # only stored ones
 
 
 def test_the_number_of_jobs_does_not_show(data):

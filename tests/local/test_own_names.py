@@ -8,7 +8,8 @@ import pytest
 import soundfile
 from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
 
-from local import prep_folder, trial_lists
+from local import folder_sources, prep_folder, trial_lists
+from local.trial_lists import AGAIN, TURNED, Check, Stretch, Trial
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.report.facts import losses
@@ -204,6 +205,34 @@ def test_folders_whose_joined_names_are_one_have_ids_of_their_own(tree, tmp_path
     assert len(utts) == 26 and utts["spk0--s0--7"] == "spk0" and utts["spk0-s0--7"] == "spk0-s0"
 
 
+@pytest.mark.parametrize(
+    "shape, doubt",
+    [
+        ("{speaker}/{session}/{take}.wav", ""),
+        ("{session}/{speaker}/{take}.wav", "turn the tree about, or give --tables. 9 folders below (spk0, spk1, "),
+        ("set{half}/{speaker}/{session}/{take}.wav", "Recordings such as set0/spk0/s0/0.wav lie three folders deep"),
+    ],
+)
+def test_uppermost_folders_that_may_be_no_speakers_are_said(shape, doubt):
+    parts = [
+        shape.format(speaker=f"spk{k}", session=f"s{session}", take=take, half=k % 2).split("/")
+        for k in range(9)
+        for session in range(4)
+        for take in range(2)
+    ]
+    told = folder_sources.doubt_of_levels(parts)
+    assert doubt in told and bool(doubt) == ("are taken for speakers" in told)
+
+
+def test_a_doubt_of_the_levels_is_in_the_report(tmp_path, capsys):
+    for k in range(24):
+        wav(tmp_path / "own" / f"set{k % 4}" / f"spk{k % 8}" / "c" / f"{k}.wav", k)
+    assert prepare(tmp_path / "data", "--root", tmp_path / "own") == 0
+    told = "4 uppermost folders are taken for speakers (set0, set1, set2, set3)"
+    assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"][0]
+
+
 def test_a_copy_is_no_other_recording(tree, tmp_path, capsys):
     shutil.copy(tree / "spk0/s0/0.wav", tree / "spk0/s1/copy.wav")
     assert prepare(tmp_path / "data", "--root", tree) == 0
@@ -351,6 +380,46 @@ def test_trials_given_twice_and_models_of_several_speakers_are_counted(protocol,
     said = capsys.readouterr().out
     assert "1 trials given before, which count twice (first: trial 4)" in said
     assert "1 trials of a model with recordings of several speakers (first: m3 spk3-0)" in said
+
+
+def test_a_pair_in_both_directions_counts_twice_and_is_told(tree, tmp_path, capsys):
+    """Of models of one recording, whose scores are the same either way; a trial given again is told as that alone."""
+    a, b, c = "spk4/s0/0.wav", "spk4/s1/0.wav", "spk3/s0/0.wav"
+    pairs = [(a, b), (a, c), (b, a), (c, b), (a, b), (c, a)]
+    listed = tmp_path / "listed"
+    listed.write_text("".join(f"{x} {y} {'non' * (x[:4] != y[:4])}target\n" for x, y in pairs))
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    counts = json.loads((tmp_path / "data/prep.json").read_text())["trials/listed"]
+    assert (counts["target"], counts["nontarget"]) == (3, 3)
+    assert (counts[AGAIN], counts[TURNED]) == (1, 2)
+    assert f"2 trials {TURNED} (first: trial 3)" in capsys.readouterr().out
+
+
+def test_models_of_several_recordings_have_no_other_direction():
+    check = Check({"m": ["a", "c"], "b": ["b"], "a": ["a"]}, lambda utt: "", Stretch)
+    for model, test in (("m", "b"), ("b", "a"), ("b", "c"), ("a", "b")):
+        check.see(Trial(model, test, model == "m"))
+    assert check.counts("l") == {TURNED: 1}
+
+
+@pytest.mark.parametrize("given", ["speaker table", "tables"])
+def test_words_that_are_no_gender_are_told_and_count_as_not_known(protocol, tree, tmp_path, capsys, given):
+    words = ["w", "FEMALE ", "1", "männlich", "M", ""]
+    if given == "tables":
+        for name in ("train", "test", "enroll"):
+            head, *lines = (protocol / f"{name}.tsv").read_text().splitlines()
+            place = head.split("\t").index("speaker")
+            table = [[*line.split("\t"), words[int(line.split("\t")[place][3:])]] for line in lines]
+            rows(protocol / f"{name}.tsv", [*head.split("\t"), "gender"], *table)
+        options = ()
+    else:
+        rows(tmp_path / "known.tsv", ["speaker", "gender"], *([f"spk{k}", word] for k, word in enumerate(words)))
+        options = ("--speaker-table", tmp_path / "known.tsv")
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree, *options) == 0
+    told = "the gender of 3 speakers is none of m f male female (1, männlich, w): it counts as not known"
+    assert told in capsys.readouterr().out
+    tables = [DataDir(tmp_path / "data" / name).read_if_there("spk2gender") for name in ("train", "enroll", "test")]
+    assert {speaker: gender for each in tables for speaker, gender in each.items()} == {"spk1": "f", "spk4": "m"}
 
 
 def test_a_recordings_name_is_its_path_whatever_its_id(tmp_path):

@@ -9,6 +9,7 @@ from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, sph, trial_
 
 from local import prep_folder
 from pyasp.audio.cuts import read_samples
+from pyasp.data.datadir import DataDir
 
 
 def prepare(data, *options):
@@ -97,10 +98,15 @@ def kaldi_dir(tree, directory, speakers=SPEAKERS, entry="{}"):
     return directory
 
 
-def test_a_kaldi_directory_is_a_pool(tree, tmp_path):
-    assert prepare(tmp_path / "data", "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi"), "--eval-fraction=0.4") == 0
+def test_a_kaldi_directory_is_a_pool(tree, tmp_path, capsys):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
     data = check_data_dir(tmp_path / "data/train", 16, 4)
-    assert set(data.read("spk2gender").values()) == {"f"}
+    assert set(data.read("spk2gender").values()) == {"f"} and "is none of" not in capsys.readouterr().out
+    (kaldi / "spk2gender").write_text("".join(f"{speaker} w\n" for speaker in SPEAKERS))
+    assert prepare(tmp_path / "other", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    assert "the gender of 6 speakers is none of m f male female (w)" in capsys.readouterr().out
+    assert not DataDir(tmp_path / "other/train").has("spk2gender")
 
 
 def test_kaldi_segments_are_cut_out(tree, tmp_path):

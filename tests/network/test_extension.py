@@ -220,5 +220,5 @@ def test_what_was_made_before_there_were_encoders_is_the_tdnn_s(tmp_path):
     model = make_bundle(tmp_path / "model")
     conf, facts = model / "network.conf", json.loads((model / "bundle.json").read_text())
     conf.write_text(conf.read_text().replace("--encoder=tdnn\n", ""))
-    (model / "bundle.json").write_text(json.dumps({key: facts[key] for key in facts if key != "shapes"}))
+    write_manifest(model, facts["kind"], {key: facts[key] for key in facts if key not in ("shapes", "kind", "files")})
     assert isinstance(load_network(read_bundle(model))[0].frames, Tdnn)

@@ -261,6 +261,38 @@ def test_results_json_text_page_and_screen_show_the_same_digits(root, html):
     assert not [row for row in on_screen if report.is_variant(row[0]) and len(row) > 3]  # they are on the pages alone
 
 
+def raw_on_disjoint(root):
+    """Cllr of the raw scores on the trials that the column beside the calibrated ones calls disjoint, from the files."""
+    kept = (root / "exp/statistics+calhalf/scores/cc2.tsv").read_text().split()[1:]
+    scores = [float(line.split()[2]) for line in (root / "exp/statistics/scores/cc2").read_text().splitlines()]
+    labels = [line.split()[2] == "target" for line in (root / "data/trials/cc2").read_text().splitlines()]
+    of = {
+        target: [score for score, label, each in zip(scores, labels, kept) if label == target and each == "disjoint"]
+        for target in (True, False)
+    }
+    return np.mean([np.mean(np.log2(1 + np.exp(np.array(of[t]) * (-1 if t else 1)))) for t in (True, False)])
+
+
+def test_a_calibration_that_helps_nothing_is_told():
+    raw, worse, least = ({"cllr": cllr, "min_cllr": 0.2} for cllr in (0.3, 1.013, 0.25))
+
+    def told(calibration, disjoint=None, base=raw):
+        found = {"a": {"calibration": base, "by": {}}, "a+calhalf": {"calibration": calibration, "by": {}}}
+        if disjoint:
+            found["a+calhalf"]["by"] = {"halves": {"disjoint": {"calibration": disjoint, "raw": raw}}}
+        results = {"systems": {name: {"trials": {"l": entry}} for name, entry in found.items()}}
+        return [row for row in findings.unfit(results, "l") if row[0] == "a+calhalf"]
+
+    text = (
+        "calibration helps nothing on l: Cllr 1.013, where 1 says nothing; 0.300 of the raw scores on the same trials"
+    )
+    assert told(least, worse) == told(worse) == [["a+calhalf", text]]
+    assert not told(worse, least) and not told(least) and not told(raw)  # equal to the raw ones: no harm
+    assert "Cllr 0.300" in told(raw, base=least)[0][1] and "0.250 of the raw" in told(raw, base=least)[0][1]
+    assert told(worse, base=worse)  # above 1, though no worse
+    assert not told({"cllr": None, "min_cllr": None})  # a class is missing: no figure
+
+
 def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
     results = json.loads((root / "exp/results.json").read_text())
     table = report_tables.calibration_table(results, "cc2")
@@ -268,6 +300,11 @@ def test_calibrated_by_halves_is_reported_on_the_disjoint_trials(root):
     found = results["systems"]["statistics+calhalf"]["trials"]["cc2"]["by"]["halves"]["disjoint"]
     assert row[1] == f"{found['calibration']['cllr']:.3f}" and found["n_nontarget"] < 40 * 36
     assert float(row[3]) < 1.3 < float(next(row for row in table if row[0] == "statistics")[3])
+    names = [row[0] for row in table]
+    assert names[names.index(row[0]) - 1] == "statistics, disjoint"
+    raw = raw_on_disjoint(root)
+    before = next(row for row in table if row[0] == "statistics, disjoint")
+    assert before[1] == f"{raw:.3f}" and before[-1] == row[-1]
     entry = results["systems"]["statistics+calhalf"]["trials"]["cc2"]
     assert report_tables.value_of(entry, "cllr") == found["calibration"]["cllr"] != entry["calibration"]["cllr"]
     intervals = {row[0]: row[-1] for row in report_tables.intervals_table(results, "cc2")}
@@ -329,7 +366,7 @@ def test_variants_and_fusions_are_behind_the_switch(html):
     names = [(kind, re.sub(r"<wbr>", "", name)) for kind, name in rows]
     for kind, name in names:
         if re.fullmatch(r"(fusion:|statistics\+|ivector|statistics)[\w+:]*(, disjoint| - [\w+]+)?", name):
-            hidden = "+" in name.split(" - ")[0]
+            hidden = "+" in name.split(" - ")[0] or name.endswith(", disjoint")  # raw scores beside calibrated ones
             assert ("variant" in kind) == hidden, (kind, name)
     assert ' class="best"' in {kind for kind, name in names if name == "statistics"}
     first = [name for _, name in names if name in ("ivector", "statistics", "statistics+calhalf")][:3]
