@@ -21,8 +21,6 @@ from pyasp.network.onnx import OnnxModel
 from pyasp.training.options import NetworkOptions
 from pyasp.training.trainer import init_of
 
-FRAMES = ("frame_shift", "frame_length", "snip_edges")  # what decides how many frames a recording has
-
 
 def check(run: Request) -> None:
     """Reads every conf file that the run will read, a preparation's own aside.
@@ -61,7 +59,7 @@ def features_of(run: Request, kind: str) -> MelFeatures:
     every kind's."""
     options, mfcc = of_tool(run, f"make_{kind}"), of_tool(run, "make_mfcc")
     path = Path(run.conf) / f"{kind}.conf"
-    for name in FRAMES:
+    for name in ("snip_edges", *(("frame_length",) if mfcc.snip_edges else ())):  # decide how many frames there are
         ours, theirs = getattr(options, name), getattr(mfcc, name)
         if ours != theirs:
             expected = f"{theirs}, as mfcc.conf beside it: they share its voice activity"

@@ -96,6 +96,8 @@ def test_what_the_run_does_not_read_is_not_looked_at(conf, capsys):
     change(conf, "fbank.conf", "--snip-edges=true")
     assert told(conf, "average", capsys)[0] == 0
     assert told(conf, "resnet34", capsys)[0] == 1
+    change(conf, "fbank.conf", "--snip-edges=false", "--frame-length=20")  # as many frames
+    assert told(conf, "resnet34", capsys)[0] == 0
     (conf / "fbank.conf").unlink()
     code, said = told(conf, "average resnet34", capsys)
     assert code == 1 and f"{conf}/fbank.conf: found no such file" in said and "Copy one of conf/*/fbank.conf" in said
