@@ -66,7 +66,8 @@ def _heard(entry: str) -> Header | str:
     done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
+        missing = "; install that program" * (done.returncode == 127)
+        return f"exit code {done.returncode} ({said[-1] if said else 'no message'}){missing}"
     try:
         samples, rate = read_delivered(done.stdout, entry)
     except InputError as error:

@@ -60,8 +60,8 @@ def target_pairs(source: OwnData, utterances: list[Utterance], crossed: bool) ->
 class Conditions:
     """What the speakers of a non-target share: gender, then each column with one value a speaker, in the table's order.
 
-    A column counts where half of the speakers have ENOUGH others who share it and those before it. A speaker with fewer
-    meets those who share as many of the first columns as ENOUGH others do. Unknown values meet all.
+    A column counts where it tells speakers apart and half of them have ENOUGH others who share it and those before it.
+    A speaker with fewer meets those who share as many of the first columns as ENOUGH others do. Unknown values meet all.
     """
 
     def __init__(self, utterances: Iterable[Utterance]):
@@ -75,7 +75,7 @@ class Conditions:
         self.depth = dict.fromkeys(known, 0)  # how many of the columns a speaker's non-targets share
         for name in dict.fromkeys(name for columns in known.values() for name in columns if name not in NO_SPLIT):
             found = {speaker: columns.get(name, set()) for speaker, columns in known.items()}
-            if all(len(each) <= 1 for each in found.values()) and any(found.values()):
+            if all(len(each) <= 1 for each in found.values()) and len(set().union(*found.values())) > 1:
                 self._add(name, {speaker: min(each, default="") for speaker, each in found.items()})
 
     def _add(self, name: str, column: Mapping[str, str]) -> None:

@@ -54,7 +54,7 @@ def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
     elif file.get("type") == "file":
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
-        cure = "Store the audio as files (lhotse cut move-features, or RecordingSet.from_dir)"
+        cure = "Store the audio as files: lhotse's CutSet.save_audios(DIR)"
         found = f"a source of type {file.get('type')!r}"
         raise InputError(recording["id"], found, "files holding the channel", cure, item=name)
     source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
@@ -139,6 +139,8 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     """
     data = DataDir(directory)
     data.require("utt2spk", "wav.scp")
+    if made := [each for each in ("feats.scp", "vad.scp", "cmvn.scp") if data.has(each)]:
+        print(f"{directory}: {', '.join(made)} not used: features are made anew from the recordings")
     names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel")
     wav, genders, languages, sides = map(data.read_if_there, names)
     utterances, hinted = [], []

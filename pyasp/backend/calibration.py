@@ -18,7 +18,7 @@ Decision: accept when llr >= log(C_fa (1 - p) / (C_miss p)), whatever the system
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -103,7 +103,13 @@ def trained_on(stored: dict[str, Any]) -> Trained | None:
     return Trained(**known) if "n_target" in known else None
 
 
-def pooled(models: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def doubts_of(models: Sequence[dict[str, Any]]) -> list[str]:
+    """What is to be said against models of a calibration.json; that of one half of the speakers says so."""
+    half = ", in one of the halves" if len(models) > 1 else ""
+    return [doubt + half for doubt in dict.fromkeys(doubt for model in models for doubt in model.get("doubts", ()))]
+
+
+def pooled(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What models of a calibration.json were trained on together, such as those of two halves, with its doubts: the
     same entries as in each of them; nothing where one does not say."""
     found = [trained_on(model) for model in models]
@@ -112,7 +118,7 @@ def pooled(models: Iterable[dict[str, Any]]) -> dict[str, Any]:
         return {}
     counts = {name: sum(getattr(each, name) for each in parts) for name in ("n_target", "n_nontarget", "speakers")}
     trained = Trained(**counts, separable=any(each.separable for each in parts))
-    return {**asdict(trained), "doubts": list(dict.fromkeys(doubt for each in parts for doubt in each.doubts()))}
+    return {**asdict(trained), "doubts": doubts_of(models)}
 
 
 def objective(llr: np.ndarray, target: np.ndarray, prior: float) -> float:

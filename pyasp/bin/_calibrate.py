@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.backend import calibration
-from pyasp.backend.calibration import Calibration
+from pyasp.backend.calibration import Calibration, doubts_of
 from pyasp.backend.options import BackendOptions
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.records import describe, is_current
@@ -128,7 +128,7 @@ def tell(system: str, way: str, options: BackendOptions, used: dict) -> None:
     """Prints the first of the models, and what is to be said against any of them."""
     first = next(iter(used.values()))[0]
     for name, models in used.items():
-        for doubt in dict.fromkeys(doubt for model in models for doubt in model.get("doubts", ())):
+        for doubt in doubts_of(models):
             print(f"warning: {system}, {name}: calibrated on {doubt}", file=sys.stderr)
     terms = " ".join(f"{weight:+.4f} x {name}" for name, weight in first["weights"].items())
     print(f"{system}: trained on {trained_on(way, options)}: llr = {terms} {first['offset']:+.4f}")

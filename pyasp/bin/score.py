@@ -18,9 +18,18 @@ from pyasp.core.command import command, one_of
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.options import option, subset
-from pyasp.core.records import describe, is_current
+from pyasp.core.records import changed_behind, describe, is_current
 from pyasp.data.datadir import c_sorted, read_model2utts, read_table
-from pyasp.data.scores import ALL, array_path, dev_list, optional, read_left_out, with_scores, write_scores
+from pyasp.data.scores import (
+    ALL,
+    array_path,
+    dev_list,
+    note_left_out,
+    optional,
+    read_left_out,
+    with_scores,
+    write_scores,
+)
 from pyasp.data.trials import TrialList, read_trials, trial_lists
 from pyasp.kaldi import ScpReader
 
@@ -302,15 +311,27 @@ def system(options: Options, data: str, exp: str) -> None:
         systems.make(chain)
 
 
+def _outdated(system_dir: Path) -> str:
+    """A file behind a system's scores that is another one since; "" where they are up to date."""
+    return next(filter(None, map(changed_behind, sorted((system_dir / "scores").iterdir()))), "")
+
+
 @command(Options, "DATA", "EXP", "SYSTEM...", action="fusions")
 def fusions(options: Options, data: str, exp: str, systems: list[str]) -> None:
     """The fusions of backend.conf whose members have scores: EXP/fusion:<a>+<b>/scores/<list>, calibrated.
+
+    One with a member that is not among the systems, and whose scores are out of date, is left out with the reason.
 
     Example, after ./run.sh:
         pyasp score fusions --config conf/toy/backend.conf data/toy exp/toy ivector attentive_statistics
     """
     known = [*variants.names(options, systems), *with_scores(exp)]
     for name, members in variants.fusions(options, known).items():
+        if old := [each for each in members if each.split("+")[0] not in systems and _outdated(Path(exp, each))]:
+            changed = _outdated(Path(exp, old[0]))
+            why = f"{old[0]} is not among the systems of this run, and {changed} is another since it was scored"
+            note_left_out(f"{exp}/{name}", {ALL: why}, options.force)
+            continue
         calibrate(options, "auto", data, f"{exp}/{name}", [f"{exp}/{member}" for member in members], options.force)
 
 

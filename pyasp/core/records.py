@@ -198,6 +198,12 @@ def ancestors(path: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path,
             yield from ancestors(Path(name), seen)
 
 
+def changed_behind(path: Path) -> str:
+    """An input of an artefact, or of what that was made from, that is gone or another file by now; "" without any."""
+    inputs = (each for _, record in ancestors(path) for each in record["inputs"].items())
+    return next((name for name, mark in inputs if not Path(name).is_file() or fingerprint(name) != mark), "")
+
+
 def maker(path: Path, *tools: str) -> dict[str, Any]:
     """The nearest record of one of some tools. Raises InputError when no record leads there."""
     for _, record in ancestors(path):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pyasp.backend.calibration import doubts_of
 from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
@@ -285,5 +286,5 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
 def _doubts(system: Path) -> list[str]:
     """What is to be said against a calibration."""
     lists = read_json_if_there(system / "calibration.json").get("lists", {}).values()
-    found = dict.fromkeys(text for models in lists for model in models for text in model.get("doubts", ()))
+    found = dict.fromkeys(text for models in lists for text in doubts_of(models))
     return [f"calibrated on {text}" for text in found]

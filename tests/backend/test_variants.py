@@ -513,6 +513,18 @@ def test_a_system_gets_every_variant_and_fusions_come_after(root, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("exp/*/scores/*")}
 
 
+def test_a_fusion_takes_no_old_scores_of_a_system_that_is_not_in_the_run(root, capsys):
+    (root / "b.conf").write_text("--fuse=one+two\n")
+    words = ["fusions", f"--config={root / 'b.conf'}", str(root / "data"), str(root / "exp")]
+    assert score.main([*words, "one"]) == 0 and (root / "exp/fusion:one+two/scores").is_dir()  # `two` is up to date
+    embeddings = root / "exp/two/enroll/embedding.scp"
+    embeddings.write_text(embeddings.read_text() + "new x.ark:3\n")
+    assert score.main([*words, "one"]) == 1 and "--force they are deleted" in capsys.readouterr().err
+    assert score.main([*words[:1], "--force", *words[1:], "one"]) == 0
+    told = f"fusion:one+two is left out: two is not among the systems of this run, and {embeddings} is another since"
+    assert told in capsys.readouterr().err and not (root / "exp/fusion:one+two/scores").exists()
+
+
 def test_a_system_goes_on_without_what_cannot_be_made(root, capsys):
     conf = root / "b.conf"
     conf.write_text("--variant=snorm+cal\n--variant=cosine\n--cohort-size=1\n")

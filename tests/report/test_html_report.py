@@ -583,7 +583,7 @@ def test_what_was_lost_on_the_way_is_said(tmp_path):
         ["ivector", "50 % of the variances of the UBM are at their floor: too few frames"],
         ["ivector", "20 of 27 recordings of train_ubm served to train the extractor"],
         ["ivector", "2 Gaussians had too few frames for the extractor and stayed as they were"],
-        ["a+snorm+cal", "calibrated on 3 target trials, fewer than 30"],
+        ["a+snorm+cal", "calibrated on 3 target trials, fewer than 30, in one of the halves"],
     ]
     assert facts.left_out(exp, ["a+cal", "a+calhalf", "a+snorm"]) == [
         ["a+cal", "left out: no dev speakers"],
