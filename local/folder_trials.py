@@ -61,7 +61,7 @@ class Conditions:
     """What the speakers of a non-target share: gender, then each column with one value a speaker, in the table's order.
 
     A column counts where it tells speakers apart and half of them have ENOUGH others who share it and those before it.
-    A speaker with fewer meets those who share as many of the first columns as ENOUGH others do. Unknown values meet all.
+    A speaker with fewer meets those who share as many of the first columns as ENOUGH others do. Unknown ones meet all.
     """
 
     def __init__(self, utterances: Iterable[Utterance]):

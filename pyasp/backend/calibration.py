@@ -18,6 +18,7 @@ Decision: accept when llr >= log(C_fa (1 - p) / (C_miss p)), whatever the system
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -106,7 +107,8 @@ def trained_on(stored: dict[str, Any]) -> Trained | None:
 def doubts_of(models: Sequence[dict[str, Any]]) -> list[str]:
     """What is to be said against models of a calibration.json; that of one half of the speakers says so."""
     half = ", in one of the halves" if len(models) > 1 else ""
-    return [doubt + half for doubt in dict.fromkeys(doubt for model in models for doubt in model.get("doubts", ()))]
+    each = (trained.doubts() if (trained := trained_on(model)) else model.get("doubts", ()) for model in models)
+    return [doubt + half for doubt in dict.fromkeys(itertools.chain.from_iterable(each))]
 
 
 def pooled(models: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -313,7 +313,8 @@ def system(options: Options, data: str, exp: str) -> None:
 
 def _outdated(system_dir: Path) -> str:
     """A file behind a system's scores that is another one since; "" where they are up to date."""
-    return next(filter(None, map(changed_behind, sorted((system_dir / "scores").iterdir()))), "")
+    found = map(changed_behind, sorted((system_dir / "scores").iterdir()))
+    return next((changed[1] for changed in found if changed), "")
 
 
 @command(Options, "DATA", "EXP", "SYSTEM...", action="fusions")

@@ -5,9 +5,9 @@ test/embedding.scp -> its shards -> network or UBM and extractor; feats.scp, vad
 """
 
 import dataclasses
-import functools
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.options import T, picked
-from pyasp.core.records import ancestors, fingerprint, maker, record_of, versions
+from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
 from pyasp.data.datadir import read_table
 from pyasp.features.kinds import KINDS, MAKERS
@@ -50,14 +50,12 @@ class Found:
 def check_current(path: Path, besides: str = "") -> None:
     """InputError when something that an artefact was made from, however far behind it, was made again since.
 
-    What is no longer there is passed over. besides: what else the user may do.
+    besides: what else the user may do.
     """
-    marks = functools.cache(fingerprint)
-    for artefact, record in ancestors(path):
-        for name, mark in record["inputs"].items():
-            if Path(name).is_file() and marks(name) != mark:
-                expected = f"one made from the present {Path(name).name}"
-                raise InputError(artefact, f"one older than {name}", expected, rerun("", besides, force=True))
+    if changed := changed_behind(path):
+        artefact, name = changed
+        cure = rerun("scores", besides, force=True)
+        raise InputError(artefact, f"one older than {name}", f"one made from the present {Path(name).name}", cure)
 
 
 def options_of(record: dict[str, Any], cls: type[T]) -> T:
@@ -220,7 +218,11 @@ WRITERS = {"network": write_network, "ivector": write_ivector}
 
 def facts_of(found: Found) -> dict[str, Any]:
     """What bundle.json says beyond the files; no results before stage report."""
-    trials = read_json_if_there(found.directory / "metrics.json").get("trials", {})
+    metrics = found.directory / "metrics.json"
+    trials = read_json_if_there(metrics).get("trials", {})
+    if trials and (changed := changed_behind(metrics)):
+        print(f"warning: {metrics} is older than {changed[1]}: its results are left out", file=sys.stderr)
+        trials = {}
     kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors", "ci")
     return {
         "system": found.directory.name,
@@ -228,7 +230,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "rate": int(found.settings["mfcc"].sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
         "results": {name: {key: entry[key] for key in kept if key in entry} for name, entry in trials.items()},
-        "losses": losses_of(found.directory.parent, "data", found.directory.name),
+        "losses": losses_of(found.directory.parent, "data", found.directory.name) if trials else [],
         "versions": versions(),
     }
 

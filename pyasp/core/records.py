@@ -7,6 +7,7 @@ files and all inputs are the same, nothing needs to be imported to know that the
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -198,10 +199,15 @@ def ancestors(path: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path,
             yield from ancestors(Path(name), seen)
 
 
-def changed_behind(path: Path) -> str:
-    """An input of an artefact, or of what that was made from, that is gone or another file by now; "" without any."""
-    inputs = (each for _, record in ancestors(path) for each in record["inputs"].items())
-    return next((name for name, mark in inputs if not Path(name).is_file() or fingerprint(name) != mark), "")
+def changed_behind(path: Path) -> tuple[Path, str] | None:
+    """(artefact, its input that was made again since): an artefact itself, or one that it was made from, however far
+    behind it. None where all are as they were; what is no longer there is passed over."""
+    marks = functools.cache(fingerprint)
+    for artefact, record in ancestors(path):
+        for name, mark in record["inputs"].items():
+            if Path(name).is_file() and marks(name) != mark:
+                return artefact, name
+    return None
 
 
 def maker(path: Path, *tools: str) -> dict[str, Any]:

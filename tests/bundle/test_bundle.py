@@ -59,6 +59,18 @@ def test_the_card_tells_what_the_figures_may_suffer_from():
     assert "suffer" not in card("ivector", {"rate": 8000, "shortest_voiced_seconds": 1})
 
 
+def test_results_older_than_the_scores_are_left_out(finished, tmp_path, capsys):
+    where = tmp_path / "run"
+    shutil.copytree(finished[0], where)
+    scores = where / "exp/ivector/scores/veri_test"
+    metrics = where / "exp/ivector/metrics.json"
+    record = records.load_record(records.made_path(metrics))
+    write_made(metrics, {**record, "inputs": {str(scores): "sha256:before"}})
+    assert main(["--calibration", "none", str(where / "exp/ivector"), str(tmp_path / "m")]) == 0
+    assert f"{metrics} is older than {scores}: its results are left out" in capsys.readouterr().err
+    assert "No results were recorded with it." in (tmp_path / "m/README.md").read_text()
+
+
 def test_mistakes(finished, tmp_path, capsys):
     where, _ = finished
     target = tmp_path / "m"
@@ -155,7 +167,8 @@ def test_calibrations_of_the_recipe(tmp_path):
     )
     found = affine_map(path)
     assert (found["n_target"], found["n_nontarget"], found["speakers"], found["separable"]) == (60, 180, 12, False)
-    assert found["doubts"] == ["20 target trials, fewer than 30", "6 speakers, fewer than 10"]
+    halves = ", in one of the halves"
+    assert found["doubts"] == ["20 target trials, fewer than 30" + halves, "6 speakers, fewer than 10" + halves]
     assert calibration_file(tmp_path / "sys", "") == path and calibration_file(tmp_path / "sys", "none") is None
     better = calibration(tmp_path / "sys+cal/calibration.json", a=[model_of(1.0, 1.0)])
     assert calibration_file(tmp_path / "sys", "") == better and calibration_file(tmp_path / "sys", str(path)) == path
