@@ -78,6 +78,10 @@ def compare(directories: list[str], against: str) -> str:
     if len(directories) > 2 and not against:
         raise InputError("command line", f"{len(directories)} runs", "two", "Name two, or a system with --against")
     paths = [Path(each) for each in directories]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError(
+            "command line", "a run given twice", "runs that differ", "Name each once", " ".join(directories)
+        )
     runs: list[report.Results] = [read_json_if_there(path / "results.json") for path in paths]
     for path, run in zip(paths, runs):
         if not run:

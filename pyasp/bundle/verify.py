@@ -264,8 +264,9 @@ def check_speaker(path: Path, add: bool, force: bool) -> None:
         cure = "Give --add to add recordings to his, or --force to enrol him anew"
         raise InputError(path, "a speaker of this name", "a new name", cure)
     if add and not path.exists():
-        names = some(sorted(each.stem for each in path.parent.glob("*.ark"))) or "no speaker yet"
-        raise InputError(path, "no such speaker", names, "Correct the name, or leave --add out")
+        names = some(sorted(each.stem for each in path.parent.glob("*.ark")))
+        there = f"one that is enrolled ({names or 'none is yet'})"
+        raise InputError(path, "no such speaker", there, "Correct the name, or leave --add out")
 
 
 def save_speaker(

@@ -443,6 +443,8 @@ def test_two_runs_side_by_side(root, tmp_path, capsys, monkeypatch):
     (other / "ivector/metrics.json").write_text(json.dumps(metrics))
     assert report_tool.main(["--compare", str(root / "exp"), str(other)]) == 0
     assert f"cc2 (not the same trials: A {trials_text(both[0])}, B {trials_text(both[1])})\n" in capsys.readouterr().out
+    assert report_tool.main(["--against=ivector", str(root / "exp"), f"{root}/exp/../exp"]) == 1
+    assert "a run given twice" in capsys.readouterr().err
     assert report_tool.main(["--compare", str(root / "exp"), str(tmp_path / "nowhere")]) == 1
     assert "results.json" in capsys.readouterr().err
 
