@@ -141,10 +141,15 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     data.require("utt2spk", "wav.scp")
     if made := [each for each in ("feats.scp", "vad.scp", "cmvn.scp") if data.has(each)]:
         print(f"{directory}: {', '.join(made)} not used: features are made anew from the recordings")
-    names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel")
-    wav, genders, languages, sides = map(data.read_if_there, names)
+    names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
+    wav, genders, languages, sides, unique = map(data.read_if_there, names)
+    copies = {utt for utt, one in unique.items() if one != utt and {one, utt} <= data.utt2spk.keys()}
+    if copies:
+        print(f"{directory}: {len(copies)} augmented copies (utt2uniq) are left out (first: {min(copies)})")
+    kept = [utt for utt in data.utt2spk if utt not in copies]
     utterances, hinted = [], []
-    for utt, speaker in data.utt2spk.items():
+    for utt in kept:
+        speaker = data.utt2spk[utt]
         reco, start, seconds = data.stretch(utt, wav)
         path, channel = wav_entry(wav[reco], directory / "wav.scp", reco, source.allow_commands)
         hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
@@ -164,7 +169,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
         hinted += [each] * bool(hint)
     source.take(name, utterances, directory)
     source.hints.update(each.id for each in hinted)
-    return [(utt, each.id) for utt, each in zip(data.utt2spk, utterances)]
+    return [(utt, each.id) for utt, each in zip(kept, utterances)]
 
 
 def from_kaldi(source: OwnData, directory: str) -> None:

@@ -255,7 +255,7 @@ def test_enroll_and_identify_the_closest_or_none(model, wavs, tmp_path, capsys):
 def test_a_recording_is_added_to_an_enrolled_speaker_and_none_counts_twice(model, wavs, tmp_path, capsys):
     speakers, common = str(tmp_path / "speakers"), ["--model", model]
     assert enroll.main([*common, "--add", speakers, "ann", wavs[0]]) == 1
-    assert "no such speaker; expected no speaker yet" in capsys.readouterr().err
+    assert "no such speaker; expected one that is enrolled (none is yet)" in capsys.readouterr().err
     assert enroll.main([*common, speakers, "ann", wavs[0]]) == 0
     assert enroll.main([*common, "--add", speakers, "ann", wavs[1], wavs[0]]) == 0
     told = capsys.readouterr().out
@@ -265,7 +265,7 @@ def test_a_recording_is_added_to_an_enrolled_speaker_and_none_counts_twice(model
     vectors = [loaded.embed(*soundfile.read(path, dtype="int16")) for path in wavs]
     np.testing.assert_allclose(loaded.speakers(speakers)["ann"], vectors[:2], rtol=1e-5, atol=1e-6)
     for words, message in (
-        (["--add", speakers, "anne", wavs[2]], "no such speaker; expected ann"),
+        (["--add", speakers, "anne", wavs[2]], "no such speaker; expected one that is enrolled (ann)"),
         (["--add", "--force", speakers, "ann", wavs[2]], "found --add and --force"),
         ([speakers, "ann", wavs[2]], "--add to add recordings"),
     ):

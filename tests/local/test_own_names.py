@@ -173,6 +173,25 @@ def test_kaldi_directories_may_share_ids(tree, tmp_path):
     assert "/s1/" in DataDir(tmp_path / "data/test").read("wav.scp")["spk4-0"]
 
 
+def test_augmented_copies_of_a_kaldi_directory_are_no_recordings(tree, tmp_path, capsys):
+    """As perturb_data_dir_speed.sh leaves them: other ids, other speakers. Its features are not used either."""
+    place = tmp_path / "k"
+    kaldi(tree, place, SPEAKERS, "s0")
+    data = DataDir(place)
+    wav_scp, spoken = data.read("wav.scp"), dict(data.utt2spk)
+    copies = {f"sp0.9-{utt}": utt for utt in spoken}
+    data.write("wav.scp", {**wav_scp, **{copy: wav_scp[utt] for copy, utt in copies.items()}})
+    data.write("utt2uniq", {**{utt: utt for utt in spoken}, **copies})
+    data.write("feats.scp", dict.fromkeys(spoken, "x.ark:3"))
+    data.write_speakers({**spoken, **{copy: f"sp0.9-{spoken[utt]}" for copy, utt in copies.items()}})
+    assert prepare(tmp_path / "data", "--kaldi-data", place) == 0
+    said = capsys.readouterr().out
+    assert f"{len(copies)} augmented copies (utt2uniq) are left out (first: sp0.9-" in said
+    assert "feats.scp not used: features are made anew" in said
+    kept = {utt for name in ("train", "test") for utt in DataDir(tmp_path / "data" / name).utt2spk}
+    assert len(kept) == len(spoken) and not any("sp0.9" in utt for utt in kept)
+
+
 def test_a_kaldi_directorys_own_trials_are_used(tree, tmp_path):
     kaldi(tree, tmp_path / "k", SPEAKERS, "s0")
     put(tmp_path / "k/trials", "spk0-0 spk0-1 target\nspk0-0 spk1-1 nontarget\n")
