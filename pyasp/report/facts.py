@@ -15,8 +15,9 @@ from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
+from pyasp.core.records import ancestors
 from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines, read_lines
-from pyasp.data.datadir import DataDir, read_reasons
+from pyasp.data.datadir import DataDir, read_reasons, read_table
 from pyasp.data.scores import ALL, read_left_out
 from pyasp.data.selection import LEFT_OUT, lopsided
 
@@ -202,7 +203,8 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     if "ivector" in systems:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:
-        found += [[system, text] for text in (*_lost_directions(exp / system, data), *_doubts(exp / system))]
+        texts = (*_lost_directions(exp / system, data), *_doubts(exp / system), *_known_to_init(exp / system, data))
+        found += [[system, text] for text in texts]
     return found
 
 
@@ -268,6 +270,19 @@ def _lost_gaussians(exp: Path, data: Path) -> Iterator[str]:
         yield f"{used:.0f} of {len(chosen.utt2spk)} recordings of train_ubm served to train the extractor"
     if low:
         yield f"{low} Gaussians had too few frames for the extractor and stayed as they were"
+
+
+def _known_to_init(system: Path, data: Path) -> Iterator[str]:
+    """Evaluation speakers, by their names, in the training of the networks that a network began with (--init)."""
+    sets = [each for name in ("enroll", "test") if (each := DataDir(data / name)).has("utt2spk")]
+    tested = {speaker for each in sets for speaker in each.spk2utt}
+    for network, record in ancestors(system / "final.pt"):
+        if record.get("tool") != "train_tdnn" or network == system / "final.pt":
+            continue
+        for path in (path for path in record["inputs"] if path.endswith("/utt2spk") and Path(path).is_file()):
+            if known := set(read_table(path).values()) & tested:
+                who = f"{len(known)} of {len(tested)} evaluation speakers (first: {min(known)})"
+                yield f"{who} are in {path}, which {network} was trained on, where this network began"
 
 
 def _lost_directions(system: Path, data: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pyasp.bin import evaluate as evaluate_tool
 from pyasp.bin import report as report_tool
 from pyasp.bin import score
 from pyasp.core import costs
+from pyasp.core.records import describe, write_made
 from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
 from pyasp.data.scores import note_left_out
@@ -618,6 +619,21 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
     ]
     write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
     assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
+
+
+def test_a_network_that_began_with_one_of_the_evaluation_speakers_is_told(tmp_path):
+    for name, speakers in (("old", "abc"), ("test", "cd"), ("enroll", "de")):
+        data_dir = DataDir(tmp_path / "data" / name)
+        data_dir.write_speakers({f"{speaker}-1": speaker for speaker in speakers})
+    earlier, network = tmp_path / "exp/earlier/final.pt", tmp_path / "exp/a/final.pt"
+    both = {earlier: [tmp_path / "data/old/utt2spk"], network: [earlier, tmp_path / "data/test/utt2spk"]}
+    for path, inputs in both.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        write_made(path, describe("train_tdnn", {}, inputs))
+    (told,) = facts.losses(tmp_path / "exp", tmp_path / "data", ["a", "earlier"])
+    assert told[0] == "a"
+    assert told[1].startswith(f"1 of 3 evaluation speakers (first: c) are in {tmp_path}/data/old/utt2spk, which ")
 
 
 def test_what_is_true_of_several_systems_is_said_once(tmp_path):
