@@ -99,18 +99,20 @@ def _mp3_frames(data: bytes) -> tuple[list[int], int]:
     return places, place
 
 
-def _tag_of(frame: bytes) -> tuple[int, int] | None:
-    """(place, number of frames) of the Xing or Info tag in an MP3 frame, of VBRI's (place -1), or None.
+def _tag_of(frame: bytes) -> tuple[int, int, int] | None:
+    """(place, number of frames, bytes of all) of the Xing or Info tag in an MP3 frame, of VBRI's (place -1), or None;
+    0 for what it does not say.
 
     The place is that of its flags, behind the side information and a checksum if there is one.
     """
     size, side = _known_frame(frame)[0], _side_bytes(frame)
     if frame[36:40] == b"VBRI" and size >= 54:
-        return -1, struct.unpack_from(">I", frame, 50)[0]
+        return -1, struct.unpack_from(">I", frame, 50)[0], struct.unpack_from(">I", frame, 46)[0]
     for place in (4 + side, 6 + side):
         if frame[place : place + 4] in (b"Xing", b"Info") and size >= place + 12 and not any(frame[6:place]):
             flags, number = struct.unpack_from(">II", frame, place + 4)
-            return place + 4, number if flags & 1 else 0
+            length = struct.unpack_from(">I", frame, place + 12)[0] if flags & 3 == 3 and size >= place + 16 else 0
+            return place + 4, number if flags & 1 else 0, length
     return None
 
 
@@ -141,7 +143,8 @@ def counted_mp3(data: bytes) -> bytes:
     first = data[: places[1]] if len(places) > 1 else data[:end]
     tag = _tag_of(first)
     number = len(places) - (1 if tag else 0)
-    if tag and tag[1] and not number <= tag[1] <= number + 1:  # some count the tag's own frame
+    short = tag and tag[1] == number + 1 and tag[2] > end  # some count the tag's own frame: then no byte is missing
+    if tag and tag[1] and (short or not number <= tag[1] <= number + 1):
         fault = "truncated" if number < tag[1] else "more than one recording"
         raise ValueError(f"{number} frames of MP3 ({fault}) where its own count says {tag[1]}")
     if tag and tag[1] and tag[0] == _side_bytes(first) + 8 and len(first) >= tag[0] + LEAST_TAG:
