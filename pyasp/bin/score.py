@@ -328,9 +328,10 @@ def fusions(options: Options, data: str, exp: str, systems: list[str]) -> None:
     """
     known = [*variants.names(options, systems), *with_scores(exp)]
     for name, members in variants.fusions(options, known).items():
-        if old := [each for each in members if each.split("+")[0] not in systems and _outdated(Path(exp, each))]:
-            changed = _outdated(Path(exp, old[0]))
-            why = f"{old[0]} is not among the systems of this run, and {changed} is another since it was scored"
+        others = [each for each in members if each.split("+")[0] not in systems]
+        if old := {each: changed for each in others if (changed := _outdated(Path(exp, each)))}:
+            member, changed = next(iter(old.items()))
+            why = f"{member} is not among the systems of this run, and {changed} is another since it was scored"
             note_left_out(f"{exp}/{name}", {ALL: why}, options.force)
             continue
         calibrate(options, "auto", data, f"{exp}/{name}", [f"{exp}/{member}" for member in members], options.force)
