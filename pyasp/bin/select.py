@@ -15,9 +15,9 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.datadir import DataDir, read_table, write_list, write_rows, write_table
+from pyasp.data.datadir import DataDir, read_table, write_list, write_table
 from pyasp.data.dev_trials import DevOptions, Material, draw
-from pyasp.data.selection import LEFT_OUT, Augmented, SelectOptions, lopsided, select
+from pyasp.data.selection import Augmented, SelectOptions, lopsided, much_left_out, select, write_left_out
 
 TRAIN_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2clean")
 DEV_TABLES = ("feats.scp", "vad.scp", "utt2num_frames", "utt2num_voiced", "utt2dur")
@@ -89,14 +89,14 @@ def train(options: TrainingSetOptions, clean: str, augmented: str, train_ubm: st
     chosen = select(speakers, candidates, subset(options, SelectOptions), options.seed)
     write_list(sel / "valid_utts", chosen.valid)
     write_list(sel / "dev_speakers", chosen.dev_speakers)
-    for directory, left_out in ((ubm, chosen.left_out_ubm), (sel, chosen.left_out_train)):
-        rows = ((str(n), reason) for reason, n in left_out.items())
-        write_rows(directory / LEFT_OUT, ("recordings", "reason"), rows)  # for the report
+    write_left_out(ubm, chosen.left_out_ubm, chosen.lost_ubm)
+    write_left_out(sel, chosen.left_out_train, chosen.lost_train)
     write_subset(source, ubm, chosen.ubm, made)
     write_subset(aug, sel, chosen.train, made)
     report(train_ubm, chosen.ubm, source.utt2spk, voiced, chosen.left_out_ubm)
     report(train_sel, chosen.train, aug.utt2spk, voiced, chosen.left_out_train)
-    if told := lopsided({utt: aug.utt2spk[utt] for utt in chosen.train}):
+    much = [lopsided({utt: aug.utt2spk[utt] for utt in chosen.train})]
+    for told in filter(None, [*much_left_out(ubm, source), *much_left_out(sel, aug), *much]):
         print(f"warning: {told}", file=sys.stderr)
     told = f"{len(chosen.valid)} recordings for validation, {len(chosen.dev_speakers)} dev speakers"
     print(f"held out: {told}", file=sys.stderr)

@@ -16,10 +16,10 @@ from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
 from pyasp.core.records import ancestors
-from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines, read_lines
+from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines
 from pyasp.data.datadir import DataDir, read_reasons, read_table
 from pyasp.data.scores import ALL, read_left_out
-from pyasp.data.selection import LEFT_OUT, lopsided
+from pyasp.data.selection import MUCH, left_out_of, lopsided, much_left_out
 
 SETS = {
     "train": "the training recordings as they were prepared and checked",
@@ -33,7 +33,6 @@ SETS = {
 }
 MODELS, CHOSEN = ("ubm/final.ubm", "ivector/final.ie"), ("train_sel/utt2spk", "dev/utt2spk", "train_aug/cuts.jsonl.gz")
 FRAMES_PER_SECOND = 100
-MUCH = 0.1  # share that is worth a sentence
 NAMED = 5  # recordings that a sentence names
 
 
@@ -105,11 +104,8 @@ def data_table(data: Path) -> Table:
 
 def dropped(data: Path, name: str) -> Counter[str]:
     """{reason: recordings} of a directory's dropped.tsv, and of what was not selected for it."""
-    found, path = Counter(read_reasons(data / name / "dropped.tsv").values()), data / name / LEFT_OUT
-    for line in read_lines(path)[1:] if path.is_file() else ():
-        count, _, reason = line.partition("\t")
-        found[reason] += int(count)
-    return found
+    found = Counter(read_reasons(data / name / "dropped.tsv").values())
+    return found + Counter({why: count for why, (count, _) in left_out_of(DataDir(data / name)).items()})
 
 
 def sets(data: Path) -> list[str]:
@@ -218,7 +214,7 @@ def left_out(exp: Path, names: Iterable[str]) -> list[list[str]]:
 
 
 def _lost_recordings(data: Path) -> Iterator[str]:
-    """Recordings without features, and rules of the selection that left out more than a tenth."""
+    """Recordings without features, and rules of the selection that left out much."""
     for name in SETS:
         directory = DataDir(data / name)
         if directory.has("utt2spk") and directory.has("feats.scp"):
@@ -227,13 +223,8 @@ def _lost_recordings(data: Path) -> Iterator[str]:
                 yield f"{grouped(lacking)} of {grouped(len(directory.utt2spk))} recordings of {name} have no features"
     for name, source in (("train_ubm", "train"), ("train_sel", "train_aug")):
         kept, before = DataDir(data / name), DataDir(data / source)
-        if not (kept.has("utt2spk") and before.has("utt2spk")):
-            continue
-        for reason, count in dropped(data, name).items():
-            if count > MUCH * len(before.utt2spk) and "held out" not in reason:
-                people = [len(set(each.utt2spk.values())) for each in (kept, before)]
-                share = f"{grouped(count)} of {grouped(len(before.utt2spk))} recordings"
-                yield f"{share} were left out of {name}, which has {people[0]} of {people[1]} speakers: {reason}"
+        if kept.has("utt2spk") and before.has("utt2spk"):
+            yield from much_left_out(kept, before)
 
 
 def _silent_recordings(data: Path) -> Iterator[str]:

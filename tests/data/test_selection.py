@@ -7,7 +7,16 @@ import pytest
 from pyasp.bin import select as verb
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.selection import Augmented, SelectOptions, lopsided, select
+from pyasp.data.selection import (
+    HELD,
+    Augmented,
+    SelectOptions,
+    by_reason,
+    lopsided,
+    much_left_out,
+    select,
+    write_left_out,
+)
 from pyasp.report import facts
 
 CLEAN = {f"s{k:02d}-u{i}": f"s{k:02d}" for k in range(20) for i in range(5)}
@@ -127,3 +136,38 @@ def test_the_tool_keeps_what_was_left_out_and_why(tmp_path):
     assert facts.dropped(tmp_path, "train_ubm") == {"speaker held out (dev)": 6}
     assert facts.dropped(tmp_path, "train_sel") == {"speaker held out (dev)": 6, "fewer than 50 voiced frames": 8}
     assert facts.data_table(tmp_path)[3][0::6] == ["train_ubm", "6"]
+
+
+def test_voice_activity_that_loses_most_of_the_training_material_is_told(tmp_path, capsys):
+    """Eight of ten speakers keep one of five recordings each; the two others one recording less."""
+    speaker = {f"s{k}-{i}": f"s{k}" for k in range(10) for i in range(5)}
+    short = {utt for utt in speaker if utt[3] == "4" or (utt[1] not in "01" and utt[3] != "0")}
+    for name in ("train", "train_aug"):
+        directory = DataDir(tmp_path / name)
+        directory.write_speakers(speaker)
+        for table in ("feats.scp", "vad.scp"):
+            directory.write(table, {utt: f"x.ark:{number}" for number, utt in enumerate(speaker)})
+        directory.write("utt2num_frames", dict.fromkeys(speaker, "300"))
+        directory.write("utt2num_voiced", {utt: "6" if utt in short else "90" for utt in speaker})
+        directory.write("utt2clean", {utt: utt for utt in speaker})
+    words = [str(tmp_path / name) for name in ("train", "train_aug", "train_ubm", "train_sel")]
+    assert verb.main(["train", "--min-voiced-ubm=5", "--min-voiced=50", "--min-utts=2", *words]) == 0
+    rest = "of 50 recordings were left out of train_sel, which has 2 of 10 speakers: "
+    voice = "fewer than 50 voiced frames (select.conf); voice activity (vad.conf) keeps 11 % of all frames"
+    told = [f"34 {rest}{voice}", f"8 {rest}speaker with fewer than 2 such recordings"]
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")] == [
+        f"warning: {line}" for line in told
+    ]
+    assert [line for _, line in facts.losses(tmp_path / "exp", tmp_path, [])] == told
+
+
+def test_speakers_lost_with_few_recordings_are_told_and_what_was_asked_for_is_not(tmp_path):
+    before, kept = DataDir(tmp_path / "train_aug"), DataDir(tmp_path / "train_sel")
+    before.write_speakers({f"s{k}-{i}": f"s{k}" for k in range(5) for i in range(1 if k < 2 else 20)})
+    kept.write_speakers({utt: spk for utt, spk in before.utt2spk.items() if spk in "s3 s4"})
+    few = "speaker with fewer than 2 such recordings"
+    reasons = {utt: few if spk in "s0 s1" else HELD for utt, spk in before.utt2spk.items() if spk not in "s3 s4"}
+    assert by_reason(before.utt2spk, reasons) == ({few: 2, HELD: 20}, {few: 2, HELD: 1})
+    write_left_out(kept, *by_reason(before.utt2spk, reasons))
+    share = "2 of 62 recordings were left out of train_sel, which has 2 of 5 speakers"
+    assert much_left_out(kept, before) == [f"{share}: {few}"]
