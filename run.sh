@@ -88,7 +88,7 @@ if stage prepare "prepare $corpus: $data/{train,enroll,test} and trials"; then
   python -m pyasp.bin.check environment conf/requirements.txt
   [ "$device" != cuda ] || "${opt[cmd]}" "$exp/log/device.log" python -m pyasp.bin.check device --device cuda
   python -m pyasp.bin.check settings --config "$conf/augment.conf" "${sounds[@]}" --systems "$systems" --kaldi-ivector "${opt[kaldi-ivector]}" "$conf" "$data" "$exp" # not hours later
-  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" \
+  python "local/prep_$corpus.py" --data "$data" --seed "$seed" --force "$force" --trains "$([[ $systems == ivector && ${opt[kaldi-backend]} ]] && echo false || echo true)" \
     --allow-commands "${opt[allow-commands]}" --rate "0$(sed -nE 's/^--sample-frequency=([0-9]+).*/\1/p' "$conf/mfcc.conf")" "${prep_options[@]}"
   python -m pyasp.bin.check variants --select "$conf/select.conf" --systems "$systems" --kaldi-backend "${opt[kaldi-backend]}" "$conf/backend.conf" "$data"
 fi

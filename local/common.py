@@ -40,7 +40,7 @@ MADE = (
     "train_sel",
 )  # in --data, by a run
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
-PLACES = ("data", "force", "allow_commands", "rate")  # options that decide where and whether, not what is prepared
+PLACES = ("data", "force", "allow_commands", "rate", "trains")  # they decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
@@ -53,6 +53,7 @@ class PrepOptions:
     seed: int = option(1, "seed of everything that is drawn")
     force: bool = option(False, "prepare again when options or lists have changed")
     rate: Natural = option(0, "samples a second of the features: lower rates among the recordings are warned of")
+    trains: bool = option(False, "models will be trained on it, as run.sh says: one training speaker is refused")
     allow_commands: bool = option(False, "run the commands of wav.scp and manifests that do more than decode a file")
     max_bad: Share = option(
         0.0, "largest fraction of audio files that may be unreadable, 0.2 is a fifth (they are left out and named)"
@@ -327,6 +328,14 @@ class Preparation:
         """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""
         told = {"listing": lambda: self.listing.what_changed(self.paths)}
         return is_current(self.data / MARKER, self.made, self.options.force, told)
+
+    def require_training(self, train: Mapping[str, Utterance], where: object) -> None:
+        """InputError where a run is to train on fewer than two speakers: told before anything is read or written."""
+        speakers = sorted({utt.speaker for utt in train.values()})
+        if self.options.trains and len(speakers) < 2:
+            found = f"{len(speakers)} training speakers{f' ({speakers[0]})' if speakers else ''}"
+            cure = "Bring recordings of more speakers, who are in no trial: networks and back ends learn from them what"
+            raise InputError(where, found, "at least 2", f"{cure} tells speakers apart. Nothing was changed")
 
     def begin(self) -> None:
         """Removes what an older preparation left, once a new one is known to be possible, and lists the corpus's

@@ -259,6 +259,8 @@ def main(options: FolderOptions) -> None:
     prep = Preparation("prep_folder", options, paths, index_files(options, source))
     if prep.current():
         return
+    if not source.pool:
+        prep.require_training(source.train, source.where)
     commands = {path: header for path, header in source.told.items() if path.endswith("|")}  # run when they are read
     files = (utt.path for utt in source.all() if utt.path not in commands)
     audio, failed = probe_all(files, options.max_bad, options.data)
@@ -269,6 +271,7 @@ def main(options: FolderOptions) -> None:
     prep.summary.update(source.doubts | one_name_each(source))
     settle_channels(source)
     groups = trial_groups(options, source)
+    prep.require_training(source.train, source.where)
     prep.begin()
     _write(prep, source, groups)
     prep.summary.update(rates)

@@ -110,12 +110,13 @@ def _read_plain(cut: Cut) -> np.ndarray:
     if rate != recording.sampling_rate or samples.shape[1] != cut.num_samples:
         found = f"{samples.shape[1]} samples at {rate} Hz"
         expected = f"{cut.num_samples} at {recording.sampling_rate} Hz as its cut says"
-        raise InputError(source.source, found, expected, rerun("prepare", "The file has changed, or is damaged"))
+        cure = rerun("prepare", "The file has changed; or it is damaged: copy it again", force=True, then=True)
+        raise InputError(source.source, found, expected, cure)
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     rows = [source.channels.index(channel) for channel in wanted if channel in source.channels]
     if len(rows) < len(wanted) or max(rows) >= samples.shape[0]:
         told = f"{samples.shape[0]} channels"
-        raise InputError(source.source, told, f"channel {wanted} as its cut says", rerun("prepare"))
+        raise InputError(source.source, told, f"channel {wanted} as its cut says", rerun("prepare", force=True))
     return samples if rows == list(range(len(samples))) else samples[rows]  # a list of rows would copy
 
 
@@ -157,4 +158,5 @@ def _readable(error: Exception, name: str, utt: str) -> InputError:
         cause = cause.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     found, expected = f"{type(error).__name__}: {lines[0][:200] if lines else ''}", "audio that lhotse can load"
-    return InputError(name, found, expected, rerun("prepare", "Repair the recording, or leave it out"), item=utt)
+    cure = rerun("prepare", "Repair the recording, or leave it out", force=True, then=True)
+    return InputError(name, found, expected, cure, item=utt)

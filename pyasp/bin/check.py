@@ -135,8 +135,10 @@ def split_of(options: Options, train: Path) -> tuple[int, int]:
     if left < 2 and not (options.kaldi_backend and options.systems == "ivector"):
         found = f"{left} speakers with {least} recordings or more (--min-utts) to train on"
         more = f"; {held} of {len(counts)} are held out (--dev-fraction)" if held else ""
-        cure = "Bring more speakers: besides those of the trials, networks and back ends need two at least"
-        raise InputError(train, found + more, "at least 2", rerun("prepare", cure, force=True))
+        ways = ["Bring recordings of more speakers, who are in no trial"]
+        ways += ["lower --dev-fraction"] * (held > 0) + ["lower --min-utts"] * (len(counts) - held > 1)
+        cure = f"{', or '.join(ways)}{f' ({options.select})' * (len(ways) > 1)}: networks and back ends need two"
+        raise InputError(train, found + more, "at least 2", rerun("prepare", cure, force=True, then=True))
     return held, left
 
 
@@ -189,7 +191,7 @@ def check_trial_lists(data: Path) -> None:
     dropped = {utt: why for utt, why in read_reasons(data / "test" / DROPPED).items() if utt not in set(tests)}
     names = trial_lists(data / "trials") if (data / "trials").is_dir() else []
     if not names:
-        cure = rerun("prepare", "Give own lists with --trials FILE")
+        cure = rerun("prepare", "Give own lists with --trials FILE", then=True)
         raise InputError(data / "trials", "no trial list", "at least one", cure)
     for name in names:
         trials = read_trials(data / "trials" / name, models, [*tests, *dropped])

@@ -51,10 +51,11 @@ class Rerun(str):
     force: bool
 
 
-def rerun(stage: str, words: str = "", force: bool = False) -> Rerun:
-    """The way out of what another run of a stage mends; `words` come first: what may be done besides, or why."""
+def rerun(stage: str, words: str = "", force: bool = False, then: bool = False) -> Rerun:
+    """The way out of what another run of a stage mends; `words` come first: what may be done besides, or why; `then`:
+    what has to be done before, since the stage alone leads to the same error again."""
     command = f"./run.sh ...{f' --stage {stage}' if stage else ''}{' --force' if force else ''}"
-    run = f"Run {f'stage {stage}' if stage else 'the stage'} again ({command})"
+    run = f"{'Then run' if then else 'Run'} {f'stage {stage}' if stage else 'the stage'} again ({command})"
     way_out = Rerun(f"{words}. {run}" if words else run)
     way_out.stage, way_out.force = stage, force
     return way_out

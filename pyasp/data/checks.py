@@ -34,6 +34,7 @@ LEAVE_OUT = rerun(  # the way out of a recording of the evaluation that cannot b
     "prepare",
     "Put a usable recording in its place, or take it out of the data and of trial lists that name it",
     force=True,
+    then=True,
 )
 
 
@@ -297,7 +298,7 @@ class Checker:
             unknown = [utt for utt in utts if utt not in kept and utt not in self.dropped]
             models[model] = [utt for utt in utts if utt in kept]
             if unknown:
-                cure = rerun("prepare", "Correct the enrolment table")
+                cure = rerun("prepare", "Correct the enrolment table", force=True, then=True)
                 found = f"unknown utterance {unknown[0]!r}"
                 raise InputError(self.data / MODELS, found, "utterances of this directory", cure, item=model)
             if not models[model]:
@@ -326,4 +327,4 @@ class Checker:
         if self.gone:
             cure = "Mount the disk that holds them; where they are gone for good, prepare the data without them"
             found = f"{len(self.gone)} recordings that are not there ({some(self.gone)})"
-            raise InputError(self.data.path, found, "the audio that was prepared", rerun("", cure))
+            raise InputError(self.data.path, found, "the audio that was prepared", rerun("", cure, then=True))

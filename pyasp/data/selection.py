@@ -20,6 +20,7 @@ from pyasp.data.datadir import DataDir, c_sorted, invert, read_rows, write_rows
 
 MIN_UTTS_FOR_VALIDATION = (3, 2)  # the first that some speaker has
 LEFT_OUT = "left_out.tsv"  # in train_ubm and train_sel: how many recordings were left out by which rule
+LOOSEN = "Loosen the limits in select.conf, or have voice activity keep more (--vad-energy-threshold of vad.conf)"
 MUCH = 0.1  # share of the recordings or speakers that is worth a warning
 HELD, BEYOND, LONGEST = "speaker held out (dev)", "speaker beyond --train-fraction", "not among the {} longest"
 ASKED_FOR = (HELD, BEYOND, "not among the ")  # how reasons begin that are no loss
@@ -203,6 +204,6 @@ def select(clean: Mapping[str, str], aug: Augmented, options: SelectOptions, see
     for name, utts, why in (("train_ubm", ubm, left_out_ubm), ("train_sel", train, left_out_train)):
         if not utts:
             reasons = "; ".join(f"{count} {reason}" for reason, count in why.items())
-            raise InputError(name, f"no recording left ({reasons})", "at least one", "Loosen the limits in select.conf")
+            raise InputError(name, f"no recording left ({reasons})", "at least one", LOOSEN)
     valid = draw_valid(train, aug, options, seed)
     return Selection(ubm, train, valid, dev_speakers, left_out_ubm, left_out_train, lost_ubm, lost_train)

@@ -319,9 +319,10 @@ def check_counts(
     if len(failures) > allowed * len(utts):
         print(counts, file=sys.stderr)
         told = f"{len(failures)} of {len(utts)} utterances failed{note}"
-        cure = rerun("prepare", "Repair those recordings, or leave them out (the shards' .failed files list them)")
+        way = "Repair those recordings, or leave them out (the shards' .failed files list them)"
+        cure = rerun("prepare", way, force=True, then=True)
         silent = {why.split(": found ")[0] for why in failures.values() if HEARD in why}
         if silent and all(HEARD in why for why in failures.values()):  # of copies: no recording is at fault
-            cure = rerun("augment", f"Repair the noises, or take them out: {', '.join(sorted(silent))}", force=True)
+            cure = rerun("augment", f"Repair the noises, or take them out: {', '.join(sorted(silent))}", True, True)
         raise InputError(where, told, f"at most {allowed:.1%}", cure)
     return counts

@@ -42,7 +42,8 @@ def split_validation(data: DataDir) -> tuple[list[str], list[str], list[str]]:
     train = [utt for utt in utts if utt not in held_out]
     speakers = sorted({data.utt2spk[utt] for utt in train}, key=str.encode)
     if len(speakers) < 2:
-        run = rerun("select", "Lower the minimum recordings per speaker (select.conf), or give more data")
+        cure = "Lower --min-utts (select.conf), or bring more speakers, with whom a run begins at stage prepare"
+        run = rerun("select", cure, force=True, then=True)
         raise InputError(data.path, f"{len(speakers)} training speakers", "at least two", run)
     if not held_out:
         expected = "speakers with two recordings or more, for the validation that a network needs"

@@ -346,7 +346,11 @@ def test_too_few_speakers_to_train_on_are_said_before_any_work(tmp_path, capsys)
     train.write_speakers({"a-1": "a", "a-2": "a", "b-1": "b"})
     assert check_tool.main([*asked, "--systems=ivector"]) == 1
     told = "found 1 speakers with 2 recordings or more (--min-utts) to train on; 1 of 2 are held out (--dev-fraction)"
-    assert f"{told}; expected at least 2. Bring more speakers" in capsys.readouterr().err
+    ways = (
+        f"Bring recordings of more speakers, who are in no trial, or lower --dev-fraction ({tmp_path}/s.conf): networks"
+    )
+    cure = f"{ways} and back ends need two. Then run stage prepare again (./run.sh ... --stage prepare --force)"
+    assert f"{told}; expected at least 2. {cure}" in capsys.readouterr().err
     assert check_tool.main([*asked, "--systems=ivector", "--kaldi-backend=given"]) == 0
     assert check_tool.main([*asked, "--systems=ivector statistics", "--kaldi-backend=given"]) == 1
     train.write_speakers({f"{speaker}-{take}": speaker for speaker in "abc" for take in range(2)})

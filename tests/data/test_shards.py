@@ -201,4 +201,4 @@ def test_copies_that_fail_by_their_noise_blame_the_noises_all_of_them():
     assert caught.value.rerun == ("augment", True)
     with pytest.raises(InputError, match="Repair those recordings") as caught:
         check_counts("feats.scp", ["u0", "u1", "u4"], {}, {"u0": failed["u0"], "u1": failed["u1"], "u4": "x: bad"}, 0.0)
-    assert caught.value.rerun == ("prepare", False)
+    assert caught.value.rerun == ("prepare", True)  # repaired recordings are other files

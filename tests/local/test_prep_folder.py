@@ -14,6 +14,7 @@ from local import folder_trials, prep_folder, trial_lists
 from local.common import Utterance
 from local.folder_sources import OwnData
 from local.trial_lists import Stretch, Trial
+from pyasp.data.datadir import DataDir
 
 
 def prepare(data, *options):
@@ -237,6 +238,28 @@ def test_speakers_in_training_and_test_are_pointed_out(protocol, tree, tmp_path,
     _edit(protocol / "train.tsv", "spk2", "spk3")
     assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
     assert "1 evaluation speakers are in the training set too (first: spk3)" in capsys.readouterr().out
+
+
+def test_one_training_speaker_is_told_before_anything_is_read_or_written(protocol, tree, tmp_path, capsys):
+    lines = (protocol / "train.tsv").read_text().splitlines(keepends=True)
+    (protocol / "train.tsv").write_text("".join(lines[:3]))
+    words = ["--tables", protocol, "--root", tree]
+    sound = (tree / "spk0/s0/0.wav").read_bytes()
+    (tree / "spk0/s0/0.wav").write_bytes(b"no sound")  # nobody looks
+    assert prepare(tmp_path / "data", *words, "--trains=true") == 1
+    refused(capsys, "found 1 training speakers (spk0); expected at least 2. Bring recordings of more speakers")
+    assert not (tmp_path / "data").exists()
+    (tree / "spk0/s0/0.wav").write_bytes(sound)
+    assert prepare(tmp_path / "data", *words) == 0  # where models are given
+    assert len(DataDir(tmp_path / "data/train").spk2utt) == 1
+
+
+def test_a_list_that_leaves_one_speaker_to_train_on_is_refused(tree, tmp_path, capsys):
+    pairs = [f"spk0/s0/0 {speaker}/s1/0 nontarget" for speaker in SPEAKERS[1:5]]
+    (tmp_path / "list").write_text("\n".join(["spk0/s0/0 spk0/s1/0 target", *pairs]) + "\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", tmp_path / "list", "--trains=true") == 1
+    refused(capsys, "found 1 training speakers (spk5)", "who are in no trial", "Nothing was changed")
+    assert not (tmp_path / "data/prep.json").exists()
 
 
 def test_what_is_missing_is_said_with_the_way_out(tree, tmp_path, capsys):
