@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.decoders import DECODERS, require_program
+from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
 from pyasp.core.errors import InputError
@@ -82,11 +83,12 @@ def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = {"recordings by rate": {f"{rate} Hz": count for rate, count in sorted(rates.items())}}
     low = [path for path, header in audio.items() if header.rate < wanted]
     if low:
-        top = min(audio[path].rate for path in low) // 2
+        counts = sorted(Counter(audio[path].rate for path in low).items())
+        tops = some([f"{count} of {rate} Hz nothing above {rate // 2} Hz" for rate, count in counts])
         other = "; give --conf a copy of yours with the mfcc.conf of their rate, such as conf/tel8k's"
         cure = other if len(low) == len(audio) else ""
         found["warning of rates"] = (
             f"{len(low)} of {len(audio)} recordings have a lower rate than the features, {wanted} Hz "
-            f"(first: {low[0]}): they hold nothing above {top} Hz{cure}"
+            f"(first: {low[0]}), and hold {tops}{cure}"
         )
     return found

@@ -245,12 +245,17 @@ def test_rates_are_counted_and_low_ones_said(tree, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "recordings by rate: 2 8000 Hz, 22 16000 Hz" in said
     assert "warning of rates: 2 of 24 recordings have a lower rate than the features, 16000 Hz" in said
-    assert "they hold nothing above 4000 Hz" in said
+    assert f"(first: {tree}/spk2/s1/0.wav), and hold 2 of 8000 Hz nothing above 4000 Hz" in said
     assert json.loads((tmp_path / "data/prep.json").read_text())["recordings by rate"] == {"8000 Hz": 2, "16000 Hz": 22}
     for number, path in enumerate(tree.rglob("*.wav")):
         wav(path, number, 800, rate=8000)
     assert prepare(tmp_path / "other", "--root", tree, "--rate=16000") == 0
     assert "24 of 24 recordings have a lower rate" in capsys.readouterr().out
+    for take in (0, 1):
+        wav(tree / f"spk4/s0/{take}.wav", take, 800, rate=11025)
+    assert prepare(tmp_path / "third", "--root", tree, "--rate=16000") == 0
+    said = capsys.readouterr().out
+    assert "and hold 22 of 8000 Hz nothing above 4000 Hz, 2 of 11025 Hz nothing above 5512 Hz; give --conf" in said
 
 
 def test_own_data_of_a_lower_rate_is_resampled(tree, tmp_path):
