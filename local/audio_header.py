@@ -76,11 +76,15 @@ def _heard(entry: str) -> Header | str:
     return Header(rate, samples.shape[1], samples.shape[0], "command")
 
 
+def by_rate(headers: Iterable[Header]) -> dict[str, int]:
+    """{"16000 Hz": how many}, the lowest rate first."""
+    return {f"{rate} Hz": count for rate, count in sorted(Counter(header.rate for header in headers).items())}
+
+
 def rates_of(audio: Mapping[str, Header], wanted: int = 0) -> dict[str, Any]:
     """What a summary says of the rates: how many files have which, and a warning of those lower than `wanted`, the
     features' rate."""
-    rates = Counter(header.rate for header in audio.values())
-    found: dict[str, Any] = {"recordings by rate": {f"{rate} Hz": count for rate, count in sorted(rates.items())}}
+    found: dict[str, Any] = {"recordings by rate": by_rate(audio.values())}
     low = [path for path, header in audio.items() if header.rate < wanted]
     if low:
         counts = sorted(Counter(audio[path].rate for path in low).items())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.audio_header import by_rate
 from local.trial_lists import FAULTS
 from pyasp.audio.cut_files import cut_of, described
 from pyasp.audio.folders import Listing, RealPaths, Tree, some, walk
@@ -24,7 +25,7 @@ from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import describe, is_current, making
-from pyasp.data.datadir import DataDir, c_sorted, check_id, write_reasons
+from pyasp.data.datadir import TRAINING_RATES, DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
 
 MARKER = "prep.json"
@@ -344,9 +345,14 @@ class Preparation:
         remove_tree(self.data / "trials")
         self.listing.write(self.paths)
 
-    def write(self, name: str, *contents: Any, **more: Any) -> None:
-        """A data directory, train, enroll or test; contents as those of `write_data_dir`."""
-        self.summary[name] = write_data_dir(self.data / name, *contents, **more)
+    def write(
+        self, name: str, index: Mapping[str, Utterance], audio: Mapping[str, Header], *contents: Any, **more: Any
+    ) -> None:
+        """A data directory, train, enroll or test, as `write_data_dir`; the rates of the training set, which a bundle
+        of the models tells."""
+        self.summary[name] = write_data_dir(self.data / name, index, audio, *contents, **more)
+        if name == "train":
+            self.summary[TRAINING_RATES] = by_rate(audio[utt.path] for utt in index.values())
 
     def report(self) -> None:
         """Prints what was prepared and writes the marker prep.json, last: its presence means complete."""

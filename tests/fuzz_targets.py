@@ -157,6 +157,7 @@ BUNDLE = {
     "kind": "ivector",
     "rate": 8000,
     "shortest_voiced_seconds": 0.5,
+    "training_recordings_by_rate": {"8000": 3},
     "files": dict.fromkeys(("final.ubm", "final.ie"), hashlib.sha256(b"x").hexdigest()),
     "results": {"trials": {"eer": 5.0}},
 }
@@ -169,7 +170,7 @@ def _bundle_folder(folder: Path) -> None:
 
 def _bundle(path: Path) -> None:
     found = format.read_bundle(path.parent)
-    found.shortest, found.identity
+    found.shortest, found.identity, found.trained_rates
     inside = path.parent.resolve()
     assert all(Path(file).resolve().is_relative_to(inside) for file in found.files.values())
 

@@ -247,13 +247,25 @@ def band_edge(samples: np.ndarray, rate: int) -> float:
 
 
 def complaints(
-    sound: Sound, voiced_seconds: float, rate: int, top: float, shortest: float, silent_seconds: float = 0.0
+    sound: Sound,
+    voiced_seconds: float,
+    rate: int,
+    top: float,
+    shortest: float,
+    silent_seconds: float = 0.0,
+    trained: tuple[int, int] = (0, 0),
 ) -> list[str]:
     """What a listener should be told before believing a score, each in a phrase.
 
     rate, top: the model's sampling rate and the upper limit of its mel bins in Hz; shortest: voiced seconds below which
-    it was hardly tried; silent_seconds: of digital silence, which the features leave out.
+    it was hardly tried; silent_seconds: of digital silence, which the features leave out; trained: the lowest and the
+    highest usual rate of the training recordings (0: the model's), since what these lacked is no mismatch.
     """
+    low, high = (min(rate, each or rate) for each in trained)
+    narrow = high < rate or max(trained) <= rate <= TELEPHONE_RATE
+    of, telephone = f"a model of {rate} Hz", f"a telephone model of {rate} Hz"
+    if low < rate:
+        of = telephone = f"a model trained on recordings of {'' if low == high else f'{low} to '}{high} Hz"
     peak = float(np.abs(sound.samples).max(initial=0.0))
     edge, clipped = band_edge(sound.samples, sound.rate), clipped_share(sound.samples)
     level = 20 * np.log10(max(peak, 1e-9) / FULL_SCALE)
@@ -263,10 +275,9 @@ def complaints(
         f"digital silence in {silent_seconds:.2f} s of {sound.seconds:.2f} s, left out as no recording": silent_seconds
         > 0,
         f"clipped: {100 * clipped:.1f} % of its samples stand at the limit": clipped > CLIPPED_SHARE,
-        f"recorded at {sound.rate} Hz for a model of {rate} Hz: the upper band is missing": sound.rate < rate,
-        f"wide-band, with voice up to {edge / 1000:.1f} kHz, for a telephone model of {rate} Hz": rate <= TELEPHONE_RATE
-        and edge > WIDER * rate / 2,
-        f"nothing above {edge / 1000:.1f} kHz for a model that looks up to {top / 1000:.1f} kHz": sound.rate >= rate
-        and edge < NARROWER * top,
+        f"recorded at {sound.rate} Hz for {of}: the upper band is missing": sound.rate < low,
+        f"wide-band, with voice up to {edge / 1000:.1f} kHz, for {telephone}": narrow and edge > WIDER * high / 2,
+        f"nothing above {edge / 1000:.1f} kHz for a model that looks up to {top / 1000:.1f} kHz": sound.rate >= low
+        and edge < NARROWER * min(top, low / 2),
     }
     return [text for text, true in found.items() if true]

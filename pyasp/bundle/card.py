@@ -40,6 +40,9 @@ def card(kind: str, facts: dict[str, Any]) -> str:
         scores = "Not calibrated: scores are cosines, which rank and decide nothing."
     if facts.get("calibrated"):
         scores = "Scores are natural-log likelihood ratios, calibrated on held-out recordings (calibration.json)."
+    counts = facts.get("training_recordings_by_rate", {})
+    rates = ", ".join(f"{grouped(count)} of {rate} Hz" for rate, count in counts.items() if int(rate) != facts["rate"])
+    rates = f"; among those that it was prepared to train on are {rates}" if rates else ""
     encoder, pooling = facts.get("encoder", "tdnn").upper(), facts.get("pooling", facts.get("system", ""))
     introduction = KINDS[kind].format(encoder=encoder, pooling=pooling)
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
@@ -49,7 +52,7 @@ def card(kind: str, facts: dict[str, Any]) -> str:
     return f"""# Speaker verification model: {facts.get("system", kind)}
 
 {introduction} {trained}
-Recordings are analysed at {facts["rate"]} Hz. {scores}
+Recordings are analysed at {facts["rate"]} Hz{rates}. {scores}
 
     pyasp verify --model . enrol.wav -- test.wav
 

@@ -36,6 +36,7 @@ FILES: dict[str, tuple[str, ...]] = {
 COMMON = ("mfcc.conf", "vad.conf", "backend.conf", *BACKEND)
 FEATURES = tuple(f"{kind}.conf" for kind in FEATURE_TYPES)  # MFCC first, which voice activity needs
 OPTIONAL = (CALIBRATION, *FEATURES[1:])
+TRAINED = "training_recordings_by_rate"  # in bundle.json: {"16000": how many}
 SHORTEST = 1.0  # voiced seconds below which a recording is called short, where no test set says better
 
 
@@ -59,6 +60,14 @@ class Bundle:
         return " ".join(f"{known.get(name) or file_sha256(self.files[name])}"[:12] for name in there)
 
     @property
+    def trained_rates(self) -> tuple[int, int]:
+        """The lowest and the highest rate that a tenth or more of the training recordings had, in Hz; 0, 0 where that
+        is not known."""
+        counts = self.facts.get(TRAINED, {})
+        usual = [int(rate) for rate, count in counts.items() if 10 * count >= sum(counts.values())]
+        return min(usual, default=0), max(usual, default=0)
+
+    @property
     def shortest(self) -> float:
         """Voiced seconds below which a recording is short for this model."""
         return float(self.facts.get("shortest_voiced_seconds", SHORTEST))
@@ -76,6 +85,10 @@ def read_bundle(path: str | Path) -> Bundle:
         expected, cure = f"format {FORMAT}, {' or '.join(FILES)}", "Use the pyasp that made it, or make it again"
         raise InputError(manifest, f"format {version}, kind {kind!r}", expected, cure)
     shortest, digests = facts.get("shortest_voiced_seconds", SHORTEST), facts.get("files", {})
+    trained = facts.get(TRAINED, {})
+    if not isinstance(trained, dict) or not all(f"{k}".isdecimal() and type(n) is int for k, n in trained.items()):
+        found = f"{TRAINED} {trained!r}"
+        raise InputError(manifest, found, "recordings by rate in Hz", "Make the bundle again")
     if not isinstance(shortest, (int, float)) or not isinstance(digests, dict):
         found = f"shortest_voiced_seconds {shortest!r}, files {type(digests).__name__}"
         raise InputError(manifest, found, "a number and an object", "Make the bundle again")

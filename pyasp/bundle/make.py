@@ -18,14 +18,14 @@ from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
 from pyasp.bundle.card import card
-from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, MANIFEST, SHORTEST, Bundle, write_manifest
+from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, MANIFEST, SHORTEST, TRAINED, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import remove_tree, temporary_name
 from pyasp.core.options import T, picked
 from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
-from pyasp.data.datadir import read_table
+from pyasp.data.datadir import TRAINING_RATES, read_table
 from pyasp.features.kinds import KINDS, MAKERS
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
@@ -166,6 +166,12 @@ def shortest_voiced(found: Found) -> float:
     return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.settings["mfcc"].frame_shift / 1000, 2)
 
 
+def training_rates(found: Found) -> dict[str, int]:
+    """{rate in Hz: training recordings}, as the preparation counted them; none of one that did not."""
+    counted = read_json_if_there(found.data.parent / "prep.json").get(TRAINING_RATES, {})
+    return {rate.removesuffix(" Hz"): count for rate, count in counted.items()}
+
+
 def write_network(found: Found, target: Path) -> dict[str, Any]:
     """network.conf and network.ark; returns facts of the network's training."""
     from pyasp.network import checkpoint
@@ -229,6 +235,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "corpus": found.directory.resolve().parent.name,
         "rate": int(found.settings["mfcc"].sample_frequency),
         "shortest_voiced_seconds": shortest_voiced(found),
+        **({TRAINED: rates} if (rates := training_rates(found)) else {}),
         "results": {name: {key: entry[key] for key in kept if key in entry} for name, entry in trials.items()},
         "losses": losses_of(found.directory.parent, "data", found.directory.name) if trials else [],
         "versions": versions(),

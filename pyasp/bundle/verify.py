@@ -97,7 +97,7 @@ def hear(model: SpeakerModel, path: str | Path, channel: int = -1) -> Heard:
     features = model.features(sound)
     ((_, vector),) = model.embed_features([(sound.name, features.frames)])
     about_model = model.rate, model.top_frequency, model.bundle.shortest
-    warnings = complaints(sound, features.seconds, *about_model, features.silent)
+    warnings = complaints(sound, features.seconds, *about_model, features.silent, model.bundle.trained_rates)
     return Heard(sound.name, vector, sound.seconds, features.seconds, sound.rate, warnings)
 
 

@@ -21,6 +21,7 @@ MADE_BY = {  # which stage of run.sh makes which files: the cure named when one 
     "augment": "utt2clean utt2speed",
     "select": "valid_utts dev_speakers",
 }
+TRAINING_RATES = "training recordings by rate"  # in prep.json: {"16000 Hz": how many}
 MADE_BY_STAGE = {name: stage for stage, names in MADE_BY.items() for name in names.split()}
 
 INFO = "utt2info.tsv"

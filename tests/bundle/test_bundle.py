@@ -10,6 +10,7 @@ import soundfile
 from pyasp import SpeakerModel
 from pyasp.bin.bundle import main
 from pyasp.bundle.card import card
+from pyasp.bundle.format import Bundle, read_bundle
 from pyasp.bundle.make import affine_map, calibration_file, check_current
 from pyasp.core import records
 from pyasp.core.errors import InputError
@@ -43,7 +44,9 @@ def test_the_card_and_the_manifest_say_what_it_is(finished, tmp_path):
     facts = json.loads((tmp_path / "m/bundle.json").read_text())
     result = json.loads((where / "exp/results.json").read_text())["systems"]["ivector"]["trials"]["veri_test"]
     assert facts["results"]["veri_test"]["eer"] == result["eer"] and facts["rate"] == 16000
+    assert facts["training_recordings_by_rate"] == {"16000": len(read_table(where / "data/train/utt2spk"))}
     card = (tmp_path / "m/README.md").read_text()
+    assert "analysed at 16000 Hz. " in card
     assert f"{result['eer']:.2f}" in card and "Limits" in card
     low, high = result["ci"]["eer"]
     assert f"| {result['ci']['speakers']} | {low:.2f} to {high:.2f} |" in card
@@ -56,7 +59,28 @@ def test_the_card_tells_what_the_figures_may_suffer_from():
         "ivector", {"rate": 8000, "shortest_voiced_seconds": 1, "losses": ["5 recordings seen in training", "x"]}
     )
     assert "as its run told:\n\n- 5 recordings seen in training\n- x\n\n## Limits" in page
-    assert "suffer" not in card("ivector", {"rate": 8000, "shortest_voiced_seconds": 1})
+    plain = {"rate": 8000, "shortest_voiced_seconds": 1}
+    assert "suffer" not in card("ivector", plain)
+    rates = {"8000": 3, "16000": 2000}
+    told = "at 8000 Hz; among those that it was prepared to train on are 2 000 of 16000 Hz. "
+    assert told in card("ivector", plain | {"training_recordings_by_rate": rates})
+
+
+@pytest.mark.parametrize(
+    "counts, usual",
+    [({}, (0, 0)), ({"8000": 50}, (8000, 8000)), ({"8000": 2, "11025": 10, "16000": 60}, (11025, 16000))],
+)
+def test_the_rates_that_a_model_was_trained_on(tmp_path, counts, usual):
+    facts = {"training_recordings_by_rate": counts}
+    assert Bundle(tmp_path, "ivector", {}, facts).trained_rates == usual
+
+
+@pytest.mark.parametrize("counts", [["8000"], {"8 kHz": 3}, {"8000": "3"}])
+def test_rates_in_a_manifest_that_are_none_are_refused(tmp_path, counts):
+    facts = {"format": 1, "kind": "ivector", "training_recordings_by_rate": counts}
+    (tmp_path / "bundle.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="recordings by rate in Hz. Make the bundle again"):
+        read_bundle(tmp_path)
 
 
 def test_results_older_than_the_scores_are_left_out(finished, tmp_path, capsys):

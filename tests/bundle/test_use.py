@@ -229,6 +229,21 @@ def test_bandwidth_of_both_kinds():
     assert any("telephone model" in text for text in complaints(Sound("x", wide, 16000), 2.0, 8000, 3700.0, 1.0))
     assert not complaints(Sound("x", narrow, 16000), 2.0, 8000, 3700.0, 1.0)
     assert any("upper band is missing" in text for text in complaints(Sound("x", wide, 8000), 2.0, 16000, 7600.0, 1.0))
+    trained = {"narrow": (8000, 8000), "both": (8000, 16000), "wide": (16000, 16000)}
+    cases = {  # (recording, its rate, the model's, what it was trained on): what is told
+        (8000, 16000, "narrow"): "",  # what training lacked too
+        (8000, 16000, "both"): "",
+        (8000, 16000, "wide"): "recorded at 8000 Hz for a model of 16000 Hz: the upper band is missing",
+        (16000, 16000, "narrow"): "wide-band, with voice up to 8.0 kHz, for a model trained on recordings of 8000 Hz",
+        (16000, 16000, "both"): "",
+        (16000, 8000, "narrow"): "wide-band, with voice up to 8.0 kHz, for a telephone model of 8000 Hz",
+        (16000, 8000, "wide"): "",  # training was resampled too
+    }
+    for (rate, of, what), told in cases.items():
+        wave = Sound("x", wide[: 2 * rate], rate)
+        assert "; ".join(complaints(wave, 2.0, of, 0.95 * of / 2, 1.0, 0.0, trained[what])) == told
+    assert not complaints(Sound("x", narrow, 16000), 2.0, 16000, 7600.0, 1.0, 0.0, trained["narrow"])
+    assert "nothing above" in complaints(Sound("x", narrow, 16000), 2.0, 16000, 7600.0, 1.0, 0.0, trained["wide"])[0]
     assert band_edge(np.zeros(100), 8000) == band_edge(np.zeros(2000), 8000) == 4000
 
 
