@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.audio_header import LIST as UNREADABLE
 from local.audio_header import by_rate
 from local.trial_lists import FAULTS
 from pyasp.audio.cut_files import cut_of, described
@@ -316,7 +317,8 @@ class Preparation:
         """InputError where a run would write into a directory of the user's: one that the preparation reads, or one of
         a name that a run gives, with nothing that says that a run made it."""
         ours = any((self.data / name).exists() for name in (MARKER, LISTING))
-        lost = [] if ours else [name for name in MADE if (self.data / name).exists()]
+        there = [] if ours or not self.data.is_dir() else sorted(path.name for path in self.data.iterdir())
+        lost = [name for name in MADE if name in there]
         here, given = os.path.realpath(self.data), {k: v for k, v in vars(self.options).items() if k not in PLACES}
         lost += [path for path in given.values() if path and isinstance(path, str) and os.path.realpath(path) == here]
         places = [os.path.join(here, name) for name in MADE]
@@ -324,6 +326,8 @@ class Preparation:
         if lost:
             found, cure = f"a directory with files that no run made ({some(lost)})", "Name another; nothing was changed"
             raise InputError("--data", found, "one of the run's own", cure, item=self.data)
+        if beside := [name for name in there if name not in (".lock", UNREADABLE)]:
+            print(f"{self.data}: {len(beside)} files or folders that no run made stay as they are: {some(beside)}")
 
     def current(self) -> bool:
         """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""

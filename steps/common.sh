@@ -79,6 +79,17 @@ end_stage() {
   stage_start=
 }
 
+# spare_others EXP NAME...: a run writes over nothing that no run made: such names are an error; what else lies there is said.
+spare_others() {
+  local exp=$1 each over=() beside=()
+  [ -d "$exp" ] && [ ! -e "$exp/.lock" ] || return 0
+  [ -z "$(find "$exp" -maxdepth 4 -name '*.made.json' -print -quit 2>/dev/null)" ] || return 0 # of a run, copied
+  for each in "${@:2}"; do [ ! -e "$exp/$each" ] || over+=("$each"); done
+  [ ${#over[@]} -eq 0 ] || die "--exp: $exp holds what no run made, and this one would write over (${over[*]}). Name another directory; nothing was changed"
+  mapfile -t beside < <(ls -A "$exp")
+  [ ${#beside[@]} -eq 0 ] || log "$exp: ${#beside[@]} files or folders that no run made (first: ${beside[0]}) stay as they are"
+}
+
 # hold_locks DATA EXP: one run at a time in these directories; the locks live as long as the stages and every job they started.
 #   What a killed run left half-written is deleted.
 hold_locks() {
@@ -92,7 +103,7 @@ hold_locks() {
   flock --wait 5 9 || die "$1 is held by another run, or its jobs are still ending ($(tail -n 1 "$1/.lock")). Wait for it or stop it"
   flock --wait 5 7 || die "$2 is held by another run, or its jobs are still ending ($(tail -n 1 "$2/.lock")). Wait for it or stop it"
   rm -f "$PYASP_RERUN" "$2/log/.resume"
-  find "$1" "$2" -name '.*.tmp' -type f -delete
+  find "$1" "$2" -regextype posix-extended -regex '.*/\.[^/]+\.[0-9]+\.tmp' -type f -delete # and no file of the user's own
   echo "process $$ since $(date '+%F %T')" | tee "$1/.lock" >"$2/.lock"
 }
 
@@ -196,17 +207,21 @@ fit_conf() {
 
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
-  local system first last
+  local system name first last exp=${opt[exp]:-exp/${opt[corpus]}}
   [ -f "local/prep_${opt[corpus]}.py" ] || die "--corpus is '${opt[corpus]}'; expected one of: $(corpora | xargs)"
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
-  [ "$(realpath -ms "${opt[data]:-data/${opt[corpus]}}")" != "$(realpath -ms "${opt[exp]:-exp/${opt[corpus]}}")" ] ||
-    die "--data and --exp are the same directory, ${opt[data]}; give two"
+  for name in data musan rirs kaldi-ivector kaldi-backend "${paths[@]}"; do
+    [[ $name != data && -z ${opt[$name]} ]] || [ "$(realpath -m "${opt[$name]:-data/${opt[corpus]}}")" != "$(realpath -m "$exp")" ] ||
+      die "--$name and --exp are the same directory, $exp; give two"
+  done
   [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
   for system in ${opt[systems]}; do
     [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && ! $system =~ ^(ubm|log)$ && -f $(system_conf "$system")) ]] ||
       die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
+  # shellcheck disable=SC2086
+  spare_others "$exp" ${opt[systems]} ubm log results.json RESULTS.md report.html det.png attention.npz
   first=$(stage_number stage)
   last=$(stage_number stop-stage)
   [ "$first" -le "$last" ] ||

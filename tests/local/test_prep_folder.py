@@ -427,6 +427,17 @@ def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path,
     refused(capsys, "speakers.tsv", "none of the speakers")
 
 
+def test_what_lies_beside_in_a_directory_given_as_data_stays_and_is_said(tree, tmp_path, capsys):
+    data = tmp_path / "my"
+    (data / "wav").mkdir(parents=True)
+    (data / "notes.txt").write_text("mine")
+    assert prepare(data, "--root", tree) == 0
+    told = f"{data}: 2 files or folders that no run made stay as they are: notes.txt, wav"
+    assert told in capsys.readouterr().out.splitlines()
+    assert (data / "notes.txt").read_text() == "mine" and (data / "wav").is_dir()
+    assert prepare(data, "--root", tree) == 0 and "no run made" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("case", ["a list of its name", "the recordings", "a list below", "a folder of its name"])
 def test_no_run_writes_into_a_directory_of_the_users(tree, tmp_path, capsys, case):
     data = tmp_path / "my"

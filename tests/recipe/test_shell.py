@@ -663,6 +663,46 @@ def test_run_sh_checks_its_options_before_any_work(words, message):
     assert result.stderr.count("\n") == 1 and "resume" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["RESULTS.md", "average/notes", "log/old.log"])
+def test_no_run_writes_over_what_lies_in_a_directory_given_as_exp(tmp_path, name):
+    """What it would not write over stays, and is said; so is what a run left, which goes on."""
+    mine, exp = tmp_path / "exp" / name, tmp_path / "exp"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    (exp / ".draft.tmp").write_text("mine")
+    words = [ROOT / "run.sh", "--exp", exp, "--data", tmp_path / "data", "--systems", "average", "--nj", "0"]
+    ran = subprocess.run(words, text=True, capture_output=True, timeout=60)
+    told = f"--exp: {exp} holds what no run made, and this one would write over ({name.split('/')[0]}). Name another"
+    assert ran.returncode == 1 and told in ran.stderr and "resume" not in ran.stderr
+    assert {path.name: path.read_text() for path in exp.rglob("*") if path.is_file()} == {
+        mine.name: "mine",
+        ".draft.tmp": "mine",
+    }
+    assert not (tmp_path / "data").exists()
+    exp.rename(tmp_path / "beside")
+    (exp / "thesis").mkdir(parents=True)
+    ran = subprocess.run(words, text=True, capture_output=True, timeout=60)
+    assert f"{exp}: 1 files or folders that no run made (first: thesis) stay as they are" in ran.stderr
+    assert "--nj is '0'" in ran.stderr
+    (exp / ".lock").touch()
+    assert "no run made" not in subprocess.run(words, text=True, capture_output=True, timeout=60).stderr
+
+
+def test_a_directory_that_is_read_is_no_place_for_an_experiment(tmp_path):
+    words = [ROOT / "run.sh", "--corpus", "folder", "--root", tmp_path, "--exp", f"{tmp_path}/x/.."]
+    ran = subprocess.run(words, text=True, capture_output=True, timeout=60)
+    assert ran.returncode == 1 and "--root and --exp are the same directory" in ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_files_of_a_killed_run_are_deleted(tmp_path):
+    for name in ("exp/.draft.tmp", "exp/notes.1.tmp", "exp/a/.final.pt.77.tmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert bash(f"hold_locks {tmp_path}/data {tmp_path}/exp").returncode == 0
+    assert sorted(path.name for path in tmp_path.rglob("*.tmp")) == [".draft.tmp", "notes.1.tmp"]
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
