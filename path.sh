@@ -45,6 +45,22 @@ _install() {
   touch "$marker"
 }
 
+# _fault_of_venv: why this user cannot use the .venv of somebody else, and what the owner does: its python may lie where others
+#   may not go, such as in a home directory of mode 700.
+_fault_of_venv() {
+  local python=$PYASP_ROOT/.venv/bin/python place
+  place=$(readlink -m "$python")
+  if [ -L "$python" ] && [ ! -x "$python" ]; then
+    python=$place
+    while [ "$place" != / ] && [ ! -e "$place" ]; do place=$(dirname "$place"); done # the last on the way that can be seen
+    if [ -d "$place" ] && [ ! -x "$place" ]; then
+      echo "cannot be used: its python is $python, and this user may not enter $place. Whoever owns it makes .venv with a Python that all may run (rm -r .venv; PYTHON=/usr/bin/python3 . ./path.sh) or opens $place (chmod o+x)"
+      return
+    fi
+  fi
+  echo "is not complete for this user: whoever owns it runs \`. ./path.sh\` there once"
+}
+
 # Makes .venv when it is missing or broken; only one process at a time does so.
 _make_venv() {
   local python
@@ -64,7 +80,7 @@ _make_venv() {
 if [ ! -x "$PYASP_ROOT/.venv/bin/python" ] || [ ! -e "$(_ready "$PYASP_ROOT/conf/requirements.txt")" ]; then
   if command -v flock >/dev/null; then
     { exec 8>"$PYASP_ROOT/.venv.lock"; } 2>/dev/null || {
-      echo "error: $PYASP_ROOT cannot be written, and its .venv is not complete for this user: whoever owns it runs \`. ./path.sh\` there once, or clone it to a place of yours" >&2
+      echo "error: $PYASP_ROOT cannot be written, and its .venv $(_fault_of_venv), or clone it to a place of yours" >&2
       return 1
     }
     flock 8

@@ -326,7 +326,9 @@ class Preparation:
         if lost:
             found, cure = f"a directory with files that no run made ({some(lost)})", "Name another; nothing was changed"
             raise InputError("--data", found, "one of the run's own", cure, item=self.data)
-        if beside := [name for name in there if name not in (".lock", UNREADABLE)]:
+        read = [os.path.realpath(path) for path in (*inputs, *given.values()) if path and isinstance(path, str)]
+        used = {".lock", UNREADABLE, *(Path(os.path.relpath(path, here)).parts[0] for path in read)}
+        if beside := [name for name in there if name not in used]:
             print(f"{self.data}: {len(beside)} files or folders that no run made stay as they are: {some(beside)}")
 
     def current(self) -> bool:

@@ -431,6 +431,7 @@ def test_what_lies_beside_in_a_directory_given_as_data_stays_and_is_said(tree, t
     data = tmp_path / "my"
     (data / "wav").mkdir(parents=True)
     (data / "notes.txt").write_text("mine")
+    tree = tree.rename(data / "corpus")  # as the toy's: what is read is no stranger
     assert prepare(data, "--root", tree) == 0
     told = f"{data}: 2 files or folders that no run made stay as they are: notes.txt, wav"
     assert told in capsys.readouterr().out.splitlines()

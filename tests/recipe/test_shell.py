@@ -8,9 +8,11 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -798,6 +800,27 @@ def test_a_clone_that_cannot_be_written_says_so(bare_root):
     assert result.stderr.startswith(
         f"error: {bare_root} cannot be written, and its .venv is not complete for this user"
     )
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root, to be another user")
+def test_a_python_that_this_user_may_not_reach_is_named_with_its_directory(bare_root):
+    """As pyenv's below /root, of mode 700: the owner running path.sh again would change nothing."""
+    with tempfile.TemporaryDirectory() as place:  # not below pytest's, where others may not go
+        root = Path(place, "clone")
+        shutil.copytree(bare_root, root)
+        home = root / "home"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin/python3.12").touch(0o755)
+        (root / ".venv/bin").mkdir(parents=True)
+        (root / ".venv/bin/python").symlink_to(home / "bin/python3.12")
+        for path, mode in ((Path(place), 0o755), (root, 0o755), (home, 0o700)):
+            path.chmod(mode)
+        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", f"cd /; . {root}/path.sh"]
+        ran = subprocess.run(words, text=True, capture_output=True, timeout=60)
+    assert ran.returncode != 0 and ran.stderr.count("\n") == 1
+    cause = f"its python is {home}/bin/python3.12, and this user may not enter {home}. Whoever owns it makes .venv with"
+    assert f"error: {root} cannot be written, and its .venv cannot be used: {cause}" in ran.stderr
+    assert f"or opens {home} (chmod o+x), or clone it" in ran.stderr and "once" not in ran.stderr
 
 
 SYSTEMS = """
