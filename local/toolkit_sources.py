@@ -34,28 +34,35 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
             found = f"speaker {item.get('speaker')!r}, recording {item['recording_id']!r}"
             expected = f"a speaker, and a recording of {recordings}"
             raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
-        utterances.append(_supervision(item, recording, source))
+        utterances.append(_supervision(item, recording, source, recordings))
         names.append((name, utterances[-1].id))
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
 
 
-def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
-    """One utterance; how long its file is the file decides."""
+def as_files(recordings: str) -> str:
+    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
+    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({recordings!r}))"
+    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
+    return f'Have lhotse store them as files: python -c "{code}"; then give --recordings DIR/recordings.jsonl.gz'
+
+
+def _supervision(item: Json, recording: Json, source: OwnData, recordings: str) -> Utterance:
+    """One utterance of a recording of the manifest `recordings`; how long its file is the file decides."""
     name, speaker, channels = item["id"], item["speaker"], item["channel"]
     wanted = next(iter(channels), None) if isinstance(channels, list) else channels
     file: Json = next((each for each in recording["sources"] if wanted in each["channels"]), {})
     if recording.get("transforms"):
         found = f"a recording with transforms ({recording['transforms']})"
-        cure = "Save the transformed audio, or take the transforms out of the manifest"
+        cure = f"{as_files(recordings)}; or take the transforms out of the manifest"
         raise InputError(recording["id"], found, "recordings as they are stored", cure)
     if file.get("type") == "command":
         path, channel = wav_entry(f"{file['source']} |", recording["id"], name, source.allow_commands)
     elif file.get("type") == "file":
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
-        cure = "Store the audio as files: lhotse's CutSet.save_audios(DIR)"
-        found = f"a source of type {file.get('type')!r}"
+        found = f"a source of type {file['type']!r}" if file else f"no source that holds channel {wanted}"
+        cure = as_files(recordings) if file else "Correct the channels of the one or the other manifest"
         raise InputError(recording["id"], found, "files holding the channel", cure, item=name)
     source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3

@@ -1,5 +1,8 @@
 """lhotse manifests and Kaldi data directories as sources of own data: stretches, channels, columns, and no commands."""
 
+import subprocess
+import sys
+
 import lhotse
 import numpy as np
 import pytest
@@ -217,6 +220,30 @@ def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys)
         "1 utterances are one channel of several, the others are not used (first: channel 0 of 2, counted from 0, in"
         in capsys.readouterr().out
     )
+
+
+def test_what_lhotse_holds_elsewhere_is_stored_as_the_message_says(tree, tmp_path, capsys, monkeypatch):
+    """Its command, on recordings that are no files as they are, leaves what fits the supervisions."""
+    options = manifests(tree, tmp_path / "lhotse")
+    recordings = list(lhotse.RecordingSet.from_file(options[1]))
+    for each in recordings:
+        each.sources[0].type, each.sources[0].source = "url", f"https://example.org/{each.id}.wav"
+    lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "url.jsonl.gz")
+    assert prepare(tmp_path / "data", "--recordings", tmp_path / "url.jsonl.gz", *options[2:]) == 1
+    refused(capsys, "found a source of type 'url'", f"from_file('{tmp_path}/url.jsonl.gz')", "give --recordings DIR/")
+    resampled = lhotse.RecordingSet.from_recordings(lhotse.RecordingSet.from_file(options[1]).resample(8000))
+    resampled.to_file(options[1])
+    assert prepare(tmp_path / "data", *options) == 1
+    error = capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-c", error.partition('python -c "')[2].partition('"')[0]], check=True)
+    assert prepare(tmp_path / "data", "--recordings", "DIR/recordings.jsonl.gz", *options[2:]) == 0
+    assert "recordings by rate: 12 8000 Hz" in capsys.readouterr().out
+    cuts = [
+        cut for name in ("train", "test") for cut in lhotse.CutSet.from_file(tmp_path / "data" / name / "cuts.jsonl.gz")
+    ]
+    assert sorted(cut.id for cut in cuts) == sorted(each.id for each in lhotse.SupervisionSet.from_file(options[3]))
+    assert {len(read_samples(cut.to_dict(), 8000)) for cut in cuts} == {800}
 
 
 def test_recordings_with_transforms_are_refused(tree, tmp_path, capsys):
