@@ -5,9 +5,9 @@ Commands in wav.scp and manifests that only decode a file are recognised and the
 """
 
 import os
-import shlex
 from pathlib import Path
 
+from local.audio_header import words_of
 from local.common import Utterance, prefixed
 from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
@@ -88,16 +88,6 @@ def placed(path: str) -> str:
     """The absolute form of a path in somebody's table: relative ones mean what the directory means in which the run was
     called."""
     return os.path.abspath(os.path.join(os.environ.get("PYASP_CALLER", ""), path))
-
-
-def words_of(command: str) -> list[str]:
-    """The words of a shell command, quotes taken off, operators words of their own; [] where quotes do not pair."""
-    try:
-        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-        lexer.whitespace_split, lexer.commenters = True, ""
-        return list(lexer)
-    except ValueError:
-        return []
 
 
 def decoded_file(command: str) -> tuple[str, int] | None:

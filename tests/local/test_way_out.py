@@ -9,7 +9,7 @@ import pytest
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
 
 from local import prep_folder
-from local.audio_header import LIST
+from local.audio_header import LIST, programs_of
 from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
@@ -227,6 +227,29 @@ def test_commands_run_only_when_they_are_allowed(tree, tmp_path, capsys):
     assert make_mfcc(["--allow-commands=true", *options]) == 0
     assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.failed")) == 0
     assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.scp")) == 16
+
+
+def test_programs_of_commands_are_looked_for_before_any_is_run(tree, tmp_path, capsys):
+    entry = f"touch {tmp_path}/ran && (cd / ; cat {{}}) | no-such-sox -t wav - -t wav - speed 0.9 |"
+    directory = kaldi(tree, tmp_path / "k", entry)
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
+    refused(capsys, "wav.scp: touch ", "found no no-such-sox on PATH", "Install no-such-sox, or convert")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "command, programs",
+    [
+        ("sox -t flac 'a b.flac' -t wav - speed 0.9", ["sox"]),
+        ("sph2pipe -f wav x.sph | sox - -r 8k -t wav -", ["sph2pipe", "sox"]),
+        ("cd /x && ./decode 'a | b' || (cat y; echo z)", ["cd", "cat", "echo"]),
+        ("PATH=/x:$PATH decode x | sox - y", []),
+        ("LC_ALL=C $HOME/decode x", []),  # bash alone knows
+        ("quotes 'that do not pair", []),
+    ],
+)
+def test_the_programs_that_a_command_starts(command, programs):
+    assert programs_of(command) == programs
 
 
 def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
