@@ -104,6 +104,8 @@ def require_programs(commands: Iterable[str]) -> None:
     for command in commands:
         for program in programs_of(command.rstrip()[:-1]):
             first.setdefault(program, command)
+    if not first:
+        return
     look = 'for each; do type -t -- "$each" >/dev/null || echo "$each"; done'
     done = subprocess.run(["bash", "-c", look, "bash", *first], capture_output=True, text=True, check=False)
     if lacking := done.stdout.split():

@@ -12,7 +12,7 @@ from local import folder_trials, trial_lists
 from local.audio_header import probe_all, rates_of
 from local.common import Preparation, PrepOptions, Utterance, fit, index_by_id, seen_in_training, unreadable
 from local.folder_sources import OwnData, from_tables, from_tree, know_speakers, settle_genders
-from local.toolkit_sources import from_kaldi, from_lhotse
+from local.toolkit_sources import NAMED, READ, from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
 from pyasp.audio.recording import same_samples
@@ -75,11 +75,8 @@ def index_files(options: FolderOptions, source: OwnData) -> list[str]:
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        top, names = (
-            Path(options.kaldi_data),
-            ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender", "utt2lang"),
-        )
-        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in names)
+        top = Path(options.kaldi_data)
+        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in (*READ, *NAMED))
         files += [str(path) for path in tables if path.is_file()]
     return [path for path in files if path]
 

@@ -5,17 +5,22 @@ Commands in wav.scp and manifests that only decode a file are recognised and the
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from local.audio_header import words_of
 from local.common import Utterance, prefixed
 from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
+from pyasp.audio.folders import some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.data.manifests import RECORDING, SUPERVISION, read_manifest
 
+READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
+NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
+MADE_ANEW = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "reco2dur")
 SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
@@ -129,6 +134,32 @@ def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False)
     raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one", cure, item=key)
 
 
+def say_unused(data: DataDir, wav: Collection[str]) -> None:
+    """Prints what of a Kaldi directory is passed over: tables, recordings of no utterance, a spk2utt of other
+    speakers."""
+    there = sorted(path.name for path in data.path.iterdir() if path.is_file() and not path.name.startswith("."))
+    made = [name for name in there if name in MADE_ANEW]
+    others = [
+        name for name in there if name not in (*MADE_ANEW, *READ, *NAMED, "spk2utt") and not name.startswith("trials")
+    ]
+    used = {data.recording(utt) for utt in data.utt2spk}
+    idle = [name for name in wav if name not in used]
+    loose = [name for name in data.segments if name not in data.utt2spk]
+    listed = {speaker: utts.split() for speaker, utts in data.read_if_there("spk2utt").items()}
+    told = {
+        f"{', '.join(made)} not used: features are made anew from the recordings": made,
+        f"{', '.join(others)} not used: nothing here reads such tables": others,
+        f"{len(idle)} recordings of wav.scp are of no utterance (first: {some(idle[:1])})": idle,
+        f"{len(loose)} segments are of no utterance of utt2spk (first: {some(loose[:1])})": loose,
+        "spk2utt is not what utt2spk says, which counts (utils/fix_data_dir.sh makes it anew)": listed
+        and {each: sorted(utts) for each, utts in listed.items()}
+        != {each: sorted(utts) for each, utts in data.spk2utt.items()},
+    }
+    for text, so in told.items():
+        if so:
+            print(f"{data.path}: {text}")
+
+
 def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
     """Fills the set `name` from a Kaldi data directory; [(own name, id)].
 
@@ -136,10 +167,8 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     """
     data = DataDir(directory)
     data.require("utt2spk", "wav.scp")
-    if made := [each for each in ("feats.scp", "vad.scp", "cmvn.scp") if data.has(each)]:
-        print(f"{directory}: {', '.join(made)} not used: features are made anew from the recordings")
-    names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
-    wav, genders, languages, sides, unique = map(data.read_if_there, names)
+    wav, genders, languages, sides, unique = map(data.read_if_there, READ)
+    say_unused(data, wav)
     copies = {utt for utt, one in unique.items() if one != utt and {one, utt} <= data.utt2spk.keys()}
     if copies:
         print(f"{directory}: {len(copies)} augmented copies (utt2uniq) are left out (first: {min(copies)})")

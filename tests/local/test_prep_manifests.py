@@ -112,6 +112,32 @@ def test_a_kaldi_directory_is_a_pool(tree, tmp_path, capsys):
     assert not DataDir(tmp_path / "other/train").has("spk2gender")
 
 
+def test_what_of_a_kaldi_directory_is_passed_over_is_said(tree, tmp_path, capsys):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    assert "not used" not in capsys.readouterr().out
+    for name in ("feats.scp", "vad.scp", "utt2dur", "text", "utt2age", ".hidden"):
+        (kaldi / name).write_text("x y\n")
+    (kaldi / "spk2utt").write_text("w999 spk0-s0-0\n")
+    with open(kaldi / "wav.scp", "a") as stream:
+        stream.write(f"zz {tree}/spk0/s0/0.wav\n")
+    assert prepare(tmp_path / "other", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    said = capsys.readouterr().out
+    for told in (
+        "feats.scp, utt2dur, vad.scp not used: features are made anew from the recordings",
+        "text, utt2age not used: nothing here reads such tables",
+        "1 recordings of wav.scp are of no utterance (first: zz)",
+        "spk2utt is not what utt2spk says, which counts (utils/fix_data_dir.sh makes it anew)",
+    ):
+        assert f"{kaldi}: {told}\n" in said
+    (kaldi / "spk2utt").unlink()
+    utts = list(DataDir(kaldi).utt2spk)
+    (kaldi / "segments").write_text("".join(f"{utt} {utt} 0 0.05\n" for utt in [*utts, "zz"]))
+    assert prepare(tmp_path / "third", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    said = capsys.readouterr().out
+    assert "1 segments are of no utterance of utt2spk (first: zz)" in said and "spk2utt" not in said
+
+
 def test_kaldi_segments_are_cut_out(tree, tmp_path):
     kaldi = kaldi_dir(tree, tmp_path / "kaldi")
     utts = (kaldi / "utt2spk").read_text().splitlines()
@@ -211,6 +237,17 @@ def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, t
     )
     for name in ("train", "test"):
         assert all(np.abs(heard).max() > 100 for heard in samples_of(tmp_path / "data" / name).values())
+
+
+@pytest.mark.parametrize(
+    "name, text", [("reco2file_and_channel", "spk0-s0-0 x B\n"), ("utt2uniq", "spk1-s0-1 spk1-s0-0\n")]
+)
+def test_every_table_that_is_read_makes_a_preparation_out_of_date(tree, tmp_path, capsys, name, text):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 0
+    (kaldi / name).write_text(text)
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(capsys, "out-of-date", name, "--force")
 
 
 def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys):
