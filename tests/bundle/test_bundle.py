@@ -130,6 +130,24 @@ def test_a_calibration_older_than_what_it_rests_on_is_refused(chain, monkeypatch
         check_current(chain / "sys/scores/a")
 
 
+def test_a_network_that_began_with_another_needs_no_data_of_the_other(tmp_path):
+    """--init names a file that is given as it is: data of the run that made it may go on to other things."""
+    data, parent, child = tmp_path / "data/utt2spk", tmp_path / "parent/final.pt", tmp_path / "child/final.pt"
+    for path in (data, parent, child):
+        path.parent.mkdir()
+        path.write_text(path.name)
+    write_made(parent, records.describe("train_tdnn", {"init": ""}, [data], 1))
+    for init in (parent, parent.parent):
+        write_made(child, records.describe("train_tdnn", {"init": str(init)}, [parent], 1))
+        data.write_text("of another day")
+        check_current(child)
+    with pytest.raises(InputError, match=r"parent/final.pt: found one older than .*utt2spk"):
+        check_current(parent)
+    parent.write_text("trained again")
+    with pytest.raises(InputError, match=r"child/final.pt: found one older than .*parent/final.pt"):
+        check_current(child)
+
+
 def test_a_calibration_that_is_gone_from_its_inputs_is_taken(chain):
     (chain / "train/embedding.scp").unlink()
     assert affine_map(chain / "sys+cal/calibration.json")["scale"] == 2.0
