@@ -154,6 +154,8 @@ def _read_forms(path: str | Path, forms: tuple[str, ...]) -> dict[str, dict[str,
         row = rows[lines[0] - 1 if lines else 0]
         mark = between(row[0]) if len(row) == 1 else ""
         cure = f"Put blanks in place of the {mark}" if mark else "Write all lines in one of these forms"
+        if no_score := [word for word in row if word.lower().lstrip("+-") in ("nan", "inf", "infinity")]:
+            cure = f"A score is a finite number: score again what gave {no_score[0]}, or leave it out of both files"
         raise InputError(path, repr(" ".join(row)[:80]), " or ".join(forms), cure, item=item)
     columns = {form: dict(zip(form.split(), map(list, zip(*rows)))) for form in found}
     likely = {form: each for form, each in columns.items() if not set(each.get("SCORE", "-")) <= set(WORDS)}
@@ -203,7 +205,10 @@ def _of_trials(scores_path: str | Path, forms: dict[str, dict[str, list[str]]], 
     missing = [pair for pair in pairs if pair not in scores]
     if missing:
         told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
-        raise InputError(scores_path, told, "a score of every trial", "Score the whole list")
+        turned = sum((test, enrol) in scores for enrol, test in missing)
+        told += f"; {turned} of them have one with enrolment and test turned about" if turned else ""
+        cure = "Turn the two columns of one of the files" if turned == len(missing) else "Score the whole list"
+        raise InputError(scores_path, told, "a score of every trial", cure)
     spare = len(scores.keys() - set(pairs))
     notes = [f"{scores_path}: read as {form.lower()}", f"{trials_path}: read as {shape.lower()}"]
     notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
