@@ -21,7 +21,7 @@ from pyasp.bundle.card import card
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, MANIFEST, SHORTEST, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import remove_tree, temporary_name
+from pyasp.core.files import absent, remove_tree, temporary_name
 from pyasp.core.options import T, picked
 from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
@@ -69,7 +69,7 @@ def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
     for name in names:
         if not (path := found.get(name, Path(name))).is_file():
             cure = "Run the recipe again, or run pyasp bundle where its files lie"
-            raise InputError(path, "no such file", "an input of the recorded step", cure)
+            raise InputError(path, absent(path), "an input of the recorded step", cure)
     return found
 
 
@@ -87,7 +87,7 @@ def calibration_file(directory: Path, given: str) -> Path | None:
     if given == "none":
         return None
     if given and not Path(given).is_file():
-        raise InputError(given, "no such file", "a calibration.json", "Check --calibration, or give none")
+        raise InputError(given, absent(given), "a calibration.json", "Check --calibration, or give none")
     variants = [directory.with_name(directory.name + step) for step in ("", "+cal", "+calhalf")]
     places = [Path(given)] if given else [place / CALIBRATION for place in variants]
     return next((place for place in places if place.is_file()), None)
@@ -138,14 +138,23 @@ def losses_of(exp: Path, *places: str) -> list[str]:
     return [what for where, what in told if {*places} & {*re.split(", | and ", where)}]
 
 
+def _unfinished(directory: Path, embeddings: Path) -> InputError:
+    """What a directory without scores or without embeddings lacks; where systems lie in it, that it is none."""
+    systems = [str(path.parent.parent) for path in sorted(directory.glob("*/test/embedding.scp"))]
+    if systems:
+        return InputError(directory, "systems in it", "one system, EXP/SYSTEM", f"Name one of {' '.join(systems)}")
+    found = "no scores" if embeddings.is_file() else "no test/embedding.scp" if directory.is_dir() else "no such system"
+    cure = rerun("scores" if embeddings.is_file() else "embeddings", "Check the path")
+    return InputError(directory, found, "a finished system, EXP/SYSTEM", cure)
+
+
 def survey(directory: Path) -> Found:
     """Everything that a bundle of EXP/SYSTEM holds. Raises InputError naming what is missing."""
     _check_variant(directory)
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
     embeddings = directory.parent / directory.name.split("+")[0] / "test" / "embedding.scp"  # a variant's: its system's
     if not scores or not embeddings.is_file():
-        found = "no scores" if embeddings.is_file() else "no test/embedding.scp"
-        raise InputError(directory, found, "a finished system, EXP/SYSTEM", rerun("embeddings"))
+        raise _unfinished(directory, embeddings)
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")

@@ -205,7 +205,7 @@ def command(
                 sys.stdout.flush()
                 return result
             except UsageError as error:
-                print(f"error: {error}\n\n{parser.format_help()}", file=sys.stderr)
+                print(f"{parser.format_usage()}error: {error} (--help tells more)", file=sys.stderr)
                 note_rerun(error, refused=True)
                 return 2
             except BrokenPipeError:  # `| head` has seen enough

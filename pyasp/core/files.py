@@ -11,6 +11,11 @@ from typing import IO
 from pyasp.core.errors import refusal
 
 
+def absent(path: str | Path) -> str:
+    """What is found where a file is expected and is none."""
+    return "a directory" if Path(path).is_dir() else "no such file"
+
+
 def temporary_name(path: str | Path) -> Path:
     """A name beside `path` that no reader takes for a finished file (one per process)."""
     path = Path(path)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import file_sha256, replacing, sync
+from pyasp.core.files import absent, file_sha256, replacing, sync
 from pyasp.core.text import read_json, write_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
@@ -40,7 +40,7 @@ def fingerprint(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "no such file", "an input of this step", "Mend its name, or run the stage that makes it")
+        raise InputError(path, absent(path), "an input of this step", "Mend its name, or run the stage that makes it")
     status = path.stat()
     if status.st_size > LARGE_FILE:
         mark = f"size:{status.st_size} mtime:{status.st_mtime_ns}"

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from pyasp.core.errors import CannotBeMade, InputError, rerun
-from pyasp.core.files import atomic_write, remove_tree
+from pyasp.core.files import absent, atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import between, read_lines
 from pyasp.data.datadir import read_reasons, write_reasons, write_rows
@@ -143,7 +143,7 @@ def _read_forms(path: str | Path, forms: tuple[str, ...]) -> dict[str, dict[str,
     Of several those go whose scores are labels throughout: so it is with ids that are numbers.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", " or ".join(forms), "Check the path")
+        raise InputError(path, absent(path), " or ".join(forms), "Check the path")
     rows = [fields for line in read_lines(path) if (fields := line.split())]
     if not rows:
         raise InputError(path, "no line", " or ".join(forms), "Check how the file was made")

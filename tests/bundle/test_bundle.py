@@ -80,7 +80,10 @@ def test_mistakes(finished, tmp_path, capsys):
     assert main([system, str(target)]) == 1 and "--force" in capsys.readouterr().err
     assert main(["--force", system, str(target)]) == 1 and "no bundle" in capsys.readouterr().err
     assert (target / "mine").read_text() == "keep"
-    assert main([str(where / "exp"), str(tmp_path / "x")]) == 1 and "EXP/SYSTEM" in capsys.readouterr().err
+    assert main([str(where / "exp"), str(tmp_path / "x")]) == 1
+    told = capsys.readouterr().err
+    assert "found systems in it; expected one system, EXP/SYSTEM" in told and f" {system} " in told
+    assert main([str(where / "gone"), str(tmp_path / "x")]) == 1 and "no such system" in capsys.readouterr().err
     assert main(["--calibration", "gone", system, str(tmp_path / "x")]) == 1 and "gone" in capsys.readouterr().err
     for name, message in (("ivector+snorm", "a variant with snorm"), ("fusion:a+b", "a fusion")):
         assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err

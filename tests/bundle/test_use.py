@@ -122,6 +122,7 @@ def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
         (["a.wav"], 2, "ENROL... is missing"),
         (["--prior", "2", "W", "W"], 1, r"--prior: found 2; expected a number in (0, 1)"),
         (["W", "gone.wav"], 1, "gone.wav: found no such file"),
+        (["W", "/"], 1, "/: found a directory; expected an audio file"),
         (["W", "M/plda"], 1, "M/plda"),
     ],
 )
