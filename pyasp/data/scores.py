@@ -27,6 +27,7 @@ from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, ch
 
 SCORED = "<model> <test> <score>"
 LINES_AT_ONCE = 1 << 17
+ARRAY = ".f32.npy"  # ends the name of the array beside a score file
 
 
 # ---------------------------------------------------------------- one score file
@@ -75,7 +76,7 @@ def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
 
 def array_path(scores_path: str | Path) -> Path:
     """Name of the array beside a score file."""
-    return Path(f"{scores_path}.f32.npy")
+    return Path(f"{scores_path}{ARRAY}")
 
 
 def write_lines(stream: IO[str], trials: TrialList, scores: np.ndarray) -> None:
@@ -315,7 +316,7 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
     InputError where scores of an earlier run are in the way, unless `force`, which deletes them.
     """
     directory = Path(system_dir)
-    kinds = ("", ".made.json", ".f32.npy", ".tsv")
+    kinds = ("", ".made.json", ARRAY, ".tsv")
     gone = [f"scores/{name}{kind}" for name in reasons for kind in kinds] if ALL not in reasons else ["scores", "dev"]
     old = [directory / name for name in gone if (directory / name).exists()]
     if old and not force:
