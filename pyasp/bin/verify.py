@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyasp.bundle import verify as use
+from pyasp.bundle.enrolled import claimed
 from pyasp.bundle.verify import DecisionOptions, Heard, ModelOptions, threshold, threshold_text
 from pyasp.core.command import UsageError, command
 from pyasp.core.errors import InputError
@@ -108,7 +109,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = use.load_model(options)
     use.check_decides(model)
-    enrolled = list(use.claimed(options.speakers, options.claim, model)) if options.claim else []
+    enrolled = list(claimed(options.speakers, options.claim, model)) if options.claim else []
     heard, _ = use.hear_each(model, enrol, options.channel, every=True)
     tests, failed = use.hear_each(model, test, options.channel)
     vectors = enrolled or [each.vector for each in heard]
