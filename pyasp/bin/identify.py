@@ -41,7 +41,8 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
             {**each.facts(), "speaker": found.speaker, "closest": scores}
             for each, found, scores in zip(heard, closest, listed)
         ]
-        facts = {"threshold": limit, "calibrated": model.calibrated, "speakers": len(enrolled), "files": answers}
+        worth = {"calibrated": model.calibrated, "scale": use.scale_text(model)}
+        facts = {"threshold": limit, **worth, "speakers": len(enrolled), "files": answers}
         print(json.dumps({**facts, "failed": use.reasons(failed)}, indent=1))
         return int(bool(failed))
     for each, found, scores in zip(heard, closest, listed):

@@ -48,7 +48,9 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
 def tell(options: Options, model: Any, answer: dict[str, Any], failed: use.Failed) -> None:
     """Prints the answer for programs: what the decisions rest on, what was found, what could not be used."""
     costs = {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa}
-    facts = {**costs, "threshold": threshold(options), "calibrated": model.calibrated}
+    ratios = [each["llr"] for each in (*answer.get("tests", ()), *answer.get("pairs", ()))]
+    worth = {"calibrated": model.calibrated, "scale": use.scale_text(model, ratios)}
+    facts = {**costs, "threshold": threshold(options), **worth}
     print(json.dumps({**facts, **answer, "failed": use.reasons(failed)}, indent=1))
 
 

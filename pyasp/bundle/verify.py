@@ -20,7 +20,7 @@ import numpy as np
 
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
-from pyasp.core.options import OpenShare, Positive, option
+from pyasp.core.options import Channel, OpenShare, Positive, option
 from pyasp.core.text import between, read_lines
 from pyasp.evaluation.llr import bayes_threshold
 
@@ -36,7 +36,7 @@ class ModelOptions:
     """What every verb that scores takes."""
 
     model: str = option("", "the bundle, or a Kaldi i-vector directory")
-    channel: int = option(-1, "channel of recordings with several, from 0")
+    channel: Channel = option(-1, "channel of recordings with several, from 0")
     device: str = option("cpu", "where to compute", choices=("cpu", "cuda", "auto"))
 
 

@@ -265,6 +265,9 @@ def scored_names(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
     """Names of the lists of a corpus that this system has scored. InputError when there is none."""
     if not Path(trials_dir).is_dir():
         raise InputError(trials_dir, "no such directory", "the corpus's trial lists", rerun("prepare"))
+    if (Path(trials_dir) / "scores").is_dir():
+        found, expected = "the directory of a system", "that of the trial lists, DATA/trials"
+        raise InputError(trials_dir, found, expected, "Name the trial lists first, then the system")
     lists, directory = trial_lists(trials_dir), Path(system_dir) / "scores"
     scored = [name for name in lists if (directory / name).is_file()]
     if not scored:

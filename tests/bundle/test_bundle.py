@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from pyasp import SpeakerModel
+from pyasp.bin import evaluate
 from pyasp.bin.bundle import main
 from pyasp.bundle.card import card
 from pyasp.bundle.make import affine_map, calibration_file, check_current
@@ -57,6 +58,28 @@ def test_the_card_tells_what_the_figures_may_suffer_from():
     )
     assert "as its run told:\n\n- 5 recordings seen in training\n- x\n\n## Limits" in page
     assert "suffer" not in card("ivector", {"rate": 8000, "shortest_voiced_seconds": 1})
+
+
+def test_what_evaluate_makes_of_the_systems_scores_calibrates_its_bundle(finished, tmp_path, capsys):
+    """The command that `verify` prints for a model without threshold; then nothing is said of the raw scores."""
+    where = tmp_path / "run"
+    shutil.copytree(finished[0], where)
+    system, trials, out = where / "exp/statistics", where / "data/trials/veri_test", tmp_path / "map.json"
+    losses = [["statistics", "scores on veri_test are no log-likelihood ratios: Cllr 2.0"], ["statistics", "x"]]
+    results = json.loads((where / "exp/results.json").read_text())
+    (where / "exp/results.json").write_text(json.dumps(results | {"losses": losses}))
+    assert evaluate.main(["--calibration", str(out), str(trials), str(system / "scores/veri_test")]) == 0
+    assert main(["--calibration", str(out), str(system), str(tmp_path / "m")]) == 0
+    told, known = SpeakerModel.load(tmp_path / "m"), json.loads(out.read_text())
+    assert (told.calibration.scale, told.calibration.offset) == (known["scale"], known["offset"])
+    assert json.loads((tmp_path / "m/bundle.json").read_text())["losses"] == ["x"]
+    assert main(["--calibration", "none", str(system), str(tmp_path / "raw")]) == 0
+    assert json.loads((tmp_path / "raw/bundle.json").read_text())["losses"] == [what for _, what in losses]
+    capsys.readouterr()
+    assert main(["--calibration", str(out), str(where / "exp/average"), str(tmp_path / "x")]) == 1
+    assert "found a calibration of other scores (veri_test); expected one of" in capsys.readouterr().err
+    assert main(["--conf", "conf", str(system), str(tmp_path / "x")]) == 1
+    assert "found --backend or --conf" in capsys.readouterr().err
 
 
 def test_results_older_than_the_scores_are_left_out(finished, tmp_path, capsys):

@@ -94,6 +94,8 @@ def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
         "(calibrated log-likelihood ratio, trained on 3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 "
         "or above +5.3 is beyond what they can show. To be taken with care: trained on 3 target trials, fewer than 30)"
     ) in capsys.readouterr().out
+    told = answer(capsys, "--model", str(tmp_path / "m"), wavs[0], wavs[1])
+    assert told["calibrated"] and told["scale"].endswith("trained on 3 target trials, fewer than 30")
     wild = SimpleNamespace(calibration=None, decides=True)
     assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
     assert "ranks" not in scale_text(wild, [3.0, -8.0])
@@ -120,6 +122,8 @@ def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
     "arguments, code, message",
     [
         (["a.wav"], 2, "ENROL... is missing"),
+        (["W", "W", "--"], 2, "nothing stands behind the `--`: TEST... is missing"),
+        (["--channel", "-2", "W", "W"], 1, "--channel: found -2"),
         (["--prior", "2", "W", "W"], 1, r"--prior: found 2; expected a number in (0, 1)"),
         (["W", "gone.wav"], 1, "gone.wav: found no such file"),
         (["W", "/"], 1, "/: found a directory; expected an audio file"),
@@ -584,6 +588,8 @@ def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsy
         (["cmd.scp"], "e.ark", "the command"),
         (["bad.tsv"], "e.ark", "utt and path"),
         (["a/x.wav", "b/x.wav"], "e.ark", "one recording a key"),
+        (["cmd.scp"], "cmd.ark", "cmd.scp: found an input as the output, too"),
+        (["e.txt"], "e.npy", "e.txt: found an input as the output, too"),
     ],
 )
 def test_mistakes_of_embed(model, tmp_path, monkeypatch, capsys, inputs, out, message):

@@ -122,6 +122,31 @@ def test_what_cannot_be_read_is_told(tmp_path, trials, text, with_trials, messag
         read_given(tmp_path / "s", trials if with_trials else None)
 
 
+def test_no_output_takes_the_place_of_an_input(tmp_path, trials, capsys):
+    """As when the value of an option was forgotten."""
+    scores = write(tmp_path / "s.json", "ENROL TEST SCORE")
+    kept = Path(scores).read_bytes()
+    for words, told in (
+        (["--det", trials, scores], "expected a name ending in .png"),
+        (["--calibration", scores, trials, scores], "an input as the output, too"),
+        (["--calibration", trials, scores], "expected a name ending in .json"),
+    ):
+        assert main(words) == 1 and told in capsys.readouterr().err
+    assert Path(scores).read_bytes() == kept and Path(trials).read_text().startswith("m0 ")
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_a_calibration_follows_the_scale_of_the_scores(tmp_path, trials, capsys, scale):
+    lines = [
+        f"{score * scale!r} {'target' if target else 'nontarget'}\n"
+        for score, target in zip(map(float, SCORES), TARGET)
+    ]
+    (tmp_path / "s").write_text("".join(lines))
+    assert main([str(tmp_path / "s")]) == 0
+    expected = train(SCORES[:, None], TARGET, ("s",)).weights[0] / scale
+    assert f"llr = {expected:.4g}"[:10] in capsys.readouterr().out
+
+
 def test_columns_turned_about_are_told_as_such(tmp_path, trials):
     lines = [line.split() for line in Path(trials).read_text().splitlines()]
     (tmp_path / "s").write_text("".join(f"{test} {enrol} 0.5\n" for enrol, test, _ in lines))
