@@ -1,7 +1,6 @@
 """Headers of all audio files of a corpus, what could not be read counted and named."""
 
 import re
-import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pyasp.audio.decoders import DECODERS, require_program
+from pyasp.audio.decoders import DECODERS, require_program, words_of
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
@@ -78,16 +77,6 @@ def _heard(entry: str) -> Header | str:
     except InputError as error:
         return str(error)
     return Header(rate, samples.shape[1], samples.shape[0], "command")
-
-
-def words_of(command: str) -> list[str]:
-    """The words of a shell command, quotes taken off, operators words of their own; [] where quotes do not pair."""
-    try:
-        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-        lexer.whitespace_split, lexer.commenters = True, ""
-        return list(lexer)
-    except ValueError:
-        return []
 
 
 def programs_of(command: str) -> list[str]:

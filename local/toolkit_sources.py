@@ -8,10 +8,10 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from local.audio_header import words_of
 from local.common import Utterance, prefixed
 from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
+from pyasp.audio.decoders import decoded_file
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
@@ -95,29 +95,6 @@ def placed(path: str) -> str:
     return os.path.abspath(os.path.join(os.environ.get("PYASP_CALLER", ""), path))
 
 
-def decoded_file(command: str) -> tuple[str, int] | None:
-    """(path, channel) of a command that does nothing but decode one file to its standard output; None for others.
-
-    sph2pipe, flac, cat, and the sox and ffmpeg that the recipe's own wav.scp says.
-    """
-    program, *words = words_of(command) or [""]
-    match os.path.basename(program), words:
-        case "cat", [path] if not path.startswith("-"):
-            return path, 0
-        case "flac", [*options, path] if options and set(options) <= {"-c", "-d", "-s", "-dc", "-cd", "-cds", "-dcs"}:
-            return path, 0
-        case "sph2pipe", [*options, path]:
-            text = " ".join(options).replace("-f wav", "").replace("-p", "")
-            if text.split() in ([], ["-c", "1"], ["-c", "2"]):
-                return path, int((text.split() or "1")[-1]) - 1
-        case "sox", [path, "-t", "wav", "-", "remix", number] if number.isdigit() and int(number):
-            return path, int(number) - 1
-        case "ffmpeg", ["-v", "8", "-i", path, "-map_channel", side, "-f", "wav", "-acodec", "pcm_s16le", "-"]:
-            if side.startswith("0.0.") and side[4:].isdigit():
-                return path, int(side[4:])
-    return None
-
-
 def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False) -> tuple[str, int]:
     """(path, channel) of a wav.scp entry; with `allow_commands` the path may be a command, ending in `|`.
 
@@ -127,7 +104,7 @@ def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False)
         return placed(entry), 0
     found = decoded_file(entry[:-1])
     if found:
-        return placed(found[0]), found[1]
+        return placed(found[0]), found[1] or 0
     if allow_commands:
         return entry, 0
     cure = "Convert the recordings to files, or give --allow-commands if you trust it: a preparation runs no commands"

@@ -15,7 +15,7 @@ import numpy as np
 
 from pyasp.audio.folders import some
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.core.files import absent, atomic_write
 from pyasp.core.text import between, open_text
 from pyasp.data.datadir import check_id
 from pyasp.data.trials import WORDS as LABELS
@@ -81,7 +81,7 @@ def read_lines(path: str | Path, fields: int) -> Iterator[tuple[str, list[str]]]
     Raises InputError on a missing file or another number of fields.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "a trial list", "Check the path given with --trials")
+        raise InputError(path, absent(path), "a trial list", "Check the path given with --trials")
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             tabs = line.count("\t") == fields - 1

@@ -6,6 +6,7 @@ without a length its length.
 import functools
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -97,3 +98,40 @@ def _decode(path: str, header: Header, size: int, changed: int) -> bytes:
             told = f"{program} exit code {done.returncode} ({said[-1] if said else 'no message'})"
             raise InputError(path, told, "a file that it can decode", AGAIN)
         return Path(target).read_bytes()
+
+
+# ---------------------------------------------------------------- commands of a wav.scp that only decode
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a shell command, quotes taken off, operators words of their own; [] where quotes do not pair."""
+    try:
+        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+        lexer.whitespace_split, lexer.commenters = True, ""
+        return list(lexer)
+    except ValueError:
+        return []
+
+
+def decoded_file(command: str) -> tuple[str, int | None] | None:
+    """(path, channel, None where it names none) of a command that does nothing but decode one file to its standard
+    output; None for others.
+
+    sph2pipe, flac, cat, and the sox and ffmpeg that the recipe's own wav.scp says.
+    """
+    program, *words = words_of(command) or [""]
+    match os.path.basename(program), words:
+        case "cat", [path] if not path.startswith("-"):
+            return path, None
+        case "flac", [*options, path] if options and set(options) <= {"-c", "-d", "-s", "-dc", "-cd", "-cds", "-dcs"}:
+            return path, None
+        case "sph2pipe", [*options, path]:
+            text = " ".join(options).replace("-f wav", "").replace("-p", "")
+            if text.split() in ([], ["-c", "1"], ["-c", "2"]):
+                return path, int(text.split()[-1]) - 1 if text.split() else None
+        case "sox", [path, "-t", "wav", "-", "remix", number] if number.isdigit() and int(number):
+            return path, int(number) - 1
+        case "ffmpeg", ["-v", "8", "-i", path, "-map_channel", side, "-f", "wav", "-acodec", "pcm_s16le", "-"]:
+            if side.startswith("0.0.") and side[4:].isdigit():
+                return path, int(side[4:])
+    return None

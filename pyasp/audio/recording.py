@@ -32,6 +32,7 @@ from pyasp.audio.headers import (
 )
 from pyasp.audio.resample import INT16, check_audible
 from pyasp.core.errors import InputError
+from pyasp.core.files import absent
 
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
@@ -210,7 +211,7 @@ def read_sound(path: str | Path, channel: int = -1) -> Sound:
     is missing, no audio, cut short, empty, of several channels without a choice, or with samples that are not finite.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "an audio file", "Check the path")
+        raise InputError(path, absent(path), "an audio file", "Check the path")
     samples, rate = read_file(path)
     channels = len(samples)
     if channels > 1 and not 0 <= channel < channels:

@@ -156,7 +156,7 @@ def train(
     """
     _check(inputs, target, names, prior)
     centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
-    varies = scale > 1e-9 * np.maximum(1.0, np.abs(centre))
+    varies = scale > 1e-9 * np.abs(centre)
     x = np.column_stack([(inputs[:, varies] - centre[varies]) / scale[varies], np.ones(len(inputs))])
     solution = _newton(x, target, prior)
     weights = np.zeros(len(names))

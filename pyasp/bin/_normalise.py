@@ -8,7 +8,7 @@ import numpy as np
 from pyasp.backend import model
 from pyasp.backend.files import APART, FILES, by_trial, resolved
 from pyasp.backend.lists import check_missing, draw_cohort, load_embeddings, load_models, load_tests
-from pyasp.backend.norm import Cohort
+from pyasp.backend.norm import FORMULAS, Cohort
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.core.errors import CannotBeMade
 from pyasp.core.options import subset
@@ -100,4 +100,6 @@ def normalise(
             cohort = cohort or read_cohort(files, options)
             trials, scores = normalise_list(data, vectors, backend_dir, system, each, cohort, kind, options)
             write_scores(Path(out) / each.scores, trials, scores, made)
-            print(f"{out} {each.name}: {len(trials)} scores, {kind} with {len(cohort[1])} cohort vectors")
+            whole = FORMULAS[kind].top and len(cohort[1]) <= options.cohort_top
+            told = ", no more than --cohort-top: snorm by another name" if whole else ""
+            print(f"{out} {each.name}: {len(trials)} scores, {kind} with {len(cohort[1])} cohort vectors{told}")

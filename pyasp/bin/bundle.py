@@ -9,6 +9,7 @@ from pyasp.bundle.format import MANIFEST
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import scale_text
 from pyasp.core.command import command
+from pyasp.core.errors import InputError
 from pyasp.core.options import option
 
 
@@ -34,15 +35,19 @@ def main(options: Options, system: str, model: str) -> None:
     Example, after ./run.sh:
         pyasp bundle --force exp/toy/attentive_statistics model.as
     """
-    from pyasp.bundle.make import affine_map, calibration_file, copy_kaldi, fill, make, survey
+    from pyasp.bundle.make import calibration_file, calibration_of, copy_kaldi, fill, make, survey
     from pyasp.bundle.speaker_model import SpeakerModel  # both import torch, for which --help need not wait
 
     kaldi = is_kaldi(system) and not any((Path(system) / ours).exists() for ours in ("scores", "results.json"))
+    if options.calibration or options.trials if kaldi else options.backend or options.conf:
+        found = "--calibration or --trials" if kaldi else "--backend or --conf"
+        expected = "--backend and --conf of a Kaldi directory, --calibration and --trials of a system of a run"
+        raise InputError(system, found, expected, "Leave it out")
     if kaldi:
         write = functools.partial(copy_kaldi, read_kaldi(system, options.backend, options.conf))
     else:
         path = calibration_file(Path(system), options.calibration)
-        calibration = affine_map(path, options.trials, Path(system).name) if path else None
+        calibration = calibration_of(Path(system), path, options.trials) if path else None
         write = functools.partial(fill, survey(Path(system)), calibration)
         print(f"calibration: {path or 'none'}" + (f", of {calibration['trials']}" if calibration else ""))
         for loss in calibration.get("losses", ()) if calibration else ():

@@ -12,8 +12,7 @@ from pyasp.audio.folders import some
 from pyasp.bundle.listing import features_of, list_sounds
 from pyasp.bundle.verify import ModelOptions, load_model
 from pyasp.core.command import command
-from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.core.files import atomic_write, check_output
 from pyasp.core.options import Natural, Share, option
 from pyasp.core.progress import bar
 from pyasp.data.datadir import write_reasons
@@ -64,8 +63,9 @@ def main(options: Options, inputs: list[str], out: str) -> int:
         pyasp embed --model model data/toy/corpus/test/wav/id20001 vectors.ark
     """
     path = Path(out)
-    if path.suffix not in WRITERS:
-        raise InputError("command line", repr(out), "a name ending in " + " or ".join(WRITERS), "Name the output last")
+    check_output(path, WRITERS, inputs)
+    beside = ".txt" if path.suffix == ".npy" else ".ark" if path.suffix == ".scp" else ".scp"
+    check_output(path.with_suffix(beside), (beside,), inputs)
     sounds, model = list_sounds(inputs), load_model(options)
     seconds = 0.0
     silent: list[str] = []

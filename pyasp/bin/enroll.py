@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pyasp.bundle import enrolled
 from pyasp.bundle import verify as use
 from pyasp.bundle.verify import ModelOptions
 from pyasp.core.command import command
@@ -26,13 +27,13 @@ def main(options: Options, speakers: str, name: str, files: list[str]) -> None:
         pyasp bundle --force exp/toy/ivector model
         pyasp enroll --model model speakers ann data/toy/corpus/test/wav/id20001/*/00001.wav
     """
-    path = use.speaker_file(speakers, name)
-    use.check_speaker(path, options.add, options.force)  # before any work
+    path = enrolled.speaker_file(speakers, name)
+    enrolled.check_speaker(path, options.add, options.force)  # before any work
     model = use.load_model(options)
     heard, _ = use.hear_each(model, files, options.channel, every=True)
     vectors = [(each.name, each.vector) for each in heard]
-    count, new = use.save_speaker(speakers, name, vectors, model, options.add, options.force)
-    others = use.enrolled_too(speakers, path.stem, [each.vector for each in heard])
+    count, new = enrolled.save_speaker(speakers, name, vectors, model, options.add, options.force)
+    others = enrolled.enrolled_too(speakers, path.stem, [each.vector for each in heard], model)
     voiced = sum(each.voiced for each in heard)
     more = f", {new} of them new" if options.add else ""
     print(f"{path}: {count} recordings{more}; {voiced:.1f} s of voice in {' '.join(each.name for each in heard)}")

@@ -10,7 +10,7 @@ import numpy as np
 from pyasp.backend.calibration import pooled, train
 from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import atomic_write, replacing
+from pyasp.core.files import atomic_write, check_output, file_sha256, replacing
 from pyasp.core.options import option, subset
 from pyasp.core.records import is_current, making
 from pyasp.core.text import cost, read_json, write_json
@@ -32,6 +32,9 @@ class Options(EvaluateOptions):
 
 def of_file(options: Options, scores: str, trials: str | None) -> None:
     """Prints the figures of a score file, and what a calibration on its own trials would make of them."""
+    for out, suffixes in ((options.det, (".png",)), (options.calibration, (".json",))):
+        if out:
+            check_output(out, suffixes, filter(None, (scores, trials)))
     given, name = read_given(scores, trials), Path(scores).name
     entry, counts = summarise(given.scores, given.target, options.priors)
     model = train(given.scores[:, None], given.target, (name,))
@@ -52,7 +55,7 @@ def of_file(options: Options, scores: str, trials: str | None) -> None:
         print(MARK)
     if options.calibration:
         affine = {"scale": model.weights[0], "offset": model.offset, "prior": model.prior, "trained_on": name}
-        write_json(options.calibration, affine | pooled([model.as_dict()]))
+        write_json(options.calibration, affine | pooled([model.as_dict()]) | {"scores": file_sha256(scores)})
     if options.det:
         from pyasp.report.figures import draw_det  # and matplotlib
 

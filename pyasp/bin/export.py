@@ -7,6 +7,7 @@ from pyasp.bundle.extractors import load_network
 from pyasp.bundle.format import read_bundle
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
+from pyasp.core.files import check_output
 from pyasp.core.options import option
 
 
@@ -33,6 +34,7 @@ def main(options: Options, model: str, out: str) -> None:
     """
     if not options.onnx:
         raise InputError("command line", "no format", "--onnx", "Give --onnx: it is the only format so far")
+    check_output(out, (".onnx",))
     bundle = read_bundle(model)
     from pyasp.network.model import Network
     from pyasp.network.onnx import compare, save, to_onnx  # with torch, for which --help need not wait

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from pyasp.bundle import verify as use
+from pyasp.bundle.enrolled import load_speakers
 from pyasp.bundle.verify import DecisionOptions, ModelOptions
 from pyasp.core.command import command
 from pyasp.core.options import Count, option
@@ -29,7 +30,7 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
     """
     model = use.load_model(options)
     use.check_decides(model)
-    enrolled = use.load_speakers(speakers, model)
+    enrolled = load_speakers(speakers, model)
     limit = use.threshold(options, len(enrolled))
     heard, failed = use.hear_each(model, files, options.channel)
     use.note_itself(heard, (vector for vectors in enrolled.values() for vector in vectors))
@@ -40,7 +41,8 @@ def main(options: Options, speakers: str, files: list[str]) -> int:
             {**each.facts(), "speaker": found.speaker, "closest": scores}
             for each, found, scores in zip(heard, closest, listed)
         ]
-        facts = {"threshold": limit, "calibrated": model.calibrated, "speakers": len(enrolled), "files": answers}
+        worth = {"calibrated": model.calibrated, "scale": use.scale_text(model)}
+        facts = {"threshold": limit, **worth, "speakers": len(enrolled), "files": answers}
         print(json.dumps({**facts, "failed": use.reasons(failed)}, indent=1))
         return int(bool(failed))
     for each, found, scores in zip(heard, closest, listed):

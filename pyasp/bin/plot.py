@@ -7,7 +7,7 @@ from typing import Any
 
 from pyasp.core.command import action_of, command
 from pyasp.core.errors import InputError
-from pyasp.core.options import option
+from pyasp.core.options import Channel, option
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Options:
 
     out: str = option("", "the picture to write: x.png or x.svg")
     model: str = option("", "attention: the bundle")
-    channel: int = option(-1, "attention: channel of a recording with several, from 0")
+    channel: Channel = option(-1, "attention: channel of a recording with several, from 0")
     projection: str = option("pca", "embeddings: how they come to the plane", choices=("pca", "lda"))
     speakers: int = option(20, "embeddings: so many speakers, those with most recordings")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyasp.bundle import verify as use
+from pyasp.bundle.enrolled import claimed
 from pyasp.bundle.verify import DecisionOptions, Heard, ModelOptions, threshold, threshold_text
 from pyasp.core.command import UsageError, command
 from pyasp.core.errors import InputError
@@ -47,7 +48,9 @@ def lines(heard: list[Heard], tests: list[Heard], scores: list[float], options: 
 def tell(options: Options, model: Any, answer: dict[str, Any], failed: use.Failed) -> None:
     """Prints the answer for programs: what the decisions rest on, what was found, what could not be used."""
     costs = {"prior": options.prior, "c_miss": options.c_miss, "c_fa": options.c_fa}
-    facts = {**costs, "threshold": threshold(options), "calibrated": model.calibrated}
+    ratios = [each["llr"] for each in (*answer.get("tests", ()), *answer.get("pairs", ()))]
+    worth = {"calibrated": model.calibrated, "scale": use.scale_text(model, ratios)}
+    facts = {**costs, "threshold": threshold(options), **worth}
     print(json.dumps({**facts, **answer, "failed": use.reasons(failed)}, indent=1))
 
 
@@ -108,7 +111,7 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
         raise UsageError(f"{'TEST' if options.claim else 'ENROL'}... is missing")
     model = use.load_model(options)
     use.check_decides(model)
-    enrolled = list(use.claimed(options.speakers, options.claim, model)) if options.claim else []
+    enrolled = list(claimed(options.speakers, options.claim, model)) if options.claim else []
     heard, _ = use.hear_each(model, enrol, options.channel, every=True)
     tests, failed = use.hear_each(model, test, options.channel)
     vectors = enrolled or [each.vector for each in heard]

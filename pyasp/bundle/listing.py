@@ -1,6 +1,7 @@
 """Recordings named on a command line: audio files, folders of them, tables; and their features from threads.
 
-A table is a Kaldi wav.scp (`<key> <file>`; commands are refused) or a .tsv with a header that has `utt` and `path`.
+A table is a Kaldi wav.scp (`<key> <file>`; a command that only decodes a file stands for the file, others are refused)
+or a .tsv with a header that has `utt` and `path`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyasp.audio.decoders import decoded_file
 from pyasp.audio.folders import SUFFIXES, audio_below, check_text, some
 from pyasp.audio.recording import read_sound
 from pyasp.core.errors import InputError
 from pyasp.core.text import c_sorted
 from pyasp.data.datadir import check_id, read_rows
 from pyasp.kaldi import read_scp
+from pyasp.kaldi.names import is_command
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import Features, SpeakerModel
 
-Entries = list[tuple[str, str]]  # (key, audio file)
+Place = tuple[str, int | None]  # an audio file and its channel; None: whatever --channel says
+Entries = list[tuple[str, Place]]  # (key, place)
 AHEAD = 4  # recordings read ahead by each thread
 
 
@@ -32,12 +36,22 @@ def _key(path: str | Path) -> str:
 
 
 def _scp(path: Path) -> Entries:
-    return [(key, value.strip()) for key, value in read_scp(path).items()]
+    return [(key, _place(value.strip(), key, path)) for key, value in read_scp(path, allow_commands=True).items()]
+
+
+def _place(value: str, key: str, path: Path) -> Place:
+    """Where an entry of a wav.scp leads. Nothing is run: InputError for a command that does more than decode a file."""
+    if not is_command(value):
+        return value, None
+    if found := decoded_file(value.removesuffix("|")):
+        return found
+    expected, cure = "a file, or a command that only decodes one", "Run it, and name the file that it makes"
+    raise InputError(path, f"the command {value!r}", expected, cure, item=key)
 
 
 def _tsv(path: Path) -> Entries:
     rows = read_rows(path, ("utt", "path"), key="utt")
-    return [(check_id(row["utt"], "recording", path), os.path.join(path.parent, row["path"])) for row in rows]
+    return [(check_id(row["utt"], "recording", path), (os.path.join(path.parent, row["path"]), None)) for row in rows]
 
 
 TABLES = {".scp": _scp, ".tsv": _tsv}
@@ -52,18 +66,19 @@ def _entries(name: str) -> Entries:
     if (path / "wav.scp").is_file():
         return _scp(path / "wav.scp")
     if path.is_dir():
-        return [(_key(os.path.relpath(file, path)), file) for file in audio_below(path)]
-    return TABLES[path.suffix](path) if path.suffix in TABLES else [(_key(path.name), name)]
+        return [(_key(os.path.relpath(file, path)), (file, None)) for file in audio_below(path)]
+    return TABLES[path.suffix](path) if path.suffix in TABLES else [(_key(path.name), (name, None))]
 
 
-def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
-    """{key: audio file}, C-sorted. Raises InputError for keys of two recordings, or when there is no recording."""
-    inputs, found, twice = list(inputs), dict[str, str](), []
-    for key, file in (entry for name in inputs for entry in _entries(name)):
-        other = found.setdefault(key, file)
-        if other != file and os.path.realpath(other) != os.path.realpath(file):
-            twice.append(f"{key} is {other} and {file}")
-    check_text("command line", found.values())
+def list_sounds(inputs: Iterable[str]) -> dict[str, Place]:
+    """{key: (audio file, channel)}, C-sorted. Raises InputError for keys of two recordings, or when there is no
+    recording."""
+    inputs, found, twice = list(inputs), dict[str, Place](), []
+    for key, place in (entry for name in inputs for entry in _entries(name)):
+        other = found.setdefault(key, place)
+        if other != place and (os.path.realpath(other[0]), other[1]) != (os.path.realpath(place[0]), place[1]):
+            twice.append(f"{key} is {other[0]} and {place[0]}")
+    check_text("command line", (file for file, _ in found.values()))
     if twice:
         told, cure = f"{len(twice)} keys of several recordings ({some(twice)})", "Name them in a .tsv with utt and path"
         raise InputError(some(inputs), told, "one recording a key", cure)
@@ -73,18 +88,19 @@ def list_sounds(inputs: Iterable[str]) -> dict[str, str]:
 
 
 def features_of(
-    model: SpeakerModel, sounds: dict[str, str], channel: int, threads: int, failed: dict[str, str]
+    model: SpeakerModel, sounds: dict[str, Place], channel: int, threads: int, failed: dict[str, str]
 ) -> Iterator[tuple[str, Features]]:
     """(key, features) of every recording, in order, read and analysed by threads; failures go into {key: reason}."""
 
-    def work(path: str) -> Features:
-        return model.features(read_sound(path, channel))
+    def work(place: Place) -> Features:
+        path, own = place
+        return model.features(read_sound(path, channel if own is None else own))
 
     with ThreadPoolExecutor(threads) as pool:
         todo, waiting = iter(sounds.items()), deque[tuple[str, Future]]()
         while True:
             ahead = islice(todo, AHEAD * threads - len(waiting))
-            waiting.extend((key, pool.submit(work, path)) for key, path in ahead)
+            waiting.extend((key, pool.submit(work, place)) for key, place in ahead)
             if not waiting:
                 return
             key, result = waiting.popleft()

@@ -21,11 +21,12 @@ from pyasp.bundle.card import card
 from pyasp.bundle.format import BACKEND, CALIBRATION, CARD, MANIFEST, SHORTEST, TRAINED, Bundle, write_manifest
 from pyasp.core.conf import read_conf, write_conf
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import remove_tree, temporary_name
+from pyasp.core.files import absent, file_sha256, remove_tree, temporary_name
 from pyasp.core.options import T, picked
 from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
 from pyasp.data.datadir import TRAINING_RATES, read_table
+from pyasp.evaluation.llr import UNFIT
 from pyasp.features.kinds import KINDS, MAKERS
 from pyasp.features.mfcc import MfccOptions
 from pyasp.features.vad import VadOptions
@@ -69,7 +70,7 @@ def inputs_named(record: dict[str, Any], *names: str) -> dict[str, Path]:
     for name in names:
         if not (path := found.get(name, Path(name))).is_file():
             cure = "Run the recipe again, or run pyasp bundle where its files lie"
-            raise InputError(path, "no such file", "an input of the recorded step", cure)
+            raise InputError(path, absent(path), "an input of the recorded step", cure)
     return found
 
 
@@ -87,7 +88,7 @@ def calibration_file(directory: Path, given: str) -> Path | None:
     if given == "none":
         return None
     if given and not Path(given).is_file():
-        raise InputError(given, "no such file", "a calibration.json", "Check --calibration, or give none")
+        raise InputError(given, absent(given), "a calibration.json", "Check --calibration, or give none")
     variants = [directory.with_name(directory.name + step) for step in ("", "+cal", "+calhalf")]
     places = [Path(given)] if given else [place / CALIBRATION for place in variants]
     return next((place for place in places if place.is_file()), None)
@@ -132,10 +133,39 @@ def affine_map(path: Path, trials: str = "", system: str = "") -> dict[str, Any]
     }
 
 
+def calibration_of(directory: Path, path: Path, trials: str = "") -> dict[str, Any]:
+    """As `affine_map`, of EXP/SYSTEM; or what `pyasp evaluate --calibration` wrote, which knows its scores by their
+    SHA-256. Raises InputError when these are not among the system's."""
+    cure = "Calibrate again: pyasp evaluate --calibration MAP DATA/trials/LIST EXP/SYSTEM/scores/LIST"
+    stored = read_json(path, "a calibration", cure)
+    if "scale" not in stored:
+        return affine_map(path, trials, directory.name)
+    lists = [each for each in sorted((directory / "scores").glob("*")) if file_sha256(each) == stored.get("scores")]
+    if not lists or trials not in ("", lists[0].name):
+        expected = f"one of {directory}/scores/{trials}"
+        raise InputError(path, f"a calibration of other scores ({stored.get('trained_on')})", expected, cure)
+    check_current(lists[0], "Bundle it without: --calibration none")
+    try:
+        values = {name: float(stored[name]) for name in ("scale", "offset", "prior")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"no usable calibration ({error})", "scale, offset and prior", cure) from None
+    return {**stored, **values, "trials": lists[0].name}
+
+
 def losses_of(exp: Path, *places: str) -> list[str]:
     """What the report of a run says that its figures may suffer from, of some systems or of its `data`."""
     told = read_json_if_there(exp / "results.json").get("losses", [])
     return [what for where, what in told if {*places} & {*re.split(", | and ", where)}]
+
+
+def _unfinished(directory: Path, embeddings: Path) -> InputError:
+    """What a directory without scores or without embeddings lacks; where systems lie in it, that it is none."""
+    systems = [str(path.parent.parent) for path in sorted(directory.glob("*/test/embedding.scp"))]
+    if systems:
+        return InputError(directory, "systems in it", "one system, EXP/SYSTEM", f"Name one of {' '.join(systems)}")
+    found = "no scores" if embeddings.is_file() else "no test/embedding.scp" if directory.is_dir() else "no such system"
+    cure = rerun("scores" if embeddings.is_file() else "embeddings", "Check the path")
+    return InputError(directory, found, "a finished system, EXP/SYSTEM", cure)
 
 
 def survey(directory: Path) -> Found:
@@ -144,8 +174,7 @@ def survey(directory: Path) -> Found:
     scores = [path for path in sorted((directory / "scores").glob("*")) if record_of(path)]
     embeddings = directory.parent / directory.name.split("+")[0] / "test" / "embedding.scp"  # a variant's: its system's
     if not scores or not embeddings.is_file():
-        found = "no scores" if embeddings.is_file() else "no test/embedding.scp"
-        raise InputError(directory, found, "a finished system, EXP/SYSTEM", rerun("embeddings"))
+        raise _unfinished(directory, embeddings)
     check_current(scores[0])
     scored, model = maker(scores[0], "score"), maker(embeddings, *EXTRACTIONS)
     tables = inputs_named(model, "feats.scp", "vad.scp")
@@ -222,14 +251,16 @@ def write_ivector(found: Found, target: Path) -> dict[str, Any]:
 WRITERS = {"network": write_network, "ivector": write_ivector}
 
 
-def facts_of(found: Found) -> dict[str, Any]:
-    """What bundle.json says beyond the files; no results before stage report."""
+def facts_of(found: Found, calibrated: bool) -> dict[str, Any]:
+    """What bundle.json says beyond the files; no results before stage report. calibrated: what the raw scores are as
+    ratios no longer matters."""
     metrics = found.directory / "metrics.json"
     trials = read_json_if_there(metrics).get("trials", {})
     if trials and (changed := changed_behind(metrics)):
         print(f"warning: {metrics} is older than {changed[1]}: its results are left out", file=sys.stderr)
         trials = {}
     kept = ("eer", "min_dcf", "n_target", "n_nontarget", "eer_rocch", "errors", "ci")
+    losses = losses_of(found.directory.parent, "data", found.directory.name) if trials else []
     return {
         "system": found.directory.name,
         "corpus": found.directory.resolve().parent.name,
@@ -237,7 +268,7 @@ def facts_of(found: Found) -> dict[str, Any]:
         "shortest_voiced_seconds": shortest_voiced(found),
         **({TRAINED: rates} if (rates := training_rates(found)) else {}),
         "results": {name: {key: entry[key] for key in kept if key in entry} for name, entry in trials.items()},
-        "losses": losses_of(found.directory.parent, "data", found.directory.name) if trials else [],
+        "losses": [what for what in losses if not (calibrated and UNFIT in what)],
         "versions": versions(),
     }
 
@@ -249,7 +280,11 @@ def fill(found: Found, calibration: dict[str, Any] | None, target: Path) -> None
         write_conf(target / f"{name}.conf", options)
     for name, path in found.backend.items():
         shutil.copyfile(path, target / name)
-    facts = {**facts_of(found), **WRITERS[kind](found, target), "calibrated": calibration is not None}
+    facts = {
+        **facts_of(found, calibration is not None),
+        **WRITERS[kind](found, target),
+        "calibrated": calibration is not None,
+    }
     facts["losses"] += calibration.get("losses", []) if calibration else []
     kind = "onnx" if facts.get("encoder") == "onnx" else kind
     if calibration:

@@ -28,10 +28,11 @@ from pyasp.backend.files import read_back_end
 from pyasp.backend.model import enroll
 from pyasp.backend.options import BackendOptions, ScoreOptions
 from pyasp.backend.scoring import SCORERS
+from pyasp.bundle.enrolled import claimed, load_speakers, save_speaker
 from pyasp.bundle.extractors import EXTRACTORS, Extract
 from pyasp.bundle.format import BACKEND, CALIBRATION, MANIFEST, Bundle, read_bundle
 from pyasp.bundle.kaldi import is_kaldi, read_kaldi
-from pyasp.bundle.verify import DecisionOptions, check_decides, claimed, load_speakers, save_speaker, threshold
+from pyasp.bundle.verify import DecisionOptions, check_decides, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
 from pyasp.core.options import subset
@@ -89,7 +90,7 @@ def sound_of(wave: np.ndarray, rate: float) -> Sound:
     if np.ndim(rate) and not np.ndim(wave):
         raise InputError("wave", "a rate before the samples", "(wave, rate)", "Turn the two about", item="rate")
     if not isinstance(rate, Real) or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
-        raise InputError("wave", f"a rate of {rate}", "samples a second, such as 16000", "Give it in Hz", item="rate")
+        raise InputError("wave", f"a rate of {rate!r}", "samples a second, such as 16000", "Give it in Hz", item="rate")
     return Sound("wave", as_int16_scale(wave), int(rate))
 
 

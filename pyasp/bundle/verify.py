@@ -1,4 +1,4 @@
-"""Recordings heard by a model, decisions and their thresholds, and the recordings of enrolled speakers.
+"""Recordings heard by a model, decisions and their thresholds.
 
 llr        natural-log likelihood ratio of "same speaker" over "two speakers"
 p          prior that a test recording is from one of the K speakers asked about, each as likely as another
@@ -7,37 +7,28 @@ threshold  log(C_fa (1 - p) / (C_miss p / K)): from there on, accepting the clos
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import math
 import os
 import sys
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyasp.audio.folders import some
 from pyasp.audio.recording import complaints, read_sound
 from pyasp.core.errors import InputError
-from pyasp.core.options import OpenShare, Positive, option
-from pyasp.core.text import between, read_json, read_json_if_there, read_lines, write_json
+from pyasp.core.options import Channel, OpenShare, Positive, option
+from pyasp.core.text import between, read_lines
 from pyasp.evaluation.llr import bayes_threshold
-from pyasp.kaldi import ArkWriter, read_ark
 
 if TYPE_CHECKING:  # it imports torch, for which --help need not wait
     from pyasp.bundle.speaker_model import SpeakerModel
 
-Named = list[tuple[str, np.ndarray]]  # recordings, with their embeddings (E,)
 WILD = 50  # a ratio beyond e^50, or e^-50, is a model's error: of PLDA of too few speakers, say
 MANY = 10  # recordings: a bar shows how far they are
-DIGESTS = "recordings.json"  # in a directory of enrolled speakers: {speaker: size and time of his file, digests}
-MODEL_FILE = "model.json"  # in a directory of enrolled speakers: which model the embeddings are of
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class ModelOptions:
     """What every verb that scores takes."""
 
     model: str = option("", "the bundle, or a Kaldi i-vector directory")
-    channel: int = option(-1, "channel of recordings with several, from 0")
+    channel: Channel = option(-1, "channel of recordings with several, from 0")
     device: str = option("cpu", "where to compute", choices=("cpu", "cuda", "auto"))
 
 
@@ -218,134 +209,3 @@ def scale_text(model: SpeakerModel, scores: Iterable[float] = ()) -> str:
     told = f", trained on {trained.told()}" if trained else ""
     care = f". To be taken with care: trained on {'; '.join(doubts)}" if doubts else ""
     return f"calibrated log-likelihood ratio{told}{care}"
-
-
-# ---------------------------------------------------------------- enrolled speakers
-
-
-def speaker_file(directory: str | Path, name: str) -> Path:
-    """Where an enrolled speaker's embeddings lie. Raises InputError for a name that is no file name.
-
-    A name is one speaker's however its accents are coded.
-    """
-    name = unicodedata.normalize("NFC", name)
-    if name != name.strip() or name[:1] in ("", ".", "-") or "/" in name or "\\" in name or not name.isprintable():
-        expected = "a name on one line, without slashes and a dot or dash at its front"
-        raise InputError("command line", f"the speaker name {name!r}", expected, "Choose another name")
-    return Path(directory) / f"{name}.ark"
-
-
-def _check_model(directory: Path, model: SpeakerModel) -> None:
-    path = directory / MODEL_FILE
-    if not path.is_file():
-        raise InputError(directory, "no enrolled speakers", "a directory of pyasp enroll", "Enrol speakers first")
-    identity = read_json(path, "the model's identity", "Enrol the speakers again").get("identity")
-    if identity != model.bundle.identity:
-        expected, cure = f"embeddings of {model.bundle.path}", "Give the model they were enrolled with, or enrol again"
-        raise InputError(directory, "speakers enrolled with another model", expected, cure)
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """No other process or thread changes the speakers of a directory meanwhile."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def check_speaker(path: Path, add: bool, force: bool) -> None:
-    """InputError when a speaker's file is there and neither replaced nor added to, or is to be added to and missing."""
-    if add and force:
-        raise InputError("command line", "--add and --force", "one of them", "Add to the recordings, or replace them")
-    if path.exists() and not (add or force):
-        cure = "Give --add to add recordings to his, or --force to enrol him anew"
-        raise InputError(path, "a speaker of this name", "a new name", cure)
-    if add and not path.exists():
-        names = some(sorted(each.stem for each in path.parent.glob("*.ark")))
-        there = f"one that is enrolled ({names or 'none is yet'})"
-        raise InputError(path, "no such speaker", there, "Correct the name, or leave --add out")
-
-
-def save_speaker(
-    directory: str | Path, name: str, vectors: Named, model: SpeakerModel, add: bool = False, force: bool = False
-) -> tuple[int, int]:
-    """Writes a speaker's embeddings (recording, (E,)); returns how many he has now and how many of these are new.
-
-    An embedding that he has already does not count twice. InputError as `check_speaker`, and when others of the
-    directory are of another model.
-    """
-    path, directory = speaker_file(directory, name), Path(directory)
-    check_speaker(path, add, force)
-    directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
-        check_speaker(path, add, force)
-        if (directory / MODEL_FILE).is_file():
-            _check_model(directory, model)
-        else:
-            write_json(directory / MODEL_FILE, {"identity": model.bundle.identity})
-        kept = list(read_ark(path)) if add else []
-        before = len(kept)
-        for recording, vector in vectors:
-            if not is_among(vector, (old for _, old in kept)):
-                kept.append((f"{len(kept) + 1}-{'_'.join(os.path.basename(recording).split())}", vector))
-        with ArkWriter(path) as writer:
-            for key, vector in kept:
-                writer.write(key, vector)
-    return len(kept), len(kept) - before
-
-
-def claimed(directory: str | Path, name: str, model: SpeakerModel) -> np.ndarray:
-    """Embeddings (N, E) of an enrolled speaker. InputError when nobody of this name is there."""
-    _check_model(Path(directory), model)
-    path = speaker_file(directory, name)
-    if not path.is_file():
-        names = some(sorted(each.stem for each in Path(directory).glob("*.ark"))) or "no speaker yet"
-        raise InputError(directory, f"no speaker {path.stem}", names, "Correct the name, or enrol him")
-    return _embeddings(path)
-
-
-def enrolled_too(directory: str | Path, name: str, vectors: Iterable[np.ndarray]) -> list[list[str]]:
-    """For each embedding (E,) the other speakers of a directory who are enrolled with this very recording.
-
-    Digests of all are kept in DIGESTS: only the files that have changed since are read.
-    """
-    path, directory = Path(directory) / DIGESTS, Path(directory)
-    with _alone(directory):
-        old = read_json_if_there(path)
-        known: dict[str, dict[str, Any]] = {}
-        for file in sorted(directory.glob("*.ark")):
-            mark = [file.stat().st_size, file.stat().st_mtime_ns]
-            kept = old.get(file.stem)
-            if not (isinstance(kept, dict) and kept.get("file") == mark):
-                kept = {"file": mark, "recordings": [*map(_digest, _embeddings(file))]}
-            known[file.stem] = kept
-        if known != old:
-            write_json(path, known)
-    others = {speaker: set(each["recordings"]) for speaker, each in known.items() if speaker != name}
-    return [[speaker for speaker, found in others.items() if _digest(vector) in found] for vector in vectors]
-
-
-def _digest(vector: np.ndarray) -> str:
-    return hashlib.sha256(np.asarray(vector, np.float32).tobytes()).hexdigest()[:16]
-
-
-def load_speakers(directory: str | Path, model: SpeakerModel) -> dict[str, np.ndarray]:
-    """{speaker: embeddings (N, E)} of a directory. Raises InputError when it or a speaker's file is empty, or it is of
-    another model."""
-    directory = Path(directory)
-    _check_model(directory, model)
-    speakers = {path.stem: _embeddings(path) for path in sorted(directory.glob("*.ark"))}
-    if not speakers:
-        raise InputError(directory, "no enrolled speaker", "at least one", "Enrol speakers first")
-    return speakers
-
-
-def _embeddings(path: Path) -> np.ndarray:
-    vectors = [vector for _, vector in read_ark(path)]
-    if not vectors:
-        cure = "Enrol this speaker again with --force, or delete the file"
-        raise InputError(path, "no recording", "at least one", cure)
-    return np.stack(vectors)

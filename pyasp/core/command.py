@@ -145,6 +145,8 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
     """
     if "--" in names and behind is not None:
         place = names.index("--")
+        if not behind:  # a pattern that matches nothing, say: no other word takes its place
+            raise UsageError(f"nothing stands behind the `--`: {re.sub(r'[][]', '', names[-1])} is missing")
         return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
     rest, names = words + (behind or []), tuple(name for name in names if name != "--")
     bound: list[Any] = []
@@ -205,7 +207,7 @@ def command(
                 sys.stdout.flush()
                 return result
             except UsageError as error:
-                print(f"error: {error}\n\n{parser.format_help()}", file=sys.stderr)
+                print(f"{parser.format_usage()}error: {error} (--help tells more)", file=sys.stderr)
                 note_rerun(error, refused=True)
                 return 2
             except BrokenPipeError:  # `| head` has seen enough

@@ -4,11 +4,27 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from pyasp.core.errors import refusal
+from pyasp.core.errors import InputError, refusal
+
+
+def absent(path: str | Path) -> str:
+    """What is found where a file is expected and is none."""
+    path = Path(path)
+    return "a directory" if path.is_dir() else "a pipe or a device" if path.exists() else "no such file"
+
+
+def check_output(path: str | Path, suffixes: Iterable[str], inputs: Iterable[str | Path] = ()) -> None:
+    """InputError for a name that does not end in one of `suffixes`, and for one of the inputs: a word that was left out
+    or turned about must not cost a file."""
+    if Path(path).suffix not in suffixes:
+        expected = "a name ending in " + " or ".join(suffixes)
+        raise InputError("command line", f"{str(path)!r} as the output", expected, "Correct it")
+    if any(os.path.realpath(path) == os.path.realpath(each) for each in inputs):
+        raise InputError(path, "an input as the output, too", "a name of its own", "Name another output")
 
 
 def temporary_name(path: str | Path) -> Path:

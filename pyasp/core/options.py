@@ -21,6 +21,7 @@ REPEATABLE = tuple[str, ...]
 # Numbers that lie in an interval, told in mathematics' way; any other Annotated number may say its own.
 Count = Annotated[int, "[1, inf)"]
 Natural = Annotated[int, "[0, inf)"]
+Channel = Annotated[int, "[-1, inf)"]  # from 0; -1: none is named
 Positive = Annotated[float, "(0, inf)"]
 Amount = Annotated[float, "[0, inf)"]
 Share = Annotated[float, "[0, 1]"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.core.errors import InputError, rerun
-from pyasp.core.files import file_sha256, replacing, sync
+from pyasp.core.files import absent, file_sha256, replacing, sync
 from pyasp.core.text import read_json, write_json
 
 LARGE_FILE = 1 << 30  # bytes; above this an input is known by size and mtime instead of its SHA-256
@@ -40,7 +40,7 @@ def fingerprint(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "no such file", "an input of this step", "Mend its name, or run the stage that makes it")
+        raise InputError(path, absent(path), "an input of this step", "Mend its name, or run the stage that makes it")
     status = path.stat()
     if status.st_size > LARGE_FILE:
         mark = f"size:{status.st_size} mtime:{status.st_mtime_ns}"
@@ -199,11 +199,21 @@ def ancestors(path: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path,
             yield from ancestors(Path(name), seen)
 
 
+def _given(record: dict[str, Any]) -> set[Path]:
+    """The inputs of a record that an option names, such as the network of --init, or that lie where it says."""
+    places = {Path(value).resolve() for value in record["options"].values() if isinstance(value, str) and value}
+    return {path for path in map(Path, record["inputs"]) if places & {path.resolve(), path.resolve().parent}}
+
+
 def changed_behind(path: Path) -> tuple[Path, str] | None:
     """(artefact, its input that was made again since): an artefact itself, or one that it was made from, however far
-    behind it. None where all are as they were; what is no longer there is passed over."""
-    marks = functools.cache(fingerprint)
-    for artefact, record in ancestors(path):
+    behind it. None where all are as they were; what is no longer there is passed over.
+
+    A file that an option names was given as it is: its own bytes count, and not what it was made from.
+    """
+    marks, seen = functools.cache(fingerprint), set[Path]()
+    for artefact, record in ancestors(path, seen):
+        seen |= _given(record)
         for name, mark in record["inputs"].items():
             if Path(name).is_file() and marks(name) != mark:
                 return artefact, name

@@ -17,6 +17,7 @@ from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cu
 from pyasp.audio.headers import read_header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
 from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
@@ -39,7 +40,7 @@ SOURCE = {"source": str, "type": str, "channels": list}
 def read_jsonl(path: str | Path) -> Iterator[Json]:
     """The objects of a .jsonl or .jsonl.gz. Raises InputError on a missing or damaged file."""
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "a lhotse manifest (.jsonl.gz)", "Check the path")
+        raise InputError(path, absent(path), "a lhotse manifest (.jsonl.gz)", "Check the path")
     with open_text(path) as stream:
         for number, text in enumerate(stream, 1):
             cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"

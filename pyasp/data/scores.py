@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from pyasp.core.errors import CannotBeMade, InputError, rerun
-from pyasp.core.files import atomic_write, remove_tree
+from pyasp.core.files import absent, atomic_write, remove_tree
 from pyasp.core.records import making
 from pyasp.core.text import between, read_lines
 from pyasp.data.datadir import read_reasons, write_reasons, write_rows
@@ -27,6 +27,7 @@ from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, ch
 
 SCORED = "<model> <test> <score>"
 LINES_AT_ONCE = 1 << 17
+ARRAY = ".f32.npy"  # ends the name of the array beside a score file
 
 
 # ---------------------------------------------------------------- one score file
@@ -75,7 +76,7 @@ def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
 
 def array_path(scores_path: str | Path) -> Path:
     """Name of the array beside a score file."""
-    return Path(f"{scores_path}.f32.npy")
+    return Path(f"{scores_path}{ARRAY}")
 
 
 def write_lines(stream: IO[str], trials: TrialList, scores: np.ndarray) -> None:
@@ -143,7 +144,7 @@ def _read_forms(path: str | Path, forms: tuple[str, ...]) -> dict[str, dict[str,
     Of several those go whose scores are labels throughout: so it is with ids that are numbers.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", " or ".join(forms), "Check the path")
+        raise InputError(path, absent(path), " or ".join(forms), "Check the path")
     rows = [fields for line in read_lines(path) if (fields := line.split())]
     if not rows:
         raise InputError(path, "no line", " or ".join(forms), "Check how the file was made")
@@ -154,6 +155,8 @@ def _read_forms(path: str | Path, forms: tuple[str, ...]) -> dict[str, dict[str,
         row = rows[lines[0] - 1 if lines else 0]
         mark = between(row[0]) if len(row) == 1 else ""
         cure = f"Put blanks in place of the {mark}" if mark else "Write all lines in one of these forms"
+        if no_score := [word for word in row if word.lower().lstrip("+-") in ("nan", "inf", "infinity")]:
+            cure = f"A score is a finite number: score again what gave {no_score[0]}, or leave it out of both files"
         raise InputError(path, repr(" ".join(row)[:80]), " or ".join(forms), cure, item=item)
     columns = {form: dict(zip(form.split(), map(list, zip(*rows)))) for form in found}
     likely = {form: each for form, each in columns.items() if not set(each.get("SCORE", "-")) <= set(WORDS)}
@@ -203,7 +206,10 @@ def _of_trials(scores_path: str | Path, forms: dict[str, dict[str, list[str]]], 
     missing = [pair for pair in pairs if pair not in scores]
     if missing:
         told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
-        raise InputError(scores_path, told, "a score of every trial", "Score the whole list")
+        turned = sum((test, enrol) in scores for enrol, test in missing)
+        told += f"; {turned} of them have one with enrolment and test turned about" if turned else ""
+        cure = "Turn the two columns of one of the files" if turned == len(missing) else "Score the whole list"
+        raise InputError(scores_path, told, "a score of every trial", cure)
     spare = len(scores.keys() - set(pairs))
     notes = [f"{scores_path}: read as {form.lower()}", f"{trials_path}: read as {shape.lower()}"]
     notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
@@ -259,6 +265,9 @@ def scored_names(trials_dir: str | Path, system_dir: str | Path) -> list[str]:
     """Names of the lists of a corpus that this system has scored. InputError when there is none."""
     if not Path(trials_dir).is_dir():
         raise InputError(trials_dir, "no such directory", "the corpus's trial lists", rerun("prepare"))
+    if (Path(trials_dir) / "scores").is_dir():
+        found, expected = "the directory of a system", "that of the trial lists, DATA/trials"
+        raise InputError(trials_dir, found, expected, "Name the trial lists first, then the system")
     lists, directory = trial_lists(trials_dir), Path(system_dir) / "scores"
     scored = [name for name in lists if (directory / name).is_file()]
     if not scored:
@@ -310,7 +319,7 @@ def note_left_out(system_dir: str | Path, reasons: Mapping[str, str], force: boo
     InputError where scores of an earlier run are in the way, unless `force`, which deletes them.
     """
     directory = Path(system_dir)
-    kinds = ("", ".made.json", ".f32.npy", ".tsv")
+    kinds = ("", ".made.json", ARRAY, ".tsv")
     gone = [f"scores/{name}{kind}" for name in reasons for kind in kinds] if ALL not in reasons else ["scores", "dev"]
     old = [directory / name for name in gone if (directory / name).exists()]
     if old and not force:

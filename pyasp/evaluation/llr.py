@@ -185,6 +185,7 @@ def marked(entry: Entry) -> bool:
     return unsure(entry) or any("*" in min_dcf_text(entry, prior) for prior in entry.get("min_dcf", {}))
 
 
+UNFIT = "are no log-likelihood ratios"  # said of scores with a Cllr above 1
 MARK = (
     f"*: hangs on fewer than {FEW_ERRORS} misses or false alarms, or, an EER, on equal scores; in parentheses the EER "
     "on the ROC's convex hull, which no tie moves."

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pyasp.core.errors import InputError, rerun
+from pyasp.core.files import check_output, replacing
 from pyasp.core.text import read_json, read_json_lines
 from pyasp.data.datadir import DataDir, c_sorted, read_table
 from pyasp.kaldi import ScpReader
@@ -41,14 +42,13 @@ class Plot:
 
     def save(self, path: str | Path) -> None:
         """Writes x.png or x.svg. Raises InputError for another suffix."""
-        path = Path(path)
-        if path.suffix not in FORMATS:
-            raise InputError("--out", repr(path.name), " or ".join(FORMATS), "Name the output x.png or x.svg")
+        check_output(path, FORMATS)
         figure = Figure(figsize=self.size, layout="constrained")
         self.draw(figure)
         figure.suptitle(self.title, fontsize="medium")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format=path.suffix[1:], **FORMATS[path.suffix])
+        suffix = Path(path).suffix
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=suffix[1:], **FORMATS[suffix])
 
 
 def features(directory: str, utt: str) -> Plot:

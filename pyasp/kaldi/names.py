@@ -66,7 +66,7 @@ def refuse_command(text: str, allow_commands: bool, where: object, item: object 
         found = f"the output command {text!r}"
         raise InputError(where, found, "a file", "Write to a file and run the command on it", item)
     if not allow_commands:
-        cure = "If you trust this file, let its commands run with --allow-commands true"
+        cure = "Run it and name the file that it makes; if you trust it, some tools take --allow-commands"
         raise InputError(where, f"the command {text!r}", "a file name", cure, item)
 
 

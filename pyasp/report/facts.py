@@ -15,10 +15,11 @@ from pyasp.backend.files import read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
+from pyasp.core.files import file_sha256
 from pyasp.core.records import ancestors
 from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines
 from pyasp.data.datadir import DataDir, read_reasons, read_table
-from pyasp.data.scores import ALL, read_left_out
+from pyasp.data.scores import ALL, ARRAY, read_left_out
 from pyasp.data.selection import MUCH, left_out_of, lopsided, much_left_out
 
 SETS = {
@@ -201,7 +202,7 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     for system in systems:
         texts = (*_lost_directions(exp / system, data), *_doubts(exp / system), *_known_to_init(exp / system, data))
         found += [[system, text] for text in texts]
-    return found
+    return [*found, *_same_scores(exp, systems)]
 
 
 def left_out(exp: Path, names: Iterable[str]) -> list[list[str]]:
@@ -287,6 +288,16 @@ def _lost_directions(system: Path, data: Path) -> Iterator[str]:
     speakers = len(set(chosen.utt2spk.values())) if chosen.has("utt2spk") else kept
     if 2 * speakers < kept and resolved(ScoreOptions(scoring="auto"), system / "backend").scoring != "cosine":
         yield f"PLDA has {kept} dimensions and {speakers} training speakers: cosine, or LDA before it, may be better"
+
+
+def _same_scores(exp: Path, systems: Iterable[str]) -> Iterator[list[str]]:
+    """Systems whose scores on a list are those of another to the last bit: asnorm of a cohort of --cohort-top, say."""
+    known: dict[tuple[str, str], str] = {}
+    arrays = [(system, path) for system in systems for path in sorted((exp / system / "scores").glob(f"*{ARRAY}"))]
+    for system, path in arrays:
+        first = known.setdefault((path.name, file_sha256(path)), system)
+        if first != system:
+            yield [f"{first} and {system}", f"the same scores on {path.name.removesuffix(ARRAY)}, to the last digit"]
 
 
 def _doubts(system: Path) -> list[str]:

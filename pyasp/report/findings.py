@@ -1,7 +1,7 @@
 """What was found, in words, and how sure it is: the paragraph on top of the page."""
 
 from pyasp.core.text import cost, percent
-from pyasp.evaluation.llr import Entry, classes_text, eer_text, unsure
+from pyasp.evaluation.llr import UNFIT, Entry, classes_text, eer_text, unsure
 from pyasp.report import results as report
 from pyasp.report.results import Results, entries, is_variant
 from pyasp.report.tables import harm, interval, probability
@@ -86,7 +86,7 @@ def unfit(results: Results, name: str) -> list[list[str]]:
     found = {system: each["calibration"]["cllr"] for system, each in entries(results, name).items()}
     bad = [system for system, cllr in found.items() if not is_variant(system) and (cllr is None or cllr > 1)]
     values = listed([cost(found[system]) for system in bad])
-    what = f"scores on {name} are no log-likelihood ratios: Cllr {values}, where 1 says nothing (calibrate)"
+    what = f"scores on {name} {UNFIT}: Cllr {values}, where 1 says nothing (calibrate)"
     everything = entries(results, name)
     worse = [
         [system, f"calibration helps nothing on {name}: {told}"]

@@ -414,7 +414,7 @@ def test_fusion(root):
     assert json.loads((root / "exp/fusion:one+two/calibration.json").read_text())["trained_on"] == "halves"
 
 
-def test_normalisation_of_every_list(root):
+def test_normalisation_of_every_list(root, capsys):
     words = ("data", "exp/one", "exp/one/backend", "exp/one", "exp/one+snorm")
     assert run("normalise", root, *words) == 0
     z, t = (f"exp/one+{kind}" for kind in ("znorm", "tnorm"))
@@ -427,6 +427,10 @@ def test_normalisation_of_every_list(root):
     assert run("calibrate", root, "data", "exp/one+snorm+cal", "exp/one+snorm") == 0
     assert run("normalise", root, "--cohort=dev", "--kind=asnorm", "--cohort-top=10", *words[:4], "exp/one+asnorm") == 0
     assert run("normalise", root, "--cohort=dev", *words) == 1  # another cohort: out of date
+    for top, told in ((10, False), (1000, True)):
+        asked = ("--force", "--cohort=dev", "--kind=asnorm", f"--cohort-top={top}", *words[:4], "exp/one+asnorm")
+        assert run("normalise", root, *asked) == 0
+        assert ("no more than --cohort-top: snorm by another name" in capsys.readouterr().out) == told
 
 
 def test_a_cohort_of_dev_speakers_leaves_each_dev_trials_own_speaker_out(root):

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from pyasp import SpeakerModel
+from pyasp.bin import evaluate
 from pyasp.bin.bundle import main
 from pyasp.bundle.card import card
 from pyasp.bundle.format import Bundle, read_bundle
@@ -83,6 +84,28 @@ def test_rates_in_a_manifest_that_are_none_are_refused(tmp_path, counts):
         read_bundle(tmp_path)
 
 
+def test_what_evaluate_makes_of_the_systems_scores_calibrates_its_bundle(finished, tmp_path, capsys):
+    """The command that `verify` prints for a model without threshold; then nothing is said of the raw scores."""
+    where = tmp_path / "run"
+    shutil.copytree(finished[0], where)
+    system, trials, out = where / "exp/statistics", where / "data/trials/veri_test", tmp_path / "map.json"
+    losses = [["statistics", "scores on veri_test are no log-likelihood ratios: Cllr 2.0"], ["statistics", "x"]]
+    results = json.loads((where / "exp/results.json").read_text())
+    (where / "exp/results.json").write_text(json.dumps(results | {"losses": losses}))
+    assert evaluate.main(["--calibration", str(out), str(trials), str(system / "scores/veri_test")]) == 0
+    assert main(["--calibration", str(out), str(system), str(tmp_path / "m")]) == 0
+    told, known = SpeakerModel.load(tmp_path / "m"), json.loads(out.read_text())
+    assert (told.calibration.scale, told.calibration.offset) == (known["scale"], known["offset"])
+    assert json.loads((tmp_path / "m/bundle.json").read_text())["losses"] == ["x"]
+    assert main(["--calibration", "none", str(system), str(tmp_path / "raw")]) == 0
+    assert json.loads((tmp_path / "raw/bundle.json").read_text())["losses"] == [what for _, what in losses]
+    capsys.readouterr()
+    assert main(["--calibration", str(out), str(where / "exp/average"), str(tmp_path / "x")]) == 1
+    assert "found a calibration of other scores (veri_test); expected one of" in capsys.readouterr().err
+    assert main(["--conf", "conf", str(system), str(tmp_path / "x")]) == 1
+    assert "found --backend or --conf" in capsys.readouterr().err
+
+
 def test_results_older_than_the_scores_are_left_out(finished, tmp_path, capsys):
     where = tmp_path / "run"
     shutil.copytree(finished[0], where)
@@ -104,7 +127,10 @@ def test_mistakes(finished, tmp_path, capsys):
     assert main([system, str(target)]) == 1 and "--force" in capsys.readouterr().err
     assert main(["--force", system, str(target)]) == 1 and "no bundle" in capsys.readouterr().err
     assert (target / "mine").read_text() == "keep"
-    assert main([str(where / "exp"), str(tmp_path / "x")]) == 1 and "EXP/SYSTEM" in capsys.readouterr().err
+    assert main([str(where / "exp"), str(tmp_path / "x")]) == 1
+    told = capsys.readouterr().err
+    assert "found systems in it; expected one system, EXP/SYSTEM" in told and f" {system} " in told
+    assert main([str(where / "gone"), str(tmp_path / "x")]) == 1 and "no such system" in capsys.readouterr().err
     assert main(["--calibration", "gone", system, str(tmp_path / "x")]) == 1 and "gone" in capsys.readouterr().err
     for name, message in (("ivector+snorm", "a variant with snorm"), ("fusion:a+b", "a fusion")):
         assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err
@@ -152,6 +178,24 @@ def test_a_calibration_older_than_what_it_rests_on_is_refused(chain, monkeypatch
             check_current(chain / "sys/scores/a")
     if name == "sys/scores/a":
         check_current(chain / "sys/scores/a")
+
+
+def test_a_network_that_began_with_another_needs_no_data_of_the_other(tmp_path):
+    """--init names a file that is given as it is: data of the run that made it may go on to other things."""
+    data, parent, child = tmp_path / "data/utt2spk", tmp_path / "parent/final.pt", tmp_path / "child/final.pt"
+    for path in (data, parent, child):
+        path.parent.mkdir()
+        path.write_text(path.name)
+    write_made(parent, records.describe("train_tdnn", {"init": ""}, [data], 1))
+    for init in (parent, parent.parent):
+        write_made(child, records.describe("train_tdnn", {"init": str(init)}, [parent], 1))
+        data.write_text("of another day")
+        check_current(child)
+    with pytest.raises(InputError, match=r"parent/final.pt: found one older than .*utt2spk"):
+        check_current(parent)
+    parent.write_text("trained again")
+    with pytest.raises(InputError, match=r"child/final.pt: found one older than .*parent/final.pt"):
+        check_current(child)
 
 
 def test_a_calibration_that_is_gone_from_its_inputs_is_taken(chain):

@@ -60,7 +60,23 @@ GOOD = {
 @pytest.mark.parametrize("how", GOOD)
 def test_tables_as_they_come(tmp_path, how):
     (tmp_path / "list.tsv").write_bytes(GOOD[how])
-    assert list_sounds([str(tmp_path / "list.tsv")]) == {key: f"{tmp_path}/{key}.wav" for key in "ab"}
+    assert list_sounds([str(tmp_path / "list.tsv")]) == {key: (f"{tmp_path}/{key}.wav", None) for key in "ab"}
+
+
+def test_commands_that_only_decode_a_file_stand_for_it(tmp_path):
+    """As the recipe's own wav.scp has them: nothing is run."""
+    lines = (
+        "a flac -c -d -s x.flac |",
+        "b sph2pipe -f wav -p -c 2 y.sph |",
+        "c sox z.wav -t wav - remix 1 |",
+        "d w.wav",
+    )
+    (tmp_path / "wav.scp").write_text("".join(f"{line}\n" for line in lines))
+    places = {"a": ("x.flac", None), "b": ("y.sph", 1), "c": ("z.wav", 0), "d": ("w.wav", None)}
+    assert list_sounds([str(tmp_path / "wav.scp")]) == places
+    (tmp_path / "wav.scp").write_text("u touch ran |\n")
+    with pytest.raises(InputError, match="wav.scp: u: found the command 'touch ran |'; .* Run it, and name the file"):
+        list_sounds([str(tmp_path / "wav.scp")])
 
 
 BAD = {

@@ -23,7 +23,7 @@ from pyasp import SpeakerModel
 from pyasp.audio.recording import Sound, band_edge, clipped_share, complaints
 from pyasp.backend.options import ScoreOptions
 from pyasp.bin import embed, enroll, export, identify, verify
-from pyasp.bundle import verify as use
+from pyasp.bundle import enrolled
 from pyasp.bundle.format import write_manifest
 from pyasp.bundle.verify import scale_text
 from pyasp.core.conf import write_conf
@@ -94,6 +94,8 @@ def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
         "(calibrated log-likelihood ratio, trained on 3 target and 200 nontarget trials of 7 speakers; a ratio below -1.1 "
         "or above +5.3 is beyond what they can show. To be taken with care: trained on 3 target trials, fewer than 30)"
     ) in capsys.readouterr().out
+    told = answer(capsys, "--model", str(tmp_path / "m"), wavs[0], wavs[1])
+    assert told["calibrated"] and told["scale"].endswith("trained on 3 target trials, fewer than 30")
     wild = SimpleNamespace(calibration=None, decides=True)
     assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
     assert "ranks" not in scale_text(wild, [3.0, -8.0])
@@ -120,8 +122,11 @@ def test_prior_and_costs_move_the_threshold(model, wavs, capsys):
     "arguments, code, message",
     [
         (["a.wav"], 2, "ENROL... is missing"),
+        (["W", "W", "--"], 2, "nothing stands behind the `--`: TEST... is missing"),
+        (["--channel", "-2", "W", "W"], 1, "--channel: found -2"),
         (["--prior", "2", "W", "W"], 1, r"--prior: found 2; expected a number in (0, 1)"),
         (["W", "gone.wav"], 1, "gone.wav: found no such file"),
+        (["W", "/"], 1, "/: found a directory; expected an audio file"),
         (["W", "M/plda"], 1, "M/plda"),
     ],
 )
@@ -167,19 +172,57 @@ def test_lists_of_pairs_that_cannot_be_read(model, tmp_path, capsys, content, me
 
 
 def test_a_recording_of_two_speakers_is_found_without_reading_all_of_them(model, wavs, tmp_path, capsys, monkeypatch):
-    read, embeddings = [], use._embeddings
-    monkeypatch.setattr(use, "_embeddings", lambda path: read.append(path.stem) or embeddings(path))
+    read, archive = [], enrolled._read
+    monkeypatch.setattr(enrolled, "_read", lambda path, noted: read.append(path.stem) or archive(path, noted))
     speakers, named = str(tmp_path / "s"), ["--model", model]
     for name, wav in (("ann", wavs[0]), ("bob", wavs[1]), ("cid", wavs[0])):
         assert enroll.main([*named, speakers, name, wav]) == 0
         assert ("ann is enrolled with this very recording" in capsys.readouterr().out) == (name == "cid")
-    assert read == ["ann", "bob", "cid"]  # each when it was new
+    assert read == []  # what was enrolled is noted
     (tmp_path / "s/ann.ark").unlink()
     assert enroll.main([*named, "--add", speakers, "bob", wavs[0]]) == 0
     told = capsys.readouterr().out
-    assert "cid is enrolled with" in told and "ann" not in told and read[3:] == ["bob"]
+    assert "cid is enrolled with" in told and "ann" not in told and read == ["bob"]
     read.clear()
     assert verify.main([*named, "--speakers", speakers, "--claim", "cid", wavs[0]]) == 0 and read == ["cid"]
+
+
+def test_files_that_were_not_enrolled_there_are_known(model, wavs, tmp_path, capsys):
+    """Archives of another speaker or model put in by hand; a file may be renamed, deleted, and enrolled anew."""
+    speakers, other = tmp_path / "s", tmp_path / "o"
+    for directory, name, wav in ((speakers, "ann", 0), (speakers, "bob", 1), (other, "cid", 2)):
+        assert enroll.main(["--model", model, str(directory), name, wavs[wav]]) == 0
+    ask = ["--model", model, str(speakers), wavs[0]]
+    with open(speakers / "bob.ark", "ab") as stream:
+        stream.write((speakers / "ann.ark").read_bytes())
+    assert identify.main(ask) == 1
+    assert (
+        "bob.ark: found 1 of 2 recordings (first: 1-a.wav) that were not enrolled here for bob"
+        in capsys.readouterr().err
+    )
+    (speakers / "bob.ark").unlink()
+    for name in ("cid", "bob"):
+        shutil.copyfile(other / "cid.ark", speakers / f"{name}.ark")
+        assert identify.main(ask) == 1
+        assert f"{name}.ark: found 1 of 1 recordings (first: 1-c.wav) that were not" in capsys.readouterr().err
+        assert verify.main(["--model", model, "--speakers", str(speakers), "--claim", name, wavs[0]]) == 1
+        assert enroll.main(["--model", model, "--add", str(speakers), name, wavs[0]]) == 1
+        (speakers / f"{name}.ark").unlink()
+    assert enroll.main(["--model", model, str(speakers), "bob", wavs[1]]) == 0 and identify.main(ask) == 0
+    (speakers / "bob.ark").rename(speakers / "bert.ark")
+    assert identify.main(ask) == 0 and "bert " in capsys.readouterr().out
+    assert enroll.main(["--model", model, str(speakers), "cid", wavs[1]]) == 0
+    assert "bert is enrolled with this very recording" in capsys.readouterr().out
+    noted = json.loads((speakers / "model.json").read_text())
+    assert set(noted["recordings"]) == {"ann", "bert", "cid"}
+    (speakers / "model.json").write_text(json.dumps({"identity": noted["identity"]}))  # of before they were noted
+    assert identify.main(ask) == 0
+    assert enroll.main(["--model", model, "--force", str(speakers), "cid", wavs[2]]) == 0
+    assert set(json.loads((speakers / "model.json").read_text())["recordings"]) == {"ann", "bert", "cid"}
+    (speakers / "model.json").unlink()
+    capsys.readouterr()
+    assert identify.main(ask) == 1 and enroll.main(["--model", model, str(speakers), "dan", wavs[2]]) == 1
+    assert capsys.readouterr().err.count("speakers (ann, bert, cid) without model.json") == 2
 
 
 def test_stereo_needs_a_channel(model, wavs, tmp_path, capsys):
@@ -363,6 +406,13 @@ def test_enrolled_directories_from_python(model, wavs, tmp_path, capsys):
     for nothing, message in (([], "bob: found no recording"), (waves[0], "bob: found something else than pairs")):
         with pytest.raises(InputError, match=message):
             loaded.enroll(directory, "bob", nothing, force=True)
+    (tmp_path / "file").touch()
+    for place, name, message in (
+        (directory, "a" * 300, "of 300 bytes"),
+        (tmp_path / "file", "bob", "file: found a file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            loaded.enroll(place, name, waves[:1])
     assert len(loaded.speakers(directory)["bob"]) == 1  # as he was
 
 
@@ -416,7 +466,7 @@ def test_speakers_are_added_by_many_threads_without_loss(model, tmp_path):
 
 def test_mistakes_of_enroll_and_identify(model, wavs, tmp_path, capsys):
     speakers = str(tmp_path / "speakers")
-    assert identify.main(["--model", model, speakers, wavs[0]]) == 1 and "no enrolled" in capsys.readouterr().err
+    assert identify.main(["--model", model, speakers, wavs[0]]) == 1 and "no such dir" in capsys.readouterr().err
     for name in ("a/b", ".ann", "-ann", " ann", "a\nb", ""):
         assert enroll.main(["--model", model, speakers, name, wavs[0]]) == 1
         assert "a name on one line, without slashes" in capsys.readouterr().err
@@ -553,6 +603,8 @@ def test_embed_counts_failures_and_lets_them_decide(model, wavs, tmp_path, capsy
         (["cmd.scp"], "e.ark", "the command"),
         (["bad.tsv"], "e.ark", "utt and path"),
         (["a/x.wav", "b/x.wav"], "e.ark", "one recording a key"),
+        (["cmd.scp"], "cmd.ark", "cmd.scp: found an input as the output, too"),
+        (["e.txt"], "e.npy", "e.txt: found an input as the output, too"),
     ],
 )
 def test_mistakes_of_embed(model, tmp_path, monkeypatch, capsys, inputs, out, message):

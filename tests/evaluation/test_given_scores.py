@@ -1,6 +1,7 @@
 """Score files of somebody else: every form of them gives the figures of our own, and what is wrong is told."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def test_the_figures_are_those_of_the_metrics(tmp_path, trials, capsys):
         ("m0 t0 1.5\n", True, r"no score of 399 of 400 trials \(first: m1 t1\)"),
         ("m0 t0 1.5\nm0 t0 2.5\n", True, "line 2: found a second score of m0 t0: 1.5 and 2.5"),
         ("m0 t0 x\n", True, "line 1: found 'm0 t0 x'; expected SCORE LABEL or LABEL SCORE or ENROL TEST SCORE"),
-        ("m0 t0 nan\n", True, "line 1: found 'm0 t0 nan'"),
+        ("m0 t0 nan\n", True, "line 1: found 'm0 t0 nan'.* A score is a finite number: score again what gave nan"),
+        ("t0 m0 1.5\n", True, r"400 of 400 trials \(first: m0 t0\); 1 of them have one with enrolment and test turned"),
         ("m0 t0 1.5\nm0 t1\n", True, "line 2: found 'm0 t1'"),
         ("m0 t0 1.5\n1.5 m0 t0\n", True, "lines of several forms"),
         ("", True, "no line"),
@@ -118,6 +120,38 @@ def test_what_cannot_be_read_is_told(tmp_path, trials, text, with_trials, messag
     (tmp_path / "s").write_text(text)
     with pytest.raises(InputError, match=message):
         read_given(tmp_path / "s", trials if with_trials else None)
+
+
+def test_no_output_takes_the_place_of_an_input(tmp_path, trials, capsys):
+    """As when the value of an option was forgotten."""
+    scores = write(tmp_path / "s.json", "ENROL TEST SCORE")
+    kept = Path(scores).read_bytes()
+    for words, told in (
+        (["--det", trials, scores], "expected a name ending in .png"),
+        (["--calibration", scores, trials, scores], "an input as the output, too"),
+        (["--calibration", trials, scores], "expected a name ending in .json"),
+    ):
+        assert main(words) == 1 and told in capsys.readouterr().err
+    assert Path(scores).read_bytes() == kept and Path(trials).read_text().startswith("m0 ")
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_a_calibration_follows_the_scale_of_the_scores(tmp_path, trials, capsys, scale):
+    lines = [
+        f"{score * scale!r} {'target' if target else 'nontarget'}\n"
+        for score, target in zip(map(float, SCORES), TARGET)
+    ]
+    (tmp_path / "s").write_text("".join(lines))
+    assert main([str(tmp_path / "s")]) == 0
+    expected = train(SCORES[:, None], TARGET, ("s",)).weights[0] / scale
+    assert f"llr = {expected:.4g}"[:10] in capsys.readouterr().out
+
+
+def test_columns_turned_about_are_told_as_such(tmp_path, trials):
+    lines = [line.split() for line in Path(trials).read_text().splitlines()]
+    (tmp_path / "s").write_text("".join(f"{test} {enrol} 0.5\n" for enrol, test, _ in lines))
+    with pytest.raises(InputError, match="400 of them have one .* turned about.* Turn the two columns of one of"):
+        read_given(tmp_path / "s", trials)
 
 
 def test_mistakes_of_the_command(tmp_path, trials, capsys):

@@ -22,7 +22,7 @@ from pyasp.core import costs
 from pyasp.core.records import describe, write_made
 from pyasp.core.text import as_markdown, as_text
 from pyasp.data.datadir import DataDir
-from pyasp.data.scores import note_left_out
+from pyasp.data.scores import array_path, note_left_out
 from pyasp.evaluation.llr import trials_text, unsure
 from pyasp.network.attention import BINS, frame_weights, spectrogram
 from pyasp.network.model import ArchitectureOptions, Network
@@ -619,6 +619,15 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
     ]
     write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
     assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
+
+
+def test_a_variant_that_is_another_one_to_the_last_digit_is_told(tmp_path):
+    """As asnorm is snorm where the cohort is no larger than --cohort-top."""
+    for system, values in {"a": [1.0, 2.0], "a+snorm": [0.5, 1.5], "a+asnorm": [0.5, 1.5]}.items():
+        (tmp_path / system / "scores").mkdir(parents=True)
+        np.save(array_path(tmp_path / system / "scores" / "vox1.o"), np.float32(values))
+    told = [["a+snorm and a+asnorm", "the same scores on vox1.o, to the last digit"]]
+    assert facts.losses(tmp_path, tmp_path / "data", ["a", "a+snorm", "a+asnorm"]) == told
 
 
 def test_a_network_that_began_with_one_of_the_evaluation_speakers_is_told(tmp_path):
