@@ -204,12 +204,12 @@ def check_trial_lists(data: Path) -> None:
             print(f"warning: {name}: {told}, where fewer than 30 say little; bring more speakers", file=sys.stderr)
 
 
-def refuse(where: Path, unusable: dict[str, str]) -> None:
+def refuse(where: Path, unusable: dict[str, str], cure: str = LEAVE_OUT) -> None:
     """Raises InputError where trials have recordings {utterance: why they cannot be used}."""
     if unusable:
         reasons = some(f"{utt}: {why}" for utt, why in unusable.items())
         found = f"{len(unusable)} recordings that cannot be used ({reasons})"
-        raise InputError(where, found, "recordings with speech", LEAVE_OUT)
+        raise InputError(where, found, "recordings with speech", cure)
 
 
 def check_voiced(options: Options, data: str) -> None:
@@ -220,7 +220,11 @@ def check_voiced(options: Options, data: str) -> None:
         voiced, frames = directory.read("utt2num_voiced"), directory.read("utt2num_frames")
         unvoiced = [utt for utt, count in voiced.items() if count == "0"]
         why = {utt: kinds[silent.get(utt) == frames[utt]] for utt in unvoiced}
-        refuse(directory.path, {utt: f"{audio[utt]}: {why[utt]}" if utt in audio else why[utt] for utt in why})
+        quiet = sum(each == kinds[False] for each in why.values())
+        told = f"Voice activity finds no speech in {quiet} of {len(voiced)} recordings: lower --vad-energy-threshold"
+        lower = rerun("features", f"{told} (vad.conf) where they hold some", force=True, then=True)
+        cure = lower if 2 * quiet > len(voiced) else LEAVE_OUT
+        refuse(directory.path, {utt: f"{audio[utt]}: {why[utt]}" if utt in audio else why[utt] for utt in why}, cure)
 
 
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:

@@ -126,6 +126,13 @@ def test_recordings_without_voice_are_named_once_voice_activity_is_known(corpus,
     assert check.main(["voiced", str(corpus)]) == 1
     told = "(s1-u0: s1-u0.wav: digital silence (all zeros), s2-u0: s2-u0.wav: no voiced frame"
     refused(capsys, "test: found 2 recordings that cannot be used", told, "--stage prepare --force")
+    data.write("utt2num_voiced", dict.fromkeys(data.utt2spk, "0"))  # no recording is at fault
+    assert check.main(["voiced", str(corpus)]) == 1
+    many = len(data.utt2spk)
+    cure = (
+        f"finds no speech in {many - 1} of {many} recordings: lower --vad-energy-threshold (vad.conf) where they hold"
+    )
+    refused(capsys, cure, "Then run stage features again (./run.sh ... --stage features --force)")
 
 
 @pytest.mark.parametrize(
