@@ -21,13 +21,14 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import Share, option
 from pyasp.data.checks import LEAVE_OUT, Checker
-from pyasp.data.datadir import DataDir, read_reasons, read_table
+from pyasp.data.datadir import DataDir, read_reasons, read_table, write_reasons
 from pyasp.data.fit import EXTREMES
 from pyasp.data.parts import DROPPED
 from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
 from pyasp.evaluation.conditions import Evaluation
 
+UNUSABLE = "unusable.tsv"  # in a data directory, while too many of its utterances cannot be used
 FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 
 
@@ -176,13 +177,23 @@ def check_data(options: Options, data: str) -> None:
         checker = Checker(Path(data) / name)
         checker.check()
         checker.require_audio()
+        require_few_dropped(checker, options.max_dropped_fraction)
         checker.fix()
         print(f"{checker.data.path}: {checker.told()}", file=sys.stderr)
-        if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
-            found = f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable"
-            cure = f"See {checker.data.path}/dropped.tsv for the reasons"
-            raise InputError(checker.data.path, found, f"at most {options.max_dropped_fraction:.0%}", cure)
     check_trial_lists(Path(data))
+
+
+def require_few_dropped(checker: Checker, most: float) -> None:
+    """Raises InputError, with all reasons in unusable.tsv, where more than a share of the utterances would be dropped:
+    before any is, since the next check would know of none."""
+    path, total = checker.data / UNUSABLE, len(checker.data.utt2spk)
+    path.unlink(missing_ok=True)
+    if len(checker.dropped) > most * total:
+        write_reasons(path, checker.dropped)
+        reasons = some(f"{utt}: {why}" for utt, why in checker.dropped.items())
+        found = f"{len(checker.dropped)} of {total} utterances unusable ({reasons}; all of them in {path})"
+        cure = rerun("prepare", "Repair them, or take them out of the corpus", force=True, then=True)
+        raise InputError(checker.data.path, found, f"at most {most:.0%}", cure)
 
 
 def check_trial_lists(data: Path) -> None:
