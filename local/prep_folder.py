@@ -198,6 +198,19 @@ def one_name_each(source: OwnData) -> dict[str, str]:
     return {"warning of copies": f"{len(twice)} recordings have two ids: {some(twice)}"} if twice else {}
 
 
+def alike_speakers(source: OwnData) -> dict[str, str]:
+    """The summary's entry of speakers whose names differ in capitals alone, who may be one person; none when there are
+    none."""
+    names: dict[str, set[str]] = {}
+    for utt in source.all():
+        names.setdefault(utt.speaker.casefold(), set()).add(utt.speaker)
+    alike = [" and ".join(sorted(each)) for each in names.values() if len(each) > 1]
+    told = (
+        f"{len(alike)} times the names of speakers differ in capitals alone ({some(alike)}): give one person one name"
+    )
+    return {"warning of names": told} if alike else {}
+
+
 def settle_channels(source: OwnData) -> None:
     """Doubtful channels that the file does not have become its only one; prints how often one of several is used."""
     several: list[str] = []
@@ -218,12 +231,13 @@ def _write(prep: Preparation, source: OwnData, groups: Mapping[str, Callable[[],
     """Trial lists with the columns that tell their trials apart, then the data directories."""
     columns, summary = folder_trials.split_columns(source), prep.summary
     examples = source.model_names.example(), source.test_names.example()
+    lost = {key: why for each in source.dropped.values() for key, why in each.items()}
     for name, trials in groups.items():
         sizes = folder_trials.enrolment_sizes(trials(), source)
         described, header = folder_trials.with_columns(trials(), source, columns, sizes), [*columns]
         header += ["enroll_utts"] * sizes
         summary[f"trials/{name}"] = trial_lists.write_list(
-            prep.data, name, described, header, source.models, source.test, _check(source), examples
+            prep.data, name, described, header, source.models, source.test, _check(source), examples, lost
         )
         if source.drawn:
             summary[f"trials/{name}"] |= source.drawn[0]
@@ -265,7 +279,7 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    prep.summary.update(source.doubts | one_name_each(source))
+    prep.summary.update(source.doubts | one_name_each(source) | alike_speakers(source))
     settle_channels(source)
     groups = trial_groups(options, source)
     prep.require_training(source.train, source.where)

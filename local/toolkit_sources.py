@@ -32,7 +32,7 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
     by_id = read_manifest(recordings, RECORDING)
-    utterances, names = [], []
+    utterances, names, idle = [], [], dict.fromkeys(by_id)
     for name, item in read_manifest(supervisions, SUPERVISION).items():
         recording = by_id.get(item["recording_id"])
         if recording is None or not item.get("speaker"):
@@ -41,6 +41,9 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
             raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
         utterances.append(_supervision(item, recording, source, recordings))
         names.append((name, utterances[-1].id))
+        idle.pop(item["recording_id"], None)
+    if idle:
+        print(f"{recordings}: {len(idle)} recordings are of no supervision (first: {next(iter(idle))})")
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
 

@@ -76,6 +76,14 @@ def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
             assert np.array_equal(heard, wanted), utt
 
 
+def test_recordings_of_no_supervision_are_counted(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "lhotse")
+    kept = [each for each in lhotse.SupervisionSet.from_file(options[3]) if each.recording_id != "spk5-s1"]
+    lhotse.SupervisionSet.from_segments(kept).to_file(options[3])
+    assert prepare(tmp_path / "data", *options) == 0
+    assert "recordings.jsonl.gz: 1 recordings are of no supervision (first: spk5-s1)" in capsys.readouterr().out
+
+
 def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
     options = manifests(tree, tmp_path / "lhotse")
     assert prepare(tmp_path / "data", *options[:2]) == 1

@@ -58,6 +58,14 @@ def test_every_bad_file_is_listed(tree, tmp_path, capsys):
     assert prepare(data, "--root", tree) == 0 and not (data / LIST).exists()
 
 
+def test_a_trial_of_a_recording_that_was_left_out_is_told_why(tree, tmp_path, capsys):
+    (tmp_path / "list").write_text("spk0/s0/0 spk0/s1/0 target\nspk0/s0/0 spk1/s0/0 nontarget\n")
+    (tree / "spk0/s1/0.wav").write_text("nothing")
+    assert prepare(tmp_path / "data", "--root", tree, "--max-bad=0.1", "--trials", tmp_path / "list") == 1
+    told = f"found 1 recordings that cannot be used (spk0-s1-0: {tree}/spk0/s1/0.wav"
+    refused(capsys, told, "Repair them, or take their trials out of the list")
+
+
 def test_a_recording_too_short_for_a_frame_is_listed_as_a_bad_file_is(tree, tmp_path, capsys):
     wav(tree / "spk3/s1/1.wav", samples=96)
     assert prepare(tmp_path / "data", "--root", tree) == 1
