@@ -179,8 +179,8 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
 def resolve(name: str, near: Path, lay: str) -> Path:
     """A path of the record of an artefact `near`, which lay at `lay` ("": not known) when that was written.
 
-    What moved or was copied along with the artefact is found beside it; else a relative path starts where run.sh ran: at
-    a parent of the experiment, or here.
+    What moved or was copied along with the artefact is found beside it; else a relative path starts where run.sh ran:
+    at a parent of the experiment, or here.
     """
     old, new = list(Path(lay).parts), list(near.resolve().parts)
     while lay and old and new and old[-1] == new[-1]:
