@@ -279,10 +279,10 @@ def seen_in_training(
 ) -> dict[str, Any]:
     """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
     real, train, evaluation = real or RealPaths(), list(train), list(evaluation)
-    sounds = {(real.of(utt.path), utt.channel) for utt in train}
+    sounds = {real.sound(utt.path, utt.channel) for utt in train}
     found = {
         "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},
-        "evaluation recordings": {utt.id for utt in evaluation if (real.of(utt.path), utt.channel) in sounds},
+        "evaluation recordings": {utt.id for utt in evaluation if real.sound(utt.path, utt.channel) in sounds},
     }
     found = {what: ids for what, ids in found.items() if ids}
     if not found:
