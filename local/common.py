@@ -28,6 +28,7 @@ from pyasp.core.options import Natural, Share, check_options, option
 from pyasp.core.records import describe, is_current, load_record, made_path, making, same_value
 from pyasp.data.datadir import TRAINING_RATES, DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
+from pyasp.kaldi.names import is_command
 
 MARKER = "prep.json"
 MADE = (
@@ -45,6 +46,10 @@ SETS, WHOLE = ("train", "enroll", "test"), ("wav.scp", "utt2spk", "spk2utt", "ut
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 PLACES = ("data", "force", "allow_commands", "rate", "trains")  # they decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
+NO_COMMANDS = (
+    "Name a file, whose name does not end in |; entries of wav.scp and `command` sources of a manifest run with "
+    "--allow-commands, if you trust them: else a preparation runs no commands"
+)
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
 
@@ -69,7 +74,7 @@ class PrepOptions:
 @dataclass(slots=True)
 class Utterance:
     """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording;
-    info: further columns."""
+    info: further columns; command: in place of a path a command may stand, which the user admitted."""
 
     id: str
     speaker: str
@@ -80,6 +85,7 @@ class Utterance:
     seconds: float | None = None
     recording: str = ""
     info: dict[str, str] = field(default_factory=dict)
+    command: bool = False
 
 
 def prefixed(utt: str, speaker: str) -> str:
@@ -105,12 +111,19 @@ def walk_speakers(*roots: str | Path) -> Tree:
 
 
 def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
-    """{id: utterance}, checked: usable ids, none twice with different audio. Raises InputError."""
+    """{id: utterance}, checked: usable ids, none twice with different audio; no path that Kaldi would run as a command
+    unless the user admitted it. Raises InputError.
+
+    Every utterance of a preparation comes through here before its audio is opened or wav.scp names it.
+    """
     index: dict[str, Utterance] = {}
     twice = []
     for each in utterances:
         check_id(each.speaker, "speaker", where)  # first: it is a part of the other
         check_id(each.id, "utterance", where)
+        if is_command(each.path) and not each.command:
+            found, expected = f"the command {each.path!r}", "a file, or sph2pipe or flac decoding one"
+            raise InputError(where, found, expected, NO_COMMANDS, item=each.id)
         other = index.setdefault(each.id, each)
         if other is not each and _place(other) != _place(each):
             twice.append(f"utterance {each.id} twice: {other.path} and {each.path}")
@@ -267,10 +280,10 @@ def seen_in_training(
 ) -> dict[str, Any]:
     """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
     real, train, evaluation = real or RealPaths(), list(train), list(evaluation)
-    sounds = {(real.of(utt.path), utt.channel) for utt in train}
+    sounds = {real.sound(utt.path, utt.channel) for utt in train}
     found = {
         "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},
-        "evaluation recordings": {utt.id for utt in evaluation if (real.of(utt.path), utt.channel) in sounds},
+        "evaluation recordings": {utt.id for utt in evaluation if real.sound(utt.path, utt.channel) in sounds},
     }
     found = {what: ids for what, ids in found.items() if ids}
     if not found:
