@@ -224,6 +224,21 @@ class DataDir:
         """One table of the directory; empty where the corpus has none."""
         return self.read(name) if self.has(name) else {}
 
+    def numbers(self, name: str) -> dict[str, float]:
+        """The numbers of a table, 0 or more; empty where there is none. InputError for what is no such number."""
+        return {key: self.number(name, key, text) for key, text in self.read_if_there(name).items()}
+
+    def number(self, name: str, key: str, text: str) -> float:
+        """The number of one entry of a table, as `numbers`."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf:
+            cure = f"Correct the line; pyasp data fix {self.path} sets the durations of utt2dur"
+            raise InputError(self / name, repr(text[:60]), "a number, 0 or more", cure, item=key)
+        return value
+
     @functools.cached_property
     def segments(self) -> dict[str, str]:
         """{utterance: recording, start and end}; empty where utterances are whole recordings."""
@@ -260,7 +275,7 @@ class DataDir:
     @functools.cached_property
     def seconds(self) -> dict[str, float]:
         """{utterance: seconds}; empty where there is no utt2dur."""
-        return {utt: float(text) for utt, text in self.read_if_there("utt2dur").items()}
+        return self.numbers("utt2dur")
 
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:

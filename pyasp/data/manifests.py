@@ -8,13 +8,16 @@ supervision uses are kept beside it. Manifests are read and written as JSON, as 
 """
 
 import json
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
-from pyasp.audio.headers import read_header
+from pyasp.audio.headers import Header, read_header, read_headers
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
@@ -25,6 +28,7 @@ from pyasp.kaldi.names import is_command
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
+SIDES = {0: "A", 1: "B"}  # of reco2file_and_channel
 RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the manifests' own fields
 
 
@@ -35,6 +39,7 @@ TIME = (int, float)
 RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
+LEAST = {"sampling_rate": 1, "num_samples": 0}
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -59,8 +64,9 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         value = each.get(name)
         if name in OPTIONAL and value is None:
             continue
-        largest = MAX_SECONDS if types == TIME else 1 << 53
-        if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
+        least, largest = LEAST.get(name, -math.inf), MAX_SECONDS if types == TIME else 1 << 53
+        is_number = isinstance(value, (int, float))
+        if not isinstance(value, types) or (is_number and not (abs(value) < largest and value >= least)):
             expected = "the field of a lhotse manifest"
             raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
     for source in each.get("sources", ()):
@@ -84,13 +90,13 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
 # ---------------------------------------------------------------- Kaldi to lhotse
 
 
-def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
+def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Json:
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
         if not rate or seconds is None:
             found, cure = f"the command {entry[:60]!r}", "Give them: the command is not run to find its length"
             raise InputError("wav.scp", found, "--rate, and utt2dur or reco2dur", cure, item=name)
-        return described(name, entry, rate, round(float(seconds) * rate), 1)
+        return described(name, entry, rate, round(seconds * rate), 1)
     header = read_header(entry)
     return described(name, entry, header.rate, header.samples, header.channels)
 
@@ -98,7 +104,7 @@ def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
 def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory without cuts."""
     data.require("utt2spk", "wav.scp")
-    lengths = data.read_if_there("utt2dur") | data.read_if_there("reco2dur")
+    lengths = data.numbers("utt2dur") | data.numbers("reco2dur")
     recordings = {
         name: recording_of(name, entry, lengths.get(name), rate) for name, entry in data.read("wav.scp").items()
     }
@@ -197,6 +203,49 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 # ---------------------------------------------------------------- lhotse to Kaldi
 
 
+def as_stored(recordings: dict[str, Json], path: object) -> dict[str, Json]:
+    """Recordings with the rates and lengths of their files, which decide; prints how many are others than told, and how
+    many are not there. Raises InputError for transforms, which no table can name, and channels that a file lacks."""
+    files = {}
+    for name, each in recordings.items():
+        if each.get("transforms"):
+            cure = "Have lhotse store the audio as files first (CutSet.save_audios), or take the transforms out"
+            transforms = f"transforms ({each['transforms']})"[:80]
+            raise InputError(path, transforms, "recordings as they are stored", cure, item=name)
+        if [source["type"] for source in each["sources"]] == ["file"]:
+            files[name] = each["sources"][0]
+    headers = read_headers(each["source"] for each in files.values() if os.path.isfile(each["source"]))
+    found, other = dict(recordings), []
+    for name, source in files.items():
+        header, each = headers.get(source["source"]), recordings[name]
+        if not isinstance(header, Header):
+            continue
+        told = Header(each["sampling_rate"], each["num_samples"], len(source["channels"]), "")
+        if max(source["channels"], default=0) >= header.channels:
+            wanted = f"those of the manifest: {source['channels']}"
+            raise InputError(path, f"{header.channels} channels", wanted, "Correct the manifest", item=name)
+        if (header.rate, header.samples) != (told.rate, told.samples):
+            counts = {"sampling_rate": header.rate, "num_samples": header.samples}
+            found[name] = {**each, **counts, "duration": header.samples / header.rate}
+            other.append(f"{source['source']}: found {header}; expected {told}")
+    if other:
+        print(f"{path}: {len(other)} of {len(files)} files are not what it says, and decide (first: {other[0]})")
+    if gone := [each["source"] for each in files.values() if each["source"] not in headers]:
+        print(f"{path}: {len(gone)} of {len(files)} files are not there to compare it with (first: {gone[0]})")
+    return found
+
+
+def one_channel(supervision: Json, recording: Json, path: object) -> int:
+    """The channel that a supervision is of. Raises InputError for several, and for one that the recording lacks."""
+    channels = supervision["channel"] if isinstance(supervision["channel"], list) else [supervision["channel"]]
+    held = [channel for source in recording["sources"] for channel in source["channels"]]
+    if len(channels) != 1 or channels[0] not in held:
+        found, expected = f"channel {supervision['channel']}", f"one of those of {recording['id']}: {held}"
+        cure = "Correct the one or the other manifest; of several channels each needs a supervision of its own"
+        raise InputError(path, found, expected, cure, item=supervision["id"])
+    return channels[0]
+
+
 def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
@@ -214,7 +263,7 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     members: dict[str, list[tuple[int, str]]] = {}
     for utt, supervision in supervisions.items():
-        keys = {UTT: utt, SPK: supervision.get("speaker", utt), RECO: supervision["recording_id"]}
+        keys = {UTT: utt, SPK: supervision.get("speaker") or utt, RECO: supervision["recording_id"]}
         for name, value in (supervision.get("custom") or {}).items():
             kind = next((prefix for prefix in (*keys, MODEL) if name.startswith(prefix)), None)
             if kind == MODEL:
@@ -244,23 +293,36 @@ def _check_entries(utt: str, custom: Json, path: object) -> None:
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
-    """The tables that manifests which know nothing of Kaldi amount to."""
-    used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
+    """The tables that manifests which know nothing of Kaldi amount to. Recordings of which several channels are used
+    are one for each, `<id>-<channel>`."""
+    sides = {(each["recording_id"], each["channel"]) for each in supervisions.values()}
+    count = Counter(name for name, _ in sides)
+    names = {side: f"{side[0]}-{side[1]}" if count[side[0]] > 1 else side[0] for side in sides}
+    reco = {utt: names[each["recording_id"], each["channel"]] for utt, each in supervisions.items()}
     whole = all(
-        utt == each["recording_id"] and each["start"] == 0 and abs(each["duration"] - used[utt]["duration"]) < 1e-4
+        utt == reco[utt]
+        and each["start"] == 0
+        and abs(each["duration"] - recordings[each["recording_id"]]["duration"]) < 1e-4
         for utt, each in supervisions.items()
     )
+    entries = {side: wav_entry(recordings[side[0]]) for side in sides}
+    several = {side: sum(len(each["channels"]) for each in recordings[side[0]]["sources"]) > 1 for side in sides}
     tables = {
-        "wav.scp": {name: wav_entry(each) for name, each in used.items()},
+        "wav.scp": {names[side]: entry for side, entry in entries.items()},
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
         "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
         "spk2gender": {
-            each.get("speaker", utt): each["gender"] for utt, each in supervisions.items() if each.get("gender")
+            each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
+    if any(several.values()):
+        tables["reco2file_and_channel"] = {
+            names[side]: f"{Path(entry.rstrip(' |')).stem} {SIDES.get(side[1], side[1] + 1)}"
+            for side, entry in entries.items()
+        }
     if not whole:
         tables["segments"] = {
-            utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
+            utt: f"{reco[utt]} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
             for utt, each in supervisions.items()
         }
     return tables
@@ -291,7 +353,8 @@ def info_of(supervision: Json) -> dict[str, str]:
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
     """Writes the data directory of two manifests; returns the numbers of recordings and utterances.
 
-    Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
+    Raises InputError, before anything is written, for ids twice, supervisions without their recording, or outside of
+    it, and sources that wav.scp cannot name.
     """
     recordings = read_manifest(recordings_path, RECORDING)
     supervisions = read_manifest(supervisions_path, SUPERVISION)
@@ -302,22 +365,28 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if each["recording_id"] not in recordings:
             found, expected = f"recording {each['recording_id']}", "one of the recordings"
             raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
-        recording = recordings[each["recording_id"]]
-        each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
-    target.mkdir(parents=True, exist_ok=True)
+    used = {each["recording_id"] for each in supervisions.values()}
+    told = {name: recordings[name] for name in c_sorted(used)}
+    recordings |= as_stored(told, recordings_path)
+    for utt, each in supervisions.items():
+        recording, before = recordings[each["recording_id"]], told[each["recording_id"]]
+        each["channel"] = one_channel(each, recording, supervisions_path)
+        whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
+        seconds = None if whole else each["duration"]
+        each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
-    for name, table in tables.items():
-        if table:
-            data.write(name, table)
-    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     cuts = {
         utt: _kept_cut(each, supervisions_path)
         or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
         for utt, each in supervisions.items()
     }
+    target.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if table:
+            data.write(name, table)
+    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
-    used = {each["recording_id"] for each in supervisions.values()}
     if set(recordings) - used:
         write_jsonl(target / UNUSED, [recordings[key] for key in c_sorted(set(recordings) - used)])
     data.write_speakers({utt: each.get("speaker") or utt for utt, each in supervisions.items()})
