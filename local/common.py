@@ -221,7 +221,7 @@ def fit(index: Mapping[str, Utterance], audio: Mapping[str, Header]) -> dict[str
         try:
             seconds = seconds_within(utt.start, utt.seconds, header.rate, header.samples)
         except ValueError as error:
-            lost[utt.id] = f"{utt.path}: found {error}; expected at most {OVERSHOOT} s behind its end"
+            lost[utt.id] = f"{utt.path}: found {error}; expected one from 0 s to at most {OVERSHOOT} s behind its end"
         else:
             if utt.seconds not in (None, seconds):
                 shortened.append(f"{utt.id} by {utt.seconds - seconds:.4f} s")

@@ -155,15 +155,15 @@ def compare_told(source: OwnData) -> None:
 
 
 def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> None:
-    """Takes utterances without a readable header, or behind the end of their recording, out of every set.
+    """Takes utterances without a readable header, or outside of their recording, out of every set.
 
-    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
+    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie outside.
     """
     groups = [getattr(source, name) for name in ("pool", "train", "enroll", "test")]
     behind = {key: reason for group in groups for key, reason in fit(group, source.audio).items()}
     if len(behind) > max_bad * len({key for group in groups for key in group}):
         utt, reason = next(iter(behind.items()))
-        told = f"{len(behind)} utterances behind the end ({reason})"
+        told = f"{len(behind)} utterances outside of their recordings ({reason})"
         cure = "Mend the times, or allow a fraction with --max-bad: they are left out, with their reasons"
         raise InputError("segments or supervisions", told, "stretches of their recordings", cure, utt)
     for name, group in zip(("pool", "train", "enroll", "test"), groups):

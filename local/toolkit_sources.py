@@ -11,6 +11,7 @@ from local.common import Utterance, prefixed
 from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
 from pyasp.audio.decoders import decoded_file
+from pyasp.audio.folders import some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
@@ -28,23 +29,38 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
     by_id = read_manifest(recordings, RECORDING)
     utterances, names = [], []
-    for name, item in read_manifest(supervisions, SUPERVISION).items():
+    told = read_manifest(supervisions, SUPERVISION)
+    for name, item in told.items():
         recording = by_id.get(item["recording_id"])
         if recording is None or not item.get("speaker"):
             found = f"speaker {item.get('speaker')!r}, recording {item['recording_id']!r}"
             expected = f"a speaker, and a recording of {recordings}"
             raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
-        utterances.append(_supervision(item, recording, source))
+        utterances.append(_supervision(item, recording, source, supervisions))
         names.append((name, utterances[-1].id))
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
+    used = {each["recording_id"] for each in told.values()}
+    _leave_out(source, recordings, "recordings without a supervision", [name for name in by_id if name not in used])
 
 
-def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
-    """One utterance; how long its file is the file decides."""
-    name, speaker, channels = item["id"], item["speaker"], item["channel"]
-    wanted = next(iter(channels), None) if isinstance(channels, list) else channels
-    file: Json = next((each for each in recording["sources"] if wanted in each["channels"]), {})
+def _leave_out(source: OwnData, where: object, what: str, names: list[str]) -> None:
+    """Says, in the summary too, that somebody's data holds what nothing leads to."""
+    if names:
+        key = f"warning of {'/'.join(Path(str(where)).parts[-2:])}"
+        source.doubts[key] = f"{where}: {len(names)} {what} are left out: {some(names)}"
+
+
+def _supervision(item: Json, recording: Json, source: OwnData, where: str) -> Utterance:
+    """One utterance, of several channels the first; how long its file is the file decides."""
+    name, speaker = item["id"], item["speaker"]
+    channels = item["channel"] if isinstance(item["channel"], list) else [item["channel"]]
+    there = [channel for each in recording["sources"] for channel in each["channels"]]
+    if not channels or not set(channels) <= set(there):
+        expected = f"channels of its recording {recording['id']}, {there}"
+        raise InputError(where, f"channel {item['channel']}", expected, "Correct the supervision", item=name)
+    wanted = channels[0]
+    file = next(each for each in recording["sources"] if wanted in each["channels"])
     if recording.get("transforms"):
         found = f"a recording with transforms ({recording['transforms']})"
         cure = "Save the transformed audio, or take the transforms out of the manifest"
@@ -55,8 +71,8 @@ def _supervision(item: Json, recording: Json, source: OwnData) -> Utterance:
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
         cure = "Store the audio as files: lhotse's CutSet.save_audios(DIR)"
-        found = f"a source of type {file.get('type')!r}"
-        raise InputError(recording["id"], found, "files holding the channel", cure, item=name)
+        found = f"a source of type {file['type']!r}"
+        raise InputError(recording["id"], found, "a file", cure, item=name)
     source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
     known = {**(item.get("custom") or {})}
@@ -108,10 +124,11 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     if copies:
         print(f"{directory}: {len(copies)} augmented copies (utt2uniq) are left out (first: {min(copies)})")
     kept = [utt for utt in data.utt2spk if utt not in copies]
+    named = {name for name, entry in wav.items() if entry}
     utterances, hinted = [], []
     for utt in kept:
         speaker = data.utt2spk[utt]
-        reco, start, seconds = data.stretch(utt, wav)
+        reco, start, seconds = data.stretch(utt, named)
         path, channel = wav_entry(wav[reco])
         hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
         language = {"language": languages[utt]} if utt in languages else {}
@@ -131,6 +148,11 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
         hinted += [each] * bool(hint)
     source.take(name, utterances, directory)
     source.hints.update(each.id for each in hinted)
+    heard = {data.recording(utt) for utt in data.utt2spk}
+    tables = {"wav.scp": [each for each in wav if each not in heard]}
+    tables["segments"] = [utt for utt in data.segments if utt not in data.utt2spk]
+    for table, lost in tables.items():
+        _leave_out(source, directory / table, "entries that no utterance of utt2spk leads to", lost)
     return [(utt, each.id) for utt, each in zip(kept, utterances)]
 
 

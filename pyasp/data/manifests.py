@@ -35,6 +35,8 @@ TIME = (int, float)
 RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
+KINDS = {str: "a text", int: "a whole number", TIME: "a number", list: "a list", dict: "an object"}
+LINES = "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz"
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -44,7 +46,8 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
         raise InputError(path, absent(path), "a lhotse manifest (.jsonl.gz)", "Check the path")
     with open_text(path) as stream:
         for number, text in enumerate(stream, 1):
-            cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"
+            array = text.lstrip().startswith("[")  # of all objects: lhotse's other form
+            cure = LINES if array else "The line is damaged or cut off: make or copy the manifest again"
             yield parse_json(text, path, f"line {number}", "one object a line, as in .jsonl.gz", cure)
 
 
@@ -61,8 +64,13 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
             continue
         largest = MAX_SECONDS if types == TIME else 1 << 53
         if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
-            expected = "the field of a lhotse manifest"
-            raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
+            found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
+            expected = f"{KINDS.get(types, 'a whole number or a list of them')}, as lhotse writes {name}"
+            quoted = types is str and isinstance(value, (int, float))
+            cure = (
+                f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
+            )
+            raise InputError(path, found, expected, cure, item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
             found = f"source {source!r}"[:80]
@@ -214,7 +222,7 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     members: dict[str, list[tuple[int, str]]] = {}
     for utt, supervision in supervisions.items():
-        keys = {UTT: utt, SPK: supervision.get("speaker", utt), RECO: supervision["recording_id"]}
+        keys = {UTT: utt, SPK: supervision.get("speaker") or utt, RECO: supervision["recording_id"]}
         for name, value in (supervision.get("custom") or {}).items():
             kind = next((prefix for prefix in (*keys, MODEL) if name.startswith(prefix)), None)
             if kind == MODEL:
@@ -255,7 +263,7 @@ def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> d
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
         "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
         "spk2gender": {
-            each.get("speaker", utt): each["gender"] for utt, each in supervisions.items() if each.get("gender")
+            each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
     if not whole:
@@ -304,6 +312,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
             raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
         recording = recordings[each["recording_id"]]
         each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
+    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
+        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
     target.mkdir(parents=True, exist_ok=True)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
