@@ -8,7 +8,7 @@ leads from the ones to the others, for models and for test recordings apart.
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, isnan
 from pathlib import Path
@@ -74,9 +74,9 @@ class Names:
                 self._places.add(real.of(utt.path)[1:], key)
         return self._places.find(os.path.realpath(path)[1:], where) if os.path.exists(path) else None
 
-    def example(self) -> str:
-        """Some of the names, for a message."""
-        return some(list(self._ids)[:3])
+    def example(self, lost: Container[str] = ()) -> str:
+        """Some of the names, for a message; lost: ids that were left out."""
+        return some([name for name, ids in self._ids.items() if ids[0] not in lost][:3])
 
 
 def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
@@ -107,6 +107,7 @@ class OwnData:
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
+    lost: dict[str, str] = field(default_factory=dict)  # {recording or model that was left out: reason}
     drawn: tuple[dict[str, int], str] | None = None  # of trials that were drawn: counts, and how hard they are
     doubts: dict[str, str] = field(default_factory=dict)  # entries of the summary: whether it was read as it was meant
     real: RealPaths = field(default_factory=RealPaths)

@@ -238,11 +238,12 @@ def write_list(
     tests: Container[str],
     check: Check | None = None,
     examples: tuple[str, str] = ("", ""),
+    lost: Mapping[str, str] = {},
 ) -> dict[str, int]:
     """Writes one list from an iterator; returns its counts, with those of `check`.
 
-    examples: what models and test recordings may be called. Raises InputError as open_list, and for ids in no data set,
-    of which it names several and tells the number.
+    examples: what models and test recordings may be called; lost: {one that was left out: why}. Raises InputError as
+    open_list, and for ids in no data set, of which it names several and tells the number.
     """
     unknown: dict[str, tuple[int, str]] = {}
     with open_list(directory, name, columns) as writer:
@@ -256,13 +257,19 @@ def write_list(
                 if check:
                     check.see(trial)
         if unknown:
-            raise _unknown(writer.path, unknown, examples)
+            raise _unknown(writer.path, unknown, examples, lost)
     return {**writer.counts, **(check.counts(writer.path) if check else {})}
 
 
-def _unknown(path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple[str, str]) -> InputError:
+def _unknown(
+    path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple[str, str], lost: Mapping[str, str]
+) -> InputError:
     (first, (side, trial)), *more = unknown.items()
     others = f", and {len(more)} more unknown ids ({some(name for name, _ in more)})" if more else ""
     such = f", such as {examples[side]}" if examples[side] else ""
+    if first in lost:
+        found = f"{first!r} in a trial, which was left out ({lost[first]}){others}"
+        cure = "Put a usable recording in its place, or take its trials out of the list"
+        return InputError(path, found, "recordings that can be used", cure, item=trial)
     found, expected = f"{first!r} in a trial{others}", f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}"
     return InputError(path, found, expected, "Add it to the data or take the trial out of the list", item=trial)
