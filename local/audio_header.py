@@ -1,5 +1,6 @@
 """Headers of all audio files of a corpus, what could not be read counted and named."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pyasp.audio.decoders import DECODERS, require_program
+from pyasp.audio.decoders import DECODERS, require_program, words_of
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import read_delivered
@@ -17,6 +18,7 @@ from pyasp.data.checks import too_short
 from pyasp.data.datadir import write_reasons
 
 LIST = "unreadable.tsv"  # in the data directory: every file that could not be read, with the reason
+PROGRAM = re.compile(r"/[\w./+-]+|[\w+-][\w.+-]*")  # found from anywhere
 THREADS = 16  # commands wait for the disk
 
 
@@ -31,6 +33,7 @@ def probe_all(
     """
     wanted = list(dict.fromkeys(paths))
     commands = [path for path in wanted if path.endswith("|")]
+    require_programs(commands)
     with ThreadPoolExecutor(THREADS) as pool:
         heard = dict(zip(commands, pool.map(_heard, commands)))
     found = read_headers(path for path in wanted if path not in heard) | heard
@@ -47,7 +50,8 @@ def probe_all(
         told += f" (first: {shown}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
             cure = "Repair them, or allow a fraction with --max-bad: they are left out"
-            raise InputError("recordings", told, f"at most {max_bad:g} of the files unusable", cure)
+            place = "commands of wav.scp" if first.endswith("|") else "recordings"
+            raise InputError(place, told, f"at most {max_bad:g} of the files unusable", cure)
     print(f"done {told}", file=sys.stderr)
     audio = {path: result for path, result in found.items() if isinstance(result, Header) and path not in failures}
     first_of = {header.encoding: path for path, header in reversed(audio.items()) if header.encoding in DECODERS}
@@ -67,13 +71,35 @@ def _heard(entry: str) -> Header | str:
     done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        missing = "; install that program" * (done.returncode == 127)
-        return f"exit code {done.returncode} ({said[-1] if said else 'no message'}){missing}"
+        return f"exit code {done.returncode} ({said[-1] if said else 'no message'})"
     try:
         samples, rate = read_delivered(done.stdout, entry)
     except InputError as error:
         return str(error)
     return Header(rate, samples.shape[1], samples.shape[0], "command")
+
+
+def programs_of(command: str) -> list[str]:
+    """The programs that a shell command starts, as far as its words show: the first one, and those behind operators;
+    none where it sets PATH itself."""
+    words = words_of(command) if "PATH=" not in command else []
+    begins = [word for before, word in zip(["|", *words], words) if before in ("|", "||", "&&", ";", "(")]
+    return [word for word in begins if PROGRAM.fullmatch(word)]
+
+
+def require_programs(commands: Iterable[str]) -> None:
+    """Raises InputError when a program of some commands (`... |`) is not there: before any of them is run."""
+    first: dict[str, str] = {}
+    for command in commands:
+        for program in programs_of(command.rstrip()[:-1]):
+            first.setdefault(program, command)
+    if not first:
+        return
+    look = 'for each; do type -t -- "$each" >/dev/null || echo "$each"; done'
+    done = subprocess.run(["bash", "-c", look, "bash", *first], capture_output=True, text=True, check=False)
+    if lacking := done.stdout.split():
+        found, cure = f"no {some(lacking)} on PATH", f"Install {some(lacking)}, or convert the recordings to files"
+        raise InputError("wav.scp", found, "the programs of its commands", cure, item=first[lacking[0]])
 
 
 def by_rate(headers: Iterable[Header]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from local import folder_trials, trial_lists
 from local.audio_header import probe_all, rates_of
 from local.common import Preparation, PrepOptions, Utterance, fit, index_by_id, seen_in_training, unreadable
 from local.folder_sources import OwnData, from_tables, from_tree, know_speakers, settle_genders
-from local.toolkit_sources import from_kaldi, from_lhotse
+from local.toolkit_sources import NAMED, READ, from_kaldi, from_lhotse
 from local.trial_lists import Trial
 from pyasp.audio.folders import copies_of, some
 from pyasp.audio.recording import same_samples
@@ -75,11 +75,8 @@ def index_files(options: FolderOptions, source: OwnData) -> list[str]:
     if options.tables:
         files += [str(path) for path in sorted(Path(options.tables).iterdir()) if path.is_file()]
     if options.kaldi_data:
-        top, names = (
-            Path(options.kaldi_data),
-            ("utt2spk", "wav.scp", "segments", "model2utts", "spk2gender", "utt2lang"),
-        )
-        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in names)
+        top = Path(options.kaldi_data)
+        tables = (top / part / name for part in ("", "train", "enroll", "test") for name in (*READ, *NAMED))
         files += [str(path) for path in tables if path.is_file()]
     return [path for path in files if path]
 
@@ -206,6 +203,19 @@ def one_name_each(source: OwnData) -> dict[str, str]:
     return {"warning of copies": f"{len(twice)} recordings have two ids: {some(twice)}"} if twice else {}
 
 
+def alike_speakers(source: OwnData) -> dict[str, str]:
+    """The summary's entry of speakers whose names differ in capitals alone, who may be one person; none when there are
+    none."""
+    names: dict[str, set[str]] = {}
+    for utt in source.all():
+        names.setdefault(utt.speaker.casefold(), set()).add(utt.speaker)
+    alike = [" and ".join(sorted(each)) for each in names.values() if len(each) > 1]
+    told = (
+        f"{len(alike)} times the names of speakers differ in capitals alone ({some(alike)}): give one person one name"
+    )
+    return {"warning of names": told} if alike else {}
+
+
 def settle_channels(source: OwnData) -> None:
     """Doubtful channels that the file does not have become its only one; prints how often one of several is used."""
     several: list[str] = []
@@ -274,7 +284,7 @@ def main(options: FolderOptions) -> None:
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
-    prep.summary.update(source.doubts | one_name_each(source))
+    prep.summary.update(source.doubts | one_name_each(source) | alike_speakers(source))
     groups = trial_groups(options, source)
     prep.require_training(source.train, source.where)
     prep.begin()

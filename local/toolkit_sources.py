@@ -5,6 +5,7 @@ Commands in wav.scp and manifests that only decode a file are recognised and the
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from local.common import Utterance, prefixed
@@ -17,6 +18,9 @@ from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
 from pyasp.data.manifests import RECORDING, SUPERVISION, read_manifest
 
+READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
+NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
+MADE_ANEW = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "reco2dur")
 SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
@@ -28,51 +32,52 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     if not recordings or not supervisions:
         raise InputError("command line", "only one of --recordings and --supervisions", "both manifests", "Give both")
     by_id = read_manifest(recordings, RECORDING)
-    utterances, names = [], []
-    told = read_manifest(supervisions, SUPERVISION)
-    for name, item in told.items():
+    utterances, names, idle = [], [], dict.fromkeys(by_id)
+    for name, item in read_manifest(supervisions, SUPERVISION).items():
         recording = by_id.get(item["recording_id"])
         if recording is None or not item.get("speaker"):
             found = f"speaker {item.get('speaker')!r}, recording {item['recording_id']!r}"
             expected = f"a speaker, and a recording of {recordings}"
             raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
-        utterances.append(_supervision(item, recording, source, supervisions))
+        utterances.append(_supervision(item, recording, source, recordings, supervisions))
         names.append((name, utterances[-1].id))
+        idle.pop(item["recording_id"], None)
+    if idle:
+        told = f"{recordings}: {len(idle)} recordings are of no supervision (first: {next(iter(idle))})"
+        source.doubts["warning of recordings"] = told
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
-    used = {each["recording_id"] for each in told.values()}
-    _leave_out(source, recordings, "recordings without a supervision", [name for name in by_id if name not in used])
 
 
-def _leave_out(source: OwnData, where: object, what: str, names: list[str]) -> None:
-    """Says, in the summary too, that somebody's data holds what nothing leads to."""
-    if names:
-        key = f"warning of {'/'.join(Path(str(where)).parts[-2:])}"
-        source.doubts[key] = f"{where}: {len(names)} {what} are left out: {some(names)}"
+def as_files(recordings: str) -> str:
+    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
+    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({recordings!r}))"
+    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
+    return f'Have lhotse store them as files: python -c "{code}"; then give --recordings DIR/recordings.jsonl.gz'
 
 
-def _supervision(item: Json, recording: Json, source: OwnData, where: str) -> Utterance:
-    """One utterance, of several channels the first; how long its file is the file decides."""
+def _supervision(item: Json, recording: Json, source: OwnData, recordings: str, supervisions: str) -> Utterance:
+    """One utterance of a recording of the manifest `recordings`, of several channels the first; how long its file is
+    the file decides."""
     name, speaker = item["id"], item["speaker"]
     channels = item["channel"] if isinstance(item["channel"], list) else [item["channel"]]
     there = [channel for each in recording["sources"] for channel in each["channels"]]
     if not channels or not set(channels) <= set(there):
         expected = f"channels of its recording {recording['id']}, {there}"
-        raise InputError(where, f"channel {item['channel']}", expected, "Correct the supervision", item=name)
+        raise InputError(supervisions, f"channel {item['channel']}", expected, "Correct the supervision", item=name)
     wanted = channels[0]
     file = next(each for each in recording["sources"] if wanted in each["channels"])
     if recording.get("transforms"):
         found = f"a recording with transforms ({recording['transforms']})"
-        cure = "Save the transformed audio, or take the transforms out of the manifest"
+        cure = f"{as_files(recordings)}; or take the transforms out of the manifest"
         raise InputError(recording["id"], found, "recordings as they are stored", cure)
     if file.get("type") == "command":
         path, channel = wav_entry(f"{file['source']} |")
     elif file.get("type") == "file":
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
-        cure = "Store the audio as files: lhotse's CutSet.save_audios(DIR)"
         found = f"a source of type {file['type']!r}"
-        raise InputError(recording["id"], found, "a file", cure, item=name)
+        raise InputError(recording["id"], found, "a file", as_files(recordings), item=name)
     source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
     known = {**(item.get("custom") or {})}
@@ -109,6 +114,37 @@ def wav_entry(entry: str) -> tuple[str, int]:
     return (placed(found[0]), found[1] or 0) if found else (entry, 0)
 
 
+def say_unused(source: OwnData, data: DataDir, wav: Collection[str]) -> None:
+    """Says what of a Kaldi directory is passed over: tables, a spk2utt of other speakers; recordings and segments of no
+    utterance in the summary."""
+    there = sorted(path.name for path in data.path.iterdir() if path.is_file() and not path.name.startswith("."))
+    made = [name for name in there if name in MADE_ANEW]
+    others = [
+        name for name in there if name not in (*MADE_ANEW, *READ, *NAMED, "spk2utt") and not name.startswith("trials")
+    ]
+    used = {data.recording(utt) for utt in data.utt2spk}
+    idle = [name for name in wav if name not in used]
+    loose = [name for name in data.segments if name not in data.utt2spk]
+    listed = {speaker: utts.split() for speaker, utts in data.read_if_there("spk2utt").items()}
+    told = {
+        f"{', '.join(made)} not used: features are made anew from the recordings": made,
+        f"{', '.join(others)} not used: nothing here reads such tables": others,
+        "spk2utt is not what utt2spk says, which counts (pyasp data fix makes it anew)": listed
+        and {each: sorted(utts) for each, utts in listed.items()}
+        != {each: sorted(utts) for each, utts in data.spk2utt.items()},
+    }
+    for text, so in told.items():
+        if so:
+            print(f"{data.path}: {text}")
+    doubts = {
+        "recordings": (idle, f"{len(idle)} recordings of wav.scp are of no utterance (first: {some(idle[:1])})"),
+        "segments": (loose, f"{len(loose)} segments are of no utterance of utt2spk (first: {some(loose[:1])})"),
+    }
+    for kind, (names, text) in doubts.items():
+        if names:
+            source.doubts[f"warning of {kind} of {data.path.name}"] = f"{data.path}: {text}"
+
+
 def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
     """Fills the set `name` from a Kaldi data directory; [(own name, id)].
 
@@ -116,10 +152,8 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     """
     data = DataDir(directory)
     data.require("utt2spk", "wav.scp")
-    if made := [each for each in ("feats.scp", "vad.scp", "cmvn.scp") if data.has(each)]:
-        print(f"{directory}: {', '.join(made)} not used: features are made anew from the recordings")
-    names = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
-    wav, genders, languages, sides, unique = map(data.read_if_there, names)
+    wav, genders, languages, sides, unique = map(data.read_if_there, READ)
+    say_unused(source, data, wav)
     copies = {utt for utt, one in unique.items() if one != utt and {one, utt} <= data.utt2spk.keys()}
     if copies:
         print(f"{directory}: {len(copies)} augmented copies (utt2uniq) are left out (first: {min(copies)})")
@@ -148,11 +182,6 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
         hinted += [each] * bool(hint)
     source.take(name, utterances, directory)
     source.hints.update(each.id for each in hinted)
-    heard = {data.recording(utt) for utt in data.utt2spk}
-    tables = {"wav.scp": [each for each in wav if each not in heard]}
-    tables["segments"] = [utt for utt in data.segments if utt not in data.utt2spk]
-    for table, lost in tables.items():
-        _leave_out(source, directory / table, "entries that no utterance of utt2spk leads to", lost)
     return [(utt, each.id) for utt, each in zip(kept, utterances)]
 
 

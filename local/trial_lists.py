@@ -238,11 +238,11 @@ def write_list(
     tests: Container[str],
     check: Check | None = None,
     examples: tuple[str, str] = ("", ""),
-    lost: Mapping[str, str] = {},
+    dropped: Mapping[str, str] = {},
 ) -> dict[str, int]:
     """Writes one list from an iterator; returns its counts, with those of `check`.
 
-    examples: what models and test recordings may be called; lost: {one that was left out: why}. Raises InputError as
+    examples: what models and test recordings may be called; dropped: why others cannot be used. Raises InputError as
     open_list, and for ids in no data set, of which it names several and tells the number.
     """
     unknown: dict[str, tuple[int, str]] = {}
@@ -257,19 +257,19 @@ def write_list(
                 if check:
                     check.see(trial)
         if unknown:
-            raise _unknown(writer.path, unknown, examples, lost)
+            raise _unknown(writer.path, unknown, examples, dropped)
     return {**writer.counts, **(check.counts(writer.path) if check else {})}
 
 
 def _unknown(
-    path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple[str, str], lost: Mapping[str, str]
+    path: Path, unknown: Mapping[str, tuple[int, str]], examples: tuple[str, str], dropped: Mapping[str, str]
 ) -> InputError:
+    if lost := [name for name in unknown if name in dropped]:
+        found = f"{len(lost)} recordings that cannot be used ({some(f'{name}: {dropped[name]}' for name in lost)})"
+        cure = "Repair them, or take their trials out of the list"
+        return InputError(path, found, "usable ones in its trials", cure, item=unknown[lost[0]][1])
     (first, (side, trial)), *more = unknown.items()
     others = f", and {len(more)} more unknown ids ({some(name for name, _ in more)})" if more else ""
     such = f", such as {examples[side]}" if examples[side] else ""
-    if first in lost:
-        found = f"{first!r} in a trial, which was left out ({lost[first]}){others}"
-        cure = "Put a usable recording in its place, or take its trials out of the list"
-        return InputError(path, found, "recordings that can be used", cure, item=trial)
     found, expected = f"{first!r} in a trial{others}", f"an id of {('enroll/model2utts', 'test/utt2spk')[side]}{such}"
     return InputError(path, found, expected, "Add it to the data or take the trial out of the list", item=trial)

@@ -21,13 +21,14 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import Share, option
 from pyasp.data.checks import LEAVE_OUT, Checker
-from pyasp.data.datadir import DataDir, read_reasons, read_table
+from pyasp.data.datadir import DataDir, read_reasons, read_table, write_reasons
 from pyasp.data.fit import EXTREMES
 from pyasp.data.parts import DROPPED
 from pyasp.data.selection import SelectOptions
 from pyasp.data.trials import read_trials, trial_lists
 from pyasp.evaluation.conditions import Evaluation
 
+UNUSABLE = "unusable.tsv"  # in a data directory, while too many of its utterances cannot be used
 FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 
 
@@ -176,13 +177,23 @@ def check_data(options: Options, data: str) -> None:
         checker = Checker(Path(data) / name)
         checker.check()
         checker.require_audio()
+        require_few_dropped(checker, options.max_dropped_fraction)
         checker.fix()
         print(f"{checker.data.path}: {checker.told()}", file=sys.stderr)
-        if len(checker.dropped) > options.max_dropped_fraction * len(checker.data.utt2spk):
-            found = f"{len(checker.dropped)} of {len(checker.data.utt2spk)} utterances unusable"
-            cure = f"See {checker.data.path}/dropped.tsv for the reasons"
-            raise InputError(checker.data.path, found, f"at most {options.max_dropped_fraction:.0%}", cure)
     check_trial_lists(Path(data))
+
+
+def require_few_dropped(checker: Checker, most: float) -> None:
+    """Raises InputError, with all reasons in unusable.tsv, where more than a share of the utterances would be dropped:
+    before any is, since the next check would know of none."""
+    path, total = checker.data / UNUSABLE, len(checker.data.utt2spk)
+    path.unlink(missing_ok=True)
+    if len(checker.dropped) > most * total:
+        write_reasons(path, checker.dropped)
+        reasons = some(f"{utt}: {why}" for utt, why in checker.dropped.items())
+        found = f"{len(checker.dropped)} of {total} utterances unusable ({reasons}; all of them in {path})"
+        cure = rerun("prepare", "Repair them, or take them out of the corpus", force=True, then=True)
+        raise InputError(checker.data.path, found, f"at most {most:.0%}", cure)
 
 
 def check_trial_lists(data: Path) -> None:
@@ -204,12 +215,12 @@ def check_trial_lists(data: Path) -> None:
             print(f"warning: {name}: {told}, where fewer than 30 say little; bring more speakers", file=sys.stderr)
 
 
-def refuse(where: Path, unusable: dict[str, str]) -> None:
+def refuse(where: Path, unusable: dict[str, str], cure: str = LEAVE_OUT) -> None:
     """Raises InputError where trials have recordings {utterance: why they cannot be used}."""
     if unusable:
         reasons = some(f"{utt}: {why}" for utt, why in unusable.items())
         found = f"{len(unusable)} recordings that cannot be used ({reasons})"
-        raise InputError(where, found, "recordings with speech", LEAVE_OUT)
+        raise InputError(where, found, "recordings with speech", cure)
 
 
 def check_voiced(options: Options, data: str) -> None:
@@ -220,7 +231,11 @@ def check_voiced(options: Options, data: str) -> None:
         voiced, frames = directory.read("utt2num_voiced"), directory.read("utt2num_frames")
         unvoiced = [utt for utt, count in voiced.items() if count == "0"]
         why = {utt: kinds[silent.get(utt) == frames[utt]] for utt in unvoiced}
-        refuse(directory.path, {utt: f"{audio[utt]}: {why[utt]}" if utt in audio else why[utt] for utt in why})
+        quiet = sum(each == kinds[False] for each in why.values())
+        told = f"Voice activity finds no speech in {quiet} of {len(voiced)} recordings: lower --vad-energy-threshold"
+        lower = rerun("features", f"{told} (vad.conf) where they hold some", force=True, then=True)
+        cure = lower if 2 * quiet > len(voiced) else LEAVE_OUT
+        refuse(directory.path, {utt: f"{audio[utt]}: {why[utt]}" if utt in audio else why[utt] for utt in why}, cure)
 
 
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:

@@ -113,6 +113,24 @@ def test_a_test_recording_that_cannot_be_used_is_named_with_its_reason(corpus, c
     assert check.main(["data", "--max-dropped-fraction=0.5", str(corpus)]) == 0
 
 
+def test_too_many_unusable_recordings_are_refused_each_time_until_they_are_mended(corpus, capsys):
+    """The first check drops none of them: the second would know of none, and go on with what is left."""
+    before = {path: path.read_bytes() for path in (corpus / "train").rglob("*") if path.is_file()}
+    good = (corpus / "audio/s1-u0.wav").read_bytes()
+    (corpus / "audio/s1-u0.wav").write_bytes(good[:900])
+    for _ in range(2):
+        assert check.main(["data", str(corpus)]) == 1
+        told = f"1 of 6 utterances unusable (s1-u0: {corpus}/audio/s1-u0.wav: found 856 bytes of samples"
+        refused(capsys, told, f"all of them in {corpus}/train/unusable.tsv", "Then run stage prepare again")
+    assert "s1-u0" in (corpus / "train/unusable.tsv").read_text()
+    (corpus / "audio/s1-u0.wav").write_bytes(good)
+    assert check.main(["data", str(corpus)]) == 0
+    after = {path: path.read_bytes() for path in (corpus / "train").rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before and {path.name for path in after.keys() - before} <= {
+        "dropped.tsv"
+    }
+
+
 def test_recordings_without_voice_are_named_once_voice_activity_is_known(corpus, capsys):
     """Before anything is trained, whose vectors they would stop."""
     for name in ("enroll", "test"):
@@ -126,6 +144,13 @@ def test_recordings_without_voice_are_named_once_voice_activity_is_known(corpus,
     assert check.main(["voiced", str(corpus)]) == 1
     told = "(s1-u0: s1-u0.wav: digital silence (all zeros), s2-u0: s2-u0.wav: no voiced frame"
     refused(capsys, "test: found 2 recordings that cannot be used", told, "--stage prepare --force")
+    data.write("utt2num_voiced", dict.fromkeys(data.utt2spk, "0"))  # no recording is at fault
+    assert check.main(["voiced", str(corpus)]) == 1
+    many = len(data.utt2spk)
+    cure = (
+        f"finds no speech in {many - 1} of {many} recordings: lower --vad-energy-threshold (vad.conf) where they hold"
+    )
+    refused(capsys, cure, "Then run stage features again (./run.sh ... --stage features --force)")
 
 
 @pytest.mark.parametrize(

@@ -425,6 +425,14 @@ def test_columns_that_are_turned_about_are_told_by_the_value_that_was_written(pr
     refused(capsys, "train.tsv: found speaker id 'spk0/s0/0.wav'; expected an id without spaces, slashes")
 
 
+def test_names_of_speakers_that_differ_in_capitals_alone_are_told(tree, tmp_path, capsys):
+    (tree / "spk3").rename(tree / "SPK2")
+    assert prepare(tmp_path / "data", "--root", tree) == 0
+    told = "warning of names: 1 times the names of speakers differ in capitals alone (SPK2 and spk2)"
+    assert told in capsys.readouterr().out
+    assert "capitals alone" in json.loads((tmp_path / "data/prep.json").read_text())["warnings"][-1]
+
+
 def test_a_speaker_of_both_genders_is_told(protocol, tree, tmp_path, capsys):
     header, *lines = (protocol / "train.tsv").read_text().splitlines()
     genders = ["f", "m", "f", "f", "m", ""]

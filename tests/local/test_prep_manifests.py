@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import lhotse
 import numpy as np
@@ -78,6 +80,14 @@ def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
             assert np.array_equal(heard, wanted), utt
 
 
+def test_recordings_of_no_supervision_are_counted(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "lhotse")
+    kept = [each for each in lhotse.SupervisionSet.from_file(options[3]) if each.recording_id != "spk5-s1"]
+    lhotse.SupervisionSet.from_segments(kept).to_file(options[3])
+    assert prepare(tmp_path / "data", *options) == 0
+    assert "recordings.jsonl.gz: 1 recordings are of no supervision (first: spk5-s1)" in capsys.readouterr().out
+
+
 def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
     options = manifests(tree, tmp_path / "lhotse")
     assert prepare(tmp_path / "data", *options[:2]) == 1
@@ -149,11 +159,11 @@ def test_recordings_that_nothing_leads_to_are_told(tree, tmp_path, capsys):
     (kaldi / "segments").write_text("".join(f"{line.split()[0]} {line.split()[0]} 0 0.1\n" for line in lines))
     assert prepare(tmp_path / "two", "--kaldi-data", kaldi) == 0
     capsys.readouterr()
-    left = "1 entries that no utterance of utt2spk leads to are left out: spk0-s0-0"
+    left, first = "1 recordings of wav.scp are of no utterance", "(first: spk0-s0-0)"
     told = {
-        "lhotse": ["recordings.jsonl.gz: 1 recordings without a supervision are left out: spk5-s1"],
-        "one": [f"wav.scp: {left}"],
-        "two": [f"wav.scp: {left}", f"segments: {left}"],
+        "lhotse": ["recordings.jsonl.gz: 1 recordings are of no supervision (first: spk5-s1)"],
+        "one": [f"{left} {first}"],
+        "two": [f"{left} {first}", f"1 segments are of no utterance of utt2spk {first}"],
     }
     for name, lines in told.items():
         warnings = json.loads((tmp_path / name / "prep.json").read_text())["warnings"]
@@ -191,6 +201,32 @@ def test_a_kaldi_directory_is_a_pool(tree, tmp_path, capsys):
     assert prepare(tmp_path / "other", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
     assert "the gender of 6 speakers is none of m f male female (w)" in capsys.readouterr().out
     assert not DataDir(tmp_path / "other/train").has("spk2gender")
+
+
+def test_what_of_a_kaldi_directory_is_passed_over_is_said(tree, tmp_path, capsys):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    assert "not used" not in capsys.readouterr().out
+    for name in ("feats.scp", "vad.scp", "utt2dur", "text", "utt2age", ".hidden"):
+        (kaldi / name).write_text("x y\n")
+    (kaldi / "spk2utt").write_text("w999 spk0-s0-0\n")
+    with open(kaldi / "wav.scp", "a") as stream:
+        stream.write(f"zz {tree}/spk0/s0/0.wav\n")
+    assert prepare(tmp_path / "other", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    said = capsys.readouterr().out
+    for told in (
+        "feats.scp, utt2dur, vad.scp not used: features are made anew from the recordings",
+        "text, utt2age not used: nothing here reads such tables",
+        "1 recordings of wav.scp are of no utterance (first: zz)",
+        "spk2utt is not what utt2spk says, which counts (pyasp data fix makes it anew)",
+    ):
+        assert f"{kaldi}: {told}\n" in said
+    (kaldi / "spk2utt").unlink()
+    utts = list(DataDir(kaldi).utt2spk)
+    (kaldi / "segments").write_text("".join(f"{utt} {utt} 0 0.05\n" for utt in [*utts, "zz"]))
+    assert prepare(tmp_path / "third", "--kaldi-data", kaldi, "--eval-fraction=0.4") == 0
+    said = capsys.readouterr().out
+    assert "1 segments are of no utterance of utt2spk (first: zz)" in said and "spk2utt" not in said
 
 
 def test_kaldi_segments_are_cut_out(tree, tmp_path):
@@ -338,6 +374,17 @@ def test_the_side_of_a_two_channel_file_comes_from_reco2file_and_channel(tree, t
         assert all(np.abs(heard).max() > 100 for heard in samples_of(tmp_path / "data" / name).values())
 
 
+@pytest.mark.parametrize(
+    "name, text", [("reco2file_and_channel", "spk0-s0-0 x B\n"), ("utt2uniq", "spk1-s0-1 spk1-s0-0\n")]
+)
+def test_every_table_that_is_read_makes_a_preparation_out_of_date(tree, tmp_path, capsys, name, text):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 0
+    (kaldi / name).write_text(text)
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(capsys, "out-of-date", name, "--force")
+
+
 def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys):
     two_channels(tree / "spk3/s0/1.wav", silent=1)
     assert prepare(tmp_path / "data", "--root", tree, "--eval-fraction=0.4") == 0
@@ -345,6 +392,30 @@ def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys)
         "1 utterances are one channel of several, the others are not used (first: channel 0 of 2, counted from 0, in"
         in capsys.readouterr().out
     )
+
+
+def test_what_lhotse_holds_elsewhere_is_stored_as_the_message_says(tree, tmp_path, capsys, monkeypatch):
+    """Its command, on recordings that are no files as they are, leaves what fits the supervisions."""
+    options = manifests(tree, tmp_path / "lhotse")
+    recordings = list(lhotse.RecordingSet.from_file(options[1]))
+    for each in recordings:
+        each.sources[0].type, each.sources[0].source = "url", f"https://example.org/{each.id}.wav"
+    lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "url.jsonl.gz")
+    assert prepare(tmp_path / "data", "--recordings", tmp_path / "url.jsonl.gz", *options[2:]) == 1
+    refused(capsys, "found a source of type 'url'", f"from_file('{tmp_path}/url.jsonl.gz')", "give --recordings DIR/")
+    resampled = lhotse.RecordingSet.from_recordings(lhotse.RecordingSet.from_file(options[1]).resample(8000))
+    resampled.to_file(options[1])
+    assert prepare(tmp_path / "data", *options) == 1
+    error = capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-c", error.partition('python -c "')[2].partition('"')[0]], check=True)
+    assert prepare(tmp_path / "data", "--recordings", "DIR/recordings.jsonl.gz", *options[2:]) == 0
+    assert "recordings by rate: 12 8000 Hz" in capsys.readouterr().out
+    cuts = [
+        cut for name in ("train", "test") for cut in lhotse.CutSet.from_file(tmp_path / "data" / name / "cuts.jsonl.gz")
+    ]
+    assert sorted(cut.id for cut in cuts) == sorted(each.id for each in lhotse.SupervisionSet.from_file(options[3]))
+    assert {len(read_samples(cut.to_dict(), 8000)) for cut in cuts} == {800}
 
 
 def test_recordings_with_transforms_are_refused(tree, tmp_path, capsys):

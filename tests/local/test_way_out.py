@@ -9,7 +9,7 @@ import pytest
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
 
 from local import prep_folder
-from local.audio_header import LIST
+from local.audio_header import LIST, programs_of
 from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
@@ -56,6 +56,14 @@ def test_every_bad_file_is_listed(tree, tmp_path, capsys):
     for number, name in enumerate(("spk0/s0/0.wav", "spk3/s1/1.wav")):
         wav(tree / name, 900 + number)
     assert prepare(data, "--root", tree) == 0 and not (data / LIST).exists()
+
+
+def test_a_trial_of_a_recording_that_was_left_out_is_told_why(tree, tmp_path, capsys):
+    (tmp_path / "list").write_text("spk0/s0/0 spk0/s1/0 target\nspk0/s0/0 spk1/s0/0 nontarget\n")
+    (tree / "spk0/s1/0.wav").write_text("nothing")
+    assert prepare(tmp_path / "data", "--root", tree, "--max-bad=0.1", "--trials", tmp_path / "list") == 1
+    told = f"found 1 recordings that cannot be used (spk0-s1-0: {tree}/spk0/s1/0.wav"
+    refused(capsys, told, "Repair them, or take their trials out of the list")
 
 
 def test_a_recording_too_short_for_a_frame_is_listed_as_a_bad_file_is(tree, tmp_path, capsys):
@@ -227,6 +235,29 @@ def test_commands_run_only_when_they_are_allowed(tree, tmp_path, capsys):
     assert make_mfcc(["--allow-commands=true", *options]) == 0
     assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.failed")) == 0
     assert sum(len(path.read_text().splitlines()) for path in tmp_path.glob("x.*.scp")) == 16
+
+
+def test_programs_of_commands_are_looked_for_before_any_is_run(tree, tmp_path, capsys):
+    entry = f"touch {tmp_path}/ran && (cd / ; cat {{}}) | no-such-sox -t wav - -t wav - speed 0.9 |"
+    directory = kaldi(tree, tmp_path / "k", entry)
+    assert prepare(tmp_path / "data", "--kaldi-data", directory, "--allow-commands=true") == 1
+    refused(capsys, "wav.scp: touch ", "found no no-such-sox on PATH", "Install no-such-sox, or convert")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "command, programs",
+    [
+        ("sox -t flac 'a b.flac' -t wav - speed 0.9", ["sox"]),
+        ("sph2pipe -f wav x.sph | sox - -r 8k -t wav -", ["sph2pipe", "sox"]),
+        ("cd /x && ./decode 'a | b' || (cat y; echo z)", ["cd", "cat", "echo"]),
+        ("PATH=/x:$PATH decode x | sox - y", []),
+        ("LC_ALL=C $HOME/decode x", []),  # bash alone knows
+        ("quotes 'that do not pair", []),
+    ],
+)
+def test_the_programs_that_a_command_starts(command, programs):
+    assert programs_of(command) == programs
 
 
 def test_a_command_that_fails_is_told(tree, tmp_path, capsys):
