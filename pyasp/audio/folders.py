@@ -30,14 +30,13 @@ MIDDLE = 4096  # bytes by which files of one size are told apart
 THREADS = 16  # they wait for the disk
 LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")  # a line of a Listing
 BREAKS = set("\n\r")
-NO_TEXT = (  # whether all have line breaks: found, expected, the way out
-    (
-        "that are not UTF-8",
+NO_TEXT = {  # what is wrong with names: what is expected, the way out
+    "that are not UTF-8": (
         "names in UTF-8",
         "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1",
     ),
-    ("with line breaks", "names of one line", "Rename them"),
-)
+    "with line breaks": ("names of one line", "Rename them, without line breaks"),
+}
 HEARD = "a noise that can be heard"  # expected of the sounds that copies take
 LISTING = "prep.files.gz"  # in --data: the corpus's files, with their size and time, as stage prepare found them
 SOUNDS = "sources.files.gz"  # in --data/train_aug: the noises and responses of the given folders, likewise
@@ -173,17 +172,23 @@ def walk(*roots: str | Path) -> Tree:
 
 def check_text(where: object, names: Iterable[str]) -> None:
     """Raises InputError for names that no table could hold: their bytes are not UTF-8, or they have line breaks."""
-    odd = [name for name in names if not _is_text(name)]
-    if odd:
-        found, expected, cure = NO_TEXT[all(set(name) & BREAKS for name in odd)]
-        raise InputError(where, f"{len(odd)} names of files or folders {found} ({some(odd)})", expected, cure)
+    odd: dict[str, list[str]] = {fault: [] for fault in NO_TEXT}
+    for name in names:
+        if fault := _no_text(name):
+            odd[fault].append(name)
+    if faults := [fault for fault, each in odd.items() if each]:
+        told = (f"{len(odd[fault])} names of files or folders {fault} ({some(odd[fault])})" for fault in faults)
+        expected, cures = zip(*map(NO_TEXT.__getitem__, faults))
+        raise InputError(where, " and ".join(told), " and ".join(expected), ". ".join(cures))
 
 
-def _is_text(name: str) -> bool:
+def _no_text(name: str) -> str:
+    """What is wrong with a name, a key of NO_TEXT; "" where nothing is."""
     try:
-        return bool(name.encode()) and not set(name) & BREAKS
+        name.encode()
     except UnicodeEncodeError:
-        return False
+        return "that are not UTF-8"
+    return "with line breaks" if set(name) & BREAKS else ""
 
 
 def audio_below(*roots: str | Path) -> list[str]:

@@ -40,6 +40,8 @@ RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": in
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
 LEAST = {"sampling_rate": 1, "num_samples": 0}
+KINDS = {str: "a text", int: "a whole number", TIME: "a number", list: "a list", dict: "an object"}
+LINES = "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz"
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -49,7 +51,8 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
         raise InputError(path, absent(path), "a lhotse manifest (.jsonl.gz)", "Check the path")
     with open_text(path) as stream:
         for number, text in enumerate(stream, 1):
-            cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"
+            array = text.lstrip().startswith("[")  # of all objects: lhotse's other form
+            cure = LINES if array else "The line is damaged or cut off: make or copy the manifest again"
             yield parse_json(text, path, f"line {number}", "one object a line, as in .jsonl.gz", cure)
 
 
@@ -67,8 +70,13 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         least, largest = LEAST.get(name, -math.inf), MAX_SECONDS if types == TIME else 1 << 53
         is_number = isinstance(value, (int, float))
         if not isinstance(value, types) or (is_number and not (abs(value) < largest and value >= least)):
-            expected = "the field of a lhotse manifest"
-            raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
+            found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
+            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * (name in LEAST)
+            quoted = types is str and is_number
+            cure = (
+                f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
+            )
+            raise InputError(path, found, f"{kind}, as lhotse writes {name}", cure, item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
             found = f"source {source!r}"[:80]
@@ -374,6 +382,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
         seconds = None if whole else each["duration"]
         each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
+    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
+        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
     cuts = {

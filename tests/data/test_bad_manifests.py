@@ -34,6 +34,21 @@ def refused_manifest(tmp_path, custom, message):
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"r.jsonl.gz", "s.jsonl.gz"}
 
 
+@pytest.mark.parametrize("speaker", [None, ""])
+def test_supervisions_without_a_speaker_are_told(tmp_path, capsys, speaker):
+    whole = {"sampling_rate": 8000, "num_samples": 800, "duration": 0.1, "channel_ids": [0]}
+    source = {"type": "file", "channels": [0], "source": "a.wav"}
+    times = {"recording_id": "r", "start": 0.0, "duration": 0.1, "channel": 0, "gender": "f"}
+    manifests.write_jsonl(tmp_path / "r.jsonl.gz", [{"id": "r", "sources": [source], **whole}])
+    known = {"id": "t", "speaker": "ann", "custom": {"kaldi/spk/note": "x"}, **times}
+    nobody = {"id": "r", "speaker": speaker, "custom": {"kaldi/spk/note": "y"}, **times}
+    manifests.write_jsonl(tmp_path / "s.jsonl.gz", [nobody, known])
+    manifests.to_kaldi(tmp_path / "r.jsonl.gz", tmp_path / "s.jsonl.gz", tmp_path / "k")
+    assert datadir.read_table(tmp_path / "k/spk2gender") == {"r": "f", "ann": "f"}
+    assert datadir.read_table(tmp_path / "k/note") == {"r": "y", "ann": "x"}
+    assert "s.jsonl.gz: 1 without a speaker are speakers of their own (first: r)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "name", ["../../escaped", "/tmp/escaped", "a/b", ".hidden", "utt2spk", "cuts.jsonl.gz", "-x", ""]
 )

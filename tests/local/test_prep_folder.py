@@ -235,6 +235,22 @@ def test_a_bad_table_is_one_clear_error(protocol, tree, tmp_path, capsys, case):
     refused(capsys, message)
 
 
+@pytest.mark.parametrize(
+    "table, path, name", [("test", "spk3/s1/0.wav", "spk3-s1-0"), ("enroll", "spk3/s0/0.wav", "m-spk3-1")]
+)
+def test_a_trial_of_what_was_left_out_is_told_with_the_reason(protocol, tree, tmp_path, capsys, table, path, name):
+    """And what was left out is no example of what may be in a list. A model of another recording too stays."""
+    _edit(protocol / f"{table}.tsv", path, "gone.wav")
+    words = "--root", tree, "--tables", protocol, "--max-bad=0.2", "--trials", protocol / "trials_1"
+    assert prepare(tmp_path / "data", *words) == 1
+    refused(capsys, f"found 1 recordings that cannot be used ({name}: ", "gone.wav", "take their trials out")
+    (protocol / "trials_1").write_text("m-spk4-1 nobody target\nm-spk4-1 xs11 nontarget\n")
+    assert prepare(tmp_path / "data", *words) == 1
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "found 'nobody' in a trial; expected an id of test/utt2spk, such as spk3-s1-" in told
+    assert ("such as spk3-s1-0" in told) == (table == "enroll")
+
+
 def test_speakers_in_training_and_test_are_pointed_out(protocol, tree, tmp_path, capsys):
     _edit(protocol / "train.tsv", "spk2", "spk3")
     assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
