@@ -71,7 +71,9 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         is_number = isinstance(value, (int, float))
         if not isinstance(value, types) or (is_number and not (abs(value) < largest and value >= least)):
             found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
-            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * (name in LEAST)
+            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * (
+                is_number and value < least
+            )
             quoted = types is str and is_number
             cure = (
                 f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
