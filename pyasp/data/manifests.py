@@ -68,13 +68,11 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         if name in OPTIONAL and value is None:
             continue
         least, largest = LEAST.get(name, -math.inf), MAX_SECONDS if types == TIME else 1 << 53
-        is_number = isinstance(value, (int, float))
-        if not isinstance(value, types) or (is_number and not (abs(value) < largest and value >= least)):
+        small = isinstance(value, (int, float)) and value < least
+        if not isinstance(value, types) or small or (isinstance(value, (int, float)) and not abs(value) < largest):
             found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
-            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * (
-                is_number and value < least
-            )
-            quoted = types is str and is_number
+            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * small
+            quoted = types is str and isinstance(value, (int, float))
             cure = (
                 f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
             )

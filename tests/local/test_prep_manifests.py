@@ -80,6 +80,21 @@ def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
             assert np.array_equal(heard, wanted), utt
 
 
+def test_a_supervision_that_ends_before_it_begins_is_named_and_may_be_left_out(tree, tmp_path, capsys):
+    """Before anything is written: no later stage could say where it came from."""
+    options = manifests(tree, tmp_path / "m")
+    items = list(read_jsonl(options[3]))
+    items[0] |= {"duration": -0.05}
+    write_jsonl(options[3], items)
+    assert prepare(tmp_path / "data", *options) == 1
+    told = f"{items[0]['id']}: found 1 utterances outside of their recordings"
+    refused(capsys, told, "found 0.000 s to -0.050 s of a recording of 0.200 s", "--max-bad")
+    assert not (tmp_path / "data/train").exists()
+    assert prepare(tmp_path / "data", *options, "--max-bad=0.2") == 0
+    dropped = "".join(path.read_text() for path in (tmp_path / "data").glob("*/dropped.tsv"))
+    assert f"{items[0]['id']}\t" in dropped and "0.000 s to -0.050 s" in dropped
+
+
 def test_recordings_of_no_supervision_are_counted(tree, tmp_path, capsys):
     options = manifests(tree, tmp_path / "lhotse")
     kept = [each for each in lhotse.SupervisionSet.from_file(options[3]) if each.recording_id != "spk5-s1"]
