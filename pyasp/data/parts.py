@@ -150,8 +150,14 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        expected = f"{old.strip()[:60]!r}, as in another directory"
-        raise InputError(where, f"{new.strip()[:60]!r}", expected, "Rename the utterances of one of them", item=key)
+        expected = f"{repr(old.strip()[:60]) if old.strip() else 'nothing'}, as in another directory"
+        raise InputError(
+            where,
+            repr(new.strip()[:60]) if new.strip() else "nothing",
+            expected,
+            "Rename the utterances of one of them",
+            item=key,
+        )
 
 
 def statistics(data: DataDir) -> dict[str, Any]:
