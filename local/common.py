@@ -19,7 +19,7 @@ from local.audio_header import LIST as UNREADABLE
 from local.audio_header import by_rate
 from local.trial_lists import FAULTS
 from pyasp.audio.cut_files import cut_of, described
-from pyasp.audio.folders import LISTING, Listing, RealPaths, Tree, some, walk
+from pyasp.audio.folders import Listing, RealPaths, Tree, some, walk
 from pyasp.audio.headers import Header
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
@@ -43,6 +43,7 @@ MADE = (
     "train_sel",
 )  # in --data, by a run
 SETS, WHOLE = ("train", "enroll", "test"), ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "cuts.jsonl.gz")
+LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 PLACES = ("data", "force", "allow_commands", "rate", "trains")  # they decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
 NO_COMMANDS = (
@@ -363,9 +364,7 @@ class Preparation:
         if marker.exists() and (lost := self._lost()):
             print(f"{marker}: made again, since {some(lost)} of it is gone")
             marker.unlink()
-        if current := is_current(marker, self.made, self.options.force, told):
-            self.listing.note_replaced()  # they are back
-        return current
+        return is_current(marker, self.made, self.options.force, told)
 
     def _lost(self) -> list[str]:
         """What the preparation that the marker tells of has made and is no longer there."""

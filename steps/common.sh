@@ -123,18 +123,18 @@ map_shards() {
   local tool=$1 name=$2 data=$3 prefix=$4 out=$5 tables=$6 table settings=() common
   while read -r table; do settings+=(--config "$table"); done <<<"${o[conf]%$'\n'}" # one, or one a line
   common=(--reuse "${o[reuse]}" --within "${o[within]:-}" --force "${o[force]}")
-  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$data/dropped.tsv" "$(dirname "$data")/prep.replaced" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
+  once "$out" make_shards "$name" "$tables" "${o[max-failed]:-0}" "$data/dropped.tsv" "$tool" "${settings[@]}" "${common[@]}" "${tool_options[@]}" \
     "$data" "${@:7}" "$prefix"
 }
 
-# make_shards NAME TABLES MAX_FAILED DROPPED REPLACED TOOL WORD...: of map_shards, whose variables it reads. Where another set holds all
+# make_shards NAME TABLES MAX_FAILED DROPPED TOOL WORD...: of map_shards, whose variables it reads. Where another set holds all
 #   recordings already, as that of the tests those of the enrolment, no job is started to find that out.
 make_shards() {
   local job=JOB merge=()
   for table in $tables; do merge+=(--table "$table=$(dirname "$out")/$table"); done
   mkdir -p "$(dirname "$prefix")"
   while [[ "$* $out" == *"$job"* ]]; do job+=X; done # a word that is in no path
-  holds_all "${o[reuse]}" "$data/utt2spk" || "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:7}"
+  holds_all "${o[reuse]}" "$data/utt2spk" || "${o[cmd]}" "$job=1:${o[nj]}" "$(dirname "$out")/log/$name.$job.log" python -m pyasp.bin.$tool --job "$job" --num-jobs "${o[nj]}" "${@:6}"
   python -m pyasp.bin.merge_shards "${common[@]}" --allow-fail-fraction "${o[max-failed]:-0}" "${merge[@]}" "$data" "$prefix" "$out"
 }
 

@@ -104,13 +104,6 @@ def audio_files(cut: Json) -> list[str]:
     return [source["source"] for source in sources if source["type"] == "file"]
 
 
-def since_of(path: str | Path, replaced: Mapping[str, str]) -> dict[str, str]:
-    """{cut: what came in place of its audio files} of a `cuts.jsonl.gz`; replaced: of `Listing.noted`."""
-    files = {utt: audio_files(json.loads(line)) for utt, line in read_cuts(path)} if replaced else {}
-    since = {utt: " ".join(replaced[each] for each in mine if each in replaced) for utt, mine in files.items()}
-    return {utt: status for utt, status in since.items() if status}
-
-
 def sources_of(item: Any) -> Iterator[Json]:
     """Every audio source in a cut's JSON object: of its recording, its tracks and its impulse responses."""
     if isinstance(item, dict) and isinstance(item.get("sources"), list):

@@ -38,8 +38,6 @@ NO_TEXT = {  # what is wrong with names: what is expected, the way out
     "with line breaks": ("names of one line", "Rename them, without line breaks"),
 }
 HEARD = "a noise that can be heard"  # expected of the sounds that copies take
-LISTING = "prep.files.gz"  # in --data: the corpus's files, with their size and time, as stage prepare found them
-SOUNDS = "sources.files.gz"  # in --data/train_aug: the noises and responses of the given folders, likewise
 NAMED, KINDS = 5, 20  # names, and kinds of files, that a message shows
 
 
@@ -291,16 +289,13 @@ class Listing:
     def __init__(self, directory: str | Path, name: str):
         """Nothing is known where there is no such file yet."""
         self.path = Path(directory) / name
-        self.note = Path(directory) / name.replace("files.gz", "replaced")
-
-    @functools.cached_property
-    def old(self) -> dict[str, Seen]:
-        """{file: what was known of it}; status "" where an older release did not note it."""
-        if not self.path.is_file():
-            return {}
-        with gzip.open(self.path, "rt", encoding="utf-8") as stream:
-            lines = [LISTED.fullmatch(line) or line for line in stream.read().split("\n")[:-1]]
-        return dict((line, Seen("")) if isinstance(line, str) else (line[3], Seen(line[1], line[2])) for line in lines)
+        self.old: dict[str, Seen] = {}
+        if self.path.is_file():
+            with gzip.open(self.path, "rt", encoding="utf-8") as stream:
+                lines = [LISTED.fullmatch(line) or line for line in stream.read().split("\n")[:-1]]
+            self.old = dict(
+                (line, Seen("")) if isinstance(line, str) else (line[3], Seen(line[1], line[2])) for line in lines
+            )  # status "" where an older release did not note it
 
     def since(self) -> dict[str, str]:
         """{file: what came in its place} of those that were replaced."""
@@ -314,24 +309,6 @@ class Listing:
             same = before and before.status in ("", now)
             found[path] = Seen(now, before.since if before and same else now)
         return found
-
-    def replaced(self) -> dict[str, str]:
-        """{file: its size and time now} of those that are there, and others than listed: a disk may be away."""
-        now = {path: _status(path) for path, seen in self.old.items() if ":" in seen.status}
-        return {path: status for path, status in now.items() if status not in ("-", self.old[path].status)}
-
-    def note_replaced(self) -> None:
-        """Keeps beside the list what `replaced` finds, `SIZE:TIME PATH` a line, for all that a run reads it."""
-        if found := self.replaced():
-            with atomic_write(self.note, "w") as stream:
-                stream.writelines(f"{status} {path}\n" for path, status in found.items())
-        else:
-            self.note.unlink(missing_ok=True)
-
-    def noted(self) -> dict[str, str]:
-        """What `note_replaced` kept."""
-        lines = self.note.read_text(encoding="utf-8").split("\n")[:-1] if self.note.is_file() else []
-        return {path: status for status, _, path in (line.partition(" ") for line in lines)}
 
     def digest(self, paths: Iterable[str]) -> str:
         """Digest of the names of files and of what came in place of others."""
@@ -358,7 +335,6 @@ class Listing:
     def write(self, paths: Iterable[str]) -> None:
         """Lists these files as they are now; the same bytes for the same files."""
         seen = self.seen(paths)
-        self.note.unlink(missing_ok=True)
         with atomic_write(self.path) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
             stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
 
@@ -369,18 +345,6 @@ def _status(path: str) -> str:
     except OSError:
         return "-"
     return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def listings(data: Path) -> list[Listing]:
-    """What a run's data was made of: the corpus's files, and the noises and responses of its copies."""
-    return [Listing(data, LISTING), Listing(data / "train_aug", SOUNDS)]
-
-
-def told_replaced(data: Path) -> str:
-    """Which files of these were replaced since, as a sentence, as it was noted last; "" where there is none."""
-    files = [path for each in listings(data) for path in each.noted()]
-    told = f"{len(files)} files were replaced since stage prepare ({some(files)})"
-    return f"{told}: figures may be of those of before" if files else ""
 
 
 def _in_real_folders(paths: Iterable[str]) -> list[str]:

@@ -23,7 +23,7 @@ from pyasp.audio.augment import (
     speeds_of,
 )
 from pyasp.audio.cut_files import read_cuts, write_cuts
-from pyasp.audio.folders import SOUNDS, Listing, musan_noises, responses_of
+from pyasp.audio.folders import Listing, musan_noises, responses_of
 from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
@@ -34,6 +34,8 @@ from pyasp.data.datadir import DataDir
 
 if TYPE_CHECKING:
     from lhotse.cut import MonoCut
+
+LISTING = "sources.files.gz"  # the noises and responses of the given folders, with their size and time
 
 
 class Entry(NamedTuple):
@@ -190,14 +192,13 @@ def main(options: Options, clean: str, augmented: str) -> None:
     codec = check(subset(options, AugmentOptions))
     source, target = DataDir(clean), DataDir(augmented)
     inputs = source.require("utt2spk", "cuts.jsonl.gz", "vad.scp")
-    found, listing = given(options), Listing(target.path, SOUNDS)
+    found, listing = given(options), Listing(target.path, LISTING)
     files = [str(path) for each in found for path in each]
     made = describe("augment", options, inputs, options.seed)
     if files:
         made["options"]["listing"] = listing.digest(files)
     changed = {"listing": lambda: listing.what_changed(files) if listing.old else ""}  # older releases kept no list
     if is_current(target / "cuts.jsonl.gz", made, options.force, changed):
-        listing.note_replaced()  # they are back
         return
     for folder, sounds in zip((options.musan, options.rirs), found):
         require_sound(folder, sounds)

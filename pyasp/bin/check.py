@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pyasp.audio import augment
-from pyasp.audio.folders import listings, musan_noises, responses_of, some, told_replaced
+from pyasp.audio.folders import musan_noises, responses_of, some
 from pyasp.backend import variants
 from pyasp.backend.calibration import lacking_in_halves
 from pyasp.backend.options import BackendOptions
@@ -240,12 +240,7 @@ def check_voiced(options: Options, data: str) -> None:
 
 def check_made(options: Options, data: str, exp: str, *prep_options: str) -> None:
     """Every record X.made.json that the --skipped stages left under DATA and EXP: made with other settings, another
-    seed or from other inputs, it is an error that names the stage to re-run from. Says which files of the corpus are
-    others since stage prepare."""
-    for listing in listings(Path(data)):
-        listing.note_replaced()
-    if others := told_replaced(Path(data)):
-        print(f"warning: {data}: {others}. {rerun('prepare', force=True)}", file=sys.stderr)
+    seed or from other inputs, it is an error that names the stage to re-run from."""
     for name, place in zip(prep_options, prep_options[1:]):
         if name.startswith("--") and (why := stale.not_there(place)):
             print(f"warning: {name} is {place}{why}: the run goes on with what was prepared of it", file=sys.stderr)

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.audio.cut_files import CutStream, cut_mark, since_of
+from pyasp.audio.cut_files import CutStream, cut_mark
 from pyasp.audio.cuts import duration_text, read_samples, use_libsndfile
-from pyasp.audio.folders import LISTING, Listing
 from pyasp.core.command import command
 from pyasp.core.errors import InputError
 from pyasp.core.options import option, subset
@@ -85,8 +84,7 @@ def store(options: Any, extractor: MelFeatures, data: str, prefix: str) -> None:
     recipe = {"tool": tool, "options": settings, "inputs": [table]}
     cuts, earlier = CutStream(table), Earlier(prefix, describe(tool, settings, [table]))
     shard = functools.partial(process, functools.partial(features, options, extractor), cuts, [tool, settings], earlier)
-    since = since_of(table, Listing(source.path.parent, LISTING).noted())
-    run_shards(source, options, prefix, lambda: recipe, shard, method, since)
+    run_shards(source, options, prefix, lambda: recipe, shard, method)
 
 
 @command(Options, "DATA", "PREFIX")

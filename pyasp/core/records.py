@@ -136,11 +136,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
     return changes
 
 
-def is_current(
-    path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None, stage: str = ""
-) -> bool:
-    """True when `path` is complete and made by the same recipe: the step may be skipped. stage: from which to make it
-    again, "" for the one that is running.
+def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None) -> bool:
+    """True when `path` is complete and made by the same recipe: the step may be skipped.
 
     False when it does not exist, or is out of date and `force` is true. Out of date without force: InputError.
     """
@@ -159,7 +156,7 @@ def is_current(
         print(f"{path}: out of date, made again ({'; '.join(changes[:4])})", file=sys.stderr)
         return False
     found = f"an out-of-date artefact ({'; '.join(changes[:4])})"
-    cure = rerun(stage, "If you did not mean the change, undo it; if you did, make it anew", force=True)
+    cure = rerun("", "If you did not mean the change, undo it; if you did, make it anew", force=True)
     raise InputError(path, found, "one made with the present settings", cure)
 
 

@@ -7,7 +7,6 @@ shards come out for any number of jobs. `merge` joins them and lets the counts d
 
 import bisect
 import dataclasses
-import functools
 import glob
 import hashlib
 import json
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pyasp.audio.folders import HEARD, some
+from pyasp.audio.folders import HEARD
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
@@ -199,14 +198,12 @@ def run_shards(
     recipe: Callable[[], dict[str, Any]],
     process: Callable[[list[str]], Iterable[Result]],
     compression_method: int = 0,
-    since: Mapping[str, str] = {},
 ) -> None:
     """Makes this job's shards: `PREFIX.S.ark/.scp`, one `PREFIX.S.<table>` per table name, `PREFIX.S.failed`.
 
     recipe: gives tool, options and inputs for `artefact.describe` as keyword arguments.
     process: from a list of utterances to (utterance, array, {table: value}); a None array is a failure, whose reason is
         in the table `failed`; bytes are what `Earlier` has of an array.
-    since: {utterance: what came in place of its recording since stage prepare}; a shard of others is out of date.
     """
     utts = wanted(members(data, options.within), options.reuse)
     mine = shards_of_job(len(utts), options)
@@ -220,12 +217,7 @@ def run_shards(
                 **made,
                 "options": {**made["options"], "first": ours[0], "last": ours[-1], "utterances": len(ours)},
             }
-            others = {utt: since[utt] for utt in ours if utt in since}
-            if others:
-                record["options"]["replaced"] = hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]
-            told = {"replaced": functools.partial(_told_replaced, others)}
-            from_stage = "prepare" if others else ""
-            if not is_current(f"{stem}.scp", record, options.force, told, from_stage) or _to_try_again(stem):
+            if not is_current(f"{stem}.scp", record, options.force) or _to_try_again(stem):
                 shard_done, shard_failed = _make_shard(stem, process(ours), record, compression_method, progress)
                 done, failed = done + shard_done, failed + shard_failed
             else:
@@ -235,12 +227,6 @@ def run_shards(
         f"{failed} failed",
         file=sys.stderr,
     )
-
-
-def _told_replaced(others: Mapping[str, str]) -> str:
-    """What to say of recordings that are others than those that a shard was made of."""
-    told = f"{len(others)} recordings replaced since stage prepare: {some(others)}"
-    return told if others else "recordings that had been replaced are back"
 
 
 def _to_try_again(stem: str) -> int:

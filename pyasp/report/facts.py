@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pyasp.audio.folders import told_replaced
 from pyasp.backend.calibration import doubts_of
 from pyasp.backend.files import SCORING, read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
@@ -196,7 +195,6 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     )
     chosen = DataDir(data / "train_sel")
     most = filter(None, [lopsided(chosen.utt2spk)] if chosen.has("utt2spk") else [])
-    told = [*filter(None, [told_replaced(data)]), *told]
     sets = (*_lost_recordings(data), *most, *_silent_recordings(data))
     found = [["data", text] for text in (*told, *dropped_early, *sets)]
     if "ivector" in systems:

@@ -10,12 +10,10 @@ from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, wav
 
 from local import prep_folder
 from local.audio_header import LIST, programs_of
-from pyasp.bin.check import main as check
 from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
 from pyasp.kaldi import ScpReader
-from pyasp.report.facts import losses
 
 
 def prepare(data, *options):
@@ -144,45 +142,6 @@ def test_a_file_replaced_by_one_of_the_same_length_is_told_and_computed_again(tr
     wav(path, 902)
     assert prepare(data, "--root", tree, "--force=true") == 0
     assert f"{count - 1} of them as they were" in features()
-
-
-def test_later_stages_say_which_files_were_replaced_since_the_preparation(tree, tmp_path, capsys):
-    """In the report too; a disk that is away replaced nothing. Their features alone are made again, by force."""
-    data, settings = tmp_path / "data", ["--sample-frequency=16000", "--allow-upsample=true"]
-    path, speaker = tree / "spk3/s1/1.wav", "spk3"
-    assert prepare(data, "--root", tree) == 0
-    name = next(each for each in ("train", "test") if speaker in DataDir(data / each).spk2utt)
-
-    def later():
-        capsys.readouterr()
-        words = ["--skipped=prepare", "--corpus=folder", "--conf=none", str(data), str(tmp_path / "exp")]
-        assert check(["made", *words, "--", "--root", str(tree)]) == 0
-        return capsys.readouterr().err, losses(tmp_path / "exp", data, [])
-
-    def features(*words):
-        return make_mfcc([*settings, *words, str(data / name), str(data / name / "mfcc")])
-
-    def stored():
-        merge(DataDir(data / name), str(data / name / "mfcc"), "", {}, str(data / name / "feats.scp"), True)
-        return dict(ScpReader(data / name / "feats.scp"))
-
-    assert features() == 0 and later() == ("", [])
-    before = stored()
-    path.rename(tmp_path / "away.wav")
-    assert later() == ("", []) and features() == 0
-    wav(path, 901)
-    told = f"1 files were replaced since stage prepare ({path}): figures may be of those of before"
-    said, lost = later()
-    assert said == f"warning: {data}: {told}. Run stage prepare again (./run.sh ... --stage prepare --force)\n"
-    assert lost == [["data", told]]
-    assert features() == 1
-    refused(capsys, "(1 recordings replaced since stage prepare: spk3-s1-1)", "./run.sh ... --stage prepare --force")
-    assert features("--force=true") == features() == 0
-    now = stored()
-    assert [utt for utt in before if not np.array_equal(before[utt], now[utt])] == ["spk3-s1-1"]
-    assert prepare(data, "--root", tree, "--force=true") == 0 and later() == ("", [])
-    os.replace(tmp_path / "away.wav", path)  # and back
-    assert "1 files" in later()[0] and prepare(data, "--root", tree, "--force=true") == 0 and later() == ("", [])
 
 
 def test_the_same_tree_under_another_name_is_no_other_tree(tree, tmp_path, capsys, monkeypatch):
