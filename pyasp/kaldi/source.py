@@ -14,10 +14,12 @@ import stat
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO, Protocol
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, Rerun, rerun
+from pyasp.core.records import load_record, made_path
 from pyasp.kaldi.names import Location
 
 PIECE = 1 << 16  # bytes read at a time when looking for text
@@ -27,6 +29,27 @@ SPACES = b" \t\n\r\f\v"
 NOT_SPACE = re.compile(rb"[^ \t\n\r\f\v]")
 SPACE = re.compile(rb"[ \t\n\r\f\v]")
 FOREIGN = {b"PKL": "a pickled object", b"NPY": "a NumPy object", b"AUDIO": "an audio object"}
+
+
+ANEW = "where it is gone, a damaged archive is made anew"
+
+
+def remade(archive: str) -> str:
+    """The way out of an archive of the recipe's own that is damaged or gone, since a stage takes it for complete while
+    its script file is there; "" for others."""
+    script = Path(archive).with_suffix(".scp") if archive.endswith(".ark") else None
+    if not (script and script.is_file() and (record := made_path(script)).is_file()):
+        return ""
+    stage = "embeddings" if load_record(record).get("tool", "").startswith("extract") else "features"
+    return rerun(stage, f"Delete {script}: {ANEW}", then=True)
+
+
+def remade_all(reasons: Iterable[str]) -> Rerun | None:
+    """The same of all archives that some reasons tell of; None where there is none."""
+    found = [re.findall(f"Delete (.+?[.]scp): {ANEW}[.] Then run stage (\\w+)", reason) for reason in reasons]
+    scripts = {script: stage for each in found for script, stage in each}
+    stage = min(scripts.values(), default="", key=("features", "embeddings").index)
+    return rerun(stage, f"Delete {', '.join(sorted(scripts))}: {ANEW}", then=True) if scripts else None
 
 
 Buffer = bytes | bytearray | memoryview
@@ -55,17 +78,12 @@ class Source:
         """Offset of the next byte in the (decompressed) file."""
         return self._base + self._start
 
-    def error(
-        self,
-        found: str,
-        expected: str,
-        cure: str = "Make the file again; it is damaged or of another kind",
-        offset: int | None = None,
-    ) -> InputError:
+    def error(self, found: str, expected: str, cure: str = "", offset: int | None = None) -> InputError:
         """An InputError naming file, key and byte offset."""
         key = "" if self.key is None else f"key {self.key}, "
         place = self.tell() if offset is None else offset
-        return InputError(self.name, found, expected, cure, item=f"{key}byte {place}")
+        told = cure or remade(self.name) or "Make the file again; it is damaged or of another kind"
+        return InputError(self.name, found, expected, told, item=f"{key}byte {place}")
 
     def _read(self, count: int) -> bytes:
         try:
@@ -186,6 +204,7 @@ def _open_file(path: str) -> IO[bytes]:
     except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
         reason = getattr(problem, "strerror", None) or problem
         cure = "Check the path (relative paths start at the current directory) and the stage that makes it"
+        cure = (isinstance(problem, FileNotFoundError) and remade(path)) or cure
         raise InputError(path, f"it cannot be opened ({reason})", "a readable file", cure) from None
 
 
