@@ -25,9 +25,10 @@ from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import Natural, Share, check_options, option
-from pyasp.core.records import describe, is_current, making
+from pyasp.core.records import describe, is_current, load_record, made_path, making, same_value
 from pyasp.data.datadir import TRAINING_RATES, DataDir, c_sorted, check_id, write_reasons
 from pyasp.data.parts import DROPPED
+from pyasp.kaldi.names import is_command
 
 MARKER = "prep.json"
 MADE = (
@@ -41,9 +42,14 @@ MADE = (
     "train_ubm",
     "train_sel",
 )  # in --data, by a run
+SETS, WHOLE = ("train", "enroll", "test"), ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "cuts.jsonl.gz")
 LISTING = "prep.files.gz"  # the corpus's files, with their size and time
 PLACES = ("data", "force", "allow_commands", "rate", "trains")  # they decide where and whether, not what is prepared
 SIDE_NAMES = {0: "A", 1: "B"}
+NO_COMMANDS = (
+    "Name a file, whose name does not end in |; entries of wav.scp and `command` sources of a manifest run with "
+    "--allow-commands, if you trust them: else a preparation runs no commands"
+)
 GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
 
@@ -68,7 +74,7 @@ class PrepOptions:
 @dataclass(slots=True)
 class Utterance:
     """One utterance. channel counts from 0; start and seconds (None: to the end) within the recording;
-    info: further columns."""
+    info: further columns; command: in place of a path a command may stand, which the user admitted."""
 
     id: str
     speaker: str
@@ -79,6 +85,7 @@ class Utterance:
     seconds: float | None = None
     recording: str = ""
     info: dict[str, str] = field(default_factory=dict)
+    command: bool = False
 
 
 def prefixed(utt: str, speaker: str) -> str:
@@ -104,12 +111,19 @@ def walk_speakers(*roots: str | Path) -> Tree:
 
 
 def index_by_id(utterances: Iterable[Utterance], where: object) -> dict[str, Utterance]:
-    """{id: utterance}, checked: usable ids, none twice with different audio. Raises InputError."""
+    """{id: utterance}, checked: usable ids, none twice with different audio; no path that Kaldi would run as a command
+    unless the user admitted it. Raises InputError.
+
+    Every utterance of a preparation comes through here before its audio is opened or wav.scp names it.
+    """
     index: dict[str, Utterance] = {}
     twice = []
     for each in utterances:
         check_id(each.speaker, "speaker", where)  # first: it is a part of the other
         check_id(each.id, "utterance", where)
+        if is_command(each.path) and not each.command:
+            found, expected = f"the command {each.path!r}", "a file, or sph2pipe or flac decoding one"
+            raise InputError(where, found, expected, NO_COMMANDS, item=each.id)
         other = index.setdefault(each.id, each)
         if other is not each and _place(other) != _place(each):
             twice.append(f"utterance {each.id} twice: {other.path} and {each.path}")
@@ -266,10 +280,10 @@ def seen_in_training(
 ) -> dict[str, Any]:
     """What of the evaluation is in the training set too, as entries of a summary; none when there is none."""
     real, train, evaluation = real or RealPaths(), list(train), list(evaluation)
-    sounds = {(real.of(utt.path), utt.channel) for utt in train}
+    sounds = {real.sound(utt.path, utt.channel) for utt in train}
     found = {
         "evaluation speakers": {utt.speaker for utt in evaluation} & {utt.speaker for utt in train},
-        "evaluation recordings": {utt.id for utt in evaluation if (real.of(utt.path), utt.channel) in sounds},
+        "evaluation recordings": {utt.id for utt in evaluation if real.sound(utt.path, utt.channel) in sounds},
     }
     found = {what: ids for what, ids in found.items() if ids}
     if not found:
@@ -290,6 +304,18 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     return told + [text for name, text in summary.items() if name.startswith("warning")]
 
 
+def check_corpus(data: str | Path, tool: str, root: str = "") -> None:
+    """InputError where another preparation, or the same of another `root`, made the data: a forgotten --corpus would
+    put one corpus in the place of the other."""
+    record = made_path(Path(data) / MARKER)
+    made = load_record(record) if record.is_file() else {}
+    before = f"{made.get('tool')} {made.get('options', {}).get('root') or ''}".strip()
+    if made and (made.get("tool") != tool or (root and not same_value(made["options"].get("root"), root))):
+        expected = f"data of {tool} {root}".strip()
+        cure = "Give the --corpus that it is of, or another --data. Nothing was changed"
+        raise InputError("command line", f"data of {before} in {data}", expected, cure, item="--data")
+
+
 class Preparation:
     """What a preparation makes of a corpus: `current` first, then `begin`, each data directory, and `report`.
 
@@ -302,6 +328,7 @@ class Preparation:
     ):
         self.options: Any = options  # of a class of its own
         self.data, self.paths, inputs = Path(options.data), list(paths), list(inputs)
+        check_corpus(self.data, tool)
         self._spare_what_is_not_ours([str(path) for path in inputs])
         kept = {key: value for key, value in dataclasses.asdict(options).items() if key not in PLACES}
         decides = {**kept, **further, "listing": self.listing.digest(self.paths)}
@@ -334,7 +361,21 @@ class Preparation:
     def current(self) -> bool:
         """True when the data is prepared by this very recipe. InputError when by another one, unless by force."""
         told = {"listing": lambda: self.listing.what_changed(self.paths)}
-        return is_current(self.data / MARKER, self.made, self.options.force, told)
+        marker = self.data / MARKER
+        if marker.exists() and (lost := self._lost()):
+            print(f"{marker}: made again, since {some(lost)} of it is gone")
+            marker.unlink()
+        return is_current(marker, self.made, self.options.force, told)
+
+    def _lost(self) -> list[str]:
+        """What the preparation that the marker tells of has made and is no longer there."""
+        try:
+            told = json.loads((self.data / MARKER).read_text(encoding="utf-8"))
+        except ValueError:
+            return [MARKER]
+        files = [name for name, counts in told.items() if name.startswith("trials/") and any(counts.values())]
+        files += [f"{name}/{file}" for name in SETS if name in told for file in WHOLE]
+        return [name for name in files if not (self.data / name).is_file()]
 
     def require_training(self, train: Mapping[str, Utterance], where: object) -> None:
         """InputError where a run is to train on fewer than two speakers: told before anything is read or written."""

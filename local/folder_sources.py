@@ -120,12 +120,12 @@ class OwnData:
 
     def place(self, utt: Utterance) -> tuple[Any, ...]:
         """Which recording or stretch of one an utterance is, whatever its names."""
-        return self.real.of(utt.path), utt.channel, utt.start, utt.seconds
+        return self.real.sound(utt.path, utt.channel), utt.start, utt.seconds
 
     def sound(self, utt: Utterance) -> Stretch:
         """The same, to see what it shares with others."""
         end = inf if utt.seconds is None else utt.start + utt.seconds
-        return Stretch((self.real.of(utt.path), utt.channel), utt.start, end)
+        return Stretch(self.real.sound(utt.path, utt.channel), utt.start, end)
 
     def take(self, name: str, utterances: list[Utterance], where: object) -> dict[str, Utterance]:
         """Fills the set `name`; an id that another set gave to another recording becomes <speaker>-<name>-<rest>."""

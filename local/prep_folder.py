@@ -180,7 +180,8 @@ def one_name_each(source: OwnData) -> dict[str, str]:
     A copy is no other recording.
     """
     source.real.take_for(copies_of(utt.path for utt in source.all()))
-    source.real.take_for(same_samples({path: each for path, each in source.audio.items() if not path.endswith("|")}))
+    files = {path: each for path, each in source.audio.items() if not path.endswith("|")}
+    source.real.same_sounds(same_samples(files, ((utt.path, utt.channel) for utt in source.all())))
     owner: dict[tuple[Any, ...], Utterance] = {}
     wrong, twice = [], []
     for utt in source.all():
@@ -279,8 +280,8 @@ def main(options: FolderOptions) -> None:
     rates = rates_of(source.audio, options.rate)
     compare_told(source)
     drop_unusable(source, failed, options.max_bad)
-    prep.summary.update(source.doubts | one_name_each(source) | alike_speakers(source))
     settle_channels(source)
+    prep.summary.update(source.doubts | one_name_each(source) | alike_speakers(source))
     groups = trial_groups(options, source)
     prep.require_training(source.train, source.where)
     prep.begin()

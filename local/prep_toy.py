@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_voxceleb
+from local.common import check_corpus
 from pyasp.core.command import command
 from pyasp.core.options import subset
 
@@ -21,6 +22,7 @@ def main(options: Options) -> None:
     Nothing must be given.
     """
     placed = dataclasses.replace(options, root=options.root or str(Path(options.data) / "corpus"))
+    check_corpus(placed.data, "prep_voxceleb", placed.root)
     make_toy.make("toy", subset(placed, make_toy.ToyOptions))
     prep_voxceleb.main.function(subset(placed, prep_voxceleb.VoxcelebOptions))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import make_toy, prep_sre12
+from local.common import check_corpus
 from pyasp.core.command import command
 from pyasp.core.options import subset
 
@@ -22,6 +23,7 @@ def main(options: Options) -> None:
     Nothing must be given.
     """
     root = Path(options.root or Path(options.data) / "corpus")
+    check_corpus(options.data, "prep_sre12", str(root / "sre12"))
     make_toy.make("toy_sre12", subset(dataclasses.replace(options, root=str(root)), make_toy.ToyOptions))
     placed = dataclasses.replace(options, root=str(root / "sre12"), cts=str(root / "cts"))
     prep_sre12.main.function(subset(placed, prep_sre12.Sre12Options))

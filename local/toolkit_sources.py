@@ -65,7 +65,7 @@ def _supervision(item: Json, recording: Json, source: OwnData, recordings: str) 
         cure = f"{as_files(recordings)}; or take the transforms out of the manifest"
         raise InputError(recording["id"], found, "recordings as they are stored", cure)
     if file.get("type") == "command":
-        path, channel = wav_entry(f"{file['source']} |", recording["id"], name, source.allow_commands)
+        path, channel = wav_entry(f"{file['source']} |")
     elif file.get("type") == "file":
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
@@ -86,6 +86,7 @@ def _supervision(item: Json, recording: Json, source: OwnData, recordings: str) 
         None if whole else item["duration"],
         "" if whole else recording["id"],
         {key: str(value) for key, value in known.items() if isinstance(value, (str, int, float))},
+        source.allow_commands and file["type"] == "command",
     )
 
 
@@ -98,20 +99,13 @@ def placed(path: str) -> str:
     return os.path.abspath(os.path.join(os.environ.get("PYASP_CALLER", ""), path))
 
 
-def wav_entry(entry: str, where: object, key: str, allow_commands: bool = False) -> tuple[str, int]:
-    """(path, channel) of a wav.scp entry; with `allow_commands` the path may be a command, ending in `|`.
-
-    Raises InputError for a command that does more than decode a file.
-    """
+def wav_entry(entry: str) -> tuple[str, int]:
+    """(path, channel) of a wav.scp entry; of a command that does more than decode a file itself in place of the path,
+    which `index_by_id` refuses unless the user admitted it."""
     if not entry.endswith("|"):
         return placed(entry), 0
     found = decoded_file(entry[:-1])
-    if found:
-        return placed(found[0]), found[1] or 0
-    if allow_commands:
-        return entry, 0
-    cure = "Convert the recordings to files, or give --allow-commands if you trust it: a preparation runs no commands"
-    raise InputError(where, f"the command {entry!r}", "a file, or sph2pipe or flac decoding one", cure, item=key)
+    return (placed(found[0]), found[1] or 0) if found else (entry, 0)
 
 
 def say_unused(data: DataDir, wav: Collection[str]) -> None:
@@ -157,7 +151,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     for utt in kept:
         speaker = data.utt2spk[utt]
         reco, start, seconds = data.stretch(utt, wav)
-        path, channel = wav_entry(wav[reco], directory / "wav.scp", reco, source.allow_commands)
+        path, channel = wav_entry(wav[reco])
         hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
         language = {"language": languages[utt]} if utt in languages else {}
         each = Utterance(
@@ -170,6 +164,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
             seconds,
             reco if data.segments else "",
             language | data.info.get(utt, {}),
+            source.allow_commands,
         )
         utterances.append(each)
         hinted += [each] * bool(hint)

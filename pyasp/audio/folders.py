@@ -241,6 +241,7 @@ class RealPaths:
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
+        self._sounds: dict[tuple[str, int], tuple[str, int]] = {}
 
     def of(self, path: str) -> str:
         """The path without links; that of a file which is not there, as far as it is."""
@@ -255,6 +256,15 @@ class RealPaths:
     def take_for(self, copies: Mapping[str, str]) -> None:
         """From now on copies {path: another} go by the real path of the other."""
         self._known.update({path: self.of(other) for path, other in copies.items()})
+
+    def sound(self, path: str, channel: int) -> tuple[str, int]:
+        """Which sound a channel of a file is: the same for those with the same samples, as `same_sounds` was told."""
+        place = self.of(path), channel
+        return self._sounds.get(place, place)
+
+    def same_sounds(self, copies: Mapping[tuple[str, int], tuple[str, int]]) -> None:
+        """From now on channels {(path, channel): another} are the sound that the other is."""
+        self._sounds.update({(self.of(path), side): self.sound(*other) for (path, side), other in copies.items()})
 
 
 class Seen(NamedTuple):

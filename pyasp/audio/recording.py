@@ -7,8 +7,9 @@ edge       the frequency above which less than EDGE_POWER of the power lies: wha
 
 import hashlib
 import io
-from collections import defaultdict
-from collections.abc import Mapping
+import os
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -34,6 +35,7 @@ from pyasp.audio.resample import INT16, check_audible
 from pyasp.core.errors import InputError
 from pyasp.core.files import absent
 
+Place = tuple[str, int]  # a file and one of its channels, from 0
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
 ENDLESS = 1 << 40  # samples: libsndfile's answer where a header says none
@@ -149,27 +151,52 @@ def read_file(path: str | Path, start: float = 0.0, seconds: float | None = None
     return samples, rate
 
 
-def same_samples(audio: Mapping[str, Header]) -> dict[str, str]:
-    """{file: the first that holds the same samples} among files of several kinds, as a wav and the flac made of it.
+def same_samples(audio: Mapping[str, Header], places: Iterable[Place]) -> dict[Place, Place]:
+    """{channel of a file: the first with the same samples} of some channels (file, number from 0).
 
-    audio: {file: its header}. Only files whose rate, length and channels another kind has too are decoded.
+    audio: {file: its header}. Only files are decoded of whose rate and length there is another form, as of a wav there
+    is the flac made of it, or the two-channel file that it is a side of; and FLAC files whose MD5 sums are the same.
     """
-    kinds = defaultdict[tuple[int, int, int], set[str]](set)
-    for header in audio.values():
-        kinds[header.rate, header.samples, header.channels].add(header.encoding)
-    asked = [path for path, each in audio.items() if len(kinds[each.rate, each.samples, each.channels]) > 1]
+    alike: dict[Hashable, list[str]] = defaultdict(list)
+    for path, each in audio.items():
+        alike[each.rate, each.samples].append(path)
+    groups = [paths for paths in alike.values() if len(paths) > 1]
     with ThreadPoolExecutor() as pool:
-        sums = dict(zip(asked, pool.map(_sum_of_samples, asked)))
-    first: dict[bytes, str] = {}
-    return {path: first[digest] for path, digest in sums.items() if digest and first.setdefault(digest, path) != path}
+        forms = [[*pool.map(lambda path: _form(path, audio[path]), paths)] for paths in groups]
+        counts = map(Counter, forms)
+        asked = {
+            path
+            for paths, group, count in zip(groups, forms, counts)
+            for path, form in zip(paths, group)
+            if len({each[:3] for each in count}) > 1 or form[3] and count[form] > 1
+        }
+        used: dict[str, list[int]] = defaultdict(list)
+        for path, channel in places:
+            if path in asked and channel not in used[path]:
+                used[path].append(channel)
+        sums = [*pool.map(lambda path: _sums_of_samples(path, used[path]), used)]
+    first: dict[bytes, Place] = {}
+    found = ((digest, (path, channel)) for path, each in zip(used, sums) for channel, digest in each.items())
+    return {place: first[digest] for digest, place in found if first.setdefault(digest, place) != place}
 
 
-def _sum_of_samples(path: str) -> bytes:
-    """A digest of what is decoded; none where it cannot be."""
+def _form(path: str, header: Header) -> tuple[str, int, int, bytes]:
+    """Kind, channels, size of a wav file (of another size it has other samples or chunks), MD5 sum of a FLAC file."""
+    digest = b""
+    if header.encoding == "FLAC":
+        with open(path, "rb") as stream:
+            digest = flac.md5_sum(stream)
+    size = os.path.getsize(path) if header.encoding == "WAV" else 0
+    return header.encoding, header.channels, size, digest if any(digest) else b""
+
+
+def _sums_of_samples(path: str, channels: list[int]) -> dict[int, bytes]:
+    """{channel: digest of what is decoded}; none where it cannot be."""
     try:
-        return hashlib.sha256(read_file(path)[0].tobytes()).digest()
+        samples = read_file(path)[0]
     except (InputError, OSError):
-        return b""
+        return {}
+    return {channel: hashlib.sha256(samples[channel].tobytes()).digest() for channel in channels}
 
 
 def read_delivered(

@@ -51,14 +51,17 @@ def validate(options: Options, paths: list[str]) -> int:
 
 
 def fix(options: Options, paths: list[str]) -> int:
-    """Mends or drops, and says what; 1 when audio is not there, which is no reason to drop it, or ids need a prefix."""
+    """Mends or drops, and says what; 1 when something that `validate` names is left: audio that is not there, which is
+    no reason to drop it, ids that need a prefix, scripts that lead nowhere."""
     left = 0
     for path in paths:
         checker = Checker(existing(path).path)
         checker.check()
         checker.fix()
         print(f"{path}: {checker.told()}")
-        left += len(checker.gone) + len(checker.unprefixed)
+        for problem in problems(path):
+            print(f"{path}: not mended: {problem}")
+            left += 1
     return int(bool(left))
 
 

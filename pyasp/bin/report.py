@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from pyasp.report import tables as report_tables
 class Options(EvaluateOptions):
     """Options of report."""
 
-    corpus: str = option("toy", "name of the corpus: heads the report; decides whether the paper's rows apply")
+    corpus: str = option(
+        "", "name of the corpus: heads the report; decides whether the paper's rows apply; else DATA's"
+    )
     conf: str = option("", "conf directory of the run, shown in report.html")
     compare: bool = option(False, "instead: two experiment directories side by side, with significance")
     against: str = option("", "instead: EXP_DIR... of several seeds, mean and spread, and this system's differences")
@@ -122,6 +124,7 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     if not systems:
         raise InputError("command line", "no SYSTEM", "the systems to report", "Name them after EXP_DIR")
     directory, data, conf = Path(exp_dir), Path(trials_dir).parent, Path(options.conf) if options.conf else None
+    options = replace(options, corpus=options.corpus or data.resolve().name)
     found = gather(options, trials_dir, directory, reported(options, directory, systems))
     if any(directory.glob("*/final.pt")):
         from pyasp.bin import _attention  # and torch, which a report without networks does not wait for

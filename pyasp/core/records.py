@@ -3,6 +3,7 @@
 It says tool, resolved options, fingerprints of the inputs, seed and versions; a step is skipped only while that still
 matches. The record of what a run asked for says by which command, too ("asked"): while this code, that command, its
 files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
+Where X lay ("path") leads from a copy of a whole directory to the copies of its inputs.
 """
 
 import contextlib
@@ -51,9 +52,9 @@ def fingerprint(path: str | Path) -> str:
 
 
 def _recipe_digest(record: Path) -> str:
-    """Digest of what a record says about the recipe: versions and the command do not make an artefact stale."""
+    """Digest of what a record says about the recipe: versions, command and place do not make an artefact stale."""
     made = load_record(record)
-    for part in ("versions", "asked"):
+    for part in ("versions", "asked", "path"):
         made.pop(part, None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -158,7 +159,8 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
     """Writes the record of `path`; call it just before the artefact's own rename."""
     asked = _asked_for(path)
-    write_json(made_path(path), {**made, "asked": asked} if asked else made, sort_keys=True)
+    made = {**made, "path": str(path), **({"asked": asked} if asked else {})}
+    write_json(made_path(path), made, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -174,10 +176,20 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         write_made(path, made)
 
 
-def resolve(name: str, near: Path) -> Path:
-    """A path of a record, which is relative to where run.sh ran: a parent of the experiment, or here."""
+def resolve(name: str, near: Path, lay: str) -> Path:
+    """A path of the record of an artefact `near`, which lay at `lay` ("": not known) when that was written.
+
+    What moved or was copied along with the artefact is found beside it; else a relative path starts where run.sh ran:
+    at a parent of the experiment, or here.
+    """
+    old, new = list(Path(lay).parts), list(near.resolve().parts)
+    while lay and old and new and old[-1] == new[-1]:
+        old.pop(), new.pop()
     places = [*near.resolve().parents, Path.cwd()]
-    return next((place / name for place in places if (place / name).exists()), Path(name))
+    found = [place / name for place in places]
+    if lay and Path(name).is_relative_to(Path(*old)):
+        found.insert(0, Path(*new) / Path(name).relative_to(Path(*old)))
+    return next((place for place in found if place.exists()), Path(name))
 
 
 def record_of(path: Path) -> dict[str, Any] | None:
@@ -185,7 +197,8 @@ def record_of(path: Path) -> dict[str, Any] | None:
     if not made_path(path).is_file():
         return None
     record = load_record(made_path(path))
-    return {**record, "inputs": {str(resolve(name, path)): mark for name, mark in record["inputs"].items()}}
+    lay = record.get("path", "")
+    return {**record, "inputs": {str(resolve(name, path, lay)): mark for name, mark in record["inputs"].items()}}
 
 
 def ancestors(path: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -17,14 +17,16 @@ from typing import Any
 from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
+from pyasp.audio.recording import seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, joined, read_reasons, write_reasons
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
-from pyasp.kaldi.names import parse_location
+from pyasp.kaldi.names import is_command, parse_location
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
+PATHS = ("wav.scp", "feats.scp", "vad.scp")  # whose entries say where something lies
 NEAR = 0.1  # seconds (and a hundredth) by which utt2dur may be off: it may be rounded, or counted in frames
 BACKUP = ".backup"
 PREFIX = (
@@ -67,11 +69,13 @@ def problems(path: str | Path) -> Iterator[str]:
     checker.look()
     yield from checker.faulty_tables()
     if checker.faults:
-        yield f"audio: {len(checker.faults)} recordings cannot be read as they are (first: {first(checker.faults)})"
+        yield f"audio or segments: {len(checker.faults)} utterances cannot be used (first: {first(checker.faults)})"
     if checker.gone:
         yield f"audio: {len(checker.gone)} files are not there (first: {checker.gone[0]})"
     if wrong := checker.wrong_seconds():
-        yield f"utt2dur: {len(wrong)} entries are not the audio's (first: {first(wrong)})"
+        utt, told = next(iter(wrong)), checker.data.read("utt2dur")
+        shown = f"{utt}: {told[utt]} s, where there are {wrong[utt]:.3f}"
+        yield f"utt2dur: {len(wrong)} entries are not the audio's (first: {shown})"
     for name in ("feats.scp", "vad.scp"):
         if lost := [utt for utt, entry in checker.data.read_if_there(name).items() if _leads_nowhere(entry, utt)]:
             yield f"{name}: {len(lost)} entries lead to no file (first: {lost[0]}: {checker.data.read(name)[lost[0]]})"
@@ -81,6 +85,8 @@ def problems(path: str | Path) -> Iterator[str]:
 
 def _leads_nowhere(entry: str, utt: str) -> bool:
     """Whether the file of an entry of a script file is not there, or ends before the place that it names."""
+    if not entry:
+        return True
     place = parse_location(entry, allow_commands=True, item=utt)
     if place.command:
         return False  # it is not run here
@@ -107,8 +113,9 @@ class Checker:
     of it is dropped; `fix` writes.
 
     By table: lacking and strangers (keys), twice (keys of lines that are there again), unsorted. By utterance: faults,
-    of audio that cannot be used; dropped, with reasons. gone: audio files that are not there now; unprefixed:
-    utterances that do not begin with their speaker. repaired: {table that was changed: keys that it lost}.
+    of audio or stretches that cannot be used; dropped, with reasons. gone: audio files that are not there now;
+    unprefixed: utterances that do not begin with their speaker. repaired: {table that was changed: keys that it lost};
+    corrected: how many entries of utt2dur.
     """
 
     def __init__(self, path: str | Path):
@@ -124,6 +131,7 @@ class Checker:
         self.headers: Mapping[str, Header | str] = {}
         self.dropped: dict[str, str] = {}
         self.repaired: dict[str, list[str]] = {}
+        self.corrected = 0
         self.cuts: dict[str, str] = {}
 
     # what is wrong
@@ -137,7 +145,8 @@ class Checker:
             wanted: Collection[str] = spk.keys() if name in COVERING else ()
             if name == "wav.scp" and self.data.has("segments"):
                 wanted = {self.data.recording(utt) for utt in spk} - {""}
-            self._compare(name, list(table), keys_of(self.data, spk, name), wanted)
+            named = [key for key, entry in table.items() if entry or name not in PATHS]
+            self._compare(name, named, keys_of(self.data, spk, name), wanted)
         if self.data.has(CUTS):
             self._read_cuts()
             self._compare(CUTS, list(self.cuts), spk.keys(), spk.keys())
@@ -166,50 +175,60 @@ class Checker:
                 cut = json.loads(self.cuts[utt]) if utt in self.cuts else {}
                 yield utt, audio_files(cut), cut
             else:
-                entry = entries.get(self.data.recording(utt), "|")
-                yield utt, [] if entry.endswith("|") else [entry], None
+                entry = entries.get(self.data.recording(utt), "")
+                yield utt, [] if not entry or is_command(entry) else [entry], None
 
     def _listen(self) -> None:
         """Audio that is not there, or does not hold what it and its cuts say."""
         self.headers = headers = read_headers(path for _, files, _ in self._audio() for path in files)
         gone = {path for path in headers if not os.path.isfile(path)}
         for utt, files, cut in self._audio():
-            fault: object = too_short(cut.get("duration", 0.0)) if cut else ""
-            if not fault and (lost := [path for path in files if path in gone]):
-                self.gone += lost
-            elif not fault:
-                fault = audio_fault(cut, headers) if cut else next(map(headers.get, files), None)
-            if fault and isinstance(fault, str):
+            try:
+                seconds = self._seconds(utt, files, cut)
+                fault = too_short(seconds) if seconds is not None else ""
+            except (InputError, ValueError) as error:  # a stretch that cannot be, or that its recording does not hold
+                fault = str(error)
+            lost = [] if fault else [path for path in files if path in gone]
+            self.gone += lost
+            if not fault and not lost:
+                unread = (reason for reason in map(headers.get, files) if isinstance(reason, str))
+                fault = (audio_fault(cut, headers) or "") if cut else next(unread, "")
+            if fault:
                 self.faults[utt] = fault
         self.gone = list(dict.fromkeys(self.gone))
 
-    def wrong_seconds(self) -> dict[str, str]:
-        """{utterance: what utt2dur says and what is there}, where cuts, segments or headers tell; after `look`."""
-        told, wrong = self.data.read_if_there("utt2dur"), {}
-        for utt, files, cut in self._audio():
-            seconds = self._seconds(utt, files, cut) if utt in told else None
-            if seconds is not None and not abs(number(told[utt]) - seconds) <= NEAR + 0.01 * seconds:
-                wrong[utt] = f"{told[utt]} s, where there are {seconds:.3f}"
-        return wrong
+    def wrong_seconds(self) -> dict[str, float]:
+        """{utterance: seconds} where utt2dur says others than cuts, segments or headers; after `look`."""
+        told = self.data.read_if_there("utt2dur")
+        known = {
+            utt: self._seconds(utt, files, cut)
+            for utt, files, cut in self._audio()
+            if utt in told and utt not in self.faults
+        }
+        return {
+            utt: seconds
+            for utt, seconds in known.items()
+            if seconds is not None and not abs(number(told[utt]) - seconds) <= NEAR + 0.01 * seconds
+        }
 
     def _seconds(self, utt: str, files: list[str], cut: dict[str, Any] | None) -> float | None:
-        """How long an utterance is; None where that is not known without running a command."""
+        """How long an utterance is; None where that is not known without running a command.
+
+        Raises InputError or ValueError for a stretch that cannot be.
+        """
         if cut is not None:
-            return cut.get("duration")
-        header = self.headers.get(files[0]) if files else None
-        whole = header.samples / header.rate if isinstance(header, Header) else None
-        if not self.data.segments:
-            return whole
-        if utt not in self.data.segments:
+            return cut.get("duration", 0.0)
+        if self.data.segments and utt not in self.data.segments:
             return None
         _, start, seconds = self.data.stretch(utt, {self.data.recording(utt)})
-        return whole - start if seconds is None and whole is not None else seconds
+        header = self.headers.get(files[0]) if files else None
+        return seconds_within(start, seconds, header.rate, header.samples) if isinstance(header, Header) else seconds
 
     def faulty_tables(self) -> Iterator[str]:
         """What is wrong with tables, in lines."""
         if self.unprefixed:
-            count = len(self.unprefixed)
-            yield f"utt2spk: {count} utterances whose speaker is not their prefix (first: {self.unprefixed[0]})"
+            found = f"{len(self.unprefixed)} utterances whose speaker is not their prefix"
+            yield f"utt2spk: {found} ({some(self.unprefixed)}): {PREFIX}"
         if self.data.has("spk2utt") and self._inverse() != list(self.data.read("spk2utt").items()):
             yield "spk2utt: not the inverse of utt2spk"
         yield from (f"{name}: not sorted in C locale" for name in self.unsorted)
@@ -218,7 +237,8 @@ class Checker:
             f"{name}: {len(keys)} keys in several lines (first: {keys[0]})" for name, keys in self.twice.items()
         )
         for name, keys in self.lacking.items():
-            yield f"{name}: no entry for {len(keys)} of {len(self.data.utt2spk)} (first: {keys[0]})"
+            entry = "path" if name in PATHS else "entry"
+            yield f"{name}: no {entry} for {len(keys)} of {len(self.data.utt2spk)} (first: {keys[0]})"
 
     def _inverse(self, kept: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
         """What spk2utt should say."""
@@ -249,7 +269,8 @@ class Checker:
 
     def _reason(self, utt: str, name: str) -> str:
         recording = self._key(utt, name)
-        return f"no entry in {name}" if recording == utt else f"no recording {recording} in {name}"
+        entry = "path" if name in PATHS else "entry"
+        return f"no {entry} in {name}" if recording == utt else f"no recording {recording} in {name}"
 
     def fix(self) -> None:
         """Rewrites every table over the kept utterances, sorted, where that changes it; the old ones are kept."""
@@ -258,11 +279,13 @@ class Checker:
         # first: once a table is without an utterance, its reason could not be found again
         add_dropped(self.data, self.dropped)
         keys = {name: keys_of(self.data, kept, name) for name in tables_of(self.data)}  # before segments lose any
+        seconds = {utt: f"{each:.4f}" for utt, each in self.wrong_seconds().items() if utt in kept}
+        self.corrected = len(seconds)
         if self.data.has(CUTS) and list(self.cuts) != c_sorted(kept):
             self._changed(CUTS)
             write_cuts(self.data / CUTS, [self.cuts[utt] for utt in c_sorted(kept)])
         for name, known in keys.items():
-            self._fix_table(name, known)
+            self._fix_table(name, known, seconds if name == "utt2dur" else {})
         if models != self.data.models:
             self._changed(MODELS)
             self.data.write_models(models)
@@ -276,11 +299,11 @@ class Checker:
         self.repaired[name] = [*self.strangers.get(name, ()), *(f"{key} again" for key in self.twice.get(name, ()))]
         keep_old(self.data / name)
 
-    def _fix_table(self, name: str, keys: set[str]) -> None:
-        """A table with no known key at all is of another kind, and is left alone."""
+    def _fix_table(self, name: str, keys: set[str], right: Mapping[str, str]) -> None:
+        """A table with no known key at all is of another kind, and is left alone; right: values that it gets."""
         table = self.data.read(name)
-        kept = {key: value for key, value in table.items() if key in keys}
-        if kept and (len(kept) < len(table) or name in self.unsorted or name in self.twice):
+        kept = {key: right.get(key, value) for key, value in table.items() if key in keys}
+        if kept and (kept != table or name in self.unsorted or name in self.twice):
             self._changed(name)
             self.data.write(name, kept)
 
@@ -315,11 +338,10 @@ class Checker:
         changed = [f"{name} (without {some(keys)})" if keys else name for name, keys in self.repaired.items()]
         tables = f", put in order: {' '.join(changed)} (old ones in {BACKUP})" if changed else ""
         gone = f", kept {len(self.gone)} recordings that are not there now: {some(self.gone)}" if self.gone else ""
-        unmended = f"{len(self.unprefixed)} utterances whose speaker is not their prefix ({some(self.unprefixed)})"
-        left = f"; not mended: {unmended}: {PREFIX}" if self.unprefixed else ""
+        corrected = f", set {self.corrected} entries of utt2dur to what the audio is" if self.corrected else ""
         return (
             f"kept {len(kept)} of {total} utterances of {len(set(kept.values()))} speakers, "
-            f"dropped {len(self.dropped)}{note}{tables}{gone}{left}"
+            f"dropped {len(self.dropped)}{note}{tables}{corrected}{gone}"
         )
 
     def require_audio(self) -> None:

@@ -236,9 +236,10 @@ class DataDir:
     def stretch(self, utt: str, recordings: Container[str]) -> tuple[str, float, float | None]:
         """(recording, start, seconds; None: to its end) of an utterance. InputError for what segments cannot mean."""
         name, times = self.recording(utt), self.segments.get(utt, "").split()[1:3]
+        fix = f"pyasp data fix {self.path} leaves such utterances out, with their reasons"
         if name not in recordings or len(times) < 2 * bool(self.segments):
-            cure, found = "Run Kaldi's utils/fix_data_dir.sh", f"no recording or no segment of {utt}"
-            raise InputError(self.path, found, "wav.scp and segments that cover utt2spk", cure)
+            found = f"no path in wav.scp, or no segment, of {utt}"
+            raise InputError(self.path, found, "wav.scp and segments that cover utt2spk", fix)
         if not times:
             return name, 0.0, None
         try:
@@ -247,7 +248,7 @@ class DataDir:
             start = end = math.nan
         if not (0 <= start < MAX_SECONDS and (start < end < MAX_SECONDS or -MAX_SECONDS < end < 0)):
             expected = "<recording> <start> <end> in seconds, start < end"
-            raise InputError(self / "segments", " ".join(times), expected, "Repair the line", item=utt)
+            raise InputError(self / "segments", " ".join(times), expected, f"Repair the line: {fix}", item=utt)
         return name, start, end - start if end > 0 else None
 
     @functools.cached_property

@@ -21,6 +21,7 @@ from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
 from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
+from pyasp.kaldi.names import is_command
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
@@ -202,6 +203,9 @@ def wav_entry(recording: Json) -> str:
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
         found, expected = f"{len(recording['sources'])} sources of type {source['type']}", "one file or command"
         raise InputError(RECORDINGS, found, expected, "Save the audio to files first", item=recording["id"])
+    if source["type"] == "file" and is_command(source["source"]):
+        cure = "Rename the file; a source that is a command has the type command"
+        raise InputError(RECORDINGS, f"the file {source['source']!r}", "no command of wav.scp", cure, recording["id"])
     return source["source"] if source["type"] == "file" else f"{source['source']} |"
 
 

@@ -1,6 +1,7 @@
 """Two runs side by side: every system and list that both have, with the significance of each difference; and several
 runs that differ in their seed: mean and spread of each system, and what one system has over each other."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,9 @@ def over_seeds(exps: list[Path], runs: list[Results], against: str) -> str:
     InputError when no list and system is in all runs, or `against` is not.
     """
     blocks = [f"{len(exps)} runs: {', '.join(map(str, exps))}"]
+    pairs = itertools.combinations(zip(exps, runs), 2)
+    if same := [f"{a} and {b}" for (a, one), (b, two) in pairs if one["systems"] == two["systems"]]:
+        blocks.append(f"warning: every figure is the same in {', '.join(same)}: these are no runs of two seeds")
     for name in (each for each in list_names(runs[0]) if all(each in list_names(run) for run in runs)):
         both = [(title, show, _measured(exps, runs, name, figure)) for figure, title, show in SEEDS_SHOWN]
         systems = list(both[0][2])

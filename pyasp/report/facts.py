@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyasp.backend.calibration import doubts_of
-from pyasp.backend.files import read_back_end, resolved
+from pyasp.backend.files import SCORING, read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
 from pyasp.core import costs
 from pyasp.core.errors import rerun
@@ -201,6 +201,7 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
         found += [["ivector", text] for text in _lost_gaussians(exp, data)]
     for system in systems:
         texts = (*_lost_directions(exp / system, data), *_doubts(exp / system), *_known_to_init(exp / system, data))
+        texts = (*texts, *_chosen(exp / system / "backend"))
         found += [[system, text] for text in texts]
     return [*found, *_same_scores(exp, systems)]
 
@@ -298,6 +299,12 @@ def _same_scores(exp: Path, systems: Iterable[str]) -> Iterator[list[str]]:
         first = known.setdefault((path.name, file_sha256(path)), system)
         if first != system:
             yield [f"{first} and {system}", f"the same scores on {path.name.removesuffix(ARRAY)}, to the last digit"]
+
+
+def _chosen(backend: Path) -> Iterator[str]:
+    """Where --scoring=auto took another back end than PLDA."""
+    if (backend / SCORING).is_file() and resolved(ScoreOptions(scoring="auto"), backend).scoring == "cosine":
+        yield "scored by cosine, which --scoring=auto chose: its scores are no log-likelihood ratios (calibrate)"
 
 
 def _doubts(system: Path) -> list[str]:

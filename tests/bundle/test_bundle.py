@@ -152,7 +152,7 @@ def chain(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{number}")
-        write_made(path, records.describe("made", {}, inputs, 1))
+        write_made(name, records.describe("made", {}, inputs, 1))  # as a run names them, from where it runs
     calibration(tmp_path / "exp/sys+cal/calibration.json", a=[model_of(2.0, 1.0)])
     return tmp_path / "exp"
 
@@ -196,6 +196,23 @@ def test_a_network_that_began_with_another_needs_no_data_of_the_other(tmp_path):
     parent.write_text("trained again")
     with pytest.raises(InputError, match=r"child/final.pt: found one older than .*parent/final.pt"):
         check_current(child)
+
+
+@pytest.mark.parametrize("how", ["copied", "moved", "copied, and the original made again"])
+def test_a_copy_of_an_experiment_stands_for_itself(chain, how):
+    """Its records name the files of where it was made; those beside it count."""
+    other = chain.parent / "backup/of exp"
+    other.parent.mkdir()
+    shutil.copytree(chain, other) if "copied" in how else chain.rename(other)
+    if "again" in how:
+        for name in ("train/embedding.scp", "sys/backend/plda", "sys/scores/a"):
+            (chain / name).write_text("made again")
+    assert affine_map(other / "sys+cal/calibration.json")["scale"] == 2.0
+    record = records.record_of(other / "sys/scores/a")
+    assert list(record["inputs"]) == [str(other / "sys/backend/plda")]
+    (other / "sys/backend/plda").write_text("another system's")
+    with pytest.raises(InputError, match=r"of exp/sys/scores/a: found one older than .*/of exp/sys/backend/plda"):
+        affine_map(other / "sys+cal/calibration.json")
 
 
 def test_a_calibration_that_is_gone_from_its_inputs_is_taken(chain):

@@ -276,7 +276,7 @@ KALDI_FAULTS = {
         ("spk0-s0-1 ", "spk0-s0-0 ", "a second time"),
         ("spk0-s0-0 spk0", "", "an empty line"),
     ],
-    "wav.scp": [("spk0-s0-0 ", "other ", "no recording")],
+    "wav.scp": [("spk0-s0-0 ", "other ", "no path in wav.scp")],
 }
 
 
@@ -311,7 +311,7 @@ def test_segments_that_no_recording_has(own, tree, tmp_path, capsys):
         ("0.05 0.01", "start < end"),
         ("x 1", "start < end"),
         ("nan 1", "start < end"),
-        ("0", "no segment of"),
+        ("0", "or no segment, of"),
     ):
         put(train / "segments", f"{lines[0].split()[0]} {lines[0].split()[0]} {wrong}", *lines[1:])
         capsys.readouterr()

@@ -187,6 +187,12 @@ DEFECTS = {
     "vad.scp: 1 entries lead to no file (first: b-1: a-1.wav:99999)": lambda: DataDir("d").write(
         "vad.scp", {utt: f"a-1.wav:{99999 if utt == 'b-1' else 5}" for utt in DataDir("d").utt2spk}
     ),
+    "wav.scp: no path for 1 of 5 (first: a-2)": lambda: DataDir("d").write(
+        "wav.scp", {**read_table("d/wav.scp"), "a-2": ""}
+    ),
+    "utterances cannot be used (first: b-1: 0.001 s is shorter than": lambda: soundfile.write(
+        "b-1.wav", np.zeros(8), RATE
+    ),
     "1 unknown recordings": lambda: DataDir("d").write("model2utts", {"m": "a-1 q"}),
 }
 
@@ -196,6 +202,53 @@ def test_validate_names_each_defect(folder, capsys, told):
     assert main(["validate", "d", "s"]) == 0 and "2 directories, 0 problems" in capsys.readouterr().out
     DEFECTS[told]()
     assert main(["validate", "d"]) == 1 and told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("told", DEFECTS)
+def test_fix_mends_what_validate_names_or_says_what_is_left(folder, capsys, told):
+    """Its exit code is that of the validation behind it."""
+    DEFECTS[told]()
+    mended = main(["fix", "d"]) == 0
+    said = capsys.readouterr()
+    assert (main(["validate", "d"]) == 0) == mended
+    left = [line.removeprefix("d: ") for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert all(f"d: not mended: {line}" in said.out for line in left) or "error: " in said.err
+    assert mended == (not any(word in told for word in ("not there", "prefix", "to no file", "unknown recordings")))
+
+
+def test_fix_sets_durations_to_the_audio(folder, capsys):
+    right = read_table("d/utt2dur")
+    DataDir("d").write("utt2dur", {**right, "b-3": "99", "a-1": "abc"})
+    assert main(["fix", "d"]) == 0
+    assert "dropped 0, put in order: utt2dur (old ones in .backup), set 2 entries of utt2dur to what the audio is" in (
+        capsys.readouterr().out
+    )
+    assert read_table("d/utt2dur") == right and read_table("d/.backup/utt2dur")["b-3"] == "99"
+
+
+@pytest.mark.parametrize(
+    "times, reason",
+    [
+        ("0.5 0.2", "found 0.5 0.2; expected <recording> <start> <end> in seconds, start < end"),
+        ("-0.1 0.2", "found -0.1 0.2; expected <recording> <start> <end>"),
+        ("0,1 0,5", "found 0,1 0,5; expected"),
+        ("0.1 nan", "found 0.1 nan; expected"),
+        ("inf 0.5", "found inf 0.5; expected"),
+        ("0.1", "no path in wav.scp, or no segment, of a-x"),
+        ("5 9", "5.000 s to 9.000 s of a recording of 1.010 s"),
+        ("100 500", "100.000 s to 500.000 s of a recording of 1.010 s"),
+        ("0.2 1.6", "0.200 s to 1.600 s of a recording of 1.010 s"),
+        ("0.5 0.51", "0.010 s is shorter than one analysis window"),
+    ],
+)
+def test_segments_that_cannot_be_are_named_and_dropped(folder, capsys, times, reason):
+    DataDir("s").write("segments", {**read_table("s/segments"), "a-x": f"rec1 {times}"})
+    assert main(["validate", "s"]) == 1
+    said = capsys.readouterr().out
+    assert "s: audio or segments: 1 utterances cannot be used (first: a-x: " in said and reason in said
+    assert main(["fix", "s"]) == 0 and main(["validate", "s"]) == 0
+    assert set(read_table("s/utt2spk")) == {"a-y", "b-z"} == set(read_table("s/segments"))
+    assert reason in Path("s/dropped.tsv").read_text() and "dropped 1 (a-x: " in capsys.readouterr().out
 
 
 def test_validate_compares_durations_with_segments(folder, capsys):
@@ -264,13 +317,15 @@ def test_speakers_that_are_no_prefix_are_named_and_where_they_become_one(folder,
     data.write("wav.scp", {utt: str(folder / f"{spk}-1.wav") for utt, spk in utts.items()})
     assert main(["fix", "x"]) == 1
     said = capsys.readouterr().out
-    assert "not mended: 3 utterances whose speaker is not their prefix (x1, x2, y1): Ids are not changed" in said
+    assert (
+        "not mended: utt2spk: 3 utterances whose speaker is not their prefix (x1, x2, y1): Ids are not changed" in said
+    )
     assert "./run.sh --corpus folder --kaldi-data DIR" in said and read_table("x/utt2spk") == utts
 
 
 def test_a_recording_that_cannot_be_read_is_dropped_where_validate_names_it(folder, capsys):
     Path("b-3.wav").write_bytes(b"no audio")
-    assert main(["validate", "d"]) == 1 and "1 recordings cannot be read as they are" in capsys.readouterr().out
+    assert main(["validate", "d"]) == 1 and "1 utterances cannot be used (first: b-3" in capsys.readouterr().out
     assert main(["fix", "d"]) == 0 and "dropped 1 (b-3: " in capsys.readouterr().out
     assert main(["validate", "d"]) == 0
 

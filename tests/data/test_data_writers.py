@@ -147,7 +147,7 @@ def test_the_marker_is_written_last_and_an_older_preparation_goes_when_a_new_one
     assert not prep.current() and (tmp_path / "trials/old").exists()  # it may yet fail
     prep.begin()
     assert not (tmp_path / "trials").exists()
-    prep.summary["train"] = {"utterances": 1}
+    prep.summary["seen in training"] = {"evaluation speakers": 1}
     prep.report()
     assert prep.current() and prepared(1).current()
     with pytest.raises(InputError, match="--a: 1 -> 2"):

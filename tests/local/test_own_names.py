@@ -4,6 +4,7 @@ import json
 import shutil
 import unicodedata
 
+import numpy as np
 import pytest
 import soundfile
 from prep_trees import SPEAKERS, make_tree, refused, trial_lines, wav
@@ -274,6 +275,52 @@ def test_a_flac_of_a_wav_is_no_other_recording(tree, tmp_path, capsys):
     soundfile.write(tree / "spk5/s0/robert.flac", soundfile.read(tree / "spk4/s0/0.wav", dtype="int16")[0], rate)
     assert prepare(tmp_path / "other", "--root", tree) == 1
     refused(capsys, "robert.flac of the speakers spk4 and spk5 (a copy of ", "spk4/s0/0.wav)")
+
+
+SAME = {
+    "the second side of a stereo flac": lambda path, samples: soundfile.write(
+        path.with_suffix(".flac"), np.stack([samples[::-1], samples], 1), 16000
+    ),
+    "a wav of 24 bit": lambda path, samples: soundfile.write(path, samples, 16000, subtype="PCM_24"),
+    "an aiff": lambda path, samples: soundfile.write(path.with_suffix(".aiff"), samples, 16000),
+}
+
+
+@pytest.mark.parametrize("form", SAME)
+@pytest.mark.parametrize("speaker", ["spk5", "spk4"])
+def test_the_same_samples_in_another_form_are_no_other_recording(tree, tmp_path, capsys, form, speaker):
+    """Of one channel, whatever else the file holds."""
+    SAME[form](tree / f"{speaker}/s1/robert.wav", soundfile.read(tree / "spk4/s0/0.wav", dtype="int16")[0])
+    kaldi = tmp_path / "k"
+    entries = {"-".join(path.relative_to(tree).with_suffix("").parts): path for path in tree.rglob("*.*")}
+    put(kaldi / "wav.scp", "".join(f"{utt} {path}\n" for utt, path in entries.items()))
+    put(kaldi / "utt2spk", "".join(f"{utt} {utt[:4]}\n" for utt in entries))
+    put(kaldi / "reco2file_and_channel", f"{speaker}-s1-robert robert B\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == (speaker == "spk5")
+    said = capsys.readouterr()
+    copy = f"(a copy of {tree}/spk4/s0/0.wav)"
+    found = said.err if speaker == "spk5" else said.out
+    told = (
+        "of the speakers spk4 and spk5"
+        if speaker == "spk5"
+        else "1 recordings have two ids: spk4-s0-0 and spk4-s1-robert"
+    )
+    assert f"{told} {copy}" in found
+
+
+def test_flac_files_of_the_same_samples_are_one_recording_at_any_compression(tmp_path, capsys):
+    tree, samples = tmp_path / "own", {}
+    for index, speaker in enumerate(SPEAKERS):
+        for take in (0, 1):
+            wav(tree / speaker / f"{take}.wav", 10 * index + take)
+            samples[speaker, take] = soundfile.read(tree / speaker / f"{take}.wav", dtype="int16")[0]
+            (tree / speaker / f"{take}.wav").unlink()
+            soundfile.write(tree / speaker / f"{take}.flac", samples[speaker, take], 16000)
+    assert prepare(tmp_path / "one", "--root", tree) == 0
+    soundfile.write(tree / "spk2/robert.flac", samples["spk1", 0], 16000, compression_level=0.0)
+    assert len({(tree / name).stat().st_size for name in ("spk1/0.flac", "spk2/robert.flac")}) == 2
+    assert prepare(tmp_path / "two", "--root", tree) == 1
+    refused(capsys, "robert.flac of the speakers spk1 and spk2 (a copy of ")
 
 
 def test_a_copy_of_a_training_recording_is_seen_in_training(protocol, tree, tmp_path, capsys):

@@ -4,13 +4,14 @@ import gzip
 import itertools
 import json
 import operator
+import shutil
 
 import lhotse
 import pytest
 import soundfile
 from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, speech, tables, trial_lines, wav
 
-from local import folder_trials, prep_folder, trial_lists
+from local import folder_trials, prep_folder, prep_toy, prep_toy_sre12, trial_lists
 from local.common import Utterance
 from local.folder_sources import OwnData
 from local.trial_lists import Stretch, Trial
@@ -460,3 +461,31 @@ def test_no_run_writes_into_a_directory_of_the_users(tree, tmp_path, capsys, cas
     refused(capsys, "--data: ", "a directory with files that no run made", "Name another; nothing was changed")
     after = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
     assert {path: after.get(path) for path in before} == before
+
+
+@pytest.mark.parametrize("toy", [prep_toy, prep_toy_sre12])
+def test_a_forgotten_corpus_puts_no_toy_in_the_place_of_own_data(tree, tmp_path, capsys, toy):
+    data = tmp_path / "d"
+    assert prepare(data, "--root", tree) == 0
+    before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    assert toy.main([f"--data={data}", "--force=true"]) == 1
+    refused(
+        capsys, f"--data: found data of prep_folder {tree} in {data}", "Give the --corpus that it is of", "expected"
+    )
+    assert before == {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("lost", ["trials", "train", "enroll/cuts.jsonl.gz", "prep.json"])
+def test_what_is_gone_of_a_preparation_is_made_again(tree, tmp_path, capsys, lost):
+    data = tmp_path / "d"
+    assert prepare(data, "--root", tree) == 0
+    before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    if lost == "prep.json":
+        (data / lost).write_text("")
+    else:
+        shutil.rmtree(data / lost) if (data / lost).is_dir() else (data / lost).unlink()
+    capsys.readouterr()
+    assert prepare(data, "--root", tree) == 0
+    assert f"prep.json: made again, since {lost}" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    assert prepare(data, "--root", tree) == 0 and "made again" not in capsys.readouterr().out

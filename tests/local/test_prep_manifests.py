@@ -12,6 +12,7 @@ from prep_trees import SPEAKERS, check_data_dir, make_tree, refused, sph, trial_
 
 from local import prep_folder
 from pyasp.audio.cuts import read_samples
+from pyasp.bin.data import main as data_verb
 from pyasp.data.datadir import DataDir
 
 
@@ -224,6 +225,50 @@ def test_other_commands_are_refused_and_never_run(tree, tmp_path, capsys, monkey
     assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
     refused(capsys, "the command")
     assert not [path for path in set(tmp_path.rglob("*")) - before if path.name.endswith(("ran", "x"))]
+
+
+HIDDEN = "touch {where}/ran; cat {file} |"
+
+
+NEVER = ["train", "test", "enroll", "file source"]  # entries of wav.scp are the user's own commands, once allowed
+
+
+@pytest.mark.parametrize(
+    "name, allowed",
+    [(name, allowed) for allowed in (False, True) for name in [*NEVER, *["decoded", "quoted |"][allowed * 2 :]]],
+)
+def test_a_path_in_somebodys_data_never_becomes_a_command(tree, tmp_path, capsys, name, allowed):
+    """Of a table, of a manifest's file, or what a recognised command decodes: nothing runs, nothing is written."""
+    command = HIDDEN.format(where=tmp_path, file=tree / "spk0/s0/0.wav")
+    if name == "file source":
+        options = manifests(tree, tmp_path / "m")
+        recordings = [each.to_dict() for each in lhotse.RecordingSet.from_file(options[1])]
+        recordings[3]["sources"][0]["source"] = command
+        lhotse.RecordingSet.from_dicts(recordings).to_file(options[1])
+    elif name in ("decoded", "quoted |"):
+        entry = {"decoded": f"cat '{command}' |", "quoted |": f"flac -c -d -s '{command[:-1]}|' |"}[name]
+        options = "--kaldi-data", kaldi_dir(tree, tmp_path / "kaldi", entry=entry)
+    else:
+        rows = [(f"{s}-{t}", s, f"{s}/s0/{t}.wav", s) for s in SPEAKERS for t in "01"]
+        for each, some in (("train", rows[:6]), ("test", rows[6:]), ("enroll", rows[6:])):
+            some = [(*row[:2], command, row[3]) if each == name and not i else row for i, row in enumerate(some)]
+            lines = [("utt", "speaker", "path", "model"), *some]
+            (tmp_path / f"{each}.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+        options = "--tables", tmp_path, "--root", tree
+    data = tmp_path / "data"
+    assert prepare(data, *options, *["--allow-commands"] * allowed) == 1
+    refused(capsys, "found the command '", "; expected a file", "a preparation runs no commands")
+    assert not (tmp_path / "ran").exists() and not list(data.glob("*/wav.scp"))
+
+
+def test_no_file_of_a_manifest_becomes_a_command_of_wav_scp(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "m")
+    recordings = [each.to_dict() for each in lhotse.RecordingSet.from_file(options[1])]
+    recordings[3]["sources"][0]["source"] = "touch ran | "
+    lhotse.RecordingSet.from_dicts(recordings).to_file(options[1])
+    assert data_verb(["from-lhotse", str(options[1]), str(options[3]), str(tmp_path / "k")]) == 1
+    refused(capsys, "the file 'touch ran | '; expected no command of wav.scp")
+    assert not (tmp_path / "k/wav.scp").exists()
 
 
 def two_channels(path, silent):

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
@@ -473,6 +474,10 @@ def test_several_seeds_and_what_one_system_has_over_the_others(root, tmp_path, c
     assert gain[1] == f"{ivector.mean() - statistics.mean():+.3f}"
     lower = int((ivector[:, None] < statistics).sum())
     assert f"{lower} of 4" in shown and 2 <= lower <= 4
+    shutil.copytree(root / "exp", tmp_path / "copy")
+    assert "no runs of two seeds" not in shown
+    assert report_tool.main(["--against=ivector", *exps, str(tmp_path / "copy")]) == 0
+    assert f"same in {root}/exp and {tmp_path}/copy: these are no runs of two seeds" in capsys.readouterr().out
     assert report_tool.main(["--against=nobody", *exps]) == 1
     assert "nobody" in capsys.readouterr().err
     assert report_tool.main(["--compare", *exps, exps[0]]) == 1
@@ -618,7 +623,9 @@ def test_directions_lost_and_a_plda_of_few_speakers_are_said(tmp_path):
         ["a", "PLDA has 19 dimensions and 4 training speakers: cosine, or LDA before it, may be better"],
     ]
     write_scoring(tmp_path / "a/backend", "cosine")  # by --scoring=auto: there is no PLDA to speak of
-    assert len(facts.losses(tmp_path, tmp_path / "data", ["a"])) == 1
+    assert facts.losses(tmp_path, tmp_path / "data", ["a"])[1:] == [
+        ["a", "scored by cosine, which --scoring=auto chose: its scores are no log-likelihood ratios (calibrate)"]
+    ]
 
 
 def test_a_variant_that_is_another_one_to_the_last_digit_is_told(tmp_path):
