@@ -31,24 +31,34 @@ SPACE = re.compile(rb"[ \t\n\r\f\v]")
 FOREIGN = {b"PKL": "a pickled object", b"NPY": "a NumPy object", b"AUDIO": "an audio object"}
 
 
-ANEW = "where it is gone, a damaged archive is made anew"
+ANEW = "where it is gone, what is damaged is made anew"
+STAGES = {  # by how the names of tools begin
+    "make_": "features",
+    "compute_vad": "features",
+    "copy_vad": "augment",
+    "train_ubm": "ubm",
+    "train_ivector": "extractor",
+    "extract_": "embeddings",
+    "train_backend": "scores",
+}
 
 
-def remade(archive: str) -> str:
-    """The way out of an archive of the recipe's own that is damaged or gone, since a stage takes it for complete while
-    its script file is there; "" for others."""
-    script = Path(archive).with_suffix(".scp") if archive.endswith(".ark") else None
-    if not (script and script.is_file() and (record := made_path(script)).is_file()):
+def remade(path: str) -> str:
+    """The way out of a file of the recipe's own that is damaged, or of an archive that is gone: a stage takes it for
+    complete while it, or its script file, is there. "" for files of others."""
+    place = Path(path).with_suffix(".scp") if path.endswith(".ark") else Path(path)
+    if not path or not (place.is_file() and (record := made_path(place)).is_file()):
         return ""
-    stage = "embeddings" if load_record(record).get("tool", "").startswith("extract") else "features"
-    return rerun(stage, f"Delete {script}: {ANEW}", then=True)
+    tool = str(load_record(record).get("tool"))
+    stage = next((stage for start, stage in STAGES.items() if tool.startswith(start)), "")
+    return rerun(stage, f"Delete {place}: {ANEW}", then=True)
 
 
 def remade_all(reasons: Iterable[str]) -> Rerun | None:
-    """The same of all archives that some reasons tell of; None where there is none."""
-    found = [re.findall(f"Delete (.+?[.]scp): {ANEW}[.] Then run stage (\\w+)", reason) for reason in reasons]
+    """The same of all files that some reasons tell of; None where there is none."""
+    found = [re.findall(f"Delete (.+?): {ANEW}[.] Then run (?:the )?stage (\\w*)", reason) for reason in reasons]
     scripts = {script: stage for each in found for script, stage in each}
-    stage = min(scripts.values(), default="", key=("features", "embeddings").index)
+    stage = "features" if "features" in scripts.values() else next(iter(scripts.values()), "")
     return rerun(stage, f"Delete {', '.join(sorted(scripts))}: {ANEW}", then=True) if scripts else None
 
 

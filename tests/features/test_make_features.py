@@ -182,7 +182,7 @@ def test_the_way_out_of_damaged_archives_leads_out(data, capsys, fault):
             writer.write(utt, np.ones(50, np.float32))
     with pytest.raises(InputError) as caught:
         list(Recordings(data, FrontendOptions()).passing())
-    cure = f"Delete {prefix}.2.scp, {prefix}.5.scp: where it is gone, a damaged archive is made anew. Then run stage features"
+    cure = f"Delete {prefix}.2.scp, {prefix}.5.scp: where it is gone, what is damaged is made anew. Then run stage features"
     assert cure in str(caught.value) and caught.value.rerun == ("features", False)
     with pytest.raises(InputError, match=f"Delete {prefix}.2.scp: ") as caught:
         list(iterate(data, FrontendOptions(), sorted(data.utt2spk)[2:5]))
