@@ -39,7 +39,7 @@ STAGES = {  # by how the names of tools begin
     "train_ubm": "ubm",
     "train_ivector": "extractor",
     "extract_": "embeddings",
-    "train_backend": "scores",
+    **dict.fromkeys(("train_backend", "adapt_backend", "score", "normalise_scores", "calibrate"), "scores"),
 }
 
 

@@ -36,6 +36,7 @@ class Bomb:
         ("embedding.1.ark", "embedding.1.scp", "extract_ivector", "embeddings"),
         ("vad.1.ark", "vad.1.scp", "copy_vad", "augment"),
         ("plda", "plda", "train_backend", "scores"),
+        ("scores", "scores", "score", "scores"),
     ],
 )
 def test_a_damaged_file_of_the_recipe_is_to_be_deleted(tmp_path, name, script, tool, stage):
