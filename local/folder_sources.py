@@ -163,11 +163,18 @@ def know_speakers(source: OwnData, path: str) -> None:
     if not speakers & set(rows):
         found = "none of the speakers"
         raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
+    other: dict[str, set[str]] = defaultdict(set)  # {column: speakers of whom the data says something else}
     for utt in source.all():
         row = rows.get(utt.speaker, {})
+        for name, value in (("gender", _gender(utt.gender)), *utt.info.items()):
+            if value and row.get(name) and value != (_gender(row[name]) if name == "gender" else row[name]):
+                other[name].add(utt.speaker)
         utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
         known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
         utt.info = known | {name: value for name, value in utt.info.items() if value}
+    for name, names in other.items():
+        told = f"{name} of {len(names)} speakers is not what the data says, which counts: {some(sorted(names))}"
+        print(f"warning: {path}: {told}")
 
 
 def _gender(text: str) -> str:

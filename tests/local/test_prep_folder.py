@@ -428,6 +428,17 @@ def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path,
     refused(capsys, "speakers.tsv", "none of the speakers")
 
 
+def test_a_table_of_speakers_that_contradicts_the_data_is_told(protocol, tree, tmp_path, capsys):
+    known = tmp_path / "known.tsv"
+    table(
+        known, [{"speaker": speaker, "gender": "m"} for speaker in SPEAKERS[:2]] + [{"speaker": "spk2", "gender": ""}]
+    )
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree, "--speaker-table", known) == 0
+    told = f"warning: {known}: gender of 1 speakers is not what the data says, which counts: spk0"
+    assert told in capsys.readouterr().out.splitlines()
+    assert DataDir(tmp_path / "data/train").read("spk2gender") == {"spk0": "f", "spk1": "m", "spk2": "f"}
+
+
 def test_what_lies_beside_in_a_directory_given_as_data_stays_and_is_said(tree, tmp_path, capsys):
     data = tmp_path / "my"
     (data / "wav").mkdir(parents=True)
