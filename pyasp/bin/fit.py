@@ -28,6 +28,7 @@ def main(options: NoOptions, conf: str, train: str, out: str) -> None:
     for path in sorted(Path(conf).rglob("*.conf")):
         text, chosen = fitted(path.read_text(encoding="utf-8-sig"), facts)
         said |= {f"--{key}={value}": path.name for key, value in chosen.items()}
+        text = f"# Made of {path}: edit that file, this one is written anew.\n{text}"
         target = Path(out) / path.relative_to(conf)
         old = target.read_text(encoding="utf-8") if target.is_file() else None
         if old != text:

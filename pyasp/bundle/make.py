@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pyasp.audio.folders import some
 from pyasp.backend.calibration import pooled
 from pyasp.backend.options import ScoreOptions
 from pyasp.backend.variants import NORMS
@@ -314,6 +315,17 @@ def copy_kaldi(bundle: Bundle, target: Path) -> None:
     write_manifest(target, "ivector", facts)
 
 
+def _not_of_the_bundle(target: Path) -> list[str]:
+    """What a user has put into a bundle: enrolled speakers, notes."""
+    ours = {
+        MANIFEST,
+        CARD,
+        CALIBRATION,
+        *read_json(target / MANIFEST, "a manifest", "Choose another name").get("files", ()),
+    }
+    return sorted(path.name for path in target.iterdir() if path.name not in ours)
+
+
 def make(write: Callable[[Path], None], target: Path, force: bool) -> None:
     """Lets `write` fill a directory of a temporary name, then renames it. Raises InputError when `target` is there,
     without `force`, or is no bundle."""
@@ -321,6 +333,9 @@ def make(write: Callable[[Path], None], target: Path, force: bool) -> None:
         raise InputError(target, "something of this name", "no such directory yet", "Give --force to replace a bundle")
     if target.exists() and not (target / MANIFEST).is_file():
         raise InputError(target, "a directory that is no bundle", "a bundle to replace", "Choose another name")
+    if target.exists() and (others := _not_of_the_bundle(target)):
+        cure = "Move them elsewhere: replacing the bundle would delete them"
+        raise InputError(target, f"files that no bundle has ({some(others)})", "those of the bundle alone", cure)
     temporary = temporary_name(target)
     remove_tree(temporary)
     temporary.mkdir(parents=True)

@@ -112,7 +112,10 @@ def refusal(error: OSError, path: str | os.PathLike | None = None) -> InputError
     if error.errno not in REFUSALS:
         return None
     found, expected, cure = REFUSALS[error.errno]
-    named = error.filename if isinstance(error.filename, (str, os.PathLike)) else path
+    written = (
+        error.filename2 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS) else None
+    )  # of a copy
+    named = next((each for each in (written, error.filename, path) if isinstance(each, (str, os.PathLike))), None)
     return InputError(final_name(named) if named else "a file", f"{found} ({error.strerror})", expected, cure)
 
 

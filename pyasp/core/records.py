@@ -123,6 +123,10 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
     before, after = (
         {os.path.realpath(key): (mark, key) for key, mark in each["inputs"].items()} for each in (old, new)
     )
+    moved = {(mark, Path(place).name): place for place, (mark, _) in after.items() if place not in before}
+    for place, (mark, _) in list(before.items()):  # the same bytes under another folder are the same input
+        if place not in after and (there := moved.pop((mark, Path(place).name), None)):
+            del before[place], after[there]
     gone = (None, "")
     for place in sorted(set(before) | set(after)):
         (mark, key), (now, name) = before.get(place, gone), after.get(place, gone)

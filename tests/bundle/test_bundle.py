@@ -136,6 +136,9 @@ def test_mistakes(finished, tmp_path, capsys):
         assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
     assert main([system, str(tmp_path / "y")]) == 0 and main(["--force", system, str(tmp_path / "y")]) == 0
+    (tmp_path / "y/speakers").mkdir()
+    assert main(["--force", system, str(tmp_path / "y")]) == 1 and (tmp_path / "y/speakers").is_dir()
+    assert "files that no bundle has (speakers)" in capsys.readouterr().err
 
 
 @pytest.fixture

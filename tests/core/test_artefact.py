@@ -69,13 +69,27 @@ def test_another_name_of_the_same_place_is_no_change(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("real", "./real/", "other/../real", str(tmp_path / "link")):
         assert is_current("out", recipe(name))
-    (tmp_path / "other/in").write_text("1")
+    (tmp_path / "other/in").write_text("another")
     with pytest.raises(
         InputError, match="--lists: .*--root: .*real -> other; input other/in is new; input .*real/in is none now"
     ):
         is_current("out", recipe("other"))
     with pytest.raises(InputError, match="--lists: "):
         is_current("out", recipe("real", "y"))
+
+
+def test_a_directory_that_moved_has_the_inputs_that_it_had(tmp_path, monkeypatch):
+    """The same bytes, made by the same recipe, under another folder: nothing is made again."""
+    monkeypatch.chdir(tmp_path)
+    Path("exp").mkdir()
+    Path("given").write_text("1")
+    make("exp/part", describe("tool", {}, ["given"]))
+    make("exp/out", describe("tool", {}, ["exp/part"]))
+    Path("exp").rename("moved")
+    assert is_current("moved/out", describe("tool", {}, ["moved/part"]))
+    make("moved/part", describe("tool", {"a": 1}, ["given"]))
+    with pytest.raises(InputError, match="input exp/part is none now; input moved/part is new"):
+        is_current("moved/out", describe("tool", {}, ["moved/part"]))
 
 
 @pytest.fixture

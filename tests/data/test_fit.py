@@ -103,6 +103,7 @@ def test_an_edit_of_what_was_fitted_is_said_before_it_is_undone(tmp_path, capsys
     assert main(words) == 0
     ubm = tmp_path / "conf/ubm.conf"
     before = ubm.read_text()
+    assert before.startswith(f"# Made of {FOLDER}/ubm.conf: edit that file")
     ubm.write_text(before.replace("--num-gauss=", "--num-gauss=1"))
     capsys.readouterr()
     assert main(words) == 0 and ubm.read_text() == before

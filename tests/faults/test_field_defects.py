@@ -9,7 +9,7 @@ from prep_trees import make_tree, refused
 
 from local import prep_folder
 from pyasp.core import files
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, refusal
 from pyasp.evaluation import metrics
 from pyasp.kaldi import ArkWriter
 
@@ -18,6 +18,8 @@ def test_an_archive_on_a_full_disk_is_not_taken_for_complete(tmp_path, monkeypat
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    copied = OSError(errno.ENOSPC, "No space left on device", "source", None, "target")  # as shutil.copyfile's
+    assert str(refusal(copied)).startswith("target: found a full disk")
     with pytest.raises(InputError, match=r"feats.ark: found a full disk \(No space left on device\).*Make room"):
         with ArkWriter(tmp_path / "feats.ark", tmp_path / "feats.scp") as writer:
             writer.write("a", np.ones((3, 2), np.float32))
