@@ -70,6 +70,33 @@ def test_a_recording_under_two_speakers_names_is_refused(tree, tmp_path, capsys,
     refused(capsys, f"1 recordings or folders under two speakers' names ({link} is spk1")
 
 
+def test_a_list_may_use_the_other_name_of_a_file_with_dashes(tree, tmp_path, capsys):
+    (tree / "spk0/s0/alias.wav").symlink_to("0.wav")
+    listed = put(tmp_path / "mine", "spk0-s0-alias spk0-s1-0 target\nspk0/s0/alias spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert [line[0] for line in trial_lines(tmp_path / "data", "mine")] == ["spk0-s0-0"] * 2
+    put(listed, "spk0-s0-0 spk0-s1-0 target\nnobody spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "found 'nobody' in a trial; expected an id of enroll/model2utts, such as spk0/s0/0.wav")
+    put(listed, "spk5-s0-0 spk5-s1-0 target\nnobody spk5-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "such as spk5/s0/0.wav")  # no training speaker
+
+
+def test_a_speaker_table_that_the_data_contradicts_is_told(tree, tmp_path, capsys):
+    place = kaldi(tree, tmp_path / "k", SPEAKERS, "s0")
+    put(place / "spk2gender", "".join(f"{speaker} {'mf'[k % 2]}\n" for k, speaker in enumerate(SPEAKERS)))
+    put(place / "utt2lang", "spk4-0 sv\nspk4-1 sv\n")
+    table = tmp_path / "known.tsv"
+    genders = ["Male", "m", "m", "F", "m", ""]
+    rows(table, ["speaker", "gender", "language"], *([s, g, "en"] for s, g in zip(SPEAKERS, genders)))
+    words = "--kaldi-data", place, "--eval-fraction=0.4", "--speaker-table", table
+    assert prepare(tmp_path / "data", *words) == 0
+    told = f"{table}: of 2 speakers the data itself says something else, which counts: spk1, spk4"
+    assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"]
+
+
 def test_a_list_may_use_the_other_name_of_a_recording(tree, tmp_path):
     (tree / "spk0/latest").symlink_to("s1")
     lines = f"spk0/latest/0.wav {tree}/spk0/s0/0.wav target\n{tree}/spk0/latest/1.wav spk1/s0/0.wav nontarget\n"

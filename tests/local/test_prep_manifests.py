@@ -110,6 +110,7 @@ def changed(options, which, change):
 
 BROKEN = {
     "channel that is not there": (3, lambda s: s[4].update(channel=[0, 1]), "channel [0, 1]; expected channels of its recording spk1-s0, [0]"),
+    "ends before it begins": (3, lambda s: s[6].update(duration=-1), "found 0.000 s to -1.000 s of a recording of 0.200 s"),
     "before the start": (3, lambda s: s[6].update(start=-0.2), "found -0.200 s to -0.100 s of a recording of 0.200 s; expected one from 0 s"),
     "speaker a number": (3, lambda s: s[3].update(speaker=3), 'found speaker 3; expected a text, as lhotse writes speaker. Write it in quotes: "3"'),
     "start a text": (3, lambda s: s[3].update(start="0.0"), 'found start "0.0"; expected a number, as lhotse writes start'),
