@@ -19,6 +19,7 @@ from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
+from pyasp.data.checks import number
 from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.kaldi.names import is_command
@@ -35,6 +36,8 @@ TIME = (int, float)
 RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
+KINDS = {str: "a text", int: "a whole number", TIME: "a number", list: "a list", dict: "an object"}
+LINES = "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz"
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -44,7 +47,8 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
         raise InputError(path, absent(path), "a lhotse manifest (.jsonl.gz)", "Check the path")
     with open_text(path) as stream:
         for number, text in enumerate(stream, 1):
-            cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"
+            array = text.lstrip().startswith("[")  # of all objects: lhotse's other form
+            cure = LINES if array else "The line is damaged or cut off: make or copy the manifest again"
             yield parse_json(text, path, f"line {number}", "one object a line, as in .jsonl.gz", cure)
 
 
@@ -61,8 +65,13 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
             continue
         largest = MAX_SECONDS if types == TIME else 1 << 53
         if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
-            expected = "the field of a lhotse manifest"
-            raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
+            found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
+            expected = f"{KINDS.get(types, 'a whole number or a list of them')}, as lhotse writes {name}"
+            quoted = types is str and isinstance(value, (int, float))
+            cure = (
+                f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
+            )
+            raise InputError(path, found, expected, cure, item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
             found = f"source {source!r}"[:80]
@@ -87,10 +96,11 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
 def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
-        if not rate or seconds is None:
+        length = number(seconds or "")
+        if not rate or not 0 <= length < MAX_SECONDS:
             found, cure = f"the command {entry[:60]!r}", "Give them: the command is not run to find its length"
             raise InputError("wav.scp", found, "--rate, and utt2dur or reco2dur", cure, item=name)
-        return described(name, entry, rate, round(float(seconds) * rate), 1)
+        return described(name, entry, rate, round(length * rate), 1)
     header = read_header(entry)
     return described(name, entry, header.rate, header.samples, header.channels)
 
@@ -114,6 +124,16 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
+
+
+def channels_of(supervision: Json, recording: Json, path: object) -> list[int]:
+    """The channels of its recording that a supervision is of. Raises InputError for those that this has not."""
+    wanted = supervision["channel"] if isinstance(supervision["channel"], list) else [supervision["channel"]]
+    there = [channel for source in recording["sources"] for channel in source["channels"]]
+    if not wanted or not set(wanted) <= set(there):
+        found, expected = f"channel {supervision['channel']}", f"channels of its recording {recording['id']}, {there}"
+        raise InputError(path, found, expected, "Correct the supervision", item=supervision["id"])
+    return wanted
 
 
 def duration_in(recording: Json, start: float, seconds: float | None, path: object, utt: str) -> float:
@@ -200,6 +220,9 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
+    if recording.get("transforms"):
+        found = f"a recording with transforms ({recording['transforms']})"
+        raise InputError(RECORDINGS, found, "one as it is stored", "Save the audio to files first", recording["id"])
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
         found, expected = f"{len(recording['sources'])} sources of type {source['type']}", "one file or command"
         raise InputError(RECORDINGS, found, expected, "Save the audio to files first", item=recording["id"])
@@ -214,7 +237,7 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     members: dict[str, list[tuple[int, str]]] = {}
     for utt, supervision in supervisions.items():
-        keys = {UTT: utt, SPK: supervision.get("speaker", utt), RECO: supervision["recording_id"]}
+        keys = {UTT: utt, SPK: supervision.get("speaker") or utt, RECO: supervision["recording_id"]}
         for name, value in (supervision.get("custom") or {}).items():
             kind = next((prefix for prefix in (*keys, MODEL) if name.startswith(prefix)), None)
             if kind == MODEL:
@@ -255,7 +278,7 @@ def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> d
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
         "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
         "spk2gender": {
-            each.get("speaker", utt): each["gender"] for utt, each in supervisions.items() if each.get("gender")
+            each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
     if not whole:
@@ -294,7 +317,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
     """
     recordings = read_manifest(recordings_path, RECORDING)
-    supervisions = read_manifest(supervisions_path, SUPERVISION)
+    supervisions, several = read_manifest(supervisions_path, SUPERVISION), 0
     for utt, each in supervisions.items():
         check_id(utt, "utterance", supervisions_path)
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
@@ -303,7 +326,13 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
             found, expected = f"recording {each['recording_id']}", "one of the recordings"
             raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
         recording = recordings[each["recording_id"]]
+        several += len({channel for source in recording["sources"] for channel in source["channels"]}) > 1
+        channels_of(each, recording, supervisions_path)
         each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
+    if several:
+        print(f"{target}: {several} utterances are of recordings with several channels: {CUTS} alone says of which")
+    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
+        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
     target.mkdir(parents=True, exist_ok=True)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}

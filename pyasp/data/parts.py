@@ -164,7 +164,7 @@ def statistics(data: DataDir) -> dict[str, Any]:
     }
     for name, unit, key in (("utt2dur", 1.0, "seconds"), ("utt2num_voiced", 100.0, "voiced_seconds")):
         if data.has(name):
-            values = np.array([float(value) for value in data.read(name).values()]) / unit
+            values = np.array([*data.numbers(name).values()]) / unit
             facts[key.replace("seconds", "hours")] = round(float(values.sum()) / 3600, 4)
             facts[key] = _spread(values)
     if data.has("utt2num_silent"):

@@ -354,6 +354,16 @@ def test_stats(folder, capsys):
     assert main(["stats", "d"]) == 0 and "recordings a speaker: least 2.0" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["abc", "nan", ""])
+def test_durations_that_are_no_numbers_are_told(folder, capsys, text):
+    DataDir("d").write("utt2dur", {**read_table("d/utt2dur"), "b-1": text})
+    assert main(["stats", "d"]) == 1
+    assert f"utt2dur: b-1: found {text!r}; expected a number. pyasp data fix d sets" in capsys.readouterr().err
+    DataDir("s").write("reco2dur", {"rec1": "1.01", "rec2": text})
+    assert main(["to-lhotse", "s", "man", "--rate", str(RATE)]) == 1
+    assert "rec2: found the command" in capsys.readouterr().err
+
+
 def test_stats_name_recordings_with_digital_silence(folder, capsys):
     utts = list(DataDir("d").utt2spk)
     write_table("d/utt2num_silent", {utt: "150" if utt == utts[1] else "0" for utt in utts})
