@@ -74,9 +74,9 @@ class Names:
                 self._places.add(real.of(utt.path)[1:], key)
         return self._places.find(os.path.realpath(path)[1:], where) if os.path.exists(path) else None
 
-    def example(self, lost: Container[str] = ()) -> str:
-        """Some of the names, for a message; lost: ids that were left out."""
-        return some([name for name, ids in self._ids.items() if ids[0] not in lost][:3])
+    def example(self, among: Container[str] | None = None) -> str:
+        """Some of the names, for a message; among: ids that they may have."""
+        return some([name for name, ids in self._ids.items() if among is None or ids[0] in among][:3])
 
 
 def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
@@ -167,6 +167,9 @@ def know_speakers(source: OwnData, path: str) -> None:
     if not speakers & set(rows):
         found = "none of the speakers"
         raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
+    if other := sorted({utt.speaker for utt in source.all() if _contradicts(utt, rows.get(utt.speaker, {}))}):
+        told = f"{path}: of {len(other)} speakers the data itself says something else, which counts: {some(other)}"
+        source.doubts["warning of the speaker table"] = told
     for utt in source.all():
         row = rows.get(utt.speaker, {})
         utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
@@ -174,10 +177,19 @@ def know_speakers(source: OwnData, path: str) -> None:
         utt.info = known | {name: value for name, value in utt.info.items() if value}
 
 
+def _contradicts(utt: Utterance, row: Mapping[str, str]) -> bool:
+    """Whether an utterance is said to be of another gender, language, ... than a row of its speaker says."""
+    genders = {_gender(utt.gender), _gender(row.get("gender", ""))} - {""}
+    return len(genders) > 1 or any(value and row.get(name) not in (None, "", value) for name, value in utt.info.items())
+
+
 def with_gender(row: dict[str, str]) -> dict[str, str]:
-    """A table's row whose column gender may be called sex, in capitals or not."""
-    name = next((name for name in row if name.lower() in ("gender", "sex")), "gender")
-    return row if "gender" in row else {"gender" if key == name else key: value for key, value in row.items()}
+    """A table's row whose column gender may be called sex, in capitals or not; where there are both, and they differ,
+    it is `m/f`, which is no gender."""
+    told = {name: value for name, value in row.items() if name.lower() in ("gender", "sex")}
+    rest = {name: value for name, value in row.items() if name not in told}
+    values = dict.fromkeys(_gender(value) or value.strip() for value in told.values())
+    return {**rest, "gender": "/".join(filter(None, values))} if told else row
 
 
 def _gender(text: str) -> str:
@@ -224,7 +236,9 @@ def from_tree(source: OwnData, root: str) -> None:
         for name, part, path in zip(ids, parts, tree.files)
     ]
     source.take("pool", pool, root)
-    source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+    known = dict(zip(tree.files, ids))
+    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.again.items() if first in known]
+    source.name_pool([(name, key) for part, key in [*zip(parts, ids), *again] for name in path_names(part)])
 
 
 def doubt_of_levels(parts: list[list[str]]) -> str:

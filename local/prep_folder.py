@@ -115,7 +115,7 @@ def _unite(lists: Mapping[str, str], source: OwnData) -> None:
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
         ids = f" ({len(strange)} ids are unknown: {some(strange)})" if strange else ""
         found = f"{len(speakers)} speakers in the lists{ids}"
-        known = source.test_names.example(source.lost)
+        known = source.test_names.example(source.pool)
         cure = f"Check the ids of the list (known are {known}, ...); add speakers for training"
         raise InputError(source.where, found, "some speakers in the trials and others for training", cure)
     folder_trials.divide(source, speakers)
@@ -235,7 +235,7 @@ def settle_channels(source: OwnData) -> None:
 def _write(prep: Preparation, source: OwnData, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> None:
     """Trial lists with the columns that tell their trials apart, then the data directories."""
     columns, summary = folder_trials.split_columns(source), prep.summary
-    examples = source.model_names.example(source.lost), source.test_names.example(source.lost)
+    examples = source.model_names.example(source.models), source.test_names.example(source.test)
     for name, trials in groups.items():
         sizes = folder_trials.enrolment_sizes(trials(), source)
         described, header = folder_trials.with_columns(trials(), source, columns, sizes), [*columns]

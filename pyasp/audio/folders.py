@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,18 +325,28 @@ class Listing:
         now = {place: Seen(_status(path)) for path, place in zip(paths, _in_real_folders(paths))}
         others = {name for name in set(now) & set(before) if before[name].status not in ("", now[name].status)}
         root = os.path.commonpath([*before, *now]) if before or now else ""
-        told = []
-        for names, how in ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced")):
-            if names:
-                below = some(os.path.relpath(name, root) for name in sorted(names))
-                told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
+        kinds = ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced"))
+        told = [_told(names, how, root) for names, how in kinds if names]
         return "; ".join(told) or ("" if list(before) == list(now) else "the same files in another order")
+
+    def replaced(self) -> str:
+        """Which of the listed files are others now; "" where none is. One that is not there is none: its disk may be
+        away."""
+        now = {path: _status(path) for path, seen in self.old.items() if seen.status}
+        others = {path for path, status in now.items() if status not in ("-", self.old[path].status)}
+        return _told(others, "replaced", os.path.commonpath(self.old)) if others else ""
 
     def write(self, paths: Iterable[str]) -> None:
         """Lists these files as they are now; the same bytes for the same files."""
         seen = self.seen(paths)
         with atomic_write(self.path) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
             stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
+
+
+def _told(names: Collection[str], how: str, root: str) -> str:
+    """How many files are more, fewer or replaced, and which."""
+    below = some(os.path.relpath(name, root) for name in sorted(names))
+    return f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}"
 
 
 def _status(path: str) -> str:

@@ -110,7 +110,11 @@ def read_rows(
         expected = f"a column {missing[0]} (of {' and '.join(needed)}; tabs between, header first)"
         mark = between(lines[0]) if lines else ""
         found = f"{mark} between {lines[0][:80]!r}" if mark else f"columns {' '.join(header)}"
-        raise InputError(path, found, expected, f"Put tabs in place of the {mark}" if mark else "Add the column")
+        small = missing[0] in [name.lower() for name in header]
+        cure = (
+            f"Put tabs in place of the {mark}" if mark else "Write it in small letters" if small else "Add the column"
+        )
+        raise InputError(path, found, expected, cure)
     if len(set(header)) < len(header):
         raise InputError(path, f"columns {' '.join(header)}", "each name once", "Rename one")
     for number, line in enumerate(lines[1:], 2):
@@ -224,21 +228,6 @@ class DataDir:
         """One table of the directory; empty where the corpus has none."""
         return self.read(name) if self.has(name) else {}
 
-    def numbers(self, name: str) -> dict[str, float]:
-        """The numbers of a table, 0 or more; empty where there is none. InputError for what is no such number."""
-        return {key: self.number(name, key, text) for key, text in self.read_if_there(name).items()}
-
-    def number(self, name: str, key: str, text: str) -> float:
-        """The number of one entry of a table, as `numbers`."""
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < math.inf:
-            cure = f"Correct the line; pyasp data fix {self.path} sets the durations of utt2dur"
-            raise InputError(self / name, repr(text[:60]), "a number, 0 or more", cure, item=key)
-        return value
-
     @functools.cached_property
     def segments(self) -> dict[str, str]:
         """{utterance: recording, start and end}; empty where utterances are whole recordings."""
@@ -275,7 +264,21 @@ class DataDir:
     @functools.cached_property
     def seconds(self) -> dict[str, float]:
         """{utterance: seconds}; empty where there is no utt2dur."""
-        return self.numbers("utt2dur")
+        return self.numbers("utt2dur") if self.has("utt2dur") else {}
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """A table of numbers. Raises InputError for what is none, or not finite."""
+        found = {}
+        for key, text in self.read(name).items():
+            try:
+                found[key] = float(text)
+            except ValueError:
+                found[key] = math.nan
+            if not math.isfinite(found[key]):
+                cure = f"pyasp data fix {self.path} sets utt2dur to what the audio is" if name == "utt2dur" else ""
+                cure = cure or rerun(MADE_BY_STAGE.get(name, "prepare"))
+                raise InputError(self / name, repr(text), "a number", cure, item=key)
+        return found
 
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:

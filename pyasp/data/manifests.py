@@ -22,6 +22,7 @@ from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
+from pyasp.data.checks import number
 from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.kaldi.names import is_command
@@ -98,13 +99,14 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
 # ---------------------------------------------------------------- Kaldi to lhotse
 
 
-def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Json:
+def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
-        if not rate or seconds is None:
+        length = number(seconds or "")
+        if not rate or not 0 <= length < MAX_SECONDS:
             found, cure = f"the command {entry[:60]!r}", "Give them: the command is not run to find its length"
             raise InputError("wav.scp", found, "--rate, and utt2dur or reco2dur", cure, item=name)
-        return described(name, entry, rate, round(seconds * rate), 1)
+        return described(name, entry, rate, round(length * rate), 1)
     header = read_header(entry)
     return described(name, entry, header.rate, header.samples, header.channels)
 
@@ -112,7 +114,7 @@ def recording_of(name: str, entry: str, seconds: float | None, rate: int) -> Jso
 def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Json]]:
     """{id: recording} and {utt: supervision} of a directory without cuts."""
     data.require("utt2spk", "wav.scp")
-    lengths = data.numbers("utt2dur") | data.numbers("reco2dur")
+    lengths = data.read_if_there("utt2dur") | data.read_if_there("reco2dur")
     recordings = {
         name: recording_of(name, entry, lengths.get(name), rate) for name, entry in data.read("wav.scp").items()
     }
@@ -128,6 +130,20 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
+
+
+def _channels(recording: Json) -> int:
+    return len({channel for source in recording["sources"] for channel in source["channels"]})
+
+
+def channels_of(supervision: Json, recording: Json, path: object) -> list[int]:
+    """The channels of its recording that a supervision is of. Raises InputError for those that this has not."""
+    wanted = supervision["channel"] if isinstance(supervision["channel"], list) else [supervision["channel"]]
+    there = [channel for source in recording["sources"] for channel in source["channels"]]
+    if not wanted or not set(wanted) <= set(there):
+        found, expected = f"channel {supervision['channel']}", f"channels of its recording {recording['id']}, {there}"
+        raise InputError(path, found, expected, "Correct the supervision", item=supervision["id"])
+    return wanted
 
 
 def duration_in(recording: Json, start: float, seconds: float | None, path: object, utt: str) -> float:
@@ -211,15 +227,27 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 # ---------------------------------------------------------------- lhotse to Kaldi
 
 
+def as_files(recordings: object) -> str:
+    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
+    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({str(recordings)!r}))"
+    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
+    return f'Have lhotse store them as files: python -c "{code}"; then give DIR/recordings.jsonl.gz in its place'
+
+
+def check_untransformed(recording: Json, path: object) -> None:
+    """Raises InputError for a recording of the manifest `path` with transforms, which no table can name."""
+    if recording.get("transforms"):
+        found = f"a recording with transforms ({recording['transforms']})"
+        cure = f"{as_files(path)}; or take the transforms out of the manifest"
+        raise InputError(path, found, "recordings as they are stored", cure, item=recording["id"])
+
+
 def as_stored(recordings: dict[str, Json], path: object) -> dict[str, Json]:
     """Recordings with the rates and lengths of their files, which decide; prints how many are others than told, and how
     many are not there. Raises InputError for transforms, which no table can name, and channels that a file lacks."""
     files = {}
     for name, each in recordings.items():
-        if each.get("transforms"):
-            cure = "Have lhotse store the audio as files first (CutSet.save_audios), or take the transforms out"
-            transforms = f"transforms ({each['transforms']})"[:80]
-            raise InputError(path, transforms, "recordings as they are stored", cure, item=name)
+        check_untransformed(each, path)
         if [source["type"] for source in each["sources"]] == ["file"]:
             files[name] = each["sources"][0]
     headers = read_headers(each["source"] for each in files.values() if os.path.isfile(each["source"]))
@@ -241,17 +269,6 @@ def as_stored(recordings: dict[str, Json], path: object) -> dict[str, Json]:
     if gone := [each["source"] for each in files.values() if each["source"] not in headers]:
         print(f"{path}: {len(gone)} of {len(files)} files are not there to compare it with (first: {gone[0]})")
     return found
-
-
-def one_channel(supervision: Json, recording: Json, path: object) -> int:
-    """The channel that a supervision is of. Raises InputError for several, and for one that the recording lacks."""
-    channels = supervision["channel"] if isinstance(supervision["channel"], list) else [supervision["channel"]]
-    held = [channel for source in recording["sources"] for channel in source["channels"]]
-    if len(channels) != 1 or channels[0] not in held:
-        found, expected = f"channel {supervision['channel']}", f"one of those of {recording['id']}: {held}"
-        cure = "Correct the one or the other manifest; of several channels each needs a supervision of its own"
-        raise InputError(path, found, expected, cure, item=supervision["id"])
-    return channels[0]
 
 
 def wav_entry(recording: Json) -> str:
@@ -314,7 +331,6 @@ def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> d
         for utt, each in supervisions.items()
     )
     entries = {side: wav_entry(recordings[side[0]]) for side in sides}
-    several = {side: sum(len(each["channels"]) for each in recordings[side[0]]["sources"]) > 1 for side in sides}
     tables = {
         "wav.scp": {names[side]: entry for side, entry in entries.items()},
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
@@ -323,7 +339,7 @@ def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> d
             each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
-    if any(several.values()):
+    if any(_channels(recordings[name]) > 1 for name, _ in sides):
         tables["reco2file_and_channel"] = {
             names[side]: f"{Path(entry.rstrip(' |')).stem} {SIDES.get(side[1], side[1] + 1)}"
             for side, entry in entries.items()
@@ -378,12 +394,18 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     recordings |= as_stored(told, recordings_path)
     for utt, each in supervisions.items():
         recording, before = recordings[each["recording_id"]], told[each["recording_id"]]
-        each["channel"] = one_channel(each, recording, supervisions_path)
+        each["channel"], *more = channels_of(each, recording, supervisions_path)
+        if more:
+            found, cure = f"channels {[each['channel'], *more]}", "Give each channel a supervision of its own"
+            raise InputError(supervisions_path, found, "one channel", cure, item=utt)
         whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
         seconds = None if whole else each["duration"]
         each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
     if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
         print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
+    if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
+        of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
+        print(f"{target}: {len(several)} {of_which}")
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
     cuts = {

@@ -150,14 +150,9 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        expected = f"{repr(old.strip()[:60]) if old.strip() else 'nothing'}, as in another directory"
-        raise InputError(
-            where,
-            repr(new.strip()[:60]) if new.strip() else "nothing",
-            expected,
-            "Rename the utterances of one of them",
-            item=key,
-        )
+        found, other = (repr(text.strip()[:60]) if text.strip() else "nothing" for text in (new, old))
+        cure = "Rename the utterances of one of them, or repair its table"
+        raise InputError(where, found, f"{other}, as in another directory", cure, item=key)
 
 
 def statistics(data: DataDir) -> dict[str, Any]:

@@ -70,6 +70,33 @@ def test_a_recording_under_two_speakers_names_is_refused(tree, tmp_path, capsys,
     refused(capsys, f"1 recordings or folders under two speakers' names ({link} is spk1")
 
 
+def test_a_list_may_use_the_other_name_of_a_file_with_dashes(tree, tmp_path, capsys):
+    (tree / "spk0/s0/alias.wav").symlink_to("0.wav")
+    listed = put(tmp_path / "mine", "spk0-s0-alias spk0-s1-0 target\nspk0/s0/alias spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert [line[0] for line in trial_lines(tmp_path / "data", "mine")] == ["spk0-s0-0"] * 2
+    put(listed, "spk0-s0-0 spk0-s1-0 target\nnobody spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "found 'nobody' in a trial; expected an id of enroll/model2utts, such as spk0/s0/0.wav")
+    put(listed, "spk5-s0-0 spk5-s1-0 target\nnobody spk5-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "such as spk5/s0/0.wav")  # no training speaker
+
+
+def test_a_speaker_table_that_the_data_contradicts_is_told(tree, tmp_path, capsys):
+    place = kaldi(tree, tmp_path / "k", SPEAKERS, "s0")
+    put(place / "spk2gender", "".join(f"{speaker} {'mf'[k % 2]}\n" for k, speaker in enumerate(SPEAKERS)))
+    put(place / "utt2lang", "spk4-0 sv\nspk4-1 sv\n")
+    table = tmp_path / "known.tsv"
+    genders = ["Male", "m", "m", "F", "m", ""]
+    rows(table, ["speaker", "gender", "language"], *([s, g, "en"] for s, g in zip(SPEAKERS, genders)))
+    words = "--kaldi-data", place, "--eval-fraction=0.4", "--speaker-table", table
+    assert prepare(tmp_path / "data", *words) == 0
+    told = f"{table}: of 2 speakers the data itself says something else, which counts: spk1, spk4"
+    assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"]
+
+
 def test_a_list_may_use_the_other_name_of_a_recording(tree, tmp_path):
     (tree / "spk0/latest").symlink_to("s1")
     lines = f"spk0/latest/0.wav {tree}/spk0/s0/0.wav target\n{tree}/spk0/latest/1.wav spk1/s0/0.wav nontarget\n"
@@ -458,6 +485,16 @@ def test_a_speaker_of_another_gender_in_another_set_is_told(tree, tmp_path, caps
     assert (
         "data/test: 1 speakers have recordings of both genders, here or in another set: spk4" in capsys.readouterr().out
     )
+
+
+def test_columns_gender_and_sex_that_contradict_each_other_are_told(tree, tmp_path, capsys):
+    """Where both say the same, or one of them nothing, it is known."""
+    cells = [("f", "Female"), ("", "m"), ("M", ""), ("m", "f"), ("f", "male"), ("m", "m")]
+    rows(tmp_path / "known.tsv", ["speaker", "gender", "sex"], *([f"spk{k}", *each] for k, each in enumerate(cells)))
+    assert prepare(tmp_path / "data", "--root", tree, "--speaker-table", tmp_path / "known.tsv") == 0
+    assert "the gender of 2 speakers is none of m f male female (f/m, m/f)" in capsys.readouterr().out
+    tables = [DataDir(tmp_path / "data" / name).read_if_there("spk2gender") for name in ("train", "enroll")]
+    assert tables[0] | tables[1] == {"spk0": "f", "spk1": "m", "spk2": "m", "spk5": "m"}
 
 
 @pytest.mark.parametrize("given", ["speaker table", "tables"])

@@ -125,6 +125,7 @@ def changed(options, which, change):
 
 BROKEN = {
     "channel that is not there": (3, lambda s: s[4].update(channel=[0, 1]), "channel [0, 1]; expected channels of its recording spk1-s0, [0]"),
+    "ends before it begins": (3, lambda s: s[6].update(duration=-1), "found 0.000 s to -1.000 s of a recording of 0.200 s"),
     "before the start": (3, lambda s: s[6].update(start=-0.2), "found -0.200 s to -0.100 s of a recording of 0.200 s; expected one from 0 s"),
     "speaker a number": (3, lambda s: s[3].update(speaker=3), 'found speaker 3; expected a text, as lhotse writes speaker. Write it in quotes: "3"'),
     "start a text": (3, lambda s: s[3].update(start="0.0"), 'found start "0.0"; expected a number, as lhotse writes start'),
@@ -417,7 +418,12 @@ def test_what_lhotse_holds_elsewhere_is_stored_as_the_message_says(tree, tmp_pat
         each.sources[0].type, each.sources[0].source = "url", f"https://example.org/{each.id}.wav"
     lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "url.jsonl.gz")
     assert prepare(tmp_path / "data", "--recordings", tmp_path / "url.jsonl.gz", *options[2:]) == 1
-    refused(capsys, "found a source of type 'url'", f"from_file('{tmp_path}/url.jsonl.gz')", "give --recordings DIR/")
+    refused(
+        capsys,
+        "found a source of type 'url'",
+        f"from_file('{tmp_path}/url.jsonl.gz')",
+        "give DIR/recordings.jsonl.gz in its place",
+    )
     resampled = lhotse.RecordingSet.from_recordings(lhotse.RecordingSet.from_file(options[1]).resample(8000))
     resampled.to_file(options[1])
     assert prepare(tmp_path / "data", *options) == 1
