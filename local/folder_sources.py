@@ -237,7 +237,7 @@ def from_tree(source: OwnData, root: str) -> None:
     ]
     source.take("pool", pool, root)
     known = dict(zip(tree.files, ids))
-    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.again.items() if first in known]
+    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.second_names()]
     source.name_pool([(name, key) for part, key in [*zip(parts, ids), *again] for name in path_names(part)])
 
 
