@@ -20,6 +20,7 @@ from pyasp.core.records import making
 from pyasp.core.text import read_lines
 from pyasp.data.trials import TrialList
 from pyasp.kaldi.reader import open_object
+from pyasp.kaldi.source import remade
 from pyasp.kaldi.writer import write_object
 
 FILES = MEAN, TRANSFORM, PLDA = "mean.vec", "transform.mat", "plda"
@@ -74,17 +75,23 @@ def read_back_end(directory: str | Path, names: Iterable[str | Path] = FILES) ->
     paths = [Path(directory) / name for name in names]
     for path in paths:
         if not path.is_file():
-            raise InputError(path, "no such file", "a trained back end", rerun("scores"))
+            cure = remade(str(paths[2])) or rerun("scores")  # of all three the PLDA alone has a record
+            raise InputError(path, "no such file", "a trained back end", cure)
     mean, transform = (np.asarray(kaldi.load(path), np.float64) for path in paths[:2])
     for path, array in zip(paths, (mean, transform)):
         if not np.isfinite(array).all():
-            raise InputError(path, "values that are not finite", "finite numbers", "Train the back end again")
+            raise InputError(
+                path,
+                "values that are not finite",
+                "finite numbers",
+                remade(str(paths[2])) or "Train the back end again",
+            )
     plda = read_plda(paths[2])
     fits = mean.ndim == 1 and transform.ndim == 2 and transform.shape[1] - len(mean) in (0, 1)
     if not fits or transform.shape[0] != plda.dim:
-        found = f"mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}"
-        expected, cure = "(D,), (R, D) or (R, D + 1), and R", "Train it again: its files do not belong together"
-        raise InputError(paths[2].parent, found, expected, cure)
+        found = f"files that do not belong together: mean {mean.shape}, transform {transform.shape}, PLDA of {plda.dim}"
+        cure = remade(str(paths[2])) or "Train it again"
+        raise InputError(paths[2].parent, found, "(D,), (R, D) or (R, D + 1), and R", cure)
     return BackEnd(mean, transform, plda)
 
 

@@ -24,6 +24,7 @@ from pyasp.core.records import making
 from pyasp.core.text import between, read_lines
 from pyasp.data.datadir import read_reasons, write_reasons, write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
+from pyasp.kaldi.source import remade
 
 SCORED = "<model> <test> <score>"
 LINES_AT_ONCE = 1 << 17
@@ -47,10 +48,14 @@ def read_scored(trials_path: str | Path, scores_path: str | Path) -> tuple[np.nd
             _check_pairs(columns, found, first, scores_path)
             scores.extend(_numbers(found[2], first, scores_path))
         if scored.readline():
-            raise InputError(scores_path, f"more than {len(scores)} lines", "one per trial", "Score this list again")
+            raise InputError(scores_path, f"more than {len(scores)} lines", "one per trial", _scored_again(scores_path))
     trials = reader.trials()
     check_classes(int(trials.target.sum()), len(trials), trials_path)
     return np.frombuffer(scores, np.float64), trials
+
+
+def _scored_again(path: object) -> str:
+    return remade(str(path)) or "Score this list again"
 
 
 def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: int, path: object) -> None:
@@ -61,7 +66,7 @@ def _check_pairs(listed: list[list[bytes]], scored: list[list[bytes]], first: in
     wrong = next((i for i, (pair, other) in enumerate(zip(pairs, found)) if pair != other), len(found))
     seen = b" ".join(found[wrong]).decode(errors="replace") if wrong < len(found) else "the end of the file"
     expected = f"'{b' '.join(pairs[wrong]).decode(errors='replace')}' as in the trial list"
-    raise InputError(path, repr(seen), expected, "Score this list again", item=f"line {first + wrong}")
+    raise InputError(path, repr(seen), expected, _scored_again(path), item=f"line {first + wrong}")
 
 
 def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
@@ -70,7 +75,7 @@ def _numbers(column: list[bytes], first: int, path: object) -> list[float]:
         values.extend(map(float, column))
     except ValueError:
         word, line = column[len(values)].decode(errors="replace"), f"line {first + len(values)}"
-        raise InputError(path, repr(word), "a number", "Score this list again", item=line) from None
+        raise InputError(path, repr(word), "a number", _scored_again(path), item=line) from None
     return values
 
 

@@ -31,6 +31,7 @@ from pyasp.data.checks import add_dropped
 from pyasp.data.datadir import DataDir, c_sorted, read_reasons, read_table, write_table
 from pyasp.data.parts import DROPPED
 from pyasp.kaldi import ArkWriter, read_scp
+from pyasp.kaldi.source import remade_all
 
 MIN_SHARDS = 8  # a small corpus still feeds eight jobs
 SHARD_SIZE = 2000  # utterances of a shard of a large one: minutes of work, lost at most once by a kill
@@ -322,6 +323,7 @@ def check_counts(
         way = "Repair those recordings, or leave them out (the shards' .failed files list them)"
         cure = rerun("prepare", way, force=True, then=True)
         silent = {why.split(": found ")[0] for why in failures.values() if HEARD in why}
+        cure = remade_all(failures.values()) or cure
         if silent and all(HEARD in why for why in failures.values()):  # of copies: no recording is at fault
             cure = rerun("augment", f"Repair the noises, or take them out: {', '.join(sorted(silent))}", True, True)
         raise InputError(where, told, f"at most {allowed:.1%}", cure)

@@ -16,6 +16,7 @@ from pyasp.core.threads import prefetched
 from pyasp.data.datadir import DataDir, c_sorted
 from pyasp.features.frontend import FrontendOptions, frontend
 from pyasp.kaldi import ScpReader
+from pyasp.kaldi.source import remade_all
 
 Recording = tuple[str, np.ndarray]
 
@@ -100,7 +101,8 @@ class Recordings:
             self.said = True
         if len(failed) == count or len(failed) > self.allowed * count:
             found = f"{len(failed)} of {count} recordings that cannot be used{note}"
-            cure = rerun("features", "Leave them out, raise --allow-fail-fraction, or make them anew", force=True)
+            way = "Leave them out, raise --allow-fail-fraction, or make them anew"
+            cure = remade_all(failed.values()) or rerun("features", way, force=True)
             raise InputError(self.data.path, found, f"some recordings, and at most {self.allowed:.1%} unusable", cure)
 
 
@@ -126,8 +128,8 @@ def iterate(
             result = frontend(feats[utt], vad[utt], options)
         except InputError as error:
             if failed is None:
-                found, expected, cure = str(error), "usable features", rerun("features", "See dropped.tsv")
-                raise InputError(data.path, found, expected, cure, item=utt) from error
+                cure = remade_all([f"{error}"]) or rerun("features", "See dropped.tsv")
+                raise InputError(data.path, f"{error}", "usable features", cure, item=utt) from error
             failed[utt] = str(error)
         else:
             yield utt, result

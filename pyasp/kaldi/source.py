@@ -14,10 +14,12 @@ import stat
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO, Protocol
 
-from pyasp.core.errors import InputError
+from pyasp.core.errors import InputError, Rerun, rerun
+from pyasp.core.records import load_record, made_path
 from pyasp.kaldi.names import Location
 
 PIECE = 1 << 16  # bytes read at a time when looking for text
@@ -27,6 +29,37 @@ SPACES = b" \t\n\r\f\v"
 NOT_SPACE = re.compile(rb"[^ \t\n\r\f\v]")
 SPACE = re.compile(rb"[ \t\n\r\f\v]")
 FOREIGN = {b"PKL": "a pickled object", b"NPY": "a NumPy object", b"AUDIO": "an audio object"}
+
+
+ANEW = "where it is gone, what is damaged is made anew"
+STAGES = {  # by how the names of tools begin
+    "make_": "features",
+    "compute_vad": "features",
+    "copy_vad": "augment",
+    "train_ubm": "ubm",
+    "train_ivector": "extractor",
+    "extract_": "embeddings",
+    **dict.fromkeys(("train_backend", "adapt_backend", "score", "normalise_scores", "calibrate"), "scores"),
+}
+
+
+def remade(path: str) -> str:
+    """The way out of a file of the recipe's own that is damaged, or of an archive that is gone: a stage takes it for
+    complete while it, or its script file, is there. "" for files of others."""
+    place = Path(path).with_suffix(".scp") if path.endswith(".ark") else Path(path)
+    if not path or not (place.is_file() and (record := made_path(place)).is_file()):
+        return ""
+    tool = str(load_record(record).get("tool"))
+    stage = next((stage for start, stage in STAGES.items() if tool.startswith(start)), "")
+    return rerun(stage, f"Delete {place}: {ANEW}", then=True)
+
+
+def remade_all(reasons: Iterable[str]) -> Rerun | None:
+    """The same of all files that some reasons tell of; None where there is none."""
+    found = [re.findall(f"Delete (.+?): {ANEW}[.] Then run (?:the )?stage (\\w*)", reason) for reason in reasons]
+    scripts = {script: stage for each in found for script, stage in each}
+    stage = "features" if "features" in scripts.values() else next(iter(scripts.values()), "")
+    return rerun(stage, f"Delete {', '.join(sorted(scripts))}: {ANEW}", then=True) if scripts else None
 
 
 Buffer = bytes | bytearray | memoryview
@@ -55,17 +88,12 @@ class Source:
         """Offset of the next byte in the (decompressed) file."""
         return self._base + self._start
 
-    def error(
-        self,
-        found: str,
-        expected: str,
-        cure: str = "Make the file again; it is damaged or of another kind",
-        offset: int | None = None,
-    ) -> InputError:
+    def error(self, found: str, expected: str, cure: str = "", offset: int | None = None) -> InputError:
         """An InputError naming file, key and byte offset."""
         key = "" if self.key is None else f"key {self.key}, "
         place = self.tell() if offset is None else offset
-        return InputError(self.name, found, expected, cure, item=f"{key}byte {place}")
+        told = cure or remade(self.name) or "Make the file again; it is damaged or of another kind"
+        return InputError(self.name, found, expected, told, item=f"{key}byte {place}")
 
     def _read(self, count: int) -> bytes:
         try:
@@ -186,6 +214,7 @@ def _open_file(path: str) -> IO[bytes]:
     except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
         reason = getattr(problem, "strerror", None) or problem
         cure = "Check the path (relative paths start at the current directory) and the stage that makes it"
+        cure = (isinstance(problem, FileNotFoundError) and remade(path)) or cure
         raise InputError(path, f"it cannot be opened ({reason})", "a readable file", cure) from None
 
 

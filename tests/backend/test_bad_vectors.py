@@ -15,6 +15,7 @@ from pyasp.backend.plda import Plda
 from pyasp.backend.transforms import lda
 from pyasp.bin import evaluate, score
 from pyasp.core.errors import InputError
+from pyasp.core.records import describe, write_made
 from pyasp.data.datadir import write_table
 from pyasp.evaluation import llr
 
@@ -91,6 +92,13 @@ def test_a_back_end_that_is_not_finite_is_refused(tmp_path, name, value):
     write_plda(tmp_path / "plda", Plda.from_covariances(np.zeros(3), np.eye(3), np.eye(3)))
     with pytest.raises(InputError, match="transform.mat: .*not finite"):
         read_back_end(tmp_path)
+    write_made(tmp_path / "plda", describe("train_backend", {}, []))  # the record of all three
+    with pytest.raises(InputError, match=f"transform.mat: .*not finite.* Delete {tmp_path}/plda: .* run stage scores"):
+        read_back_end(tmp_path)
+    (tmp_path / "mean.vec").unlink()
+    with pytest.raises(InputError, match=f"mean.vec: found no such file.* Delete {tmp_path}/plda: ") as caught:
+        read_back_end(tmp_path)
+    assert caught.value.rerun == ("scores", False)
 
 
 def test_negative_between_speaker_variances_are_refused(tmp_path):

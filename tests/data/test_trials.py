@@ -5,6 +5,7 @@ import pytest
 
 from pyasp.bin import check
 from pyasp.core.errors import InputError
+from pyasp.core.records import describe, write_made
 from pyasp.data import trials as trials_module
 from pyasp.data.datadir import DataDir, read_model2utts
 from pyasp.data.scores import read_scored
@@ -111,6 +112,10 @@ def test_scores_that_end_with_a_block(tmp_path, monkeypatch):
 def test_scores_that_do_not_belong_to_the_list(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_scored(write(tmp_path / "t", GOOD), write(tmp_path / "s", text))
+    write_made(tmp_path / "s", describe("score", {}, []))  # a run's own
+    with pytest.raises(InputError) as caught:
+        read_scored(tmp_path / "t", tmp_path / "s")
+    assert text.startswith("m1 a 1\nm2 b\n") or f"Delete {tmp_path}/s: where it is gone" in str(caught.value)
 
 
 def test_categories(tmp_path):

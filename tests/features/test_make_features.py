@@ -12,12 +12,15 @@ from lhotse import MonoCut, Recording
 from pyasp.audio.cuts import use_libsndfile
 from pyasp.bin import make_fbank, make_mfcc
 from pyasp.bin import vad as vad_verb
+from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir, read_table
 from pyasp.data.shards import merge, shards
 from pyasp.features.fbank import Fbank, FbankOptions
+from pyasp.features.frontend import FrontendOptions
 from pyasp.features.mfcc import Mfcc, MfccOptions
+from pyasp.features.stored import Recordings, iterate
 from pyasp.features.vad import VadOptions, energy_vad
-from pyasp.kaldi import ScpReader
+from pyasp.kaldi import ArkWriter, ScpReader
 
 CONF = ["--sample-frequency=8000", "--dither=0", "--high-freq=3700", "--num-ceps=20", "--snip-edges=false"]
 OPTIONS = MfccOptions(sample_frequency=8000, dither=0, high_freq=3700, num_ceps=20, snip_edges=False)
@@ -163,6 +166,33 @@ def test_missing_features_are_counted_by_the_vad(data):
     assert vad_verb.main(["compute", str(data.path), vad]) == 0
     failed = {utt: why for shard in shards(20) for utt, why in read_table(f"{vad}.{shard.number}.failed").items()}
     assert list(failed) == ["s1-u05"] and "no entry" in failed["s1-u05"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_the_way_out_of_damaged_archives_leads_out(data, capsys, fault):
+    """Whose script files are there: what is complete is not made again, by force neither."""
+    prefix, _ = run(data)
+    finish(data, prefix)
+    archives = [data / f"mfcc/raw.{number}.ark" for number in (2, 5)]
+    before = {path: path.read_bytes() for path in archives}
+    for path in archives:
+        path.unlink() if fault == "gone" else path.write_bytes(path.read_bytes()[:-40])
+    with ArkWriter(str(data / "vad.ark"), str(data / "vad.scp")) as writer:
+        for utt in sorted(data.utt2spk):
+            writer.write(utt, np.ones(50, np.float32))
+    with pytest.raises(InputError) as caught:
+        list(Recordings(data, FrontendOptions()).passing())
+    cure = f"Delete {prefix}.2.scp, {prefix}.5.scp: where it is gone, what is damaged is made anew. Then run stage features"
+    assert cure in str(caught.value) and caught.value.rerun == ("features", False)
+    with pytest.raises(InputError, match=f"Delete {prefix}.2.scp: ") as caught:
+        list(iterate(data, FrontendOptions(), sorted(data.utt2spk)[2:5]))
+    assert caught.value.rerun == ("features", False)
+    for number in (2, 5):
+        (data / f"mfcc/raw.{number}.scp").unlink()
+    run(data)
+    assert {path: path.read_bytes() for path in archives} == before
+    finish(data, prefix)
+    assert capsys.readouterr().err.count("feats.scp: up to date") == 1
 
 
 def test_stages_that_must_come_first_are_named(tmp_path, capsys):

@@ -12,6 +12,7 @@ import pytest
 from test_kaldi_io import RNG, TABLE, assert_same, in_tmp, write  # noqa: F401 (in_tmp is a fixture)
 
 from pyasp.core.errors import InputError
+from pyasp.core.records import describe, write_made
 from pyasp.kaldi import ScpReader, load, read_ark, read_scp, save, serialise
 
 # nothing runs
@@ -25,6 +26,32 @@ class Bomb:
 
     def __reduce__(self):
         return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.mark.parametrize(
+    "name, script, tool, stage",
+    [
+        ("final.ubm", "final.ubm", "train_ubm", "ubm"),
+        ("final.ie", "final.ie", "train_ivector", "extractor"),
+        ("embedding.1.ark", "embedding.1.scp", "extract_ivector", "embeddings"),
+        ("vad.1.ark", "vad.1.scp", "copy_vad", "augment"),
+        ("plda", "plda", "train_backend", "scores"),
+        ("scores", "scores", "score", "scores"),
+    ],
+)
+def test_a_damaged_file_of_the_recipe_is_to_be_deleted(tmp_path, name, script, tool, stage):
+    """A stage that finds it there takes it for complete; files of others are to be made again."""
+    damaged = tmp_path / name
+    save(damaged, np.ones((4, 5), np.float32))
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    with pytest.raises(InputError, match="Make the file again") as caught:
+        load(damaged)
+    assert caught.value.rerun is None
+    (tmp_path / script).touch()
+    write_made(tmp_path / script, describe(tool, {}, []))
+    with pytest.raises(InputError, match=f"Delete {tmp_path / script}: .* Then run stage {stage} again") as caught:
+        load(damaged)
+    assert caught.value.rerun == (stage, False)
 
 
 def test_the_bomb_goes_off_in_a_naive_reader(tmp_path):
