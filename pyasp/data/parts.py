@@ -150,8 +150,9 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        expected = f"{old.strip()[:60]!r}, as in another directory"
-        raise InputError(where, f"{new.strip()[:60]!r}", expected, "Rename the utterances of one of them", item=key)
+        shown = [repr(text.strip()[:60]) if text.strip() else "nothing behind the key" for text in (old, new)]
+        expected = f"{shown[0]}, as in another directory"
+        raise InputError(where, shown[1], expected, "Rename the utterances of one of them", item=key)
 
 
 def statistics(data: DataDir) -> dict[str, Any]:
