@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import re
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ MIDDLE = 4096  # bytes by which files of one size are told apart
 THREADS = 16  # they wait for the disk
 LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")  # a line of a Listing
 BREAKS = set("\n\r")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NO_TEXT = {  # what is wrong with names: what is expected, the way out
     "that are not UTF-8": (
         "names in UTF-8",
@@ -42,10 +44,11 @@ NAMED, KINDS = 5, 20  # names, and kinds of files, that a message shows
 
 
 def some(names: Iterable[str], most: int = NAMED) -> str:
-    """The first few of some names, as a message shows them; bytes that are not UTF-8 and line breaks are escaped."""
+    """The first few of some names, as a message shows them; bytes that are not UTF-8, line breaks and what else would
+    steer a terminal are escaped."""
     names = list(names)
     texts = (name.encode(errors="backslashreplace").decode() for name in names[:most])
-    shown = ", ".join(text.replace("\n", r"\n").replace("\r", r"\r") for text in texts)
+    shown = CONTROLS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), ", ".join(texts))
     return shown + (f", and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -384,7 +387,9 @@ def find_audio(*folders: str | Path) -> list[Path]:
     files = [Path(path) for path in audio_below(*folders)]
     if not files:
         packed = [path for path in sorted(Path(folders[0]).glob("*")) if path.suffix in UNPACK]
-        command = UNPACK[packed[0].suffix].format(packed[0], folders[0]) if packed else ""
+        command = (
+            UNPACK[packed[0].suffix].format(*map(shlex.quote, (str(packed[0]), str(folders[0])))) if packed else ""
+        )
         cure = f"Unpack it: {command}" if packed else "Give the unpacked corpus' folder"
         raise InputError(some(map(str, folders)), "no audio file", f"{' '.join(SUFFIXES)} below it", cure)
     return files

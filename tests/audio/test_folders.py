@@ -5,7 +5,17 @@ import os
 import pytest
 
 from pyasp.audio import folders
-from pyasp.audio.folders import Listing, RealPaths, audio_below, copies_of, find_audio, musan_noises, replaced_of, walk
+from pyasp.audio.folders import (
+    Listing,
+    RealPaths,
+    audio_below,
+    copies_of,
+    find_audio,
+    musan_noises,
+    replaced_of,
+    some,
+    walk,
+)
 from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 
@@ -120,6 +130,10 @@ def test_names_with_line_breaks_are_refused_and_shown(tree):
     touch(tree, "bob/a\nb.wav")
     with pytest.raises(InputError, match=r"1 names .* with line breaks \(bob/a\\nb.wav\); .*Rename them, without"):
         walk(tree)
+
+
+def test_names_steer_no_terminal():
+    assert some(["a\x1b[31mb", "\x9b2Jc", "d\te", "zoë\n"]) == r"a\x1b[31mb, \x9b2Jc, d\te, zoë\n"
 
 
 def test_names_of_both_kinds_are_told_apart(tree):
