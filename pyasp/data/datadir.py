@@ -280,6 +280,10 @@ class DataDir:
                 raise InputError(self / name, repr(text), "a number", cure, item=key)
         return found
 
+    def counts(self, name: str) -> dict[str, int]:
+        """A table of whole numbers, of frames as a rule. Raises InputError as `numbers`."""
+        return {key: int(value) for key, value in self.numbers(name).items()}
+
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:
         """{enrolment model: [utterances]}."""

@@ -236,7 +236,7 @@ def _silent_recordings(data: Path) -> Iterator[str]:
     """Recordings that hold a tenth of a second of digital silence, of the training set and of the evaluation."""
     for names in (("train",), ("enroll", "test")):
         sets = [DataDir(data / name) for name in names if (data / name / "utt2num_silent").is_file()]
-        counts = {utt: int(count) for each in sets for utt, count in each.read("utt2num_silent").items()}
+        counts = {utt: count for each in sets for utt, count in each.counts("utt2num_silent").items()}
         if silent := {utt: count for utt, count in counts.items() if count >= FRAMES_PER_SECOND // 10}:
             seconds, first = sum(silent.values()) / FRAMES_PER_SECOND, ", ".join(sorted(silent)[:NAMED])
             share = f"{grouped(len(silent))} of {grouped(len(counts))} recordings of {' and '.join(names)}"

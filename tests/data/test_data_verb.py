@@ -13,6 +13,7 @@ from pyasp.audio.cut_files import cut_of
 from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
+from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.parts import choose, parts_of
 
@@ -226,6 +227,10 @@ def test_what_fails_half_way_leaves_nothing(folder, capsys, words):
 def test_counts_that_are_no_numbers_are_told(folder, capsys, name):
     DataDir("d").write(name, {"a-1": "1s"})
     assert main(["stats", "d"]) == 1 and f"d/{name}: a-1: found '1s'; expected a number" in capsys.readouterr().err
+    with pytest.raises(InputError, match="a-1: found '1s'"):
+        DataDir("d").counts(name)
+    DataDir("d").write(name, {"a-1": "12"})
+    assert DataDir("d").counts(name) == {"a-1": 12}
 
 
 def test_subset(folder):
