@@ -181,6 +181,19 @@ def test_a_channel_that_the_file_lacks_is_refused(folder, capsys):
     assert "a-1: found 1 channels; expected those of the manifest: [0, 1]" in capsys.readouterr().err
 
 
+def test_a_manifest_of_nothing_is_refused_and_a_speaker_of_both_genders_told(folder, capsys):
+    words = manifests(folder, None, {"gender": "F"})
+    with gzip.open("supervisions.jsonl.gz", "at") as stream:
+        more = {"id": "a-2", "recording_id": "a-1", "start": 0.5, "duration": 0.5, "channel": 0, "speaker": "a"}
+        stream.write(json.dumps({**more, "gender": "male"}) + "\n")
+    assert main(words) == 0
+    assert "supervisions.jsonl.gz: 1 speakers have supervisions of both genders: a\n" in capsys.readouterr().out
+    with gzip.open("supervisions.jsonl.gz", "wt"):
+        pass
+    assert main([*words[:3], "j"]) == 1 and not Path("j").exists()
+    assert "supervisions.jsonl.gz: found no supervision; expected at least one" in capsys.readouterr().err
+
+
 def test_files_that_are_not_what_a_manifest_says_decide(folder, capsys):
     assert (
         main(manifests(folder, {"sampling_rate": 16000, "num_samples": 99999, "duration": 6.25}, {"duration": 6.25}))
