@@ -39,7 +39,7 @@ def probe_all(
     found = read_headers(path for path in wanted if path not in heard) | heard
     reasons = {path: _fault(result) for path, result in found.items()}
     failures = {path: reason for path, reason in reasons.items() if reason}
-    told = f"done {len(found) - len(failures)} of {len(found)} audio headers, {len(failures)} failed"
+    told = f"{len(found) - len(failures)} of {len(found)} audio headers, {len(failures)} failed"
     if data:
         (Path(data) / LIST).unlink(missing_ok=True)
     if failures:
@@ -49,10 +49,10 @@ def probe_all(
         shown = reason if reason.startswith(first) else f"{first}: {reason}"
         told += f" (first: {shown}{f'; all of them in {Path(data) / LIST}' if data else ''})"
         if len(failures) > max_bad * len(found):
-            cure = "Repair them, or allow a fraction with --max-bad: they are left out, and named in dropped.tsv"
-            place = "commands of wav.scp" if first.endswith("|") else Path(first).parent
+            cure = "Repair them, or allow a fraction with --max-bad: they are left out"
+            place = "commands of wav.scp" if first.endswith("|") else "recordings"
             raise InputError(place, told, f"at most {max_bad:g} of the files unusable", cure)
-    print(told, file=sys.stderr)
+    print(f"done {told}", file=sys.stderr)
     audio = {path: result for path, result in found.items() if isinstance(result, Header) and path not in failures}
     first_of = {header.encoding: path for path, header in reversed(audio.items()) if header.encoding in DECODERS}
     for encoding, path in first_of.items():

@@ -222,7 +222,7 @@ def fit(index: Mapping[str, Utterance], audio: Mapping[str, Header]) -> dict[str
         try:
             seconds = seconds_within(utt.start, utt.seconds, header.rate, header.samples)
         except ValueError as error:
-            lost[utt.id] = f"{utt.path}: found {error}; expected at most {OVERSHOOT} s behind its end"
+            lost[utt.id] = f"{utt.path}: found {error}; expected one from 0 s to at most {OVERSHOOT} s behind its end"
         else:
             if utt.seconds not in (None, seconds):
                 shortened.append(f"{utt.id} by {utt.seconds - seconds:.4f} s")
@@ -257,8 +257,6 @@ def write_data_dir(
         utt.info = {name: " ".join(value.split()) for name, value in utt.info.items()}
     data.write_info({utt.id: utt.info for utt in utterances})
     genders = {utt.speaker: utt.gender for utt in utterances if utt.gender in ("m", "f")}
-    if both := sorted({utt.speaker for utt in utterances if utt.gender and utt.gender != genders.get(utt.speaker)}):
-        print(f"warning: {directory}: {len(both)} speakers have recordings of both genders: {some(both)}")
     if genders:
         data.write("spk2gender", genders)
     data.write("utt2dur", {utt.id: f"{_seconds(utt, audio[utt.path]):.4f}" for utt in utterances})
@@ -334,6 +332,7 @@ class Preparation:
         decides = {**kept, **further, "listing": self.listing.digest(self.paths)}
         self.made = describe(tool, json.loads(json.dumps(decides)), inputs, seed=options.seed)
         self.summary: dict[str, Any] = {}
+        self.genders: dict[str, str] = {}  # of the speakers written so far
 
     @property
     def listing(self) -> Listing:
@@ -373,8 +372,10 @@ class Preparation:
             told = json.loads((self.data / MARKER).read_text(encoding="utf-8"))
         except ValueError:
             return [MARKER]
-        files = [name for name, counts in told.items() if name.startswith("trials/") and any(counts.values())]
+        files = [LISTING]
+        files += [name for name, counts in told.items() if name.startswith("trials/") and any(counts.values())]
         files += [f"{name}/{file}" for name in SETS if name in told for file in WHOLE]
+        files += ["enroll/model2utts"] if "enroll" in told else []
         return [name for name in files if not (self.data / name).is_file()]
 
     def require_training(self, train: Mapping[str, Utterance], where: object) -> None:
@@ -397,6 +398,10 @@ class Preparation:
     ) -> None:
         """A data directory, train, enroll or test, as `write_data_dir`; the rates of the training set, which a bundle
         of the models tells."""
+        known = [(utt.speaker, utt.gender) for utt in index.values() if utt.gender]
+        if both := sorted({each for each, gender in known if self.genders.setdefault(each, gender) != gender}):
+            told = f"{self.data / name}: {len(both)} speakers have recordings of both genders, here or in another set"
+            self.summary[f"warning of genders in {name}"] = f"{told}: {some(both)}"
         self.summary[name] = write_data_dir(self.data / name, index, audio, *contents, **more)
         if name == "train":
             self.summary[TRAINING_RATES] = by_rate(audio[utt.path] for utt in index.values())

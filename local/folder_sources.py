@@ -7,10 +7,10 @@ leads from the ones to the others, for models and for test recordings apart.
 
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from local.trial_lists import Stretch
 from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
+from pyasp.core.text import read_lines
+from pyasp.data.checks import number
 from pyasp.data.datadir import BAD_ID, read_rows
 
 JOINTS = ("-", "--", "---")  # of the parts of a path in an id: `ann/monday` may stand beside `ann-monday`
+STRETCHES = "start begin onset end stop offset channel chan".split()  # columns that may say what of a file is meant
 NOT_KEPT = ("utt", "model", "speaker", "path", "gender")  # columns that have a place of their own
 
 
@@ -71,9 +74,9 @@ class Names:
                 self._places.add(real.of(utt.path)[1:], key)
         return self._places.find(os.path.realpath(path)[1:], where) if os.path.exists(path) else None
 
-    def example(self) -> str:
-        """Some of the names, for a message."""
-        return some(list(self._ids)[:3])
+    def example(self, among: Container[str] | None = None) -> str:
+        """Some of the names, for a message; among: ids that they may have."""
+        return some([name for name, ids in self._ids.items() if among is None or ids[0] in among][:3])
 
 
 def _note(ids: dict[str, list[str]], name: str, key: str) -> None:
@@ -104,6 +107,7 @@ class OwnData:
     lists: list[str] = field(default_factory=list)
     hints: set[str] = field(default_factory=set)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)  # {set: {utterance: reason}}
+    lost: dict[str, str] = field(default_factory=dict)  # {recording or model that was left out: reason}
     drawn: tuple[dict[str, int], str] | None = None  # of trials that were drawn: counts, and how hard they are
     doubts: dict[str, str] = field(default_factory=dict)  # entries of the summary: whether it was read as it was meant
     real: RealPaths = field(default_factory=RealPaths)
@@ -152,7 +156,7 @@ class OwnData:
 def know_speakers(source: OwnData, path: str) -> None:
     """Adds what a table knows of speakers (`speaker`, `gender` and any other column) to their utterances, where the
     source itself does not say it; prints whom the table lacks, and who is in the table alone."""
-    rows = {usable(row["speaker"]): row for row in read_rows(path, ("speaker",), key="speaker")}
+    rows = {usable(row["speaker"]): row for row in map(with_gender, read_rows(path, ("speaker",), key="speaker"))}
     speakers = {utt.speaker for utt in source.all()}
     for told, names in (
         ("have no line", speakers - set(rows)),
@@ -163,18 +167,29 @@ def know_speakers(source: OwnData, path: str) -> None:
     if not speakers & set(rows):
         found = "none of the speakers"
         raise InputError(path, found, f"names such as {some(sorted(speakers))}", "Check the column speaker")
-    other: dict[str, set[str]] = defaultdict(set)  # {column: speakers of whom the data says something else}
+    if other := sorted({utt.speaker for utt in source.all() if _contradicts(utt, rows.get(utt.speaker, {}))}):
+        told = f"{path}: of {len(other)} speakers the data itself says something else, which counts: {some(other)}"
+        source.doubts["warning of the speaker table"] = told
     for utt in source.all():
         row = rows.get(utt.speaker, {})
-        for name, value in (("gender", _gender(utt.gender)), *utt.info.items()):
-            if value and row.get(name) and value != (_gender(row[name]) if name == "gender" else row[name]):
-                other[name].add(utt.speaker)
         utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
         known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
         utt.info = known | {name: value for name, value in utt.info.items() if value}
-    for name, names in other.items():
-        told = f"{name} of {len(names)} speakers is not what the data says, which counts: {some(sorted(names))}"
-        print(f"warning: {path}: {told}")
+
+
+def _contradicts(utt: Utterance, row: Mapping[str, str]) -> bool:
+    """Whether an utterance is said to be of another gender, language, ... than a row of its speaker says."""
+    genders = {_gender(utt.gender), _gender(row.get("gender", ""))} - {""}
+    return len(genders) > 1 or any(value and row.get(name) not in (None, "", value) for name, value in utt.info.items())
+
+
+def with_gender(row: dict[str, str]) -> dict[str, str]:
+    """A table's row whose column gender may be called sex, in capitals or not; where there are both, and they differ,
+    it is `m/f`, which is no gender."""
+    told = {name: value for name, value in row.items() if name.lower() in ("gender", "sex")}
+    rest = {name: value for name, value in row.items() if name not in told}
+    values = dict.fromkeys(_gender(value) or value.strip() for value in told.values())
+    return {**rest, "gender": "/".join(filter(None, values))} if told else row
 
 
 def _gender(text: str) -> str:
@@ -221,7 +236,9 @@ def from_tree(source: OwnData, root: str) -> None:
         for name, part, path in zip(ids, parts, tree.files)
     ]
     source.take("pool", pool, root)
-    source.name_pool([(name, key) for part, key in zip(parts, ids) for name in path_names(part)])
+    known = dict(zip(tree.files, ids))
+    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.again.items() if first in known]
+    source.name_pool([(name, key) for part, key in [*zip(parts, ids), *again] for name in path_names(part)])
 
 
 def doubt_of_levels(parts: list[list[str]]) -> str:
@@ -298,9 +315,39 @@ def _table_utterance(row: dict[str, str], root: str) -> Utterance:
 
 
 def plain_or_packed(path: Path) -> Path:
-    """`path`, or `<path>.gz` where only that is there."""
+    """`path`, or `<path>.gz` where only that is there. Raises InputError where both are, and differ."""
     packed = path.with_name(f"{path.name}.gz")
+    if packed.is_file() and path.is_file() and read_lines(packed) != read_lines(path):
+        cure = "Move away the one that is not meant"
+        raise InputError(path, f"another table in {packed.name} beside it", "one table of this name", cure)
     return packed if packed.is_file() and not path.exists() else path
+
+
+def _rows_once(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a table, those that are there again left out and said."""
+    rows = [with_gender(row) for row in read_rows(path, needed)]
+    counts = Counter(tuple(row.items()) for row in rows)
+    if again := [dict(row)["utt"] for row, count in counts.items() if count > 1]:
+        print(f"{path}: {len(rows) - len(counts)} lines are there again, and count once (first: {again[0]})")
+    return [dict(row) for row in counts]
+
+
+def _say_other_facts(path: Path, utterances: list[Utterance]) -> None:
+    """Prints which recordings have several lines with different facts."""
+    first: dict[str, Utterance] = {}
+    known = [(first.setdefault(utt.id, utt), utt) for utt in utterances]
+    if other := [utt.id for one, utt in known if (one.gender, one.info) != (utt.gender, utt.info)]:
+        print(f"{path}: {len(other)} further lines of a recording have other facts, the first counts: {some(other)}")
+
+
+def unused_columns(path: Path, rows: list[dict[str, str]]) -> str:
+    """Which columns seem to name stretches or channels, that nothing here cuts out; "" where there are none."""
+    named = [name for name in (rows[0] if rows else ()) if name.lower() in STRETCHES]
+    values = {name: {number(row[name]) for row in rows if row[name]} - {0.0} for name in named}
+    found = [name for name, each in values.items() if each and not any(map(isnan, each))]
+    told = "decide nothing: every recording is used whole, and the first of its channels"
+    cure = "Segments of --kaldi-data and lhotse's supervisions cut stretches and channels out"
+    return f"{path}: the columns {', '.join(found)} {told}. {cure}" if found else ""
 
 
 def from_tables(source: OwnData, tables: str) -> None:
@@ -311,8 +358,11 @@ def from_tables(source: OwnData, tables: str) -> None:
         raise InputError(directory, "no such directory", "train.tsv, test.tsv, enroll.tsv", "Check --tables")
     for name in ("train", "test", "enroll"):
         path = plain_or_packed(directory / f"{name}.tsv")
-        rows = list(read_rows(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ())))
+        rows = _rows_once(path, ("utt", "speaker", "path") + (("model",) if name == "enroll" else ()))
         utterances = [_table_utterance(row, root) for row in rows]
+        _say_other_facts(path, utterances)
+        if unused := unused_columns(path, rows):
+            source.doubts[f"warning of columns of {name}"] = unused
         taken = source.take(name, utterances, path)
         if name == "test":
             source.test_names.know([(row["utt"], utt.id) for row, utt in zip(rows, utterances)], taken)

@@ -115,7 +115,8 @@ def _unite(lists: Mapping[str, str], source: OwnData) -> None:
     if not speakers or len(speakers) == len({utt.speaker for utt in source.pool.values()}):
         ids = f" ({len(strange)} ids are unknown: {some(strange)})" if strange else ""
         found = f"{len(speakers)} speakers in the lists{ids}"
-        cure = f"Check the ids of the list (known are {source.test_names.example()}, ...); add speakers for training"
+        known = source.test_names.example(source.pool)
+        cure = f"Check the ids of the list (known are {known}, ...); add speakers for training"
         raise InputError(source.where, found, "some speakers in the trials and others for training", cure)
     folder_trials.divide(source, speakers)
 
@@ -152,22 +153,25 @@ def compare_told(source: OwnData) -> None:
 
 
 def drop_unusable(source: OwnData, failed: dict[str, str], max_bad: float) -> None:
-    """Takes utterances without a readable header, or behind the end of their recording, out of every set.
+    """Takes utterances without a readable header, or outside of their recording, out of every set.
 
-    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie behind.
+    Keeps the reasons (a pool's with `train`). Raises InputError where more than the fraction max_bad lie outside.
     """
     groups = [getattr(source, name) for name in ("pool", "train", "enroll", "test")]
     behind = {key: reason for group in groups for key, reason in fit(group, source.audio).items()}
     if len(behind) > max_bad * len({key for group in groups for key in group}):
         utt, reason = next(iter(behind.items()))
-        told = f"{len(behind)} utterances behind the end ({reason})"
+        told = f"{len(behind)} utterances outside of their recordings ({reason})"
         cure = "Mend the times, or allow a fraction with --max-bad: they are left out, with their reasons"
         raise InputError("segments or supervisions", told, "stretches of their recordings", cure, utt)
     for name, group in zip(("pool", "train", "enroll", "test"), groups):
         lost = {**unreadable(group, failed), **{key: behind[key] for key in behind if key in group}}
         source.dropped.setdefault("train" if name == "pool" else name, {}).update(lost)
+        source.lost.update(lost)
         for key in lost:
             del group[key]
+    alone = {model: utts[0] for model, utts in source.models.items() if not set(utts) & set(source.enroll)}
+    source.lost.update({model: f"{utt}: {source.lost[utt]}" for model, utt in alone.items() if utt in source.lost})
     source.models = {
         model: kept for model, utts in source.models.items() if (kept := [utt for utt in utts if utt in source.enroll])
     }
@@ -231,14 +235,13 @@ def settle_channels(source: OwnData) -> None:
 def _write(prep: Preparation, source: OwnData, groups: Mapping[str, Callable[[], Iterator[Trial]]]) -> None:
     """Trial lists with the columns that tell their trials apart, then the data directories."""
     columns, summary = folder_trials.split_columns(source), prep.summary
-    examples = source.model_names.example(), source.test_names.example()
-    lost = {key: why for each in source.dropped.values() for key, why in each.items()}
+    examples = source.model_names.example(source.models), source.test_names.example(source.test)
     for name, trials in groups.items():
         sizes = folder_trials.enrolment_sizes(trials(), source)
         described, header = folder_trials.with_columns(trials(), source, columns, sizes), [*columns]
         header += ["enroll_utts"] * sizes
         summary[f"trials/{name}"] = trial_lists.write_list(
-            prep.data, name, described, header, source.models, source.test, _check(source), examples, lost
+            prep.data, name, described, header, source.models, source.test, _check(source), examples, source.lost
         )
         if source.drawn:
             summary[f"trials/{name}"] |= source.drawn[0]

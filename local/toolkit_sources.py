@@ -16,7 +16,7 @@ from pyasp.audio.folders import some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.manifests import RECORDING, SUPERVISION, read_manifest
+from pyasp.data.manifests import RECORDING, SUPERVISION, as_files, channels_of, check_untransformed, read_manifest
 
 READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
 NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
@@ -39,39 +39,30 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
             found = f"speaker {item.get('speaker')!r}, recording {item['recording_id']!r}"
             expected = f"a speaker, and a recording of {recordings}"
             raise InputError(supervisions, found, expected, "Repair the manifest", item=name)
-        utterances.append(_supervision(item, recording, source, recordings))
+        utterances.append(_supervision(item, recording, source, recordings, supervisions))
         names.append((name, utterances[-1].id))
         idle.pop(item["recording_id"], None)
     if idle:
-        print(f"{recordings}: {len(idle)} recordings are of no supervision (first: {next(iter(idle))})")
+        told = f"{recordings}: {len(idle)} recordings are of no supervision (first: {next(iter(idle))})"
+        source.doubts["warning of recordings"] = told
     source.take("pool", utterances, supervisions)
     source.name_pool(names)
 
 
-def as_files(recordings: str) -> str:
-    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
-    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({recordings!r}))"
-    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
-    return f'Have lhotse store them as files: python -c "{code}"; then give --recordings DIR/recordings.jsonl.gz'
-
-
-def _supervision(item: Json, recording: Json, source: OwnData, recordings: str) -> Utterance:
-    """One utterance of a recording of the manifest `recordings`; how long its file is the file decides."""
-    name, speaker, channels = item["id"], item["speaker"], item["channel"]
-    wanted = next(iter(channels), None) if isinstance(channels, list) else channels
-    file: Json = next((each for each in recording["sources"] if wanted in each["channels"]), {})
-    if recording.get("transforms"):
-        found = f"a recording with transforms ({recording['transforms']})"
-        cure = f"{as_files(recordings)}; or take the transforms out of the manifest"
-        raise InputError(recording["id"], found, "recordings as they are stored", cure)
+def _supervision(item: Json, recording: Json, source: OwnData, recordings: str, supervisions: str) -> Utterance:
+    """One utterance of a recording of the manifest `recordings`, of several channels the first; how long its file is
+    the file decides."""
+    name, speaker = item["id"], item["speaker"]
+    wanted = channels_of(item, recording, supervisions)[0]
+    file = next(each for each in recording["sources"] if wanted in each["channels"])
+    check_untransformed(recording, recordings)
     if file.get("type") == "command":
         path, channel = wav_entry(f"{file['source']} |")
     elif file.get("type") == "file":
         path, channel = placed(file["source"]), file["channels"].index(wanted)
     else:
-        found = f"a source of type {file['type']!r}" if file else f"no source that holds channel {wanted}"
-        cure = as_files(recordings) if file else "Correct the channels of the one or the other manifest"
-        raise InputError(recording["id"], found, "files holding the channel", cure, item=name)
+        found = f"a source of type {file['type']!r}"
+        raise InputError(recording["id"], found, "a file", as_files(recordings), item=name)
     source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
     known = {**(item.get("custom") or {})}
@@ -108,9 +99,9 @@ def wav_entry(entry: str) -> tuple[str, int]:
     return (placed(found[0]), found[1] or 0) if found else (entry, 0)
 
 
-def say_unused(data: DataDir, wav: Collection[str]) -> None:
-    """Prints what of a Kaldi directory is passed over: tables, recordings of no utterance, a spk2utt of other
-    speakers."""
+def say_unused(source: OwnData, data: DataDir, wav: Collection[str]) -> None:
+    """Says what of a Kaldi directory is passed over: tables, a spk2utt of other speakers; recordings and segments of no
+    utterance in the summary."""
     there = sorted(path.name for path in data.path.iterdir() if path.is_file() and not path.name.startswith("."))
     made = [name for name in there if name in MADE_ANEW]
     others = [
@@ -123,15 +114,20 @@ def say_unused(data: DataDir, wav: Collection[str]) -> None:
     told = {
         f"{', '.join(made)} not used: features are made anew from the recordings": made,
         f"{', '.join(others)} not used: nothing here reads such tables": others,
-        f"{len(idle)} recordings of wav.scp are of no utterance (first: {some(idle[:1])})": idle,
-        f"{len(loose)} segments are of no utterance of utt2spk (first: {some(loose[:1])})": loose,
-        "spk2utt is not what utt2spk says, which counts (utils/fix_data_dir.sh makes it anew)": listed
+        "spk2utt is not what utt2spk says, which counts (pyasp data fix makes it anew)": listed
         and {each: sorted(utts) for each, utts in listed.items()}
         != {each: sorted(utts) for each, utts in data.spk2utt.items()},
     }
     for text, so in told.items():
         if so:
             print(f"{data.path}: {text}")
+    doubts = {
+        "recordings": (idle, f"{len(idle)} recordings of wav.scp are of no utterance (first: {some(idle[:1])})"),
+        "segments": (loose, f"{len(loose)} segments are of no utterance of utt2spk (first: {some(loose[:1])})"),
+    }
+    for kind, (names, text) in doubts.items():
+        if names:
+            source.doubts[f"warning of {kind} of {data.path.name}"] = f"{data.path}: {text}"
 
 
 def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
@@ -142,15 +138,16 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
     data = DataDir(directory)
     data.require("utt2spk", "wav.scp")
     wav, genders, languages, sides, unique = map(data.read_if_there, READ)
-    say_unused(data, wav)
+    say_unused(source, data, wav)
     copies = {utt for utt, one in unique.items() if one != utt and {one, utt} <= data.utt2spk.keys()}
     if copies:
         print(f"{directory}: {len(copies)} augmented copies (utt2uniq) are left out (first: {min(copies)})")
     kept = [utt for utt in data.utt2spk if utt not in copies]
+    named = {name for name, entry in wav.items() if entry}
     utterances, hinted = [], []
     for utt in kept:
         speaker = data.utt2spk[utt]
-        reco, start, seconds = data.stretch(utt, wav)
+        reco, start, seconds = data.stretch(utt, named)
         path, channel = wav_entry(wav[reco])
         hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
         language = {"language": languages[utt]} if utt in languages else {}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def missing_audio(root: str, release: int = 1, part: str = "") -> InputError:
     """The error for a root without audio (of a part): names the command that unpacks what lies there, or where to
     ask."""
     names = [name for name in _listing(root) if name.startswith(f"vox{release}_{part}")]
-    parts = sorted(name for name in names if PIECE.match(name))
+    parts, there = sorted(name for name in names if PIECE.match(name)), shlex.quote(root)
     archives = [name for name in names if name in ARCHIVES]
     places = {
         1: f"{root}/dev/wav/id10001/... (v1.1) or {root}/voxceleb1_wav/<speaker>/... (v1.0)",
@@ -123,10 +124,10 @@ def missing_audio(root: str, release: int = 1, part: str = "") -> InputError:
     if parts:
         whole = PIECE.match(parts[0]).group(1) + ".zip"
         pieces = re.match(r".*part", parts[0]).group(0)
-        join = f"cat {root}/{pieces}* > {root}/{whole}"
-        cure = f"Join and unpack: {join} && unzip -q {root}/{whole} -d {root}/{_part_of(whole)}"
+        join = f"cat {there}/{pieces}* > {there}/{whole}"
+        cure = f"Join and unpack: {join} && unzip -q {there}/{whole} -d {there}/{_part_of(whole)}"
     elif archives:
-        cure = "Unpack: " + " && ".join(f"unzip -q {root}/{name} -d {root}/{_part_of(name)}" for name in archives)
+        cure = "Unpack: " + " && ".join(f"unzip -q {there}/{name} -d {there}/{_part_of(name)}" for name in archives)
     but = " but archives" if parts or archives else ""
     found = f"no VoxCeleb audio{but}" + (f" of the part {part}" if part else "")
     return InputError(root, found, "unpacked audio files", cure)

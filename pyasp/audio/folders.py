@@ -9,9 +9,10 @@ import gzip
 import hashlib
 import os
 import re
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,23 +31,24 @@ MIDDLE = 4096  # bytes by which files of one size are told apart
 THREADS = 16  # they wait for the disk
 LISTED = re.compile(r"(\d+:\d+|-) (\d+:\d+|-|) (.*)")  # a line of a Listing
 BREAKS = set("\n\r")
-NO_TEXT = (  # whether all have line breaks: found, expected, the way out
-    (
-        "that are not UTF-8",
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+NO_TEXT = {  # what is wrong with names: what is expected, the way out
+    "that are not UTF-8": (
         "names in UTF-8",
         "Rename them: convmv -r --notest -f latin1 -t utf8 FOLDER, where the names are Latin-1",
     ),
-    ("with line breaks", "names of one line", "Rename them"),
-)
+    "with line breaks": ("names of one line", "Rename them, without line breaks"),
+}
 HEARD = "a noise that can be heard"  # expected of the sounds that copies take
 NAMED, KINDS = 5, 20  # names, and kinds of files, that a message shows
 
 
 def some(names: Iterable[str], most: int = NAMED) -> str:
-    """The first few of some names, as a message shows them; bytes that are not UTF-8 and line breaks are escaped."""
+    """The first few of some names, as a message shows them; bytes that are not UTF-8, line breaks and what else would
+    steer a terminal are escaped."""
     names = list(names)
     texts = (name.encode(errors="backslashreplace").decode() for name in names[:most])
-    shown = ", ".join(text.replace("\n", r"\n").replace("\r", r"\r") for text in texts)
+    shown = CONTROLS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), ", ".join(texts))
     return shown + (f", and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -171,17 +173,23 @@ def walk(*roots: str | Path) -> Tree:
 
 def check_text(where: object, names: Iterable[str]) -> None:
     """Raises InputError for names that no table could hold: their bytes are not UTF-8, or they have line breaks."""
-    odd = [name for name in names if not _is_text(name)]
-    if odd:
-        found, expected, cure = NO_TEXT[all(set(name) & BREAKS for name in odd)]
-        raise InputError(where, f"{len(odd)} names of files or folders {found} ({some(odd)})", expected, cure)
+    odd: dict[str, list[str]] = {fault: [] for fault in NO_TEXT}
+    for name in names:
+        if fault := _no_text(name):
+            odd[fault].append(name)
+    if faults := [fault for fault, each in odd.items() if each]:
+        told = (f"{len(odd[fault])} names of files or folders {fault} ({some(odd[fault])})" for fault in faults)
+        expected, cures = zip(*map(NO_TEXT.__getitem__, faults))
+        raise InputError(where, " and ".join(told), " and ".join(expected), ". ".join(cures))
 
 
-def _is_text(name: str) -> bool:
+def _no_text(name: str) -> str:
+    """What is wrong with a name, a key of NO_TEXT; "" where nothing is."""
     try:
-        return bool(name.encode()) and not set(name) & BREAKS
+        name.encode()
     except UnicodeEncodeError:
-        return False
+        return "that are not UTF-8"
+    return "with line breaks" if set(name) & BREAKS else ""
 
 
 def audio_below(*roots: str | Path) -> list[str]:
@@ -320,18 +328,28 @@ class Listing:
         now = {place: Seen(_status(path)) for path, place in zip(paths, _in_real_folders(paths))}
         others = {name for name in set(now) & set(before) if before[name].status not in ("", now[name].status)}
         root = os.path.commonpath([*before, *now]) if before or now else ""
-        told = []
-        for names, how in ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced")):
-            if names:
-                below = some(os.path.relpath(name, root) for name in sorted(names))
-                told.append(f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}")
+        kinds = ((set(now) - set(before), "more"), (set(before) - set(now), "fewer"), (others, "replaced"))
+        told = [_told(names, how, root) for names, how in kinds if names]
         return "; ".join(told) or ("" if list(before) == list(now) else "the same files in another order")
+
+    def replaced(self) -> str:
+        """Which of the listed files are others now; "" where none is. One that is not there is none: its disk may be
+        away."""
+        now = {path: _status(path) for path, seen in self.old.items() if seen.status}
+        others = {path for path, status in now.items() if status not in ("-", self.old[path].status)}
+        return _told(others, "replaced", os.path.commonpath(self.old)) if others else ""
 
     def write(self, paths: Iterable[str]) -> None:
         """Lists these files as they are now; the same bytes for the same files."""
         seen = self.seen(paths)
         with atomic_write(self.path) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
             stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
+
+
+def _told(names: Collection[str], how: str, root: str) -> str:
+    """How many files are more, fewer or replaced, and which."""
+    below = some(os.path.relpath(name, root) for name in sorted(names))
+    return f"{len(names)} file{'s' * (len(names) > 1)} {how}: {below}"
 
 
 def _status(path: str) -> str:
@@ -353,7 +371,9 @@ def find_audio(*folders: str | Path) -> list[Path]:
     files = [Path(path) for path in audio_below(*folders)]
     if not files:
         packed = [path for path in sorted(Path(folders[0]).glob("*")) if path.suffix in UNPACK]
-        command = UNPACK[packed[0].suffix].format(packed[0], folders[0]) if packed else ""
+        command = (
+            UNPACK[packed[0].suffix].format(*map(shlex.quote, (str(packed[0]), str(folders[0])))) if packed else ""
+        )
         cure = f"Unpack it: {command}" if packed else "Give the unpacked corpus' folder"
         raise InputError(some(map(str, folders)), "no audio file", f"{' '.join(SUFFIXES)} below it", cure)
     return files

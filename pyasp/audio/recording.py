@@ -74,11 +74,12 @@ def count_in(seconds: float, rate: int) -> int:
 def seconds_within(start: float, seconds: float | None, rate: int, samples: int) -> float:
     """Seconds of a stretch (None: to the end) of a recording of so many samples, ended where the recording ends.
 
-    Raises ValueError, with what is wrong, where it ends more than OVERSHOOT behind, or begins there.
+    Raises ValueError, with what is wrong, where it ends more than OVERSHOOT behind, or begins there, or ends before it
+    begins.
     """
     first = count_in(start, rate)
     over = 0 if seconds is None else first + count_in(seconds, rate) - samples
-    if start < 0 or first >= samples or over > OVERSHOOT * rate:
+    if start < 0 or first >= samples or over > OVERSHOOT * rate or (seconds is not None and seconds < 0):
         end = "on" if seconds is None else f"to {start + seconds:.3f} s"
         raise ValueError(f"{start:.3f} s {end} of a recording of {samples / rate:.3f} s")
     return seconds if seconds is not None and over <= 0 else (samples - first) / rate

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyasp.audio.folders import Listing
 from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import COMMAND_LINE, InputError, rerun
@@ -258,11 +259,15 @@ def models_of(run: Request, artefact: Path, tool: str) -> list[Path]:
 def changed_inputs(
     run: Request, artefact: Path, made: dict[str, Any], mark_of: Callable[[str], str | None]
 ) -> Iterator[str]:
-    """Each input that is gone, was made again, or is not the one asked for."""
+    """Each input that is gone, was made again, or is not the one asked for; which audio files were replaced."""
     for path, mark in made["inputs"].items():
         now = mark_of(path)
         if now != mark:
             yield f"input {path} {'is gone' if now is None else 'changed'}"
+    if made["tool"] == "augment" or stage_of(run, artefact, made["tool"]) == "prepare":
+        for listing in sorted(artefact.parent.glob("*.files.gz")):  # of the audio, which is no input of a record
+            if told := Listing(listing.parent, listing.name).replaced():
+                yield told
     for path in models_of(run, artefact, made["tool"]):
         if not any(same_value(name, str(path)) for name in made["inputs"]):
             yield f"not made with {path}"

@@ -51,6 +51,8 @@ def _not_utf8(path: str | Path) -> InputError:
             ((n, line) for n, line in enumerate(stream, 1) if wide or line.decode(errors="ignore").encode() != line),
             (1, b""),
         )
+    if bad.startswith(b"\x1f\x8b") and not str(path).endswith(".gz"):
+        return InputError(path, "a packed file (gzip)", "UTF-8 text", "Give its name the suffix .gz, or unpack it")
     found = "UTF-16: bytes that are not UTF-8" if wide else f"bytes that are not UTF-8 ({bad[:40].rstrip()!r})"
     cure = f"Convert it: iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8 FILE > NEW"
     return InputError(path, found, "UTF-8 text", cure, item=f"line {number}")

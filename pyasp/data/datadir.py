@@ -110,7 +110,11 @@ def read_rows(
         expected = f"a column {missing[0]} (of {' and '.join(needed)}; tabs between, header first)"
         mark = between(lines[0]) if lines else ""
         found = f"{mark} between {lines[0][:80]!r}" if mark else f"columns {' '.join(header)}"
-        raise InputError(path, found, expected, f"Put tabs in place of the {mark}" if mark else "Add the column")
+        small = missing[0] in [name.lower() for name in header]
+        cure = (
+            f"Put tabs in place of the {mark}" if mark else "Write it in small letters" if small else "Add the column"
+        )
+        raise InputError(path, found, expected, cure)
     if len(set(header)) < len(header):
         raise InputError(path, f"columns {' '.join(header)}", "each name once", "Rename one")
     for number, line in enumerate(lines[1:], 2):
@@ -260,7 +264,21 @@ class DataDir:
     @functools.cached_property
     def seconds(self) -> dict[str, float]:
         """{utterance: seconds}; empty where there is no utt2dur."""
-        return {utt: float(text) for utt, text in self.read_if_there("utt2dur").items()}
+        return self.numbers("utt2dur") if self.has("utt2dur") else {}
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """A table of numbers. Raises InputError for what is none, or not finite."""
+        found = {}
+        for key, text in self.read(name).items():
+            try:
+                found[key] = float(text)
+            except ValueError:
+                found[key] = math.nan
+            if not math.isfinite(found[key]):
+                cure = f"pyasp data fix {self.path} sets utt2dur to what the audio is" if name == "utt2dur" else ""
+                cure = cure or rerun(MADE_BY_STAGE.get(name, "prepare"))
+                raise InputError(self / name, repr(text), "a number", cure, item=key)
+        return found
 
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:

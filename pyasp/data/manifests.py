@@ -8,23 +8,28 @@ supervision uses are kept beside it. Manifests are read and written as JSON, as 
 """
 
 import json
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
-from pyasp.audio.headers import read_header
+from pyasp.audio.headers import Header, read_header, read_headers
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
+from pyasp.data.checks import number
 from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.kaldi.names import is_command
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
+SIDES = {0: "A", 1: "B"}  # of reco2file_and_channel
 RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the manifests' own fields
 
 
@@ -35,6 +40,9 @@ TIME = (int, float)
 RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
+LEAST = {"sampling_rate": 1, "num_samples": 0}
+KINDS = {str: "a text", int: "a whole number", TIME: "a number", list: "a list", dict: "an object"}
+LINES = "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz"
 SOURCE = {"source": str, "type": str, "channels": list}
 
 
@@ -44,7 +52,8 @@ def read_jsonl(path: str | Path) -> Iterator[Json]:
         raise InputError(path, absent(path), "a lhotse manifest (.jsonl.gz)", "Check the path")
     with open_text(path) as stream:
         for number, text in enumerate(stream, 1):
-            cure = "Write it so: lhotse copy OLD NEW.jsonl.gz"
+            array = text.lstrip().startswith("[")  # of all objects: lhotse's other form
+            cure = LINES if array else "The line is damaged or cut off: make or copy the manifest again"
             yield parse_json(text, path, f"line {number}", "one object a line, as in .jsonl.gz", cure)
 
 
@@ -59,10 +68,16 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         value = each.get(name)
         if name in OPTIONAL and value is None:
             continue
-        largest = MAX_SECONDS if types == TIME else 1 << 53
-        if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
-            expected = "the field of a lhotse manifest"
-            raise InputError(path, f"{name} {value!r}"[:80], expected, "Write the manifest again", item=each.get("id"))
+        least, largest = LEAST.get(name, -math.inf), MAX_SECONDS if types == TIME else 1 << 53
+        small = isinstance(value, (int, float)) and value < least
+        if not isinstance(value, types) or small or (isinstance(value, (int, float)) and not abs(value) < largest):
+            found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
+            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * small
+            quoted = types is str and isinstance(value, (int, float))
+            cure = (
+                f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
+            )
+            raise InputError(path, found, f"{kind}, as lhotse writes {name}", cure, item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
             found = f"source {source!r}"[:80]
@@ -87,10 +102,11 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
 def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
     """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
     if entry.endswith("|"):
-        if not rate or seconds is None:
+        length = number(seconds or "")
+        if not rate or not 0 <= length < MAX_SECONDS:
             found, cure = f"the command {entry[:60]!r}", "Give them: the command is not run to find its length"
             raise InputError("wav.scp", found, "--rate, and utt2dur or reco2dur", cure, item=name)
-        return described(name, entry, rate, round(float(seconds) * rate), 1)
+        return described(name, entry, rate, round(length * rate), 1)
     header = read_header(entry)
     return described(name, entry, header.rate, header.samples, header.channels)
 
@@ -114,6 +130,20 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
+
+
+def _channels(recording: Json) -> int:
+    return len({channel for source in recording["sources"] for channel in source["channels"]})
+
+
+def channels_of(supervision: Json, recording: Json, path: object) -> list[int]:
+    """The channels of its recording that a supervision is of. Raises InputError for those that this has not."""
+    wanted = supervision["channel"] if isinstance(supervision["channel"], list) else [supervision["channel"]]
+    there = [channel for source in recording["sources"] for channel in source["channels"]]
+    if not wanted or not set(wanted) <= set(there):
+        found, expected = f"channel {supervision['channel']}", f"channels of its recording {recording['id']}, {there}"
+        raise InputError(path, found, expected, "Correct the supervision", item=supervision["id"])
+    return wanted
 
 
 def duration_in(recording: Json, start: float, seconds: float | None, path: object, utt: str) -> float:
@@ -197,6 +227,50 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 # ---------------------------------------------------------------- lhotse to Kaldi
 
 
+def as_files(recordings: object) -> str:
+    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
+    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({str(recordings)!r}))"
+    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
+    return f'Have lhotse store them as files: python -c "{code}"; then give DIR/recordings.jsonl.gz in its place'
+
+
+def check_untransformed(recording: Json, path: object) -> None:
+    """Raises InputError for a recording of the manifest `path` with transforms, which no table can name."""
+    if recording.get("transforms"):
+        found = f"a recording with transforms ({recording['transforms']})"
+        cure = f"{as_files(path)}; or take the transforms out of the manifest"
+        raise InputError(path, found, "recordings as they are stored", cure, item=recording["id"])
+
+
+def as_stored(recordings: dict[str, Json], path: object) -> dict[str, Json]:
+    """Recordings with the rates and lengths of their files, which decide; prints how many are others than told, and how
+    many are not there. Raises InputError for transforms, which no table can name, and channels that a file lacks."""
+    files = {}
+    for name, each in recordings.items():
+        check_untransformed(each, path)
+        if [source["type"] for source in each["sources"]] == ["file"]:
+            files[name] = each["sources"][0]
+    headers = read_headers(each["source"] for each in files.values() if os.path.isfile(each["source"]))
+    found, other = dict(recordings), []
+    for name, source in files.items():
+        header, each = headers.get(source["source"]), recordings[name]
+        if not isinstance(header, Header):
+            continue
+        told = Header(each["sampling_rate"], each["num_samples"], len(source["channels"]), "")
+        if max(source["channels"], default=0) >= header.channels:
+            wanted = f"those of the manifest: {source['channels']}"
+            raise InputError(path, f"{header.channels} channels", wanted, "Correct the manifest", item=name)
+        if (header.rate, header.samples) != (told.rate, told.samples):
+            counts = {"sampling_rate": header.rate, "num_samples": header.samples}
+            found[name] = {**each, **counts, "duration": header.samples / header.rate}
+            other.append(f"{source['source']}: found {header}; expected {told}")
+    if other:
+        print(f"{path}: {len(other)} of {len(files)} files are not what it says, and decide (first: {other[0]})")
+    if gone := [each["source"] for each in files.values() if each["source"] not in headers]:
+        print(f"{path}: {len(gone)} of {len(files)} files are not there to compare it with (first: {gone[0]})")
+    return found
+
+
 def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
@@ -214,7 +288,7 @@ def stored_tables(supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     members: dict[str, list[tuple[int, str]]] = {}
     for utt, supervision in supervisions.items():
-        keys = {UTT: utt, SPK: supervision.get("speaker", utt), RECO: supervision["recording_id"]}
+        keys = {UTT: utt, SPK: supervision.get("speaker") or utt, RECO: supervision["recording_id"]}
         for name, value in (supervision.get("custom") or {}).items():
             kind = next((prefix for prefix in (*keys, MODEL) if name.startswith(prefix)), None)
             if kind == MODEL:
@@ -244,23 +318,35 @@ def _check_entries(utt: str, custom: Json, path: object) -> None:
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
-    """The tables that manifests which know nothing of Kaldi amount to."""
-    used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
+    """The tables that manifests which know nothing of Kaldi amount to. Recordings of which several channels are used
+    are one for each, `<id>-<channel>`."""
+    sides = {(each["recording_id"], each["channel"]) for each in supervisions.values()}
+    count = Counter(name for name, _ in sides)
+    names = {side: f"{side[0]}-{side[1]}" if count[side[0]] > 1 else side[0] for side in sides}
+    reco = {utt: names[each["recording_id"], each["channel"]] for utt, each in supervisions.items()}
     whole = all(
-        utt == each["recording_id"] and each["start"] == 0 and abs(each["duration"] - used[utt]["duration"]) < 1e-4
+        utt == reco[utt]
+        and each["start"] == 0
+        and abs(each["duration"] - recordings[each["recording_id"]]["duration"]) < 1e-4
         for utt, each in supervisions.items()
     )
+    entries = {side: wav_entry(recordings[side[0]]) for side in sides}
     tables = {
-        "wav.scp": {name: wav_entry(each) for name, each in used.items()},
+        "wav.scp": {names[side]: entry for side, entry in entries.items()},
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
         "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
         "spk2gender": {
-            each.get("speaker", utt): each["gender"] for utt, each in supervisions.items() if each.get("gender")
+            each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
+    if any(_channels(recordings[name]) > 1 for name, _ in sides):
+        tables["reco2file_and_channel"] = {
+            names[side]: f"{Path(entry.rstrip(' |')).stem} {SIDES.get(side[1], side[1] + 1)}"
+            for side, entry in entries.items()
+        }
     if not whole:
         tables["segments"] = {
-            utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
+            utt: f"{reco[utt]} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
             for utt, each in supervisions.items()
         }
     return tables
@@ -291,7 +377,8 @@ def info_of(supervision: Json) -> dict[str, str]:
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
     """Writes the data directory of two manifests; returns the numbers of recordings and utterances.
 
-    Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
+    Raises InputError, before anything is written, for ids twice, supervisions without their recording, or outside of
+    it, and sources that wav.scp cannot name.
     """
     recordings = read_manifest(recordings_path, RECORDING)
     supervisions = read_manifest(supervisions_path, SUPERVISION)
@@ -302,22 +389,36 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if each["recording_id"] not in recordings:
             found, expected = f"recording {each['recording_id']}", "one of the recordings"
             raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
-        recording = recordings[each["recording_id"]]
-        each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
-    target.mkdir(parents=True, exist_ok=True)
+    used = {each["recording_id"] for each in supervisions.values()}
+    told = {name: recordings[name] for name in c_sorted(used)}
+    recordings |= as_stored(told, recordings_path)
+    for utt, each in supervisions.items():
+        recording, before = recordings[each["recording_id"]], told[each["recording_id"]]
+        each["channel"], *more = channels_of(each, recording, supervisions_path)
+        if more:
+            found, cure = f"channels {[each['channel'], *more]}", "Give each channel a supervision of its own"
+            raise InputError(supervisions_path, found, "one channel", cure, item=utt)
+        whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
+        seconds = None if whole else each["duration"]
+        each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
+    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
+        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
+    if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
+        of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
+        print(f"{target}: {len(several)} {of_which}")
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
-    for name, table in tables.items():
-        if table:
-            data.write(name, table)
-    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     cuts = {
         utt: _kept_cut(each, supervisions_path)
         or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
         for utt, each in supervisions.items()
     }
+    target.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if table:
+            data.write(name, table)
+    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
-    used = {each["recording_id"] for each in supervisions.values()}
     if set(recordings) - used:
         write_jsonl(target / UNUSED, [recordings[key] for key in c_sorted(set(recordings) - used)])
     data.write_speakers({utt: each.get("speaker") or utt for utt, each in supervisions.items()})

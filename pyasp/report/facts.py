@@ -70,7 +70,7 @@ def _iterations(directory: Path, suffix: str) -> list[dict[str, Any]]:
 def durations(data: Path) -> dict[str, np.ndarray]:
     """{set: seconds of its recordings}, of the sets that are people's recordings."""
     return {
-        name: np.array([float(text) for text in DataDir(data / name).read("utt2dur").values()])
+        name: np.array([*DataDir(data / name).numbers("utt2dur").values()])
         for name in ("train", "enroll", "test")
         if (data / name / "utt2dur").is_file()
     }
@@ -80,7 +80,7 @@ def _row(directory: DataDir) -> list[str]:
     """Speakers, recordings, hours, median seconds, voiced share of one data directory."""
 
     def column(name: str) -> np.ndarray | None:
-        return np.array([float(text) for text in directory.read(name).values()]) if directory.has(name) else None
+        return np.array([*directory.numbers(name).values()]) if directory.has(name) else None
 
     frames, voiced, seconds = column("utt2num_frames"), column("utt2num_voiced"), column("utt2dur")
     if seconds is None and frames is not None:

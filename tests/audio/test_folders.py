@@ -5,7 +5,7 @@ import os
 import pytest
 
 from pyasp.audio import folders
-from pyasp.audio.folders import RealPaths, audio_below, copies_of, find_audio, musan_noises, walk
+from pyasp.audio.folders import RealPaths, audio_below, copies_of, find_audio, musan_noises, some, walk
 from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 
@@ -118,7 +118,21 @@ def test_names_that_are_not_utf8_are_refused_and_shown(tree, name):
 def test_names_with_line_breaks_are_refused_and_shown(tree):
     """Before any table is written: the entry would be two lines."""
     touch(tree, "bob/a\nb.wav")
-    with pytest.raises(InputError, match=r"1 names .* with line breaks \(bob/a\\nb.wav\); .*Rename them"):
+    with pytest.raises(InputError, match=r"1 names .* with line breaks \(bob/a\\nb.wav\); .*Rename them, without"):
+        walk(tree)
+
+
+def test_names_steer_no_terminal():
+    assert some(["a\x1b[31mb", "\x9b2Jc", "d\te", "zoë\n"]) == r"a\x1b[31mb, \x9b2Jc, d\te, zoë\n"
+
+
+def test_names_of_both_kinds_are_told_apart(tree):
+    """convmv mends no line break."""
+    touch(tree, "bob/a\nb.wav")
+    with open(os.path.join(os.fsencode(tree), b"bob/\xfc.wav"), "wb"):
+        pass
+    told = r"1 names [^(]* not UTF-8 \(bob/\\udcfc.wav\) and 1 names [^(]* line breaks \(bob/a\\nb.wav\); .*convmv.*without line"
+    with pytest.raises(InputError, match=told):
         walk(tree)
 
 

@@ -519,7 +519,10 @@ def test_stretches_behind_their_recording_are_named_by_the_preparation(tmp_path,
     kaldi = kaldi_dir(tmp_path, ["0.25 0.75", "0.25 1.6", "1.0 1.2", "0.5 0.9"])
     words = ["--kaldi-data", str(kaldi), "--data", str(tmp_path / "data"), f"--trials={tmp_path}/list"]
     assert prep_folder.main(words) == 1
-    assert "a-1: found 8 utterances behind the end" in (told := capsys.readouterr().err) and "--max-bad" in told
+    assert (
+        "a-1: found 8 utterances outside of their recordings" in (told := capsys.readouterr().err)
+        and "--max-bad" in told
+    )
     assert prep_folder.main([*words, "--max-bad=0.7"]) == 0
     dropped = read_reasons(tmp_path / "data" / "train" / "dropped.tsv")
     assert {utt[-1] for utt in dropped} == {"1", "2"}

@@ -1,5 +1,6 @@
 """Simulated rooms, generated noises, and the folders that sounds are taken from."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_folders_without_sounds_are_told_before_any_work(tmp_path, capsys):
     assert check.main(["augment", f"--musan={tmp_path}/empty", f"--rirs={tmp_path}/empty"]) == 0
     assert capsys.readouterr().err.count("1 sounds for the augmented copies") == 2
     assert check.main(["augment", "--copies=0", f"--musan={tmp_path}/nowhere"]) == 0
+
+
+@pytest.mark.parametrize("name", ["my rirs.zip", "x; touch ran;.zip", "$(touch ran).tar.gz", "a' | sh #.zip"])
+def test_the_command_that_unpacks_is_one_whatever_the_names(tmp_path, name):
+    """It is there to be pasted, and names come from whoever made the archive."""
+    folder = tmp_path / "of others"
+    folder.mkdir()
+    (folder / name).write_bytes(b"PK")
+    with pytest.raises(InputError) as told:
+        find_audio(folder)
+    words = shlex.split(str(told.value).partition("Unpack it: ")[2].removesuffix("."))
+    assert words[-1] == str(folder) and str(folder / name) in words and len(words) == 5
 
 
 def test_silent_sounds_are_told_before_any_work_all_of_them(tmp_path, capsys):

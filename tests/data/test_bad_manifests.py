@@ -34,6 +34,47 @@ def refused_manifest(tmp_path, custom, message):
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"r.jsonl.gz", "s.jsonl.gz"}
 
 
+def of_one_recording(tmp_path, recording, *supervisions):
+    """to_kaldi of manifests of a recording of 0.1 s and supervisions of it, with what is given of them."""
+    source = {"type": "file", "channels": [0], "source": "a.wav"}
+    whole = {"id": "r", "sources": [source], "sampling_rate": 8000, "num_samples": 800, "duration": 0.1}
+    times = {"recording_id": "r", "start": 0.0, "duration": 0.1, "channel": 0, "speaker": "ann"}
+    manifests.write_jsonl(tmp_path / "r.jsonl.gz", [{**whole, "channel_ids": [0], **recording}])
+    manifests.write_jsonl(tmp_path / "s.jsonl.gz", [{**times, **each} for each in supervisions])
+    manifests.to_kaldi(tmp_path / "r.jsonl.gz", tmp_path / "s.jsonl.gz", tmp_path / "k")
+
+
+@pytest.mark.parametrize(
+    "recording, supervision, told",
+    [
+        ({}, {"channel": 1}, "s.jsonl.gz: u: found channel 1; expected channels of its recording r, .0."),
+        ({}, {"channel": [0, 1]}, "found channel .0, 1.; expected channels of its recording r"),
+        ({}, {"duration": -1.0}, "s.jsonl.gz: u: found 0.000 s to -1.000 s of a recording of 0.100 s"),
+        ({"transforms": [{"name": "Speed", "kwargs": {"factor": 1.5}}]}, {}, "found a recording with transforms"),
+    ],
+)
+def test_what_wav_scp_cannot_say_of_a_manifest_is_refused(tmp_path, recording, supervision, told):
+    with pytest.raises(InputError, match=told):
+        of_one_recording(tmp_path, recording, {"id": "u", **supervision})
+    assert not (tmp_path / "k/wav.scp").exists()
+
+
+def test_which_of_several_channels_is_meant_is_told(tmp_path, capsys):
+    source = {"type": "file", "channels": [0, 1], "source": "a.wav"}
+    of_one_recording(tmp_path, {"sources": [source], "channel_ids": [0, 1]}, {"id": "u", "channel": 1})
+    assert "k: 1 utterances are of recordings with several channels: reco2file_and_channel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("speaker", [None, ""])
+def test_supervisions_without_a_speaker_are_told(tmp_path, capsys, speaker):
+    known = {"id": "t", "gender": "f", "custom": {"kaldi/spk/note": "x"}}
+    nobody = {"id": "r", "gender": "f", "custom": {"kaldi/spk/note": "y"}, "speaker": speaker}
+    of_one_recording(tmp_path, {}, nobody, known)
+    assert datadir.read_table(tmp_path / "k/spk2gender") == {"r": "f", "ann": "f"}
+    assert datadir.read_table(tmp_path / "k/note") == {"r": "y", "ann": "x"}
+    assert "s.jsonl.gz: 1 without a speaker are speakers of their own (first: r)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "name", ["../../escaped", "/tmp/escaped", "a/b", ".hidden", "utt2spk", "cuts.jsonl.gz", "-x", ""]
 )

@@ -1,6 +1,7 @@
 """Tables, ids and lists as people write them: read as they are meant, or one clear error; nothing is run or lost."""
 
 import codecs
+import gzip
 import json
 
 import pytest
@@ -11,7 +12,8 @@ from local import prep_folder
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check, make_mfcc, score, train_ubm, vad
 from pyasp.core.errors import InputError
-from pyasp.data.datadir import DataDir, read_model2utts, read_reasons, read_table, write_table
+from pyasp.core.text import read_lines
+from pyasp.data.datadir import DataDir, read_model2utts, read_reasons, read_rows, read_table, write_table
 from pyasp.data.trials import read_categories, read_trials
 
 TABLES = ("train.tsv", "test.tsv", "enroll.tsv", "trials")
@@ -394,6 +396,18 @@ def test_audio_comes_from_a_command_with_permission_alone(prepared, tmp_path):
         == 0
     )
     assert ran.exists() and not any(path.read_text() for path in train.path.glob("mfcc/yes.*.failed"))
+
+
+def test_a_packed_table_is_told_as_such(tmp_path):
+    (tmp_path / "trials").write_bytes(gzip.compress(b"a b target\n"))
+    with pytest.raises(InputError, match="trials: found a packed file .gzip.; expected .* suffix .gz, or unpack"):
+        read_lines(tmp_path / "trials")
+
+
+def test_column_names_in_capitals_are_told(tmp_path):
+    (tmp_path / "t.tsv").write_text("Utt\tSpeaker\na\tb\n")
+    with pytest.raises(InputError, match="a column utt .* Write it in small letters"):
+        list(read_rows(tmp_path / "t.tsv", ("utt", "speaker")))
 
 
 @pytest.mark.parametrize("mark, name", [(",", "commas"), (";", "semicolons"), (" ", "blanks")])

@@ -4,6 +4,7 @@ re-run. Every case on one finished run, which stays as it is."""
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import recipe
 
+from pyasp.audio.folders import Listing
 from pyasp.bin import _stale as stale
 from pyasp.bin import check as verb
 from pyasp.bin import report
@@ -123,6 +125,27 @@ def test_a_changed_input_is_named(finished, capsys, name, stage, first, told):
     assert told in message and f"--stage {STAGES[first]} --force" in message
 
 
+def test_audio_that_was_replaced_is_named_whatever_stage_is_asked_for(finished, capsys):
+    """Of the preparation; one that is not there now is no other one."""
+    listing = Listing(finished[0] / "data", "prep.files.gz")
+    path = sorted(listing.old)[3]
+    with changed(Path(path), lambda before: before + b"x"):
+        for stage in (1, 9):
+            assert check(finished[0], stage) == 1
+            told = capsys.readouterr().err
+            assert f"(1 file replaced: {Path(path).name}" in re.sub(r"replaced: \S*/", "replaced: ", told)
+            assert "--stage prepare --force" in told
+        assert check(finished[0], 0) == 0
+    before = os.stat(path)
+    os.utime(path, ns=(before.st_mtime_ns, int(listing.old[path].status.split(":")[1])))
+    Path(path).rename(f"{path}.away")
+    try:
+        assert check(finished[0], 9) == 0
+    finally:
+        Path(f"{path}.away").rename(path)
+    assert check(finished[0], 9) == 0
+
+
 def test_features_made_again_make_everything_behind_them_out_of_date(finished, capsys):
     """The same bytes by another recipe, as with a lower threshold that changes nothing that is stored."""
     record = finished[0] / "data/train/feats.scp.made.json"
@@ -143,10 +166,10 @@ def test_models_given_in_place_of_ours_are_not_taken_for_those_that_made_the_vec
 
 def test_a_system_of_an_earlier_report_leaves_it_when_its_settings_changed(finished, tmp_path, capsys):
     where, conf = finished[0], edited(tmp_path, "tdnn.conf", "--learning-rate=0.004")
-    options, _ = parse(report.Options, ["--conf", str(conf)])
+    options, _ = parse(report.Options, ["--corpus", "toy", "--conf", str(conf)])
     found = report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])
     assert set(found) == {"ivector"} and "statistics of the earlier report is left out" in capsys.readouterr().out
-    options, _ = parse(report.Options, ["--conf", str(CONF)])
+    options, _ = parse(report.Options, ["--corpus", "toy", "--conf", str(CONF)])
     assert set(report.gather(options, str(where / "data/trials"), where / "exp", ["ivector"])) == set(recipe.SYSTEMS)
 
 

@@ -1,5 +1,6 @@
 """What a user wrote: names of speakers, recordings and models, links, column orders and labels, in own data."""
 
+import gzip
 import json
 import shutil
 import unicodedata
@@ -67,6 +68,33 @@ def test_a_recording_under_two_speakers_names_is_refused(tree, tmp_path, capsys,
     (tree / link).symlink_to(target)
     assert prepare(tmp_path / "data", "--root", tree) == 1
     refused(capsys, f"1 recordings or folders under two speakers' names ({link} is spk1")
+
+
+def test_a_list_may_use_the_other_name_of_a_file_with_dashes(tree, tmp_path, capsys):
+    (tree / "spk0/s0/alias.wav").symlink_to("0.wav")
+    listed = put(tmp_path / "mine", "spk0-s0-alias spk0-s1-0 target\nspk0/s0/alias spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
+    assert [line[0] for line in trial_lines(tmp_path / "data", "mine")] == ["spk0-s0-0"] * 2
+    put(listed, "spk0-s0-0 spk0-s1-0 target\nnobody spk1-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "found 'nobody' in a trial; expected an id of enroll/model2utts, such as spk0/s0/0.wav")
+    put(listed, "spk5-s0-0 spk5-s1-0 target\nnobody spk5-s0-0 nontarget\n")
+    assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
+    refused(capsys, "such as spk5/s0/0.wav")  # no training speaker
+
+
+def test_a_speaker_table_that_the_data_contradicts_is_told(tree, tmp_path, capsys):
+    place = kaldi(tree, tmp_path / "k", SPEAKERS, "s0")
+    put(place / "spk2gender", "".join(f"{speaker} {'mf'[k % 2]}\n" for k, speaker in enumerate(SPEAKERS)))
+    put(place / "utt2lang", "spk4-0 sv\nspk4-1 sv\n")
+    table = tmp_path / "known.tsv"
+    genders = ["Male", "m", "m", "F", "m", ""]
+    rows(table, ["speaker", "gender", "language"], *([s, g, "en"] for s, g in zip(SPEAKERS, genders)))
+    words = "--kaldi-data", place, "--eval-fraction=0.4", "--speaker-table", table
+    assert prepare(tmp_path / "data", *words) == 0
+    told = f"{table}: of 2 speakers the data itself says something else, which counts: spk1, spk4"
+    assert told in capsys.readouterr().out
+    assert told in json.loads((tmp_path / "data/prep.json").read_text())["warnings"]
 
 
 def test_a_list_may_use_the_other_name_of_a_recording(tree, tmp_path):
@@ -439,7 +467,97 @@ def test_a_speaker_of_both_genders_is_told(protocol, tree, tmp_path, capsys):
         protocol / "train.tsv", [*header.split("\t"), "gender"], *([*a.split("\t"), g] for a, g in zip(lines, genders))
     )
     assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
-    assert "data/train: 1 speakers have recordings of both genders: spk0" in capsys.readouterr().out
+    told = "data/train: 1 speakers have recordings of both genders, here or in another set: spk0"
+    assert told in capsys.readouterr().out
+    assert any(told in each for each in json.loads((tmp_path / "data/prep.json").read_text())["warnings"])
+
+
+def test_a_speaker_of_another_gender_in_another_set_is_told(tree, tmp_path, capsys):
+    for name, speakers, session in (
+        ("train", SPEAKERS[:4], "s0"),
+        ("enroll", SPEAKERS[4:], "s0"),
+        ("test", SPEAKERS[4:], "s1"),
+    ):
+        kaldi(tree, tmp_path / "k" / name, speakers, session)
+        put(tmp_path / "k" / name / "spk2gender", f"spk4 {'m' if name == 'test' else 'f'}\nspk5 m\n")
+    put(tmp_path / "k/test/trials", "spk4 spk4-0 target\nspk4-0 spk5-0 nontarget\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", tmp_path / "k") == 0
+    assert (
+        "data/test: 1 speakers have recordings of both genders, here or in another set: spk4" in capsys.readouterr().out
+    )
+
+
+def test_columns_gender_and_sex_that_contradict_each_other_are_told(tree, tmp_path, capsys):
+    """Where both say the same, or one of them nothing, it is known."""
+    cells = [("f", "Female"), ("", "m"), ("M", ""), ("m", "f"), ("f", "male"), ("m", "m")]
+    rows(tmp_path / "known.tsv", ["speaker", "gender", "sex"], *([f"spk{k}", *each] for k, each in enumerate(cells)))
+    assert prepare(tmp_path / "data", "--root", tree, "--speaker-table", tmp_path / "known.tsv") == 0
+    assert "the gender of 2 speakers is none of m f male female (f/m, m/f)" in capsys.readouterr().out
+    tables = [DataDir(tmp_path / "data" / name).read_if_there("spk2gender") for name in ("train", "enroll")]
+    assert tables[0] | tables[1] == {"spk0": "f", "spk1": "m", "spk2": "m", "spk5": "m"}
+
+
+@pytest.mark.parametrize("given", ["speaker table", "tables"])
+@pytest.mark.parametrize("column", ["sex", "Gender"])
+def test_a_column_sex_is_the_gender(protocol, tree, tmp_path, given, column):
+    sexes = ["f", "male", "Female", "m", "M", "F"]
+    options = ("--speaker-table", tmp_path / "known.tsv") if given == "speaker table" else ()
+    rows(tmp_path / "known.tsv", ["speaker", column], *([f"spk{k}", sex] for k, sex in enumerate(sexes)))
+    for name in ("train", "test", "enroll") if given == "tables" else ():
+        head, *lines = (protocol / f"{name}.tsv").read_text().splitlines()
+        table = [[*line.split("\t"), sexes[int(line.split("\t")[1][3:])]] for line in lines]
+        rows(protocol / f"{name}.tsv", [*head.split("\t"), column], *table)
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree, *options) == 0
+    assert DataDir(tmp_path / "data/train").read("spk2gender") == {"spk0": "f", "spk1": "m", "spk2": "f"}
+    assert not DataDir(tmp_path / "data/train").info
+
+
+@pytest.mark.parametrize(
+    "columns, cells, told",
+    [
+        (("start", "end"), ("0.1", "0.5"), "the columns start, end decide nothing: every recording is used whole"),
+        (("Channel",), ("1",), "the columns Channel decide nothing: every recording is used whole, and the first of"),
+        (("channel",), ("0",), ""),
+        (("channel",), ("tel",), ""),
+    ],
+)
+def test_columns_that_seem_to_cut_recordings_are_told(protocol, tree, tmp_path, capsys, columns, cells, told):
+    head, *lines = (protocol / "train.tsv").read_text().splitlines()
+    rows(protocol / "train.tsv", [*head.split("\t"), *columns], *([*line.split("\t"), *cells] for line in lines))
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    warnings = json.loads((tmp_path / "data/prep.json").read_text())["warnings"]
+    assert [told in each for each in warnings] == [True] * bool(told)
+    assert told in capsys.readouterr().out
+
+
+def test_a_table_beside_another_packed_one_is_refused(protocol, tree, tmp_path, capsys):
+    text = (protocol / "train.tsv").read_text()
+    packed = protocol / "train.tsv.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    packed.write_bytes(gzip.compress(text.replace("\n1\tspk2\tspk2/s0/1.wav", "").encode()))
+    assert prepare(tmp_path / "other", "--tables", protocol, "--root", tree) == 1
+    refused(capsys, "train.tsv: found another table in train.tsv.gz beside it; expected one table of this name")
+
+
+def test_lines_that_are_there_again_are_told(protocol, tree, tmp_path, capsys):
+    for name, line in (("train", "1\tspk2\tspk2/s0/1.wav"), ("enroll", "1\tspk4\tspk4/s0/1.wav\tm4")):
+        with open(protocol / f"{name}.tsv", "a") as stream:
+            stream.write(f"{line}\n" * 2)
+    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree) == 0
+    said = capsys.readouterr().out
+    assert all(
+        f"{name}.tsv: 2 lines are there again, and count once (first: 1)" in said for name in ("train", "enroll")
+    )
+    assert DataDir(tmp_path / "data/enroll").model2utts["m4"] == ["spk4-enroll-0", "spk4-enroll-1"]
+    head, *lines = (protocol / "train.tsv").read_text().splitlines()
+    table = [[*line.split("\t"), str(number)] for number, line in enumerate(lines)]
+    rows(protocol / "train.tsv", [*head.split("\t"), "day"], *table)
+    assert prepare(tmp_path / "other", "--tables", protocol, "--root", tree) == 0
+    assert "train.tsv: 2 further lines of a recording have other facts, the first counts: spk2-1, spk2-1" in (
+        capsys.readouterr().out
+    )
+    assert DataDir(tmp_path / "other/train").info["spk2-1"] == {"day": "5"}
 
 
 def test_trials_given_twice_and_models_of_several_speakers_are_counted(protocol, tree, tmp_path, capsys):

@@ -235,6 +235,22 @@ def test_a_bad_table_is_one_clear_error(protocol, tree, tmp_path, capsys, case):
     refused(capsys, message)
 
 
+@pytest.mark.parametrize(
+    "table, path, name", [("test", "spk3/s1/0.wav", "spk3-s1-0"), ("enroll", "spk3/s0/0.wav", "m-spk3-1")]
+)
+def test_a_trial_of_what_was_left_out_is_told_with_the_reason(protocol, tree, tmp_path, capsys, table, path, name):
+    """And what was left out is no example of what may be in a list. A model of another recording too stays."""
+    _edit(protocol / f"{table}.tsv", path, "gone.wav")
+    words = "--root", tree, "--tables", protocol, "--max-bad=0.2", "--trials", protocol / "trials_1"
+    assert prepare(tmp_path / "data", *words) == 1
+    refused(capsys, f"found 1 recordings that cannot be used ({name}: ", "gone.wav", "take their trials out")
+    (protocol / "trials_1").write_text("m-spk4-1 nobody target\nm-spk4-1 xs11 nontarget\n")
+    assert prepare(tmp_path / "data", *words) == 1
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "found 'nobody' in a trial; expected an id of test/utt2spk, such as spk3-s1-" in told
+    assert ("such as spk3-s1-0" in told) == (table == "enroll")
+
+
 def test_speakers_in_training_and_test_are_pointed_out(protocol, tree, tmp_path, capsys):
     _edit(protocol / "train.tsv", "spk2", "spk3")
     assert prepare(tmp_path / "data", "--root", tree, "--tables", protocol) == 0
@@ -426,17 +442,6 @@ def test_a_table_of_speakers_makes_trials_of_a_tree_harder_and_says_so(tmp_path,
     table(known, [{"speaker": "other", "gender": "m"}])
     assert prepare(tmp_path / "wrong", *options) == 1
     refused(capsys, "speakers.tsv", "none of the speakers")
-
-
-def test_a_table_of_speakers_that_contradicts_the_data_is_told(protocol, tree, tmp_path, capsys):
-    known = tmp_path / "known.tsv"
-    table(
-        known, [{"speaker": speaker, "gender": "m"} for speaker in SPEAKERS[:2]] + [{"speaker": "spk2", "gender": ""}]
-    )
-    assert prepare(tmp_path / "data", "--tables", protocol, "--root", tree, "--speaker-table", known) == 0
-    told = f"warning: {known}: gender of 1 speakers is not what the data says, which counts: spk0"
-    assert told in capsys.readouterr().out.splitlines()
-    assert DataDir(tmp_path / "data/train").read("spk2gender") == {"spk0": "f", "spk1": "m", "spk2": "f"}
 
 
 def test_what_lies_beside_in_a_directory_given_as_data_stays_and_is_said(tree, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """lhotse manifests and Kaldi data directories as sources of own data: stretches, channels, columns, and no commands."""
 
+import gzip
+import json
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from local import prep_folder
 from pyasp.audio.cuts import read_samples
 from pyasp.bin.data import main as data_verb
 from pyasp.data.datadir import DataDir
+from pyasp.data.manifests import read_jsonl, write_jsonl
 
 
 def prepare(data, *options):
@@ -77,6 +80,21 @@ def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
             assert np.array_equal(heard, wanted), utt
 
 
+def test_a_supervision_that_ends_before_it_begins_is_named_and_may_be_left_out(tree, tmp_path, capsys):
+    """Before anything is written: no later stage could say where it came from."""
+    options = manifests(tree, tmp_path / "m")
+    items = list(read_jsonl(options[3]))
+    items[0] |= {"duration": -0.05}
+    write_jsonl(options[3], items)
+    assert prepare(tmp_path / "data", *options) == 1
+    told = f"{items[0]['id']}: found 1 utterances outside of their recordings"
+    refused(capsys, told, "found 0.000 s to -0.050 s of a recording of 0.200 s", "--max-bad")
+    assert not (tmp_path / "data/train").exists()
+    assert prepare(tmp_path / "data", *options, "--max-bad=0.2") == 0
+    dropped = "".join(path.read_text() for path in (tmp_path / "data").glob("*/dropped.tsv"))
+    assert f"{items[0]['id']}\t" in dropped and "0.000 s to -0.050 s" in dropped
+
+
 def test_recordings_of_no_supervision_are_counted(tree, tmp_path, capsys):
     options = manifests(tree, tmp_path / "lhotse")
     kept = [each for each in lhotse.SupervisionSet.from_file(options[3]) if each.recording_id != "spk5-s1"]
@@ -96,6 +114,86 @@ def test_manifests_that_do_not_fit_are_refused(tree, tmp_path, capsys):
     options[1].write_text("not gzip")
     assert prepare(tmp_path / "data", *options) == 1
     refused(capsys, "recordings.jsonl.gz", "no whole gzip file")
+
+
+def changed(options, which, change):
+    """Manifests of which `change` has altered the objects of one, a list."""
+    objects = list(read_jsonl(options[which]))
+    change(objects)
+    write_jsonl(options[which], objects)
+
+
+BROKEN = {
+    "channel that is not there": (3, lambda s: s[4].update(channel=[0, 1]), "channel [0, 1]; expected channels of its recording spk1-s0, [0]"),
+    "ends before it begins": (3, lambda s: s[6].update(duration=-1), "found 0.000 s to -1.000 s of a recording of 0.200 s"),
+    "before the start": (3, lambda s: s[6].update(start=-0.2), "found -0.200 s to -0.100 s of a recording of 0.200 s; expected one from 0 s"),
+    "speaker a number": (3, lambda s: s[3].update(speaker=3), 'found speaker 3; expected a text, as lhotse writes speaker. Write it in quotes: "3"'),
+    "start a text": (3, lambda s: s[3].update(start="0.0"), 'found start "0.0"; expected a number, as lhotse writes start'),
+    "no length": (1, lambda r: r[0].pop("num_samples"), "found no num_samples; expected a whole number, as lhotse writes"),
+    "an address": (1, lambda r: r[0]["sources"][0].update(type="url"), "a source of type 'url'; expected a file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_is_wrong_with_an_entry_of_a_manifest_is_told(tree, tmp_path, capsys, what):
+    options = manifests(tree, tmp_path / "m")
+    which, change, told = BROKEN[what]
+    changed(options, which, change)
+    assert prepare(tmp_path / "data", *options) == 1
+    refused(capsys, told)
+
+
+def test_a_damaged_line_of_a_manifest_is_no_line_to_convert(tree, tmp_path, capsys):
+    """lhotse copy leaves the lines before it, and half a corpus."""
+    options = manifests(tree, tmp_path / "m")
+    lines = gzip.decompress(options[3].read_bytes()).splitlines()
+    options[3].write_bytes(gzip.compress(b"\n".join([*lines[:5], lines[5][:30], *lines[6:]])))
+    assert prepare(tmp_path / "data", *options) == 1
+    told = refused_line(capsys)
+    assert (
+        "line 6: found broken JSON" in told and "make or copy the manifest again" in told and "lhotse copy" not in told
+    )
+    options[3].write_bytes(gzip.compress(b"[" + b",".join(lines) + b"]"))
+    assert prepare(tmp_path / "data", *options) == 1
+    assert "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz" in refused_line(capsys)
+
+
+def refused_line(capsys):
+    """The one line of an error."""
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_recordings_that_nothing_leads_to_are_told(tree, tmp_path, capsys):
+    options = manifests(tree, tmp_path / "m")
+    changed(options, 3, lambda supervisions: supervisions.__delitem__(slice(-2, None)))
+    assert prepare(tmp_path / "lhotse", *options) == 0
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    lines = (kaldi / "utt2spk").read_text().splitlines(keepends=True)
+    (kaldi / "utt2spk").write_text("".join(lines[1:]))
+    assert prepare(tmp_path / "one", "--kaldi-data", kaldi) == 0
+    (kaldi / "segments").write_text("".join(f"{line.split()[0]} {line.split()[0]} 0 0.1\n" for line in lines))
+    assert prepare(tmp_path / "two", "--kaldi-data", kaldi) == 0
+    capsys.readouterr()
+    left, first = "1 recordings of wav.scp are of no utterance", "(first: spk0-s0-0)"
+    told = {
+        "lhotse": ["recordings.jsonl.gz: 1 recordings are of no supervision (first: spk5-s1)"],
+        "one": [f"{left} {first}"],
+        "two": [f"{left} {first}", f"1 segments are of no utterance of utt2spk {first}"],
+    }
+    for name, lines in told.items():
+        warnings = json.loads((tmp_path / name / "prep.json").read_text())["warnings"]
+        assert len(warnings) == len(lines) and all(each.endswith(line) for each, line in zip(warnings, lines))
+
+
+@pytest.mark.parametrize("entry", ["", None])
+def test_an_entry_of_wav_scp_without_a_path_is_told(tree, tmp_path, capsys, entry):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    first, *lines = (kaldi / "wav.scp").read_text().splitlines(keepends=True)
+    (kaldi / "wav.scp").write_text("".join([f"{first.split()[0]}\n"] * (entry == "") + lines))
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(capsys, "kaldi: found no path in wav.scp, or no segment, of spk0-s0-0", f"pyasp data fix {kaldi} leaves")
+    assert data_verb(["fix", str(kaldi)]) == 0 and prepare(tmp_path / "data", "--kaldi-data", kaldi) == 0
 
 
 def kaldi_dir(tree, directory, speakers=SPEAKERS, entry="{}"):
@@ -136,7 +234,7 @@ def test_what_of_a_kaldi_directory_is_passed_over_is_said(tree, tmp_path, capsys
         "feats.scp, utt2dur, vad.scp not used: features are made anew from the recordings",
         "text, utt2age not used: nothing here reads such tables",
         "1 recordings of wav.scp are of no utterance (first: zz)",
-        "spk2utt is not what utt2spk says, which counts (utils/fix_data_dir.sh makes it anew)",
+        "spk2utt is not what utt2spk says, which counts (pyasp data fix makes it anew)",
     ):
         assert f"{kaldi}: {told}\n" in said
     (kaldi / "spk2utt").unlink()
@@ -320,7 +418,12 @@ def test_what_lhotse_holds_elsewhere_is_stored_as_the_message_says(tree, tmp_pat
         each.sources[0].type, each.sources[0].source = "url", f"https://example.org/{each.id}.wav"
     lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "url.jsonl.gz")
     assert prepare(tmp_path / "data", "--recordings", tmp_path / "url.jsonl.gz", *options[2:]) == 1
-    refused(capsys, "found a source of type 'url'", f"from_file('{tmp_path}/url.jsonl.gz')", "give --recordings DIR/")
+    refused(
+        capsys,
+        "found a source of type 'url'",
+        f"from_file('{tmp_path}/url.jsonl.gz')",
+        "give DIR/recordings.jsonl.gz in its place",
+    )
     resampled = lhotse.RecordingSet.from_recordings(lhotse.RecordingSet.from_file(options[1]).resample(8000))
     resampled.to_file(options[1])
     assert prepare(tmp_path / "data", *options) == 1

@@ -1,6 +1,7 @@
 """VoxCeleb as it lies on people's discs: every layout gives the same data directories, every defect its message."""
 
 import os
+import shlex
 import shutil
 import zipfile
 
@@ -129,13 +130,13 @@ PACKED = [
 
 @pytest.mark.parametrize("names, command", PACKED)
 def test_archives_still_packed_are_named_with_the_command(tmp_path, capsys, names, command):
-    root = tmp_path / "vox"
+    root = tmp_path / "my vox"
     root.mkdir()
     trials(root / "veri_test.txt", LIST_O)
     for name in names:
         (root / name).write_bytes(b"PK")
     assert prepare(root, tmp_path / "data") == 1
-    refused(capsys, "no VoxCeleb audio", command.format(root=root))
+    refused(capsys, "no VoxCeleb audio", command.format(root=shlex.quote(str(root))))
 
 
 @pytest.mark.parametrize("part", ["dev", "test"])
