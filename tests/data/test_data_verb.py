@@ -194,6 +194,16 @@ def test_a_manifest_of_nothing_is_refused_and_a_speaker_of_both_genders_told(fol
     assert "supervisions.jsonl.gz: found no supervision; expected at least one" in capsys.readouterr().err
 
 
+def test_a_directory_that_no_run_made_is_to_be_made_again_with_what_made_it(folder, capsys):
+    assert main(manifests(folder)) == 0
+    first, second = lines("k/cuts.jsonl.gz")
+    with gzip.open("k/cuts.jsonl.gz", "wt") as stream:
+        stream.write(json.dumps({**first, "duration": -1}) + "\n" + json.dumps(second) + "\n")
+    assert main(["validate", "k"]) == 1
+    told = "line 1: found start and duration [0.0, -1] of a-1; expected a lhotse cut as JSON. Make the directory again"
+    assert f"{told} with what made it: pyasp data from-lhotse" in capsys.readouterr().err
+
+
 def test_files_that_are_not_what_a_manifest_says_decide(folder, capsys):
     assert (
         main(manifests(folder, {"sampling_rate": 16000, "num_samples": 99999, "duration": 6.25}, {"duration": 6.25}))
