@@ -246,6 +246,13 @@ def test_what_fails_half_way_leaves_nothing(folder, capsys, words):
     assert main(words) == 1 and [each.name for each in Path("o").iterdir()] == ["mine"]
 
 
+def test_parts_are_written_all_or_none(folder, capsys):
+    assert main(["split", "d", "2", "parts"]) == 0
+    shutil.rmtree("parts/1")
+    assert main(["split", "d", "2", "parts"]) == 1 and "parts/2: found data already" in capsys.readouterr().err
+    assert [each.name for each in Path("parts").iterdir()] == ["2"] and Path("parts/2/utt2spk").is_file()
+
+
 @pytest.mark.parametrize("name", ["utt2num_voiced", "utt2num_silent"])
 def test_counts_that_are_no_numbers_are_told(folder, capsys, name):
     DataDir("d").write(name, {"a-1": "1s"})
