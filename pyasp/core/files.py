@@ -10,6 +10,8 @@ from typing import IO
 
 from pyasp.core.errors import InputError, refusal
 
+_written: list[list[Path]] = []  # new files of each `whole_or_none` that is under way
+
 
 def absent(path: str | Path) -> str:
     """What is found where a file is expected and is none."""
@@ -54,7 +56,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
+        new = not path.exists()
         os.replace(temporary, path)
+        for written in _written if new else ():
+            written.append(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -75,15 +80,22 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
 
 @contextlib.contextmanager
 def whole_or_none(directory: Path) -> Iterator[None]:
-    """What a block writes into a directory, a new one as a rule, goes again where the block fails."""
-    there = {directory, *directory.rglob("*")} if directory.is_dir() else set()
+    """New files that the block writes (by `replacing`) go again where it fails, and folders that are empty then."""
+    there, written = directory.is_dir(), list[Path]()
+    _written.append(written)
     try:
         yield
     except BaseException:
-        for path in [directory, *sorted(directory.rglob("*"))]:
-            if path not in there:
-                remove_tree(path)
+        for path in written:
+            path.unlink(missing_ok=True)
+        folders = {path.parent for path in written} | {directory}
+        for folder in sorted(folders, reverse=True):
+            with contextlib.suppress(OSError):
+                if folder != directory or not there:
+                    folder.rmdir()
         raise
+    finally:
+        _written.pop()
 
 
 def file_sha256(path: str | Path) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from pyasp.core import records
 from pyasp.core.errors import InputError
-from pyasp.core.files import atomic_write
+from pyasp.core.files import atomic_write, whole_or_none
 from pyasp.core.options import option
 from pyasp.core.records import (
     ask,
@@ -219,3 +219,22 @@ def test_missing_input_and_damaged_record(tmp_path):
     made_path(tmp_path / "x").write_text("{")
     with pytest.raises(InputError, match="broken JSON"):
         is_current(tmp_path / "x", describe("tool", Options(), []))
+
+
+def test_what_a_block_wrote_goes_again_where_it_fails_and_nothing_else(tmp_path):
+    (tmp_path / "o/old").mkdir(parents=True)
+    (tmp_path / "o/kept").write_text("before")
+    with pytest.raises(ValueError, match="half way"), whole_or_none(tmp_path / "o"):
+        for name in ("new", "kept", "sub/new", "old/new"):
+            with atomic_write(tmp_path / "o" / name, "w") as stream:
+                stream.write("after")
+        (tmp_path / "o/of another process").touch()
+        raise ValueError("half way")
+    assert sorted(str(path.relative_to(tmp_path / "o")) for path in (tmp_path / "o").rglob("*") if path.is_file()) == [
+        "kept",
+        "of another process",
+    ]
+    assert not (tmp_path / "o/sub").exists()
+    with whole_or_none(tmp_path / "p"), atomic_write(tmp_path / "p/new"):
+        pass
+    assert (tmp_path / "p/new").is_file()
