@@ -13,10 +13,9 @@ from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
 from pyasp.audio.decoders import decoded_file
 from pyasp.audio.folders import some
-from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.manifests import RECORDING, SUPERVISION, channels_of, read_manifest
+from pyasp.data.manifests import RECORDING, SUPERVISION, channels_of, read_manifest, told_of_file
 
 READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
 NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
@@ -73,7 +72,7 @@ def _supervision(item: Json, recording: Json, source: OwnData, recordings: str, 
     else:
         found = f"a source of type {file['type']!r}"
         raise InputError(recording["id"], found, "a file", as_files(recordings), item=name)
-    source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
+    source.told[path] = told_of_file(recording, file)
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
     known = {**(item.get("custom") or {})}
     known.setdefault("language", item.get("language"))

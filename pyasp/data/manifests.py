@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
-from pyasp.audio.headers import read_header
+from pyasp.audio.headers import Header, read_header, read_headers
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
@@ -88,6 +88,23 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
             raise InputError(path, told, "each id once", "Write the manifest again")
         found[each["id"]] = each
     return found
+
+
+def told_of_file(recording: Json, source: Json) -> Header:
+    """What a recording's object says of one of its files."""
+    return Header(recording["sampling_rate"], recording["num_samples"], len(source["channels"]), "manifest")
+
+
+def say_contradicted(told: Mapping[str, Header], found: Mapping[str, Header | str]) -> None:
+    """Prints how many files {path: header} are not what a manifest says of them."""
+    pairs = [(path, found[path], each) for path, each in told.items() if isinstance(found.get(path), Header)]
+    other = [
+        f"{path}: found {there}; expected {each} as its manifest says"
+        for path, there, each in pairs
+        if str(there) != str(each)
+    ]
+    if other:
+        print(f"{len(other)} of {len(told)} files are not what the manifest says (first: {other[0]})")
 
 
 # ---------------------------------------------------------------- Kaldi to lhotse
@@ -329,6 +346,13 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         several += len({channel for source in recording["sources"] for channel in source["channels"]}) > 1
         channels_of(each, recording, supervisions_path)
         each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
+    files = {
+        source["source"]: told_of_file(each, source)
+        for each in recordings.values()
+        for source in each["sources"]
+        if source["type"] == "file" and not each.get("transforms") and Path(source["source"]).is_file()
+    }
+    say_contradicted(files, read_headers(files))
     if several:
         print(f"{target}: {several} utterances are of recordings with several channels: {CUTS} alone says of which")
     if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:

@@ -14,6 +14,7 @@ from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
 from pyasp.data.datadir import DataDir, read_table, write_table
+from pyasp.data.manifests import write_jsonl
 from pyasp.data.parts import choose, parts_of
 
 RATE = 8000
@@ -123,6 +124,20 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
     (found,) = lines("man/supervisions.jsonl.gz")
     found["custom"] = {name: value for name, value in found["custom"].items() if not name.startswith("kaldi/")}
     assert found == supervisions[0]
+
+
+def test_a_manifest_that_its_files_contradict_is_told(folder, capsys):
+    assert main(["to-lhotse", "d", "man"]) == 0
+    objects = lines("man/recordings.jsonl.gz")
+    objects[1] |= {"num_samples": 99999, "duration": 99999 / RATE}
+    write_jsonl(Path("man/recordings.jsonl.gz"), objects)
+    capsys.readouterr()
+    assert main(["from-lhotse", "man", "back"]) == 0
+    told = (
+        f"1 of 5 files are not what the manifest says (first: {folder}/a-2.wav: found 8160 samples, 8000 Hz, 1 channels"
+    )
+    assert told in capsys.readouterr().out
+    assert main(["validate", "back"]) == 1 and "make the manifest of these cuts again" in capsys.readouterr().out
 
 
 def test_subset(folder):
