@@ -372,8 +372,10 @@ class Preparation:
             told = json.loads((self.data / MARKER).read_text(encoding="utf-8"))
         except ValueError:
             return [MARKER]
-        files = [name for name, counts in told.items() if name.startswith("trials/") and any(counts.values())]
+        files = [LISTING]
+        files += [name for name, counts in told.items() if name.startswith("trials/") and any(counts.values())]
         files += [f"{name}/{file}" for name in SETS if name in told for file in WHOLE]
+        files += ["enroll/model2utts"] if "enroll" in told else []
         return [name for name in files if not (self.data / name).is_file()]
 
     def require_training(self, train: Mapping[str, Utterance], where: object) -> None:

@@ -184,9 +184,12 @@ def _contradicts(utt: Utterance, row: Mapping[str, str]) -> bool:
 
 
 def with_gender(row: dict[str, str]) -> dict[str, str]:
-    """A table's row whose column gender may be called sex, in capitals or not."""
-    name = next((name for name in row if name.lower() in ("gender", "sex")), "gender")
-    return row if "gender" in row else {"gender" if key == name else key: value for key, value in row.items()}
+    """A table's row whose column gender may be called sex, in capitals or not; where there are both, and they differ,
+    it is `m/f`, which is no gender."""
+    told = {name: value for name, value in row.items() if name.lower() in ("gender", "sex")}
+    rest = {name: value for name, value in row.items() if name not in told}
+    values = dict.fromkeys(_gender(value) or value.strip() for value in told.values())
+    return {**rest, "gender": "/".join(filter(None, values))} if told else row
 
 
 def _gender(text: str) -> str:

@@ -13,9 +13,10 @@ from local.folder_sources import OwnData
 from pyasp.audio.cut_files import Json
 from pyasp.audio.decoders import decoded_file
 from pyasp.audio.folders import some
+from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir
-from pyasp.data.manifests import RECORDING, SUPERVISION, channels_of, read_manifest, told_of_file
+from pyasp.data.manifests import RECORDING, SUPERVISION, as_files, channels_of, check_untransformed, read_manifest
 
 READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
 NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
@@ -48,23 +49,13 @@ def from_lhotse(source: OwnData, recordings: str, supervisions: str) -> None:
     source.name_pool(names)
 
 
-def as_files(recordings: str) -> str:
-    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
-    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({recordings!r}))"
-    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
-    return f'Have lhotse store them as files: python -c "{code}"; then give --recordings DIR/recordings.jsonl.gz'
-
-
 def _supervision(item: Json, recording: Json, source: OwnData, recordings: str, supervisions: str) -> Utterance:
     """One utterance of a recording of the manifest `recordings`, of several channels the first; how long its file is
     the file decides."""
     name, speaker = item["id"], item["speaker"]
     wanted = channels_of(item, recording, supervisions)[0]
     file = next(each for each in recording["sources"] if wanted in each["channels"])
-    if recording.get("transforms"):
-        found = f"a recording with transforms ({recording['transforms']})"
-        cure = f"{as_files(recordings)}; or take the transforms out of the manifest"
-        raise InputError(recording["id"], found, "recordings as they are stored", cure)
+    check_untransformed(recording, recordings)
     if file.get("type") == "command":
         path, channel = wav_entry(f"{file['source']} |")
     elif file.get("type") == "file":
@@ -72,7 +63,7 @@ def _supervision(item: Json, recording: Json, source: OwnData, recordings: str, 
     else:
         found = f"a source of type {file['type']!r}"
         raise InputError(recording["id"], found, "a file", as_files(recordings), item=name)
-    source.told[path] = told_of_file(recording, file)
+    source.told[path] = Header(recording["sampling_rate"], recording["num_samples"], len(file["channels"]), "manifest")
     whole = item["start"] == 0 and abs(item["duration"] - recording["duration"]) < 1e-3
     known = {**(item.get("custom") or {})}
     known.setdefault("language", item.get("language"))

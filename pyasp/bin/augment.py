@@ -29,7 +29,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current, making
+from pyasp.core.records import describe, is_current, making, with_beside
 from pyasp.data.datadir import DataDir
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ def main(options: Options, clean: str, augmented: str) -> None:
     for folder, sounds in zip((options.musan, options.rirs), found):
         require_sound(folder, sounds)
     groups, tables = CopiesOfCuts(options, source, target / "sources", found), Tables(source)
-    with making(target / "cuts.jsonl.gz", made) as temporary:
+    names = ("utt2clean", "utt2spk", "spk2utt", "augment.txt")
+    with making(target / "cuts.jsonl.gz", with_beside(made, there=[target / name for name in names])) as temporary:
         write_cuts(temporary, (tables.take(entry) for entry in in_order(groups, inputs[1])))
         tables.write(target)
         (target / "cuts.jsonl.gz").unlink(missing_ok=True)  # which the new list would call up to date

@@ -164,7 +164,7 @@ def check_variants(options: Options, conf: str, data: str) -> None:
     lacking = [f"+{chain}: {why}" for chain, why in found.items()]
     halves = any(chain.split("+")[-1] == "calhalf" for chain in variants.check(settings))
     for name in trial_lists(Path(data) / "trials") if evaluation.known and halves else ():
-        trials = read_trials(Path(data) / "trials" / name)
+        trials = read_trials(Path(data) / "trials" / name, say=False)  # as the preparation has
         half = evaluation.halves(trials, settings.variant_seed)
         lacking += [f"+calhalf of {name}: {why}" for why in lacking_in_halves(trials.target, half)]
     for why in lacking:

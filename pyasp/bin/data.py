@@ -1,12 +1,15 @@
 """Validates, fixes, cuts, joins, counts and converts data directories."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyasp.core.command import action_of, command
 from pyasp.core.errors import InputError
+from pyasp.core.files import whole_or_none
 from pyasp.core.options import Natural, option
 from pyasp.data import manifests, parts
 from pyasp.data.checks import Checker, problems
@@ -34,11 +37,13 @@ def existing(path: str) -> DataDir:
     return DataDir(path)
 
 
-def fresh(path: str) -> Path:
-    """A directory to write. Raises InputError when it holds data already."""
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[Path]:
+    """A directory to write: whole, or not at all. Raises InputError when it holds data already."""
     if (Path(path) / "utt2spk").exists() or (Path(path) / manifests.RECORDINGS).exists():
         raise InputError(path, "data already", "a new directory", "Choose another name, or delete it")
-    return Path(path)
+    with whole_or_none(Path(path)):
+        yield Path(path)
 
 
 def validate(options: Options, paths: list[str]) -> int:
@@ -69,7 +74,8 @@ def subset(options: Options, path: str, out: str) -> None:
     """Writes a part."""
     data = existing(path)
     chosen = parts.choose(data, options.utts, options.speakers, options.count, options.per_speaker, options.seed)
-    parts.write_part(data, chosen, fresh(out))
+    with writing(out) as target:
+        parts.write_part(data, chosen, target)
     print(f"{out}: {len(chosen)} of {len(data.utt2spk)} utterances")
 
 
@@ -79,7 +85,8 @@ def split(options: Options, path: str, count: str, out: str | None) -> None:
         raise InputError("command line", repr(count), "a number of parts", "pyasp data split DIR PARTS [OUT]")
     data, top = existing(path), out or f"{path.rstrip('/')}/split{count}"
     for number, utts in enumerate(parts.parts_of(data, int(count), options.by_speaker), 1):
-        parts.write_part(data, utts, fresh(f"{top}/{number}"))
+        with writing(f"{top}/{number}") as target:
+            parts.write_part(data, utts, target)
         print(f"{top}/{number}: {len(utts)} utterances")
 
 
@@ -89,7 +96,8 @@ def combine(options: Options, out: str, paths: list[str]) -> None:
     if len(once) < len(paths):
         print(f"{len(paths) - len(once)} of {len(paths)} directories given a second time: they count once")
     sources = [existing(path) for path in once]
-    parts.combine(sources, fresh(out))
+    with writing(out) as target:
+        parts.combine(sources, target)
     print(f"{out}: {len(DataDir(out).utt2spk)} utterances of {len(sources)} directories")
 
 
@@ -108,7 +116,8 @@ def stats(options: Options, paths: list[str]) -> None:
 
 def to_lhotse(options: Options, path: str, out: str) -> None:
     """Writes the manifests of a directory."""
-    recordings, supervisions = manifests.to_lhotse(existing(path), fresh(out), options.rate)
+    with writing(out) as target:
+        recordings, supervisions = manifests.to_lhotse(existing(path), target, options.rate)
     print(f"{out}: {recordings} recordings, {supervisions} supervisions")
 
 
@@ -116,7 +125,8 @@ def from_lhotse(options: Options, left: str, right: str | None, out: str) -> Non
     """Writes the directory of two manifests, or of those in a directory."""
     if right is None:
         left, right = (f"{left}/{name}" for name in (manifests.RECORDINGS, manifests.SUPERVISIONS))
-    recordings, utts = manifests.to_kaldi(left, right, fresh(out))
+    with writing(out) as target:
+        recordings, utts = manifests.to_kaldi(left, right, target)
     print(f"{out}: {utts} utterances of {recordings} recordings")
 
 

@@ -12,7 +12,7 @@ from pyasp.core.command import command
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, check_output, file_sha256, replacing
 from pyasp.core.options import option, subset
-from pyasp.core.records import is_current, making
+from pyasp.core.records import is_current, making, with_beside
 from pyasp.core.text import cost, read_json, write_json
 from pyasp.data.scores import read_given
 from pyasp.data.trials import trial_lists
@@ -76,7 +76,7 @@ def make(options: EvaluateOptions, trials_dir: str | Path, system_dir: Path, mad
     result, replicates = evaluate(trials_dir, system_dir, options)
     with atomic_write(system_dir / "bootstrap.npz") as stream:
         np.savez(stream, allow_pickle=False, **replicates)
-    with making(system_dir / "metrics.json", made) as temporary:
+    with making(system_dir / "metrics.json", with_beside(made, there=[system_dir / "bootstrap.npz"])) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for name, entry in result["trials"].items():
         print(f"{system_dir} {name}: EER {eer_text(entry)} % ({trials_text(entry)} trials)")

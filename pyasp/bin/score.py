@@ -20,16 +20,7 @@ from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.options import option, subset
 from pyasp.core.records import changed_behind, describe, is_current
 from pyasp.data.datadir import c_sorted, read_model2utts, read_table
-from pyasp.data.scores import (
-    ALL,
-    array_path,
-    dev_list,
-    note_left_out,
-    optional,
-    read_left_out,
-    with_scores,
-    write_scores,
-)
+from pyasp.data.scores import ALL, dev_list, note_left_out, optional, read_left_out, with_scores, write_scores
 from pyasp.data.trials import TrialList, read_trials, trial_lists
 from pyasp.kaldi import ScpReader
 
@@ -172,7 +163,7 @@ def one_list(
     how, inputs = resolved(options, backend_dir), [Path(backend_dir) / name for name in files.FILES]
     inputs += [path for path in (Path(backend_dir) / APART,) if path.is_file()]
     made = describe("score", how, [enroll, model2utts, test, *inputs, trials])
-    if is_current(scores, made, options.force) and array_path(scores).exists():
+    if is_current(scores, made, options.force):
         return
     models = read_model2utts(model2utts)
     listed = read_trials(trials, models=list(models))

@@ -14,7 +14,7 @@ from pyasp.core.command import command, one_of
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import atomic_write, remove_tree
 from pyasp.core.options import option, subset
-from pyasp.core.records import describe, is_current, making
+from pyasp.core.records import describe, is_current, making, with_beside
 from pyasp.data.datadir import DataDir, read_table, write_list, write_table
 from pyasp.data.dev_trials import DevOptions, Material, draw
 from pyasp.data.selection import Augmented, SelectOptions, lopsided, much_left_out, select, write_left_out
@@ -29,6 +29,9 @@ class TrainingSetOptions(SelectOptions):
 
     seed: int = option(1, "seed of the draws")
     force: bool = option(False, "make again what is out of date")
+
+
+ALSO = ("spk2utt", "valid_utts", "dev_speakers", "trials", "model2utts")  # of a set, beside tables of its source
 
 
 def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
@@ -46,7 +49,8 @@ def write_set(source: DataDir, target: DataDir, names: Iterable[str], utt2spk: M
         table = source.read(name)
         target.write(name, {utt: table[utt] for utt in utt2spk})
     target.write_speakers(utt2spk)
-    with making(target / "utt2spk", made) as temporary:
+    there = [path for name in (*names, *ALSO) if (path := target / name).is_file()]
+    with making(target / "utt2spk", with_beside(made, there=there)) as temporary:
         write_table(temporary, utt2spk)
 
 

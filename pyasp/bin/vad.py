@@ -9,7 +9,7 @@ from pyasp.core.command import command, one_of
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.options import option, subset
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current, making
+from pyasp.core.records import describe, is_current, making, with_beside
 from pyasp.data.datadir import DataDir, write_table
 from pyasp.data.shards import JobOptions, run_shards
 from pyasp.features.vad import VadOptions, at_speed, decisions, recorded
@@ -124,7 +124,7 @@ def copy(options: CopyOptions, clean: str, augmented: str) -> None:
     vad, voiced = same_speed(source, target, {utt: n for utt, n in frames.items() if utt not in speeds})
     changed = other_speeds(source, target, {utt: n for utt, n in frames.items() if utt in speeds}, speeds)
     target.write("utt2num_voiced", voiced | changed[1])
-    with making(target / "vad.scp", made) as temporary:
+    with making(target / "vad.scp", with_beside(made, target / "utt2num_voiced")) as temporary:
         write_table(temporary, vad | changed[0])
 
 

@@ -73,6 +73,19 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
             yield stream
 
 
+@contextlib.contextmanager
+def whole_or_none(directory: Path) -> Iterator[None]:
+    """What a block writes into a directory, a new one as a rule, goes again where the block fails."""
+    there = {directory, *directory.rglob("*")} if directory.is_dir() else set()
+    try:
+        yield
+    except BaseException:
+        for path in [directory, *sorted(directory.rglob("*"))]:
+            if path not in there:
+                remove_tree(path)
+        raise
+
+
 def file_sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:

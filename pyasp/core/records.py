@@ -3,7 +3,8 @@
 It says tool, resolved options, fingerprints of the inputs, seed and versions; a step is skipped only while that still
 matches. The record of what a run asked for says by which command, too ("asked"): while this code, that command, its
 files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
-Where X lay ("path") leads from a copy of a whole directory to the copies of its inputs.
+Where X lay ("path") leads from a copy of a whole directory to the copies of its inputs. What a step writes beside X is
+made again with it, when it is gone or another ("beside").
 """
 
 import contextlib
@@ -54,7 +55,7 @@ def fingerprint(path: str | Path) -> str:
 def _recipe_digest(record: Path) -> str:
     """Digest of what a record says about the recipe: versions, command and place do not make an artefact stale."""
     made = load_record(record)
-    for part in ("versions", "asked", "path"):
+    for part in ("versions", "asked", "path", "beside"):
         made.pop(part, None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -99,6 +100,19 @@ def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | 
     }
 
 
+def with_beside(made: dict[str, Any], *exact: str | Path, there: Iterable[str | Path] = ()) -> dict[str, Any]:
+    """The record `made` with files of the artefact's directory that are its own, too: known by their bytes, or (large
+    or growing ones, `there`) only by being there."""
+    marks = {Path(path).name: file_sha256(path) for path in exact} | {Path(path).name: "" for path in there}
+    return {**made, "beside": marks}
+
+
+def lost_beside(path: Path, record: dict[str, Any]) -> list[str]:
+    """Which of the files that an artefact's record has beside it are gone, or others."""
+    marks = {path.with_name(name): mark for name, mark in record.get("beside", {}).items()}
+    return [each.name for each, mark in marks.items() if not each.is_file() or (mark and file_sha256(each) != mark)]
+
+
 Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values; "": it is none}
 
 
@@ -139,7 +153,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
 def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None) -> bool:
     """True when `path` is complete and made by the same recipe: the step may be skipped.
 
-    False when it does not exist, or is out of date and `force` is true. Out of date without force: InputError.
+    False when it does not exist, lacks what belongs beside it, or is out of date and `force` is true. Out of date
+    without force: InputError.
     """
     path = Path(path)
     if not path.exists():
@@ -147,6 +162,9 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
     record = made_path(path)
     old = load_record(record) if record.is_file() else {}
     changes = _differences(old, made, told or {}) if old else ["no record of what made it"]
+    if not changes and (lost := lost_beside(path, old)):
+        print(f"{path}: made again, since {' and '.join(lost[:3])} beside it is gone or another", file=sys.stderr)
+        return False
     if not changes:
         if old.get("asked") != (asked := _asked_for(path)) and asked:
             write_made(path, old)
@@ -280,12 +298,15 @@ def is_as_asked(path: str | Path, asked: str) -> bool:
 
 
 def _is_whole(path: Path, seen: set[Path]) -> bool:
-    """Whether an artefact is there, its inputs are as they were, and so on with those that lie below its directory."""
+    """Whether an artefact is there and whole, its inputs are as they were, and so on with those that lie below its
+    directory."""
     seen.add(path)
-    inputs = load_record(made_path(path))["inputs"]
+    record = load_record(made_path(path))
+    inputs = record["inputs"]
     ours = {Path(name).resolve() for name in inputs if made_path(name).is_file()}
     below = [name for name in ours if name.is_relative_to(path.resolve().parent) and name not in seen]
     same = path.exists() and all(fingerprint(name) == mark for name, mark in inputs.items())
+    same = same and not lost_beside(path, record)
     return same and all(_is_whole(name, seen) for name in below)
 
 

@@ -8,7 +8,10 @@ supervision uses are kept beside it. Manifests are read and written as JSON, as 
 """
 
 import json
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from pyasp.kaldi.names import is_command
 
 RECORDINGS, SUPERVISIONS, UNUSED = "recordings.jsonl.gz", "supervisions.jsonl.gz", "unused_recordings.jsonl.gz"
 UTT, SPK, RECO, MODEL, COLUMN, CUT = (f"kaldi/{name}/" for name in ("utt", "spk", "reco", "model", "info", "cut"))
+SIDES = {0: "A", 1: "B"}  # of reco2file_and_channel
 RESERVED = {"utt2spk", "spk2utt", INFO, CUTS, "dropped.tsv"}  # written from the manifests' own fields
 
 
@@ -36,6 +40,7 @@ TIME = (int, float)
 RECORDING = {"id": str, "sources": list, "sampling_rate": int, "num_samples": int, "duration": TIME}
 SUPERVISION = {"id": str, "recording_id": str, "start": TIME, "duration": TIME, "channel": (int, list)}
 OPTIONAL = {"channel_ids": list, "speaker": str, "gender": str, "text": str, "custom": dict}
+LEAST = {"sampling_rate": 1, "num_samples": 0}
 KINDS = {str: "a text", int: "a whole number", TIME: "a number", list: "a list", dict: "an object"}
 LINES = "Write it so, after . ./path.sh: lhotse copy OLD.json NEW.jsonl.gz"
 SOURCE = {"source": str, "type": str, "channels": list}
@@ -63,15 +68,16 @@ def check_fields(each: Json, fields: Mapping[str, Any], path: object) -> None:
         value = each.get(name)
         if name in OPTIONAL and value is None:
             continue
-        largest = MAX_SECONDS if types == TIME else 1 << 53
-        if not isinstance(value, types) or (isinstance(value, (int, float)) and not abs(value) < largest):
+        least, largest = LEAST.get(name, -math.inf), MAX_SECONDS if types == TIME else 1 << 53
+        small = isinstance(value, (int, float)) and value < least
+        if not isinstance(value, types) or small or (isinstance(value, (int, float)) and not abs(value) < largest):
             found = f"{name} {json.dumps(value)}"[:80] if name in each else f"no {name}"
-            expected = f"{KINDS.get(types, 'a whole number or a list of them')}, as lhotse writes {name}"
+            kind = KINDS.get(types, "a whole number or a list of them") + f" from {least} on" * small
             quoted = types is str and isinstance(value, (int, float))
             cure = (
                 f"Write it in quotes: {json.dumps(str(value))}" if quoted else "Correct it where the manifest is made"
             )
-            raise InputError(path, found, expected, cure, item=each.get("id"))
+            raise InputError(path, found, f"{kind}, as lhotse writes {name}", cure, item=each.get("id"))
     for source in each.get("sources", ()):
         if not isinstance(source, dict) or not all(isinstance(source.get(name), kind) for name, kind in SOURCE.items()):
             found = f"source {source!r}"[:80]
@@ -88,23 +94,6 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
             raise InputError(path, told, "each id once", "Write the manifest again")
         found[each["id"]] = each
     return found
-
-
-def told_of_file(recording: Json, source: Json) -> Header:
-    """What a recording's object says of one of its files."""
-    return Header(recording["sampling_rate"], recording["num_samples"], len(source["channels"]), "manifest")
-
-
-def say_contradicted(told: Mapping[str, Header], found: Mapping[str, Header | str]) -> None:
-    """Prints how many files {path: header} are not what a manifest says of them."""
-    pairs = [(path, found[path], each) for path, each in told.items() if isinstance(found.get(path), Header)]
-    other = [
-        f"{path}: found {there}; expected {each} as its manifest says"
-        for path, there, each in pairs
-        if str(there) != str(each)
-    ]
-    if other:
-        print(f"{len(other)} of {len(told)} files are not what the manifest says (first: {other[0]})")
 
 
 # ---------------------------------------------------------------- Kaldi to lhotse
@@ -141,6 +130,10 @@ def from_tables(data: DataDir, rate: int) -> tuple[dict[str, Json], dict[str, Js
             "channel": recording["channel_ids"][0],
         }
     return recordings, supervisions
+
+
+def _channels(recording: Json) -> int:
+    return len({channel for source in recording["sources"] for channel in source["channels"]})
 
 
 def channels_of(supervision: Json, recording: Json, path: object) -> list[int]:
@@ -234,12 +227,53 @@ def to_lhotse(data: DataDir, target: Path, rate: int = 0) -> tuple[int, int]:
 # ---------------------------------------------------------------- lhotse to Kaldi
 
 
+def as_files(recordings: object) -> str:
+    """The way out of recordings that are no files: lhotse stores them, under the ids that the supervisions name."""
+    code = f"CutSet.from_cuts(r.to_cut() for r in RecordingSet.from_file({str(recordings)!r}))"
+    code = f"from lhotse import CutSet, RecordingSet; {code}.save_audios('DIR').decompose('DIR')"
+    return f'Have lhotse store them as files: python -c "{code}"; then give DIR/recordings.jsonl.gz in its place'
+
+
+def check_untransformed(recording: Json, path: object) -> None:
+    """Raises InputError for a recording of the manifest `path` with transforms, which no table can name."""
+    if recording.get("transforms"):
+        found = f"a recording with transforms ({recording['transforms']})"
+        cure = f"{as_files(path)}; or take the transforms out of the manifest"
+        raise InputError(path, found, "recordings as they are stored", cure, item=recording["id"])
+
+
+def as_stored(recordings: dict[str, Json], path: object) -> dict[str, Json]:
+    """Recordings with the rates and lengths of their files, which decide; prints how many are others than told, and how
+    many are not there. Raises InputError for transforms, which no table can name, and channels that a file lacks."""
+    files = {}
+    for name, each in recordings.items():
+        check_untransformed(each, path)
+        if [source["type"] for source in each["sources"]] == ["file"]:
+            files[name] = each["sources"][0]
+    headers = read_headers(each["source"] for each in files.values() if os.path.isfile(each["source"]))
+    found, other = dict(recordings), []
+    for name, source in files.items():
+        header, each = headers.get(source["source"]), recordings[name]
+        if not isinstance(header, Header):
+            continue
+        told = Header(each["sampling_rate"], each["num_samples"], len(source["channels"]), "")
+        if max(source["channels"], default=0) >= header.channels:
+            wanted = f"those of the manifest: {source['channels']}"
+            raise InputError(path, f"{header.channels} channels", wanted, "Correct the manifest", item=name)
+        if (header.rate, header.samples) != (told.rate, told.samples):
+            counts = {"sampling_rate": header.rate, "num_samples": header.samples}
+            found[name] = {**each, **counts, "duration": header.samples / header.rate}
+            other.append(f"{source['source']}: found {header}; expected {told}")
+    if other:
+        print(f"{path}: {len(other)} of {len(files)} files are not what it says, and decide (first: {other[0]})")
+    if gone := [each["source"] for each in files.values() if each["source"] not in headers]:
+        print(f"{path}: {len(gone)} of {len(files)} files are not there to compare it with (first: {gone[0]})")
+    return found
+
+
 def wav_entry(recording: Json) -> str:
     """What wav.scp says of a recording. Raises InputError for sources that it cannot name."""
     source = recording["sources"][0]
-    if recording.get("transforms"):
-        found = f"a recording with transforms ({recording['transforms']})"
-        raise InputError(RECORDINGS, found, "one as it is stored", "Save the audio to files first", recording["id"])
     if len(recording["sources"]) > 1 or source["type"] not in ("file", "command"):
         found, expected = f"{len(recording['sources'])} sources of type {source['type']}", "one file or command"
         raise InputError(RECORDINGS, found, expected, "Save the audio to files first", item=recording["id"])
@@ -284,23 +318,35 @@ def _check_entries(utt: str, custom: Json, path: object) -> None:
 
 
 def made_tables(recordings: dict[str, Json], supervisions: dict[str, Json]) -> dict[str, dict[str, str]]:
-    """The tables that manifests which know nothing of Kaldi amount to."""
-    used = {each["recording_id"]: recordings[each["recording_id"]] for each in supervisions.values()}
+    """The tables that manifests which know nothing of Kaldi amount to. Recordings of which several channels are used
+    are one for each, `<id>-<channel>`."""
+    sides = {(each["recording_id"], each["channel"]) for each in supervisions.values()}
+    count = Counter(name for name, _ in sides)
+    names = {side: f"{side[0]}-{side[1]}" if count[side[0]] > 1 else side[0] for side in sides}
+    reco = {utt: names[each["recording_id"], each["channel"]] for utt, each in supervisions.items()}
     whole = all(
-        utt == each["recording_id"] and each["start"] == 0 and abs(each["duration"] - used[utt]["duration"]) < 1e-4
+        utt == reco[utt]
+        and each["start"] == 0
+        and abs(each["duration"] - recordings[each["recording_id"]]["duration"]) < 1e-4
         for utt, each in supervisions.items()
     )
+    entries = {side: wav_entry(recordings[side[0]]) for side in sides}
     tables = {
-        "wav.scp": {name: wav_entry(each) for name, each in used.items()},
+        "wav.scp": {names[side]: entry for side, entry in entries.items()},
         "utt2dur": {utt: f"{each['duration']:.4f}" for utt, each in supervisions.items()},
         "text": {utt: each["text"] for utt, each in supervisions.items() if each.get("text")},
         "spk2gender": {
             each.get("speaker") or utt: each["gender"] for utt, each in supervisions.items() if each.get("gender")
         },
     }
+    if any(_channels(recordings[name]) > 1 for name, _ in sides):
+        tables["reco2file_and_channel"] = {
+            names[side]: f"{Path(entry.rstrip(' |')).stem} {SIDES.get(side[1], side[1] + 1)}"
+            for side, entry in entries.items()
+        }
     if not whole:
         tables["segments"] = {
-            utt: f"{each['recording_id']} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
+            utt: f"{reco[utt]} {each['start']:.3f} {each['start'] + each['duration']:.3f}"
             for utt, each in supervisions.items()
         }
     return tables
@@ -331,10 +377,11 @@ def info_of(supervision: Json) -> dict[str, str]:
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
     """Writes the data directory of two manifests; returns the numbers of recordings and utterances.
 
-    Raises InputError for ids twice, supervisions without their recording, and sources that wav.scp cannot name.
+    Raises InputError, before anything is written, for ids twice, supervisions without their recording, or outside of
+    it, and sources that wav.scp cannot name.
     """
     recordings = read_manifest(recordings_path, RECORDING)
-    supervisions, several = read_manifest(supervisions_path, SUPERVISION), 0
+    supervisions = read_manifest(supervisions_path, SUPERVISION)
     for utt, each in supervisions.items():
         check_id(utt, "utterance", supervisions_path)
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
@@ -342,35 +389,36 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         if each["recording_id"] not in recordings:
             found, expected = f"recording {each['recording_id']}", "one of the recordings"
             raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
-        recording = recordings[each["recording_id"]]
-        several += len({channel for source in recording["sources"] for channel in source["channels"]}) > 1
-        channels_of(each, recording, supervisions_path)
-        each["duration"] = duration_in(recording, each["start"], each["duration"], supervisions_path, utt)
-    files = {
-        source["source"]: told_of_file(each, source)
-        for each in recordings.values()
-        for source in each["sources"]
-        if source["type"] == "file" and not each.get("transforms") and Path(source["source"]).is_file()
-    }
-    say_contradicted(files, read_headers(files))
-    if several:
-        print(f"{target}: {several} utterances are of recordings with several channels: {CUTS} alone says of which")
+    used = {each["recording_id"] for each in supervisions.values()}
+    told = {name: recordings[name] for name in c_sorted(used)}
+    recordings |= as_stored(told, recordings_path)
+    for utt, each in supervisions.items():
+        recording, before = recordings[each["recording_id"]], told[each["recording_id"]]
+        each["channel"], *more = channels_of(each, recording, supervisions_path)
+        if more:
+            found, cure = f"channels {[each['channel'], *more]}", "Give each channel a supervision of its own"
+            raise InputError(supervisions_path, found, "one channel", cure, item=utt)
+        whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
+        seconds = None if whole else each["duration"]
+        each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
     if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
         print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
-    target.mkdir(parents=True, exist_ok=True)
+    if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
+        of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
+        print(f"{target}: {len(several)} {of_which}")
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
-    for name, table in tables.items():
-        if table:
-            data.write(name, table)
-    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     cuts = {
         utt: _kept_cut(each, supervisions_path)
         or json.dumps(cut_of(recordings[each["recording_id"]], _plain(each)), ensure_ascii=False)
         for utt, each in supervisions.items()
     }
+    target.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if table:
+            data.write(name, table)
+    data.write_info({utt: info_of(each) for utt, each in supervisions.items()})
     write_cuts(target / CUTS, [cuts[utt] for utt in c_sorted(cuts)])
-    used = {each["recording_id"] for each in supervisions.values()}
     if set(recordings) - used:
         write_jsonl(target / UNUSED, [recordings[key] for key in c_sorted(set(recordings) - used)])
     data.write_speakers({utt: each.get("speaker") or utt for utt, each in supervisions.items()})

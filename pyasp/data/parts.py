@@ -150,9 +150,9 @@ def _union(directories: list[DataDir], name: str) -> dict[str, str]:
 
 def _same(old: str, new: str, where: Path, key: str) -> None:
     if old != new:
-        shown = [repr(text.strip()[:60]) if text.strip() else "nothing behind the key" for text in (old, new)]
-        expected = f"{shown[0]}, as in another directory"
-        raise InputError(where, shown[1], expected, "Rename the utterances of one of them", item=key)
+        found, other = (repr(text.strip()[:60]) if text.strip() else "nothing" for text in (new, old))
+        cure = "Rename the utterances of one of them, or repair its table"
+        raise InputError(where, found, f"{other}, as in another directory", cure, item=key)
 
 
 def statistics(data: DataDir) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def statistics(data: DataDir) -> dict[str, Any]:
             facts[key.replace("seconds", "hours")] = round(float(values.sum()) / 3600, 4)
             facts[key] = _spread(values)
     if data.has("utt2num_silent"):
-        silent = {utt: int(frames) / 100 for utt, frames in data.read("utt2num_silent").items() if frames != "0"}
+        silent = {utt: frames / 100 for utt, frames in data.numbers("utt2num_silent").items() if frames}
         facts["digital_silence"] = {
             "recordings": len(silent),
             "seconds": round(sum(silent.values()), 2),

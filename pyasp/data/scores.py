@@ -20,7 +20,7 @@ import numpy as np
 
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.files import absent, atomic_write, remove_tree
-from pyasp.core.records import making
+from pyasp.core.records import making, with_beside
 from pyasp.core.text import between, read_lines
 from pyasp.data.datadir import read_reasons, write_reasons, write_rows
 from pyasp.data.trials import WORDS, Columns, TrialList, TrialReader, blocks, check_classes, columns_of, trial_lists
@@ -106,7 +106,11 @@ def write_scores(
         write_rows(f"{path}.tsv", columns, cells)
     with atomic_write(array_path(path)) as stream:
         np.save(stream, values, allow_pickle=False)
-    with making(path, made) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+    others: list[str | Path] = [array_path(path), *([f"{path}.tsv"] if columns else [])]
+    with (
+        making(path, with_beside(made, there=others)) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="\n") as stream,
+    ):
         write_lines(stream, trials, values)
 
 

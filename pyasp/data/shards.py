@@ -26,7 +26,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current, making, write_made
+from pyasp.core.records import describe, is_current, making, with_beside, write_made
 from pyasp.data.checks import add_dropped
 from pyasp.data.datadir import DataDir, c_sorted, read_reasons, read_table, write_table
 from pyasp.data.parts import DROPPED
@@ -255,6 +255,8 @@ def _make_shard(
             progress.update()
         for name, table in tables.items():
             write_table(f"{stem}.{name}", table)
+        paths = [f"{stem}.{name}" for name in tables]
+        write_made(f"{stem}.scp", with_beside(record, *paths, there=[f"{stem}.ark"]))
     return done, len(tables["failed"])
 
 
@@ -302,7 +304,8 @@ def merge(
         beside = read_table(Path(reuse).parent / Path(path).name) if reuse else {}
         table.update({utt: beside[utt] for utt in utts if utt in beside and utt not in table})
         write_table(path, table)
-    with making(out_scp, made) as temporary:
+    ours = [path for path in tables.values() if Path(path).parent == Path(out_scp).parent]
+    with making(out_scp, with_beside(made, *ours)) as temporary:
         write_table(temporary, lines)
 
 

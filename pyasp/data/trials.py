@@ -113,12 +113,16 @@ class TrialReader:
 
 
 def read_trials(
-    path: str | Path, models: list[str] | None = None, tests: list[str] | None = None, both_classes: bool = True
+    path: str | Path,
+    models: list[str] | None = None,
+    tests: list[str] | None = None,
+    both_classes: bool = True,
+    say: bool = True,
 ) -> TrialList:
     """Reads a list; with `models` or `tests` given, their order numbers the ids and any other id is an InputError.
 
     InputError also on a malformed line, an empty list, and (with `both_classes`) a list without targets or without
-    nontargets. Prints how many trials are listed twice; the same pair under both labels is an InputError.
+    nontargets. With `say` prints how many trials are listed twice; the same pair under both labels is an InputError.
     """
     reader = TrialReader(path, models or (), tests or ())
     with open(path, "rb") as stream:
@@ -128,7 +132,7 @@ def read_trials(
     _check_known(path, trials.models, models, "models")
     _check_known(path, trials.tests, tests, "test recordings")
     check_classes(int(trials.target.sum()), len(trials), path, both_classes)
-    _count_duplicates(trials, path)
+    _count_duplicates(trials, path, say)
     return trials
 
 
@@ -166,12 +170,12 @@ def count_duplicates(trials: TrialList) -> tuple[int, int]:
     return same, other
 
 
-def _count_duplicates(trials: TrialList, path: object) -> None:
+def _count_duplicates(trials: TrialList, path: object, say: bool) -> None:
     same, other = count_duplicates(trials)
     if other:
         found = f"{other} pairs listed as target and as nontarget"
         raise InputError(path, found, "one label per pair", "Correct the labels of the list")
-    if same:
+    if same and say:
         print(f"{path}: {same} of {len(trials)} trials are listed more than once; each line counts")
 
 

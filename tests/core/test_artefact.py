@@ -14,7 +14,17 @@ from pyasp.core import records
 from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 from pyasp.core.options import option
-from pyasp.core.records import ask, describe, digest_of, fingerprint, is_current, made_path, making
+from pyasp.core.records import (
+    ask,
+    describe,
+    digest_of,
+    fingerprint,
+    is_as_asked,
+    is_current,
+    made_path,
+    making,
+    with_beside,
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,23 @@ def test_another_name_of_the_same_place_is_no_change(tmp_path, monkeypatch):
         is_current("out", recipe("other"))
     with pytest.raises(InputError, match="--lists: "):
         is_current("out", recipe("real", "y"))
+
+
+@pytest.mark.parametrize("name, again", [("table", "another"), ("table", None), ("ark", None), ("ark", "another")])
+def test_what_is_gone_beside_an_artefact_is_made_again_with_it(tmp_path, monkeypatch, capsys, name, again):
+    """A table by its bytes; an archive, which would take long to read, by being there."""
+    monkeypatch.chdir(tmp_path)
+    for each in ("in", "table", "ark"):
+        Path(each).write_text(each)
+    recipe = describe("tool", {}, ["in"])
+    monkeypatch.setenv("PYASP_ASKED", "digest out")
+    make("out", with_beside(recipe, "table", there=["ark"]))
+    assert is_current("out", recipe) and is_as_asked("out", "digest")
+    Path(name).write_text(again) if again else Path(name).unlink()
+    whole = (name, again) == ("ark", "another")
+    capsys.readouterr()
+    assert is_current("out", recipe) == is_as_asked("out", "digest") == whole
+    assert (f"out: made again, since {name} beside it is gone or another" in capsys.readouterr().err) != whole
 
 
 def test_a_directory_that_moved_has_the_inputs_that_it_had(tmp_path, monkeypatch):

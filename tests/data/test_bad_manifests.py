@@ -59,10 +59,10 @@ def test_what_wav_scp_cannot_say_of_a_manifest_is_refused(tmp_path, recording, s
     assert not (tmp_path / "k/wav.scp").exists()
 
 
-def test_channels_that_wav_scp_does_not_choose_are_told(tmp_path, capsys):
+def test_which_of_several_channels_is_meant_is_told(tmp_path, capsys):
     source = {"type": "file", "channels": [0, 1], "source": "a.wav"}
     of_one_recording(tmp_path, {"sources": [source], "channel_ids": [0, 1]}, {"id": "u", "channel": 1})
-    assert "k: 1 utterances are of recordings with several channels: cuts.jsonl.gz alone" in capsys.readouterr().out
+    assert "k: 1 utterances are of recordings with several channels: reco2file_and_channel" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("speaker", [None, ""])

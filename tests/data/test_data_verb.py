@@ -14,7 +14,6 @@ from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
 from pyasp.data.datadir import DataDir, read_table, write_table
-from pyasp.data.manifests import write_jsonl
 from pyasp.data.parts import choose, parts_of
 
 RATE = 8000
@@ -126,18 +125,107 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
     assert found == supervisions[0]
 
 
-def test_a_manifest_that_its_files_contradict_is_told(folder, capsys):
-    assert main(["to-lhotse", "d", "man"]) == 0
-    objects = lines("man/recordings.jsonl.gz")
-    objects[1] |= {"num_samples": 99999, "duration": 99999 / RATE}
-    write_jsonl(Path("man/recordings.jsonl.gz"), objects)
-    capsys.readouterr()
-    assert main(["from-lhotse", "man", "back"]) == 0
-    told = (
-        f"1 of 5 files are not what the manifest says (first: {folder}/a-2.wav: found 8160 samples, 8000 Hz, 1 channels"
+def manifests(folder, recording=None, supervision=None):
+    """Two recordings, a-1 and b-1, and a supervision of each; of the first with other fields."""
+    recordings = [
+        {
+            "id": name,
+            "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
+            "sampling_rate": RATE,
+            "num_samples": RATE + 80,
+            "duration": 1.01,
+            "channel_ids": [0],
+        }
+        for name in ("a-1", "b-1")
+    ]
+    supervisions = [
+        {"id": name, "recording_id": name, "start": 0.0, "duration": 1.01, "channel": 0, "speaker": name[0]}
+        for name in ("a-1", "b-1")
+    ]
+    recordings[0] |= recording or {}
+    supervisions[0] |= supervision or {}
+    for name, objects in (("recordings", recordings), ("supervisions", supervisions)):
+        with gzip.open(f"{name}.jsonl.gz", "wt") as stream:
+            stream.writelines(json.dumps(each) + "\n" for each in objects)
+    return ["from-lhotse", "recordings.jsonl.gz", "supervisions.jsonl.gz", "k"]
+
+
+TWO = [{"type": "file", "channels": [0, 1], "source": "two.wav"}]  # which is not there
+
+
+@pytest.mark.parametrize(
+    "recording, supervision, message",
+    [
+        ({}, {"channel": 1}, "a-1: found channel 1; expected channels of its recording a-1, [0]"),
+        ({}, {"channel": [0, 1]}, "a-1: found channel [0, 1]; expected channels of its recording a-1, [0]"),
+        ({"sources": TWO}, {"channel": [0, 1]}, "a-1: found channels [0, 1]; expected one channel"),
+        ({"transforms": [{"name": "Speed"}]}, {}, "a-1: found a recording with transforms ([{'name': 'Speed'}])"),
+        ({}, {"duration": -1}, "a-1: found 0.000 s to -1.000 s of a recording of 1.010 s"),
+        ({}, {"start": -0.2}, "a-1: found -0.200 s to 0.810 s of a recording of 1.010 s"),
+        ({"sampling_rate": 0}, {}, "a-1: found sampling_rate 0"),
+        ({"sampling_rate": -8000}, {}, "a-1: found sampling_rate -8000"),
+        ({}, {"text": "two\nlines"}, "text: found the entry 'a-1' 'two\\nlines'"),
+    ],
+)
+def test_manifests_that_no_table_can_tell_are_refused_and_leave_nothing(
+    folder, capsys, recording, supervision, message
+):
+    assert main(manifests(folder, recording, supervision)) == 1
+    assert message in capsys.readouterr().err and not Path("k").exists()
+
+
+def test_a_channel_that_the_file_lacks_is_refused(folder, capsys):
+    source = {"type": "file", "channels": [0, 1], "source": str(folder / "a-1.wav")}
+    assert main(manifests(folder, {"sources": [source]}, {"channel": 1})) == 1
+    assert "a-1: found 1 channels; expected those of the manifest: [0, 1]" in capsys.readouterr().err
+
+
+def test_files_that_are_not_what_a_manifest_says_decide(folder, capsys):
+    assert (
+        main(manifests(folder, {"sampling_rate": 16000, "num_samples": 99999, "duration": 6.25}, {"duration": 6.25}))
+        == 0
     )
-    assert told in capsys.readouterr().out
-    assert main(["validate", "back"]) == 1 and "make the manifest of these cuts again" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"1 of 2 files are not what it says, and decide (first: {folder}/a-1.wav: found {RATE + 80} samples" in said
+    assert read_table("k/utt2dur")["a-1"] == "1.0100" and main(["validate", "k"]) == 0
+    Path("a-1.wav").rename("away")
+    assert main([*manifests(folder)[:3], "j"]) == 0
+    assert f"1 of 2 files are not there to compare it with (first: {folder}/a-1.wav)" in capsys.readouterr().out
+
+
+def test_each_channel_of_a_recording_is_one_of_its_own(folder):
+    soundfile.write("two.wav", np.zeros((RATE, 2)), RATE)
+    source = {"type": "file", "channels": [0, 1], "source": str(folder / "two.wav")}
+    words = manifests(
+        folder, {"sources": [source], "num_samples": RATE, "duration": 1.0}, {"channel": 1, "duration": 1.0}
+    )
+    assert main(words) == 0
+    assert read_table("k/reco2file_and_channel") == {"a-1": "two B", "b-1": "b-1 A"}
+    with gzip.open("supervisions.jsonl.gz", "at") as stream:
+        other = {"id": "a-2", "recording_id": "a-1", "start": 0.5, "duration": 0.5, "channel": 0, "speaker": "a"}
+        stream.write(json.dumps(other) + "\n")
+    assert main([*words[:3], "j"]) == 0 and main(["validate", "j"]) == 0
+    assert read_table("j/segments")["a-2"] == "a-1-0 0.500 1.000"
+    assert read_table("j/reco2file_and_channel") == {"a-1-0": "two A", "a-1-1": "two B", "b-1": "b-1 A"}
+    cuts = {each["id"]: each["channel"] for each in lines("j/cuts.jsonl.gz")}
+    assert cuts == {"a-1": 1, "a-2": 0, "b-1": 0}
+
+
+@pytest.mark.parametrize("words", [["combine", "o", "d", "e"], ["to-lhotse", "e", "o"], ["subset", "e", "o"]])
+def test_what_fails_half_way_leaves_nothing(folder, capsys, words):
+    shutil.copytree("d", "e")
+    Path("e/utt2spk").write_text(Path("d/utt2spk").read_text().replace("b-3 b", "b-3 c"))
+    Path("e/text").write_text("a-1 x\na-1 y\n")
+    assert main(words) == 1 and capsys.readouterr().err and not Path("o").exists()
+    Path("o").mkdir()
+    Path("o/mine").touch()
+    assert main(words) == 1 and [each.name for each in Path("o").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["utt2num_voiced", "utt2num_silent"])
+def test_counts_that_are_no_numbers_are_told(folder, capsys, name):
+    DataDir("d").write(name, {"a-1": "1s"})
+    assert main(["stats", "d"]) == 1 and f"d/{name}: a-1: found '1s'; expected a number" in capsys.readouterr().err
 
 
 def test_subset(folder):
@@ -176,6 +264,9 @@ def test_combine_refuses_contradictions_and_says_what_is_left_out(folder, capsys
     assert main(["combine", "j", "d", "e"]) == 0 and "text: only in d: left out" in capsys.readouterr().out
     DataDir("e").write("utt2dur", {**read_table("e/utt2dur"), "a-1": "9"})
     assert main(["combine", "j2", "d", "e"]) == 1 and "as in another directory" in capsys.readouterr().err
+    DataDir("e").write("utt2dur", {**read_table("d/utt2dur"), "a-1": ""})
+    assert main(["combine", "j2", "d", "e"]) == 1
+    assert "a-1: found nothing; expected '1.0100', as in another directory" in capsys.readouterr().err
     assert main(["combine", "j3", "d", "s"]) == 1 and "in all or none" in capsys.readouterr().err
 
 

@@ -487,6 +487,16 @@ def test_a_speaker_of_another_gender_in_another_set_is_told(tree, tmp_path, caps
     )
 
 
+def test_columns_gender_and_sex_that_contradict_each_other_are_told(tree, tmp_path, capsys):
+    """Where both say the same, or one of them nothing, it is known."""
+    cells = [("f", "Female"), ("", "m"), ("M", ""), ("m", "f"), ("f", "male"), ("m", "m")]
+    rows(tmp_path / "known.tsv", ["speaker", "gender", "sex"], *([f"spk{k}", *each] for k, each in enumerate(cells)))
+    assert prepare(tmp_path / "data", "--root", tree, "--speaker-table", tmp_path / "known.tsv") == 0
+    assert "the gender of 2 speakers is none of m f male female (f/m, m/f)" in capsys.readouterr().out
+    tables = [DataDir(tmp_path / "data" / name).read_if_there("spk2gender") for name in ("train", "enroll")]
+    assert tables[0] | tables[1] == {"spk0": "f", "spk1": "m", "spk2": "m", "spk5": "m"}
+
+
 @pytest.mark.parametrize("given", ["speaker table", "tables"])
 @pytest.mark.parametrize("column", ["sex", "Gender"])
 def test_a_column_sex_is_the_gender(protocol, tree, tmp_path, given, column):

@@ -80,6 +80,21 @@ def test_lhotse_manifests_keep_stretches_channels_and_columns(tree, tmp_path):
             assert np.array_equal(heard, wanted), utt
 
 
+def test_a_supervision_that_ends_before_it_begins_is_named_and_may_be_left_out(tree, tmp_path, capsys):
+    """Before anything is written: no later stage could say where it came from."""
+    options = manifests(tree, tmp_path / "m")
+    items = list(read_jsonl(options[3]))
+    items[0] |= {"duration": -0.05}
+    write_jsonl(options[3], items)
+    assert prepare(tmp_path / "data", *options) == 1
+    told = f"{items[0]['id']}: found 1 utterances outside of their recordings"
+    refused(capsys, told, "found 0.000 s to -0.050 s of a recording of 0.200 s", "--max-bad")
+    assert not (tmp_path / "data/train").exists()
+    assert prepare(tmp_path / "data", *options, "--max-bad=0.2") == 0
+    dropped = "".join(path.read_text() for path in (tmp_path / "data").glob("*/dropped.tsv"))
+    assert f"{items[0]['id']}\t" in dropped and "0.000 s to -0.050 s" in dropped
+
+
 def test_recordings_of_no_supervision_are_counted(tree, tmp_path, capsys):
     options = manifests(tree, tmp_path / "lhotse")
     kept = [each for each in lhotse.SupervisionSet.from_file(options[3]) if each.recording_id != "spk5-s1"]
@@ -403,7 +418,12 @@ def test_what_lhotse_holds_elsewhere_is_stored_as_the_message_says(tree, tmp_pat
         each.sources[0].type, each.sources[0].source = "url", f"https://example.org/{each.id}.wav"
     lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "url.jsonl.gz")
     assert prepare(tmp_path / "data", "--recordings", tmp_path / "url.jsonl.gz", *options[2:]) == 1
-    refused(capsys, "found a source of type 'url'", f"from_file('{tmp_path}/url.jsonl.gz')", "give --recordings DIR/")
+    refused(
+        capsys,
+        "found a source of type 'url'",
+        f"from_file('{tmp_path}/url.jsonl.gz')",
+        "give DIR/recordings.jsonl.gz in its place",
+    )
     resampled = lhotse.RecordingSet.from_recordings(lhotse.RecordingSet.from_file(options[1]).resample(8000))
     resampled.to_file(options[1])
     assert prepare(tmp_path / "data", *options) == 1
