@@ -84,7 +84,9 @@ spare_others() {
   local exp=$1 each over=() beside=()
   [ -d "$exp" ] && [ ! -e "$exp/.lock" ] || return 0
   [ -z "$(find "$exp" -maxdepth 4 -name '*.made.json' -print -quit 2>/dev/null)" ] || return 0 # of a run, copied
-  for each in "${@:2}"; do [ ! -e "$exp/$each" ] || over+=("$each"); done
+  for each in "${@:2}"; do # empty folders hold nothing
+    [ -z "$(find "$exp/$each" ! -type d -print -quit 2>/dev/null)" ] || over+=("$each")
+  done
   [ ${#over[@]} -eq 0 ] || die "--exp: $exp holds what no run made, and this one would write over (${over[*]}). Name another directory; nothing was changed"
   mapfile -t beside < <(ls -A "$exp")
   [ ${#beside[@]} -eq 0 ] || log "$exp: ${#beside[@]} files or folders that no run made (first: ${beside[0]}) stay as they are"
