@@ -17,6 +17,7 @@ from pyasp.core.text import open_text, parse_json
 
 Json = dict[str, Any]
 MAX_SECONDS = 1e7  # four months: longer than any recording
+AGAIN = "Prepare the data again, or make the manifest of these cuts again"
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 
 
@@ -152,15 +153,15 @@ def audio_fault(cut: Json, headers: Mapping[str, Header | str]) -> str | None:
     found = headers[source["source"]]
     counts = [recording.get("sampling_rate"), recording.get("num_samples"), *(source.get("channels") or [None])]
     if not all(type(count) is int for count in counts):
-        return f"{source['source']}: a cut without rate, number of samples or channels. Prepare the data again"
+        return f"{source['source']}: a cut without rate, number of samples or channels. {AGAIN}"
     told = Header(counts[0], counts[1], max(counts[2:]) + 1, "")
     assert isinstance(found, Header)  # those without one are told above
     if (found.samples, found.rate) != (told.samples, told.rate) or told.channels > found.channels:
-        return f"{source['source']}: found {found}; expected {told} as its cut says. Prepare the data again"
+        return f"{source['source']}: found {found}; expected {told} as its cut says. {AGAIN}"
     start, seconds = cut.get("start", 0.0), cut.get("duration", 0.0)
     if count_in(start, found.rate) + count_in(seconds, found.rate) > found.samples:
         told_end = f"a cut of {seconds:.4f} s at {start:.4f} s"
-        return f"{source['source']}: found {found}; expected {told_end} within it. Prepare the data again"
+        return f"{source['source']}: found {found}; expected {told_end} within it. {AGAIN}"
     return None
 
 
