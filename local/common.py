@@ -50,7 +50,6 @@ NO_COMMANDS = (
     "Name a file, whose name does not end in |; entries of wav.scp and `command` sources of a manifest run with "
     "--allow-commands, if you trust them: else a preparation runs no commands"
 )
-GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
-from local.common import GENDERS, Utterance, index_by_id, prefixed, walk_speakers
+from local.common import Utterance, index_by_id, prefixed, walk_speakers
 from local.trial_lists import Stretch
 from pyasp.audio.folders import SUFFIXES, RealPaths, some
 from pyasp.audio.headers import Header
 from pyasp.core.errors import InputError
 from pyasp.core.text import read_lines
 from pyasp.data.checks import number
-from pyasp.data.datadir import BAD_ID, read_rows
+from pyasp.data.datadir import BAD_ID, GENDERS, gender_of, read_rows
 
 JOINTS = ("-", "--", "---")  # of the parts of a path in an id: `ann/monday` may stand beside `ann-monday`
 STRETCHES = "start begin onset end stop offset channel chan".split()  # columns that may say what of a file is meant
@@ -172,14 +172,14 @@ def know_speakers(source: OwnData, path: str) -> None:
         source.doubts["warning of the speaker table"] = told
     for utt in source.all():
         row = rows.get(utt.speaker, {})
-        utt.gender = utt.gender if _gender(utt.gender) else row.get("gender") or utt.gender
+        utt.gender = utt.gender if gender_of(utt.gender) else row.get("gender") or utt.gender
         known = {name: value for name, value in row.items() if name not in NOT_KEPT and value}
         utt.info = known | {name: value for name, value in utt.info.items() if value}
 
 
 def _contradicts(utt: Utterance, row: Mapping[str, str]) -> bool:
     """Whether an utterance is said to be of another gender, language, ... than a row of its speaker says."""
-    genders = {_gender(utt.gender), _gender(row.get("gender", ""))} - {""}
+    genders = {gender_of(utt.gender), gender_of(row.get("gender", ""))} - {""}
     return len(genders) > 1 or any(value and row.get(name) not in (None, "", value) for name, value in utt.info.items())
 
 
@@ -188,20 +188,15 @@ def with_gender(row: dict[str, str]) -> dict[str, str]:
     it is `m/f`, which is no gender."""
     told = {name: value for name, value in row.items() if name.lower() in ("gender", "sex")}
     rest = {name: value for name, value in row.items() if name not in told}
-    values = dict.fromkeys(_gender(value) or value.strip() for value in told.values())
+    values = dict.fromkeys(gender_of(value) or value.strip() for value in told.values())
     return {**rest, "gender": "/".join(filter(None, values))} if told else row
-
-
-def _gender(text: str) -> str:
-    """m or f; nothing of a word that is none of GENDERS."""
-    return GENDERS.get(text.strip().lower(), "")
 
 
 def settle_genders(source: OwnData) -> None:
     """Genders as a user wrote them become m and f; others are said, and count as not known."""
     other: dict[str, set[str]] = defaultdict(set)
     for utt in source.all():
-        if not (found := _gender(utt.gender)) and utt.gender.strip():
+        if not (found := gender_of(utt.gender)) and utt.gender.strip():
             other[utt.gender.strip()].add(utt.speaker)
         utt.gender = found
     if other:
@@ -237,7 +232,7 @@ def from_tree(source: OwnData, root: str) -> None:
     ]
     source.take("pool", pool, root)
     known = dict(zip(tree.files, ids))
-    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.again.items() if first in known]
+    again = [(tree.below(path).split(os.sep), known[first]) for path, first in tree.second_names()]
     source.name_pool([(name, key) for part, key in [*zip(parts, ids), *again] for name in path_names(part)])
 
 

@@ -11,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from local.common import GENDERS, Utterance, prefixed
+from local.common import Utterance, prefixed
 from local.sre12_tables import SIDES, AudioFiles, rows
 from local.training import Conditions, Corpus, check_genders, find_table, kinds_of
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import GENDERS, gender_of
 
 # ---------------------------------------------------------------- SRE04 to SRE06
 
@@ -278,6 +279,6 @@ def read_cts(root: str) -> list[Utterance]:
         if file is None:
             told, cure = f"segment {segment} without a file in {root}/data", "Unpack all of data/, or check the column"
             raise InputError(path, told, "data/<segment>.sph", cure, item=f"line {number}")
-        gender = GENDERS.get(row.get("gender", "").lower(), "")
+        gender = gender_of(row.get("gender", ""))
         utterances.append(Utterance(prefixed(segment, speaker), speaker, file, gender, info={"corpus": row["corpus"]}))
     return utterances

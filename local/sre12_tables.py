@@ -9,10 +9,10 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from local.common import GENDERS
 from pyasp.audio.folders import audio_below
 from pyasp.core.errors import InputError
 from pyasp.core.text import open_text, read_lines
+from pyasp.data.datadir import GENDERS
 
 KEY = "docs/NIST_SRE12_core_trial_key.v1.csv"
 TABLES = "docs/NIST_SRE12_target_speaker_tables_v*"

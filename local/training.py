@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from local.common import GENDERS, Utterance
+from local.common import Utterance
 from local.sre12_tables import AudioFiles
 from pyasp.audio.folders import file_below
 from pyasp.core.errors import InputError
+from pyasp.data.datadir import GENDERS, gender_of
 
 MIXER = ("sre04", "sre05", "sre06", "sre08", "sre10", "mixer6")  # corpora whose speaker labels are Mixer PINs
 MAX_UNKNOWN = 0.05  # share of lines without m or f above which the columns are taken for wrong
@@ -78,9 +79,7 @@ class Corpus:
             self.missing.append(segment)
             return
         stem = Path(path).stem
-        side = Utterance(
-            f"{self.name}-{stem}-{'ab'[channel]}", pin, path, GENDERS.get(gender.strip().lower(), ""), channel
-        )
+        side = Utterance(f"{self.name}-{stem}-{'ab'[channel]}", pin, path, gender_of(gender), channel)
         other = self.sides.setdefault((path, channel), side)
         if other.speaker != pin:
             found, expected = f"speaker {pin} in {stem}, side {'ab'[channel]}", f"{other.speaker}, as told before"

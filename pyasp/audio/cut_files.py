@@ -17,7 +17,7 @@ from pyasp.core.text import open_text, parse_json
 
 Json = dict[str, Any]
 MAX_SECONDS = 1e7  # four months: longer than any recording
-AGAIN = "Prepare the data again, or make the manifest of these cuts again"
+MADE_AGAIN = "Make the directory again with what made it: pyasp data from-lhotse, or a run"
 CUT_ID = re.compile(r'^\{"id": "([^"\\]+)"')
 
 
@@ -35,10 +35,10 @@ def read_cuts(path: str | Path) -> Iterator[tuple[str, str]]:
 
 def parse_cut(line: str, path: object, item: object) -> Json:
     """The cut in one line of a `cuts.jsonl.gz`. Raises InputError unless it has what the recipe reads of it."""
-    cut = parse_json(line, path, item, "a lhotse cut as JSON", rerun("prepare"))
+    cut = parse_json(line, path, item, "a lhotse cut as JSON", rerun("prepare", MADE_AGAIN))
     fault = _fault(cut)
     if fault:
-        raise InputError(path, fault, "a lhotse cut as JSON", rerun("prepare"), item=item)
+        raise InputError(path, fault, "a lhotse cut as JSON", rerun("prepare", MADE_AGAIN), item=item)
     return cut
 
 
@@ -153,15 +153,15 @@ def audio_fault(cut: Json, headers: Mapping[str, Header | str]) -> str | None:
     found = headers[source["source"]]
     counts = [recording.get("sampling_rate"), recording.get("num_samples"), *(source.get("channels") or [None])]
     if not all(type(count) is int for count in counts):
-        return f"{source['source']}: a cut without rate, number of samples or channels. {AGAIN}"
+        return f"{source['source']}: a cut without rate, number of samples or channels. {MADE_AGAIN}"
     told = Header(counts[0], counts[1], max(counts[2:]) + 1, "")
     assert isinstance(found, Header)  # those without one are told above
     if (found.samples, found.rate) != (told.samples, told.rate) or told.channels > found.channels:
-        return f"{source['source']}: found {found}; expected {told} as its cut says. {AGAIN}"
+        return f"{source['source']}: found {found}; expected {told} as its cut says. {MADE_AGAIN}"
     start, seconds = cut.get("start", 0.0), cut.get("duration", 0.0)
     if count_in(start, found.rate) + count_in(seconds, found.rate) > found.samples:
         told_end = f"a cut of {seconds:.4f} s at {start:.4f} s"
-        return f"{source['source']}: found {found}; expected {told_end} within it. {AGAIN}"
+        return f"{source['source']}: found {found}; expected {told_end} within it. {MADE_AGAIN}"
     return None
 
 

@@ -11,8 +11,8 @@ import os
 import re
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,16 @@ class Tree:
     def below(self, path: str) -> str:
         """A path relative to the root that it lies below, or is."""
         return path[len(os.path.join(self.roots[self.root_of(path)], "")) :] or "."
+
+    def second_names(self) -> Iterator[tuple[str, str]]:
+        """(second name of a recording, its name in `files`): by links to it, and to a folder that it lies in."""
+        yield from self.again.items()
+        links: dict[str, list[str]] = defaultdict(list)
+        for name, folder in self.folders.items():
+            links[folder].append(name)
+        for path in self.files if links else ():
+            for folder in map(str, Path(path).parents):
+                yield from ((name + path[len(folder) :], path) for name in links.get(folder, ()))
 
     def say(self) -> None:
         """Prints what was passed over, by suffix, and which names lead to recordings that the walk had already."""
@@ -335,15 +345,21 @@ class Listing:
     def replaced(self) -> str:
         """Which of the listed files are others now; "" where none is. One that is not there is none: its disk may be
         away."""
-        now = {path: _status(path) for path, seen in self.old.items() if seen.status}
+        now = {path: _status(path) for path, seen in self.old.items() if ":" in seen.status}
         others = {path for path, status in now.items() if status not in ("-", self.old[path].status)}
-        return _told(others, "replaced", os.path.commonpath(self.old)) if others else ""
+        return _told(others, "replaced", os.path.commonpath(map(os.path.dirname, now))) if others else ""
 
     def write(self, paths: Iterable[str]) -> None:
         """Lists these files as they are now; the same bytes for the same files."""
         seen = self.seen(paths)
         with atomic_write(self.path) as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as stream:
             stream.writelines(f"{each.status} {each.since} {path}\n".encode() for path, each in seen.items())
+
+
+def replaced_of(directory: Path) -> list[str]:
+    """Which files of the listings in a directory are others now, in sentences."""
+    listings = (Listing(directory, path.name) for path in sorted(directory.glob("*.files.gz")))
+    return [told for listing in listings if (told := listing.replaced())]
 
 
 def _told(names: Collection[str], how: str, root: str) -> str:

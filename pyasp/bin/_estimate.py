@@ -49,7 +49,7 @@ class Size:
     def of(cls, data: DataDir, kept: SelectOptions | None = None) -> Size:
         """Of a set that has its voice activity; kept: the rules by which recordings train."""
         data.require("utt2spk", "utt2num_voiced", "utt2dur")
-        voiced = {utt: int(count) for utt, count in data.read("utt2num_voiced").items()}
+        voiced = data.counts("utt2num_voiced")
         utts = {utt: spk for utt, spk in data.utt2spk.items() if utt in voiced}
         if kept:
             chosen = select_ubm(utts, voiced, {}, kept)[0]

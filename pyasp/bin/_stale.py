@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyasp.audio.folders import Listing
+from pyasp.audio.folders import replaced_of
 from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import COMMAND_LINE, InputError, rerun
@@ -265,9 +265,7 @@ def changed_inputs(
         if now != mark:
             yield f"input {path} {'is gone' if now is None else 'changed'}"
     if made["tool"] == "augment" or stage_of(run, artefact, made["tool"]) == "prepare":
-        for listing in sorted(artefact.parent.glob("*.files.gz")):  # of the audio, which is no input of a record
-            if told := Listing(listing.parent, listing.name).replaced():
-                yield told
+        yield from replaced_of(artefact.parent)  # of the audio, which is no input of a record
     for path in models_of(run, artefact, made["tool"]):
         if not any(same_value(name, str(path)) for name in made["inputs"]):
             yield f"not made with {path}"

@@ -84,10 +84,11 @@ def split(options: Options, path: str, count: str, out: str | None) -> None:
     if not count.isdigit():
         raise InputError("command line", repr(count), "a number of parts", "pyasp data split DIR PARTS [OUT]")
     data, top = existing(path), out or f"{path.rstrip('/')}/split{count}"
-    for number, utts in enumerate(parts.parts_of(data, int(count), options.by_speaker), 1):
-        with writing(f"{top}/{number}") as target:
-            parts.write_part(data, utts, target)
-        print(f"{top}/{number}: {len(utts)} utterances")
+    with whole_or_none(Path(top)):
+        for number, utts in enumerate(parts.parts_of(data, int(count), options.by_speaker), 1):
+            with writing(f"{top}/{number}") as target:
+                parts.write_part(data, utts, target)
+            print(f"{top}/{number}: {len(utts)} utterances")
 
 
 def combine(options: Options, out: str, paths: list[str]) -> None:

@@ -22,7 +22,7 @@ def main(options: NoOptions, conf: str, train: str, out: str) -> None:
     """
     data, said = DataDir(train), dict[str, str]()
     data.require("utt2spk", "utt2num_voiced")
-    facts = Facts.of(data.utt2spk, {utt: int(count) for utt, count in data.read("utt2num_voiced").items()})
+    facts = Facts.of(data.utt2spk, data.counts("utt2num_voiced"))
     if not facts.recordings:
         raise InputError(data / "utt2num_voiced", "no voiced frame", "recordings with speech", "Check the audio")
     for path in sorted(Path(conf).rglob("*.conf")):

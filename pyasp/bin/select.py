@@ -38,7 +38,7 @@ def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:
     """The utterances of `aug` that have features."""
     with_feats, speeds = aug.read("feats.scp"), aug.read_if_there("utt2speed")
     person = aug.utt2spk | {utt: clean.utt2spk[line.split(maxsplit=1)[1]] for utt, line in speeds.items()}
-    voiced = {utt: int(count) for utt, count in aug.read("utt2num_voiced").items()}
+    voiced = aug.counts("utt2num_voiced")
     utt2spk = {utt: spk for utt, spk in aug.utt2spk.items() if utt in with_feats}
     return Augmented(utt2spk, aug.read("utt2clean"), voiced, person)
 

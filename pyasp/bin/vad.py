@@ -120,7 +120,7 @@ def copy(options: CopyOptions, clean: str, augmented: str) -> None:
     made = describe("copy_vad", options, inputs + ([target / "utt2speed"] if speeds else []))
     if is_current(target / "vad.scp", made, options.force):
         return
-    frames = {utt: int(count) for utt, count in target.read("utt2num_frames").items()}
+    frames = target.counts("utt2num_frames")
     vad, voiced = same_speed(source, target, {utt: n for utt, n in frames.items() if utt not in speeds})
     changed = other_speeds(source, target, {utt: n for utt, n in frames.items() if utt in speeds}, speeds)
     target.write("utt2num_voiced", voiced | changed[1])

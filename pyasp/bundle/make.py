@@ -26,7 +26,7 @@ from pyasp.core.files import absent, file_sha256, remove_tree, temporary_name
 from pyasp.core.options import T, picked
 from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
-from pyasp.data.datadir import TRAINING_RATES, read_table
+from pyasp.data.datadir import TRAINING_RATES, DataDir
 from pyasp.evaluation.llr import UNFIT
 from pyasp.features.kinds import KINDS, MAKERS
 from pyasp.features.mfcc import MfccOptions
@@ -192,7 +192,7 @@ def survey(directory: Path) -> Found:
 
 def shortest_voiced(found: Found) -> float:
     """Voiced seconds that nearly all test recordings have (SHORT_PERCENTILE)."""
-    frames = [int(value) for value in read_table(found.data / "utt2num_voiced").values()]
+    frames = [*DataDir(found.data).counts("utt2num_voiced").values()]
     return round(float(np.percentile(frames, SHORT_PERCENTILE)) * found.settings["mfcc"].frame_shift / 1000, 2)
 
 

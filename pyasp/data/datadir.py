@@ -25,6 +25,7 @@ TRAINING_RATES = "training recordings by rate"  # in prep.json: {"16000 Hz": how
 MADE_BY_STAGE = {name: stage for stage, names in MADE_BY.items() for name in names.split()}
 
 INFO = "utt2info.tsv"
+GENDERS = {"m": "m", "f": "f", "male": "m", "female": "f"}  # as people write them, in capitals or not
 BLANKS = " \t\r"
 BAD_ID = re.compile(r"[\s/\\|\"'<>;&\x00-\x1f\x7f\ufeff]")
 WORD = re.compile(r"[^ \t\r\n]+")
@@ -37,6 +38,11 @@ def _open_table(path: Path) -> list[str]:
         stage = MADE_BY_STAGE.get(path.name)
         cure = rerun(stage) if stage else "Check the path"
         raise InputError(path, "no such file", "a table", cure) from None
+
+
+def gender_of(text: str) -> str:
+    """m or f; nothing of a word that is none of GENDERS."""
+    return GENDERS.get(text.strip().lower(), "")
 
 
 def check_id(name: str, kind: str, where: object) -> str:
@@ -279,6 +285,10 @@ class DataDir:
                 cure = cure or rerun(MADE_BY_STAGE.get(name, "prepare"))
                 raise InputError(self / name, repr(text), "a number", cure, item=key)
         return found
+
+    def counts(self, name: str) -> dict[str, int]:
+        """A table of whole numbers, of frames as a rule. Raises InputError as `numbers`."""
+        return {key: int(value) for key, value in self.numbers(name).items()}
 
     @functools.cached_property
     def model2utts(self) -> dict[str, list[str]]:

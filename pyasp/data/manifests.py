@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
+from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_header, read_headers
 from pyasp.audio.recording import OVERSHOOT, seconds_within
 from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import absent
 from pyasp.core.text import open_text, parse_json
 from pyasp.data.checks import number
-from pyasp.data.datadir import DataDir, c_sorted, check_id, joined
+from pyasp.data.datadir import DataDir, c_sorted, check_id, gender_of, joined
 from pyasp.data.parts import BY_RECORDING, CUTS, INFO, MODELS, tables_of
 from pyasp.kaldi.names import is_command
 
@@ -382,6 +383,8 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     """
     recordings = read_manifest(recordings_path, RECORDING)
     supervisions = read_manifest(supervisions_path, SUPERVISION)
+    if not supervisions:
+        raise InputError(supervisions_path, "no supervision", "at least one", "Check the path")
     for utt, each in supervisions.items():
         check_id(utt, "utterance", supervisions_path)
         check_id(each.get("speaker") or utt, "speaker", supervisions_path)
@@ -403,6 +406,11 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
     if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
         print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
+    said: dict[str, set[str]] = {}
+    for utt, each in supervisions.items():
+        said.setdefault(each.get("speaker") or utt, set()).add(gender_of(each.get("gender") or ""))
+    if both := sorted(speaker for speaker, genders in said.items() if {"m", "f"} <= genders):
+        print(f"warning: {supervisions_path}: {len(both)} speakers have supervisions of both genders: {some(both)}")
     if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
         of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
         print(f"{target}: {len(several)} {of_which}")

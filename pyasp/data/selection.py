@@ -157,8 +157,9 @@ def much_left_out(kept: DataDir, before: DataDir) -> list[str]:
 
 def _share_of_voice(data: DataDir) -> str:
     """What voice activity keeps of the frames, in words; "" where that is not known."""
-    voiced, frames = (data.read_if_there(f"utt2num_{name}") for name in ("voiced", "frames"))
-    spoken, total = (sum(int(table[utt]) for utt in voiced.keys() & frames.keys()) for table in (voiced, frames))
+    names = ("utt2num_voiced", "utt2num_frames")
+    voiced, frames = (data.counts(name) if data.has(name) else {} for name in names)
+    spoken, total = (sum(table[utt] for utt in voiced.keys() & frames.keys()) for table in (voiced, frames))
     return (
         f" (select.conf); voice activity (vad.conf) keeps {100 * spoken / total:.0f} % of all frames" if total else ""
     )

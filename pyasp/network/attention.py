@@ -55,8 +55,8 @@ def frame_weights(net: Embeds, feats: np.ndarray, voiced: np.ndarray) -> np.ndar
 def choose(data: DataDir, count: int, seed: int, least: int, longest: int = 1500) -> list[str]:
     """Recordings to show: a seeded draw among the longer half of those with `least` voiced frames, none over `longest`
     frames if that can be."""
-    voiced = {utt: int(number) for utt, number in data.read("utt2num_voiced").items()}
-    frames = {utt: int(number) for utt, number in data.read("utt2num_frames").items()}
+    voiced = data.counts("utt2num_voiced")
+    frames = data.counts("utt2num_frames")
     fit = [utt for utt in c_sorted(voiced) if voiced[utt] >= least]
     fit = [utt for utt in fit if frames[utt] <= longest] or fit
     middle = np.median([voiced[utt] for utt in fit]) if fit else 0

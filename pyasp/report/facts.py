@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pyasp.audio.folders import replaced_of
 from pyasp.backend.calibration import doubts_of
 from pyasp.backend.files import SCORING, read_back_end, resolved
 from pyasp.backend.options import ScoreOptions
@@ -195,6 +196,8 @@ def losses(exp: Path, data: Path, systems: Iterable[str]) -> list[list[str]]:
     )
     chosen = DataDir(data / "train_sel")
     most = filter(None, [lopsided(chosen.utt2spk)] if chosen.has("utt2spk") else [])
+    replaced = [text for each in (data, data / "train_aug") for text in replaced_of(each)]
+    told = [*(f"{text} (since stage prepare): figures may be of what was there before" for text in replaced), *told]
     sets = (*_lost_recordings(data), *most, *_silent_recordings(data))
     found = [["data", text] for text in (*told, *dropped_early, *sets)]
     if "ivector" in systems:
@@ -233,7 +236,7 @@ def _silent_recordings(data: Path) -> Iterator[str]:
     """Recordings that hold a tenth of a second of digital silence, of the training set and of the evaluation."""
     for names in (("train",), ("enroll", "test")):
         sets = [DataDir(data / name) for name in names if (data / name / "utt2num_silent").is_file()]
-        counts = {utt: int(count) for each in sets for utt, count in each.read("utt2num_silent").items()}
+        counts = {utt: count for each in sets for utt, count in each.counts("utt2num_silent").items()}
         if silent := {utt: count for utt, count in counts.items() if count >= FRAMES_PER_SECOND // 10}:
             seconds, first = sum(silent.values()) / FRAMES_PER_SECOND, ", ".join(sorted(silent)[:NAMED])
             share = f"{grouped(len(silent))} of {grouped(len(counts))} recordings of {' and '.join(names)}"

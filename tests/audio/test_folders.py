@@ -5,7 +5,17 @@ import os
 import pytest
 
 from pyasp.audio import folders
-from pyasp.audio.folders import RealPaths, audio_below, copies_of, find_audio, musan_noises, some, walk
+from pyasp.audio.folders import (
+    Listing,
+    RealPaths,
+    audio_below,
+    copies_of,
+    find_audio,
+    musan_noises,
+    replaced_of,
+    some,
+    walk,
+)
 from pyasp.core.errors import InputError
 from pyasp.core.files import file_sha256
 
@@ -158,6 +168,19 @@ def test_real_paths_of_files_and_folders_behind_links(tree):
     places = [str(tree / name) for name in ("bob/0.wav", "robert/0.wav", "robert.wav")]
     assert {real.of(path) for path in places} == {os.path.realpath(tree / "bob/0.wav")}
     assert real.of(str(tree / "gone/0.wav")) == os.path.realpath(tree) + "/gone/0.wav"
+
+
+def test_what_was_replaced_of_one_file_beside_a_command_is_named(tmp_path):
+    """Neither has a folder in common with the other; what was not there when it was listed was not replaced."""
+    (tmp_path / "a.wav").write_text("a")
+    listing = Listing(tmp_path, "x.files.gz")
+    listing.write([str(tmp_path / "a.wav"), "cat b.wav |", str(tmp_path / "c.wav")])
+    assert replaced_of(tmp_path) == []
+    (tmp_path / "a.wav").write_text("other")
+    (tmp_path / "c.wav").write_text("c")
+    assert replaced_of(tmp_path) == ["1 file replaced: a.wav"]
+    (tmp_path / "a.wav").unlink()
+    assert replaced_of(tmp_path) == []
 
 
 def test_copies_are_known_by_their_bytes(tmp_path, monkeypatch):

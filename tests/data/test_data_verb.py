@@ -13,6 +13,7 @@ from pyasp.audio.cut_files import cut_of
 from pyasp.audio.headers import Header, read_header
 from pyasp.bin.data import main
 from pyasp.bin.diff import main as diff
+from pyasp.core.errors import InputError
 from pyasp.data.datadir import DataDir, read_table, write_table
 from pyasp.data.parts import choose, parts_of
 
@@ -180,6 +181,29 @@ def test_a_channel_that_the_file_lacks_is_refused(folder, capsys):
     assert "a-1: found 1 channels; expected those of the manifest: [0, 1]" in capsys.readouterr().err
 
 
+def test_a_manifest_of_nothing_is_refused_and_a_speaker_of_both_genders_told(folder, capsys):
+    words = manifests(folder, None, {"gender": "F"})
+    with gzip.open("supervisions.jsonl.gz", "at") as stream:
+        more = {"id": "a-2", "recording_id": "a-1", "start": 0.5, "duration": 0.5, "channel": 0, "speaker": "a"}
+        stream.write(json.dumps({**more, "gender": "male"}) + "\n")
+    assert main(words) == 0
+    assert "supervisions.jsonl.gz: 1 speakers have supervisions of both genders: a\n" in capsys.readouterr().out
+    with gzip.open("supervisions.jsonl.gz", "wt"):
+        pass
+    assert main([*words[:3], "j"]) == 1 and not Path("j").exists()
+    assert "supervisions.jsonl.gz: found no supervision; expected at least one" in capsys.readouterr().err
+
+
+def test_a_directory_that_no_run_made_is_to_be_made_again_with_what_made_it(folder, capsys):
+    assert main(manifests(folder)) == 0
+    first, second = lines("k/cuts.jsonl.gz")
+    with gzip.open("k/cuts.jsonl.gz", "wt") as stream:
+        stream.write(json.dumps({**first, "duration": -1}) + "\n" + json.dumps(second) + "\n")
+    assert main(["validate", "k"]) == 1
+    told = "line 1: found start and duration [0.0, -1] of a-1; expected a lhotse cut as JSON. Make the directory again"
+    assert f"{told} with what made it: pyasp data from-lhotse" in capsys.readouterr().err
+
+
 def test_files_that_are_not_what_a_manifest_says_decide(folder, capsys):
     assert (
         main(manifests(folder, {"sampling_rate": 16000, "num_samples": 99999, "duration": 6.25}, {"duration": 6.25}))
@@ -222,10 +246,21 @@ def test_what_fails_half_way_leaves_nothing(folder, capsys, words):
     assert main(words) == 1 and [each.name for each in Path("o").iterdir()] == ["mine"]
 
 
+def test_parts_are_written_all_or_none(folder, capsys):
+    assert main(["split", "d", "2", "parts"]) == 0
+    shutil.rmtree("parts/1")
+    assert main(["split", "d", "2", "parts"]) == 1 and "parts/2: found data already" in capsys.readouterr().err
+    assert [each.name for each in Path("parts").iterdir()] == ["2"] and Path("parts/2/utt2spk").is_file()
+
+
 @pytest.mark.parametrize("name", ["utt2num_voiced", "utt2num_silent"])
 def test_counts_that_are_no_numbers_are_told(folder, capsys, name):
     DataDir("d").write(name, {"a-1": "1s"})
     assert main(["stats", "d"]) == 1 and f"d/{name}: a-1: found '1s'; expected a number" in capsys.readouterr().err
+    with pytest.raises(InputError, match="a-1: found '1s'"):
+        DataDir("d").counts(name)
+    DataDir("d").write(name, {"a-1": "12"})
+    assert DataDir("d").counts(name) == {"a-1": 12}
 
 
 def test_subset(folder):

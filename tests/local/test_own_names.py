@@ -72,9 +72,13 @@ def test_a_recording_under_two_speakers_names_is_refused(tree, tmp_path, capsys,
 
 def test_a_list_may_use_the_other_name_of_a_file_with_dashes(tree, tmp_path, capsys):
     (tree / "spk0/s0/alias.wav").symlink_to("0.wav")
+    (tree / "spk0/first").symlink_to("s0")
+    (tree / "spk0/all").symlink_to("..")
     listed = put(tmp_path / "mine", "spk0-s0-alias spk0-s1-0 target\nspk0/s0/alias spk1-s0-0 nontarget\n")
+    with listed.open("a") as stream:
+        stream.write("spk0-first-0 spk1-s1-0 nontarget\nspk0-all-spk0-s0-0 spk1-s1-1 nontarget\n")
     assert prepare(tmp_path / "data", "--root", tree, "--trials", listed) == 0
-    assert [line[0] for line in trial_lines(tmp_path / "data", "mine")] == ["spk0-s0-0"] * 2
+    assert [line[0] for line in trial_lines(tmp_path / "data", "mine")] == ["spk0-s0-0"] * 4
     put(listed, "spk0-s0-0 spk0-s1-0 target\nnobody spk1-s0-0 nontarget\n")
     assert prepare(tmp_path / "other", "--root", tree, "--trials", listed) == 1
     refused(capsys, "found 'nobody' in a trial; expected an id of enroll/model2utts, such as spk0/s0/0.wav")

@@ -14,6 +14,7 @@ from pyasp.bin.make_mfcc import main as make_mfcc
 from pyasp.data.datadir import DataDir
 from pyasp.data.shards import merge
 from pyasp.kaldi import ScpReader
+from pyasp.report.facts import losses
 
 
 def prepare(data, *options):
@@ -127,7 +128,9 @@ def test_a_file_replaced_by_one_of_the_same_length_is_told_and_computed_again(tr
     touched = next(name for name in stored if speaker in DataDir(data / name).spk2utt)
     assert os.stat(path).st_size == old.st_size and prepare(data, "--root", tree) == 1
     refused(capsys, "found an out-of-date artefact (1 file replaced: spk3/s1/1.wav)", "--force")
-    assert prepare(data, "--root", tree, "--force=true") == 0
+    told = "1 file replaced: spk3/s1/1.wav (since stage prepare): figures may be of what was there before"
+    assert losses(tmp_path / "exp", data, []) == [["data", told]]
+    assert prepare(data, "--root", tree, "--force=true") == 0 and not losses(tmp_path / "exp", data, [])
     count = len(stored[touched])
     told = features()
     assert f"done {count} of {count}, 0 failed, {count - 1} of them as they were" in told
