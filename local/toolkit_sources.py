@@ -21,7 +21,7 @@ from pyasp.data.manifests import RECORDING, SUPERVISION, as_files, channels_of, 
 READ = ("wav.scp", "spk2gender", "utt2lang", "reco2file_and_channel", "utt2uniq")
 NAMED = ("utt2spk", "segments", "model2utts", "utt2info.tsv")  # read elsewhere
 MADE_ANEW = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "reco2dur")
-SIDES = {"A": 0, "B": 1, "1": 0, "2": 1}
+SIDES = {"A": 0, "B": 1}
 
 
 # ---------------------------------------------------------------- lhotse manifests
@@ -130,6 +130,16 @@ def say_unused(source: OwnData, data: DataDir, wav: Collection[str]) -> None:
             source.doubts[f"warning of {kind} of {data.path.name}"] = f"{data.path}: {text}"
 
 
+def side_of(entry: str, directory: Path, recording: str) -> int:
+    """The channel, from 0, of an entry `<file> <side>` of reco2file_and_channel. Raises InputError for any other."""
+    side = entry.split()[-1] if entry.split() else ""
+    if side not in SIDES and not (side.isdecimal() and int(side)):
+        cure = "Correct the line, or take the table away where the files have one channel"
+        where = directory / "reco2file_and_channel"
+        raise InputError(where, f"the side {side!r}", "A or B, or the channel's number from 1", cure, item=recording)
+    return SIDES[side] if side in SIDES else int(side) - 1
+
+
 def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[str, str]]:
     """Fills the set `name` from a Kaldi data directory; [(own name, id)].
 
@@ -149,7 +159,7 @@ def read_kaldi_dir(source: OwnData, directory: Path, name: str) -> list[tuple[st
         speaker = data.utt2spk[utt]
         reco, start, seconds = data.stretch(utt, named)
         path, channel = wav_entry(wav[reco])
-        hint = 0 if wav[reco].endswith("|") else SIDES.get(sides.get(reco, "").split(" ")[-1], 0)
+        hint = 0 if wav[reco].endswith("|") else side_of(sides.get(reco, "A"), directory, reco)
         language = {"language": languages[utt]} if utt in languages else {}
         each = Utterance(
             prefixed(utt, speaker),

@@ -35,6 +35,7 @@ from pyasp.audio.resample import INT16, check_audible
 from pyasp.core.errors import InputError
 from pyasp.core.files import absent
 
+Form = tuple[str, int, int, bytes]  # of a file, as `_form` says
 Place = tuple[str, int]  # a file and one of its channels, from 0
 SIXTEEN_BIT = ("PCM_16", "ULAW", "ALAW")  # libsndfile's names of what decodes to whole numbers of 16 bit
 MOST_VALUES = 1 << 24  # read at a time: a header may promise more than there is
@@ -164,13 +165,7 @@ def same_samples(audio: Mapping[str, Header], places: Iterable[Place]) -> dict[P
     groups = [paths for paths in alike.values() if len(paths) > 1]
     with ThreadPoolExecutor() as pool:
         forms = [[*pool.map(lambda path: _form(path, audio[path]), paths)] for paths in groups]
-        counts = map(Counter, forms)
-        asked = {
-            path
-            for paths, group, count in zip(groups, forms, counts)
-            for path, form in zip(paths, group)
-            if len({each[:3] for each in count}) > 1 or form[3] and count[form] > 1
-        }
+        asked = {path for paths, group in zip(groups, forms) for path in _to_decode(paths, group)}
         used: dict[str, list[int]] = defaultdict(list)
         for path, channel in places:
             if path in asked and channel not in used[path]:
@@ -181,7 +176,13 @@ def same_samples(audio: Mapping[str, Header], places: Iterable[Place]) -> dict[P
     return {place: first[digest] for digest, place in found if first.setdefault(digest, place) != place}
 
 
-def _form(path: str, header: Header) -> tuple[str, int, int, bytes]:
+def _to_decode(paths: list[str], forms: list[Form]) -> Iterable[str]:
+    """Files of one length that may hold the same samples: all where there are several forms, else those of one sum."""
+    several, counts = len({form[:3] for form in forms}) > 1, Counter(forms)
+    return (path for path, form in zip(paths, forms) if several or (form[3] and counts[form] > 1))
+
+
+def _form(path: str, header: Header) -> Form:
     """Kind, channels, size of a wav file (of another size it has other samples or chunks), MD5 sum of a FLAC file."""
     digest = b""
     if header.encoding == "FLAC":

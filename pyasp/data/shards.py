@@ -26,7 +26,16 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy, remove_tree
 from pyasp.core.options import Count, option
 from pyasp.core.progress import bar
-from pyasp.core.records import describe, is_current, making, with_beside, write_made
+from pyasp.core.records import (
+    describe,
+    is_current,
+    load_record,
+    lost_beside,
+    made_path,
+    making,
+    with_beside,
+    write_made,
+)
 from pyasp.data.checks import add_dropped
 from pyasp.data.datadir import DataDir, c_sorted, read_reasons, read_table, write_table
 from pyasp.data.parts import DROPPED
@@ -168,10 +177,16 @@ def _set_aside(prefix: str, made: Mapping[str, Any]) -> list[Path]:
 def _link_whole_shards(name: str, directory: Path) -> None:
     """Links to the files of the complete shards with marks beside a directory, in it."""
     files = _files(directory.parent, name)
-    whole = {path.stem for path in files if path.suffix == ".scp"}
-    whole &= {path.stem for path in files if path.suffix == f".{MARKS}"}
+    whole = {path.stem for path in files if path.suffix == ".scp" and _has_all(path)}
     for path in (path for path in files if path.stem in whole):
         link_or_copy(path, directory / path.name)
+
+
+def _has_all(scp: Path) -> bool:
+    """Whether a shard has marks, its archive, and every table that its record tells of."""
+    record = made_path(scp)
+    there = all(scp.with_suffix(suffix).is_file() for suffix in (".ark", f".{MARKS}"))
+    return there and not (record.is_file() and lost_beside(scp, load_record(record)))
 
 
 def _asides(prefix: str, kind: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +280,18 @@ def test_what_a_changed_listing_does_not_touch_is_taken_as_it_was(data, tmp_path
     run(more)
     merge(more, prefix, "", {}, str(data / "feats.scp"), True)
     assert len(computed) == 4 + 22 and everything(more) == found
+
+
+@pytest.mark.parametrize("kind", ["ark", "scp", "utt2mark", "utt2num_frames", "failed"])
+def test_what_is_gone_of_a_shard_is_made_again_and_no_other(data, computed, kind):
+    prefix, _ = run(data)
+    finish(data, prefix)  # which deletes what was kept of earlier shards
+    before, most = everything(data), max(shard.end - shard.start for shard in shards(20))
+    del computed[:]
+    Path(f"{prefix}.3.{kind}").unlink()
+    run(data)
+    finish(data, prefix)
+    assert everything(data) == before and 0 < len(computed) <= most
 
 
 def test_a_second_change_before_the_first_is_done_keeps_what_is_there(data, tmp_path, computed):

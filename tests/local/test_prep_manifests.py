@@ -401,6 +401,19 @@ def test_every_table_that_is_read_makes_a_preparation_out_of_date(tree, tmp_path
     refused(capsys, "out-of-date", name, "--force")
 
 
+def test_sides_that_are_none_are_refused_and_numbers_count_from_1(tree, tmp_path, capsys):
+    kaldi = kaldi_dir(tree, tmp_path / "kaldi")
+    whole, rate = soundfile.read(tree / "spk0/s0/0.wav")
+    soundfile.write(tree / "spk0/s0/0.wav", np.stack([0 * whole, 0 * whole, whole], axis=1), rate)
+    (kaldi / "reco2file_and_channel").write_text("spk0-s0-0 x 3\nspk1-s0-0 x 1\nspk2-s0-0 x a\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 1
+    refused(capsys, "reco2file_and_channel: spk2-s0-0: found the side 'a'; expected A or B, or the channel's number")
+    (kaldi / "reco2file_and_channel").write_text("spk0-s0-0 x 3\nspk1-s0-0 x 1\n")
+    assert prepare(tmp_path / "data", "--kaldi-data", kaldi) == 0
+    heard = {**samples_of(tmp_path / "data/train"), **samples_of(tmp_path / "data/test")}
+    assert np.abs(heard["spk0-s0-0"]).max() > 100
+
+
 def test_the_first_channel_of_several_is_said_to_be_used(tree, tmp_path, capsys):
     two_channels(tree / "spk3/s0/1.wav", silent=1)
     assert prepare(tmp_path / "data", "--root", tree, "--eval-fraction=0.4") == 0
