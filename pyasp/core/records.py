@@ -100,17 +100,28 @@ def describe(tool: str, options: Any, inputs: Iterable[str | Path], seed: int | 
     }
 
 
-def with_beside(made: dict[str, Any], *exact: str | Path, there: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """The record `made` with files of the artefact's directory that are its own, too: known by their bytes, or (large
-    or growing ones, `there`) only by being there."""
+def with_beside(
+    made: dict[str, Any],
+    *exact: str | Path,
+    sized: Mapping[str | Path, int] | None = None,
+    there: Iterable[str | Path] = (),
+) -> dict[str, Any]:
+    """The record `made` with files of the artefact's directory that are its own, too: known by their bytes, large ones
+    by their size, and growing ones (`there`) only by being there."""
     marks = {Path(path).name: file_sha256(path) for path in exact} | {Path(path).name: "" for path in there}
+    marks |= {Path(path).name: f"size:{size}" for path, size in (sized or {}).items()}
     return {**made, "beside": marks}
 
 
 def lost_beside(path: Path, record: dict[str, Any]) -> list[str]:
     """Which of the files that an artefact's record has beside it are gone, or others."""
     marks = {path.with_name(name): mark for name, mark in record.get("beside", {}).items()}
-    return [each.name for each, mark in marks.items() if not each.is_file() or (mark and file_sha256(each) != mark)]
+    return [each.name for each, mark in marks.items() if not (each.is_file() and _is_marked(each, mark))]
+
+
+def _is_marked(path: Path, mark: str) -> bool:
+    kind, _, size = mark.partition(":")
+    return not mark or (path.stat().st_size == int(size) if kind == "size" else file_sha256(path) == mark)
 
 
 Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values; "": it is none}

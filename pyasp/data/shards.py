@@ -271,7 +271,7 @@ def _make_shard(
         for name, table in tables.items():
             write_table(f"{stem}.{name}", table)
         paths = [f"{stem}.{name}" for name in tables]
-        write_made(f"{stem}.scp", with_beside(record, *paths, there=[f"{stem}.ark"]))
+        write_made(f"{stem}.scp", with_beside(record, *paths, sized={f"{stem}.ark": writer.size}))
     return done, len(tables["failed"])
 
 

@@ -72,6 +72,12 @@ class ArkWriter:
     ) -> bool | None:
         return self._stack.__exit__(kind, problem, trace)
 
+    @property
+    def size(self) -> int:
+        """Bytes that were written so far."""
+        assert self._ark is not None, "used outside its with block"
+        return self._ark.tell()
+
     def write(self, key: str, array: np.ndarray | bytes) -> None:
         """Adds one vector (n,) or matrix (rows, columns), float32 or float64, under `key`; or what another archive of
         the same settings holds of it, as it is.

@@ -88,18 +88,29 @@ def test_another_name_of_the_same_place_is_no_change(tmp_path, monkeypatch):
         is_current("out", recipe("real", "y"))
 
 
-@pytest.mark.parametrize("name, again", [("table", "another"), ("table", None), ("ark", None), ("ark", "another")])
+@pytest.mark.parametrize(
+    "name, again",
+    [
+        ("table", "another"),
+        ("table", None),
+        ("log", None),
+        ("log", "another"),
+        ("ark", None),
+        ("ark", "a"),
+        ("ark", "kra"),
+    ],
+)
 def test_what_is_gone_beside_an_artefact_is_made_again_with_it(tmp_path, monkeypatch, capsys, name, again):
-    """A table by its bytes; an archive, which would take long to read, by being there."""
+    """A table by its bytes; an archive, which would take long to read, by its size; what grows by being there."""
     monkeypatch.chdir(tmp_path)
-    for each in ("in", "table", "ark"):
+    for each in ("in", "table", "ark", "log"):
         Path(each).write_text(each)
     recipe = describe("tool", {}, ["in"])
     monkeypatch.setenv("PYASP_ASKED", "digest out")
-    make("out", with_beside(recipe, "table", there=["ark"]))
+    make("out", with_beside(recipe, "table", sized={"ark": 3}, there=["log"]))
     assert is_current("out", recipe) and is_as_asked("out", "digest")
     Path(name).write_text(again) if again else Path(name).unlink()
-    whole = (name, again) == ("ark", "another")
+    whole = (name, again) in (("log", "another"), ("ark", "kra"))
     capsys.readouterr()
     assert is_current("out", recipe) == is_as_asked("out", "digest") == whole
     assert (f"out: made again, since {name} beside it is gone or another" in capsys.readouterr().err) != whole

@@ -105,18 +105,19 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one_of_another_number_
     assert sum(outcome.stage is not None for outcome in outcomes) >= 2
 
 
-def test_a_truncated_archive_is_named(killed):
+def test_a_truncated_archive_is_named_and_made_again(killed):
     where, *_ = killed
     ark = where / "data/train/mfcc/raw_mfcc.8.ark"
     whole = ark.read_bytes()
     ark.write_bytes(whole[:-1000])
     options = "--stage", "5", "--stop-stage", "5", "--systems", "ivector"
     process = recipe.run(where, "--exp", str(where.parent / "other"), *options)
-    ark.write_bytes(whole)  # the other test compares it
     assert process.returncode == 1 and "raw_mfcc.8.ark" in process.stderr and "Traceback" not in process.stderr
     assert "Its log: " in process.stderr and re.search(
-        r"resume with:\n +./run.sh .*--stage features --force", process.stderr
+        r"resume with:\n +./run.sh .*--stage features$", process.stderr.rstrip()
     )
+    again = recipe.run(where, "--exp", str(where.parent / "other"), "--stage", "features", "--stop-stage", "features")
+    assert again.returncode == 0 and ark.read_bytes() == whole, again.stderr[-3000:]
 
 
 def campaign(reference, conf, place, each=7, seed=1):
