@@ -236,6 +236,9 @@ def from_tree(source: OwnData, root: str) -> None:
     source.name_pool([(name, key) for part, key in [*zip(parts, ids), *again] for name in path_names(part)])
 
 
+SUBSETS = (*("train", "training", "dev", "test", "val", "valid", "validation", "eval", "evaluation"), "enroll", "enrol")
+
+
 def doubt_of_levels(parts: list[list[str]]) -> str:
     """Why the uppermost folders may be no speakers ; "" where nothing speaks for it."""
     deep = [part for part in parts if len(part) > 3]
@@ -244,7 +247,11 @@ def doubt_of_levels(parts: list[list[str]]) -> str:
         if len(part) > 2:
             above[part[1]].add(part[0])
     speakers, shared = {part[0] for part in parts}, [name for name, owners in above.items() if len(owners) > 1]
+    subsets = sorted(name for name in speakers if name.lower() in SUBSETS)
     cure = f"{len(speakers)} uppermost folders are taken for speakers ({some(sorted(speakers))}): if they are none, "
+    if 2 * len(subsets) >= len(speakers):
+        where = f"Parts of a corpus are called so ({some(subsets)})"
+        return f"{cure}give --root one level deeper, or --tables. {where}"
     if 2 * len(deep) > len(parts):
         where = f"Recordings such as {'/'.join(deep[0])} lie three folders deep"
         return f"{cure}give --root one level deeper, or --tables. {where}"

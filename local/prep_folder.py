@@ -285,7 +285,12 @@ def main(options: FolderOptions) -> None:
     drop_unusable(source, failed, options.max_bad)
     settle_channels(source)
     prep.summary.update(source.doubts | one_name_each(source) | alike_speakers(source))
-    groups = trial_groups(options, source)
+    try:
+        groups = trial_groups(options, source)
+    except InputError:
+        for doubt in (text for name, text in source.doubts.items() if name.startswith("warning")):
+            print(f"warning: {doubt}")  # which may be why
+        raise
     prep.require_training(source.train, source.where)
     prep.begin()
     _write(prep, source, groups)

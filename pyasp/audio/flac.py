@@ -13,6 +13,7 @@ from pyasp.audio.frames import id3_length
 
 RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 BLOCK = 1 << 16  # samples decoded at a time
+NEAR = 1 << 16  # bytes: libFLAC reads 8 KiB at a time
 
 
 def stream_info(stream: BinaryIO) -> tuple[int, int, int]:
@@ -99,13 +100,25 @@ def fault_of_end(path: str | Path, samples: int) -> str:
     Where it cannot seek to the last the file is decoded: what then comes is the answer.
     """
     with open(path, "rb") as stream:
-        more = _reaches(_Recounted(stream, samples + 1), samples)
-    if more:
-        return f"more than {samples} samples"
+        if _reaches(_Recounted(stream, samples + 1), samples):
+            return f"more than {samples} samples"
     if _reaches(str(path), samples - 1) or _decodes(path, samples):
-        return ""
+        return f"a second FLAC file behind {samples} samples" if is_joined(path, samples) else ""
     found = bisect_left(range(samples), 1, key=lambda place: not _reaches(str(path), place))
     return f"{found} samples (truncated)"
+
+
+def is_joined(path: str | Path, samples: int) -> bool:
+    """True where another FLAC file begins near the place up to which libsndfile has read to decode the last sample.
+
+    64 bits are no chance: `fLaC`, and STREAMINFO's kind and length.
+    """
+    with open(path, "rb") as stream:
+        if not _reaches(_Recounted(stream, samples), samples - 1):
+            return False
+        stream.seek(max(stream.tell() - NEAR, id3_length(stream) + 1))
+        tail = stream.read(2 * NEAR)
+    return any(b"fLaC" + kind + b"\0\0\x22" in tail for kind in (b"\0", b"\x80"))
 
 
 def _reaches(source: Any, place: int) -> bool:

@@ -120,11 +120,14 @@ def _whole(path: object, stream: BinaryIO, place: int, length: int, size: int, f
     return length
 
 
+BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"caff", b".snd")  # of files, which `cat` may have joined
+
+
 def _is_chunk(stream: BinaryIO, place: int, size: int, form: str) -> bool:
-    """True when a chunk begins there that is whole, and no further one of samples."""
+    """True when a chunk begins there that is whole, and no further one of samples, nor a further file."""
     name, content, length = next(_chunks(stream, place, size, form), (b"data", 0, 0))
     return (
-        name[:4] not in (b"data", b"SSND")
+        name[:4] not in (b"data", b"SSND", *BEGINNINGS)
         and name[:4].isascii()
         and name[:4].decode().isprintable()
         and (0 <= length <= size + 1 - content)

@@ -227,7 +227,7 @@ def _check_flac(path: str | Path, samples: int, found: bytes) -> None:
     """Raises InputError where what was decoded is not all of a FLAC file, or has another MD5 sum than it should."""
     with open(path, "rb") as stream:
         told = flac.md5_sum(stream)
-    if found != told:
+    if found != told or flac.is_joined(path, samples):
         check_flac_end(path, samples)
     if found != told and any(told):  # zeros: its encoder made none
         raise InputError(path, "samples of another MD5 sum (damaged)", "those that its header has the sum of", AGAIN)

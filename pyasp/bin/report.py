@@ -152,7 +152,7 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
         figures.draw_det(document.det_curves(results, found), path)
     with making(directory / "report.html", made) as path:  # last: it shows what the others hold
         path.write_text(document.render(run), encoding="utf-8")
-    print(report.screen(results, exp_dir.rstrip("/")))
+    print(report.screen(results, exp_dir.rstrip("/"), trials_dir.rstrip("/")))
 
 
 if __name__ == "__main__":

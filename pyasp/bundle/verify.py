@@ -193,7 +193,10 @@ def check_decides(model: SpeakerModel) -> None:
     if not model.decides:
         found = "cosines without a calibration, which have no threshold"
         cure = "Calibrate on the run's own trials: pyasp evaluate --calibration map.json DATA/trials/LIST "
-        cure += "EXP/SYSTEM/scores/LIST, then bundle with --calibration map.json; verify --pairs gives cosines alone"
+        cure += (
+            f"EXP/SYSTEM/scores/LIST, then pyasp bundle --force --calibration map.json EXP/SYSTEM {model.bundle.path}; "
+        )
+        cure += "verify --pairs gives cosines alone"
         raise InputError(model.bundle.path, found, "a calibration, or PLDA", cure)
 
 

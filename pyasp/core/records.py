@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,12 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
     before, after = (
         {os.path.realpath(key): (mark, key) for key, mark in each["inputs"].items()} for each in (old, new)
     )
-    moved = {(mark, Path(place).name): place for place, (mark, _) in after.items() if place not in before}
-    for place, (mark, _) in list(before.items()):  # the same bytes under another folder are the same input
-        if place not in after and (there := moved.pop((mark, Path(place).name), None)):
-            del before[place], after[there]
+    moved = defaultdict[tuple[str, str], list[str]](list)  # {(mark, name): places that were no inputs}
+    for place in sorted(set(after) - set(before), reverse=True):
+        moved[after[place][0], Path(place).name].append(place)
+    for place in sorted(set(before) - set(after)):  # the same bytes under another folder are the same input
+        if there := moved[before[place][0], Path(place).name]:
+            del before[place], after[there.pop()]
     gone = (None, "")
     for place in sorted(set(before) | set(after)):
         (mark, key), (now, name) = before.get(place, gone), after.get(place, gone)

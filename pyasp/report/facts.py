@@ -22,6 +22,7 @@ from pyasp.core.text import Table, grouped, read_json_if_there, read_json_lines
 from pyasp.data.datadir import DataDir, read_reasons, read_table
 from pyasp.data.scores import ALL, ARRAY, read_left_out
 from pyasp.data.selection import MUCH, left_out_of, lopsided, much_left_out
+from pyasp.report.results import BY_COSINE
 
 SETS = {
     "train": "the training recordings as they were prepared and checked",
@@ -307,7 +308,7 @@ def _same_scores(exp: Path, systems: Iterable[str]) -> Iterator[list[str]]:
 def _chosen(backend: Path) -> Iterator[str]:
     """Where --scoring=auto took another back end than PLDA."""
     if (backend / SCORING).is_file() and resolved(ScoreOptions(scoring="auto"), backend).scoring == "cosine":
-        yield "scored by cosine, which --scoring=auto chose: its scores are no log-likelihood ratios (calibrate)"
+        yield f"{BY_COSINE}, which --scoring=auto chose: its scores are no log-likelihood ratios (calibrate)"
 
 
 def _doubts(system: Path) -> list[str]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pyasp.backend.variants import CALIBRATIONS
 from pyasp.core.text import Table, as_markdown, as_text, cost, percent
 from pyasp.evaluation.llr import (
     MARK,
@@ -26,6 +27,7 @@ from pyasp.report.paper import PAPER, PaperRow, paper_rows
 Results = Mapping[str, Any]  # {"corpus": ..., "systems": {system: {"trials": {list: entry}}}}, schema of results.json
 Tables = Iterable[tuple[str, Table]]  # with their titles
 
+BY_COSINE = "scored by cosine"  # said of what --scoring=auto chose
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
 TIMES = (
     "Runs and resumptions are added up. waiting: wall-clock seconds in which not even one processor was used; hidden: "
@@ -160,9 +162,21 @@ def trials_in_words(results: Results, trial_list: str) -> str:
     return f"{class_counts(results, trial_list)}.{drawn}"
 
 
-def screen(results: Results, where: str) -> str:
+def next_step(results: Results, where: str, trials: str, system: str) -> str:
+    """The commands that use a system: one that decides, so cosines without a calibration get one first."""
+    told = (what for place, what in results.get("losses", ()) if system in re.split(", | and ", place))
+    calibrated = any(f"{system}+{step}" in results["systems"] for step in CALIBRATIONS)
+    first, option = "", ""
+    if not calibrated and any(BY_COSINE in what for what in told):
+        name = list_names(results)[0]
+        first = f"pyasp evaluate --calibration map.json {trials}/{name} {where}/{system}/scores/{name}; "
+        option = "--calibration map.json "
+    return f"{first}pyasp bundle {option}{where}/{system} model; pyasp verify --model model A.wav -- B.wav"
+
+
+def screen(results: Results, where: str, trials: str) -> str:
     """The report on screen: what was lost, EER by duration class where there is one, a table a list of the systems
-    without variants and fusions, and where the rest is. where: the experiment's directory."""
+    without variants and fusions, and where the rest is. where: the experiment's directory; trials: the lists'."""
     names = list_names(results)
     shown = plain(results["systems"]) or list(results["systems"])
     lost = [f"- {place}: {what}" for place, what in results.get("losses", ())]
@@ -180,7 +194,7 @@ def screen(results: Results, where: str) -> str:
         "\n".join(definitions(results)),
         f"{more} and more tables: {where}/RESULTS.md\n"
         f"The report, with pictures: {where}/report.html\n"
-        f"Next, use a system: pyasp bundle {where}/{best} model; pyasp verify --model model A.wav -- B.wav",
+        f"Next, use a system: {next_step(results, where, trials, best)}",
     ]
     return "\n\n".join(blocks)
 

@@ -231,6 +231,8 @@ REFUSED = {  # name: (suffix, what writes it, the reason)
     "fewer_frames": ("mp3", edited(case("xing.mp3"), 65, ">I", 500), "114 frames of MP3 .truncated.*count says 500"),
     "a_frame_less": ("mp3", cut(case("xing.mp3"), -36), "113 frames of MP3 .truncated.*count says 114"),
     "no_mp3": ("mp3", lambda path: path.write_bytes(id3(ART) + b"<html>"), "no frame of MP3"),
+    **{f"joined_{name}": (*WHOLE[name][:1], joined(WHOLE[name][1]), "bytes of samples; expected|a second FLAC file|wrong count")
+       for name in ("wav", "float", "wavex", "rf64", "rifx", "w64", "aiff", "au", "caf", "flac", "flac24", "unsummed", "valid", "sphere")},
     "joined_ogg": ("ogg", joined(plain("OGG", "VORBIS")), "libsndfile|several streams|samples"),
     "riff_of_another_kind": ("wav", edited(plain("WAV"), 8, "4s", b"AVI "), "RIFF of 'AVI '"),
     "short_ds64": ("wav", cut(plain("RF64"), 30), "no samples in a wav file"),

@@ -122,12 +122,16 @@ def test_a_directory_that_moved_has_the_inputs_that_it_had(tmp_path, monkeypatch
     Path("exp").mkdir()
     Path("given").write_text("1")
     make("exp/part", describe("tool", {}, ["given"]))
-    make("exp/out", describe("tool", {}, ["exp/part"]))
+    for name in ("test", "enroll"):  # of the same name and the same bytes
+        (Path("exp") / name).mkdir()
+        (Path("exp") / name / "utt2dur").write_text("1")
+    inputs = ["part", "test/utt2dur", "enroll/utt2dur"]
+    make("exp/out", describe("tool", {}, [f"exp/{name}" for name in inputs]))
     Path("exp").rename("moved")
-    assert is_current("moved/out", describe("tool", {}, ["moved/part"]))
+    assert is_current("moved/out", describe("tool", {}, [f"moved/{name}" for name in inputs]))
     make("moved/part", describe("tool", {"a": 1}, ["given"]))
     with pytest.raises(InputError, match="input exp/part is none now; input moved/part is new"):
-        is_current("moved/out", describe("tool", {}, ["moved/part"]))
+        is_current("moved/out", describe("tool", {}, [f"moved/{name}" for name in inputs]))
 
 
 @pytest.fixture

@@ -262,6 +262,11 @@ def test_folders_whose_joined_names_are_one_have_ids_of_their_own(tree, tmp_path
     [
         ("{speaker}/{session}/{take}.wav", ""),
         ("{session}/{speaker}/{take}.wav", "turn the tree about, or give --tables. 9 folders below (spk0, spk1, "),
+        ("Test{half}/{speaker}/{take}.wav", ""),
+        (
+            "test/{speaker}/{take}.wav",
+            "give --root one level deeper, or --tables. Parts of a corpus are called so (test)",
+        ),
         ("set{half}/{speaker}/{session}/{take}.wav", "Recordings such as set0/spk0/s0/0.wav lie three folders deep"),
     ],
 )

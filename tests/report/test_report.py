@@ -245,3 +245,16 @@ def test_tables_line_up():
     text = as_text([["system", "EER %"], ["a", "10.00"], ["longer", "3.00"]])
     assert text == "system  EER %\na       10.00\nlonger   3.00"
     assert as_markdown([["s", "x"], ["a|b", "1"]]) == "| s | x |\n| --- | ---: |\n| a\\|b | 1 |"
+
+
+def test_the_next_step_is_one_that_gives_decisions():
+    """Cosines without a calibration have no threshold: `verify` would refuse the model."""
+    lost = [["a and b", f"{report.BY_COSINE}, which --scoring=auto chose"]]
+    entry = {"trials": {"l": {"eer": 1.0}}}
+    results = {"systems": {"a": entry, "b": entry, "b+cal": entry, "c": entry}, "losses": lost}
+    use = "model; pyasp verify --model model A.wav -- B.wav"
+    for system in ("b", "c"):
+        assert report.next_step(results, "exp", "data/trials", system) == f"pyasp bundle exp/{system} {use}"
+    first = "pyasp evaluate --calibration map.json data/trials/l exp/a/scores/l; "
+    told = f"{first}pyasp bundle --calibration map.json exp/a {use}"
+    assert report.next_step(results, "exp", "data/trials", "a") == told
