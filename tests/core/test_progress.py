@@ -134,7 +134,8 @@ def test_systems_side_by_side_on_a_terminal(tmp_path):
 
 def test_the_command_that_resumes_stays_on_a_terminal(tmp_path):
     """Systems that are asked to stop still say where they are, below what run.sh says."""
-    work = """work() { trap '' TERM; stage networks "network: $1"; [ "$1" = good ] || kill -TERM $$
+    work = """work() { trap '' TERM; stage networks "network: $1"; : >"$exp/$1.begun"
+        [ "$1" = good ] || { until [ -e "$exp/good.begun" ]; do sleep 0.05; done; kill -TERM $$; }
         for state in 1 2 3; do say_state "state $state"; sleep 0.2; done; }"""
     script = (
         SIDE_BY_SIDE[: SIDE_BY_SIDE.index("work()")]
