@@ -11,7 +11,7 @@ import importlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pyasp.core.command import parse
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import COMMAND_LINE, InputError, rerun
 from pyasp.core.options import subset
-from pyasp.core.records import fingerprint, load_record, same_value
+from pyasp.core.records import fingerprint, load_record, moved, same_value
 from pyasp.features.frontend import FEATURE_TYPES
 
 RECORD = ".made.json"
@@ -143,10 +143,18 @@ def records(run: Request) -> Iterator[tuple[Path, dict[str, Any]]]:
     mine = (*run.systems, *(("ubm",) if "ivector" in run.systems else ()))
     directories = [*(run.data / name for name in SETS), *(run.exp / name for name in mine)]
     places = [run.data / f"prep.json{RECORD}", *(path for each in directories for path in each.rglob(f"*{RECORD}"))]
-    for path in sorted(places):
-        artefact = Path(str(path).removesuffix(RECORD))
-        if path.is_file() and artefact.exists() and used(run, artefact, (made := load_record(path))["tool"]):
-            yield artefact, made
+    artefacts = {Path(str(path).removesuffix(RECORD)): path for path in sorted(places) if path.is_file()}
+    found = {artefact: load_record(path) for artefact, path in artefacts.items() if artefact.exists()}
+    moves = dict(moved(made["path"], artefact) for artefact, made in found.items() if made.get("path"))
+    for artefact, made in found.items():
+        if used(run, artefact, made["tool"]):
+            yield artefact, {**made, "inputs": {now_at(name, moves): mark for name, mark in made["inputs"].items()}}
+
+
+def now_at(name: str, moves: Mapping[Path, Path]) -> str:
+    """Where an input lies now: directories of the run that were moved, or are copies, hold their own."""
+    places = (new / Path(name).relative_to(old) for old, new in moves.items() if Path(name).is_relative_to(old))
+    return next((str(place) for place in places if str(place) != name and place.exists()), name)
 
 
 def stage_of(run: Request, artefact: Path, tool: str) -> str:

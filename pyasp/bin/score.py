@@ -18,7 +18,7 @@ from pyasp.core.command import command, one_of
 from pyasp.core.conf import write_conf
 from pyasp.core.errors import CannotBeMade, InputError, rerun
 from pyasp.core.options import option, subset
-from pyasp.core.records import changed_behind, describe, is_current
+from pyasp.core.records import changed_behind, describe, is_current, with_beside
 from pyasp.data.datadir import c_sorted, read_model2utts, read_table
 from pyasp.data.scores import ALL, dev_list, note_left_out, optional, read_left_out, with_scores, write_scores
 from pyasp.data.trials import TrialList, read_trials, trial_lists
@@ -89,7 +89,8 @@ def train(options: Options, scp: str, utt2spk: str, backend_dir: str) -> None:
                 vectors, labels = vectors[clean], np.unique(labels[clean], return_inverse=True)[1]
         trained = model.train(vectors, labels, train_options)
         write_conf(directory / "options.conf", train_options)
-        files.write_back_end(directory, trained, made)
+        beside = [path for name in ("options.conf", files.SCORING) if (path := directory / name).is_file()]
+        files.write_back_end(directory, trained, with_beside(made, *beside))
 
 
 @command(Options, "BACKEND_DIR", "EMBEDDING_SCP", "OUT_BACKEND_DIR", action="adapt")

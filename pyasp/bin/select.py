@@ -31,7 +31,14 @@ class TrainingSetOptions(SelectOptions):
     force: bool = option(False, "make again what is out of date")
 
 
-ALSO = ("spk2utt", "valid_utts", "dev_speakers", "trials", "model2utts")  # of a set, beside tables of its source
+ALSO = (
+    "spk2utt",
+    "valid_utts",
+    "dev_speakers",
+    "left_out.tsv",
+    "trials",
+    "model2utts",
+)  # of a set, beside tables of its source
 
 
 def read_candidates(clean: DataDir, aug: DataDir) -> Augmented:

@@ -195,7 +195,7 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
 def write_made(path: str | Path, made: dict[str, Any]) -> None:
     """Writes the record of `path`; call it just before the artefact's own rename."""
     asked = _asked_for(path)
-    made = {**made, "path": str(path), **({"asked": asked} if asked else {})}
+    made = {"path": str(path), **made, **({"asked": asked} if asked else {})}  # its path stays that of its inputs
     write_json(made_path(path), made, sort_keys=True)
 
 
@@ -218,14 +218,20 @@ def resolve(name: str, near: Path, lay: str) -> Path:
     What moved or was copied along with the artefact is found beside it; else a relative path starts where run.sh ran:
     at a parent of the experiment, or here.
     """
-    old, new = list(Path(lay).parts), list(near.resolve().parts)
-    while lay and old and new and old[-1] == new[-1]:
-        old.pop(), new.pop()
+    old, new = moved(lay, near.resolve())
     places = [*near.resolve().parents, Path.cwd()]
     found = [place / name for place in places]
-    if lay and Path(name).is_relative_to(Path(*old)):
-        found.insert(0, Path(*new) / Path(name).relative_to(Path(*old)))
+    if lay and Path(name).is_relative_to(old):
+        found.insert(0, new / Path(name).relative_to(old))
     return next((place for place in found if place.exists()), Path(name))
+
+
+def moved(lay: str | Path, lies: Path) -> tuple[Path, Path]:
+    """(directory, what it is called now) of a file that lay in the one and lies in the other, below both alike."""
+    old, new = list(Path(lay).parts), list(lies.parts)
+    while old and new and old[-1] == new[-1]:
+        old.pop(), new.pop()
+    return Path(*old), Path(*new)
 
 
 def record_of(path: Path) -> dict[str, Any] | None:

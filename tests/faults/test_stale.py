@@ -208,6 +208,15 @@ def test_an_experiment_copied_with_its_data_is_of_these(finished, tmp_path):
         stale.require_data(stale.Request(tmp_path / "data", where / "exp", recipe.SYSTEMS))
 
 
+def test_a_copy_of_the_whole_is_up_to_date_and_stands_for_itself(finished, tmp_path):
+    """Its records name where it was made; a file that is another one in the copy is told all the same."""
+    for name in ("data", "exp"):
+        shutil.copytree(finished[0] / name, tmp_path / name)
+    assert check(tmp_path, 10) == 0
+    (tmp_path / "exp/average/backend/plda").write_bytes(b"another")
+    assert check(tmp_path, 10) == 1
+
+
 def test_a_tree_that_is_gone_is_told_as_gone(tmp_path, capsys, monkeypatch):
     """Under its own name it is no other setting; under another one it is said that nothing is there."""
     monkeypatch.chdir(tmp_path)
