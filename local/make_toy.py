@@ -59,6 +59,9 @@ class ToyOptions:
     force: bool = option(False, "make the corpus again when options have changed")
 
 
+BEGUN = ".make_toy"  # says of a corpus that is not whole yet that it is a toy's
+
+
 @dataclass(frozen=True)
 class Options(ToyOptions):
     """The tool's own options."""
@@ -89,6 +92,16 @@ def make(corpus: str, options: ToyOptions) -> Path:
     made = describe("make_toy", json.loads(json.dumps(recipe)), [], seed=options.seed)
     if is_current(marker, made, options.force):
         return root
+    begun = root / BEGUN
+    if root.is_dir() and any(root.iterdir()) and not any(each.exists() for each in (marker, begun)):
+        found, expected = (
+            "a directory with files that are no toy's",
+            "an empty one, or none yet: the toy is written there",
+        )
+        cure = "Your own recordings are --corpus folder. Nothing was changed"
+        raise InputError("command line", found, expected, cure, item=f"--root {root}")
+    root.mkdir(parents=True, exist_ok=True)
+    begun.touch()
     marker.unlink(missing_ok=True)
     start = time.monotonic()
     try:
@@ -100,6 +113,7 @@ def make(corpus: str, options: ToyOptions) -> Path:
     print(f"{root}: {counts}; {time.monotonic() - start:.1f} s with {nj} processes")
     with making(marker, made) as temporary:
         temporary.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    begun.unlink()
     return root
 
 

@@ -19,6 +19,7 @@ need() {
 parse_options() {
   local -n _table=$1
   local flags=" $2 " lists=" $3 " known key value
+  local -A given=()
   known=$(printf -- '--%s\n' "${!_table[@]}" | sort | tr '\n' ' ')
   shift 3
   words=()
@@ -39,7 +40,9 @@ parse_options() {
       fi
     fi
     shift
-    if [[ $lists == *" $key "* ]]; then _table[$key]+="$value"$'\n'; else _table[$key]=$value; fi
+    if [[ $lists == *" $key "* ]]; then _table[$key]+="$value"$'\n'; continue; fi
+    [ "${given[$key]-$value}" = "$value" ] || die "--$key is given twice, as '${given[$key]}' and '$value'. Name it once"
+    _table[$key]=$value given[$key]=$value
   done
 }
 

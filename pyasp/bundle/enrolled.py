@@ -105,9 +105,9 @@ def _read(path: Path, noted: Digests | None) -> Named:
 def check_speaker(path: Path, add: bool, force: bool) -> None:
     """InputError when a speaker's file is there and neither replaced nor added to, or is to be added to and missing."""
     if add and force:
-        raise InputError("command line", "--add and --force", "one of them", "Add to the recordings, or replace them")
+        raise InputError("command line", "add and force", "one of them", "Add to the recordings, or replace them")
     if path.exists() and not (add or force):
-        cure = "Give --add to add recordings to his, or --force to enrol him anew"
+        cure = "Add to his recordings (--add, add=True), or enrol him anew (--force, force=True)"
         raise InputError(path, "a speaker of this name", "a new name", cure)
     if add and not path.exists():
         there = f"one that is enrolled ({some(_names(path.parent)) or 'none is yet'})"

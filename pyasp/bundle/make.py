@@ -27,6 +27,7 @@ from pyasp.core.options import T, picked
 from pyasp.core.records import changed_behind, maker, record_of, versions
 from pyasp.core.text import read_json, read_json_if_there, write_json
 from pyasp.data.datadir import TRAINING_RATES, DataDir
+from pyasp.data.scores import read_left_out
 from pyasp.evaluation.llr import UNFIT
 from pyasp.features.kinds import KINDS, MAKERS
 from pyasp.features.mfcc import MfccOptions
@@ -164,6 +165,9 @@ def _unfinished(directory: Path, embeddings: Path) -> InputError:
     systems = [str(path.parent.parent) for path in sorted(directory.glob("*/test/embedding.scp"))]
     if systems:
         return InputError(directory, "systems in it", "one system, EXP/SYSTEM", f"Name one of {' '.join(systems)}")
+    if reasons := read_left_out(directory):
+        told = f"a variant that could not be made ({next(iter(reasons.values()))})"
+        return InputError(directory, told, "a finished system, EXP/SYSTEM", "Bundle another, or the system itself")
     found = "no scores" if embeddings.is_file() else "no test/embedding.scp" if directory.is_dir() else "no such system"
     cure = rerun("scores" if embeddings.is_file() else "embeddings", "Check the path")
     return InputError(directory, found, "a finished system, EXP/SYSTEM", cure)

@@ -35,6 +35,7 @@ from pyasp.bundle.kaldi import is_kaldi, read_kaldi
 from pyasp.bundle.verify import DecisionOptions, check_decides, threshold
 from pyasp.core.conf import read_conf
 from pyasp.core.errors import InputError
+from pyasp.core.files import file_sha256
 from pyasp.core.options import subset
 from pyasp.core.text import read_json
 from pyasp.features.frontend import FrontendOptions, frontend
@@ -59,12 +60,13 @@ class Features:
 @dataclass(frozen=True)
 class AffineMap:
     """Affine map of a raw score to a natural-log likelihood ratio: scale s + offset; what it was trained on, and what
-    is to be said against it, where the bundle knows."""
+    is to be said against it, where the bundle knows; other: that it is not the one that the bundle was made with."""
 
     scale: float
     offset: float
     trained: Trained | None = None
     doubts: tuple[str, ...] = ()
+    other: bool = False
 
 
 def as_int16_scale(wave: np.ndarray) -> np.ndarray:
@@ -294,6 +296,8 @@ def read_calibration(bundle: Bundle) -> AffineMap | None:
     try:
         values = read_json(path, "scale and offset", "Calibrate again")
         doubts = tuple(map(str, values.get("doubts", ())))
-        return AffineMap(float(values["scale"]), float(values["offset"]), trained_on(values), doubts)
+        known = bundle.facts.get("files", {}).get(CALIBRATION)
+        other = known is not None and known != file_sha256(path)
+        return AffineMap(float(values["scale"]), float(values["offset"]), trained_on(values), doubts, other)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"no usable calibration ({error})", "scale and offset", "Calibrate again") from None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyasp.audio.recording import complaints, read_sound
+from pyasp.bundle.format import CALIBRATION
 from pyasp.core.errors import InputError
 from pyasp.core.options import Channel, OpenShare, Positive, option
 from pyasp.core.text import between, read_lines
@@ -211,4 +212,5 @@ def scale_text(model: SpeakerModel, scores: Iterable[float] = ()) -> str:
     trained, doubts = model.calibration.trained, model.calibration.doubts
     told = f", trained on {trained.told()}" if trained else ""
     care = f". To be taken with care: trained on {'; '.join(doubts)}" if doubts else ""
-    return f"calibrated log-likelihood ratio{told}{care}"
+    other = f". {CALIBRATION} is not the one that the bundle was made with" if model.calibration.other else ""
+    return f"calibrated log-likelihood ratio{told}{care}{other}"

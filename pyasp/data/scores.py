@@ -212,6 +212,11 @@ def _of_trials(scores_path: str | Path, forms: dict[str, dict[str, list[str]]], 
     form, shape = best[0]
     scores, listed = _by_pair(scores_path, forms[form]), lists[shape]
     pairs = list(zip(listed["ENROL"], listed["TEST"]))
+    labels: dict[tuple[str, str], str] = {}
+    for number, (pair, label) in enumerate(zip(pairs, listed["LABEL"]), 1):
+        if WORDS[labels.setdefault(pair, label).lower()] != WORDS[label.lower()]:
+            told = f"{' '.join(pair)} as {labels[pair]} and as {label}"
+            raise InputError(trials_path, told, "one label a pair", "Remove one", item=f"line {number}")
     missing = [pair for pair in pairs if pair not in scores]
     if missing:
         told = f"no score of {len(missing)} of {len(pairs)} trials (first: {' '.join(missing[0])})"
@@ -221,6 +226,8 @@ def _of_trials(scores_path: str | Path, forms: dict[str, dict[str, list[str]]], 
         raise InputError(scores_path, told, "a score of every trial", cure)
     spare = len(scores.keys() - set(pairs))
     notes = [f"{scores_path}: read as {form.lower()}", f"{trials_path}: read as {shape.lower()}"]
+    twice = len(pairs) - len(labels)
+    notes += [f"{trials_path}: {twice} trials are listed again, and count twice"] if twice else []
     notes += [f"{spare} of {len(scores)} scores belong to no trial"] if spare else []
     return _given(trials_path, np.array([scores[pair] for pair in pairs]), listed["LABEL"], notes)
 

@@ -158,7 +158,7 @@ def training(directories: list[str]) -> Plot:
     for directory in directories:
         path = Path(directory) / "train.jsonl" if Path(directory).is_dir() else Path(directory)
         if not path.is_file():
-            cure = rerun("networks", "Name EXP/SYSTEM")
+            cure = "Name EXP/SYSTEM of a network; i-vectors have no such log, their likelihoods are in report.html"
             raise InputError(path, "no such file", "the log of a network's training", cure)
         logs[path.parent.name or str(path)] = read_json_lines(path, "the JSON line of an epoch", rerun("networks"))
     colour = figures.colours(list(logs))

@@ -17,6 +17,7 @@ from pyasp.core import records
 from pyasp.core.errors import InputError
 from pyasp.core.records import write_made
 from pyasp.data.datadir import read_table
+from pyasp.data.scores import ALL, note_left_out
 from pyasp.inspect.show import describe
 from pyasp.kaldi import ScpReader
 
@@ -132,6 +133,9 @@ def test_mistakes(finished, tmp_path, capsys):
     assert "found systems in it; expected one system, EXP/SYSTEM" in told and f" {system} " in told
     assert main([str(where / "gone"), str(tmp_path / "x")]) == 1 and "no such system" in capsys.readouterr().err
     assert main(["--calibration", "gone", system, str(tmp_path / "x")]) == 1 and "gone" in capsys.readouterr().err
+    note_left_out(tmp_path / "e/ivector+calhalf", {ALL: "28 target and 0 nontarget trials"})
+    assert main([str(tmp_path / "e/ivector+calhalf"), str(tmp_path / "x")]) == 1
+    assert "a variant that could not be made (28 target and 0 nontarget trials)" in capsys.readouterr().err
     for name, message in (("ivector+snorm", "a variant with snorm"), ("fusion:a+b", "a fusion")):
         assert main([str(where / "exp" / name), str(tmp_path / "x")]) == 1 and message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

@@ -96,6 +96,11 @@ def test_verify_says_what_its_ratio_is_worth(model, wavs, tmp_path, capsys):
     ) in capsys.readouterr().out
     told = answer(capsys, "--model", str(tmp_path / "m"), wavs[0], wavs[1])
     assert told["calibrated"] and told["scale"].endswith("trained on 3 target trials, fewer than 30")
+    facts = json.loads((tmp_path / "m/bundle.json").read_text())
+    facts["files"]["calibration.json"] = "0" * 64  # of the one that it was made with
+    (tmp_path / "m/bundle.json").write_text(json.dumps(facts))
+    assert verify.main(["--model", str(tmp_path / "m"), wavs[0], wavs[1]]) == 0
+    assert "calibration.json is not the one that the bundle was made with" in capsys.readouterr().out
     wild = SimpleNamespace(calibration=None, decides=True)
     assert "for ranks, not for ratios" in scale_text(wild, [3.0, -16008.0])
     assert "ranks" not in scale_text(wild, [3.0, -8.0])
@@ -324,8 +329,8 @@ def test_a_recording_is_added_to_an_enrolled_speaker_and_none_counts_twice(model
     np.testing.assert_allclose(loaded.speakers(speakers)["ann"], vectors[:2], rtol=1e-5, atol=1e-6)
     for words, message in (
         (["--add", speakers, "anne", wavs[2]], "no such speaker; expected one that is enrolled (ann)"),
-        (["--add", "--force", speakers, "ann", wavs[2]], "found --add and --force"),
-        ([speakers, "ann", wavs[2]], "--add to add recordings"),
+        (["--add", "--force", speakers, "ann", wavs[2]], "found add and force"),
+        ([speakers, "ann", wavs[2]], "Add to his recordings (--add, add=True)"),
     ):
         assert enroll.main([*common, *words]) == 1 and message in capsys.readouterr().err
 

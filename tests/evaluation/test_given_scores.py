@@ -147,6 +147,17 @@ def test_a_calibration_follows_the_scale_of_the_scores(tmp_path, trials, capsys,
     assert f"llr = {expected:.4g}"[:10] in capsys.readouterr().out
 
 
+def test_trials_listed_twice_are_counted_and_two_labels_of_a_pair_refused(tmp_path, trials):
+    listed, scores = Path(trials), write(tmp_path / "s", "ENROL TEST SCORE")
+    first = listed.read_text().splitlines()[0]
+    listed.write_text(f"{listed.read_text()}{first}\n")
+    assert f"{listed}: 1 trials are listed again, and count twice" in read_given(scores, listed).notes
+    model, test, label = first.split()
+    listed.write_text(f"{listed.read_text()}{model} {test} {'nontarget' if label == 'target' else 'target'}\n")
+    with pytest.raises(InputError, match=f"line 402: found {model} {test} as .* and as .*expected one label a pair"):
+        read_given(scores, listed)
+
+
 def test_columns_turned_about_are_told_as_such(tmp_path, trials):
     lines = [line.split() for line in Path(trials).read_text().splitlines()]
     (tmp_path / "s").write_text("".join(f"{test} {enrol} 0.5\n" for enrol, test, _ in lines))

@@ -491,6 +491,18 @@ def test_a_forgotten_corpus_puts_no_toy_in_the_place_of_own_data(tree, tmp_path,
     assert before == {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.parametrize("toy", [prep_toy, prep_toy_sre12])
+def test_a_forgotten_corpus_writes_no_toy_into_somebodys_recordings(tree, tmp_path, capsys, toy):
+    before = sorted(tree.rglob("*"))
+    assert toy.main([f"--data={tmp_path}/d", f"--root={tree}", "--force=true"]) == 1
+    refused(
+        capsys,
+        f"--root {tree}: found a directory with files that are no toy's",
+        "Your own recordings are --corpus folder",
+    )
+    assert sorted(tree.rglob("*")) == before
+
+
 @pytest.mark.parametrize("lost", ["trials", "train", "enroll/cuts.jsonl.gz", "prep.json"])
 def test_what_is_gone_of_a_preparation_is_made_again(tree, tmp_path, capsys, lost):
     data = tmp_path / "d"

@@ -54,8 +54,14 @@ def test_options_with_space_and_equals():
 
 
 def test_option_values_are_never_evaluated(tmp_path):
-    result = parse("--root", f"$(touch {tmp_path}/evil)", "--root=`touch evil`;touch evil")
-    assert result.returncode == 0 and not list(tmp_path.iterdir())
+    for words in (("--root", f"$(touch {tmp_path}/evil)"), ("--root=`touch evil`;touch evil",)):
+        assert parse(*words).returncode == 0 and not list(tmp_path.iterdir())
+
+
+def test_an_option_given_twice_with_two_values_is_refused():
+    assert parse("--root", "a", "--root=a").returncode == 0
+    result = parse("--root", "a", "--root=b")
+    assert result.returncode == 1 and "--root is given twice, as 'a' and 'b'. Name it once" in result.stderr
 
 
 @pytest.mark.parametrize(
