@@ -41,7 +41,7 @@ parse_options() {
     fi
     shift
     if [[ $lists == *" $key "* ]]; then _table[$key]+="$value"$'\n'; continue; fi
-    [ "${given[$key]-$value}" = "$value" ] || die "--$key is given twice, as '${given[$key]}' and '$value'. Name it once"
+    [ "${given[$key]-$value}" = "$value" ] || echo "warning: --$key is given twice: '$value' counts, not '${given[$key]}'" >&2
     _table[$key]=$value given[$key]=$value
   done
 }
