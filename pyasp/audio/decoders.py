@@ -113,6 +113,13 @@ def words_of(command: str) -> list[str]:
         return []
 
 
+def file_of(entry: str) -> str | None:
+    """The file that an entry of a wav.scp names, or that its command only decodes; None of other commands."""
+    if not entry.endswith("|"):
+        return entry
+    return found[0] if (found := decoded_file(entry[:-1])) else None
+
+
 def decoded_file(command: str) -> tuple[str, int | None] | None:
     """(path, channel, None where it names none) of a command that does nothing but decode one file to its standard
     output; None for others.

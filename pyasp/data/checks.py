@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import audio_fault, audio_files, read_cuts, write_cuts
+from pyasp.audio.decoders import file_of
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_headers
 from pyasp.audio.recording import seconds_within
@@ -22,7 +23,7 @@ from pyasp.core.errors import InputError, rerun
 from pyasp.core.files import link_or_copy
 from pyasp.data.datadir import INFO, DataDir, c_sorted, invert, joined, read_reasons, write_reasons
 from pyasp.data.parts import CUTS, DROPPED, MODELS, keys_of, tables_of
-from pyasp.kaldi.names import is_command, parse_location
+from pyasp.kaldi.names import parse_location
 
 MIN_DURATION = 0.025  # seconds; shorter than one analysis window
 COVERING = ("wav.scp", "segments", "feats.scp", "vad.scp", "utt2dur", "utt2num_frames")  # every utterance is in them
@@ -168,15 +169,15 @@ class Checker:
             self.cuts[utt] = line
 
     def _audio(self) -> Iterator[tuple[str, list[str], dict[str, Any] | None]]:
-        """(utterance, its audio files, its cut where there are cuts); commands are not run."""
+        """(utterance, its audio files, its cut where there are cuts); commands are not run, what they decode counts."""
         entries = self.data.read_if_there("wav.scp") if not self.data.has(CUTS) else {}
         for utt in self.data.utt2spk:
             if self.data.has(CUTS):
                 cut = json.loads(self.cuts[utt]) if utt in self.cuts else {}
                 yield utt, audio_files(cut), cut
             else:
-                entry = entries.get(self.data.recording(utt), "")
-                yield utt, [] if not entry or is_command(entry) else [entry], None
+                file = file_of(entries.get(self.data.recording(utt), ""))
+                yield utt, [file] if file else [], None
 
     def _listen(self) -> None:
         """Audio that is not there, or does not hold what it and its cuts say."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pyasp.audio.cut_files import MAX_SECONDS, Json, cut_of, described, parse_cut, read_cuts, write_cuts
+from pyasp.audio.decoders import decoded_file
 from pyasp.audio.folders import some
 from pyasp.audio.headers import Header, read_header, read_headers
 from pyasp.audio.recording import OVERSHOOT, seconds_within
@@ -101,7 +102,11 @@ def read_manifest(path: str | Path, fields: Mapping[str, Any]) -> dict[str, Json
 
 
 def recording_of(name: str, entry: str, seconds: str | None, rate: int) -> Json:
-    """A lhotse Recording of a wav.scp entry; a command is not run: its length comes from `seconds` at `rate`."""
+    """A lhotse Recording of a wav.scp entry; a command is not run: its length is that of the file that it decodes, or
+    comes from `seconds` at `rate`."""
+    if entry.endswith("|") and (decoded := decoded_file(entry[:-1])):
+        header = read_header(decoded[0])
+        return described(name, entry, header.rate, header.samples, header.channels if decoded[1] is None else 1)
     if entry.endswith("|"):
         length = number(seconds or "")
         if not rate or not 0 <= length < MAX_SECONDS:

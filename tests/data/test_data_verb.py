@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
     Path("d/utt2info.tsv").write_text("utt\tphone\tday\n" + "".join(f"{utt}\tp{utt[-1]}\t\n" for utt in utts))
     cut = DataDir("s")
     cut.write_speakers({"a-x": "a", "a-y": "a", "b-z": "b"})
-    cut.write("wav.scp", {"rec1": str(tmp_path / "a-1.wav"), "rec2": f"cat {tmp_path}/b-1.wav |"})
+    cut.write("wav.scp", {"rec1": str(tmp_path / "a-1.wav"), "rec2": f"cat {tmp_path}/b-1.wav | cat |"})
     cut.write("segments", {"a-x": "rec1 0.1 0.5", "a-y": "rec1 0.5 0.9", "b-z": "rec2 0.00 1.01"})
     cut.write("reco2file_and_channel", {"rec1": "a-1 A", "rec2": "b-1 A"})
     cut.write("reco2dur", {"rec1": "1.01", "rec2": "1.01"})
@@ -233,6 +233,22 @@ def test_each_channel_of_a_recording_is_one_of_its_own(folder):
     assert read_table("j/reco2file_and_channel") == {"a-1-0": "two A", "a-1-1": "two B", "b-1": "b-1 A"}
     cuts = {each["id"]: each["channel"] for each in lines("j/cuts.jsonl.gz")}
     assert cuts == {"a-1": 1, "a-2": 0, "b-1": 0}
+
+
+def test_commands_that_only_decode_a_file_are_looked_at_as_the_file_is(folder, capsys):
+    """As the recipe's own wav.scp has them: nothing is run, and nothing need be said of lengths."""
+    data = DataDir("d")
+    entry = f"ffmpeg -v 8 -i {folder}/%s.wav -map_channel 0.0.0 -f wav -acodec pcm_s16le - |"
+    data.write("wav.scp", {utt: entry % utt for utt in data.utt2spk})
+    (data / "utt2dur").unlink()
+    assert main(["validate", "d"]) == 0 and main(["to-lhotse", "d", "man"]) == 0
+    found = {each["id"]: each for each in lines("man/recordings.jsonl.gz")}
+    assert found["b-3"]["num_samples"] == RATE + 240 and found["b-3"]["sources"][0]["type"] == "command"
+    (folder / "b-3.wav").unlink()
+    capsys.readouterr()
+    assert main(["validate", "d"]) == 1 and "b-3.wav" in capsys.readouterr().out
+    data.write("segments", {"a-1": "a-1 0 60"} | {utt: f"{utt} 0 0.5" for utt in data.utt2spk if utt != "a-1"})
+    assert main(["validate", "d"]) == 1 and "a-1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["combine", "o", "d", "e"], ["to-lhotse", "e", "o"], ["subset", "e", "o"]])
