@@ -116,7 +116,8 @@ def main(options: Options, trials_dir: str, exp_dir: str, systems: list[str]) ->
     difference from each other system.
 
     Example, after ./run.sh:
-        pyasp report --compare exp/toy exp/toy
+        cp -r exp/toy exp/before
+        pyasp report --compare exp/before exp/toy
     """
     if options.compare or options.against:
         print(compare([trials_dir, exp_dir, *systems], options.against))

@@ -145,7 +145,7 @@ def _bind(names: tuple[str, ...], words: list[str], behind: list[str] | None = N
     """
     if "--" in names and behind is not None:
         place = names.index("--")
-        if not behind:  # a pattern that matches nothing, say: no other word takes its place
+        if not behind and "OPTION" not in names[-1]:  # a pattern that matches nothing: no other word takes its place
             raise UsageError(f"nothing stands behind the `--`: {re.sub(r'[][]', '', names[-1])} is missing")
         return _bind(names[:place], words) + _bind(names[place + 1 :], behind)
     rest, names = words + (behind or []), tuple(name for name in names if name != "--")

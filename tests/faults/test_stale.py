@@ -53,6 +53,8 @@ def edited(tmp_path, name, line):
 
 def test_nothing_is_out_of_date_after_a_run(finished):
     assert check(finished[0], 10) == 0
+    words = [f"--skipped={' '.join(STAGES[:10])}", "--systems=ivector", f"--conf={CONF}"]
+    assert verb.main(["made", *words, *(str(finished[0] / name) for name in ("data", "exp")), "--"]) == 0  # no options
 
 
 @pytest.mark.parametrize(
