@@ -90,8 +90,9 @@ def test_lhotse_reads_the_manifests_and_cuts(folder):
     )
 
 
-def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
-    recordings = [
+def two_recordings(folder):
+    """a-1 and b-1 as lhotse describes them."""
+    return [
         {
             "id": name,
             "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
@@ -102,6 +103,10 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
         }
         for name in ("a-1", "b-1")
     ]
+
+
+def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
+    recordings = two_recordings(folder)
     supervisions = [
         {
             "id": "a-1-late",
@@ -128,17 +133,7 @@ def test_lhotse_to_kaldi_and_back_loses_nothing(folder):
 
 def manifests(folder, recording=None, supervision=None):
     """Two recordings, a-1 and b-1, and a supervision of each; of the first with other fields."""
-    recordings = [
-        {
-            "id": name,
-            "sources": [{"type": "file", "channels": [0], "source": str(folder / f"{name}.wav")}],
-            "sampling_rate": RATE,
-            "num_samples": RATE + 80,
-            "duration": 1.01,
-            "channel_ids": [0],
-        }
-        for name in ("a-1", "b-1")
-    ]
+    recordings = two_recordings(folder)
     supervisions = [
         {"id": name, "recording_id": name, "start": 0.0, "duration": 1.01, "channel": 0, "speaker": name[0]}
         for name in ("a-1", "b-1")
