@@ -380,6 +380,34 @@ def info_of(supervision: Json) -> dict[str, str]:
     return {name.removeprefix(COLUMN): value for name, value in custom.items() if name.startswith(COLUMN)}
 
 
+def _check_supervisions(supervisions: dict[str, Json], recordings: dict[str, Json], supervisions_path: object) -> None:
+    """InputError for ids, speakers and custom entries that no table can hold, and for one without its recording."""
+    for utt, each in supervisions.items():
+        check_id(utt, "utterance", supervisions_path)
+        check_id(each.get("speaker") or utt, "speaker", supervisions_path)
+        _check_entries(utt, each.get("custom") or {}, supervisions_path)
+        if each["recording_id"] not in recordings:
+            found, expected = f"recording {each['recording_id']}", "one of the recordings"
+            raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
+
+
+def _say_doubts(
+    supervisions: dict[str, Json], recordings: dict[str, Json], supervisions_path: object, target: Path
+) -> None:
+    """Prints how many supervisions lack a speaker, how many speakers have two genders, how many utterances are of one
+    channel of several."""
+    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
+        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
+    said: dict[str, set[str]] = {}
+    for utt, each in supervisions.items():
+        said.setdefault(each.get("speaker") or utt, set()).add(gender_of(each.get("gender") or ""))
+    if both := sorted(speaker for speaker, genders in said.items() if {"m", "f"} <= genders):
+        print(f"warning: {supervisions_path}: {len(both)} speakers have supervisions of both genders: {some(both)}")
+    if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
+        of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
+        print(f"{target}: {len(several)} {of_which}")
+
+
 def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target: Path) -> tuple[int, int]:
     """Writes the data directory of two manifests; returns the numbers of recordings and utterances.
 
@@ -390,13 +418,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
     supervisions = read_manifest(supervisions_path, SUPERVISION)
     if not supervisions:
         raise InputError(supervisions_path, "no supervision", "at least one", "Check the path")
-    for utt, each in supervisions.items():
-        check_id(utt, "utterance", supervisions_path)
-        check_id(each.get("speaker") or utt, "speaker", supervisions_path)
-        _check_entries(utt, each.get("custom") or {}, supervisions_path)
-        if each["recording_id"] not in recordings:
-            found, expected = f"recording {each['recording_id']}", "one of the recordings"
-            raise InputError(supervisions_path, found, expected, "Give the manifests that belong together", item=utt)
+    _check_supervisions(supervisions, recordings, supervisions_path)
     used = {each["recording_id"] for each in supervisions.values()}
     told = {name: recordings[name] for name in c_sorted(used)}
     recordings |= as_stored(told, recordings_path)
@@ -409,16 +431,7 @@ def to_kaldi(recordings_path: str | Path, supervisions_path: str | Path, target:
         whole = recording != before and each["start"] == 0 and abs(each["duration"] - before["duration"]) < 1e-3
         seconds = None if whole else each["duration"]
         each["duration"] = duration_in(recording, each["start"], seconds, supervisions_path, utt)
-    if nobody := [utt for utt, each in supervisions.items() if not each.get("speaker")]:
-        print(f"{supervisions_path}: {len(nobody)} without a speaker are speakers of their own (first: {nobody[0]})")
-    said: dict[str, set[str]] = {}
-    for utt, each in supervisions.items():
-        said.setdefault(each.get("speaker") or utt, set()).add(gender_of(each.get("gender") or ""))
-    if both := sorted(speaker for speaker, genders in said.items() if {"m", "f"} <= genders):
-        print(f"warning: {supervisions_path}: {len(both)} speakers have supervisions of both genders: {some(both)}")
-    if several := [utt for utt, each in supervisions.items() if _channels(recordings[each["recording_id"]]) > 1]:
-        of_which = "utterances are of recordings with several channels: reco2file_and_channel says of which"
-        print(f"{target}: {len(several)} {of_which}")
+    _say_doubts(supervisions, recordings, supervisions_path, target)
     data, stored = DataDir(target), stored_tables(supervisions)
     tables = stored if "wav.scp" in stored else {**made_tables(recordings, supervisions), **stored}
     cuts = {
