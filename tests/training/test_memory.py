@@ -1,10 +1,12 @@
 """Memory of a training step at the sizes of conf/voxceleb, without computing it: bytes of the storages that are alive."""
 
+import contextlib
 import re
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -62,8 +64,10 @@ def paper_step(system, precision="bfloat16", device=CPU, *more):
     """(run, batch) before the first step of a system of conf/voxceleb on the longest chunks, as its training makes it."""
     words = ["--config=conf/voxceleb/tdnn.conf", f"--config=conf/systems/{system}.conf", f"--precision={precision}"]
     options, dim = parse(NetworkOptions, [*words, *more])[0], SYSTEMS[system]
-    net = Network(subset(options, ArchitectureOptions), dim, SPEAKERS)
-    net = net if device == CPU else net.to(device)  # FakeTensorMode moves nothing
+    fake = detect_fake_mode() is not None  # it makes networks on a device, but moves none
+    with device if fake else contextlib.nullcontext():
+        net = Network(subset(options, ArchitectureOptions), dim, SPEAKERS)
+    net = net if fake else net.to(device)
     optimiser = OPTIMISERS[options.optimiser](parameter_groups(net, options.weight_decay), options.learning_rate)
     run = Run(net, net, optimiser, [Phase(SimpleNamespace(steps=5), options, 0, 0)], [], options, device)
     run.choose_trained()
