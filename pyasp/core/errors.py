@@ -17,7 +17,8 @@ class InputError(Exception):
 
     def __init__(self, where: object, found: str, expected: str, cure: str, item: object | None = None):
         place = f"{where}" if item is None else f"{where}: {item}"
-        super().__init__(f"{place}: found {found}; expected {expected}. {cure.rstrip('.')}.")
+        self.fault = f"{place}: found {found}; expected {expected}"  # the whole but the way out
+        super().__init__(f"{self.fault}. {cure.rstrip('.')}.")
         self.rerun = (cure.stage, cure.force) if isinstance(cure, Rerun) else None
 
     def within(self, where: object) -> "InputError":
@@ -37,6 +38,7 @@ class CannotBeMade(InputError):
 def _told(text: str, way_out: tuple[str, bool] | None) -> InputError:
     error = InputError.__new__(InputError)
     Exception.__init__(error, text)
+    error.fault = text
     error.rerun = way_out
     return error
 

@@ -70,7 +70,8 @@ def problems(path: str | Path) -> Iterator[str]:
     checker.look()
     yield from checker.faulty_tables()
     if checker.faults:
-        yield f"audio or segments: {len(checker.faults)} utterances cannot be used (first: {first(checker.faults)})"
+        found = f"{len(checker.faults)} utterances cannot be used (first: {first(checker.faults)})"
+        yield f"audio or segments: {found}; pyasp data fix leaves them out"
     if checker.gone:
         yield f"audio: {len(checker.gone)} files are not there (first: {checker.gone[0]})"
     if wrong := checker.wrong_seconds():
@@ -188,7 +189,7 @@ class Checker:
                 seconds = self._seconds(utt, files, cut)
                 fault = too_short(seconds) if seconds is not None else ""
             except (InputError, ValueError) as error:  # a stretch that cannot be, or that its recording does not hold
-                fault = str(error)
+                fault = getattr(error, "fault", str(error))
             lost = [] if fault else [path for path in files if path in gone]
             self.gone += lost
             if not fault and not lost:

@@ -403,6 +403,15 @@ def test_segments_that_cannot_be_are_named_and_dropped(folder, capsys, times, re
     assert reason in Path("s/dropped.tsv").read_text() and "dropped 1 (a-x: " in capsys.readouterr().out
 
 
+def test_segments_none_of_which_can_be_do_not_lead_back_to_fix(folder, capsys):
+    before = {utt: "rec1 0.9 0.1" for utt in read_table("s/segments")}
+    DataDir("s").write("segments", before)
+    assert main(["fix", "s"]) == 1
+    said = capsys.readouterr().err
+    assert "no usable utterance" in said and "a-x: s/segments: a-x: found 0.9 0.1; expected" in said
+    assert "data fix" not in said and read_table("s/segments") == before
+
+
 def test_validate_compares_durations_with_segments(folder, capsys):
     """Where they do not end with the recording the file is not asked, so that entries which are commands are looked at
     too; a tenth of a second may be rounding."""
