@@ -101,7 +101,7 @@ def read_ivector_stats(path: str | os.PathLike) -> IvectorStats:
         torch.tensor(vector_sum),
         torch.tensor(scatter),
         recordings,
-        objective,
+        torch.tensor(objective, dtype=torch.float64),
     )
 
 

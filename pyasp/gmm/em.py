@@ -11,7 +11,7 @@ Statistics are float64; scores and dense products run in the scorer's precision 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
@@ -28,12 +28,12 @@ LARGEST = 1e35  # of any sum: its inverse must be a float32
 
 @dataclass
 class Stats:
-    """Sums over frames, float64: count (C,), first (C, D), second; loglike summed over frames."""
+    """Sums over frames, float64: count (C,), first (C, D), second; loglike (), of all frames."""
 
     count: torch.Tensor
     first: torch.Tensor
     second: torch.Tensor
-    loglike: float = 0.0
+    loglike: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     frames: int = 0
     order: ClassVar[int]  # dimensions of the second moment of a Gaussian
 
@@ -41,7 +41,7 @@ class Stats:
     def zeros(cls, num_gauss: int, dim: int, device: torch.device | str = "cpu") -> Self:
         """Empty statistics."""
         new = torch.zeros((), dtype=torch.float64, device=device).new_zeros
-        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, *cls.order * (dim,)))
+        return cls(new(num_gauss), new(num_gauss, dim), new(num_gauss, *cls.order * (dim,)), new(()))
 
 
 class DiagStats(Stats):
@@ -68,7 +68,7 @@ class DiagStats(Stats):
             self.count += posteriors.sum(1, dtype=torch.float64)
             self.first += posteriors @ block
             self.second += posteriors @ (block * block)
-            self.loglike += float(total.sum(dtype=torch.float64))
+            self.loglike += total.sum(dtype=torch.float64)
         self.frames += len(x)
 
 

@@ -82,7 +82,7 @@ def initialise(
         stats.accumulate(x, DiagScorer(model, device, dtype))
         model, report = update(model, stats, options.update)
         history.append(
-            {"gaussians": len(stats.count), "loglike": stats.loglike / stats.frames, "removed": report.removed}
+            {"gaussians": len(stats.count), "loglike": float(stats.loglike) / stats.frames, "removed": report.removed}
         )
         target = min(options.num_gauss, target + increment)
         model = split(model, target, rng)

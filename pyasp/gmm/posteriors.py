@@ -149,12 +149,12 @@ def prune(posteriors: torch.Tensor, min_post: float) -> torch.Tensor:
 @dataclass(frozen=True)
 class Alignment:
     """Posteriors of frames as pairs. frame, gauss: (P,) int64, sorted by frame; weight: (P,) float64 in (0, 1];
-    loglike: sum over frames of the log-likelihood over the selected Gaussians."""
+    loglike: () float64, sum over frames of the log-likelihood over the selected Gaussians."""
 
     frame: torch.Tensor
     gauss: torch.Tensor
     weight: torch.Tensor
-    loglike: float
+    loglike: torch.Tensor
 
 
 class Aligner:
@@ -194,4 +194,4 @@ def align(loglikes: torch.Tensor, selected: torch.Tensor, min_post: float = 0.0)
     total = torch.logsumexp(loglikes.double(), 1, keepdim=True)
     posteriors = prune(torch.exp(loglikes.double() - total), min_post).float()
     frame, column = torch.nonzero(posteriors, as_tuple=True)
-    return Alignment(frame, selected[frame, column], posteriors[frame, column].double(), float(total.sum()))
+    return Alignment(frame, selected[frame, column], posteriors[frame, column].double(), total.sum())

@@ -200,7 +200,7 @@ def _measured(stats: Stats, report: UpdateReport, num_gauss: int) -> dict[str, A
     """loglike: per frame, of the model that the iteration started from."""
     return {
         "frames": stats.frames,
-        "loglike": stats.loglike / stats.frames,
+        "loglike": float(stats.loglike) / stats.frames,
         "gaussians": num_gauss,
         **dataclasses.asdict(report),
     }

@@ -16,7 +16,7 @@ The objective is the log-likelihood bound of the frames given their UBM posterio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -31,7 +31,8 @@ from pyasp.ivector.model import Estimator, IvectorExtractor, Terms
 class IvectorStats:
     """Statistics of some recordings. Shapes in the module's legend, float64.
 
-    vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); objective: summed over frames.
+    vector_sum: sum_u h_u (R,); vector_scatter: sum_u <hh^T>_u (R, R); objective: () summed over frames, a tensor, so
+    that no batch on a GPU waits for the host.
     """
 
     count: torch.Tensor
@@ -41,7 +42,7 @@ class IvectorStats:
     vector_sum: torch.Tensor
     vector_scatter: torch.Tensor
     recordings: float = 0.0
-    objective: float = 0.0
+    objective: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
 
     @classmethod
     def zeros(cls, num_gauss: int, dim: int, ivector_dim: int, device: torch.device | str = "cpu") -> IvectorStats:
@@ -55,13 +56,14 @@ class IvectorStats:
             new(num_gauss, dim, dim),
             new(ivector_dim),
             new(ivector_dim, ivector_dim),
+            objective=new(()),
         )
 
     def accumulate(self, estimator: Estimator, count: torch.Tensor, first: torch.Tensor) -> None:
         """E-step of B recordings. count: (B, C), first: (B, C, D) float64 on the device of these statistics."""
         terms = estimator.terms(count, first)
 
-        def moments(part: slice) -> tuple[torch.Tensor, torch.Tensor, float]:
+        def moments(part: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             """h, the sum of V, the objective; <hh^T> takes the place of the precisions in terms.packed."""
             result = estimator.solve(terms, part)
             h = result.mean.clone()
@@ -71,7 +73,7 @@ class IvectorStats:
             short = h.to(covariance.dtype)
             PACK[h.device.type](covariance.baddbmm_(short[:, :, None], short[:, None, :]), terms.packed[part])
             log_det = 2.0 * result.root.diagonal(dim1=1, dim2=2).double().log().sum()
-            return h, total, 0.5 * float((result.mean * result.linear).sum() - log_det)
+            return h, total, 0.5 * ((result.mean * result.linear).sum() - log_det)
 
         parts = estimator.each(moments, len(count))
         h = torch.cat([each for each, _, _ in parts])
@@ -109,7 +111,7 @@ class IvectorStats:
         self.objective += frame_objective(frames, extractor)
 
 
-def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:
+def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> torch.Tensor:
     """The objective's sums over Gaussians, from the frames' statistics (count, first, second)."""
     precisions = torch.as_tensor(unpack(extractor.inv_covars)).to(frames.count.device)
     centres = torch.as_tensor(extractor.prior_offset * extractor.projections[:, :, 0]).to(frames.count.device)
@@ -119,4 +121,4 @@ def frame_objective(frames: FullStats, extractor: IvectorExtractor) -> float:
     around = frames.second - 2.0 * frames.first[:, :, None] * centres[:, None, :]
     around += frames.count[:, None, None] * centres[:, :, None] * centres[:, None, :]
     log_weight = torch.where(frames.count > 0, frames.count * constants, 0.0)  # 0 log 0 = 0
-    return float(log_weight.sum() - 0.5 * (precisions * around).sum())
+    return log_weight.sum() - 0.5 * (precisions * around).sum()

@@ -122,7 +122,7 @@ def _iteration(
     extractor, report = update(extractor, stats, subset(options, EstimationOptions))
     return extractor, {
         "frames": frames,
-        "objective": stats.objective / max(frames, 1.0),
+        "objective": float(stats.objective) / max(frames, 1.0),
         "recordings": stats.recordings,
         **dataclasses.asdict(report),
     }

@@ -181,7 +181,7 @@ def test_statistics_add_up_and_are_stored(tmp_path):
     for other, tolerance in ((parts, 1e-10), (read_ivector_stats(tmp_path / "acc"), 1e-6)):
         for name in ("count", "linear", "quadratic", "second", "vector_sum", "vector_scatter"):
             assert torch.allclose(getattr(other, name), getattr(whole, name), rtol=tolerance, atol=tolerance), name
-        assert other.recordings == 10 and other.objective == pytest.approx(whole.objective)
+        assert other.recordings == 10 and other.objective == pytest.approx(float(whole.objective))
 
 
 @pytest.mark.parametrize("binary", [True, False])
