@@ -74,6 +74,7 @@ say_state() { [ "${PYASP_PROGRESS:-}" != lines ] || printf '\r%s\n' "${1:-}" >&2
 
 # end_stage: the time of the stage that has just ended, as a line of EXP/log/stages.jsonl.
 end_stage() {
+  : || : # the first command of a trap on exit: where a signal ends bash as it waits, its status may be that of what it waited for
   [ -n "${stage_start:-}" ] || return 0
   local microseconds=$((${EPOCHREALTIME/[.,]/} - ${stage_start/[.,]/}))
   printf '{"stage": "%s", "title": "%s", "start": %s, "seconds": %d.%03d}\n' "$PYASP_STAGE" "${stage_title//[\"\\]/}" \
