@@ -50,7 +50,7 @@ def pytest_collection_finish(session):
     gc.enable()
     atexit.register(gc.freeze)
     config = session.config
-    wanted = any(name in item.fixturenames for item in session.items for name in SHARED)
+    wanted = any("shared_run" in item.fixturenames for item in session.items)
     here = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if wanted and here and not config.option.collectonly:
         with contextlib.suppress(FileExistsError):

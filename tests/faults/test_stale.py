@@ -238,13 +238,15 @@ def test_a_tree_that_is_gone_is_told_as_gone(tmp_path, capsys, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def two_kinds(tmp_path_factory):
-    """(where, conf): features of both kinds, as far as stage select: `filters` is a network over filter banks."""
+def two_kinds(shared_run, shared_lock, tmp_path_factory):
+    """(where, conf): a copy with features of both kinds: `filters` is a network over filter banks."""
     where = tmp_path_factory.mktemp("two_kinds")
+    with shared_lock():
+        shutil.copytree(shared_run[0] / "data", where / "data")
     conf = Path(shutil.copytree(CONF, where / "conf"))
     (conf / "systems").mkdir()
     (conf / "systems/filters.conf").write_text("--pooling=statistics\n--feature-type=fbank\n")
-    process = recipe.run(where, "--conf", str(conf), "--systems", "average filters", "--stop-stage", "select")
+    process = recipe.run(where, "--conf", str(conf), "--systems", "average filters", "--stage", "features", "--stop-stage", "select")
     assert process.returncode == 0, process.stderr[-3000:]
     return where, conf
 
