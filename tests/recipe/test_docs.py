@@ -74,6 +74,15 @@ def test_every_test_that_a_page_names_is_there():
         assert not [each for each in named if each not in known], page
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_file_of_tests_that_a_page_names_is_there(page):
+    """A bare name may be in any folder; a path is seen from the root, from tests/ or from the page."""
+    names = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for named in re.findall(r"(?:[\w/]+/)?test_\w+\.py\b", page.read_text()):
+        there = [(folder / named).exists() for folder in (ROOT, ROOT / "tests", page.parent)]
+        assert any(there) or named in names, named
+
+
 def outside_fences(text: str) -> list[str]:
     """The lines of a page that are no commands or outputs."""
     parts = re.split(r"^```.*$", text, flags=re.M)
