@@ -246,7 +246,9 @@ def two_kinds(shared_run, shared_lock, tmp_path_factory):
     conf = Path(shutil.copytree(CONF, where / "conf"))
     (conf / "systems").mkdir()
     (conf / "systems/filters.conf").write_text("--pooling=statistics\n--feature-type=fbank\n")
-    process = recipe.run(where, "--conf", str(conf), "--systems", "average filters", "--stage", "features", "--stop-stage", "select")
+    process = recipe.run(
+        where, "--conf", str(conf), "--systems", "average filters", "--stage", "features", "--stop-stage", "select"
+    )
     assert process.returncode == 0, process.stderr[-3000:]
     return where, conf
 
