@@ -123,8 +123,8 @@ def call(tool, words):
 
 
 def files(where):
-    """{name: bytes} of what is complete: no temporary names."""
-    return {path: path.read_bytes() for path in where.rglob("*") if path.is_file()}
+    """{name: bytes} of what a tool leaves; `.make_toy` says that the toy is in the making, and goes at its end."""
+    return {path: path.read_bytes() for path in where.rglob("*") if path.is_file() and path.name != ".make_toy"}
 
 
 def grown(path, before, after):
