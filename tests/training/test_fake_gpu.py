@@ -2,8 +2,9 @@
 FakeTensorMode computes no value, but knows every tensor's device, in the backward pass and the optimiser too, and
 refuses what mixes two.
 
-A build for CPUs takes no step backward on "cuda", and assigns to no part of its tensors. The accelerator is therefore one of torch's backends written in
-Python, which is registered for a whole process: so in one of its own. Steps are in single precision: it has no autocast.
+A build for CPUs takes no step backward on "cuda", and assigns to no part of its tensors. The accelerator is therefore
+one of torch's backends written in Python, which is registered for a whole process: so in one of its own. Steps are in
+single precision: it has no autocast.
 """
 
 import json
