@@ -151,7 +151,9 @@ def audio_fault(cut: Json, headers: Mapping[str, Header | str]) -> str | None:
         return None
     recording, (source,) = cut["recording"], cut["recording"]["sources"]
     found = headers[source["source"]]
-    counts = [recording.get("sampling_rate"), recording.get("num_samples"), *(source.get("channels") or [None])]
+    channels = source.get("channels")
+    counts = [recording.get("sampling_rate"), recording.get("num_samples")]
+    counts += channels if isinstance(channels, list) and channels else [None]
     if not all(type(count) is int for count in counts):
         return f"{source['source']}: a cut without rate, number of samples or channels. {MADE_AGAIN}"
     told = Header(counts[0], counts[1], max(counts[2:]) + 1, "")

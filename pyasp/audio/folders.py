@@ -262,14 +262,14 @@ class RealPaths:
         self._sounds: dict[tuple[str, int], tuple[str, int]] = {}
 
     def of(self, path: str) -> str:
-        """The path without links; that of a file which is not there, as far as it is."""
-        if path not in self._known:
+        """The path without links; that of a file which is not there, as far as it is; no file has a name with a zero."""
+        if path not in self._known and "\0" not in path:
             folder, name = os.path.split(path)
             if folder not in self._known:
                 self._known[folder] = os.path.realpath(folder)
             linked = os.path.islink(path)
             self._known[path] = os.path.realpath(path) if linked else os.path.join(self._known[folder], name)
-        return self._known[path]
+        return self._known.get(path, path)
 
     def take_for(self, copies: Mapping[str, str]) -> None:
         """From now on copies {path: another} go by the real path of the other."""

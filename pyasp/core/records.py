@@ -62,14 +62,18 @@ def _recipe_digest(record: Path) -> str:
 
 
 def load_record(record: Path) -> dict[str, Any]:
-    """What a record says: a dict with "tool", and the dicts "options" and "inputs". Raises InputError otherwise."""
+    """What a record says: a dict with "tool", and the dicts "options", "inputs" and perhaps "beside", of text the latter
+    two. Raises InputError otherwise."""
     expected, cure = "tool, options and inputs", "Delete it and re-run the stage"
     try:
         made = read_json(record, expected, cure)
     except OSError as error:
         raise InputError(record, f"an unreadable record ({error.strerror})", expected, cure) from None
-    if not all(isinstance(made.setdefault(part, {}), dict) for part in ("options", "inputs")):
+    options, *marked = made.setdefault("options", {}), made.setdefault("inputs", {}), made.get("beside", {})
+    if not all(isinstance(part, dict) for part in (options, *marked)):
         raise InputError(record, "options or inputs that are no objects", expected, cure)
+    if not all(isinstance(mark, str) for part in marked for mark in part.values()):
+        raise InputError(record, "an input without its digest", expected, cure)
     return made
 
 
@@ -122,7 +126,7 @@ def lost_beside(path: Path, record: dict[str, Any]) -> list[str]:
 
 def _is_marked(path: Path, mark: str) -> bool:
     kind, _, size = mark.partition(":")
-    return not mark or (path.stat().st_size == int(size) if kind == "size" else file_sha256(path) == mark)
+    return not mark or (str(path.stat().st_size) == size if kind == "size" else file_sha256(path) == mark)
 
 
 Told = Mapping[str, Callable[[], str]]  # {option: what to say of its change, instead of both values; "": it is none}

@@ -29,14 +29,15 @@ def open_text(path: str | Path, cure: str = "Pack or fetch it again") -> Iterato
     A byte-order mark is passed over; UTF-16, with or without one, is no UTF-8. OSError is the caller's.
     """
     try:
-        with _opened(path, "rt", encoding="utf-8-sig") as stream:
-            if stream.seekable() and _is_utf16(stream.buffer.peek(PEEKED)[:PEEKED]):
-                raise _not_utf8(path)
-            yield stream
+        try:
+            with _opened(path, "rt", encoding="utf-8-sig") as stream:
+                if stream.seekable() and _is_utf16(stream.buffer.peek(PEEKED)[:PEEKED]):
+                    raise _not_utf8(path)
+                yield stream
+        except UnicodeDecodeError:
+            raise _not_utf8(path) from None  # which reads the file again, perhaps to where it is cut off
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(path, f"no whole gzip file ({error})", "gzipped text", cure) from None
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
 
 
 def _opened(path: str | Path, mode: str, **how: Any) -> Any:

@@ -168,6 +168,7 @@ def test_real_paths_of_files_and_folders_behind_links(tree):
     places = [str(tree / name) for name in ("bob/0.wav", "robert/0.wav", "robert.wav")]
     assert {real.of(path) for path in places} == {os.path.realpath(tree / "bob/0.wav")}
     assert real.of(str(tree / "gone/0.wav")) == os.path.realpath(tree) + "/gone/0.wav"
+    assert real.of("no\0file/0.wav") == "no\0file/0.wav"
 
 
 def test_what_was_replaced_of_one_file_beside_a_command_is_named(tmp_path):

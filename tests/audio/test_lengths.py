@@ -578,6 +578,8 @@ def test_the_check_names_cuts_that_end_behind_their_recordings(tmp_path):
     assert "found 16000 samples, 16000 Hz, 1 channels; expected a cut of 0.7550 s at 0.2500 s" in audio_fault(
         behind, headers
     )
+    within["recording"]["sources"][0]["channels"] = 0.5
+    assert "without rate, number of samples or channels" in audio_fault(within, headers)
 
 
 def test_the_length_of_a_file_counts_not_its_manifests(tmp_path, capsys):

@@ -231,9 +231,15 @@ def test_missing_input_and_damaged_record(tmp_path):
     with pytest.raises(InputError, match="absent: found no such file"):
         describe("tool", Options(), [tmp_path / "absent"])
     make(tmp_path / "x", describe("tool", Options(), []))
-    made_path(tmp_path / "x").write_text("{")
-    with pytest.raises(InputError, match="broken JSON"):
-        is_current(tmp_path / "x", describe("tool", Options(), []))
+    for text, told in (
+        ("{", "broken JSON"),
+        ('{"inputs": []}', "no objects"),
+        ('{"inputs": {"a": {}}}', "without its digest"),
+        ('{"beside": {"b": 1}}', "without its digest"),
+    ):
+        made_path(tmp_path / "x").write_text(text)
+        with pytest.raises(InputError, match=told):
+            is_current(tmp_path / "x", describe("tool", Options(), []))
 
 
 def test_what_a_block_wrote_goes_again_where_it_fails_and_nothing_else(tmp_path):

@@ -12,7 +12,7 @@ from local import prep_folder
 from pyasp.audio.cut_files import read_cuts, write_cuts
 from pyasp.bin import check, make_mfcc, score, train_ubm, vad
 from pyasp.core.errors import InputError
-from pyasp.core.text import read_lines
+from pyasp.core.text import open_text, read_lines
 from pyasp.data.datadir import DataDir, read_model2utts, read_reasons, read_rows, read_table, write_table
 from pyasp.data.trials import read_categories, read_trials
 
@@ -402,6 +402,15 @@ def test_a_packed_table_is_told_as_such(tmp_path):
     (tmp_path / "trials").write_bytes(gzip.compress(b"a b target\n"))
     with pytest.raises(InputError, match="trials: found a packed file .gzip.; expected .* suffix .gz, or unpack"):
         read_lines(tmp_path / "trials")
+
+
+def test_a_cut_packed_table_whose_bytes_are_no_text_either_is_told(tmp_path):
+    (tmp_path / "trials.gz").write_bytes(gzip.compress(b"\xff" * 50000)[:-8])  # one line, without its end
+    with (
+        pytest.raises(InputError, match="trials.gz: found no whole gzip file"),
+        open_text(tmp_path / "trials.gz") as lines,
+    ):
+        next(lines)
 
 
 def test_column_names_in_capitals_are_told(tmp_path):
