@@ -262,7 +262,7 @@ class RealPaths:
         self._sounds: dict[tuple[str, int], tuple[str, int]] = {}
 
     def of(self, path: str) -> str:
-        """The path without links; that of a file which is not there, as far as it is; no file has a name with a zero."""
+        """The path without links; that of a file which is not there, as far as it is; no name has a zero."""
         if path not in self._known and "\0" not in path:
             folder, name = os.path.split(path)
             if folder not in self._known:

@@ -62,8 +62,10 @@ def _recipe_digest(record: Path) -> str:
 
 
 def load_record(record: Path) -> dict[str, Any]:
-    """What a record says: a dict with "tool", and the dicts "options", "inputs" and perhaps "beside", of text the latter
-    two. Raises InputError otherwise."""
+    """What a record says: "tool", and the dicts "options", "inputs" and perhaps "beside", the latter two of text.
+
+    Raises InputError otherwise.
+    """
     expected, cure = "tool, options and inputs", "Delete it and re-run the stage"
     try:
         made = read_json(record, expected, cure)
