@@ -114,6 +114,27 @@ def test_the_tables_links_and_verbs_of_a_page(page):
     assert [verb for verb in verbs - {"completion"} if not (ROOT / f"pyasp/bin/{verb}.py").is_file()] == []
 
 
+def test_the_totals_of_what_a_run_costs_are_those_of_its_stages():
+    """The README repeats two of them, rounded."""
+    text = (ROOT / "conf/README.md").read_text(encoding="utf-8").partition("## What a run costs")[2]
+    rows = {cells[0]: cells[1:] for line in text.splitlines() if len(cells := line.strip("| ").split(" | ")) > 2}
+
+    def hours(row: str, column: int) -> float:
+        return float(rows[row][column].removeprefix("below ").replace(" ", ""))
+
+    for column, total in ((1, 0), (3, 1)):
+        shared = sum(hours(row, column) for row in ("`features`", "`augment`"))
+        own = ("`ubm`", "`extractor`", "`embeddings`, i-vectors")
+        networks = sum(hours(row, column) for row in ("`networks`, each", "`embeddings`, a network"))
+        alone = shared + sum(hours(row, column) for row in own)
+        assert hours("the i-vector system alone, core hours", total) == pytest.approx(alone, rel=0.01)
+        assert hours("all five systems, core hours", total) == pytest.approx(alone + 4 * networks, rel=0.01)
+    told = re.search(r"at (\d+) core hours for the i-vector and (\d+) a network", (ROOT / "README.md").read_text())
+    assert told is not None
+    assert float(told[1]) == hours("the i-vector system alone, core hours", 0)
+    assert float(told[2]) == pytest.approx(hours("`networks`, each", 1), rel=0.01)
+
+
 @pytest.mark.docs
 @pytest.mark.parametrize("page", ["README.md", "local/tutorial.md"])
 def test_every_command_of_the_page_works(copy, page):
