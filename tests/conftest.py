@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import fake_cuda
 import golden_cases
 import pytest
 
@@ -115,6 +116,12 @@ def finished(shared_run, shared_lock):
     """(directory, process) of a finished run of all stages and systems; whoever changes it changes it back."""
     with shared_lock():
         yield shared_run
+
+
+@pytest.fixture(scope="session")
+def fake_library(tmp_path_factory):
+    """For fake_cuda.call."""
+    return fake_cuda.build(tmp_path_factory.mktemp("fake_cuda") / "fake_cuda.so")
 
 
 @pytest.fixture(scope="session")

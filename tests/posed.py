@@ -1,9 +1,8 @@
 """A GPU without one: tensors that say they lie on cuda:0, are computed on the CPU, and refuse to meet the CPU's.
 
-A build of torch for CPUs cannot take a step backward under FakeTensorMode with device "cuda": autograd wants the guards
-of a device that is linked in. Here the class of a tensor is its device. Values are real, so that results can be
-compared with the CPU's. What CUDA allows is allowed: numbers of no axes from the host, its indices, copies. Autocast
-does nothing: products are in single precision (oneDNN's in bfloat16 crashed on a CPU).
+The class of a tensor is its device. Values are real, other than under FakeTensorMode (fake_cuda.py), so that results
+can be compared with the CPU's and may decide shapes. What CUDA allows is allowed: numbers of no axes from the host, its
+indices, copies. Autocast does nothing: products are in single precision (oneDNN's in bfloat16 crashed on a CPU).
 """
 
 import functools
@@ -120,6 +119,8 @@ def pose(monkeypatch, free=8 << 30):
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *args, value=value: value)
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    stream = SimpleNamespace(is_capturing=lambda: False)  # an optimiser asks, where CUDA is linked
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device=None: stream)
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)  # Module.to keeps the class
     assert before is False
