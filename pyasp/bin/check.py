@@ -36,16 +36,16 @@ FEW_TARGETS = 300  # with fewer an EER of 10 % has fewer than 30 misses
 class Options(augment.AugmentOptions):
     """Options of check."""
 
-    musan: str = option("", "augment, made: folder of noises that the copies will take")
-    rirs: str = option("", "augment, made: folder of impulse responses that the copies will take")
+    musan: str = option("", "augment, settings, made: folder of noises that the copies will take")
+    rirs: str = option("", "augment, settings, made: folder of impulse responses that the copies will take")
     select: str = option("", "variants: select.conf of the run, which may hold dev speakers out")
     max_dropped_fraction: Share = option(0.05, "data: share of a directory's utterances that may be dropped")
-    conf: str = option("", "made: conf directory of the run")
+    conf: str = option("", "made, time: conf directory of the run")
     seed: int = option(1, "made: seed of the run")
     corpus: str = option("toy", "made: name of the corpus")
-    systems: str = option("", "made, settings, variants: systems of the run, with spaces between")
+    systems: str = option("", "settings, variants, made, time: systems of the run, with spaces between")
     skipped: str = option("", "made: stages before the first of the run, whose artefacts are looked at")
-    kaldi_ivector: str = option("", "made, settings: UBM and extractor given in place of trained ones")
+    kaldi_ivector: str = option("", "settings, made, time: UBM and extractor given in place of trained ones")
     kaldi_backend: str = option("", "made, variants: back end given in place of a trained one")
     stages: str = option("", "time: stages to come, with spaces between")
     device: str = option("auto", "device, time: where networks, UBM and extractor compute", ("auto", "cpu", "cuda"))

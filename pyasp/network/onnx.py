@@ -53,7 +53,7 @@ def require(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        cure = "Install the extra: pip install 'pyasp[onnx]', or pip install onnx onnxruntime"
+        cure = "Install the extra: pip install '.[onnx]' in the clone, or pip install onnx onnxruntime"
         raise InputError("ONNX", f"no package {package}", "onnx to write, onnxruntime to run a network", cure) from None
 
 

@@ -39,7 +39,7 @@ class Kill:
 
 
 def plan(seed: int, stages: list[Sequence[int]], kills: int) -> list[list[Kill]]:
-    """The kills of each run, in order of its `stages`; stages and ways are used equally often."""
+    """The kills of each run, in order of its `stages`; each run's stages are used equally often, and the ways over all runs."""
     rng = random.Random(seed)
     ways = [WAYS[k % len(WAYS)] for k in range(len(stages) * kills)]
     rng.shuffle(ways)
