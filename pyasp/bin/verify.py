@@ -90,8 +90,8 @@ def main(options: Options, enrol: list[str], test: list[str]) -> int:
     """Compares the recordings ENROL of one speaker with each TEST: same speaker or different.
 
     Without the `--` the last file is the test. A log-likelihood ratio (natural logarithm) of at least the threshold
-    that --prior, --c-miss and --c-fa make means "same speaker". With --speakers and --claim every file is a test of that
-    enrolled speaker; with --pairs no file is named. A test that cannot be used is named and the
+    that --prior, --c-miss and --c-fa make means "same speaker". With --speakers and --claim every file is a test of
+    that enrolled speaker; with --pairs no file is named. A test that cannot be used is named and the
     others are answered. Exit code 0 whenever there is an answer to everything.
 
     Example, after ./run.sh:
