@@ -26,7 +26,7 @@ def main(options: Options, model: str, out: str) -> None:
     Inputs: features (batch, frames, D) float32, voiced and normalised, and lengths (batch,) int64; output: embedding.
     Recordings of fewer frames than the metadata's min_frames are repeated up to it, as SpeakerModel does; longer ones
     than max_frames are to be cut, and their embeddings averaged by length.
-    Needs the extra: pip install '.[onnx]' in the clone. What comes before and after the network stays with SpeakerModel.
+    Needs the extra: pip install '.[onnx]' in the clone. What comes before and after it stays with SpeakerModel.
 
     Example, after ./run.sh:
         pyasp bundle --force exp/toy/statistics model.st
