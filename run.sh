@@ -140,7 +140,7 @@ if grep -qs '^--fuse=' "$conf/backend.conf" && stage scores "fusions of systems"
 fi
 
 if stage report "metrics and report"; then
-  for system in $systems; do need "$exp/$system/test/embedding.scp" embeddings; done
+  for system in $systems; do (need "$exp/$system/test/embedding.scp" embeddings) || lacking=1; done; [ -z "${lacking:-}" ] || exit 1
   # shellcheck disable=SC2086
   python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi

@@ -6,11 +6,31 @@ log() { echo "$(date '+%F %T') $*" >&2; }
 
 die() { echo "error: $*" >&2; exit 1; }
 
-# need FILE STAGE: stops unless FILE is there, and says which stage makes it, on the screen and for the command that resumes.
+# need FILE STAGE: stops unless FILE is there, and says from which stage on to run, on the screen and for the command that resumes.
 need() {
   [ ! -s "$1" ] || return 0
-  [ -z "${PYASP_RERUN:-}" ] || echo "$2 false" >>"$PYASP_RERUN"
-  die "$1 is missing or empty: stage $2 makes it (./run.sh ... --stage $2)"
+  local from
+  from=$(earliest "$2")
+  [ -z "${PYASP_RERUN:-}" ] || echo "$from false" >>"$PYASP_RERUN"
+  die "$1 is missing or empty: stage $2 makes it (./run.sh ... --stage $from)"
+}
+
+# earliest STAGE: the first of the stages in a row up to STAGE whose products are missing; those before it in run.sh, which has
+#   `stages`, `data`, `exp` and perhaps `system`.
+earliest() {
+  local from='' each products=()
+  [ ! -v stages ] || products=(prepare="$data/train/utt2spk" features="$data/train/vad.scp" augment="$data/train_aug/vad.scp" select="$data/train_sel/feats.scp")
+  case ${stages:+${system:-}} in
+    '') ;;
+    ivector) [ -n "${opt[kaldi-ivector]}" ] || products+=(ubm="$exp/ubm/final.ubm" extractor="$exp/ivector/final.ie") ;;
+    *) products+=(networks="$exp/$system/final.pt") ;;
+  esac
+  for each in "${products[@]}"; do
+    [ ! -s "${each#*=}" ] || from=
+    [ -s "${each#*=}" ] || from=${from:-${each%%=*}}
+    [ "${each%%=*}" != "$1" ] || break
+  done
+  echo "${from:-$1}"
 }
 
 # parse_options TABLE FLAGS LISTS ARGS...: fills the associative array TABLE from `--a b` or `--a=b`; other words go to `words`.
@@ -53,7 +73,7 @@ near() {
 
 # check_number NAME VALUE [MIN [MAX]]: a whole number, or an error.
 check_number() {
-  [[ $2 =~ ^[0-9]+$ ]] && [ "$2" -ge "${3:-0}" ] && [ "$2" -le "${4:-1000000000}" ] ||
+  [[ $2 =~ ^(0|[1-9][0-9]{0,9})$ ]] && [ "$2" -ge "${3:-0}" ] && [ "$2" -le "${4:-1000000000}" ] ||
     die "--$1 is '$2'; expected a whole number from ${3:-0}${4:+ to $4}"
 }
 
@@ -213,19 +233,22 @@ fit_conf() {
 
 # check_options: the values of run.sh's options, before any work starts.
 check_options() {
-  local system name first last exp=${opt[exp]:-exp/${opt[corpus]}}
+  local system name first last chosen exp=${opt[exp]:-exp/${opt[corpus]}}
   [ -f "local/prep_${opt[corpus]}.py" ] || die "--corpus is '${opt[corpus]}'; expected one of: $(corpora | xargs)"
   [ -d "$conf" ] || die "no conf directory $conf: give one of conf/* with --conf"
   for name in data musan rirs kaldi-ivector kaldi-backend "${paths[@]}"; do
     [[ $name != data && -z ${opt[$name]} ]] || [ "$(realpath -m "${opt[$name]:-data/${opt[corpus]}}")" != "$(realpath -m "$exp")" ] ||
       die "--$name and --exp are the same directory, $exp; give two"
   done
-  [ -n "${opt[systems]}" ] || die "--systems is empty; expected some of: $(systems | xargs)"
-  for system in ${opt[systems]}; do
+  read -rd '' -a chosen <<<"${opt[systems]}" || true # a word is no pattern of file names
+  [ ${#chosen[@]} -gt 0 ] || die "--systems is empty; expected some of: $(systems | xargs)"
+  for system in "${chosen[@]}"; do
     [[ $system == ivector || ($system =~ ^[A-Za-z0-9_-]+$ && ! $system =~ ^(ubm|log)$ && -f $(system_conf "$system")) ]] ||
       die "--systems has '$system'; expected some of: $(systems | xargs)." \
       "To add one, write its settings (--encoder, --pooling, ...) to $conf/systems/$system.conf"
   done
+  opt[systems]=$(printf '%s\n' "${chosen[@]}" | awk '!seen[$0]++' | xargs)
+  [ "$(wc -w <<<"${opt[systems]}")" -eq ${#chosen[@]} ] || echo "warning: --systems names one twice: '${opt[systems]}' are run" >&2
   # shellcheck disable=SC2086
   spare_others "$exp" ${opt[systems]} ubm log results.json RESULTS.md report.html det.png attention.npz
   first=$(stage_number stage)
@@ -328,12 +351,11 @@ screen=2 # where run.sh itself writes while systems work
 #   headed by the name, and on a terminal the lowest lines say where each is (not under Slurm, where logs do).
 #   When one fails the others go on: what they finish is kept. Dies at the end, naming those that failed or were stopped.
 side_by_side() {
-  local run=$1 name slot most failed=() stopped=() slots=() names=() gpus=() painter='' others=''
+  local run=$1 name slot most failed=() stopped=() slots=() names=() gpus=() painter='' others='' left
   shift
   end_stage # the last one before: each system has its own from here on
   share_machine "$@"
   most=$((at_once < $# ? at_once : $#))
-  [ $# -eq 1 ] || others="; the other systems went on to their end"
   [ $# -eq 1 ] || log "$# systems, $most at a time, $threads of $OMP_NUM_THREADS threads each"
   if [ "$most" -gt 1 ] && [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [[ ${opt[cmd]} != *slurm_jobs ]]; then
     exec {screen}> >(trap '' INT TERM; python -m pyasp.core.progress || exec cat >&2)
@@ -352,6 +374,8 @@ side_by_side() {
   done
   for slot in "${!slots[@]}"; do end_of_slot; done
   [ -z "$painter" ] || { exec {screen}>&-; screen=2; wait "$painter" || true; }
+  left=$(($# - ${#stopped[@]} - ${#failed[@]}))
+  [ "$left" -eq 0 ] || others="; the other systems went on to their end"
   [ ${#stopped[@]} -eq 0 ] || log "${stopped[*]}: asked to stop$others"
   [ ${#failed[@]} -eq 0 ] || die "${failed[*]} failed, see above$others"
   [ ${#stopped[@]} -eq 0 ] || exit 143

@@ -20,6 +20,7 @@ parse_jobs() {
   local job log
   for ((job = first; job <= last; job++)); do # a job without one would be told by what an older one says
     log=$(log_of "$job")
+    [ ! -d "$log" ] || { echo "error: $log is a directory: move it away, a log is written there" >&2; exit 1; }
     { : >>"$log"; } 2>/dev/null || { echo "error: $log cannot be written: $WRITABLE" >&2; exit 1; }
   done
 }
@@ -47,7 +48,7 @@ report_failure() {
   local how="failed with exit code $2"
   [ "$2" -ne 143 ] || how="was asked to stop (exit code 143)"
   { echo; echo "A job $how. Its log: $1, last lines:"; tail -n 12 "$1" | sed 's/^/  | /'
-    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj, or --batch-size in tdnn.conf), else by hand."; } >&2
+    [ "$2" -ne 137 ] || echo "It was killed (SIGKILL): by the system if memory ran out (then lower --nj or --at-once, or --batch-size in tdnn.conf), else by hand."; } >&2
 }
 
 # dead PID [PARENT]: true when a process has ended, even if nobody has waited for it yet, or its parent has.

@@ -323,7 +323,7 @@ def fusions(options: Options, data: str, exp: str, systems: list[str]) -> None:
         print("no --fuse in backend.conf: no fusion is made")
     for text in options.fuse:
         if unscored := [each for each in text.split("+") if each not in known]:
-            print(f"fusion:{text} is not made: {' and '.join(unscored)} has no scores")
+            print(f"fusion:{text} is not made: {' and '.join(unscored)} has no scores", file=sys.stderr)
     for name, members in variants.fusions(options, known).items():
         others = [each for each in members if each.split("+")[0] not in systems]
         if old := {each: changed for each in others if (changed := _outdated(Path(exp, each)))}:

@@ -91,7 +91,7 @@ REFUSALS = {  # errno: found, expected, the way out
     errno.ENOMEM: (
         "too little memory",
         "enough for it",
-        f"Free memory, raise the limit (ulimit -v) or lower --nj, and {AGAIN}",
+        f"Free memory, raise the limit (ulimit -v) or lower --nj or --at-once, and {AGAIN}",
     ),
     errno.ENOENT: ("nothing", "a file", "Check the path"),
     errno.EISDIR: ("a folder", "a file", "Name a file in it"),

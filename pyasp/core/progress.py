@@ -57,7 +57,7 @@ def paint(lines: Iterable[str], screen: TextIO, size: Callable[[], tuple[int, in
         name, _, text = line.rstrip("\n").partition(": ")
         if text.startswith("\r"):
             states[name], line = text[1:], ""
-        columns, rows = size()
+        columns, rows = (given or usual for given, usual in zip(size(), (80, 24)))  # 0: the terminal does not know
         bottom = [f"{each}: {state}"[: columns - 1] + "\n" for each, state in states.items() if state][: rows - 1]
         screen.write(f"{_up(shown)}{line}{''.join(bottom)}")
         screen.flush()

@@ -4,7 +4,8 @@ It says tool, resolved options, fingerprints of the inputs, seed and versions; a
 matches. The record of what a run asked for says by which command, too ("asked"): while this code, that command, its
 files and all inputs are the same, nothing needs to be imported to know that there is nothing to do (`is_as_asked`).
 Where X lay ("path") leads from a copy of a whole directory to the copies of its inputs. What a step writes beside X is
-made again with it, when it is gone or another ("beside").
+made again with it, when it is gone or another ("beside"); X itself is known by its size, so that one that was cut or
+replaced since is not taken for what was made.
 """
 
 import contextlib
@@ -56,7 +57,7 @@ def fingerprint(path: str | Path) -> str:
 def _recipe_digest(record: Path) -> str:
     """Digest of what a record says about the recipe: versions, command and place do not make an artefact stale."""
     made = load_record(record)
-    for part in ("versions", "asked", "path", "beside"):
+    for part in ("versions", "asked", "path", "beside", "size"):
         made.pop(part, None)
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -126,6 +127,11 @@ def lost_beside(path: Path, record: dict[str, Any]) -> list[str]:
     return [each.name for each, mark in marks.items() if not (each.is_file() and _is_marked(each, mark))]
 
 
+def has_its_size(path: Path, record: dict[str, Any]) -> bool:
+    """Whether an artefact is as long as its record says; one without a size says nothing."""
+    return path.stat().st_size == record.get("size", path.stat().st_size)
+
+
 def _is_marked(path: Path, mark: str) -> bool:
     kind, _, size = mark.partition(":")
     return not mark or (str(path.stat().st_size) == size if kind == "size" else file_sha256(path) == mark)
@@ -173,8 +179,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], told: Told) -> list[s
 def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told: Told | None = None) -> bool:
     """True when `path` is complete and made by the same recipe: the step may be skipped.
 
-    False when it does not exist, lacks what belongs beside it, or is out of date and `force` is true. Out of date
-    without force: InputError.
+    False when it does not exist, lacks what belongs beside it, or is out of date, or not as long as it was made, and
+    `force` is true; without force these are an InputError.
     """
     path = Path(path)
     if not path.exists():
@@ -182,6 +188,12 @@ def is_current(path: str | Path, made: dict[str, Any], force: bool = False, told
     record = made_path(path)
     old = load_record(record) if record.is_file() else {}
     changes = _differences(old, made, told or {}) if old else ["no record of what made it"]
+    if not changes and not has_its_size(path, old):
+        found, expected = f"{path.stat().st_size} bytes", f"{old['size']}, as when it was made"
+        if not force:
+            raise InputError(path, found, expected, rerun("", "Restore it, or delete it: it is made anew", then=True))
+        print(f"{path}: made again, since it had {found}; expected {expected}", file=sys.stderr)
+        return False
     if not changes and (lost := lost_beside(path, old)):
         print(f"{path}: made again, since {' and '.join(lost[:3])} beside it is gone or another", file=sys.stderr)
         return False
@@ -215,7 +227,7 @@ def making(path: str | Path, made: dict[str, Any]) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         Path(path).unlink(missing_ok=True)
-        write_made(path, made)
+        write_made(path, {**made, "size": temporary.stat().st_size})
 
 
 def resolve(name: str, near: Path, lay: str) -> Path:
@@ -332,7 +344,7 @@ def _is_whole(path: Path, seen: set[Path]) -> bool:
     ours = {Path(name).resolve() for name in inputs if made_path(name).is_file()}
     below = [name for name in ours if name.is_relative_to(path.resolve().parent) and name not in seen]
     same = path.exists() and all(fingerprint(name) == mark for name, mark in inputs.items())
-    same = same and not lost_beside(path, record)
+    same = same and has_its_size(path, record) and not lost_beside(path, record)
     return same and all(_is_whole(name, seen) for name in below)
 
 

@@ -79,23 +79,28 @@ def faster(work: Callable[[], object], counts: tuple[int, int], seconds: float, 
     return counts[1] if mean[counts[1]] < CLEARLY * mean[counts[0]] else counts[0]
 
 
-def settle_threads(work: Callable[[], object], note: Path, clock: Callable[[], float] = time.perf_counter) -> int:
-    """Sets torch's threads to what does `work` sooner now: as many as there are, or one. Says so, and keeps the number
-    in the file `note`, from where a resumed run takes it: another number makes other round-off.
+def settle_threads(
+    note: Path, work: Callable[[], object] | None, clock: Callable[[], float] = time.perf_counter
+) -> int:
+    """Sets torch's threads to the number in the file `note`, from an earlier start: another makes other round-off.
 
-    OMP_NUM_THREADS is the user's choice and stays, unless it is what path.sh puts there (PYASP_THREADS).
+    At the first start to what does `work` sooner now: as many as there are, or one; says so, and keeps the number.
+    Without `work`, and where OMP_NUM_THREADS is the user's choice, not path.sh's (PYASP_THREADS), it stays as it is.
     """
-    most = torch.get_num_threads()
+    most = chosen = torch.get_num_threads()
     if note.is_file():
-        torch.set_num_threads(int(note.read_text(encoding="utf-8")))
-    elif most > 1 and os.environ.get("OMP_NUM_THREADS") == os.environ.get("PYASP_THREADS"):  # path.sh's, or none
-        chosen = faster(work, (most, 1), PROBE_SECONDS, clock)
-        torch.set_num_threads(chosen)
-        why = f"one is faster: the {most} cores are shared with others" if chosen == 1 else "faster than one"
-        print(f"threads: {chosen} ({why}, measured now; OMP_NUM_THREADS sets another number)", file=sys.stderr)
+        chosen = int(note.read_text(encoding="utf-8"))
+        if chosen != most:
+            print(f"threads: {chosen}, as when it began (another number rounds otherwise)", file=sys.stderr)
+    else:
+        if work and most > 1 and os.environ.get("OMP_NUM_THREADS") == os.environ.get("PYASP_THREADS"):
+            chosen = faster(work, (most, 1), PROBE_SECONDS, clock)
+            why = f"one is faster: the {most} cores are shared with others" if chosen == 1 else "faster than one"
+            print(f"threads: {chosen} ({why}, measured now; OMP_NUM_THREADS sets another number)", file=sys.stderr)
         with atomic_write(note, "w") as stream:
             stream.write(f"{chosen}\n")
-    return torch.get_num_threads()
+    torch.set_num_threads(chosen)
+    return chosen
 
 
 def prefetched(items: Iterable[T], ahead: int = 8) -> Iterator[T]:

@@ -30,7 +30,7 @@ Tables = Iterable[tuple[str, Table]]  # with their titles
 BY_COSINE = "scored by cosine"  # said of what --scoring=auto chose
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
 TIMES = (
-    "Runs and resumptions are added up. waiting: wall-clock seconds in which not even one processor was used; hidden: "
+    "Runs and resumptions are added up; what the report itself takes is not in it. waiting: wall-clock seconds in which not even one processor was used; hidden: "
     "those in which a longer stage ran too, so that the run would be no shorter without them, and their share; peak "
     "MB: of the largest process (several may run at the same time)."
 )

@@ -286,16 +286,16 @@ def rate_of(table: Path) -> int | None:
 
 
 def tell_work(run: Run, directory: Path) -> float:
-    """Operations a second of the machine's fastest product. Before a long training on a CPU it settles the number of
-    threads first, and then says about how long the training will take."""
+    """Operations a second of the machine's fastest product. On a CPU it settles the number of threads first, and says
+    about how long a long training will take."""
     work = sum(training_work(run.net, phase.options, phase.steps) for phase in run.phases)
-    long = run.device.type == "cpu" and world() == 1 and work >= LONG_WORK
-    if long:
+    alone = run.device.type == "cpu" and world() == 1
+    if alone:
         frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
         x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
-        threads = settle_threads(lambda: torch.mm(x, weights), directory / THREADS)
+        threads = settle_threads(directory / THREADS, (lambda: torch.mm(x, weights)) if work >= LONG_WORK else None)
     peak = matmul_peak(run.device, precision_of(run.options, run.device))
-    if long:
+    if alone and work >= LONG_WORK:
         steps, minutes = sum(phase.steps for phase in run.phases), work / (USUAL_SHARE * peak) / 60
         told = f"{steps} batches, about {max(1, round(minutes))} minutes on {threads} threads"
         print(f"{directory.name}: {told}", file=sys.stderr)

@@ -48,6 +48,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["x"]
 
 
+def test_an_artefact_that_was_cut_or_replaced_is_not_taken_for_what_was_made(tmp_path, capsys):
+    """Nor is it written over unasked: it may be somebody's own. Its recipe, and what was made from it, are as before."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_text("1")
+    made = describe("tool", Options(), [source], seed=1)
+    make(target, made)
+    mark = fingerprint(target)
+    target.write_text("cont")
+    with pytest.raises(InputError, match="out: found 4 bytes; expected 7, as when it was made. Restore it, or delete it"):
+        is_current(target, made)
+    assert target.read_text() == "cont" and not is_as_asked(target, "")
+    assert not is_current(target, made, force=True) and "made again, since it had 4 bytes" in capsys.readouterr().err
+    target.unlink()
+    assert not is_current(target, made)
+    make(target, made)
+    assert is_current(target, made) and fingerprint(target) == mark
+    record = json.loads(made_path(target).read_text())
+    made_path(target).write_text(json.dumps({key: value for key, value in record.items() if key != "size"}))
+    assert is_current(target, made) and fingerprint(target) == mark  # a record of an older release
+
+
 def test_same_recipe_is_skipped_and_changes_are_named(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_text("1")

@@ -70,6 +70,14 @@ def test_a_low_terminal_shows_as_many_lines_as_it_has():
     assert screen.rows == [""]
 
 
+def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_usual_one():
+    seen = []
+    screen = Screen(80)
+    screen.flush = lambda: seen.append("\n".join(screen.rows))
+    progress.paint(["a: \rnetwork\n", f"b: \r{'long ' * 20}\n"], screen, lambda: (0, 0))
+    assert "a: network\nb: long" in seen[1] and "long" * 20 not in seen[1]
+
+
 @pytest.mark.parametrize("way, expected", [("lines", ["\rx:   0%", "\rx: 100%"]), ("", [])])
 def test_states_of_a_bar_are_lines(monkeypatch, capsys, way, expected):
     monkeypatch.setenv("PYASP_PROGRESS", way)

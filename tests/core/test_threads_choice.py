@@ -39,16 +39,28 @@ def two_threads(monkeypatch):
 )
 def test_the_faster_number_is_taken_and_kept(tmp_path, capsys, seconds, count, why):
     machine = Machine(seconds)
-    assert settle_threads(machine.work, tmp_path / "threads", machine.clock) == count == torch.get_num_threads()
+    assert settle_threads(tmp_path / "threads", machine.work, machine.clock) == count == torch.get_num_threads()
     assert f"threads: {count} ({why}" in capsys.readouterr().err
     torch.set_num_threads(2)
     other = Machine({1: seconds[2], 2: seconds[1]})  # the machine has changed; a resumed run has not
-    assert settle_threads(other.work, tmp_path / "threads", other.clock) == count
-    assert other.now == 0.0 and not capsys.readouterr().err
+    assert settle_threads(tmp_path / "threads", other.work, other.clock) == count
+    assert other.now == 0.0
+    assert ("threads: 1, as when it began" in capsys.readouterr().err) == (count != 2)
 
 
 def test_the_users_number_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     machine = Machine({1: 0.01, 2: 9.0})
-    assert settle_threads(machine.work, tmp_path / "threads", machine.clock) == 2
-    assert machine.now == 0.0 and not (tmp_path / "threads").exists()
+    assert settle_threads(tmp_path / "threads", machine.work, machine.clock) == 2
+    assert machine.now == 0.0 and (tmp_path / "threads").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("first, later", [(1, 2), (2, 1)])
+def test_a_resumed_training_takes_the_number_that_it_began_with(tmp_path, monkeypatch, capsys, first, later):
+    """Side by side with others it may have begun with one; what it is resumed with is another choice."""
+    torch.set_num_threads(first)
+    assert settle_threads(tmp_path / "threads", None) == first
+    torch.set_num_threads(later)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(later))
+    assert settle_threads(tmp_path / "threads", None) == first == torch.get_num_threads()
+    assert f"threads: {first}, as when it began" in capsys.readouterr().err

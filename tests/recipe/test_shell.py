@@ -366,6 +366,28 @@ def test_what_is_missing_is_said_to_the_command_that_resumes(tmp_path):
     assert (tmp_path / "rerun").read_text() == "features false\n"
 
 
+@pytest.mark.parametrize(
+    "there, stage, first",
+    [
+        ("", "extractor", "prepare"),
+        ("train/utt2spk train/vad.scp train_aug/vad.scp", "extractor", "select"),
+        ("train_sel/feats.scp", "extractor", "ubm"),  # what it was made from may be gone
+        ("train_sel/feats.scp ubm/final.ubm", "extractor", "extractor"),
+        ("train_sel/feats.scp", "select", "select"),  # another file of the stage is missing
+        ("train_sel/feats.scp ubm/final.ubm ivector/final.ie", "embeddings", "embeddings"),
+        ("train_sel/feats.scp", "embeddings", "ubm"),
+        ("", "features", "prepare"),
+    ],
+)
+def test_the_first_stage_of_those_whose_products_are_missing_is_said(tmp_path, there, stage, first):
+    for name in there.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    run_sh = f"declare -A opt=([kaldi-ivector]=''); stages=(prepare) data={tmp_path} exp={tmp_path} system=ivector"
+    assert bash(f"{run_sh}; earliest {stage}").stdout == f"{first}\n"
+    assert bash(f"data=a; earliest {stage}").stdout == f"{stage}\n"  # in a step
+
+
 def test_a_failure_in_a_function_still_prints_the_command_that_resumes(tmp_path):
     """A trap on exit has the code of the exit as that of a bare `return`."""
     script = (
@@ -652,6 +674,10 @@ def test_a_terminal_never_stops_the_stages_and_ends_them(tmp_path, end):
         (["--cmd", "rm"], "--cmd is 'rm'; expected a job runner"),
         (["--conf", "absent"], "no conf directory absent"),
         (["--nj", "0"], "--nj is '0'"),
+        (["--nj", "08"], "--nj is '08'"),  # which the shell would read as octal
+        (["--at-once", "99999999999999999999"], "--at-once is '99999999999999999999'"),
+        (["--systems", " \t "], "--systems is empty"),
+        (["--systems", "*"], "--systems has '*'"),
         (["toy"], "unexpected word 'toy'"),
         (["--stage", "select", "--stop-stage", "1"], "--stop-stage 1 comes before --stage select"),
         (
@@ -669,6 +695,19 @@ def test_run_sh_checks_its_options_before_any_work(words, message):
     result = subprocess.run([ROOT / "run.sh", *words], text=True, capture_output=True, timeout=60)
     assert result.returncode == 1 and message in result.stderr and "stage prepare" not in result.stderr
     assert result.stderr.count("\n") == 1 and "resume" not in result.stderr
+
+
+def test_a_system_that_is_named_twice_is_run_once(tmp_path):
+    places = [f"--data={tmp_path}/data", f"--exp={tmp_path}/exp"]
+    words = [ROOT / "run.sh", "--systems", "average  attention\naverage", *places, "--stage", "report"]
+    result = subprocess.run(words, text=True, capture_output=True, timeout=60)
+    assert "warning: --systems names one twice: 'average attention' are run" in result.stderr
+    assert [line for line in result.stderr.splitlines() if "is missing" in line] == [
+        f"error: {tmp_path}/exp/{system}/test/embedding.scp is missing or empty: stage embeddings makes it "
+        "(./run.sh ... --stage prepare)"
+        for system in ("average", "attention")
+    ]
+    assert result.stderr.rstrip().endswith("--stage prepare")
 
 
 @pytest.mark.parametrize("name", ["RESULTS.md", "average/notes", "log/old.log"])
@@ -876,6 +915,9 @@ def test_a_failed_system_is_named_and_the_others_end(tmp_path):
     result = bash(SYSTEMS.format(place=tmp_path, at_once=2, bad="y"))
     assert result.returncode == 1 and "error: y failed, see above" in result.stderr
     assert {"x", "y", "z", "seen.x", "seen.y", "seen.z"} <= {path.name for path in tmp_path.iterdir()}
+    assert "the other systems went on to their end" in result.stderr
+    result = bash(SYSTEMS.format(place=tmp_path, at_once=2, bad="").replace('[ "$1" != "" ]', "false"))
+    assert re.search("error: [xyz] [xyz] [xyz] failed, see above\n", result.stderr)
 
 
 def test_each_stage_has_one_time_where_systems_work_side_by_side(tmp_path):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pyasp.core import threads
 from pyasp.training import trainer
 from pyasp.training.options import NetworkOptions
 
@@ -21,7 +22,7 @@ def test_a_long_training_tells_batches_minutes_and_threads(tmp_path, monkeypatch
     """64 chunks of 80 frames of 100 000 multiply-adds, thrice: 3.1e9 operations a batch."""
     monkeypatch.setattr(trainer, "matmul_peak", lambda *_: 1e11)
     monkeypatch.setattr(
-        trainer, "settle_threads", lambda work, note: work() is not None and note.name == "threads" and 7
+        trainer, "settle_threads", lambda note, work: work() is not None and note.name == "threads" and 7
     )
     trainer.tell_work(run_of(10_000), tmp_path / "average")
     minutes = round(10_000 * 64 * 80 * 6 * 100_000 / (0.5 * 1e11) / 60)
@@ -29,6 +30,6 @@ def test_a_long_training_tells_batches_minutes_and_threads(tmp_path, monkeypatch
 
 
 def test_a_short_one_does_not_measure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trainer, "settle_threads", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(threads, "faster", lambda *_: pytest.fail("measured"))
     trainer.tell_work(run_of(100), tmp_path)
-    assert not capsys.readouterr().err
+    assert not capsys.readouterr().err and (tmp_path / "threads").read_text() == f"{torch.get_num_threads()}\n"

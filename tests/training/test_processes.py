@@ -133,7 +133,8 @@ def test_two_processes_estimate_the_ubm_and_the_extractor_that_one_estimates(tra
 
 def test_only_the_first_process_writes(trained):
     one, two = (trained / which for which in ("one", "two"))
-    assert {path.relative_to(one) for path in one.rglob("*")} == {path.relative_to(two) for path in two.rglob("*")}
+    names = [{path.relative_to(each) for path in each.rglob("*") if path.name != "threads"} for each in (one, two)]
+    assert names[0] == names[1]  # several processes settle no threads
 
 
 # ---------------------------------------------------------------- alone, and bad input
