@@ -30,9 +30,9 @@ Tables = Iterable[tuple[str, Table]]  # with their titles
 BY_COSINE = "scored by cosine"  # said of what --scoring=auto chose
 PAPER_ORDER = tuple(PAPER["voxceleb"][1])  # of the systems in the paper's tables
 TIMES = (
-    "Runs and resumptions are added up; what the report itself takes is not in it. waiting: wall-clock seconds in which not even one processor was used; hidden: "
-    "those in which a longer stage ran too, so that the run would be no shorter without them, and their share; peak "
-    "MB: of the largest process (several may run at the same time)."
+    "Runs and resumptions are added up; what the report itself takes is not in it. waiting: wall-clock seconds in "
+    "which not even one processor was used; hidden: those in which a longer stage ran too, so that the run would be "
+    "no shorter without them, and their share; peak MB: of the largest process (several may run at the same time)."
 )
 DURATION_LIMITS = (
     "SRE12 duration classes: nearest of 30 / 100 / 300 s in log duration of the header's length "

@@ -56,7 +56,9 @@ def test_an_artefact_that_was_cut_or_replaced_is_not_taken_for_what_was_made(tmp
     make(target, made)
     mark = fingerprint(target)
     target.write_text("cont")
-    with pytest.raises(InputError, match="out: found 4 bytes; expected 7, as when it was made. Restore it, or delete it"):
+    with pytest.raises(
+        InputError, match="out: found 4 bytes; expected 7, as when it was made. Restore it, or delete it"
+    ):
         is_current(target, made)
     assert target.read_text() == "cont" and not is_as_asked(target, "")
     assert not is_current(target, made, force=True) and "made again, since it had 4 bytes" in capsys.readouterr().err
