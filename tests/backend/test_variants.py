@@ -525,7 +525,7 @@ def test_a_fusion_takes_no_old_scores_of_a_system_that_is_not_in_the_run(root, c
     (root / "b.conf").write_text("--fuse=one+two\n")
     words = ["fusions", f"--config={root / 'b.conf'}", str(root / "data"), str(root / "exp")]
     assert score.main([words[0], "--fuse=one+gone", *words[2:], "one"]) == 0
-    assert "fusion:one+gone is not made: gone has no scores" in capsys.readouterr().out
+    assert "fusion:one+gone is not made: gone has no scores" in capsys.readouterr().err
     assert score.main([*words, "one"]) == 0 and (root / "exp/fusion:one+two/scores").is_dir()  # `two` is up to date
     embeddings = root / "exp/two/enroll/embedding.scp"
     embeddings.write_text(embeddings.read_text() + "new x.ark:3\n")
