@@ -385,6 +385,7 @@ side_by_side() {
 end_of_slot() {
   [ -z "${slots[slot]:-}" ] || wait "${slots[slot]}" || case $? in
     143) stopped+=("${names[slot]}") ;;
+    137) failed+=("${names[slot]} (killed)") ;;
     *) failed+=("${names[slot]}") ;;
   esac
 }

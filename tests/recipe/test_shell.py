@@ -918,6 +918,8 @@ def test_a_failed_system_is_named_and_the_others_end(tmp_path):
     assert "the other systems went on to their end" in result.stderr
     result = bash(SYSTEMS.format(place=tmp_path, at_once=2, bad="").replace('[ "$1" != "" ]', "false"))
     assert re.search("error: [xyz] [xyz] [xyz] failed, see above\n", result.stderr)
+    killed = SYSTEMS.format(place=tmp_path, at_once=2, bad="").replace('[ "$1" != "" ]', "kill -KILL $BASHPID")
+    assert re.search("error: ([xyz] .killed. ?){3} failed, see above\n", bash(killed).stderr)
 
 
 def test_each_stage_has_one_time_where_systems_work_side_by_side(tmp_path):
