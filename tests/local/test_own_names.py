@@ -329,7 +329,7 @@ def test_the_same_samples_in_another_form_are_no_other_recording(tree, tmp_path,
     """Of one channel, whatever else the file holds."""
     SAME[form](tree / f"{speaker}/s1/robert.wav", soundfile.read(tree / "spk4/s0/0.wav", dtype="int16")[0])
     kaldi = tmp_path / "k"
-    entries = {"-".join(path.relative_to(tree).with_suffix("").parts): path for path in tree.rglob("*.*")}
+    entries = {"-".join(path.relative_to(tree).with_suffix("").parts): path for path in sorted(tree.rglob("*.*"))}
     put(kaldi / "wav.scp", "".join(f"{utt} {path}\n" for utt, path in entries.items()))
     put(kaldi / "utt2spk", "".join(f"{utt} {utt[:4]}\n" for utt in entries))
     put(kaldi / "reco2file_and_channel", f"{speaker}-s1-robert robert B\n")
