@@ -119,21 +119,29 @@ def rng_for(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
-def generate(folder: Path, options: AugmentOptions, rate: int, seed: int) -> tuple[list[Path], list[Path]]:
-    """Writes generated noises and impulse responses as wav files; (noises, responses)."""
-    from pyasp.audio.rooms import NOISES, random_noise, random_response  # and scipy
+def generate_noises(folder: Path, options: AugmentOptions, rate: int, seed: int) -> list[Path]:
+    """Writes generated noises as wav files."""
+    from pyasp.audio.rooms import NOISES, random_noise  # and scipy
 
-    noises, responses, kinds = [], [], list(NOISES)
+    noises, kinds = [], list(NOISES)
     for k in range(options.generated_noises):
         path = folder / "noise" / f"{kinds[k % len(kinds)]}-{k:03d}.wav"
         rng = rng_for(seed, f"noise {k} {rate}")
         _write_wav(path, random_noise(rng, kinds[k % len(kinds)], options.noise_seconds, rate), rate)
         noises.append(path)
+    return noises
+
+
+def generate_responses(folder: Path, options: AugmentOptions, rate: int, seed: int) -> list[Path]:
+    """Writes impulse responses of simulated rooms as wav files."""
+    from pyasp.audio.rooms import random_response  # and scipy
+
+    responses = []
     for k in range(options.generated_responses):
         path = folder / "response" / f"room-{k:03d}.wav"
         _write_wav(path, 0.9 * random_response(rng_for(seed, f"room {k} {rate}"), rate), rate)
         responses.append(path)
-    return noises, responses
+    return responses
 
 
 def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:

@@ -16,7 +16,8 @@ from pyasp.audio.augment import (
     AugmentOptions,
     at_speed,
     check,
-    generate,
+    generate_noises,
+    generate_responses,
     json_line,
     renamed,
     require_sound,
@@ -68,9 +69,8 @@ def given(options: Options) -> tuple[list[Path], list[Path]]:
 def sources(options: Options, folder: Path, rate: int, found: tuple[list[Path], list[Path]]) -> tuple[Augmenter, str]:
     """The augmenter at `rate` Hz, with noises and responses found in folders, or generated ones, and what they are."""
     chosen = subset(options, AugmentOptions)
-    noises, responses = (
-        mine or made for mine, made in zip(found, generate(folder / str(rate), chosen, rate, options.seed))
-    )
+    made = folder / str(rate), chosen, rate, options.seed
+    noises, responses = found[0] or generate_noises(*made), found[1] or generate_responses(*made)
     noise, room = options.musan or "a generator", options.rirs or "simulated rooms"
     told = f"{len(noises)} noises from {noise}, {len(responses)} impulse responses from {room} ({rate} Hz)"
     print(told, file=sys.stderr)

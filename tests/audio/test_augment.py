@@ -11,7 +11,7 @@ from coded import alike, real
 from lhotse.serialization import deserialize_item
 from scipy.signal import correlate
 
-from pyasp.audio.augment import Augmenter, AugmentOptions, check, generate, json_line
+from pyasp.audio.augment import Augmenter, AugmentOptions, check, generate_noises, generate_responses, json_line
 from pyasp.audio.cuts import read_samples, use_libsndfile
 from pyasp.bin import augment as augment_tool
 from pyasp.bin import vad as vad_verb
@@ -59,7 +59,8 @@ def vad(tmp_path):
 def made(tmp_path_factory):
     """Generated noises and responses."""
     settings = AugmentOptions(generated_noises=5, generated_responses=3, noise_seconds=1.5)
-    return generate(tmp_path_factory.mktemp("sources"), settings, RATE, seed=1)
+    made = tmp_path_factory.mktemp("sources"), settings, RATE, 1
+    return generate_noises(*made), generate_responses(*made)
 
 
 @pytest.fixture
@@ -260,6 +261,7 @@ def test_files_that_come_go_or_are_replaced_in_given_folders_are_told_and_comput
     for path in [*noises, tmp_path / "rooms/0.wav", tmp_path / "rooms/1.wav"]:
         fill(path)
     assert make()[0] == 0 and make() == (0, f"{aug.path}/cuts.jsonl.gz: up to date\n")
+    assert not (aug / "sources").exists()  # nothing is generated in place of what is given
     before, _ = features()
     for path in (noises[0], tmp_path / "rooms/1.wav"):
         used = {
