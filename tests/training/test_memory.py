@@ -1,10 +1,12 @@
 """Memory of a training step at the sizes of conf/voxceleb, without computing it: bytes of the storages that are alive."""
 
 import contextlib
+import inspect
 import re
 from types import SimpleNamespace
 
 import fake_cuda
+import numpy as np
 import pytest
 import torch
 from torch._guards import detect_fake_mode
@@ -18,6 +20,7 @@ from pyasp.core.options import subset
 from pyasp.network.model import ArchitectureOptions, Network
 from pyasp.training.chunks import Batch
 from pyasp.training.compute import bytes_needed
+from pyasp.training.frames import byte_reader
 from pyasp.training.options import OPTIMISERS, NetworkOptions
 from pyasp.training.run import Phase, Run, parameter_groups
 from pyasp.training.trainer import train_step
@@ -110,3 +113,28 @@ def test_the_page_says_what_a_step_takes(system, column, precision, fake_library
         (said,) = re.findall(rf"^\| `{system}` \| ([\d.]+) \| ([\d.]+) \|$", page.read(), re.M)
     peak, needed = fake_cuda.call(fake_library, "test_memory.step_memory", system, precision, "cuda")
     assert f"{peak / 1e9:.1f}" == said[column] and 0.9 * peak <= needed <= 3 * peak  # 0.7 of a memory is filled
+
+
+def resident_memory(recordings, hours, dim):
+    """[bytes of a corpus in 8 bits on a GPU that has room for it, where a batch of its chunks is], all frames voiced."""
+    lengths, total = np.full(int(recordings), int(float(hours) * 360_000 / int(recordings))), 2**40
+    torch.cuda.mem_get_info = lambda device: (total, total)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        read = byte_reader(lambda put: None, lengths, int(dim), torch.device("cuda", 0))
+        held = [x for x in inspect.getclosurevars(read).nonlocals.values() if isinstance(x, torch.Tensor)]
+        batch = read(np.arange(64), np.zeros(64, np.int64), 400)
+    return sum(x.nbytes for x in held if x.device.type == "cuda"), f"{batch.device} {tuple(batch.shape)}"
+
+
+@pytest.mark.slow
+def test_the_page_says_what_corpora_take_on_a_gpu(fake_library):
+    with open("conf/README.md", encoding="utf-8") as page:
+        said = page.read().partition("Beside it stand the features in 8 bits")[2]
+    one, two = (
+        re.search(rf"{name}.*?([\d.]+) GB.*?([\d.]+) GB", said, re.S).groups() for name in ("VoxCeleb1", "VoxCeleb2")
+    )
+    corpora = ("148642", "340", one, ".1f"), ("1092009", "2360", two, ".0f")
+    for recordings, hours, told, places in corpora:
+        for dim, gigabytes in zip(("40", "80"), told):
+            size, batch = fake_cuda.call(fake_library, "test_memory.resident_memory", recordings, hours, dim)
+            assert batch == f"cuda:0 (64, 400, {dim})" and f"{size / 1e9:{places}}" == gigabytes
