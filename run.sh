@@ -139,9 +139,9 @@ if grep -qs '^--fuse=' "$conf/backend.conf" && stage scores "fusions of systems"
   "${opt[cmd]}" "$exp/log/fuse.log" python -m pyasp.bin.score fusions --config "$conf/backend.conf" --force "$force" "$data" "$exp" $systems
 fi
 
+# shellcheck disable=SC2086
 if stage report "metrics and report"; then
-  for system in $systems; do (need "$exp/$system/test/embedding.scp" embeddings) || lacking=1; done; [ -z "${lacking:-}" ] || exit 1
-  # shellcheck disable=SC2086
+  need_vectors $systems
   python -m pyasp.bin.report --conf "$conf" --corpus "$corpus" --force "$force" "$data/trials" "$exp" $systems
 fi
 trap end_stage EXIT

@@ -33,6 +33,13 @@ earliest() {
   echo "${from:-$1}"
 }
 
+# need_vectors SYSTEM...: `need` of each system's vectors, before it stops for any.
+need_vectors() {
+  local system lacking=false
+  for system in "$@"; do (need "$exp/$system/test/embedding.scp" embeddings) || lacking=true; done
+  ! $lacking || exit 1
+}
+
 # parse_options TABLE FLAGS LISTS ARGS...: fills the associative array TABLE from `--a b` or `--a=b`; other words go to `words`.
 #   FLAGS are options without a value (`--force`, also `--force=false`); values of LISTS add up, a newline after each.
 # Nothing is evaluated. An unknown option or a missing value is an error that lists the options.

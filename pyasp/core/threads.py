@@ -1,6 +1,7 @@
 """Threads: independent parts of a computation, with the same bits for any number of threads, and reading ahead."""
 
 import os
+import re
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from pyasp.core.errors import InputError
 from pyasp.core.files import atomic_write
 
 T = TypeVar("T")
@@ -86,10 +88,15 @@ def settle_threads(
 
     At the first start to what does `work` sooner now: as many as there are, or one; says so, and keeps the number.
     Without `work`, and where OMP_NUM_THREADS is the user's choice, not path.sh's (PYASP_THREADS), it stays as it is.
+    Raises InputError for a file that holds no number.
     """
     most = chosen = torch.get_num_threads()
     if note.is_file():
-        chosen = int(note.read_text(encoding="utf-8"))
+        text = note.read_text(encoding="utf-8", errors="replace").strip()
+        if not re.fullmatch("[1-9][0-9]{0,3}", text):
+            cure = "Restore it; without it the present number is taken, which may round otherwise"
+            raise InputError(note, repr(text), "the number of threads that a training began with", cure)
+        chosen = int(text)
         if chosen != most:
             print(f"threads: {chosen}, as when it began (another number rounds otherwise)", file=sys.stderr)
     else:

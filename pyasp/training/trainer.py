@@ -11,11 +11,12 @@ up to the order of sums; the first of them writes.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -285,17 +286,21 @@ def rate_of(table: Path) -> int | None:
         return None
 
 
+def product_of_a_layer(options: NetworkOptions) -> Callable[[], torch.Tensor]:
+    """What most of a training's time goes into, for one batch."""
+    frames, width = options.batch_size * options.min_chunk, options.frame_dim
+    return functools.partial(torch.mm, torch.ones(frames, 3 * width), torch.ones(3 * width, width))
+
+
 def tell_work(run: Run, directory: Path) -> float:
     """Operations a second of the machine's fastest product. On a CPU it settles the number of threads first, and says
     about how long a long training will take."""
     work = sum(training_work(run.net, phase.options, phase.steps) for phase in run.phases)
-    alone = run.device.type == "cpu" and world() == 1
+    alone, long = run.device.type == "cpu" and world() == 1, work >= LONG_WORK
     if alone:
-        frames, width = run.options.batch_size * run.options.min_chunk, run.options.frame_dim
-        x, weights = torch.ones(frames, 3 * width), torch.ones(3 * width, width)  # a layer's product
-        threads = settle_threads(directory / THREADS, (lambda: torch.mm(x, weights)) if work >= LONG_WORK else None)
+        threads = settle_threads(directory / THREADS, product_of_a_layer(run.options) if long else None)
     peak = matmul_peak(run.device, precision_of(run.options, run.device))
-    if alone and work >= LONG_WORK:
+    if alone and long:
         steps, minutes = sum(phase.steps for phase in run.phases), work / (USUAL_SHARE * peak) / 60
         told = f"{steps} batches, about {max(1, round(minutes))} minutes on {threads} threads"
         print(f"{directory.name}: {told}", file=sys.stderr)

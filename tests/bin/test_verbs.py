@@ -187,21 +187,20 @@ END = """
 import atexit, gc, sys
 collected = []
 gc.callbacks.append(lambda phase, info: collected.append(phase))
-atexit.register(lambda: print(gc.isenabled(), len(gc.get_objects()) < 100, len(collected) < 60, file=sys.stderr))
+atexit.register(lambda: print(int(gc.isenabled()), len(gc.get_objects()), len(collected), file=sys.stderr))
 """
 
 
-@pytest.mark.parametrize(
-    "words, told",
-    [
-        (["-m", "pyasp.bin.show", "--help"], "True True True"),
-        (["-m", "pyasp", "show", "--help"], "True True True"),
-        (["-c", "import pyasp.bin.show"], "True False"),
-    ],
-)
-def test_a_tool_does_not_look_for_garbage_in_what_it_imports_or_leaves(tmp_path, words, told):
+def test_a_tool_does_not_look_for_garbage_in_what_it_imports_or_leaves(tmp_path):
     """But in what its main makes; a program that imports ours stays as it is."""
     (tmp_path / "sitecustomize.py").write_text(END)
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    result = subprocess.run([sys.executable, *words], env=environment, text=True, capture_output=True, timeout=60)
-    assert result.returncode == 0 and result.stderr.startswith(told)
+    found = []
+    for words in (["pyasp.bin.show", "--help"], ["pyasp", "show", "--help"], None):
+        command = [sys.executable, *(["-m", *words] if words else ["-c", "import pyasp.bin.show"])]
+        result = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=60)
+        assert result.returncode == 0, result.stderr
+        found.append(tuple(map(int, result.stderr.split())))
+    tools, (enabled, left, collected) = found[:2], found[2]
+    assert all(on and objects < 100 and times < min(60, collected / 2) for on, objects, times in tools), found
+    assert enabled and left >= 100, found

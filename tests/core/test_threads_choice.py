@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pyasp.core.errors import InputError
 from pyasp.core.threads import settle_threads
 
 
@@ -64,3 +65,13 @@ def test_a_resumed_training_takes_the_number_that_it_began_with(tmp_path, monkey
     monkeypatch.setenv("OMP_NUM_THREADS", str(later))
     assert settle_threads(tmp_path / "threads", None) == first == torch.get_num_threads()
     assert f"threads: {first}, as when it began" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "0", "two", "-1", "1\n2", "99999"])
+def test_a_note_that_holds_no_number_is_told(tmp_path, text):
+    (tmp_path / "threads").write_text(text)
+    with pytest.raises(
+        InputError, match="threads: found .*; expected the number of threads that a training began with"
+    ):
+        settle_threads(tmp_path / "threads", None)
+    assert torch.get_num_threads() == 2

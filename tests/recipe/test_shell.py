@@ -139,6 +139,13 @@ def test_paths_of_a_user_hold_whatever_they_hold(tmp_path):
     )
 
 
+def test_a_log_whose_name_a_directory_has_is_told_before_any_job_starts(tmp_path):
+    (tmp_path / "x.2.log").mkdir()
+    result = run_jobs("JOB=1:2", "x.JOB.log", "touch", "JOB", cwd=tmp_path)
+    assert result.returncode == 1 and "x.2.log is a directory: move it away" in result.stderr
+    assert not (tmp_path / "1").exists()
+
+
 def test_a_failed_job_is_shown_with_its_log_and_the_others_finish(tmp_path):
     script = "sleep 0.$((JOB * 2)); echo reason JOB; touch done.JOB; [ JOB != 2 ]"
     result = run_jobs("JOB=1:3", "x.JOB.log", "bash", "-c", script, cwd=tmp_path)
