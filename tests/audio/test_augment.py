@@ -232,61 +232,80 @@ def test_the_tool_counts_copies_and_says_what_they_are(tmp_path, speech, vad, ca
     assert not list((tmp_path / "aug").glob("*.wav"))
 
 
-def test_files_that_come_go_or_are_replaced_in_given_folders_are_told_and_computed_again(tmp_path, speech, vad, capsys):
-    """Nothing in the cuts tells a noise from another of its length; its size and time do. Other copies stay."""
-    clean, aug, rng = DataDir(tmp_path / "train"), DataDir(tmp_path / "aug"), np.random.default_rng(5)
-    clean.path.mkdir()
-    utts = [f"s1-u{number}" for number in range(8)]
-    clean.write_speakers(dict.fromkeys(utts, "s1"))
-    clean.write("vad.scp", dict.fromkeys(utts, vad))
-    lhotse.CutSet.from_cuts([speech.with_id(utt) for utt in utts]).to_file(clean / "cuts.jsonl.gz")
-    noises = [tmp_path / f"sounds/noise/{number}.wav" for number in range(2)]
+class Given:
+    """Copies of eight recordings with noises and responses of folders."""
 
-    def fill(path):
+    def __init__(self, place, speech, vad, capsys):
+        self.place, self.capsys, self.rng = place, capsys, np.random.default_rng(5)
+        self.clean, self.aug = DataDir(place / "train"), DataDir(place / "aug")
+        self.clean.path.mkdir()
+        utts = [f"s1-u{number}" for number in range(8)]
+        self.clean.write_speakers(dict.fromkeys(utts, "s1"))
+        self.clean.write("vad.scp", dict.fromkeys(utts, vad))
+        lhotse.CutSet.from_cuts([speech.with_id(utt) for utt in utts]).to_file(self.clean / "cuts.jsonl.gz")
+        self.noises = [place / f"sounds/noise/{number}.wav" for number in range(2)]
+        self.responses = [place / f"rooms/{number}.wav" for number in range(2)]
+        for path in (*self.noises, *self.responses):
+            self.fill(path)
+
+    def fill(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * rng.normal(size=RATE), RATE)
+        soundfile.write(path, 0.1 * self.rng.normal(size=RATE), RATE)
 
-    def make(*options):
-        capsys.readouterr()
-        words = [f"--musan={tmp_path}/sounds", f"--rirs={tmp_path}/rooms", "--kinds=noise,reverb", *options]
-        return augment_tool.main([*words, str(clean.path), str(aug.path)]), capsys.readouterr().err
+    def make(self, *options):
+        """(exit code, what was said)."""
+        self.capsys.readouterr()
+        words = [f"--musan={self.place}/sounds", f"--rirs={self.place}/rooms", "--kinds=noise,reverb", *options]
+        code = augment_tool.main([*words, str(self.clean.path), str(self.aug.path)])
+        return code, self.capsys.readouterr().err
 
-    def features():
+    def features(self):
+        """({utterance: features}, what was said)."""
+        aug = self.aug
         for job in ("1", "2"):
             words = ["--sample-frequency=8000", "--dither=0", f"--job={job}", "--num-jobs=2", "--force=true"]
             assert make_mfcc([*words, str(aug.path), str(aug.path / "mfcc")]) == 0
         merge(aug, str(aug.path / "mfcc"), "", {}, str(aug / "feats.scp"), True)
-        return dict(ScpReader(aug / "feats.scp")), capsys.readouterr().err
+        return dict(ScpReader(aug / "feats.scp")), self.capsys.readouterr().err
 
-    for path in [*noises, tmp_path / "rooms/0.wav", tmp_path / "rooms/1.wav"]:
-        fill(path)
-    assert make()[0] == 0 and make() == (0, f"{aug.path}/cuts.jsonl.gz: up to date\n")
-    assert not (aug / "sources").exists()  # nothing is generated in place of what is given
-    before, _ = features()
-    for path in (noises[0], tmp_path / "rooms/1.wav"):
-        used = {
-            cut.id for cut in lhotse.CutSet.from_file(aug / "cuts.jsonl.gz") if str(path) in json.dumps(cut.to_dict())
-        }
+
+@pytest.fixture
+def given(tmp_path, speech, vad, capsys):
+    return Given(tmp_path, speech, vad, capsys)
+
+
+def test_files_that_are_replaced_in_given_folders_are_told_and_computed_again(given):
+    """Nothing in the cuts tells a noise from another of its length; its size and time do. Other copies stay."""
+    cuts = given.aug / "cuts.jsonl.gz"
+    assert given.make()[0] == 0 and given.make() == (0, f"{cuts}: up to date\n")
+    assert not (given.aug / "sources").exists()  # nothing is generated in place of what is given
+    before, _ = given.features()
+    for path in (given.noises[0], given.responses[1]):
+        used = {cut.id for cut in lhotse.CutSet.from_file(cuts) if str(path) in json.dumps(cut.to_dict())}
         time = path.stat().st_mtime_ns
-        fill(path)
+        given.fill(path)
         os.utime(path, ns=(time, time + 1))
-        code, told = make()
-        name = path.relative_to(tmp_path)
+        code, told = given.make()
+        name = path.relative_to(given.place)
         refused = f"found an out-of-date artefact (1 file replaced: {name}); expected"
         assert code == 1 and refused in told and "--force" in told
-        assert make("--force=true")[0] == 0 and make()[0] == 0
-        now, told = features()
+        assert given.make("--force=true")[0] == 0 and given.make()[0] == 0
+        now, told = given.features()
         assert {utt for utt in now if not np.array_equal(now[utt], before[utt])} == used and 0 < len(used) < 8
         assert f"{len(now) - len(used)} of them as they were" in told
         before = now
-    fill(noises[0].with_name("9.wav"))
-    noises[1].unlink()
-    code, told = make()
+
+
+def test_files_that_come_and_go_in_given_folders_are_told(given):
+    assert given.make()[0] == 0
+    given.fill(given.noises[0].with_name("9.wav"))
+    given.noises[1].unlink()
+    code, told = given.make()
     assert code == 1 and "1 file more: 9.wav; 1 file fewer: 1.wav" in told.replace("sounds/noise/", "")
-    assert make("--force=true")[0] == 0 and make()[0] == 0
-    (aug / "sources.files.gz").unlink()  # of a set that an older release made
-    assert make()[0] == 0
-    assert make("--copies=0", "--force=true")[0] == 0 and not (aug / "sources.files.gz").exists()
+    assert given.make("--force=true")[0] == 0 and given.make()[0] == 0
+    (given.aug / "sources.files.gz").unlink()  # of a set that an older release made
+    assert given.make()[0] == 0
+    assert given.make("--copies=0", "--force=true")[0] == 0 and not (given.aug / "sources.files.gz").exists()
 
 
 def test_the_report_says_what_the_copies_are():
